@@ -1,0 +1,1 @@
+"""What is out there: catalogues, crossmatching, sky splits and the simulated sky."""

@@ -1,0 +1,1 @@
+"""How good a space is: retrieval, distances, reports, benchmarks."""

@@ -1,0 +1,46 @@
+"""One latent space for galaxy images of many surveys.
+
+Names are imported on first use, so ``import galaxy_da`` stays light and torch waits until a model
+is needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from galaxy_da.errors import GalaxyDAError
+    from galaxy_da.extraction import extract
+    from galaxy_da.index import LatentIndex
+    from galaxy_da.space import LatentSpace
+    from galaxy_da.surveys import Survey, get_survey, load_survey
+    from galaxy_da.tables import Sample
+
+_HOMES = {
+    "GalaxyDAError": "errors",
+    "LatentIndex": "index",
+    "LatentSpace": "space",
+    "Sample": "tables",
+    "Survey": "surveys",
+    "extract": "extraction",
+    "get_survey": "surveys",
+    "load_survey": "surveys",
+}
+
+__all__ = [
+    "GalaxyDAError",
+    "LatentIndex",
+    "LatentSpace",
+    "Sample",
+    "Survey",
+    "extract",
+    "get_survey",
+    "load_survey",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        return getattr(import_module(f"galaxy_da.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'galaxy_da' has no attribute {name!r}")

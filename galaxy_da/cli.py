@@ -1,0 +1,92 @@
+"""The ``galaxy-da`` command: a shell that loads only the verb asked for.
+
+Each package lists its verbs under the entry-point group ``galaxy_da.commands``. A user's mistake
+(`GalaxyDAError`) ends as one line on stderr and exit status 2.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from galaxy_da.errors import GalaxyDAError
+
+__all__ = ["main", "print_result"]
+
+_GROUP = "galaxy_da.commands"
+
+
+class _Verbs(TyperGroup):
+    """Commands found by entry point, loaded when named."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return sorted(entry.name for entry in entry_points(group=_GROUP))
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        for entry in entry_points(group=_GROUP, name=cmd_name):
+            return _command(entry)
+        return None
+
+
+_shell = typer.Typer(
+    cls=_Verbs, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
+)
+
+
+@_shell.callback()
+def _about() -> None:
+    """One latent space for galaxy images of many surveys.
+
+    Example: galaxy-da demo --out demo
+    """
+
+
+def _command(entry: EntryPoint) -> TyperCommand:
+    function: Callable[..., None] = entry.load()
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command(name=entry.name)(function)
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows ``galaxy-da``; by default the process's own.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 2 for a mistake of the user's, 130 when interrupted.
+    """
+    try:
+        _shell(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="galaxy-da")
+    except GalaxyDAError as error:
+        print(f"galaxy-da: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("galaxy-da: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def print_result(result: Mapping[str, Any], as_json: bool) -> None:
+    """Print a result on stdout, as one JSON object or as aligned lines."""
+    if as_json:
+        print(json.dumps(result, indent=1, allow_nan=False))
+        return
+    width = max(map(len, result), default=0)
+    for key, value in result.items():
+        print(f"{key:<{width}}  {value}")

@@ -1,0 +1,72 @@
+"""What can go wrong, one tree.
+
+::
+
+    GalaxyDAError
+    ├── SurveyError      an unknown survey, band, unit or stretch, or a bad definition file
+    ├── TableError       a sample, pair or feature table that breaks its contract
+    ├── CatalogError     positions or catalogues that cannot be used as asked
+    ├── CutoutError      one image that cannot be read (carries a row status)
+    ├── SpaceError       a latent space that is missing, edited, or not the one expected
+    ├── LatentIndexError an index that is missing, damaged, or built with another space
+    └── StorageError     an output that cannot be written
+
+Bad arguments to a function are plain ``ValueError``.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CatalogError",
+    "CutoutError",
+    "GalaxyDAError",
+    "LatentIndexError",
+    "SpaceError",
+    "StorageError",
+    "SurveyError",
+    "TableError",
+]
+
+
+class GalaxyDAError(Exception):
+    """A mistake or a fault the user can act on; its text is one clear line."""
+
+
+class SurveyError(GalaxyDAError):
+    """An unknown survey, band, unit or stretch, or a bad definition file."""
+
+
+class TableError(GalaxyDAError):
+    """A sample, pair or feature table that breaks its contract."""
+
+
+class CatalogError(GalaxyDAError):
+    """Positions or catalogues that cannot be used as asked."""
+
+
+class CutoutError(GalaxyDAError):
+    """One image that cannot be used.
+
+    Parameters
+    ----------
+    message : str
+        What came and what was expected.
+    status : str
+        The row status this maps to, one of `galaxy_da.tables.STATUSES`.
+    """
+
+    def __init__(self, message: str, status: str = "unreadable") -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class SpaceError(GalaxyDAError):
+    """A latent space that is missing, edited, or not the one expected."""
+
+
+class LatentIndexError(GalaxyDAError):
+    """An index that is missing, damaged, or built with another space."""
+
+
+class StorageError(GalaxyDAError):
+    """An output that cannot be written."""

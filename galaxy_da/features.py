@@ -1,0 +1,96 @@
+"""Feature tables: one row per cutout with its latent coordinates, in a folder of Parquet parts.
+
+``features.json`` is written last and names the space and the encoders the vectors came from; a
+folder without it is an unfinished extraction.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from galaxy_da.errors import TableError
+
+__all__ = ["FEATURE_COLUMNS", "MANIFEST", "Features", "part_path", "vectors"]
+
+MANIFEST = "features.json"
+
+FEATURE_COLUMNS = (
+    "status",
+    "message",
+    "flags",
+    "embedding",
+    "variance",
+    "reconstruction_error",
+)
+"""What extraction adds to the columns of the sample table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """A finished feature table.
+
+    Attributes
+    ----------
+    table : pa.Table
+        The sample's columns (images left out) and `FEATURE_COLUMNS`: ``status`` (string),
+        ``message`` (string, null where ok), ``flags`` (int32, `galaxy_da.tables.Flag`),
+        ``embedding`` and ``variance`` (fixed-size list of float32, null where not ok),
+        ``reconstruction_error`` (float32).
+    space_id : str
+        Identity of the latent space: hash of its frame and anchor network.
+    encoders : dict of str
+        Survey name to the hash of the encoder used for it.
+    """
+
+    table: pa.Table
+    space_id: str
+    encoders: dict[str, str]
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Features:
+        """Read a feature folder.
+
+        Raises
+        ------
+        TableError
+            If the folder is missing or its extraction did not finish.
+        """
+        folder = Path(path)
+        manifest = folder / MANIFEST
+        if not manifest.is_file():
+            raise TableError(
+                f"{folder}: no finished features here ({MANIFEST} is missing); run the same "
+                "`galaxy-da extract` again, it goes on where it stopped"
+            )
+        header = json.loads(manifest.read_text(encoding="utf-8"))
+        parts = [pq.read_table(part_path(folder, i)) for i in range(header["parts"])]
+        return cls(
+            table=pa.concat_tables(parts),
+            space_id=header["space_id"],
+            encoders=header["encoders"],
+        )
+
+    def ok(self) -> pa.Table:
+        """Return the rows that have an embedding."""
+        return self.table.filter(self.table["embedding"].is_valid())
+
+
+def part_path(folder: Path, number: int) -> Path:
+    """Return where part `number` of a feature folder lies."""
+    return folder / f"part-{number:05d}.parquet"
+
+
+def vectors(table: pa.Table, column: str = "embedding") -> np.ndarray:
+    """Return a fixed-size list column without nulls as an (n, d) float32 array."""
+    values: Sequence[pa.Array] = table[column].chunks
+    width = table.schema.field(column).type.list_size
+    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in values]
+    return np.concatenate(flat).reshape(-1, width) if flat else np.empty((0, width), np.float32)

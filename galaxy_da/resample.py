@@ -1,0 +1,69 @@
+"""Put images of any pixel scale onto one square grid, conserving surface brightness exactly.
+
+Each output pixel is the mean of the input surface brightness over its area, so flux is conserved
+and shrinking is antialiased. The average is separable: one small matrix per axis.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["overlap_weights", "resample"]
+
+
+def overlap_weights(
+    n_in: int, n_out: int, scale_ratio: float | Tensor, centre_px: float | Tensor
+) -> Tensor:
+    """Fraction of each output pixel covered by each input pixel along one axis.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+        Number of input and output pixels.
+    scale_ratio : float or (n,) tensor
+        Side of an output pixel in input pixels.
+    centre_px : float or (n,) tensor
+        Input pixel coordinate (centre of the first pixel is 0) of the output grid's centre.
+
+    Returns
+    -------
+    (n, n_out, n_in) float32 tensor
+        Rows sum to 1 where the output pixel lies wholly on the input; n is 1 for floats.
+    """
+    ratio = torch.as_tensor(scale_ratio, dtype=torch.float64).reshape(-1, 1, 1)
+    centre = torch.as_tensor(centre_px, dtype=torch.float64).reshape(-1, 1, 1)
+    low = (torch.arange(n_out, dtype=torch.float64)[:, None] - n_out / 2) * ratio + centre
+    pixel = torch.arange(n_in, dtype=torch.float64)
+    overlap = torch.minimum(low + ratio, pixel + 0.5) - torch.maximum(low, pixel - 0.5)
+    return (overlap.clamp_min(0) / ratio).float()
+
+
+def resample(
+    image: Tensor,
+    pixels: int,
+    scale_ratio: float | Tensor,
+    centre_xy: tuple[float | Tensor, float | Tensor] | None = None,
+) -> Tensor:
+    """Average surface brightness over the pixels of a square output grid.
+
+    Parameters
+    ----------
+    image : (n, bands, y, x) float tensor
+        Surface brightness. Not modified; outside it is taken as zero.
+    pixels : int
+        Side of the output.
+    scale_ratio : float or (n,) tensor
+        Side of an output pixel in input pixels.
+    centre_xy : pair of float or (n,) tensor, optional
+        Input pixel coordinates that become the output's centre; by default the image's centre.
+
+    Returns
+    -------
+    (n, bands, pixels, pixels) tensor
+    """
+    height, width = image.shape[-2:]
+    x, y = ((width - 1) / 2, (height - 1) / 2) if centre_xy is None else centre_xy
+    rows = overlap_weights(height, pixels, scale_ratio, y).to(image)
+    columns = overlap_weights(width, pixels, scale_ratio, x).to(image)
+    return rows[:, None] @ image @ columns.transpose(1, 2)[:, None]

@@ -1,0 +1,235 @@
+"""What a survey's images are: bands, pixels, PSF, noise, flux unit, and the archive that serves them.
+
+A `Survey` is read from a TOML file. Ten are built in (`builtin_surveys`); a user's own needs a file
+and no code. Sources of each constant are comments in the files under ``survey_definitions``.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from galaxy_da.errors import SurveyError
+
+__all__ = ["Band", "Stretch", "Survey", "builtin_surveys", "get_survey", "load_survey"]
+
+NANOMAGGY_ZEROPOINT = 22.5
+"""AB magnitude of one nanomaggy [mag]."""
+
+_UNIT_ZEROPOINTS = {
+    "nanomaggy": NANOMAGGY_ZEROPOINT,
+    "maggy": 0.0,
+    "nJy": 31.4,
+    "uJy": 23.9,
+    "Jy": 8.9,
+}
+"""AB zeropoints of the units that fix one [mag]; ``count`` needs the survey's own."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Band(_Frozen):
+    """One filter of a survey.
+
+    Attributes
+    ----------
+    name : str
+        As in file headers and archive requests.
+    wavelength_nm : float
+        Effective wavelength [nm]; decides which band stands in for another.
+    psf_fwhm_arcsec : float
+        Median PSF full width at half maximum [arcsec].
+    psf_scatter : float
+        Standard deviation of ln(FWHM) over the survey.
+    depth_mag : float
+        5σ point-source depth [AB mag].
+    depth_scatter : float
+        Standard deviation of the depth over the survey [mag].
+    """
+
+    name: str
+    wavelength_nm: float = Field(gt=0)
+    psf_fwhm_arcsec: float = Field(gt=0)
+    psf_scatter: float = Field(default=0.1, ge=0)
+    depth_mag: float
+    depth_scatter: float = Field(default=0.15, ge=0)
+
+
+class Stretch(_Frozen):
+    """How an archive turns three bands into an 8-bit colour image.
+
+    With ``I`` the mean over the planes of ``max(0, scale * flux + offset)``, each plane is
+    ``(scale * flux + offset) * asinh(q * I) / (divisor * I)``, clipped to [0, 1] (Lupton et al.
+    2004, PASP 116, 133, and its descendants).
+
+    Attributes
+    ----------
+    planes : tuple of str
+        Bands shown as red, green and blue.
+    scales : tuple of float
+        One factor per plane [1 / nanomaggy].
+    offset, q, divisor : float
+        Constants of the formula above.
+    pixel_scale_arcsec : float
+        Pixel that the stretched flux refers to [arcsec], whatever the pixels of the JPEG.
+    """
+
+    planes: tuple[str, str, str]
+    scales: tuple[float, float, float]
+    offset: float = 0.0
+    q: float = Field(gt=0)
+    divisor: float = Field(gt=0)
+    pixel_scale_arcsec: float = Field(gt=0)
+
+
+class Survey(_Frozen):
+    """A frozen description of one imaging survey.
+
+    Attributes
+    ----------
+    name : str
+        Key used in tables and commands.
+    title : str
+        For people.
+    bands : tuple of Band
+        In the order its cutouts carry them.
+    pixel_scale_arcsec : float
+        Side of a pixel of its cutouts, where neither header nor table says otherwise [arcsec].
+    flux_unit : str
+        ``nanomaggy``, ``maggy``, ``nJy``, ``uJy``, ``Jy``, or ``count`` with a zeropoint.
+    zeropoint_mag : float
+        AB magnitude of one flux unit [mag].
+    exposure_keyword : str, optional
+        Header card holding the exposure time [s] by which counts are divided.
+    flux_pixel_scale_arcsec : float, optional
+        Pixel that flux values refer to [arcsec] where the archive interpolates cutouts onto other
+        grids without rescaling them; by default each cutout's own pixel.
+    stretch : Stretch, optional
+        The archive's colour images, where their making is documented.
+    cutout_service, footprint, citation : str
+        Where cutouts come from, what sky is covered, whom to cite.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.+-]*$")
+    title: str
+    bands: tuple[Band, ...] = Field(min_length=1)
+    pixel_scale_arcsec: float = Field(gt=0)
+    flux_unit: Literal["nanomaggy", "maggy", "nJy", "uJy", "Jy", "count"]
+    zeropoint_mag: float = NANOMAGGY_ZEROPOINT
+    exposure_keyword: str | None = None
+    flux_pixel_scale_arcsec: float | None = Field(default=None, gt=0)
+    stretch: Stretch | None = None
+    cutout_service: str = ""
+    footprint: str = ""
+    citation: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_zeropoint(cls, raw: dict[str, object]) -> dict[str, object]:
+        fixed = _UNIT_ZEROPOINTS.get(str(raw.get("flux_unit")))
+        given = raw.get("zeropoint_mag")
+        if raw.get("flux_unit") == "count" and given is None:
+            raise ValueError("flux_unit 'count' needs zeropoint_mag, the AB magnitude of one count")
+        if fixed is not None and given is not None and given != fixed:
+            raise ValueError(
+                f"zeropoint_mag {given} contradicts flux_unit {raw['flux_unit']!r}, whose AB "
+                f"zeropoint is {fixed}; use flux_unit 'count' for another zeropoint"
+            )
+        return raw if fixed is None else {**raw, "zeropoint_mag": fixed}
+
+    @model_validator(mode="after")
+    def _check_bands(self) -> Self:
+        names = self.band_names
+        if len(set(names)) != len(names):
+            raise ValueError(f"bands repeat: {', '.join(names)}")
+        for plane in self.stretch.planes if self.stretch else ():
+            self.band(plane)
+        return self
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Names of the bands, in order."""
+        return tuple(band.name for band in self.bands)
+
+    @property
+    def nanomaggy_per_unit(self) -> float:
+        """Factor from this survey's flux to AB nanomaggies."""
+        return float(10 ** ((NANOMAGGY_ZEROPOINT - self.zeropoint_mag) / 2.5))
+
+    def band(self, name: str) -> Band:
+        """Return one band.
+
+        Raises
+        ------
+        SurveyError
+            If the survey lacks it.
+        """
+        for band in self.bands:
+            if band.name == name:
+                return band
+        raise SurveyError(
+            f"{self.name}: band {name!r} is not in this survey; it has {', '.join(self.band_names)}"
+        )
+
+    def nearest_band(self, wavelength_nm: float, among: tuple[str, ...] | None = None) -> Band:
+        """Return the band closest in effective wavelength [nm], among some of them or all."""
+        choices = self.bands if among is None else tuple(self.band(name) for name in among)
+        return min(choices, key=lambda band: abs(band.wavelength_nm - wavelength_nm))
+
+
+def load_survey(path: str | os.PathLike[str]) -> Survey:
+    """Read a survey definition from a TOML file.
+
+    Raises
+    ------
+    SurveyError
+        If the file is missing, not TOML, has an unknown key, unit or band, or lacks a field.
+    """
+    try:
+        return Survey.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise SurveyError(f"{path}: no such survey file ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SurveyError(f"{path}: is not TOML ({error})") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'survey'}: "
+            f"{item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors()
+        )
+        raise SurveyError(f"{path}: {problems}") from error
+
+
+@lru_cache(maxsize=1)
+def builtin_surveys() -> dict[str, Survey]:
+    """Return the surveys that come with the library, by name."""
+    folder = files("galaxy_da") / "survey_definitions"
+    paths = sorted(Path(str(folder)).glob("*.toml"))
+    return {survey.name: survey for survey in map(load_survey, paths)}
+
+
+def get_survey(name: str) -> Survey:
+    """Return a survey by built-in name, or read it where the name is a TOML file.
+
+    Raises
+    ------
+    SurveyError
+        If it is neither.
+    """
+    if name.endswith(".toml"):
+        return load_survey(name)
+    known = builtin_surveys()
+    if name not in known:
+        raise SurveyError(
+            f"unknown survey {name!r}; built in are {', '.join(known)}; describe another in a TOML "
+            "file (`galaxy-da surveys --help` shows how) and give its path"
+        )
+    return known[name]

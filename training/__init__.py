@@ -1,0 +1,1 @@
+"""How a space is made: objectives, pretraining, adaptation."""
