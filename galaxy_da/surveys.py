@@ -1,4 +1,4 @@
-"""What a survey's images are: bands, pixels, PSF, noise, flux unit, and the archive that serves them.
+"""What a survey's images are: bands, pixels, PSF, depth, flux unit, and who serves them.
 
 A `Survey` is read from a TOML file. Ten are built in (`builtin_surveys`); a user's own needs a file
 and no code. Sources of each constant are comments in the files under ``survey_definitions``.

@@ -320,4 +320,4 @@ def _is_string(kind: pa.DataType) -> bool:
 
 
 def _to_numpy(table: pa.Table, name: str) -> np.ndarray:
-    return table[name].cast(pa.float64()).to_numpy()
+    return np.asarray(table[name].cast(pa.float64()))

@@ -1,0 +1,323 @@
+"""Turn a sample table into features: read, prepare, encode, write, part by part.
+
+Decoding runs in threads ahead of the encoder. Parts are written in order and each is whole, so an
+extraction that was killed goes on after its last part and ends with the same table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from tqdm import tqdm
+
+from galaxy_da.cutouts import Cutout, read_cutouts
+from galaxy_da.devices import Precision
+from galaxy_da.errors import CutoutError, TableError
+from galaxy_da.features import FEATURE_COLUMNS, MANIFEST, Features, part_path
+from galaxy_da.files import ensure_folder, json_hash, write_json
+from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.surveys import Survey, get_survey
+from galaxy_da.tables import Sample, write_table
+
+__all__ = ["extract"]
+
+_BATCH_ROWS = 256
+_PART_ROWS = 2048
+_LOOK_AHEAD = 4
+_PLAN = "extraction.json"
+
+
+def extract(
+    space: LatentSpace,
+    sample: Sample,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    surveys: Sequence[Survey] = (),
+    unadapted: bool = False,
+    precision: Precision = "auto",
+    reconstruct: bool = True,
+    progress: bool = False,
+) -> Features:
+    """Encode every cutout of a sample table.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        The space to map into.
+    sample : Sample
+        Galaxies of one or more surveys.
+    out : path, optional
+        Folder for the features; an unfinished extraction there is continued. In memory by default.
+    surveys : sequence of Survey
+        Definitions of surveys that are neither in the space nor built in.
+    unadapted : bool
+        Use the anchor's network for surveys without an encoder of their own.
+    precision : {"auto", "fp32", "bf16"}
+        ``auto`` is bf16 where the processor has it.
+    reconstruct : bool
+        Also decode each latent and record ``reconstruction_error``, the mean squared difference
+        from the prepared image (asinh units).
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    Features
+        One row per row of the sample, in its order.
+
+    Raises
+    ------
+    SpaceError
+        If a survey has no encoder and `unadapted` is false.
+    TableError
+        If `out` holds the features of another extraction, or a column name is taken.
+    SurveyError
+        If cutouts are colour images of a survey without a stretch.
+    StorageError
+        If the output cannot be written; finished parts stay.
+    """
+    _refuse_taken_columns(sample)
+    defined = {survey.name: survey for survey in surveys}
+    job = _Job(
+        space=space,
+        folder=sample.folder,
+        encoders=_Encoders(space, sample, defined, unadapted),
+        precision=precision,
+        reconstruct=reconstruct,
+    )
+    if out is None:
+        parts = list(_encode_parts(job, sample, 0, progress))
+        return Features(
+            table=pa.concat_tables(parts), space_id=space.id, encoders=job.encoders.hashes
+        )
+    folder = ensure_folder(out)
+    if not (folder / MANIFEST).exists() or _plan(job, sample) != _read_plan(folder):
+        _extract_to(folder, job, sample, progress)
+    return Features.open(folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    space: LatentSpace
+    folder: Path
+    encoders: _Encoders
+    precision: Precision
+    reconstruct: bool
+
+
+class _Encoders:
+    """The encoder of each survey in a sample; un-adapted ones wait to see the cutouts' bands."""
+
+    def __init__(
+        self,
+        space: LatentSpace,
+        sample: Sample,
+        defined: Mapping[str, Survey],
+        unadapted: bool,
+    ) -> None:
+        self._space = space
+        self._known: dict[str, SurveyEncoder] = {}
+        self._survey: dict[str, Survey] = {}
+        for name in sample.surveys:
+            if name in space.surveys:
+                self._known[name] = space.encoder(name)
+                self._survey[name] = self._known[name].survey
+            elif unadapted:
+                self._survey[name] = defined.get(name) or get_survey(name)
+            else:
+                space.encoder(name)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Survey to the hash of its network."""
+        anchor = self._space.encoder(self._space.anchor)
+        return {name: self._known.get(name, anchor).hash for name in self._survey}
+
+    def survey(self, name: str) -> Survey:
+        """Return a survey's definition."""
+        return self._survey[name]
+
+    def for_bands(self, name: str, bands: Sequence[str]) -> SurveyEncoder:
+        """Return the encoder for cutouts that carry some bands."""
+        if name in self._known:
+            return self._known[name]
+        return self._space.unadapted(self._survey[name], bands)
+
+
+def _refuse_taken_columns(sample: Sample) -> None:
+    taken = set(FEATURE_COLUMNS) - {"status", "message"}
+    clash = sorted(taken & set(sample.catalog.column_names))
+    if clash:
+        raise TableError(
+            f"{sample.path}: column {clash[0]!r} is one that extraction writes; rename yours, or "
+            "give the sample table instead of a feature table"
+        )
+
+
+def _plan(job: _Job, sample: Sample) -> dict[str, Any]:
+    """Say what makes two extractions the same."""
+    with sample.path.open("rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, size - (1 << 16)))
+        footer = handle.read()
+    return {
+        "space_id": job.space.id,
+        "encoders": job.encoders.hashes,
+        "sample": json_hash([size, len(sample), footer.hex()]),
+        "precision": job.precision,
+        "reconstruct": job.reconstruct,
+        "part_rows": _PART_ROWS,
+    }
+
+
+def _read_plan(folder: Path) -> dict[str, Any] | None:
+    path = folder / _PLAN
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def _extract_to(folder: Path, job: _Job, sample: Sample, progress: bool) -> None:
+    plan, old = _plan(job, sample), _read_plan(folder)
+    if old is None:
+        write_json(folder / _PLAN, plan)
+    elif old != plan:
+        differ = ", ".join(sorted(key for key in plan if plan[key] != old.get(key)))
+        raise TableError(
+            f"{folder}: holds the features of another extraction ({differ} differ); give another "
+            "--out or delete the folder"
+        )
+    total = -(-len(sample) // _PART_ROWS)
+    done = next((i for i in range(total) if not part_path(folder, i).is_file()), total)
+    for number, part in enumerate(_encode_parts(job, sample, done * _PART_ROWS, progress), done):
+        write_table(part, part_path(folder, number))
+    write_json(
+        folder / MANIFEST,
+        {"format": 1, "parts": max(total, 1), "rows": len(sample), **plan},
+    )
+
+
+def _encode_parts(job: _Job, sample: Sample, start: int, progress: bool) -> Iterator[pa.Table]:
+    """Yield feature tables of `_PART_ROWS` rows."""
+    held: list[pa.Table] = []
+    with tqdm(
+        total=len(sample), initial=start, unit="img", desc="extract", disable=not progress
+    ) as bar:
+        for rows, cutouts in _decoded(job, sample, start):
+            held.append(_encode(job, rows, cutouts))
+            bar.update(rows.num_rows)
+            if sum(table.num_rows for table in held) >= _PART_ROWS:
+                yield pa.concat_tables(held)
+                held = []
+    if held or not len(sample):
+        yield pa.concat_tables(held) if held else _encode(job, sample.catalog, [])
+
+
+def _decoded(
+    job: _Job, sample: Sample, start: int
+) -> Iterator[tuple[pa.Table, list[Cutout | CutoutError]]]:
+    """Read batches of one survey in threads, a few ahead of whoever consumes them."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        waiting: deque[tuple[pa.Table, Future[list[Cutout | CutoutError]]]] = deque()
+        for rows in sample.batches(_BATCH_ROWS, start):
+            waiting.append((rows, pool.submit(_read, job, rows)))
+            if len(waiting) > _LOOK_AHEAD:
+                table, future = waiting.popleft()
+                yield table, future.result()
+        while waiting:
+            table, future = waiting.popleft()
+            yield table, future.result()
+
+
+def _read(job: _Job, rows: pa.Table) -> list[Cutout | CutoutError]:
+    """Read a batch that may mix surveys, in row order."""
+    names = rows["survey"].to_pylist()
+    results: list[Cutout | CutoutError] = [_NOT_READ] * rows.num_rows
+    for name in dict.fromkeys(names):
+        members = [i for i, other in enumerate(names) if other == name]
+        some = rows if len(members) == rows.num_rows else rows.take(members)
+        for i, cutout in zip(
+            members, read_cutouts(some, job.folder, job.encoders.survey(name)), strict=True
+        ):
+            results[i] = cutout
+    if "status" in rows.column_names:
+        for i, status in enumerate(rows["status"].to_pylist()):
+            if status not in (None, "ok"):
+                results[i] = CutoutError("was not fetched", status=status)
+    return results
+
+
+_NOT_READ = CutoutError("was not read")
+
+
+def _encode(job: _Job, rows: pa.Table, cutouts: list[Cutout | CutoutError]) -> pa.Table:
+    """Attach feature columns to rows."""
+    n, width = len(cutouts), job.space.architecture.latents
+    status = np.array(["ok"] * n, dtype=object)
+    message = np.full(n, None, dtype=object)
+    flags = np.zeros(n, np.int32)
+    mean = np.zeros((n, width), np.float32)
+    variance = np.zeros((n, width), np.float32)
+    error = np.zeros(n, np.float32)
+    names = rows["survey"].to_pylist()
+    groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for i, cutout in enumerate(cutouts):
+        if isinstance(cutout, CutoutError):
+            status[i], message[i] = cutout.status, str(cutout)
+        else:
+            groups.setdefault((names[i], cutout.bands), []).append(i)
+    for (name, bands), members in groups.items():
+        encoder = job.encoders.for_bands(name, bands)
+        chosen = [c for c in (cutouts[i] for i in members) if isinstance(c, Cutout)]
+        prepared = encoder.prepare(chosen, job.space.frame)
+        posterior = job.space.encode(prepared.images, encoder, precision=job.precision)
+        mean[members], variance[members] = posterior.mean.numpy(), posterior.variance.numpy()
+        flags[members] = prepared.flags
+        if job.reconstruct:
+            error[members] = _reconstruction_error(job, encoder, prepared.images, posterior.mean)
+        for i, problem in zip(members, prepared.problems, strict=True):
+            if problem is not None:
+                status[i], message[i] = problem
+    good = status == "ok"
+    columns = {
+        "status": pa.array(status, pa.string()),
+        "message": pa.array(message, pa.string()),
+        "flags": pa.array(flags),
+        "embedding": _vectors(mean, good),
+        "variance": _vectors(variance, good),
+        "reconstruction_error": pa.array(error, mask=~good | (not job.reconstruct)),
+    }
+    kept = [c for c in rows.column_names if c != "image" and c not in columns]
+    table = rows.select(kept).replace_schema_metadata(None)
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    return table
+
+
+def _reconstruction_error(
+    job: _Job, encoder: SurveyEncoder, images: torch.Tensor, mean: torch.Tensor
+) -> np.ndarray:
+    """Mean squared difference between the decoded anchor image and the nearest bands."""
+    frame = job.space.frame
+    nearest = _nearest_planes(encoder, frame.wavelengths_nm)
+    decoded = job.space.decode(mean, precision=job.precision)
+    return (decoded - images[:, nearest]).square().mean((1, 2, 3)).numpy()
+
+
+def _nearest_planes(encoder: SurveyEncoder, wavelengths_nm: Sequence[float]) -> list[int]:
+    have = np.array([encoder.survey.band(name).wavelength_nm for name in encoder.bands])
+    return [int(np.abs(have - nm).argmin()) for nm in wavelengths_nm]
+
+
+def _vectors(values: np.ndarray, good: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(values.ravel()), values.shape[1], mask=pa.array(~good)
+    )

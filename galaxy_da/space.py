@@ -1,0 +1,410 @@
+"""The latent space: an anchor encoder and decoder, their frame, and one encoder per survey.
+
+On disk a space is a folder: ``space.json`` and safetensors files whose SHA-256 it records. An
+adapted survey's file holds only the tensors in which its encoder differs from the anchor's.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from galaxy_da.cutouts import Cutout
+from galaxy_da.devices import Precision, autocast, best_device
+from galaxy_da.errors import SpaceError
+from galaxy_da.files import atomic_path, ensure_folder, file_hash, json_hash, write_json
+from galaxy_da.images import Frame, Prepared, pick_bands, prepare
+from galaxy_da.models import Architecture, Decoder, Encoder, Posterior
+from galaxy_da.surveys import Survey
+
+__all__ = ["LatentSpace", "SurveyEncoder"]
+
+_FORMAT = 1
+_MANIFEST = "space.json"
+_ANCHOR_FILE = "anchor.safetensors"
+_DECODER_FILE = "decoder.safetensors"
+_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class SurveyEncoder:
+    """How one survey's cutouts enter a space.
+
+    Attributes
+    ----------
+    survey : Survey
+        Its definition, saved with the space.
+    bands : tuple of str
+        The bands the network reads, in order; the un-adapted anchor may read one band twice.
+    network : Encoder
+        Image to posterior.
+    record : dict
+        How it was made: candidates, scores, curves. Empty for the anchor.
+    """
+
+    survey: Survey
+    bands: tuple[str, ...]
+    network: Encoder
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def hash(self) -> str:
+        """Identity of the network and its input bands."""
+        return json_hash([self.bands, _weights_hash(self.network)])
+
+    def prepare(
+        self, cutouts: Sequence[Cutout], frame: Frame, device: torch.device | str = "cpu"
+    ) -> Prepared:
+        """Bring cutouts of this survey into the frame, in this encoder's bands."""
+        return prepare(cutouts, self.survey, frame, self.bands, device)
+
+
+class LatentSpace:
+    """One latent space and the surveys that map into it.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        Sizes of the networks.
+    frame : Frame
+        The image the anchor sees.
+    anchor : str
+        Name of the anchor survey, a key of `encoders`.
+    encoders : dict of str to SurveyEncoder
+        The anchor's and any adapted survey's.
+    decoder : Decoder
+        Latents to the anchor's image.
+    training, metrics : dict
+        How the anchor was trained and what it scored.
+    """
+
+    def __init__(
+        self,
+        *,
+        architecture: Architecture,
+        frame: Frame,
+        anchor: str,
+        encoders: Mapping[str, SurveyEncoder],
+        decoder: Decoder,
+        training: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.architecture = architecture
+        self.frame = frame
+        self.anchor = anchor
+        self._encoders = dict(encoders)
+        self.decoder = decoder
+        _ready(decoder)
+        self.training = dict(training or {})
+        self.metrics = dict(metrics or {})
+        for encoder in self._encoders.values():
+            _ready(encoder.network)
+
+    @property
+    def surveys(self) -> tuple[str, ...]:
+        """The surveys with an encoder, anchor first."""
+        return (self.anchor, *sorted(name for name in self._encoders if name != self.anchor))
+
+    @cached_property
+    def id(self) -> str:
+        """Identity of the latent space: its frame and anchor networks.
+
+        Adapting a survey keeps it, since the anchor is frozen: vectors of the anchor stay valid.
+        """
+        parts = [_weights_hash(self.encoder(self.anchor).network), _weights_hash(self.decoder)]
+        return json_hash([self.frame.model_dump(mode="json"), *parts])
+
+    def encoder(self, survey: str) -> SurveyEncoder:
+        """Return a survey's encoder.
+
+        Raises
+        ------
+        SpaceError
+            If the space has none for it.
+        """
+        if survey not in self._encoders:
+            raise SpaceError(
+                f"this space has no encoder for {survey!r}; it has {', '.join(self.surveys)}; "
+                "run `galaxy-da adapt`, or ask for the un-adapted anchor with --unadapted"
+            )
+        return self._encoders[survey]
+
+    def unadapted(self, survey: Survey, available: Sequence[str]) -> SurveyEncoder:
+        """Return the anchor's network reading another survey's nearest bands.
+
+        Parameters
+        ----------
+        survey : Survey
+            Any survey.
+        available : sequence of str
+            Bands its cutouts carry.
+        """
+        bands = pick_bands(survey, available, self.frame)
+        return SurveyEncoder(survey=survey, bands=bands, network=self.encoder(self.anchor).network)
+
+    def with_survey(self, encoder: SurveyEncoder) -> LatentSpace:
+        """Return a new space in which one survey's encoder is added or replaced.
+
+        Raises
+        ------
+        SpaceError
+            If it is the anchor's, which is frozen.
+        """
+        name = encoder.survey.name
+        if name == self.anchor:
+            raise SpaceError(f"{name}: is the anchor of this space and stays as it is")
+        return LatentSpace(
+            architecture=self.architecture,
+            frame=self.frame,
+            anchor=self.anchor,
+            encoders={**self._encoders, name: encoder},
+            decoder=self.decoder,
+            training=self.training,
+            metrics=self.metrics,
+        )
+
+    def encode(
+        self,
+        images: Tensor,
+        encoder: SurveyEncoder | str,
+        *,
+        precision: Precision = "auto",
+        device: torch.device | None = None,
+    ) -> Posterior:
+        """Encode prepared images.
+
+        Parameters
+        ----------
+        images : (n, bands, pixels, pixels) float tensor
+            From `SurveyEncoder.prepare`.
+        encoder : SurveyEncoder or str
+            Which survey they are of.
+        precision : {"auto", "fp32", "bf16"}
+            ``auto`` is bf16 where the processor has it.
+        device : torch.device, optional
+            Where to compute; a GPU where there is one.
+
+        Returns
+        -------
+        Posterior
+            Mean and variance, (n, latents) float32 tensors on the CPU.
+        """
+        network = (self.encoder(encoder) if isinstance(encoder, str) else encoder).network
+        place = device or best_device()
+        network.to(place)
+        means, variances = [], []
+        with torch.inference_mode(), autocast(place, precision):
+            for batch in torch.split(images, _BATCH):
+                batch = batch.to(place, memory_format=torch.channels_last)
+                posterior = network(batch)
+                means.append(posterior.mean.cpu())
+                variances.append(posterior.variance.cpu())
+        empty = torch.empty(0, self.architecture.latents)
+        return Posterior(torch.cat([empty, *means]), torch.cat([empty, *variances]))
+
+    def decode(
+        self,
+        latents: Tensor | np.ndarray,
+        *,
+        precision: Precision = "auto",
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """Decode latents to the anchor's images in the frame.
+
+        Parameters
+        ----------
+        latents : (n, latents) float tensor or array
+            Points of the space.
+        precision, device
+            As for `encode`.
+
+        Returns
+        -------
+        (n, bands, pixels, pixels) float32 tensor on the CPU
+            asinh-scaled; `Frame.to_surface_brightness` undoes that.
+        """
+        points = torch.as_tensor(latents, dtype=torch.float32)
+        if points.ndim != 2 or points.shape[1] != self.architecture.latents:
+            raise ValueError(
+                f"latents must have shape (n, {self.architecture.latents}) but have "
+                f"{tuple(points.shape)}"
+            )
+        place = device or best_device()
+        self.decoder.to(place)
+        with torch.inference_mode(), autocast(place, precision):
+            images = [
+                self.decoder(batch.to(place)).float().cpu() for batch in torch.split(points, _BATCH)
+            ]
+        side = self.frame.pixels
+        return torch.cat([torch.empty(0, len(self.frame.bands), side, side), *images])
+
+    # Storage
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the space; ``space.json`` comes last, so a folder with it is whole.
+
+        Raises
+        ------
+        StorageError
+            If the folder cannot be written.
+        """
+        folder = ensure_folder(path)
+        anchor = _state(self.encoder(self.anchor).network)
+        written = {
+            _ANCHOR_FILE: anchor,
+            _DECODER_FILE: _state(self.decoder),
+        }
+        surveys = {}
+        for name in self.surveys:
+            encoder = self._encoders[name]
+            surveys[name] = {
+                "survey": encoder.survey.model_dump(mode="json"),
+                "bands": list(encoder.bands),
+                "record": dict(encoder.record),
+            }
+            if name != self.anchor:
+                written[f"{name}.safetensors"] = {
+                    key: value
+                    for key, value in _state(encoder.network).items()
+                    if key not in anchor or not torch.equal(value, anchor[key])
+                }
+        hashes = {}
+        for name, tensors in written.items():
+            with atomic_path(folder / name) as temporary:
+                temporary.write_bytes(safetensors.torch.save(tensors))
+            hashes[name] = file_hash(folder / name)
+        manifest = {
+            "format": _FORMAT,
+            "anchor": self.anchor,
+            "architecture": self.architecture.model_dump(mode="json"),
+            "frame": self.frame.model_dump(mode="json"),
+            "surveys": surveys,
+            "training": self.training,
+            "metrics": self.metrics,
+            "files": hashes,
+        }
+        write_json(folder / _MANIFEST, {**manifest, "hash": json_hash(manifest)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LatentSpace:
+        """Load a space from a folder, or a shipped one by name.
+
+        Parameters
+        ----------
+        path : path or str
+            A folder holding ``space.json``; or ``"decals"``, the space that comes with the library.
+
+        Raises
+        ------
+        SpaceError
+            If it is missing, of another format, or was edited after it was saved.
+        """
+        folder = _find(path)
+        manifest = _read_manifest(folder)
+        tensors = {
+            name: _read_tensors(folder / name, sha) for name, sha in manifest["files"].items()
+        }
+        try:
+            architecture = Architecture.model_validate(manifest["architecture"])
+            frame = Frame.model_validate(manifest["frame"])
+            anchor_state = tensors[_ANCHOR_FILE]
+            encoders = {}
+            for name, entry in manifest["surveys"].items():
+                state = {**anchor_state, **tensors.get(f"{name}.safetensors", {})}
+                network = Encoder(architecture, planes=state["stem.weight"].shape[1])
+                network.load_state_dict(state)
+                encoders[name] = SurveyEncoder(
+                    survey=Survey.model_validate(entry["survey"]),
+                    bands=tuple(entry["bands"]),
+                    network=network,
+                    record=entry["record"],
+                )
+            decoder = Decoder(architecture)
+            decoder.load_state_dict(tensors[_DECODER_FILE])
+        except (KeyError, ValidationError, RuntimeError) as error:
+            raise SpaceError(f"{folder}: does not describe a latent space ({error})") from error
+        return cls(
+            architecture=architecture,
+            frame=frame,
+            anchor=manifest["anchor"],
+            encoders=encoders,
+            decoder=decoder,
+            training=manifest["training"],
+            metrics=manifest["metrics"],
+        )
+
+
+def _ready(network: nn.Module) -> None:
+    network.requires_grad_(False).eval().to(memory_format=torch.channels_last)
+
+
+def _state(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+
+
+def _weights_hash(network: nn.Module) -> str:
+    return hashlib.sha256(safetensors.torch.save(_state(network))).hexdigest()
+
+
+def _find(path: str | os.PathLike[str]) -> Path:
+    folder = Path(path)
+    shipped = Path(str(files("galaxy_da") / "spaces"))
+    if not (folder / _MANIFEST).is_file() and (shipped / str(path) / _MANIFEST).is_file():
+        return shipped / str(path)
+    if not (folder / _MANIFEST).is_file():
+        names = sorted(p.parent.name for p in shipped.glob(f"*/{_MANIFEST}"))
+        raise SpaceError(
+            f"{path}: no latent space here ({_MANIFEST} is missing); shipped with the library: "
+            f"{', '.join(names) or 'none'}"
+        )
+    return folder
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        stated = manifest.pop("hash")
+        version = manifest["format"]
+    except (ValueError, KeyError, AttributeError) as error:
+        raise SpaceError(f"{folder / _MANIFEST}: is not a space description ({error})") from error
+    if version != _FORMAT:
+        raise SpaceError(
+            f"{folder}: space format {version}, this library reads {_FORMAT}; use the version of "
+            "galaxy_da that wrote it"
+        )
+    if stated != json_hash(manifest):
+        raise SpaceError(
+            f"{folder / _MANIFEST}: was edited after it was saved (its hash does not match); "
+            "restore the original, or make the space again"
+        )
+    return dict(manifest)
+
+
+def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise SpaceError(f"{path}: is missing; copy the whole space folder")
+    if file_hash(path) != sha256:
+        raise SpaceError(
+            f"{path}: does not match the hash in {_MANIFEST}; it was changed or damaged, restore "
+            "the original"
+        )
+    return safetensors.torch.load_file(path)
+
+
+def copy_network(network: Encoder) -> Encoder:
+    """Return an independent, trainable copy of an encoder."""
+    return copy.deepcopy(network).requires_grad_(True)

@@ -1,0 +1,62 @@
+"""Colour stretches of archives, forwards for display and backwards for flux.
+
+The formula is in `galaxy_da.surveys.Stretch`. Going back works because the mean of the three planes
+depends on the mean intensity alone, so the intensity is recovered first and then each band.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from galaxy_da.surveys import Stretch
+
+__all__ = ["apply_stretch", "invert_stretch"]
+
+_TINY = 1e-9
+
+
+def apply_stretch(flux: Tensor, stretch: Stretch) -> Tensor:
+    """Turn three bands into colour.
+
+    Parameters
+    ----------
+    flux : (..., 3, y, x) float tensor [nanomaggy per stretch.pixel_scale_arcsec pixel]
+        In the order of ``stretch.planes``.
+    stretch : Stretch
+        Its constants.
+
+    Returns
+    -------
+    (..., 3, y, x) uint8 tensor
+    """
+    shifted = flux * _planes(stretch.scales, flux) + stretch.offset
+    intensity = shifted.clamp_min(0).mean(-3, keepdim=True) + _TINY
+    colour = shifted * torch.asinh(stretch.q * intensity) / (stretch.divisor * intensity)
+    return (colour.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+def invert_stretch(colour: Tensor, stretch: Stretch) -> Tensor:
+    """Recover flux from colour, up to 8-bit rounding and saturation.
+
+    Parameters
+    ----------
+    colour : (..., 3, y, x) uint8 tensor
+        Red, green and blue.
+    stretch : Stretch
+        Its constants.
+
+    Returns
+    -------
+    (..., 3, y, x) float32 tensor [nanomaggy per stretch.pixel_scale_arcsec pixel]
+        In the order of ``stretch.planes``. Pixels at 0 or 255 in a plane are limits, not values.
+    """
+    shown = colour.float() / 255
+    mean = shown.mean(-3, keepdim=True)
+    intensity = torch.sinh(stretch.divisor * mean) / stretch.q
+    ratio = torch.where(mean > 0, intensity / mean.clamp_min(_TINY), stretch.divisor / stretch.q)
+    return (shown * ratio - stretch.offset) / _planes(stretch.scales, shown)
+
+
+def _planes(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device)[:, None, None]
