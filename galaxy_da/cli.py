@@ -10,14 +10,25 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from galaxy_da.errors import GalaxyDAError
 
-__all__ = ["main", "print_result"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["AsJson", "Out", "SurveyFiles", "main", "print_result", "print_table"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Out = Annotated[Path, typer.Option(help="Where to write.")]
+SurveyFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--survey-file", help="TOML definition of a survey that is not built in."),
+]
 
 _GROUP = "galaxy_da.commands"
 
@@ -90,3 +101,11 @@ def print_result(result: Mapping[str, Any], as_json: bool) -> None:
     width = max(map(len, result), default=0)
     for key, value in result.items():
         print(f"{key:<{width}}  {value}")
+
+
+def print_table(table: pa.Table, as_json: bool) -> None:
+    """Print a table's rows on stdout, as one JSON object or as aligned columns."""
+    if as_json:
+        print(json.dumps({"rows": table.to_pylist()}, indent=1, allow_nan=False))
+        return
+    print(table.to_pandas().to_string(index=False, float_format=lambda value: f"{value:.5g}"))

@@ -32,7 +32,7 @@ import pyarrow as pa
 from galaxy_da.errors import CutoutError, SurveyError
 from galaxy_da.surveys import Survey
 
-__all__ = ["Cutout", "read_cutout", "read_cutouts"]
+__all__ = ["Cutout", "read_cutout", "read_cutouts", "read_image"]
 
 _FITS_MAGIC = b"SIMPLE"
 _MAX_ROTATION_DEG = 0.5
@@ -143,6 +143,24 @@ def read_cutout(
             return _colour(row, survey, np.moveaxis(pixels, -1, 0))
         return _flux(row, survey, pixels, _row_bands(row))
     return _read_encoded(row, survey, _read_bytes(file))
+
+
+def read_image(path: Path, survey: Survey) -> Cutout:
+    """Read one FITS, JPEG or PNG file whose galaxy is in the middle.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    survey : Survey
+        What it is an image of.
+
+    Raises
+    ------
+    CutoutError
+        If it cannot be read.
+    """
+    return _read_encoded({}, survey, _read_bytes(path))
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -309,8 +327,10 @@ def _place_on_sky(cutout: Cutout, row: dict[str, Any], header: Any) -> Cutout:
         wcs = WCS(header, naxis=2)
     matrix = wcs.pixel_scale_matrix * 3600  # (east-or-west, north) arcsec per (x, y) pixel
     scale = float(np.sqrt(abs(np.linalg.det(matrix))))
-    x, y = (float(v) for v in wcs.world_to_pixel_values(row["ra"], row["dec"]))
     height, width = cutout.pixels.shape[1:]
+    x, y = cutout.centre_xy
+    if "ra" in row:
+        x, y = (float(v) for v in wcs.world_to_pixel_values(row["ra"], row["dec"]))
     if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
         raise CutoutError(
             f"ra {row['ra']:.5f}, dec {row['dec']:.5f} lies at pixel ({x:.0f}, {y:.0f}) of a "
@@ -335,7 +355,7 @@ def _turn(cutout: Cutout, turn: np.ndarray, scale: float, centre_xy: tuple[float
     """Resample a rotated or mirrored stamp onto north up, east left, galaxy in the middle."""
     from scipy.ndimage import affine_transform
 
-    side = int(np.ceil(max(cutout.pixels.shape[1:]) * 1.0))
+    side = max(cutout.pixels.shape[1:])
     middle = (side - 1) / 2
     matrix = turn[::-1, ::-1]  # (y, x) order
     offset = np.array(centre_xy[::-1]) - matrix @ np.full(2, middle)

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,20 +18,19 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from galaxy_da.cutouts import Cutout, read_cutouts
+from galaxy_da.cutouts import Cutout
 from galaxy_da.devices import Precision
 from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.features import FEATURE_COLUMNS, MANIFEST, Features, part_path
 from galaxy_da.files import ensure_folder, json_hash, write_json
+from galaxy_da.loading import read_batches
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import Survey, get_survey
+from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, write_table
 
 __all__ = ["extract"]
 
-_BATCH_ROWS = 256
 _PART_ROWS = 2048
-_LOOK_AHEAD = 4
 _PLAN = "extraction.json"
 
 
@@ -90,7 +87,6 @@ def extract(
     defined = {survey.name: survey for survey in surveys}
     job = _Job(
         space=space,
-        folder=sample.folder,
         encoders=_Encoders(space, sample, defined, unadapted),
         precision=precision,
         reconstruct=reconstruct,
@@ -109,7 +105,6 @@ def extract(
 @dataclass(frozen=True, kw_only=True)
 class _Job:
     space: LatentSpace
-    folder: Path
     encoders: _Encoders
     precision: Precision
     reconstruct: bool
@@ -127,15 +122,12 @@ class _Encoders:
     ) -> None:
         self._space = space
         self._known: dict[str, SurveyEncoder] = {}
+        self._plain: dict[tuple[str, tuple[str, ...]], SurveyEncoder] = {}
         self._survey: dict[str, Survey] = {}
         for name in sample.surveys:
-            if name in space.surveys:
+            if name in space.surveys or not unadapted:
                 self._known[name] = space.encoder(name)
-                self._survey[name] = self._known[name].survey
-            elif unadapted:
-                self._survey[name] = defined.get(name) or get_survey(name)
-            else:
-                space.encoder(name)
+            self._survey[name] = space.survey(name, defined)
 
     @property
     def hashes(self) -> dict[str, str]:
@@ -143,15 +135,19 @@ class _Encoders:
         anchor = self._space.encoder(self._space.anchor)
         return {name: self._known.get(name, anchor).hash for name in self._survey}
 
-    def survey(self, name: str) -> Survey:
-        """Return a survey's definition."""
-        return self._survey[name]
+    @property
+    def surveys(self) -> dict[str, Survey]:
+        """Definition of each survey in the sample."""
+        return self._survey
 
     def for_bands(self, name: str, bands: Sequence[str]) -> SurveyEncoder:
         """Return the encoder for cutouts that carry some bands."""
         if name in self._known:
             return self._known[name]
-        return self._space.unadapted(self._survey[name], bands)
+        key = (name, tuple(bands))
+        if key not in self._plain:
+            self._plain[key] = self._space.unadapted(self._survey[name], bands)
+        return self._plain[key]
 
 
 def _refuse_taken_columns(sample: Sample) -> None:
@@ -211,7 +207,7 @@ def _encode_parts(job: _Job, sample: Sample, start: int, progress: bool) -> Iter
     with tqdm(
         total=len(sample), initial=start, unit="img", desc="extract", disable=not progress
     ) as bar:
-        for rows, cutouts in _decoded(job, sample, start):
+        for rows, cutouts in read_batches(sample, job.encoders.surveys, start):
             held.append(_encode(job, rows, cutouts))
             bar.update(rows.num_rows)
             if sum(table.num_rows for table in held) >= _PART_ROWS:
@@ -219,43 +215,6 @@ def _encode_parts(job: _Job, sample: Sample, start: int, progress: bool) -> Iter
                 held = []
     if held or not len(sample):
         yield pa.concat_tables(held) if held else _encode(job, sample.catalog, [])
-
-
-def _decoded(
-    job: _Job, sample: Sample, start: int
-) -> Iterator[tuple[pa.Table, list[Cutout | CutoutError]]]:
-    """Read batches of one survey in threads, a few ahead of whoever consumes them."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        waiting: deque[tuple[pa.Table, Future[list[Cutout | CutoutError]]]] = deque()
-        for rows in sample.batches(_BATCH_ROWS, start):
-            waiting.append((rows, pool.submit(_read, job, rows)))
-            if len(waiting) > _LOOK_AHEAD:
-                table, future = waiting.popleft()
-                yield table, future.result()
-        while waiting:
-            table, future = waiting.popleft()
-            yield table, future.result()
-
-
-def _read(job: _Job, rows: pa.Table) -> list[Cutout | CutoutError]:
-    """Read a batch that may mix surveys, in row order."""
-    names = rows["survey"].to_pylist()
-    results: list[Cutout | CutoutError] = [_NOT_READ] * rows.num_rows
-    for name in dict.fromkeys(names):
-        members = [i for i, other in enumerate(names) if other == name]
-        some = rows if len(members) == rows.num_rows else rows.take(members)
-        for i, cutout in zip(
-            members, read_cutouts(some, job.folder, job.encoders.survey(name)), strict=True
-        ):
-            results[i] = cutout
-    if "status" in rows.column_names:
-        for i, status in enumerate(rows["status"].to_pylist()):
-            if status not in (None, "ok"):
-                results[i] = CutoutError("was not fetched", status=status)
-    return results
-
-
-_NOT_READ = CutoutError("was not read")
 
 
 def _encode(job: _Job, rows: pa.Table, cutouts: list[Cutout | CutoutError]) -> pa.Table:

@@ -133,7 +133,7 @@ def prepare(
     frame : Frame
         Where they go.
     bands : sequence of str
-        The survey's bands to keep, in the order the encoder wants; may repeat.
+        The survey's bands to keep, in the order the encoder wants.
     device : torch device
         Where to work.
 

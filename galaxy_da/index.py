@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import faiss
@@ -77,9 +78,7 @@ class LatentIndex:
         self.space_id = space_id
         self.encoders = encoders
         self._flat = flat
-        self.vectors: np.ndarray = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
-        self.vectors = self.vectors.reshape(flat.ntotal, flat.d)
-        self.vectors.flags.writeable = False  # mapped read-only: writing would end the process
+        self.vectors = _view(flat)
         counts = pc.value_counts(rows["survey"]).to_pylist()
         stops = np.cumsum([item["counts"] for item in counts]).tolist()
         self._spans = {
@@ -170,7 +169,7 @@ class LatentIndex:
         )
         rows = self.rows.add_column(len(_KEY), "embedding", embedding)
         files = {
-            "rows": _store(folder, "rows", ".parquet", lambda path: write_table(rows, path)),
+            "rows": _store(folder, "rows", ".parquet", lambda draft: write_table(rows, draft)),
             "vectors": _store(folder, "vectors", ".faiss", self._write_vectors),
         }
         header = {
@@ -290,7 +289,8 @@ class LatentIndex:
         """
         if k < 1:
             raise ValueError(f"k must be at least 1 but is {k}")
-        points = np.ascontiguousarray(vectors, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            points = np.ascontiguousarray(vectors, dtype=np.float32)
         if points.ndim != 2 or points.shape[1] != self.dimension:
             raise ValueError(
                 f"vectors must have shape (n, {self.dimension}) but have {points.shape}; do they "
@@ -301,11 +301,9 @@ class LatentIndex:
         start, stop = self.span(survey)
         k = min(k, stop - start)
         step = max(1, _BATCH_VALUES // (k * self.dimension))
-        selector = faiss.IDSelectorRange(start, stop)
-        parameters = faiss.SearchParameters()
-        parameters.sel = selector
+        selected = faiss.IDSelectorRange(start, stop)
         parts = [
-            self._nearest(points[first : first + step], k, parameters)
+            self._nearest(points[first : first + step], k, selected)
             for first in range(0, max(len(points), 1), step)
         ]
         return (
@@ -314,12 +312,15 @@ class LatentIndex:
         )
 
     def _nearest(
-        self, points: np.ndarray, k: int, parameters: faiss.SearchParameters
+        self, points: np.ndarray, k: int, selected: faiss.IDSelector
     ) -> tuple[np.ndarray, np.ndarray]:
+        parameters = faiss.SearchParameters()
+        parameters.sel = selected
         _, rows = self._flat.search(points, k, params=parameters)
         distances = np.linalg.norm(self.vectors[rows] - points[:, None], axis=-1)  # (n, k)
         order = np.lexsort((rows, distances))
-        return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
+        each = np.arange(len(rows))[:, None]
+        return distances[each, order], rows[each, order]
 
     def _hint(self, key: str) -> str:
         survey, colon, object_id = key.partition(":")
@@ -334,6 +335,14 @@ class LatentIndex:
         if near:
             return f"did you mean {' or '.join(near)}?"
         return f"a key is SURVEY:ID with SURVEY one of {', '.join(self.surveys)}"
+
+
+def _view(flat: faiss.IndexFlatL2) -> np.ndarray:
+    """View the vectors of a FAISS index, (n, d), which they keep alive."""
+    memory = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
+    memory.flags.writeable = False  # they may be mapped read-only: writing would end the process
+    owner = SimpleNamespace(__array_interface__=memory.__array_interface__, flat=flat)
+    return np.asarray(owner).reshape(flat.ntotal, flat.d)
 
 
 def _one_space(features: Sequence[Features]) -> tuple[str, dict[str, str]]:

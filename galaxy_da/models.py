@@ -7,6 +7,8 @@ on its neighbours in a batch.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -104,15 +106,30 @@ class Encoder(nn.Module):
         )
         self.mean = nn.Linear(a.features, a.latents)
         self.log_variance = nn.Linear(a.features, a.latents)
-        self.use_bands(range(a.bands) if planes is None else [0] * a.bands)
+        nn.init.dirac_(self.stem.weight)
+        nn.init.zeros_(self.stem.bias)  # type: ignore[arg-type]
 
     @torch.no_grad()
-    def use_bands(self, planes: range | list[int]) -> None:
-        """Set the band stem to copy input plane ``planes[b]`` to the anchor's band ``b``."""
-        self.stem.weight.zero_()
-        self.stem.bias.zero_()  # type: ignore[union-attr]
-        for band, plane in enumerate(planes):
-            self.stem.weight[band, plane] = 1.0
+    def reading(self, planes: int, source: Sequence[int]) -> Encoder:
+        """Return a copy that reads images of other planes.
+
+        Parameters
+        ----------
+        planes : int
+            Number of planes of the new images.
+        source : sequence of int
+            For each band of this encoder, the plane that stands for it.
+
+        Returns
+        -------
+        Encoder
+            Gives what this one gives on ``images[:, source]``.
+        """
+        other = copy.deepcopy(self)
+        other.stem = nn.Conv2d(planes, self.stem.out_channels, 1)
+        other.stem.weight.zero_().index_add_(1, torch.tensor(source), self.stem.weight)
+        other.stem.bias.copy_(self.stem.bias)  # type: ignore[union-attr, arg-type]
+        return other
 
     def features(self, images: Tensor) -> Tensor:
         """Return the last features, (n, features), of (n, planes, y, x) images."""
@@ -165,3 +182,10 @@ class VariationalAutoencoder(nn.Module):
         super().__init__()
         self.encoder = Encoder(architecture)
         self.decoder = Decoder(architecture)
+
+    def forward(self, images: Tensor) -> tuple[Posterior, Tensor]:
+        """Encode images, draw one latent vector from each posterior, and decode it."""
+        posterior: Posterior = self.encoder(images)
+        noise = torch.randn_like(posterior.mean)
+        decoded: Tensor = self.decoder(posterior.mean + posterior.variance.sqrt() * noise)
+        return posterior, decoded.float()

@@ -6,7 +6,6 @@ adapted survey's file holds only the tensors in which its encoder differs from t
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -29,7 +28,7 @@ from galaxy_da.errors import SpaceError
 from galaxy_da.files import atomic_path, ensure_folder, file_hash, json_hash, write_json
 from galaxy_da.images import Frame, Prepared, pick_bands, prepare
 from galaxy_da.models import Architecture, Decoder, Encoder, Posterior
-from galaxy_da.surveys import Survey
+from galaxy_da.surveys import Survey, get_survey
 
 __all__ = ["LatentSpace", "SurveyEncoder"]
 
@@ -128,6 +127,18 @@ class LatentSpace:
         parts = [_weights_hash(self.encoder(self.anchor).network), _weights_hash(self.decoder)]
         return json_hash([self.frame.model_dump(mode="json"), *parts])
 
+    def survey(self, name: str, own: Mapping[str, Survey] | None = None) -> Survey:
+        """Return a survey's definition: the space's, else one of the user's own, else built in.
+
+        Raises
+        ------
+        SurveyError
+            If it is nowhere.
+        """
+        if name in self._encoders:
+            return self._encoders[name].survey
+        return (own or {}).get(name) or get_survey(name)
+
     def encoder(self, survey: str) -> SurveyEncoder:
         """Return a survey's encoder.
 
@@ -143,7 +154,9 @@ class LatentSpace:
             )
         return self._encoders[survey]
 
-    def unadapted(self, survey: Survey, available: Sequence[str]) -> SurveyEncoder:
+    def unadapted(
+        self, survey: Survey, available: Sequence[str], *, every_band: bool = False
+    ) -> SurveyEncoder:
         """Return the anchor's network reading another survey's nearest bands.
 
         Parameters
@@ -152,9 +165,15 @@ class LatentSpace:
             Any survey.
         available : sequence of str
             Bands its cutouts carry.
+        every_band : bool
+            Take all available bands as input, those that stand for none at weight zero, so that
+            training can use them.
         """
-        bands = pick_bands(survey, available, self.frame)
-        return SurveyEncoder(survey=survey, bands=bands, network=self.encoder(self.anchor).network)
+        nearest = pick_bands(survey, available, self.frame)
+        bands = tuple(available) if every_band else tuple(dict.fromkeys(nearest))
+        anchor = self.encoder(self.anchor).network
+        network = anchor.reading(len(bands), [bands.index(name) for name in nearest])
+        return SurveyEncoder(survey=survey, bands=bands, network=network)
 
     def with_survey(self, encoder: SurveyEncoder) -> LatentSpace:
         """Return a new space in which one survey's encoder is added or replaced.
@@ -403,8 +422,3 @@ def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
             "the original"
         )
     return safetensors.torch.load_file(path)
-
-
-def copy_network(network: Encoder) -> Encoder:
-    """Return an independent, trainable copy of an encoder."""
-    return copy.deepcopy(network).requires_grad_(True)

@@ -51,11 +51,12 @@ def invert_stretch(colour: Tensor, stretch: Stretch) -> Tensor:
     (..., 3, y, x) float32 tensor [nanomaggy per stretch.pixel_scale_arcsec pixel]
         In the order of ``stretch.planes``. Pixels at 0 or 255 in a plane are limits, not values.
     """
-    shown = colour.float() / 255
-    mean = shown.mean(-3, keepdim=True)
-    intensity = torch.sinh(stretch.divisor * mean) / stretch.q
-    ratio = torch.where(mean > 0, intensity / mean.clamp_min(_TINY), stretch.divisor / stretch.q)
-    return (shown * ratio - stretch.offset) / _planes(stretch.scales, shown)
+    total = torch.arange(3 * 255 + 1, device=colour.device)  # every sum of three planes
+    mean = total.clamp_min(1) / (3 * 255)
+    gain = torch.sinh(stretch.divisor * mean) / (stretch.q * mean)
+    intensity_ratio = gain[colour.sum(-3, keepdim=True, dtype=torch.int32)] / 255
+    scales = _planes(stretch.scales, intensity_ratio)
+    return (colour * intensity_ratio).sub_(stretch.offset).div_(scales)
 
 
 def _planes(values: tuple[float, ...], like: Tensor) -> Tensor:

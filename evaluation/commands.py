@@ -1,0 +1,68 @@
+"""Verbs of evaluation: evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxy_da.cli import AsJson, print_result
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
+    anchor: Annotated[Path, typer.Option(help="Sample table of the anchor survey.")],
+    target: Annotated[list[Path], typer.Option(help="Sample table of another survey; may repeat.")],
+    pairs: Annotated[
+        list[Path], typer.Option(help="Pair table from anchor to target; one per --target.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and metrics.json.")],
+    survey_file: SurveyFiles = None,
+    repeat: Annotated[
+        Path | None, typer.Option(help="Second anchor observation, for the ceiling.")
+    ] = None,
+    repeat_pairs: Annotated[
+        Path | None, typer.Option(help="Pair table from anchor to its repeat.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the fixed pool and the bootstrap.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Measure surveys on the part of the sky that adapting has not seen.
+
+    Example: galaxy-da evaluate --space space --anchor decals/sample.parquet
+    --target sdss/sample.parquet --pairs pairs.parquet --out report
+    """
+    from evaluation.evaluate import evaluate as run
+    from evaluation.summary import report_on, table_of
+    from galaxy_da.files import write_json
+    from galaxy_da.space import LatentSpace
+    from galaxy_da.surveys import load_survey
+    from galaxy_da.tables import Sample, read_pairs
+
+    if (repeat is None) != (repeat_pairs is None):
+        raise typer.BadParameter("--repeat and --repeat-pairs belong together")
+    if len(target) != len(pairs):
+        raise typer.BadParameter(f"{len(target)} --target but {len(pairs)} --pairs; give as many")
+    loaded, first = LatentSpace.load(space), Sample(anchor)
+    own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
+    again = (Sample(repeat), read_pairs(repeat_pairs)) if repeat and repeat_pairs else None
+    results = []
+    for sample, table in zip(map(Sample, target), map(read_pairs, pairs), strict=True):
+        survey = loaded.survey(sample.survey, own)
+        results.append(
+            (
+                run(loaded, first, sample, table, survey=survey, repeat=again, seed=seed),
+                sample,
+                table,
+            )
+        )
+    metrics = {"surveys": {result.survey: result.as_dict() for result, _, _ in results}}
+    write_json(out / "metrics.json", metrics)
+    report_on(out / "report.html", loaded, first, results, own)
+    if json:
+        print_result({"report": str(out / "report.html"), **metrics}, json)
+    else:
+        print_table(table_of([result for result, _, _ in results]), json)

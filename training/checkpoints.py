@@ -1,0 +1,80 @@
+"""Training state as safetensors: weights, AdamW moments and the step, never pickled."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from galaxy_da.errors import StorageError
+from galaxy_da.files import atomic_path
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+
+def save_checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, record: dict[str, Any]
+) -> None:
+    """Write model, optimiser and a JSON record atomically.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.safetensors`` file.
+    model : nn.Module
+        Its parameters must be those of `optimiser`, in order.
+    optimiser : torch.optim.AdamW
+        After at least one step.
+    record : dict
+        Whatever resuming needs: epoch, curves.
+    """
+    tensors = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
+    for (name, _), state in zip(model.named_parameters(), _states(optimiser), strict=True):
+        for key, value in state.items():
+            tensors[f"optimiser.{key}.{name}"] = torch.as_tensor(value).contiguous()
+    with atomic_path(path) as temporary:
+        data = safetensors.torch.save(tensors, metadata={"record": json.dumps(record)})
+        temporary.write_bytes(data)
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Restore model and optimiser in place and return the record.
+
+    Raises
+    ------
+    StorageError
+        If the file is not a checkpoint of this model.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as handle:
+            tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118
+            record = dict(json.loads(handle.metadata()["record"]))
+        model.load_state_dict(
+            {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        )
+    except (safetensors.SafetensorError, KeyError, RuntimeError) as error:
+        raise StorageError(
+            f"{path}: is not a checkpoint of this recipe ({error}); delete it to start again"
+        ) from error
+    state = optimiser.state_dict()
+    state["state"] = {
+        i: {
+            key.split(".")[1]: value
+            for key, value in tensors.items()
+            if key.startswith("optimiser.") and key.split(".", 2)[2] == name
+        }
+        for i, (name, _) in enumerate(model.named_parameters())
+    }
+    optimiser.load_state_dict(state)
+    return record
+
+
+def _states(optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    return [optimiser.state[p] for group in optimiser.param_groups for p in group["params"]]
