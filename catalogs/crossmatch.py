@@ -355,13 +355,24 @@ def _refuse_same_ids(pairs: pa.Table) -> None:
 
 def _explain_no_pairs(anchor: _Zones, target: _Zones, radius_arcsec: float) -> str:
     """Tell where both sides lie and how close they come."""
-    chord = np.min(cKDTree(_unit_vectors(target)).query(_unit_vectors(anchor))[0])
-    nearest = np.degrees(2 * np.arcsin(min(chord / 2, 1.0))) * 3600
     return (
         f"no pairs within {radius_arcsec:g} arcsec: anchor covers {_extent(anchor)}, target covers "
-        f"{_extent(target)}, and they come no closer than {nearest:.6g} arcsec; check the radius, "
-        "that both are ICRS degrees, and that both cover the same field"
+        f"{_extent(target)}, and they come no closer than {_nearest_approach(anchor, target):.6g} "
+        "arcsec; check the radius, that both are ICRS degrees, and that both cover the same field"
     )
+
+
+def _nearest_approach(anchor: _Zones, target: _Zones) -> float:
+    """Return the smallest separation between two catalogues [arcsec].
+
+    Few anchors are asked first: what they find bounds the search for the many.
+    """
+    tree, points = cKDTree(_unit_vectors(target)), _unit_vectors(anchor)
+    order = np.random.default_rng(0).permutation(len(points))
+    chord = np.inf
+    for some in np.split(order, [n for n in (10, 1_000, 100_000) if n < len(order)]):
+        chord = min(chord, np.min(tree.query(points[some], distance_upper_bound=chord)[0]))
+    return float(np.degrees(2 * np.arcsin(min(chord / 2, 1.0))) * 3600)
 
 
 def _unit_vectors(sky: _Zones) -> np.ndarray:

@@ -52,6 +52,7 @@ _COUNTS_SLOPE = 0.12  # dex / mag; the sky has 0.4 or more, which would leave fe
 _SIZE_SCATTER = 0.15  # dex
 _NEIGHBOURS, _STARS = 1.2, 0.25  # mean number per patch
 _KNOTS = 24
+_AT_A_TIME = 32  # profiles, to bound memory
 
 # Uniform ranges by class, in the order of LABELS.
 _RANGES: dict[str, tuple[tuple[float, float], ...]] = {
@@ -94,8 +95,9 @@ class Galaxies:
     Attributes
     ----------
     truth : pa.Table
-        One row per galaxy: ``ra``, ``dec`` [ICRS deg], ``label``, ``r_mag`` (the galaxy alone), ``half_light_arcsec`` (along
-        the major axis; bar and arms left out), ``bulge_fraction``, ``axis_ratio``,
+        One row per galaxy: ``ra``, ``dec`` [ICRS deg], ``label``, ``r_mag`` (the galaxy alone),
+        ``half_light_arcsec`` (along the major axis; bar and arms left out), ``bulge_fraction``,
+        ``axis_ratio``,
         ``position_angle_deg`` (east of north), ``n_arms``, ``arm_strength`` and ``bar_strength``
         (shares of the disc's light), ``pitch_deg``, ``g_minus_r``, ``n_neighbours``, and the other
         parameters of the drawing.
@@ -111,15 +113,13 @@ class Galaxies:
     neighbours: pa.Table
     knots: np.ndarray
 
-    def render(self, modes: Modes, wavelengths_nm: Sequence[float] = ()) -> Sky:
-        """Write the patches as spatial spectra; any wavelength can be asked of them.
+    def render(self, modes: Modes) -> Sky:
+        """Write the patches as spatial spectra.
 
         Parameters
         ----------
         modes : Modes
             Frequencies to fill.
-        wavelengths_nm : sequence of float
-            Not needed here; real galaxies, which have the same method, need it.
 
         Returns
         -------
@@ -223,7 +223,7 @@ def draw_companions(
     Returns
     -------
     dict of (m,) array
-        ``host`` (row), ``east_arcsec``, ``north_arcsec``, ``r_mag``; one in three overlaps its host.
+        ``host`` (row), ``east_arcsec``, ``north_arcsec``, ``r_mag``; a third overlap their hosts.
     """
     m = rng.poisson(_NEIGHBOURS * len(r_mag))
     host = rng.integers(len(r_mag), size=m)
@@ -382,17 +382,18 @@ def _profiles(truth: dict[str, np.ndarray], near: dict[str, np.ndarray]) -> _Pro
 
 def _add_profiles(spectra: Tensor, modes: Modes, profiles: _Profiles) -> None:
     weights = profiles.flux[:, None] * _populations(profiles.g_minus_r)
+    kx, ky = 2 * math.pi * modes.east[None, :], 2 * math.pi * modes.north[:, None]
     for kind in (_EXPONENTIAL, _DE_VAUCOULEURS, _GAUSSIAN):
-        rows = np.flatnonzero(profiles.kind == kind)
-        shape = _tensor(profiles.shape[rows])[:, :, None, None]
-        kx, ky = 2 * math.pi * modes.east[None, :], 2 * math.pi * modes.north[:, None]
-        square = shape[:, 0] * kx**2 + 2 * shape[:, 1] * kx * ky + shape[:, 2] * ky**2
-        north, east = modes.phase(profiles.east[rows], profiles.north[rows])
-        light = _transform(kind, square) * (north * east)
-        host = torch.from_numpy(profiles.host[rows])
-        for i in range(spectra.shape[1]):
-            weight = _tensor(weights[rows, i])[:, None, None]
-            spectra[:, i].index_add_(0, host, light * weight)
+        every = np.flatnonzero(profiles.kind == kind)
+        for rows in np.array_split(every, -(-len(every) // _AT_A_TIME) or 1):
+            shape = _tensor(profiles.shape[rows])[:, :, None, None]
+            square = shape[:, 0] * kx**2 + 2 * shape[:, 1] * kx * ky + shape[:, 2] * ky**2
+            north, east = modes.phase(profiles.east[rows], profiles.north[rows])
+            light = _transform(kind, square) * (north * east)
+            host = torch.from_numpy(profiles.host[rows])
+            for i in range(spectra.shape[1]):
+                weight = _tensor(weights[rows, i])[:, None, None]
+                spectra[:, i].index_add_(0, host, light * weight)
 
 
 def _transform(kind: int, square: Tensor) -> Tensor:

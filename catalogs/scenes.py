@@ -1,18 +1,18 @@
 """Real galaxies as scenes for the simulated sky.
 
-A well-resolved image is moved to a smaller apparent size, as FERENGI does (Barden et al. 2008, ApJS
-175, 105), so that its own PSF and noise shrink below those of the surveys that then observe it. Each
-scene is cut out of its surroundings, turned, mirrored, shrunk and dimmed; other scenes stand in for
-its neighbours.
+A well-resolved image is moved to a smaller apparent size, as FERENGI does (Barden et al. 2008,
+ApJS 175, 105), so that its own PSF and noise shrink below those of the surveys that then observe
+it. Each scene is cut out of its surroundings, turned, mirrored, shrunk and dimmed; other scenes
+stand in for its neighbours.
 """
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -34,49 +34,54 @@ from galaxy_da.tables import Sample
 
 __all__ = ["DrawnScenes", "ScenePool"]
 
-MAX_SCENES = 10_000
-"""Most scenes a pool holds."""
+MAX_SCENES = 8_000
+"""Most scenes a pool holds; each takes 32 KiB a band."""
 
 SHRINK = (2.0, 5.0)
 """Range of the reduction in apparent size."""
 
 _NEIGHBOUR_SHRINK = (2.0, 12.0)
+_SIDE = 128
 _CELL_NSIDE = 256
-_READ_ROWS = 64
+_READ_ROWS, _AT_A_TIME = 64, 32
 _G_NM, _R_NM, _Z_NM = 481.0, 642.0, 925.0
 _SLOPES = (-0.5, 2.5)  # limits of d ln flux / d ln wavelength beyond the bands
 _TYPICAL_SLOPE = 1.0
-_DETECTION_SIGMA = 3.0
-_SMOOTHING_PX, _TAPER_PX = 1.5, 4.0
+_DETECTION_SIGMA = 2.5
+_SMOOTHING_PX, _TAPER_PX = 2.0, 4.0
 _MAX_SATURATED = 0.01  # of the galaxy's pixels
-_MAX_ON_BORDER = 0.05  # of the border that the galaxy may cover
+_MAX_ON_BORDER = 0.03  # of the galaxy's light
+_MAX_SKY = 0.25  # of the galaxy's mean brightness; more is a galaxy larger than its image
 _MIN_PIXELS = 50
 
 
 @dataclass(frozen=True)
 class ScenePool:
-    """Images good enough to be scenes. Their pixels are read again when they are drawn.
+    """Images good enough to be scenes, cut out and cleaned.
 
     Attributes
     ----------
-    table : pa.Table
-        Their rows of the sample table, image bytes included where it embeds them.
-    folder : Path
-        Where relative URIs start.
-    survey : Survey
-        What the images are of.
-    bands : tuple of str
-        Bands of the images, by wavelength.
+    scene_id : (scenes,) object array
+        `object_id` of the image.
+    ra, dec : (scenes,) float array [ICRS deg]
+    stamps : (scenes, bands, 128, 128) float16 tensor [1 / arcsec^2]
+        Surface brightness over total flux.
+    pixel_arcsec : (scenes,) float array
+        Side of their pixels.
+    wavelengths_nm : (bands,) float array
+        Ascending.
     flux : (scenes, bands) float array [nanomaggy]
-        Total flux within the cut-out galaxy.
+        Total flux of the cut-out galaxy.
     half_light_arcsec : (scenes,) float array
         Radius of the circle that holds half of it, in the band nearest to r.
     """
 
-    table: pa.Table
-    folder: Path
-    survey: Survey
-    bands: tuple[str, ...]
+    scene_id: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+    stamps: Tensor
+    pixel_arcsec: np.ndarray
+    wavelengths_nm: np.ndarray
     flux: np.ndarray
     half_light_arcsec: np.ndarray
 
@@ -108,39 +113,36 @@ class ScenePool:
         """
         sample = Sample(path)
         survey = survey or get_survey(sample.survey)
-        wanted = np.zeros(len(sample), bool)
-        wanted[np.random.default_rng(0).permutation(len(sample))[:limit]] = True
-        kept: list[pa.Table] = []
-        flux: list[np.ndarray] = []
-        radii: list[np.ndarray] = []
+        looked_at = np.random.default_rng(0).permutation(len(sample))[: min(limit, MAX_SCENES)]
+        wanted = np.isin(np.arange(len(sample)), looked_at)
         bands: tuple[str, ...] = ()
+        found: list[_Cut] = []
         start = 0
-        for batch in sample.batches(_READ_ROWS):
-            table = batch.filter(pa.array(wanted[start : start + batch.num_rows]))
+        for batch in sample.batches(_READ_ROWS * len(sample) // max(len(looked_at), 1)):
+            rows = start + np.flatnonzero(wanted[start : start + batch.num_rows])
+            cutouts = read_cutouts(batch.take(pa.array(rows - start)), sample.folder, survey)
             start += batch.num_rows
-            cutouts = read_cutouts(table, sample.folder, survey)
             bands = bands or _bands_by_wavelength(cutouts, survey)
-            for stamps in _cut_out(cutouts, survey, bands):
-                good = np.flatnonzero(stamps.usable)
-                kept.append(table.take(pa.array(stamps.rows[good])))
-                flux.append(stamps.total_flux()[good])
-                radii.append(stamps.half_light(_nearest_to_r(survey, bands))[good])
-        if not sum(map(len, flux)):
+            found += _cut_out(rows, cutouts, survey, bands)
+        if not sum(len(cut.rows) for cut in found):
             raise TableError(
-                f"{path}: none of {int(wanted.sum())} images can be a scene; a scene needs a "
+                f"{path}: none of {len(looked_at)} images can be a scene; a scene needs a "
                 "resolved, unsaturated galaxy that ends well within its image"
             )
+        rows = np.concatenate([cut.rows for cut in found])
         return cls(
-            table=pa.concat_tables(kept),
-            folder=sample.folder,
-            survey=survey,
-            bands=bands,
-            flux=np.concatenate(flux),
-            half_light_arcsec=np.concatenate(radii),
+            scene_id=np.array(sample.catalog["object_id"].take(pa.array(rows)).to_pylist(), object),
+            ra=sample.catalog["ra"].to_numpy()[rows],
+            dec=sample.catalog["dec"].to_numpy()[rows],
+            stamps=torch.cat([cut.stamps for cut in found]),
+            pixel_arcsec=np.concatenate([cut.pixel_arcsec for cut in found]),
+            wavelengths_nm=np.array([survey.band(name).wavelength_nm for name in bands]),
+            flux=np.concatenate([cut.flux for cut in found]),
+            half_light_arcsec=np.concatenate([cut.half_light_arcsec for cut in found]),
         )
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return len(self.scene_id)
 
     def draw(self, n: int, rng: np.random.Generator) -> DrawnScenes:
         """Draw n galaxies and their neighbours from the scenes, with replacement.
@@ -152,12 +154,13 @@ class ScenePool:
         main = self._draw_scenes(draw_magnitudes(n, rng), SHRINK, rng)
         places = draw_companions(main["r_mag"], main["half_light_arcsec"], rng)
         near = self._draw_scenes(places["r_mag"], _NEIGHBOUR_SHRINK, rng)
-        ra, dec = self._draw_positions(main["scene"], rng)
-        g, r = (self._node_flux[main["scene"]] @ self.node_weights([_G_NM, _R_NM]).T).T
+        scene = main["scene"]
+        ra, dec = _same_cell(self.ra[scene], self.dec[scene], rng)
+        g, r = (self.colours[scene] @ self.node_weights([_G_NM, _R_NM]).T).T
         truth = {
             "ra": ra,
             "dec": dec,
-            "scene_id": self.table["object_id"].take(pa.array(main["scene"])).cast(pa.string()),
+            "scene_id": self.scene_id[scene],
             **main,
             "g_minus_r": -2.5 * np.log10(g / r),
             "n_neighbours": np.bincount(places["host"], minlength=n),
@@ -165,40 +168,34 @@ class ScenePool:
         return DrawnScenes(self, pa.table(truth), pa.table({**near, **places}))
 
     @cached_property
-    def nodes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Wavelengths at which scenes are known: those of the bands, extended to cover g to z.
+    def nodes(self) -> np.ndarray:
+        """(nodes,) wavelengths at which scenes are known: the bands', extended to cover g to z."""
+        have = self.wavelengths_nm
+        return np.unique([*have, min(_G_NM, have[0]), max(_Z_NM, have[-1])])
 
-        Returns
-        -------
-        (nodes,) float array [nm]
-            Ascending.
-        (nodes,) int array
-            Number of the band that stands for each.
-        (scenes, nodes) float array
-            By how much it is scaled: beyond the bands, along the scene's own colour.
-        """
-        have = np.array([self.survey.band(name).wavelength_nm for name in self.bands])
-        nodes = np.unique([*have, min(_G_NM, have[0]), max(_Z_NM, have[-1])])
-        nearest = np.abs(nodes[:, None] - have).argmin(1)
-        reach = np.log(nodes / have[nearest])
-        slope = np.full((len(self), len(nodes)), _TYPICAL_SLOPE)
+    @cached_property
+    def node_bands(self) -> np.ndarray:
+        """(nodes,) number of the band whose image stands for each node."""
+        return np.asarray(np.abs(self.nodes[:, None] - self.wavelengths_nm).argmin(1))
+
+    @cached_property
+    def colours(self) -> np.ndarray:
+        """(scenes, nodes) flux over that at 642 nm; beyond the bands, along the scene's colour."""
+        have, nearest = self.wavelengths_nm, self.node_bands
+        slope = np.full((len(self), len(self.nodes)), _TYPICAL_SLOPE)
         if len(have) > 1:
             colour = np.diff(np.log(self.flux), axis=1) / np.diff(np.log(have))
             slope = np.clip(colour[:, np.minimum(nearest, len(have) - 2)], *_SLOPES)
-        return nodes, nearest, np.exp(slope * reach)
+        flux = self.flux[:, nearest] * (self.nodes / have[nearest]) ** slope
+        return np.asarray(flux / (flux @ self.node_weights([_R_NM]).T))
 
     def node_weights(self, wavelengths_nm: Sequence[float]) -> np.ndarray:
         """(wavelengths, nodes) weights that interpolate linearly between the nodes."""
-        nodes = self.nodes[0]
         wanted = np.asarray(wavelengths_nm, dtype=float)
-        inside = np.clip(wanted, nodes[0], nodes[-1])
-        hats = np.stack([np.interp(inside, nodes, unit) for unit in np.eye(len(nodes))], axis=-1)
+        inside = np.clip(wanted, self.nodes[0], self.nodes[-1])
+        unit = np.eye(len(self.nodes))
+        hats = np.stack([np.interp(inside, self.nodes, row) for row in unit], axis=-1)
         return np.asarray(hats * ((wanted / inside) ** _TYPICAL_SLOPE)[:, None])
-
-    @cached_property
-    def _node_flux(self) -> np.ndarray:
-        _, band, gain = self.nodes
-        return np.asarray(self.flux[:, band] * gain)
 
     def _draw_scenes(
         self, r_mag: np.ndarray, shrink: tuple[float, float], rng: np.random.Generator
@@ -214,15 +211,6 @@ class ScenePool:
             "angle_deg": rng.uniform(0, 360, len(r_mag)),
             "mirrored": rng.random(len(r_mag)) < 0.5,
         }
-
-    def _draw_positions(
-        self, scene: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        cells = HEALPix(_CELL_NSIDE)
-        ra, dec = (self.table[name].to_numpy()[scene] * units.deg for name in ("ra", "dec"))
-        dx, dy = rng.random((2, len(scene)))
-        lon, lat = cells.healpix_to_lonlat(cells.lonlat_to_healpix(ra, dec), dx, dy)
-        return lon.to_value(units.deg), lat.to_value(units.deg)
 
 
 @dataclass(frozen=True)
@@ -246,173 +234,195 @@ class DrawnScenes:
     truth: pa.Table
     neighbours: pa.Table
 
-    def render(self, modes: Modes, wavelengths_nm: Sequence[float] = ()) -> Sky:
+    def render(self, modes: Modes) -> Sky:
         """Turn, shrink and dim the scenes and write the patches as spatial spectra.
 
         Parameters
         ----------
         modes : Modes
             Frequencies to fill.
-        wavelengths_nm : sequence of float
-            Not needed here; any can be asked of the result.
 
         Returns
         -------
         Sky
             One component per node of the pool's wavelengths.
         """
-        n, m = self.truth.num_rows, self.neighbours.num_rows
+        n, pool = self.truth.num_rows, self.pool
         column = {
             name: np.concatenate([self.truth[name].to_numpy(), self.neighbours[name].to_numpy()])
             for name in ("scene", "r_mag", "shrink", "angle_deg", "mirrored")
         }
+        near = [self.neighbours[name].to_numpy() for name in ("east_arcsec", "north_arcsec")]
+        offset = np.pad(np.stack(near), ((0, 0), (n, 0)))
         host = np.concatenate([np.arange(n), self.neighbours["host"].to_numpy()])
-        offset = np.zeros((2, n + m))
-        offset[0, n:] = self.neighbours["east_arcsec"].to_numpy()
-        offset[1, n:] = self.neighbours["north_arcsec"].to_numpy()
-        pool, (nodes, band, gain) = self.pool, self.pool.nodes
-        at_r = pool.node_weights([_R_NM])[0]
-        total = pool._node_flux[column["scene"]] @ at_r / column["shrink"] ** 2
-        dimmed = 10 ** (0.4 * (NANOMAGGY_ZEROPOINT - column["r_mag"])) / total
-        scale = _tensor(gain[column["scene"]] * dimmed[:, None])[:, :, None, None]
-        images = torch.zeros(n, len(nodes), modes.side, modes.side)
-        rows = pool.table.take(pa.array(column["scene"]))
-        cutouts = read_cutouts(rows, pool.folder, pool.survey)
-        for stamps in _cut_out(cutouts, pool.survey, pool.bands):
-            i = stamps.rows
-            turned = _turn(stamps, column["angle_deg"][i], column["mirrored"][i])
-            shrunk = _tensor(column["shrink"][i]) / stamps.pixel_arcsec  # stamp pixels per arcsec
-            middle = (turned.shape[-1] - 1) / 2
-            east, north = (middle - _tensor(o[i]) * shrunk for o in offset)
-            planes = turned[:, band] * scale[i]
-            placed = resample(planes, modes.side, shrunk * modes.pixel_arcsec, (east, north))
-            images.index_add_(0, torch.from_numpy(host[i]), placed)
+        images = torch.zeros(n, len(pool.nodes), modes.side, modes.side)
+        for rows in np.array_split(np.arange(len(host)), -(-len(host) // _AT_A_TIME)):
+            part = {name: values[rows] for name, values in column.items()}
+            placed = _place(pool, modes, part, offset[:, rows])
+            images.index_add_(0, torch.from_numpy(host[rows]), placed)
         return Sky(modes.spectrum(images), modes, lambda wanted: _tensor(pool.node_weights(wanted)))
 
 
+def _place(
+    pool: ScenePool, modes: Modes, column: dict[str, np.ndarray], offset: np.ndarray
+) -> Tensor:
+    """(m, nodes, side, side) surface brightness of scenes at (2, m) offsets on the real grid."""
+    scene = column["scene"]
+    stamps = pool.stamps[torch.from_numpy(scene)].float()
+    turned = _turn(stamps, column["angle_deg"], column["mirrored"])
+    shrunk = column["shrink"] / pool.pixel_arcsec[scene]  # stamp pixels per arcsec
+    east, north = _tensor((_SIDE - 1) / 2 - offset * shrunk)
+    flux = 10 ** (0.4 * (NANOMAGGY_ZEROPOINT - column["r_mag"])) * column["shrink"] ** 2
+    planes = turned[:, pool.node_bands]
+    planes *= _tensor(flux[:, None] * pool.colours[scene])[:, :, None, None]
+    return resample(planes, modes.side, _tensor(shrunk * modes.pixel_arcsec), (east, north))
+
+
 @dataclass(frozen=True)
-class _Stamps:
-    """Galaxies cut out of equal images, on square stamps."""
+class _Cut:
+    """Usable scenes from equal images; fields as in `ScenePool`."""
 
     rows: np.ndarray
-    brightness: Tensor  # (m, bands, side, side) [nanomaggy / arcsec^2]
-    pixel_arcsec: Tensor  # (m,)
-    centre_xy: Tensor  # (m, 2)
-    usable: np.ndarray  # (m,) bool
-
-    def total_flux(self) -> np.ndarray:
-        """(m, bands) [nanomaggy]."""
-        total = self.brightness.sum((2, 3)) * self.pixel_arcsec[:, None] ** 2
-        return np.asarray(total.numpy(), dtype=float)
-
-    def half_light(self, band: int) -> np.ndarray:
-        """(m,) radii of circles that hold half the light [arcsec]."""
-        side = self.brightness.shape[-1]
-        radius = _distance(side, self.centre_xy).flatten(1)
-        order = radius.argsort(1)
-        light = self.brightness[:, band].flatten(1).gather(1, order).cumsum(1)
-        half = (light < light[:, -1:] / 2).sum(1, keepdim=True).clamp_max(side**2 - 1)
-        inside = radius.gather(1, order).gather(1, half)[:, 0]
-        return np.asarray((inside * self.pixel_arcsec).numpy(), dtype=float)
+    stamps: Tensor
+    pixel_arcsec: np.ndarray
+    flux: np.ndarray
+    half_light_arcsec: np.ndarray
 
 
 def _cut_out(
-    cutouts: Sequence[Cutout | CutoutError], survey: Survey, bands: Sequence[str]
-) -> Iterator[_Stamps]:
-    """Cut galaxies out of their images, those of one shape at a time; unreadable ones are left out.
-
-    The sky is subtracted; what is connected to the middle above the detection limit is kept, with
-    a soft edge.
-    """
+    rows: np.ndarray,
+    cutouts: Sequence[Cutout | CutoutError],
+    survey: Survey,
+    bands: tuple[str, ...],
+) -> Iterator[_Cut]:
+    """Cut the middle galaxies out of images, those of one kind at a time."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, cutout in enumerate(cutouts):
         if isinstance(cutout, Cutout) and sorted(cutout.bands) == sorted(bands):
             key = (cutout.pixels.shape, cutout.bands, cutout.is_colour)
             groups.setdefault(key, []).append(i)
-    for rows in groups.values():
-        group = [cutout for i in rows if isinstance(cutout := cutouts[i], Cutout)]
-        order = [group[0].bands.index(name) for name in bands]
-        raw = _square(to_surface_brightness(group, survey)[:, order], torch.nan)
-        finite = torch.isfinite(raw)
-        sky = _border(torch.where(finite, raw, torch.nan)).nanmedian(-1).values
-        light = torch.where(finite, raw - sky[..., None, None], 0.0)
-        inside = _detect(light)
-        taper = _smooth(inside.float()[:, None], _TAPER_PX).mul_(2).clamp_max_(1)
-        full = np.stack([c.is_colour & (c.pixels == 255).any(0) for c in group])
-        yield _Stamps(
-            rows=np.array(rows),
-            brightness=light * taper,
-            pixel_arcsec=torch.tensor([c.pixel_scale_arcsec for c in group]),
-            centre_xy=torch.tensor([c.centre_xy for c in group]),
-            usable=_usable(inside, finite, _square(torch.from_numpy(full), False), light * taper),
+    r_band = bands.index(survey.nearest_band(_R_NM, bands).name) if bands else 0
+    for members in groups.values():
+        group = [cutout for i in members if isinstance(cutout := cutouts[i], Cutout)]
+        light, pixel, good = _clean(group, survey, bands)
+        light, pixel = light[good], pixel[good]
+        flux = light.sum((2, 3)) * pixel[:, None] ** 2
+        yield _Cut(
+            rows=rows[members][good.numpy()],
+            stamps=(light / flux[..., None, None]).half(),
+            pixel_arcsec=pixel.numpy(),
+            flux=flux.double().numpy(),
+            half_light_arcsec=(_half_light(light[:, r_band]) * pixel).double().numpy(),
         )
 
 
-def _detect(light: Tensor) -> Tensor:
-    """(m, side, side) bool: pixels that belong to the source in the middle."""
+def _clean(
+    group: Sequence[Cutout], survey: Survey, bands: tuple[str, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Surface brightness of the galaxies alone, pixel scales, and which can be scenes.
+
+    The border's median is the sky. What is connected to the middle above the detection limit is
+    kept with a soft edge, and smoothed where it is faint.
+    """
+    raw = to_surface_brightness(group, survey)[:, [group[0].bands.index(name) for name in bands]]
+    missing = ~torch.isfinite(raw)
+    full = np.stack([c.is_colour & (c.pixels == 255).any(0) for c in group])
+    centre = torch.tensor([c.centre_xy for c in group])
+    pixel = torch.tensor([c.pixel_scale_arcsec for c in group], dtype=torch.float32)
+    sky = _border(raw).nanmedian(-1).values[..., None, None]
+    light = torch.where(missing, 0.0, raw - sky)
+    detection = _signal_to_noise(light)
+    inside = _around(centre, detection > _DETECTION_SIGMA)
+    certain = (detection**2 / (detection**2 + _DETECTION_SIGMA**2))[:, None]
+    light = torch.lerp(_smooth(light, _SMOOTHING_PX), light, certain)
+    light *= (2 * _smooth(inside.float()[:, None], _TAPER_PX)).clamp_max(1)
+    good = _usable(inside, missing.any(1), torch.from_numpy(full), light, sky[..., 0, 0])
+    light *= _fade(light.shape[-2])[:, None] * _fade(light.shape[-1])
+    ratio = max(1.0, max(light.shape[2:]) / _SIDE)
+    light = resample(light, _SIDE, ratio, (centre[:, 0], centre[:, 1]))
+    return light, pixel * ratio, good
+
+
+def _signal_to_noise(light: Tensor) -> Tensor:
+    """(m, y, x) bands stacked and smoothed, over the noise of the border."""
     noise = _border(light).abs().median(-1).values.clamp_min(1e-6)
     stacked = _smooth((light / noise[..., None, None]).mean(1, keepdim=True), _SMOOTHING_PX)
-    limit = _DETECTION_SIGMA * 1.4826 * _border(stacked).abs().median(-1).values
-    above = (stacked > limit[..., None, None])[:, 0].numpy()
+    sigma = 1.4826 * _border(stacked).abs().median(-1).values.clamp_min(1e-6)
+    return (stacked / sigma[..., None, None])[:, 0]
+
+
+def _around(centre_xy: Tensor, above: Tensor) -> Tensor:
+    """Keep the pixels that are connected to the one at (m, 2) coordinates."""
     within_image = np.zeros((3, 3, 3), int)
     within_image[1] = ndimage.generate_binary_structure(2, 1)
-    labels, _ = ndimage.label(above, within_image)
-    middle = labels.shape[-1] // 2
-    label = labels[:, middle, middle][:, None, None]
+    labels, _ = ndimage.label(above.numpy(), within_image)
+    x, y = centre_xy.round().long().T.numpy()
+    label = labels[np.arange(len(labels)), y, x][:, None, None]
     return torch.from_numpy((labels == label) & (label > 0))
 
 
-def _usable(inside: Tensor, finite: Tensor, full: Tensor, light: Tensor) -> np.ndarray:
+def _usable(inside: Tensor, missing: Tensor, full: Tensor, light: Tensor, sky: Tensor) -> Tensor:
     pixels = inside.sum((1, 2))
-    holes = (inside[:, None] & ~finite).flatten(1).any(1)
+    holes = (inside & missing).flatten(1).any(1)
     saturated = (inside & full).sum((1, 2)) > _MAX_SATURATED * pixels
-    cut_off = _border(inside[:, None].float()).mean((1, 2)) > _MAX_ON_BORDER
-    dark = (light.sum((2, 3)) <= 0).any(1)
-    good = (pixels >= _MIN_PIXELS) & ~holes & ~saturated & ~cut_off & ~dark
-    return np.asarray(good.numpy())
+    total = light.sum((2, 3))
+    cut_off = (_border(light).sum(2) > _MAX_ON_BORDER * total).any(1)
+    larger = (sky > _MAX_SKY * total / pixels[:, None]).any(1)
+    dark = (total <= 0).any(1)
+    return (pixels >= _MIN_PIXELS) & ~(holes | saturated | cut_off | larger | dark)
 
 
-def _turn(stamps: _Stamps, angle_deg: np.ndarray, mirrored: np.ndarray) -> Tensor:
-    """Rotate about the galaxy, and mirror, at the images' own resolution."""
-    side = stamps.brightness.shape[-1]
+def _half_light(light: Tensor) -> Tensor:
+    """(m,) radii about the middle that hold half of (m, side, side) light [pixel]."""
+    along = torch.arange(_SIDE) - (_SIDE - 1) / 2
+    radius, order = torch.hypot(along[:, None], along).flatten().sort()
+    grown = light.flatten(1)[:, order].cumsum(1)
+    return radius[(grown < grown[:, -1:] / 2).sum(1)]
+
+
+def _turn(stamps: Tensor, angle_deg: np.ndarray, mirrored: np.ndarray) -> Tensor:
+    """Rotate (m, bands, side, side) stamps about the middle, and mirror some."""
     angle, sign = torch.deg2rad(_tensor(angle_deg)), torch.where(torch.as_tensor(mirrored), -1, 1)
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    centre = (2 * stamps.centre_xy - (side - 1)) / side
-    rows = (cos * sign, -sin, centre[:, 0], sin * sign, cos, centre[:, 1])
-    grid = functional.affine_grid(
-        torch.stack(rows, dim=-1).reshape(-1, 2, 3), list(stamps.brightness.shape), False
-    )
-    return functional.grid_sample(stamps.brightness, grid, align_corners=False)
+    cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
+    matrix = torch.stack([cos * sign, -sin, zero, sin * sign, cos, zero], dim=-1)
+    grid = functional.affine_grid(matrix.reshape(-1, 2, 3), list(stamps.shape), False)
+    return functional.grid_sample(stamps, grid, align_corners=False)
+
+
+def _same_cell(
+    ra: np.ndarray, dec: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Random positions in the HEALPix cells of others [deg]."""
+    cells = HEALPix(_CELL_NSIDE)
+    cell = cells.lonlat_to_healpix(ra * units.deg, dec * units.deg)
+    lon, lat = cells.healpix_to_lonlat(cell, *rng.random((2, len(ra))))
+    return lon.to_value(units.deg), lat.to_value(units.deg)
 
 
 def _smooth(image: Tensor, sigma: float) -> Tensor:
-    reach = int(3 * sigma)
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
-    kernel /= kernel.sum()
-    rows = functional.conv2d(image, kernel[None, None, :, None], padding=(reach, 0))
-    return functional.conv2d(rows, kernel[None, None, None, :], padding=(0, reach))
+    """Convolve (..., y, x) images with a round Gaussian [pixel]."""
+
+    def weights(size: int) -> Tensor:
+        apart = (torch.arange(size)[:, None] - torch.arange(size)) / sigma
+        kernel = torch.exp(-0.5 * apart**2) / (sigma * math.sqrt(2 * math.pi))
+        return torch.where(apart.abs() < 4, kernel, 0.0)  # denormal numbers are slow
+
+    return weights(image.shape[-2]) @ image @ weights(image.shape[-1])
+
+
+def _fade(size: int) -> Tensor:
+    """(size,) weights that fall to zero within the taper of either end."""
+    from_end = torch.arange(size) + 0.5
+    return (torch.minimum(from_end, from_end.flip(0)) / _TAPER_PX / 2).clamp_max(1)
 
 
 def _border(image: Tensor) -> Tensor:
-    """(m, bands, pixels) values of a frame a twentieth of the side wide."""
-    side = image.shape[-1]
-    ring = torch.ones(side, side, dtype=torch.bool)
-    width = max(side // 20, 1)
-    ring[width:-width, width:-width] = False
-    return image[..., ring]
-
-
-def _distance(side: int, centre_xy: Tensor) -> Tensor:
-    along = torch.arange(side)
-    x, y = along - centre_xy[:, 0, None, None], along[:, None] - centre_xy[:, 1, None, None]
-    return torch.hypot(x, y)
-
-
-def _square(image: Tensor, fill: float) -> Tensor:
-    """Extend the shorter side at its end, so that pixel coordinates stay."""
+    """(..., pixels) values of a frame a twentieth of the side wide."""
     height, width = image.shape[-2:]
-    side = max(height, width)
-    return functional.pad(image, (0, side - width, 0, side - height), value=fill)
+    wide = max(min(height, width) // 20, 1)
+    ring = torch.ones(height, width, dtype=torch.bool)
+    ring[wide:-wide, wide:-wide] = False
+    return image[..., ring]
 
 
 def _bands_by_wavelength(
@@ -422,10 +432,6 @@ def _bands_by_wavelength(
     first = next((cutout for cutout in cutouts if isinstance(cutout, Cutout)), None)
     names = first.bands if first else ()
     return tuple(sorted(names, key=lambda name: survey.band(name).wavelength_nm))
-
-
-def _nearest_to_r(survey: Survey, bands: tuple[str, ...]) -> int:
-    return bands.index(survey.nearest_band(_R_NM, bands).name)
 
 
 def _tensor(values: np.ndarray) -> Tensor:

@@ -1,0 +1,386 @@
+"""The simulated sky: the same galaxies seen by any set of surveys, with the truth.
+
+`sky_chunks` streams views for training; `simulate` writes sample tables, cutouts, true pairs and
+true parameters.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import IO, Any
+from zlib import crc32
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from astropy.coordinates import angular_separation
+from torch import Tensor
+from tqdm import tqdm
+
+from catalogs.galaxies import draw_galaxies
+from catalogs.observing import (
+    Conditions,
+    draw_conditions,
+    frame_bands,
+    modes_for,
+    observe,
+    stamp_pixels,
+)
+from catalogs.scenes import ScenePool
+from galaxy_da.errors import StorageError
+from galaxy_da.files import atomic_path, ensure_folder
+from galaxy_da.surveys import Band, Survey
+from galaxy_da.tables import with_metadata
+
+__all__ = ["CHUNK", "SkyChunk", "View", "simulate", "sky_chunks"]
+
+CHUNK = 32
+"""Galaxies drawn at a time; part of what a seed means."""
+
+OUTSIDE_SHARE = 0.05
+"""Galaxies of the first survey that lie outside each other survey's footprint."""
+
+OWN_SHARE = 0.02
+"""Galaxies each other survey has to itself, over those of the first."""
+
+_R_NM = 642.0
+
+
+@dataclass(frozen=True)
+class View:
+    """What one survey saw of a chunk.
+
+    Attributes
+    ----------
+    survey : Survey
+    bands : tuple of Band
+    flux : (n, bands, y, x) float32 tensor
+        In the survey's unit per pixel.
+    conditions : Conditions
+        PSF, depth and mishaps of each cutout.
+    """
+
+    survey: Survey
+    bands: tuple[Band, ...]
+    flux: Tensor
+    conditions: Conditions
+
+
+@dataclass(frozen=True)
+class SkyChunk:
+    """Some galaxies of a simulated sky.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first galaxy in the sky.
+    truth : pa.Table
+        One row per galaxy; see `catalogs.galaxies.Galaxies` and `catalogs.scenes.DrawnScenes`.
+    views : dict of str to View
+        By survey name, and ``NAME-repeat``.
+    """
+
+    first: int
+    truth: pa.Table
+    views: dict[str, View]
+
+
+def sky_chunks(
+    surveys: Sequence[Survey],
+    n: int | None = None,
+    *,
+    seed: int,
+    pool: ScenePool | None = None,
+    repeat_anchor: bool = False,
+    every_band: bool = False,
+) -> Iterator[SkyChunk]:
+    """Stream a simulated sky.
+
+    Galaxy i of a seed is the same whatever n and the surveys, and a survey's noise does not depend
+    on the others.
+
+    Parameters
+    ----------
+    surveys : sequence of Survey
+        Who looks; the first is the anchor.
+    n : int, optional
+        Galaxies in all; endless by default.
+    seed : int
+        Not negative.
+    pool : ScenePool, optional
+        Real galaxies; parametric ones by default.
+    repeat_anchor : bool
+        Whether the first survey looks twice, with its own PSF, noise and position each time.
+    every_band : bool
+        All bands of each survey instead of those nearest to the frame's.
+
+    Yields
+    ------
+    SkyChunk
+        Up to `CHUNK` galaxies.
+
+    Raises
+    ------
+    ValueError
+        If there is no survey, or two of one name.
+    """
+    lookers = _lookers(surveys, repeat_anchor)
+    bands = {name: frame_bands(survey, every=every_band) for name, survey in lookers.items()}
+    modes = modes_for([band for group in bands.values() for band in group])
+    for number in count() if n is None else range(-(-n // CHUNK)):
+        rng = np.random.default_rng([seed, number])
+        drawn = draw_galaxies(CHUNK, rng) if pool is None else pool.draw(CHUNK, rng)
+        sky = drawn.render(modes)
+        views = {}
+        for name, survey in lookers.items():
+            rng = np.random.default_rng([seed, number, crc32(name.encode())])
+            conditions = draw_conditions(CHUNK, bands[name], rng)
+            flux = observe(sky, survey, bands[name], conditions, rng)
+            views[name] = View(survey, bands[name], flux, conditions)
+        first = number * CHUNK
+        yield _head(SkyChunk(first, drawn.truth, views), CHUNK if n is None else n - first)
+
+
+def simulate(
+    surveys: Sequence[Survey],
+    n: int,
+    *,
+    seed: int,
+    out: Path,
+    scenes: Path | None = None,
+    repeat_anchor: bool = True,
+    every_band: bool = False,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Write a sky seen by several surveys.
+
+    Each survey gets ``NAME/sample.parquet`` and ``NAME/cutouts.npy``, the first one also a second
+    independent look, ``NAME-repeat``. Ids, row order and positions differ from survey to survey;
+    ``pairs-FIRST-OTHER.parquet`` holds the true pairs and ``truth.parquet`` the galaxies, with
+    their ids. Some of the first survey's galaxies are missing from each other one, which has a few
+    of its own. All files appear at the end, together.
+
+    Parameters
+    ----------
+    surveys : sequence of Survey
+        Who looks; the first is the anchor.
+    n : int
+        Galaxies of the first survey.
+    seed : int
+        Not negative. The same seed gives the same sky.
+    out : Path
+        Folder to write into.
+    scenes : Path, optional
+        Sample table of real images to use instead of parametric galaxies.
+    repeat_anchor : bool
+        Whether to write the second look.
+    every_band : bool
+        All bands of each survey instead of those nearest to the frame's.
+    progress : bool
+        Show a bar on stderr.
+
+    Returns
+    -------
+    dict
+        ``galaxies`` (int), ``samples`` and ``pairs`` (name to path and rows), ``truth`` (path).
+
+    Raises
+    ------
+    ValueError
+        If n is not positive, or `surveys` is empty or repeats a name.
+    TableError
+        If `scenes` has no usable image.
+    StorageError
+        If the output cannot be written or does not fit.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1 galaxy but is {n}")
+    lookers = _lookers(surveys, repeat_anchor)
+    covered = _coverage(n, lookers, seed)
+    total = len(next(iter(covered.values())))
+    out = ensure_folder(out)
+    _check_space(out, lookers, covered, every_band)
+    pool = None if scenes is None else ScenePool.open(scenes, limit=max(4 * CHUNK, 2 * total))
+    chunks = sky_chunks(
+        surveys, total, seed=seed, pool=pool, repeat_anchor=repeat_anchor, every_band=every_band
+    )
+    truths: list[pa.Table] = []
+    seen: dict[str, list[pa.Table]] = {name: [] for name in lookers}
+    with ExitStack() as files:
+        cutouts = {
+            name: _open_cutouts(files, out, name, survey, int(covered[name].sum()), every_band)
+            for name, survey in lookers.items()
+        }
+        with tqdm(total=total, unit=" galaxies", disable=not progress, delay=0.5) as bar:
+            for chunk in chunks:
+                truths.append(chunk.truth)
+                for name, view in chunk.views.items():
+                    rows = np.flatnonzero(covered[name][chunk.first :][: chunk.truth.num_rows])
+                    cutouts[name].write(view.flux[rows].numpy().tobytes())
+                    seen[name].append(_catalogue(chunk, view, rows))
+                bar.update(chunk.truth.num_rows)
+        truth = pa.concat_tables(truths).add_column(0, "galaxy", pa.array(np.arange(total)))
+        samples = {name: _sample(name, pa.concat_tables(seen[name]), seed) for name in lookers}
+        tables = {f"{name}/sample": _public(table) for name, table in samples.items()}
+        first, *others = samples
+        for name in others:
+            tables[f"pairs-{first}-{name}"] = _pairs(samples[first], samples[name])
+        for name, sample in samples.items():
+            truth = truth.append_column(f"{name}_id", _ids_by_galaxy(sample, total))
+        for name, table in {**tables, "truth": truth}.items():
+            path = files.enter_context(atomic_path(out / f"{name}.parquet"))
+            pq.write_table(table, path, compression="zstd")
+    return {
+        "galaxies": total,
+        "samples": {
+            name: {"path": str(out / name / "sample.parquet"), "rows": sample.num_rows}
+            for name, sample in samples.items()
+        },
+        "pairs": {
+            f"{first}-{name}": {
+                "path": str(out / f"pairs-{first}-{name}.parquet"),
+                "rows": tables[f"pairs-{first}-{name}"].num_rows,
+            }
+            for name in others
+        },
+        "truth": str(out / "truth.parquet"),
+    }
+
+
+def _lookers(surveys: Sequence[Survey], repeat_anchor: bool) -> dict[str, Survey]:
+    names = [survey.name for survey in surveys]
+    if not names:
+        raise ValueError("surveys must name at least one survey")
+    lookers = {survey.name: survey for survey in surveys}
+    if repeat_anchor:
+        names.append(f"{names[0]}-repeat")
+        lookers[names[-1]] = surveys[0]
+    if len(set(names)) < len(names):
+        raise ValueError(f"surveys must have different names but are {', '.join(names)}")
+    return lookers
+
+
+def _head(chunk: SkyChunk, rows: int) -> SkyChunk:
+    if rows >= CHUNK:
+        return chunk
+    views = {
+        name: View(
+            view.survey,
+            view.bands,
+            view.flux[:rows],
+            Conditions(**{key: value[:rows] for key, value in vars(view.conditions).items()}),
+        )
+        for name, view in chunk.views.items()
+    }
+    return SkyChunk(chunk.first, chunk.truth.slice(0, rows), views)
+
+
+def _coverage(n: int, lookers: dict[str, Survey], seed: int) -> dict[str, np.ndarray]:
+    """Which galaxies each looker has: (total,) bool by name."""
+    first, *others = dict.fromkeys(survey.name for survey in lookers.values())
+    owner = np.repeat(np.array(others, dtype=str), round(OWN_SHARE * n))
+    covered = {}
+    for name, survey in lookers.items():
+        rng = np.random.default_rng([seed, crc32(f"{name} coverage".encode())])
+        common = rng.random(n) >= (0.0 if survey.name == first else OUTSIDE_SHARE)
+        covered[name] = np.concatenate([common, owner == survey.name])
+    return covered
+
+
+def _shape(survey: Survey, rows: int, every_band: bool) -> tuple[int, int, int, int]:
+    side = stamp_pixels(survey)
+    return rows, len(frame_bands(survey, every=every_band)), side, side
+
+
+def _check_space(
+    out: Path, lookers: dict[str, Survey], covered: dict[str, np.ndarray], every_band: bool
+) -> None:
+    shapes = [
+        _shape(survey, int(covered[name].sum()), every_band) for name, survey in lookers.items()
+    ]
+    need = sum(4 * int(np.prod(shape)) for shape in shapes)
+    free = shutil.disk_usage(out).free
+    if need > free:
+        raise StorageError(
+            f"{out}: the cutouts need {need / 1e9:.2f} GB but {free / 1e9:.2f} GB are free; ask "
+            "for fewer galaxies, or choose another output"
+        )
+
+
+def _open_cutouts(
+    files: ExitStack, out: Path, name: str, survey: Survey, rows: int, every_band: bool
+) -> IO[bytes]:
+    """Start a .npy file of known shape, to be filled row after row."""
+    path = files.enter_context(atomic_path(out / name / "cutouts.npy"))
+    handle = files.enter_context(path.open("wb"))
+    shape = _shape(survey, rows, every_band)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(handle, header)
+    return handle
+
+
+def _catalogue(chunk: SkyChunk, view: View, rows: np.ndarray) -> pa.Table:
+    """Rows of a survey's catalogue, in the order of the sky."""
+    seen = view.conditions
+    ra, dec = (chunk.truth[name].to_numpy()[rows] for name in ("ra", "dec"))
+    east = seen.east_arcsec[rows] / np.cos(np.radians(dec))
+    names = tuple(band.name for band in view.bands)
+    r_like = names.index(view.survey.nearest_band(_R_NM, names).name)
+    return pa.table(
+        {
+            "galaxy": chunk.first + rows,
+            "survey": [view.survey.name] * len(rows),
+            "ra": (ra + east / 3600) % 360,
+            "dec": dec + seen.north_arcsec[rows] / 3600,
+            "bands": [",".join(names)] * len(rows),
+            "pixel_scale_arcsec": np.full(len(rows), view.survey.pixel_scale_arcsec),
+            "psf_fwhm_arcsec": seen.psf_fwhm_arcsec[rows, r_like],
+            "artefact": pa.array(seen.artefact[rows].tolist(), pa.string()),
+        }
+    )
+
+
+def _sample(name: str, catalogue: pa.Table, seed: int) -> pa.Table:
+    """Give a catalogue its ids, cutout URIs and an order of its own."""
+    rows = catalogue.num_rows
+    rng = np.random.default_rng([seed, crc32(f"{name} order".encode())])
+    ids = [f"{name}-{number:06d}" for number in rng.permutation(rows)]
+    uris = [f"cutouts.npy#{row}" for row in range(rows)]
+    table = catalogue.add_column(0, "object_id", pa.array(ids))
+    return table.append_column("cutout", pa.array(uris)).take(pa.array(rng.permutation(rows)))
+
+
+def _public(sample: pa.Table) -> pa.Table:
+    return sample.drop_columns(["galaxy"])
+
+
+def _pairs(anchor: pa.Table, target: pa.Table) -> pa.Table:
+    """Pair table of the galaxies two samples share."""
+    columns = ["galaxy", "object_id", "ra", "dec"]
+    joined = anchor.select(columns).join(
+        target.select(columns), "galaxy", join_type="inner", right_suffix="_target"
+    )
+    joined = joined.sort_by("object_id")
+    here, there = (
+        [np.radians(joined[f"{name}{suffix}"].to_numpy()) for name in ("ra", "dec")]
+        for suffix in ("", "_target")
+    )
+    pairs = {
+        "anchor_id": joined["object_id"],
+        "target_id": joined["object_id_target"],
+        "separation_arcsec": np.degrees(angular_separation(*here, *there)) * 3600,
+        "n_candidates": pa.array(np.ones(joined.num_rows, np.int32)),
+        "ambiguous": pa.array(np.zeros(joined.num_rows, bool)),
+    }
+    return with_metadata(pa.table(pairs), {"method": "simulated truth", "false_match_rate": 0.0})
+
+
+def _ids_by_galaxy(sample: pa.Table, total: int) -> pa.Array:
+    ids = np.full(total, None, object)
+    ids[sample["galaxy"].to_numpy()] = sample["object_id"].to_pylist()
+    return pa.array(ids, pa.string())

@@ -1,0 +1,82 @@
+"""What many tests start from: a small untrained space, blobs as galaxies, real data where present."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from galaxy_da.images import Frame
+from galaxy_da.models import Architecture, VariationalAutoencoder
+from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.surveys import get_survey
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads():
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="session")
+def data():
+    """Folder of real images; tests that need it skip where it is not."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real images (../shared/data) are not on this machine")
+    return folder
+
+
+def make_space(seed=0, **sizes):
+    torch.manual_seed(seed)
+    architecture = Architecture(**{"widths": (8, 16, 16), "features": 32, "latents": 6, **sizes})
+    model = VariationalAutoencoder(architecture)
+    decals = SurveyEncoder(
+        survey=get_survey("decals"), bands=("g", "r", "z"), network=model.encoder
+    )
+    return LatentSpace(
+        architecture=architecture,
+        frame=Frame(),
+        anchor="decals",
+        encoders={"decals": decals},
+        decoder=model.decoder,
+    )
+
+
+@pytest.fixture
+def space():
+    return make_space()
+
+
+def blobs(n, side, pixel_scale, seed=0, bands=3, noise=0.003):
+    """(n, bands, side, side) Gaussian galaxies of random size, shape and flux, as DECaLS counts."""
+    rng = np.random.default_rng(seed)
+    grid = (np.arange(side) - (side - 1) / 2) * pixel_scale
+    sigma = rng.uniform(1, 3, n)[:, None, None]
+    ratio = rng.uniform(0.4, 1, n)[:, None, None]
+    angle = rng.uniform(0, np.pi, n)[:, None, None]
+    x, y = grid[None, None, :], grid[None, :, None]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    shape = np.exp(-0.5 * (along**2 + (across / ratio) ** 2) / sigma**2)
+    peak = rng.uniform(0.5, 5, (n, bands, 1, 1)) * pixel_scale**2
+    images = peak * shape[:, None] + rng.normal(0, noise, (n, bands, side, side))
+    return images.astype(np.float32)
+
+
+def write_sample(folder, images, survey="decals", **columns):
+    """A sample table over ``cutouts.npy``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "cutouts.npy", images)
+    n = len(images)
+    rng = np.random.default_rng(5)
+    table = {
+        "object_id": [f"{survey}-{i:04d}" for i in range(n)],
+        "survey": [survey] * n,
+        "ra": rng.uniform(130, 230, n),
+        "dec": rng.uniform(-5, 30, n),
+        "cutout": [f"cutouts.npy#{i}" for i in range(n)],
+        **columns,
+    }
+    pq.write_table(pa.table(table), folder / "sample.parquet")
+    return folder / "sample.parquet"

@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_space
+from safetensors.torch import load_file
+
+from galaxy_da.errors import SpaceError, StorageError
+from galaxy_da.files import write_json
+from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.surveys import get_survey
+
+HSC = get_survey("hsc")
+
+
+def adapted(space, scale=1.5):
+    encoder = space.unadapted(HSC, HSC.band_names, every_band=True)
+    with torch.no_grad():
+        encoder.network.mean.weight.mul_(scale)
+    return space.with_survey(
+        SurveyEncoder(
+            survey=HSC, bands=encoder.bands, network=encoder.network, record={"chosen": "x"}
+        )
+    )
+
+
+def test_a_saved_space_gives_the_same_numbers(space, tmp_path):
+    both = adapted(space)
+    both.save(tmp_path / "s")
+    loaded = LatentSpace.load(tmp_path / "s")
+    assert loaded.surveys == ("decals", "hsc")
+    assert loaded.encoder("hsc").record == {"chosen": "x"}
+    assert loaded.encoder("hsc").survey == HSC
+    assert loaded.id == both.id and loaded.encoder("hsc").hash == both.encoder("hsc").hash
+    images = torch.randn(3, 5, 64, 64)
+    torch.testing.assert_close(loaded.encode(images, "hsc"), both.encode(images, "hsc"))
+    latents = torch.randn(3, 6)
+    torch.testing.assert_close(loaded.decode(latents), both.decode(latents))
+
+
+def test_adapting_keeps_the_anchors_identity_and_the_old_space(space):
+    both = adapted(space)
+    assert both.id == space.id
+    assert space.surveys == ("decals",)
+    assert adapted(space, 2.0).encoder("hsc").hash != both.encoder("hsc").hash
+    assert make_space(seed=1).id != space.id
+
+
+def test_only_what_differs_is_stored(space, tmp_path):
+    adapted(space).save(tmp_path)
+    assert set(load_file(tmp_path / "hsc.safetensors")) == {"stem.weight", "mean.weight"}
+
+
+def test_bf16_stays_near_fp32(space):
+    images = torch.randn(4, 3, 64, 64)
+    full = space.encode(images, "decals", precision="fp32").mean
+    half = space.encode(images, "decals", precision="bf16").mean
+    assert (full - half).abs().max() < 0.05 * full.std()
+
+
+def test_nothing_in_gives_nothing_out(space):
+    assert space.encode(torch.empty(0, 3, 64, 64), "decals").mean.shape == (0, 6)
+    assert space.decode(np.empty((0, 6), np.float32)).shape == (0, 3, 64, 64)
+
+
+def test_wrong_questions(space):
+    with pytest.raises(SpaceError, match="no encoder for 'sdss'; it has decals; .*--unadapted"):
+        space.encoder("sdss")
+    with pytest.raises(SpaceError, match="decals: is the anchor of this space"):
+        space.with_survey(space.encoder("decals"))
+    with pytest.raises(ValueError, match=r"shape \(n, 6\) but have \(2, 7\)"):
+        space.decode(torch.zeros(2, 7))
+    with pytest.raises(SpaceError, match="no latent space here"):
+        LatentSpace.load("nowhere")
+
+
+def test_a_hand_edited_description_is_refused(space, tmp_path):
+    space.save(tmp_path)
+    manifest = json.loads((tmp_path / "space.json").read_text())
+    manifest["frame"]["softening"][0] = 0.08
+    write_json(tmp_path / "space.json", manifest)
+    with pytest.raises(SpaceError, match="was edited after it was saved"):
+        LatentSpace.load(tmp_path)
+
+
+def test_damaged_weights_are_refused(space, tmp_path):
+    space.save(tmp_path)
+    path = tmp_path / "decoder.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(SpaceError, match=r"decoder\.safetensors: does not match the hash"):
+        LatentSpace.load(tmp_path)
+    path.unlink()
+    with pytest.raises(SpaceError, match="is missing; copy the whole space folder"):
+        LatentSpace.load(tmp_path)
+
+
+def test_another_format_is_refused(space, tmp_path):
+    space.save(tmp_path)
+    manifest = json.loads((tmp_path / "space.json").read_text())
+    write_json(tmp_path / "space.json", {**manifest, "format": 99})
+    with pytest.raises(SpaceError, match="space format 99, this library reads 1"):
+        LatentSpace.load(tmp_path)
+
+
+def test_unwritable_output(space, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(StorageError, match="could not be created"):
+        space.save(tmp_path / "out")
