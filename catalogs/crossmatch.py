@@ -96,7 +96,8 @@ def crossmatch(
     density of targets. A chance target at separation s would have become a pair of the unmoved
     anchor if neither of the two has anything nearer than s. Counting those estimates the chance
     pairs kept, without bias for targets scattered at random about the anchors (Mecke's formula for
-    a Poisson process), by local density and with the true pairs in competition.
+    a Poisson process), by local density and with the true pairs in competition. In a field only
+    a few shifts wide, anchors moved off its edge make both numbers too small.
     """
     if not 0 < radius_arcsec <= MAX_RADIUS_ARCSEC:
         raise ValueError(
@@ -123,7 +124,7 @@ def crossmatch(
             "ambiguous": (match.n_targets[match.anchor] > 1) | (match.n_anchors[match.target] > 1),
         }
     )
-    if not allow_same_survey and "survey" not in anchor.column_names + target.column_names:
+    if not allow_same_survey:
         _refuse_same_ids(pairs)
     metadata = {
         "radius_arcsec": float(radius_arcsec),
@@ -167,6 +168,12 @@ def _zones(table: pa.Table, where: str, radius_arcsec: float) -> _Zones:
         )
     if not len(table):
         raise CatalogError(f"{where}: has no rows; nothing can be matched")
+    ids = table["object_id"]
+    if ids.type not in (pa.string(), pa.large_string()) or ids.null_count:
+        raise CatalogError(
+            f"{where}: object_id must hold a string for every row but holds {ids.type} with "
+            f"{ids.null_count} empty; ids as numbers lose digits"
+        )
     check_unique(table, ("object_id",), where)
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
     check_positions(ra, dec, where)
@@ -349,7 +356,8 @@ def _refuse_same_ids(pairs: pa.Table) -> None:
     if same > len(pairs) / 2:
         raise CatalogError(
             f"{same} of {len(pairs)} pairs join rows of the same object_id, so anchor and target "
-            "look like one survey; give two surveys, or allow_same_survey for repeat observations"
+            "look like one survey; give two surveys, or allow_same_survey if they share ids or "
+            "are repeat observations of one"
         )
 
 

@@ -192,7 +192,7 @@ def simulate(
     Raises
     ------
     ValueError
-        If n is not positive, or `surveys` is empty or repeats a name.
+        If n is not positive, the seed is negative, or `surveys` is empty or repeats a name.
     TableError
         If `scenes` has no usable image.
     StorageError
@@ -200,6 +200,8 @@ def simulate(
     """
     if n < 1:
         raise ValueError(f"n must be at least 1 galaxy but is {n}")
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more but is {seed}")
     lookers = _lookers(surveys, repeat_anchor)
     covered = _coverage(n, lookers, seed)
     total = len(next(iter(covered.values())))
@@ -334,15 +336,19 @@ def _catalogue(chunk: SkyChunk, view: View, rows: np.ndarray) -> pa.Table:
     return pa.table(
         {
             "galaxy": chunk.first + rows,
-            "survey": [view.survey.name] * len(rows),
+            "survey": _repeat(view.survey.name, rows),
             "ra": (ra + east / 3600) % 360,
             "dec": dec + seen.north_arcsec[rows] / 3600,
-            "bands": [",".join(names)] * len(rows),
+            "bands": _repeat(",".join(names), rows),
             "pixel_scale_arcsec": np.full(len(rows), view.survey.pixel_scale_arcsec),
             "psf_fwhm_arcsec": seen.psf_fwhm_arcsec[rows, r_like],
             "artefact": pa.array(seen.artefact[rows].tolist(), pa.string()),
         }
     )
+
+
+def _repeat(value: str, rows: np.ndarray) -> pa.Array:
+    return pa.array([value] * len(rows), pa.string())
 
 
 def _sample(name: str, catalogue: pa.Table, seed: int) -> pa.Table:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from galaxy_da.cli import AsJson, print_result
+from galaxy_da.cli import AsJson, SurveyFiles, print_result, print_table
 
 __all__ = ["evaluate"]
 

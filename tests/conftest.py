@@ -1,4 +1,4 @@
-"""What many tests start from: a small untrained space, blobs as galaxies, real data where present."""
+"""What many tests start from: a small untrained space, blobs as galaxies, real data if present."""
 
 from pathlib import Path
 

@@ -116,8 +116,8 @@ class _Story:
 def _next_steps(space: str, index: Path) -> list[str]:
     return [
         "galaxy-da crossmatch my-anchor.fits my-survey.fits --out pairs.parquet",
-        "galaxy-da adapt --space decals --anchor anchor/sample.parquet --target mine/sample.parquet "
-        "--pairs pairs.parquet --out my-space",
+        "galaxy-da adapt --space decals --anchor anchor/sample.parquet "
+        "--target mine/sample.parquet --pairs pairs.parquet --out my-space",
         f"galaxy-da extract --space {space} --sample more/sample.parquet --out features/more",
         f"galaxy-da similar {index} --image stamp.fits --survey sdss --space {space}",
     ]

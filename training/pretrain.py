@@ -12,14 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
-from catalogs.splits import sky_split
 from torch import Tensor
 from tqdm import tqdm
 
+from catalogs.scenes import ScenePool
+from catalogs.simulate import CHUNK, View, sky_chunks
+from catalogs.splits import sky_split
+from galaxy_da.cutouts import Cutout
 from galaxy_da.errors import TableError
 from galaxy_da.files import ensure_folder, json_hash, write_json
-from galaxy_da.images import prepare
+from galaxy_da.images import Frame, prepare
 from galaxy_da.models import VariationalAutoencoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey, get_survey
@@ -33,6 +37,7 @@ __all__ = ["pretrain"]
 
 _CHECKPOINT = "checkpoint.safetensors"
 _HELD_OUT = 2048
+"""Validation images that watch the training; the test part of the sky is never used."""
 _ACTIVE_KL = 0.1
 """Mean divergence above which a latent counts as used [nat]."""
 
@@ -77,7 +82,7 @@ def pretrain(
     torch.manual_seed(recipe.seed)
     model = VariationalAutoencoder(recipe.architecture)
     curves = _train(recipe, model, images, part, work, progress)
-    held = _as_tensor(images, np.flatnonzero(part == "validation"))
+    held = _as_tensor(images, np.flatnonzero(part == "validation")[:_HELD_OUT])
     space = LatentSpace(
         architecture=recipe.architecture,
         frame=recipe.frame,
@@ -91,7 +96,7 @@ def pretrain(
         training={
             "recipe": recipe.model_dump(mode="json"),
             "scenes": scenes.name if scenes else None,
-            "images": int((part == "train").sum()),
+            "images": int((part != "test").sum() - len(held)),
             "curves": curves,
         },
     )
@@ -124,15 +129,42 @@ def _draw(
         parts = []
         row = 0
         with tqdm(total=n, desc="draw", unit="img", disable=not progress) as bar:
-            for truth, flux in _sky(recipe, survey, scenes):
-                prepared = prepare(_cutouts(flux, survey), survey, recipe.frame, recipe.frame.bands)
-                images[row : row + len(flux)] = prepared.images.numpy()
-                parts.append(sky_split(np.asarray(truth["ra"]), np.asarray(truth["dec"])))
-                row += len(flux)
-                bar.update(len(flux))
+            for truth, view in _sky(recipe, survey, scenes):
+                drawn = _prepared(view, recipe.frame)[: n - row]
+                images[row : row + len(drawn)] = drawn.numpy()
+                ra, dec = (np.asarray(truth[name])[: len(drawn)] for name in ("ra", "dec"))
+                parts.append(sky_split(ra, dec))
+                row += len(drawn)
+                bar.update(len(drawn))
         images.flush()
         np.save(finished, np.concatenate(parts))
     return np.load(path, mmap_mode="r"), np.load(finished)
+
+
+def _sky(recipe: Recipe, survey: Survey, scenes: Path | None) -> Iterator[tuple[pa.Table, View]]:
+    """Chunks of drawn galaxies and of real ones in the recipe's proportion, enough of both."""
+    share = recipe.sky.scene_share if scenes else 0.0
+    drawn = sky_chunks([survey], seed=recipe.seed)
+    real = sky_chunks([survey], seed=recipe.seed, pool=ScenePool.open(scenes)) if scenes else drawn
+    for number in range(-(-recipe.sky.galaxies // CHUNK)):
+        is_real = int((number + 1) * share) > int(number * share)
+        chunk = next(real if is_real else drawn)
+        yield chunk.truth, chunk.views[survey.name]
+
+
+def _prepared(view: View, frame: Frame) -> Tensor:
+    """Prepare what a survey saw, artefacts and all."""
+    middle = (view.flux.shape[-1] - 1) / 2
+    cutouts = [
+        Cutout(
+            pixels=pixels,
+            bands=tuple(band.name for band in view.bands),
+            pixel_scale_arcsec=view.survey.pixel_scale_arcsec,
+            centre_xy=(middle, middle),
+        )
+        for pixels in view.flux.numpy()
+    ]
+    return prepare(cutouts, view.survey, frame, frame.bands).images
 
 
 def _train(
@@ -144,8 +176,9 @@ def _train(
     progress: bool,
 ) -> list[dict[str, float]]:
     """Train in place, one checkpoint an epoch; return the learning curves."""
-    rows = np.flatnonzero(part == "train")
-    held = _as_tensor(images, np.flatnonzero(part == "validation")[:_HELD_OUT])
+    held_rows = np.flatnonzero(part == "validation")[:_HELD_OUT]
+    rows = np.setdiff1d(np.flatnonzero(part != "test"), held_rows)
+    held = _as_tensor(images, held_rows)
     settings = recipe.optimiser
     per_epoch = len(rows) // settings.batch
     if not per_epoch or not len(held):

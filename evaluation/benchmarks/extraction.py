@@ -1,7 +1,7 @@
 """Extraction beside the bare encoder, a Galaxy Zoo encoder, and the machine's own product rate.
 
 ``python -m evaluation.benchmarks.extraction`` prints the table. Inputs are made on the spot: float
-cutouts of 138 px and JPEG stamps of 120 px, random galaxies either way. The space is the shipped one.
+cutouts of 138 px and JPEG stamps of 120 px, random galaxies either way, in the shipped space.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def test_colour_images(tmp_path, kind):
 
 def test_colour_for_a_survey_without_a_stretch(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg_bytes(np.zeros((8, 8, 3), np.uint8)))
-    with pytest.raises(SurveyError, match="hsc: colour images .* documents no stretch"):
+    with pytest.raises(SurveyError, match=r"hsc: colour images .* documents no stretch"):
         read_image(tmp_path / "a.jpg", HSC)
 
 

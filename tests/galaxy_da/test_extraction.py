@@ -1,9 +1,9 @@
-import os
 import resource
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -102,9 +102,7 @@ def test_sigkill_at_any_moment_loses_nothing(space, tmp_path, monkeypatch, small
     sample = Sample(write_sample(tmp_path / "decals", blobs(600, 140, 0.262)))
     whole = extract(space, sample, precision="fp32").table
     out = tmp_path / "f"
-    code = CHILD.format(
-        tests=os.path.dirname(os.path.dirname(__file__)), sample=str(sample.path), out=str(out)
-    )
+    code = CHILD.format(tests=str(Path(__file__).parents[1]), sample=str(sample.path), out=str(out))
     kills = 0
     for parts in (1, 3, 6):
         child = subprocess.Popen([sys.executable, "-c", code])

@@ -18,9 +18,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path):
-    with pytest.raises(StorageError, match=r"a\.json: could not be written \(No space left"):
-        with atomic_path(tmp_path / "a.json"):
-            raise OSError(28, "No space left on device")
+    expected = r"a\.json: could not be written \(No space left"
+    with pytest.raises(StorageError, match=expected), atomic_path(tmp_path / "a.json"):
+        raise OSError(28, "No space left on device")
 
 
 def test_a_file_in_the_way_of_a_folder(tmp_path):

@@ -65,7 +65,7 @@ def test_nothing_in_gives_nothing_out(space):
 
 
 def test_wrong_questions(space):
-    with pytest.raises(SpaceError, match="no encoder for 'sdss'; it has decals; .*--unadapted"):
+    with pytest.raises(SpaceError, match=r"no encoder for 'sdss'; it has decals; .*--unadapted"):
         space.encoder("sdss")
     with pytest.raises(SpaceError, match="decals: is the anchor of this space"):
         space.with_survey(space.encoder("decals"))
