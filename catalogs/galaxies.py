@@ -53,6 +53,7 @@ _SIZE_SCATTER = 0.15  # dex
 _NEIGHBOURS, _STARS = 1.2, 0.25  # mean number per patch
 _KNOTS = 24
 _AT_A_TIME = 32  # profiles, to bound memory
+_ARM_MODES = 125  # at least, so that arms are sampled every 0.17 arcsec
 
 # Uniform ranges by class, in the order of LABELS.
 _RANGES: dict[str, tuple[tuple[float, float], ...]] = {
@@ -456,7 +457,9 @@ def _add_arms(
     rows = np.flatnonzero(truth["arm_strength"] > 0)
     armed = {name: values[rows] for name, values in truth.items()}
     knots_x, knots_y = _knot_factors(modes, knots[rows])
-    light = {"arm": modes.spectrum(_arm_images(modes, armed)), "knot": knots_y @ knots_x}
+    fine = Modes(max(modes.half, _ARM_MODES))
+    arms = fine.keep(fine.spectrum(_arm_images(fine, armed)), modes)
+    light = {"arm": arms, "knot": knots_y @ knots_x}
     shares, flux = _shares(armed), _flux(armed["r_mag"])
     for name, spectrum in light.items():
         weights = _tensor((flux * shares[name])[:, None] * _populations(_colour(armed, name)))
@@ -494,7 +497,7 @@ def _knot_factors(modes: Modes, knots: np.ndarray) -> tuple[Tensor, Tensor]:
     spread = -2 * (math.pi * _tensor(size)[:, None]) ** 2
     x = phase_east[:, 0] * torch.exp(spread * modes.east**2) * _tensor(share)[:, None]
     y = phase_north[..., 0] * torch.exp(spread * modes.north**2)
-    return x.reshape(m, k, -1), y.reshape(m, k, -1).transpose(1, 2)
+    return x.reshape(m, k, len(modes.east)), y.reshape(m, k, len(modes.north)).transpose(1, 2)
 
 
 def _empty(n: int, modes: Modes) -> Tensor:

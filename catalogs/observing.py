@@ -39,7 +39,7 @@ __all__ = [
     "stamp_pixels",
 ]
 
-STAMP_ARCSEC = 34.6
+STAMP_ARCSEC = 34.5
 """Least side of a cutout [arcsec]."""
 
 FIELD_ARCSEC = 42.0
@@ -129,6 +129,11 @@ class Modes:
         spectrum: Tensor = torch.fft.fftshift(torch.fft.rfft2(centred), dim=-2)
         return spectrum * self.pixel_arcsec**2
 
+    def keep(self, spectra: Tensor, modes: Modes) -> Tensor:
+        """Low frequencies of spectra: those of `modes`, which must be fewer."""
+        cut = self.half - modes.half
+        return spectra[..., cut : cut + modes.side, : modes.half + 1]
+
 
 @dataclass(frozen=True)
 class Sky:
@@ -153,8 +158,7 @@ class Sky:
 
     def at(self, wavelengths_nm: Sequence[float], modes: Modes) -> Tensor:
         """(n, wavelengths, side, half + 1) spectra at some wavelengths, low frequencies only."""
-        cut = self.modes.half - modes.half
-        kept = self.spectra[:, :, cut : cut + modes.side, : modes.half + 1]
+        kept = self.modes.keep(self.spectra, modes)
         flat = torch.view_as_real(kept).reshape(len(self), kept.shape[1], -1)
         mixed = self.mix(wavelengths_nm) @ flat
         return torch.view_as_complex(mixed.reshape(len(self), -1, *kept.shape[2:], 2))
@@ -183,6 +187,10 @@ class Conditions:
     east_arcsec: np.ndarray
     north_arcsec: np.ndarray
     artefact: np.ndarray
+
+    def head(self, rows: int) -> Conditions:
+        """Return those of the first cutouts."""
+        return Conditions(**{name: values[:rows] for name, values in vars(self).items()})
 
 
 def median_conditions(n: int, bands: Sequence[Band]) -> Conditions:
@@ -234,8 +242,8 @@ def modes_for(bands: Sequence[Band]) -> Modes:
 
 
 def stamp_pixels(survey: Survey) -> int:
-    """Return the side of the survey's cutouts [pixel]."""
-    return math.ceil(STAMP_ARCSEC / survey.pixel_scale_arcsec)
+    """Return the side of the survey's cutouts [pixel], an even number."""
+    return 2 * math.ceil(STAMP_ARCSEC / 2 / survey.pixel_scale_arcsec)
 
 
 def pixel_noise(

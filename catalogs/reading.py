@@ -297,8 +297,8 @@ def _ids(table: pa.Table, sources: Sequence[str], where: str) -> pa.ChunkedArray
 
 def _float_ids(where: str, name: str, kind: str) -> str:
     return (
-        f"{where}: ids in {name} are stored as {kind}, which lose digits of long ids; write them as "
-        "integers or text, or use another column by object_id=NAME"
+        f"{where}: ids in {name} are stored as {kind}, which loses digits of long ids; write them "
+        "as integers or text, or use another column by object_id=NAME"
     )
 
 

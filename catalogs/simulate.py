@@ -6,10 +6,12 @@ true parameters.
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +27,7 @@ from tqdm import tqdm
 from catalogs.galaxies import draw_galaxies
 from catalogs.observing import (
     Conditions,
+    Sky,
     draw_conditions,
     frame_bands,
     modes_for,
@@ -61,14 +64,11 @@ class View:
     bands : tuple of Band
     flux : (n, bands, y, x) float32 tensor
         In the survey's unit per pixel.
-    conditions : Conditions
-        PSF, depth and mishaps of each cutout.
     """
 
     survey: Survey
     bands: tuple[Band, ...]
     flux: Tensor
-    conditions: Conditions
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,21 @@ class SkyChunk:
         Number of the first galaxy in the sky.
     truth : pa.Table
         One row per galaxy; see `catalogs.galaxies.Galaxies` and `catalogs.scenes.DrawnScenes`.
-    views : dict of str to View
-        By survey name, and ``NAME-repeat``.
+    conditions : dict of str to Conditions
+        PSF, depth and mishaps of each cutout, by survey name, and ``NAME-repeat``.
+    look : callable
+        Makes `views`.
     """
 
     first: int
     truth: pa.Table
-    views: dict[str, View]
+    conditions: dict[str, Conditions]
+    look: Callable[[], dict[str, View]]
+
+    @cached_property
+    def views(self) -> dict[str, View]:
+        """What was seen, by the same names; rendered and observed when first asked for."""
+        return self.look()
 
 
 def sky_chunks(
@@ -129,21 +137,21 @@ def sky_chunks(
     ValueError
         If there is no survey, or two of one name.
     """
-    lookers = _lookers(surveys, repeat_anchor)
-    bands = {name: frame_bands(survey, every=every_band) for name, survey in lookers.items()}
-    modes = modes_for([band for group in bands.values() for band in group])
+    lookers = _lookers(surveys, repeat_anchor, every_band)
+    modes = modes_for([band for looker in lookers.values() for band in looker.bands])
     for number in count() if n is None else range(-(-n // CHUNK)):
+        first = number * CHUNK
+        rows = CHUNK if n is None else min(CHUNK, n - first)
         rng = np.random.default_rng([seed, number])
         drawn = draw_galaxies(CHUNK, rng) if pool is None else pool.draw(CHUNK, rng)
-        sky = drawn.render(modes)
-        views = {}
-        for name, survey in lookers.items():
-            rng = np.random.default_rng([seed, number, crc32(name.encode())])
-            conditions = draw_conditions(CHUNK, bands[name], rng)
-            flux = observe(sky, survey, bands[name], conditions, rng)
-            views[name] = View(survey, bands[name], flux, conditions)
-        first = number * CHUNK
-        yield _head(SkyChunk(first, drawn.truth, views), CHUNK if n is None else n - first)
+        rngs = {name: np.random.default_rng([seed, number, _key(name)]) for name in lookers}
+        states = {name: draw_conditions(CHUNK, lookers[name].bands, rngs[name]) for name in rngs}
+        yield SkyChunk(
+            first,
+            drawn.truth.slice(0, rows),
+            {name: state.head(rows) for name, state in states.items()},
+            partial(_look, lookers, partial(drawn.render, modes), states, rngs, rows),
+        )
 
 
 def simulate(
@@ -202,39 +210,38 @@ def simulate(
         raise ValueError(f"n must be at least 1 galaxy but is {n}")
     if seed < 0:
         raise ValueError(f"seed must be 0 or more but is {seed}")
-    lookers = _lookers(surveys, repeat_anchor)
+    lookers = _lookers(surveys, repeat_anchor, every_band)
     covered = _coverage(n, lookers, seed)
     total = len(next(iter(covered.values())))
+    shapes = {name: looker.shape(int(covered[name].sum())) for name, looker in lookers.items()}
     out = ensure_folder(out)
-    _check_space(out, lookers, covered, every_band)
+    _check_space(out, shapes.values())
     pool = None if scenes is None else ScenePool.open(scenes, limit=max(4 * CHUNK, 2 * total))
-    chunks = sky_chunks(
+    sky = sky_chunks(
         surveys, total, seed=seed, pool=pool, repeat_anchor=repeat_anchor, every_band=every_band
     )
-    truths: list[pa.Table] = []
-    seen: dict[str, list[pa.Table]] = {name: [] for name in lookers}
+    chunks = list(sky)  # drawn but not yet looked at, so small
+    truth = pa.concat_tables([chunk.truth for chunk in chunks])
+    truth = truth.add_column(0, "galaxy", pa.array(np.arange(total)))
+    samples = {}
+    for name, looker in lookers.items():
+        seen = pa.concat_tables([_catalogue(chunk, name, looker) for chunk in chunks])
+        samples[name] = _sample(name, seen.filter(pa.array(covered[name])), seed)
+        truth = truth.append_column(f"{name}_id", _ids_by_galaxy(samples[name], total))
+    first, *others = samples
+    tables = {"truth": truth}
+    for name in others:
+        tables[f"pairs-{first}-{name}"] = _pairs(samples[first], samples[name])
+    tables |= {f"{name}/sample": sample.drop_columns("galaxy") for name, sample in samples.items()}
     with ExitStack() as files:
-        cutouts = {
-            name: _open_cutouts(files, out, name, survey, int(covered[name].sum()), every_band)
-            for name, survey in lookers.items()
-        }
+        cutouts = {name: _open_array(files, out / name, shapes[name]) for name in lookers}
         with tqdm(total=total, unit=" galaxies", disable=not progress, delay=0.5) as bar:
             for chunk in chunks:
-                truths.append(chunk.truth)
-                for name, view in chunk.views.items():
-                    rows = np.flatnonzero(covered[name][chunk.first :][: chunk.truth.num_rows])
+                for name, view in chunk.look().items():
+                    rows = np.flatnonzero(covered[name][chunk.first :][: len(view.flux)])
                     cutouts[name].write(view.flux[rows].numpy().tobytes())
-                    seen[name].append(_catalogue(chunk, view, rows))
                 bar.update(chunk.truth.num_rows)
-        truth = pa.concat_tables(truths).add_column(0, "galaxy", pa.array(np.arange(total)))
-        samples = {name: _sample(name, pa.concat_tables(seen[name]), seed) for name in lookers}
-        tables = {f"{name}/sample": _public(table) for name, table in samples.items()}
-        first, *others = samples
-        for name in others:
-            tables[f"pairs-{first}-{name}"] = _pairs(samples[first], samples[name])
-        for name, sample in samples.items():
-            truth = truth.append_column(f"{name}_id", _ids_by_galaxy(sample, total))
-        for name, table in {**tables, "truth": truth}.items():
+        for name, table in tables.items():
             path = files.enter_context(atomic_path(out / f"{name}.parquet"))
             pq.write_table(table, path, compression="zstd")
     return {
@@ -254,58 +261,62 @@ def simulate(
     }
 
 
-def _lookers(surveys: Sequence[Survey], repeat_anchor: bool) -> dict[str, Survey]:
-    names = [survey.name for survey in surveys]
-    if not names:
+@dataclass(frozen=True)
+class _Looker:
+    survey: Survey
+    bands: tuple[Band, ...]
+
+    def shape(self, rows: int) -> tuple[int, int, int, int]:
+        side = stamp_pixels(self.survey)
+        return rows, len(self.bands), side, side
+
+
+def _lookers(
+    surveys: Sequence[Survey], repeat_anchor: bool, every_band: bool
+) -> dict[str, _Looker]:
+    if not surveys:
         raise ValueError("surveys must name at least one survey")
-    lookers = {survey.name: survey for survey in surveys}
+    named = [(survey.name, survey) for survey in surveys]
     if repeat_anchor:
-        names.append(f"{names[0]}-repeat")
-        lookers[names[-1]] = surveys[0]
-    if len(set(names)) < len(names):
-        raise ValueError(f"surveys must have different names but are {', '.join(names)}")
+        named.append((f"{surveys[0].name}-repeat", surveys[0]))
+    lookers = {
+        name: _Looker(survey, frame_bands(survey, every=every_band)) for name, survey in named
+    }
+    if len(lookers) < len(named):
+        names = ", ".join(name for name, _ in named)
+        raise ValueError(f"surveys must have different names but are {names}")
     return lookers
 
 
-def _head(chunk: SkyChunk, rows: int) -> SkyChunk:
-    if rows >= CHUNK:
-        return chunk
-    views = {
-        name: View(
-            view.survey,
-            view.bands,
-            view.flux[:rows],
-            Conditions(**{key: value[:rows] for key, value in vars(view.conditions).items()}),
-        )
-        for name, view in chunk.views.items()
-    }
-    return SkyChunk(chunk.first, chunk.truth.slice(0, rows), views)
+def _look(
+    lookers: dict[str, _Looker],
+    render: Callable[[], Sky],
+    conditions: dict[str, Conditions],
+    rngs: dict[str, np.random.Generator],
+    rows: int,
+) -> dict[str, View]:
+    sky = render()
+    views = {}
+    for name, looker in lookers.items():
+        flux = observe(sky, looker.survey, looker.bands, conditions[name], rngs[name])
+        views[name] = View(looker.survey, looker.bands, flux[:rows])
+    return views
 
 
-def _coverage(n: int, lookers: dict[str, Survey], seed: int) -> dict[str, np.ndarray]:
+def _coverage(n: int, lookers: dict[str, _Looker], seed: int) -> dict[str, np.ndarray]:
     """Which galaxies each looker has: (total,) bool by name."""
-    first, *others = dict.fromkeys(survey.name for survey in lookers.values())
+    first, *others = dict.fromkeys(looker.survey.name for looker in lookers.values())
     owner = np.repeat(np.array(others, dtype=str), round(OWN_SHARE * n))
     covered = {}
-    for name, survey in lookers.items():
-        rng = np.random.default_rng([seed, crc32(f"{name} coverage".encode())])
-        common = rng.random(n) >= (0.0 if survey.name == first else OUTSIDE_SHARE)
-        covered[name] = np.concatenate([common, owner == survey.name])
+    for name, looker in lookers.items():
+        rng = np.random.default_rng([seed, _key(f"{name} coverage")])
+        outside = 0.0 if looker.survey.name == first else OUTSIDE_SHARE
+        covered[name] = np.concatenate([rng.random(n) >= outside, owner == looker.survey.name])
     return covered
 
 
-def _shape(survey: Survey, rows: int, every_band: bool) -> tuple[int, int, int, int]:
-    side = stamp_pixels(survey)
-    return rows, len(frame_bands(survey, every=every_band)), side, side
-
-
-def _check_space(
-    out: Path, lookers: dict[str, Survey], covered: dict[str, np.ndarray], every_band: bool
-) -> None:
-    shapes = [
-        _shape(survey, int(covered[name].sum()), every_band) for name, survey in lookers.items()
-    ]
-    need = sum(4 * int(np.prod(shape)) for shape in shapes)
+def _check_space(out: Path, shapes: Iterable[tuple[int, ...]]) -> None:
+    need = sum(4 * math.prod(shape) for shape in shapes)
     free = shutil.disk_usage(out).free
     if need > free:
         raise StorageError(
@@ -314,55 +325,43 @@ def _check_space(
         )
 
 
-def _open_cutouts(
-    files: ExitStack, out: Path, name: str, survey: Survey, rows: int, every_band: bool
-) -> IO[bytes]:
-    """Start a .npy file of known shape, to be filled row after row."""
-    path = files.enter_context(atomic_path(out / name / "cutouts.npy"))
+def _open_array(files: ExitStack, folder: Path, shape: tuple[int, ...]) -> IO[bytes]:
+    """Start ``cutouts.npy`` of known shape, to be filled row after row."""
+    path = files.enter_context(atomic_path(folder / "cutouts.npy"))
     handle = files.enter_context(path.open("wb"))
-    shape = _shape(survey, rows, every_band)
     header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(handle, header)
     return handle
 
 
-def _catalogue(chunk: SkyChunk, view: View, rows: np.ndarray) -> pa.Table:
-    """Rows of a survey's catalogue, in the order of the sky."""
-    seen = view.conditions
-    ra, dec = (chunk.truth[name].to_numpy()[rows] for name in ("ra", "dec"))
-    east = seen.east_arcsec[rows] / np.cos(np.radians(dec))
-    names = tuple(band.name for band in view.bands)
-    r_like = names.index(view.survey.nearest_band(_R_NM, names).name)
+def _catalogue(chunk: SkyChunk, name: str, looker: _Looker) -> pa.Table:
+    """List what a survey's catalogue says of a chunk, in the order of the sky."""
+    seen, n = chunk.conditions[name], chunk.truth.num_rows
+    ra, dec = (chunk.truth[axis].to_numpy() for axis in ("ra", "dec"))
+    bands = tuple(band.name for band in looker.bands)
+    r_like = bands.index(looker.survey.nearest_band(_R_NM, bands).name)
     return pa.table(
         {
-            "galaxy": chunk.first + rows,
-            "survey": _repeat(view.survey.name, rows),
-            "ra": (ra + east / 3600) % 360,
-            "dec": dec + seen.north_arcsec[rows] / 3600,
-            "bands": _repeat(",".join(names), rows),
-            "pixel_scale_arcsec": np.full(len(rows), view.survey.pixel_scale_arcsec),
-            "psf_fwhm_arcsec": seen.psf_fwhm_arcsec[rows, r_like],
-            "artefact": pa.array(seen.artefact[rows].tolist(), pa.string()),
+            "galaxy": np.arange(chunk.first, chunk.first + n),
+            "survey": [looker.survey.name] * n,
+            "ra": (ra + seen.east_arcsec / np.cos(np.radians(dec)) / 3600) % 360,
+            "dec": dec + seen.north_arcsec / 3600,
+            "bands": [",".join(bands)] * n,
+            "pixel_scale_arcsec": np.full(n, looker.survey.pixel_scale_arcsec),
+            "psf_fwhm_arcsec": seen.psf_fwhm_arcsec[:, r_like],
+            "artefact": pa.array(seen.artefact.tolist(), pa.string()),
         }
     )
-
-
-def _repeat(value: str, rows: np.ndarray) -> pa.Array:
-    return pa.array([value] * len(rows), pa.string())
 
 
 def _sample(name: str, catalogue: pa.Table, seed: int) -> pa.Table:
     """Give a catalogue its ids, cutout URIs and an order of its own."""
     rows = catalogue.num_rows
-    rng = np.random.default_rng([seed, crc32(f"{name} order".encode())])
+    rng = np.random.default_rng([seed, _key(f"{name} order")])
     ids = [f"{name}-{number:06d}" for number in rng.permutation(rows)]
     uris = [f"cutouts.npy#{row}" for row in range(rows)]
     table = catalogue.add_column(0, "object_id", pa.array(ids))
     return table.append_column("cutout", pa.array(uris)).take(pa.array(rng.permutation(rows)))
-
-
-def _public(sample: pa.Table) -> pa.Table:
-    return sample.drop_columns(["galaxy"])
 
 
 def _pairs(anchor: pa.Table, target: pa.Table) -> pa.Table:
@@ -390,3 +389,7 @@ def _ids_by_galaxy(sample: pa.Table, total: int) -> pa.Array:
     ids = np.full(total, None, object)
     ids[sample["galaxy"].to_numpy()] = sample["object_id"].to_pylist()
     return pa.array(ids, pa.string())
+
+
+def _key(name: str) -> int:
+    return crc32(name.encode())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from catalogs.pairs import PairedRows
@@ -89,21 +88,22 @@ def write_report(
     """
     names = [evaluation.survey for evaluation in evaluations]
     _check(space, index, names, samples, pairs)
-    views = {name: _view(space, samples[name], name, own) for name in (space.anchor, *names)}
-    anchor = views.pop(space.anchor)
-    targets = [_target(index, anchor, view, pairs[name]) for name, view in views.items()]
-    galaxies, closeness = _common(len(anchor.sample), targets)
+    anchor, *views = [
+        _view(space, index, samples[name], space.survey(name, own))
+        for name in (space.anchor, *names)
+    ]
+    targets = [_measure(index, anchor, view, pairs[view.name]) for view in views]
+    galaxies = _by_closeness(targets)
     bright = _brighter_half(index, anchor, galaxies)
     page = {
         "title": title,
         "space": space,
         "anchor": anchor,
-        "targets": targets,
-        "evaluations": list(zip(views.values(), evaluations, strict=True)),
-        "counts": [(v, len(v.sample), _count(index, v)) for v in (anchor, *views.values())],
-        "same": _same_galaxies(anchor, targets, galaxies, closeness),
+        "views": [anchor, *views],
+        "evaluations": list(zip(views, evaluations, strict=True)),
+        "same": _same_galaxies(anchor, targets, _spread(galaxies, GALAXIES)),
         "queries": _neighbours(index, anchor, targets, _spread(bright[1:-1], QUERIES)),
-        "outliers": [(view, _outliers(index, view)) for view in (anchor, *views.values())],
+        "outliers": [(view, _outliers(index, view)) for view in (anchor, *views)],
         "decoded": _reconstructions(space, index, anchor, targets, _spread(bright, GALAXIES)),
         "charts": [(target.view, _chart(target)) for target in targets],
         "next_steps": next_steps,
@@ -122,21 +122,22 @@ def write_report(
 
 @dataclass(frozen=True, kw_only=True)
 class _Picture:
-    """A thumbnail with what is said of it; `uri` is None where there is no usable cutout."""
+    """A thumbnail and what is said of it; `uri` is None where there is no usable cutout."""
 
     uri: str | None
     alt: str
-    caption: str = ""
+    caption: str
     is_match: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    """One survey's cutouts, and how they enter the frame."""
+    """One survey's cutouts, how they enter the frame, and their rows in the index (-1: none)."""
 
     sample: Sample
     encoder: SurveyEncoder
     frame: Frame
+    in_index: np.ndarray
 
     @property
     def name(self) -> str:
@@ -144,55 +145,50 @@ class _View:
 
     @property
     def title(self) -> str:
-        """The survey's title without what it says in brackets."""
+        """The survey's title up to a bracket."""
         return self.encoder.survey.title.partition(" (")[0]
 
-    def ids(self, rows: np.ndarray) -> list[str]:
-        """Object ids of rows, empty for -1."""
-        known = self.sample.catalog["object_id"].take(pa.array(np.maximum(rows, 0)))
-        return [str(i) if row >= 0 else "" for row, i in zip(rows, known.to_pylist(), strict=True)]
+    @property
+    def indexed(self) -> int:
+        return int((self.in_index >= 0).sum())
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """(n,) str array of object ids."""
+        return np.array(self.sample.catalog["object_id"].to_pylist())
 
     def pictures(
-        self, rows: np.ndarray, captions: Sequence[str], is_match: Sequence[bool] | None = None
+        self, rows: np.ndarray, captions: Sequence[str], match: str | None = None
     ) -> list[_Picture]:
-        uris = thumbnails(self.sample, rows, self.encoder, self.frame)
-        marks = is_match or [False] * len(rows)
+        """Show rows (-1: nothing to show), marking the one whose object id is `match`."""
+        ids = np.where(rows < 0, "", self.ids[rows])
         return [
-            _Picture(uri=uri, alt=f"{self.title} {i}".strip(), caption=caption, is_match=mark)
-            for uri, i, caption, mark in zip(uris, self.ids(rows), captions, marks, strict=True)
+            _Picture(uri=uri, alt=f"{self.title} {i}", caption=caption, is_match=i == match)
+            for uri, i, caption in zip(
+                thumbnails(self.sample, rows, self.encoder, self.frame), ids, captions, strict=True
+            )
         ]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Target:
-    """Test pairs of one survey that are in the index.
+    """A survey's test pairs that are in the index.
 
-    `anchor_rows` and `rows` are of the sample tables, `vectors` (n, d) the latents; `random` are
-    sorted distances between galaxies that are no pair.
+    Attributes
+    ----------
+    view : _View
+    rows : (anchor sample,) int array
+        Row of each anchor galaxy in the survey's sample, -1 where it has none.
+    distance : (anchor sample,) float array
+        Latent distance of its two images, NaN where there is none.
+    random : (20000,) float array
+        Distances of images of two galaxies, ascending.
     """
 
     view: _View
-    anchor_rows: np.ndarray
     rows: np.ndarray
-    vectors: np.ndarray
     distance: np.ndarray
     random: np.ndarray
-
-    @cached_property
-    def percentile(self) -> np.ndarray:
-        """Share of random pairs closer than each pair."""
-        return np.searchsorted(self.random, self.distance) / len(self.random)
-
-    def places(self, galaxies: np.ndarray) -> np.ndarray:
-        """Position among the pairs of anchor rows, -1 where there is none."""
-        place = np.full(max(self.anchor_rows.max(), galaxies.max()) + 1, -1)
-        place[self.anchor_rows] = np.arange(len(self.anchor_rows))
-        return np.asarray(place[galaxies])
-
-    def rows_of(self, galaxies: np.ndarray) -> np.ndarray:
-        """Row of each galaxy in this survey's sample, -1 where it has none."""
-        place = self.places(galaxies)
-        return np.where(place < 0, -1, self.rows[place])
 
 
 def _check(
@@ -203,38 +199,36 @@ def _check(
     pairs: Mapping[str, pa.Table],
 ) -> None:
     if not names:
-        raise ValueError("a report takes at least one evaluation")
-    for what, given, wanted in (
-        ("sample", samples, (space.anchor, *names)),
-        ("pair table", pairs, names),
-    ):
-        missing = [name for name in wanted if name not in given]
-        if missing:
-            raise ValueError(
-                f"no {what} for {', '.join(missing)}; given are {', '.join(given) or 'none'}"
-            )
+        raise ValueError("a report takes at least one evaluation but got none")
+    lacking = [f"sample of {name}" for name in (space.anchor, *names) if name not in samples]
+    lacking += [f"pairs of {name}" for name in names if name not in pairs]
+    if lacking:
+        raise ValueError(f"a report on {', '.join(names)} lacks the {', '.join(lacking)}")
     index.check_space(space.id)
-    for name in set(names) & set(space.surveys):
+    for name in space.surveys:
         if index.encoders.get(name, space.encoder(name).hash) != space.encoder(name).hash:
             raise LatentIndexError(
-                f"{name}: this index was built with another encoder than the one in the space; "
-                "extract and index this survey again"
+                f"{name}: this index was built with another encoder than the space has; extract "
+                "and index this survey again"
             )
 
 
-def _view(space: LatentSpace, sample: Sample, name: str, own: Mapping[str, Survey] | None) -> _View:
-    survey = space.survey(name, own)
-    if name in space.surveys:
-        encoder = space.encoder(name)
+def _view(space: LatentSpace, index: LatentIndex, sample: Sample, survey: Survey) -> _View:
+    if survey.name in space.surveys:
+        encoder = space.encoder(survey.name)
     else:
         encoder = space.unadapted(survey, sample_bands(sample, survey))
-    return _View(sample=sample, encoder=encoder, frame=space.frame)
+    start, stop = index.span(survey.name)
+    known = index.rows["object_id"].slice(start, stop - start).combine_chunks()
+    found = pc.index_in(sample.catalog["object_id"].cast(pa.string()), value_set=known)
+    places = np.asarray(pc.fill_null(pc.add(found, start), -1))
+    return _View(sample=sample, encoder=encoder, frame=space.frame, in_index=places)
 
 
-def _target(index: LatentIndex, anchor: _View, view: _View, pairs: pa.Table) -> _Target:
-    """Measure the test pairs against pairs of the same galaxies drawn at random."""
+def _measure(index: LatentIndex, anchor: _View, view: _View, pairs: pa.Table) -> _Target:
+    """Measure test pairs, and as many of their galaxies paired at random as it takes."""
     test = PairedRows.of(pairs, anchor.sample, view.sample).only("test")
-    first, second = _index_rows(index, anchor, test.anchor), _index_rows(index, view, test.target)
+    first, second = anchor.in_index[test.anchor], view.in_index[test.target]
     found = (first >= 0) & (second >= 0)
     n = int(found.sum())
     if n < 2:
@@ -246,129 +240,91 @@ def _target(index: LatentIndex, anchor: _View, view: _View, pairs: pa.Table) -> 
     rng = np.random.default_rng(_SEED)
     one = rng.integers(n, size=_RANDOM_PAIRS)
     other = (one + rng.integers(1, n, _RANDOM_PAIRS)) % n
-    return _Target(
-        view=view,
-        anchor_rows=test.anchor[found],
-        rows=test.target[found],
-        vectors=there,
-        distance=np.linalg.norm(here - there, axis=1),
-        random=np.sort(np.linalg.norm(here[one] - there[other], axis=1)),
-    )
+    rows, distance = np.full(len(anchor.sample), -1), np.full(len(anchor.sample), np.nan)
+    rows[test.anchor[found]] = test.target[found]
+    distance[test.anchor[found]] = np.linalg.norm(here - there, axis=1)
+    random = np.sort(np.linalg.norm(here[one] - there[other], axis=1))
+    return _Target(view=view, rows=rows, distance=distance, random=random)
 
 
-def _index_rows(index: LatentIndex, view: _View, rows: np.ndarray) -> np.ndarray:
-    """Row numbers in the index of rows of a sample, -1 where it lacks them."""
-    start, stop = index.span(view.name)
-    known = index.rows["object_id"].slice(start, stop - start).combine_chunks()
-    ids = view.sample.catalog["object_id"].take(pa.array(rows)).cast(pa.string())
-    found = np.asarray(pc.fill_null(pc.index_in(ids, value_set=known), -1))
-    return np.where(found < 0, -1, found + start)
-
-
-def _count(index: LatentIndex, view: _View) -> int:
-    start, stop = index.span(view.name)
-    return stop - start
-
-
-def _common(n_anchor: int, targets: Sequence[_Target]) -> tuple[np.ndarray, np.ndarray]:
-    """Anchor rows of the galaxies that most surveys have, closest first, and their closeness.
-
-    Closeness is the distance over the median random one, averaged over surveys.
-    """
-    seen, total = np.zeros(n_anchor), np.zeros(n_anchor)
-    for target in targets:
-        seen[target.anchor_rows] += 1
-        total[target.anchor_rows] += target.distance / max(np.median(target.random), 1e-12)
+def _by_closeness(targets: Sequence[_Target]) -> np.ndarray:
+    """Anchor rows of the galaxies that most surveys have, those with the closest images first."""
+    relative = np.stack([t.distance / max(np.median(t.random), 1e-12) for t in targets])
+    seen = np.isfinite(relative).sum(0)
     galaxies = np.flatnonzero(seen == seen.max())
-    closeness = total[galaxies] / seen.max()
-    order = np.argsort(closeness)
-    return galaxies[order], closeness[order]
+    return np.asarray(galaxies[np.argsort(np.nanmean(relative[:, galaxies], 0))])
 
 
 def _brighter_half(index: LatentIndex, anchor: _View, galaxies: np.ndarray) -> np.ndarray:
-    """Anchor rows of unflagged galaxies above the median brightness, brightest first."""
-    rng = np.random.default_rng(_SEED)
-    some = rng.permutation(galaxies)[:_CANDIDATES]
+    """Anchor rows of galaxies above the median brightness, brightest first; flagged ones last."""
+    some = np.random.default_rng(_SEED).permutation(galaxies)[:_CANDIDATES]
     images, _ = load_images(anchor.sample, some, anchor.encoder, anchor.frame)
     quarter = anchor.frame.pixels // 4
     middle = anchor.frame.to_surface_brightness(images)[..., quarter:-quarter, quarter:-quarter]
-    flags = np.asarray(index.rows["flags"])[_index_rows(index, anchor, some)]
+    flags = index.rows["flags"].to_numpy()[anchor.in_index[some]]
     brightness = np.where(flags == 0, middle.mean((1, 2, 3)).numpy(), -np.inf)
-    return some[np.argsort(-brightness)[: -(-len(some) // 2)]]
+    return np.asarray(some[np.argsort(-brightness)[: -(-len(some) // 2)]])
 
 
 def _spread(order: np.ndarray, count: int) -> np.ndarray:
-    """Take at most `count` of an ordered array, evenly, ends included."""
+    """Take at most `count` of an ordered array, in equal steps from first to last."""
     places = np.linspace(0, len(order) - 1, min(count, len(order)))
     return np.asarray(order[places.round().astype(int)])
 
 
 def _same_galaxies(
-    anchor: _View, targets: Sequence[_Target], galaxies: np.ndarray, closeness: np.ndarray
-) -> list[dict[str, Any]]:
-    """One row per galaxy, from the best placed to the worst."""
-    places = _spread(np.arange(len(galaxies)), GALAXIES)
-    chosen = galaxies[places]
-    columns = [anchor.pictures(chosen, anchor.ids(chosen))]
+    anchor: _View, targets: Sequence[_Target], galaxies: np.ndarray
+) -> list[tuple[_Picture, ...]]:
+    columns = [anchor.pictures(galaxies, anchor.ids[galaxies])]
     for target in targets:
-        at = target.places(chosen)
+        distance = target.distance[galaxies]
+        closer = np.searchsorted(target.random, distance) / len(target.random)
         captions = [
-            f"{target.distance[i]:.2f} · {target.percentile[i]:.1%}" if i >= 0 else "" for i in at
+            f"{d:.2f} · {c:.1%} closer" if np.isfinite(d) else "not paired"
+            for d, c in zip(distance, closer, strict=True)
         ]
-        columns.append(target.view.pictures(target.rows_of(chosen), captions))
-    shares = places / max(len(galaxies) - 1, 1)
+        columns.append(target.view.pictures(target.rows[galaxies], captions))
+    return list(zip(*columns, strict=True))
+
+
+def _neighbours(
+    index: LatentIndex, anchor: _View, targets: Sequence[_Target], galaxies: np.ndarray
+) -> list[dict[str, Any]]:
     return [
-        {"share": share, "closeness": close, "pictures": row}
-        for share, close, row in zip(
-            shares, closeness[places], zip(*columns, strict=True), strict=True
+        {"galaxy": picture, "groups": [_nearest(index, anchor, t, query) for t in targets]}
+        for query, picture in zip(
+            galaxies, anchor.pictures(galaxies, anchor.ids[galaxies]), strict=True
         )
     ]
 
 
-def _neighbours(
-    index: LatentIndex, anchor: _View, targets: Sequence[_Target], queries: np.ndarray
-) -> list[dict[str, Any]]:
-    """For each anchor galaxy the nearest of every other survey."""
-    rows = []
-    for query, picture in zip(queries, anchor.pictures(queries, anchor.ids(queries)), strict=True):
-        key = f"{anchor.name}:{picture.caption}"
-        groups = []
-        for target in targets:
-            view = target.view
-            found = index.similar(key, NEIGHBOURS, view.name)
-            own = view.ids(target.rows_of(np.array([query])))[0]
-            pictures = view.pictures(
-                row_numbers(view.sample, found["object_id"]),
-                [f"{distance:.2f}" for distance in found["distance"].to_pylist()],
-                [i == own for i in found["object_id"].to_pylist()],
-            )
-            rank = _rank(index, key, f"{view.name}:{own}") if own else None
-            groups.append({"title": view.title, "pictures": pictures, "rank": rank})
-        rows.append({"query": picture, "groups": groups})
-    return rows
-
-
-def _rank(index: LatentIndex, query: str, own: str) -> int:
-    """Rank of a query's own galaxy among all of the other survey; 1 is nearest."""
-    start, stop = index.span(own.partition(":")[0])
-    distance = np.linalg.norm(index.vectors[start:stop] - index.vectors[index.row(query)], axis=1)
-    return int((distance < distance[index.row(own) - start]).sum()) + 1
+def _nearest(index: LatentIndex, anchor: _View, target: _Target, query: int) -> dict[str, Any]:
+    """Nearest images of one survey, and the rank of the query's own among all of them."""
+    view, own = target.view, target.rows[query]
+    found = index.similar(f"{anchor.name}:{anchor.ids[query]}", NEIGHBOURS, view.name)
+    captions = [f"{distance:.2f}" for distance in found["distance"].to_pylist()]
+    rows = row_numbers(view.sample, found["object_id"])
+    start, stop = index.span(view.name)
+    vectors, point = index.vectors[start:stop], index.vectors[anchor.in_index[query]]
+    distance = np.linalg.norm(vectors - point, axis=1)
+    closer = distance < distance[view.in_index[own] - start]
+    return {
+        "title": view.title,
+        "pictures": view.pictures(rows, captions, view.ids[own] if own >= 0 else None),
+        "rank": int(closer.sum()) + 1 if own >= 0 else None,
+    }
 
 
 def _outliers(index: LatentIndex, view: _View) -> list[_Picture]:
     found = index.outliers(view.name, OUTLIERS)
-    captions = [
-        f"{score:.2f} · {_words(flags)}"
-        for score, flags in zip(
-            found["outlier_score"].to_pylist(), found["flags"].to_pylist(), strict=True
-        )
-    ]
+    scores, flags = found["outlier_score"].to_pylist(), found["flags"].to_pylist()
+    captions = [f"{score:.2f} · {_words(bits)}" for score, bits in zip(scores, flags, strict=True)]
     return view.pictures(row_numbers(view.sample, found["object_id"]), captions)
 
 
 def _words(flags: int) -> str:
     """Say `galaxy_da.tables.Flag` bits in words."""
-    return ", ".join(str(flag.name).replace("_", " ").lower() for flag in Flag(flags)) or "clean"
+    return ", ".join(str(flag.name).replace("_", " ").lower() for flag in Flag(flags)) or "no flags"
 
 
 def _reconstructions(
@@ -377,48 +333,33 @@ def _reconstructions(
     anchor: _View,
     targets: Sequence[_Target],
     galaxies: np.ndarray,
-) -> list[list[tuple[_Picture, _Picture]]]:
-    """For each galaxy, every survey's image beside what its latents decode to."""
-    latents = index.vectors[_index_rows(index, anchor, galaxies)]
-    columns = [_decoded(space, anchor, anchor, galaxies, latents)]
-    for target in targets:
-        place = target.places(galaxies)
-        latents = target.vectors[place]
-        columns.append(_decoded(space, anchor, target.view, target.rows_of(galaxies), latents))
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def _decoded(
-    space: LatentSpace, anchor: _View, view: _View, rows: np.ndarray, latents: np.ndarray
-) -> list[tuple[_Picture, _Picture]]:
-    images = space.decode(torch.from_numpy(np.ascontiguousarray(latents)))
-    colours = to_decals_colour(images, anchor.encoder.survey, space.frame.bands, space.frame)
-    uris = [uri if row >= 0 else None for uri, row in zip(to_data_uris(colours), rows, strict=True)]
-    shown = view.pictures(rows, [view.title] * len(rows))
-    return [
-        (picture, _Picture(uri=uri, alt=f"{picture.alt}, decoded", caption="decoded"))
-        for picture, uri in zip(shown, uris, strict=True)
-    ]
+) -> list[tuple[str, tuple[tuple[_Picture, _Picture], ...]]]:
+    """Each galaxy's id, and every survey's image with what its latents decode to."""
+    shown = [(anchor, galaxies), *((t.view, t.rows[galaxies]) for t in targets)]
+    columns = []
+    for view, rows in shown:
+        images = space.decode(index.vectors[view.in_index[rows]])
+        colours = to_decals_colour(images, anchor.encoder.survey, space.frame.bands, space.frame)
+        seen = view.pictures(rows, [""] * len(rows))
+        made = [
+            replace(picture, uri=picture.uri and uri, alt=f"{picture.alt}, decoded")
+            for picture, uri in zip(seen, to_data_uris(colours), strict=True)
+        ]
+        columns.append(zip(seen, made, strict=True))
+    return list(zip(anchor.ids[galaxies], zip(*columns, strict=True), strict=True))
 
 
 def _chart(target: _Target) -> dict[str, Any]:
     """Histograms of same and random pairs on a common axis."""
-    top = max(np.quantile(target.random, 0.995), np.quantile(target.distance, 0.95))
-    edges = np.linspace(0, max(float(top), 1e-12), _BINS + 1)
-    same, random = histogram([target.distance, target.random], edges, *_CHART)
-    ticks = _round_ticks(edges[-1])
+    same = target.distance[np.isfinite(target.distance)]
+    top = max(float(np.quantile(target.random, 0.97)), float(np.quantile(same, 0.95)), 1e-12)
+    edges = np.linspace(0, top, _BINS + 1)
+    step = 10 ** np.floor(np.log10(top / 2))
+    step *= 1 if top < 5 * step else 2 if top < 10 * step else 5
     return {
-        "same": same,
-        "random": random,
+        "polygons": histogram([target.random, same], edges, *_CHART),
         "size": _CHART,
-        "ticks": [(tick, tick / edges[-1] * _CHART[0]) for tick in ticks],
-        "n": len(target.distance),
-        "medians": (float(np.median(target.distance)), float(np.median(target.random))),
+        "ticks": [(tick, tick / top * _CHART[0]) for tick in np.arange(0, top, step)],
+        "pairs": len(same),
+        "medians": (float(np.median(same)), float(np.median(target.random))),
     }
-
-
-def _round_ticks(top: float) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten, four to ten of them up to `top`."""
-    power = 10 ** np.floor(np.log10(top))
-    step = next(power * s for s in (1, 0.5, 0.2) if top / (power * s) >= 4)
-    return [float(tick) for tick in np.arange(0, top * (1 + 1e-9), step)]

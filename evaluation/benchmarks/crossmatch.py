@@ -21,6 +21,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord, match_coordinates_sky
 
 from catalogs.crossmatch import crossmatch
+from evaluation.benchmarks.tables import print_rows
 
 __all__ = ["crossmatch_rows"]
 
@@ -165,15 +166,5 @@ def _peak_mb() -> float:
     return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
 
 
-def _main() -> None:
-    print(f"{'rows':>10}  {'mode':<8} {'ours s':>8} {'astropy s':>10} {'ratio':>6}  same  MB/1e6")
-    for row in crossmatch_rows():
-        print(
-            f"{row['n']:>10,}  {row['mode']:<8} {row['ours_s']:>8.3f} {row['astropy_s']:>10.3f} "
-            f"{row['ratio']:>6.1f}  {'yes' if row['pairs_identical'] else 'NO':<4}  "
-            f"{row['ours_mb_per_million']:.0f} (astropy {row['astropy_mb_per_million']:.0f})"
-        )
-
-
 if __name__ == "__main__":
-    _main()
+    print_rows("Crossmatch against astropy (ratio: astropy's time over ours)", crossmatch_rows())

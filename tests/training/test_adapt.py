@@ -1,0 +1,155 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import blobs, make_space, write_sample
+
+from evaluation.evaluate import evaluate
+from galaxy_da.errors import CatalogError, SpaceError
+from galaxy_da.surveys import get_survey
+from galaxy_da.tables import Sample
+from training.adapt import adapt
+from training.refine import RefineSettings
+
+QUICK = RefineSettings(steps=20, check_every=10, batch=32)
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory):
+    """The same blobs seen twice by DECaLS, and by a noisier SDSS whose bands are miscalibrated."""
+    folder = tmp_path_factory.mktemp("views")
+    n = 360
+    noise = np.random.default_rng(9)
+    clean = blobs(n, 90, 0.396, seed=2, noise=0.0)
+    finer = blobs(n, 140, 0.262, seed=2, noise=0.0)
+    again = finer + noise.normal(0, 0.003, finer.shape)
+    first = finer + noise.normal(0, 0.003, finer.shape)
+    second = clean[:, [1, 0, 2]] * 1.6 + noise.normal(0, 0.02, clean.shape)
+    place = {"ra": np.linspace(130, 230, n), "dec": np.linspace(0, 30, n)}
+    bands = ["g,r,z"] * n
+    paths = {
+        "decals": write_sample(folder / "a", first.astype(np.float32), bands=bands, **place),
+        "repeat": write_sample(folder / "r", again.astype(np.float32), bands=bands, **place),
+        "sdss": write_sample(folder / "b", second.astype(np.float32), "sdss", bands=bands, **place),
+    }
+    return {name: Sample(path) for name, path in paths.items()}
+
+
+def pair_table(views, name):
+    a, b = views["decals"].catalog["object_id"], views[name].catalog["object_id"]
+    n = len(a)
+    return pa.table(
+        {
+            "anchor_id": a,
+            "target_id": b,
+            "separation_arcsec": np.zeros(n),
+            "n_candidates": np.ones(n, np.int32),
+            "ambiguous": np.zeros(n, bool),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def adapted(views):
+    pairs = pair_table(views, "sdss")
+    return adapt(
+        make_space(), views["decals"], views["sdss"], pairs, survey=get_survey("sdss"),
+        settings=QUICK,
+    )  # fmt: skip
+
+
+def test_the_best_on_held_out_pairs_wins_and_all_is_recorded(adapted):
+    record = adapted.encoder("sdss").record
+    scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
+    assert list(scores) == ["unadapted", "ridge-latents", "ridge-features", "refined"]
+    assert scores[record["chosen"]] == max(scores.values())
+    assert scores[record["chosen"]] > scores["unadapted"]
+    assert {"step", "paired", "contrastive", "mmd", "denoising"} <= set(record["curves"][0])
+
+
+def test_refining_never_ends_below_its_start(adapted):
+    record = adapted.encoder("sdss").record
+    scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
+    assert scores["refined"] >= scores[record["refined_from"]]
+
+
+def test_the_test_part_confirms_it(adapted, views):
+    repeat = (views["repeat"], pair_table(views, "repeat"))
+    result = evaluate(
+        adapted, views["decals"], views["sdss"], pair_table(views, "sdss"),
+        survey=get_survey("sdss"), repeat=repeat,
+    )  # fmt: skip
+    assert result.adapted.mean_reciprocal_rank > result.unadapted.mean_reciprocal_rank
+    assert result.adapted.distance_ratio < result.unadapted.distance_ratio
+    assert result.ceiling.recall_at_1 >= result.adapted.recall_at_1
+    assert result.adapted.pool == result.ceiling.pool > 100
+
+
+def test_the_anchor_does_not_move(adapted):
+    before = make_space()
+    assert adapted.id == before.id and adapted.surveys == ("decals", "sdss")
+
+
+def test_variances_are_calibrated_on_pairs(adapted, views):
+    from galaxy_da.loading import load_images
+
+    rows = np.arange(360)
+    encoder = adapted.encoder("sdss")
+    target = adapted.encode(load_images(views["sdss"], rows, encoder, adapted.frame)[0], encoder)
+    own = adapted.encoder("decals")
+    anchor = adapted.encode(load_images(views["decals"], rows, own, adapted.frame)[0], own)
+    squared = (target.mean - anchor.mean).square().mean(0)
+    expected = torch.maximum(squared - anchor.variance.mean(0), 0.1 * squared)
+    torch.testing.assert_close(target.variance.mean(0), expected, rtol=0.3, atol=1e-6)
+
+
+def test_more_bands_enter_through_the_stem(views, tmp_path):
+    n = 360
+    five = np.concatenate([np.load(views["sdss"].folder / "cutouts.npy")] * 2, axis=1)[:, :5]
+    place = {name: views["sdss"].catalog[name] for name in ("ra", "dec")}
+    path = write_sample(tmp_path / "s", five, "sdss", bands=["g,r,z,u,i"] * n, **place)
+    many = adapt(
+        make_space(), views["decals"], Sample(path), pair_table(views, "sdss"),
+        survey=get_survey("sdss"), settings=QUICK,
+    )  # fmt: skip
+    assert many.encoder("sdss").bands == ("g", "r", "z", "u", "i")
+    assert many.encoder("sdss").network.stem.weight.shape[1] == 5
+
+
+def test_same_seed_same_encoder(adapted, views):
+    again = adapt(
+        make_space(), views["decals"], views["sdss"], pair_table(views, "sdss"),
+        survey=get_survey("sdss"), settings=QUICK,
+    )  # fmt: skip
+    for ours, theirs in zip(
+        again.encoder("sdss").network.parameters(),
+        adapted.encoder("sdss").network.parameters(),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_too_few_pairs_and_wrong_ids(views):
+    pairs = pair_table(views, "sdss")
+    with pytest.raises(CatalogError, match="usable pairs fall in the training or the validation"):
+        adapt(make_space(), views["decals"], views["sdss"], pairs.slice(0, 30),
+              survey=get_survey("sdss"))  # fmt: skip
+    strangers = pairs.set_column(0, "anchor_id", pairs["target_id"])
+    with pytest.raises(CatalogError, match="none of the 360 pairs is unambiguous and in both"):
+        adapt(make_space(), views["decals"], views["sdss"], strangers, survey=get_survey("sdss"))
+    with pytest.raises(SpaceError, match="decals: is the anchor"):
+        adapt(make_space(), views["decals"], views["repeat"], pair_table(views, "repeat"),
+              survey=get_survey("decals"))  # fmt: skip
+
+
+def test_ambiguous_pairs_are_left_out(views, tmp_path):
+    from catalogs.pairs import PairedRows
+
+    pairs = pair_table(views, "sdss")
+    flagged = pairs.set_column(4, "ambiguous", pa.array([i % 2 == 0 for i in range(360)]))
+    pq.write_table(flagged, tmp_path / "p.parquet")
+    rows = PairedRows.of(flagged, views["decals"], views["sdss"])
+    assert rows.anchor.tolist() == list(range(1, 360, 2))
+    some = rows.only("train", most=10, seed=1)
+    assert len(some) == 10 and set(some.part) == {"train"}
