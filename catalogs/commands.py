@@ -18,7 +18,7 @@ def simulate(
         "decals,sdss,hsc"
     ),
     n: Annotated[int, typer.Option("--n", min=1, help="Galaxies.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the whole sky.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the whole sky.")] = 1,
     scenes: Annotated[
         Path | None, typer.Option(help="Sample table of real images to use as galaxies.")
     ] = None,
@@ -50,7 +50,7 @@ def crossmatch(
     anchor: Annotated[Path, typer.Argument(metavar="ANCHOR", help="Catalogue or sample table.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="Catalogue or sample table.")],
     out: Out,
-    radius: Annotated[float, typer.Option(min=0.0, help="Largest separation [arcsec].")] = 1.0,
+    radius: Annotated[float, typer.Option(min=1e-4, help="Largest separation [arcsec].")] = 1.0,
     mode: Annotated[str, typer.Option(help="mutual, nearest or all.")] = "mutual",
     repeat: Annotated[
         bool, typer.Option(help="Allow both sides to be the same survey (repeat observations).")

@@ -51,7 +51,7 @@ _DETECTION_SIGMA = 2.5
 _SMOOTHING_PX, _TAPER_PX = 2.0, 4.0
 _MAX_SATURATED = 0.01  # of the galaxy's pixels
 _MAX_ON_BORDER = 0.03  # of the galaxy's light
-_MAX_SKY = 0.25  # of the galaxy's mean brightness; more is a galaxy larger than its image
+_MAX_FALL = 0.07  # of the galaxy's mean brightness, across the border; a sky is flat
 _MIN_PIXELS = 50
 
 
@@ -331,12 +331,13 @@ def _clean(
     pixel = torch.tensor([c.pixel_scale_arcsec for c in group], dtype=torch.float32)
     sky = _border(raw).nanmedian(-1).values[..., None, None]
     light = torch.where(missing, 0.0, raw - sky)
+    fall = _border(light, inset=1).median(-1).values - _border(light).median(-1).values
     detection = _signal_to_noise(light)
     inside = _around(centre, detection > _DETECTION_SIGMA)
     certain = (detection**2 / (detection**2 + _DETECTION_SIGMA**2))[:, None]
     light = torch.lerp(_smooth(light, _SMOOTHING_PX), light, certain)
     light *= (2 * _smooth(inside.float()[:, None], _TAPER_PX)).clamp_max(1)
-    good = _usable(inside, missing.any(1), torch.from_numpy(full), light, sky[..., 0, 0])
+    good = _usable(inside, missing.any(1), torch.from_numpy(full), light, fall)
     light *= _fade(light.shape[-2])[:, None] * _fade(light.shape[-1])
     ratio = max(1.0, max(light.shape[2:]) / _SIDE)
     light = resample(light, _SIDE, ratio, (centre[:, 0], centre[:, 1]))
@@ -361,13 +362,13 @@ def _around(centre_xy: Tensor, above: Tensor) -> Tensor:
     return torch.from_numpy((labels == label) & (label > 0))
 
 
-def _usable(inside: Tensor, missing: Tensor, full: Tensor, light: Tensor, sky: Tensor) -> Tensor:
+def _usable(inside: Tensor, missing: Tensor, full: Tensor, light: Tensor, fall: Tensor) -> Tensor:
     pixels = inside.sum((1, 2))
     holes = (inside & missing).flatten(1).any(1)
     saturated = (inside & full).sum((1, 2)) > _MAX_SATURATED * pixels
     total = light.sum((2, 3))
     cut_off = (_border(light).sum(2) > _MAX_ON_BORDER * total).any(1)
-    larger = (sky > _MAX_SKY * total / pixels[:, None]).any(1)
+    larger = (fall * pixels[:, None] / total).mean(1) > _MAX_FALL
     dark = (total <= 0).any(1)
     return (pixels >= _MIN_PIXELS) & ~(holes | saturated | cut_off | larger | dark)
 
@@ -416,11 +417,12 @@ def _fade(size: int) -> Tensor:
     return (torch.minimum(from_end, from_end.flip(0)) / _TAPER_PX / 2).clamp_max(1)
 
 
-def _border(image: Tensor) -> Tensor:
-    """(..., pixels) values of a frame a twentieth of the side wide."""
-    height, width = image.shape[-2:]
-    wide = max(min(height, width) // 20, 1)
-    ring = torch.ones(height, width, dtype=torch.bool)
+def _border(image: Tensor, inset: int = 0) -> Tensor:
+    """(..., pixels) values of a frame a twentieth of the side wide, some widths from the edge."""
+    wide = max(min(image.shape[-2:]) // 20, 1)
+    cut = inset * wide
+    image = image[..., cut : image.shape[-2] - cut, cut : image.shape[-1] - cut]
+    ring = torch.ones(image.shape[-2:], dtype=torch.bool)
     ring[wide:-wide, wide:-wide] = False
     return image[..., ring]
 

@@ -46,7 +46,7 @@ class Cutout:
     Attributes
     ----------
     pixels : (planes, y, x) array
-        Flux in the survey's unit per pixel, or uint8 colour.
+        Flux in the survey's unit per pixel, or uint8 colour; the first row is the southernmost.
     bands : tuple of str
         The survey's band of each plane.
     pixel_scale_arcsec : float
@@ -197,7 +197,7 @@ def _colour(row: dict[str, Any], survey: Survey, pixels: np.ndarray) -> Cutout:
             "definition documents no stretch; use FITS, or add a [stretch] to a survey file"
         )
     return Cutout(
-        pixels=pixels,
+        pixels=pixels[:, ::-1],  # pictures start with the top row, sky images with the south
         bands=survey.stretch.planes,
         pixel_scale_arcsec=row.get("pixel_scale_arcsec") or survey.pixel_scale_arcsec,
         centre_xy=_middle(pixels),

@@ -222,11 +222,12 @@ def to_colour(images: Tensor, frame: Frame, stretch: Stretch) -> Tensor:
     Returns
     -------
     (n, y, x, 3) uint8 tensor
+        The first row is the northernmost, as pictures are drawn.
     """
     brightness = frame.to_surface_brightness(images.float())
     planes = [frame.bands.index(name) for name in stretch.planes]
     flux = brightness[:, planes] * stretch.pixel_scale_arcsec**2
-    return apply_stretch(flux, stretch).movedim(1, -1)
+    return apply_stretch(flux, stretch).flip(2).movedim(1, -1)
 
 
 def _alike(cutouts: Sequence[Cutout]) -> list[list[int]]:

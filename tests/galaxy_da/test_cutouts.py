@@ -120,7 +120,8 @@ def test_colour_images(tmp_path, kind):
     (tmp_path / "a.img").write_bytes(data)
     cutout = read_image(tmp_path / "a.img", SDSS)
     assert cutout.is_colour and cutout.bands == ("i", "r", "g")
-    np.testing.assert_array_equal(np.moveaxis(cutout.pixels, 0, -1), Image.open(io.BytesIO(data)))
+    shown = np.moveaxis(cutout.pixels, 0, -1)[::-1]
+    np.testing.assert_array_equal(shown, Image.open(io.BytesIO(data)))
 
 
 def test_colour_for_a_survey_without_a_stretch(tmp_path):
@@ -138,7 +139,7 @@ def test_numpy_and_hdf5_rows(tmp_path):
         file["images"] = images
     got = read_cutout(row(cutout="Galaxy10.h5#1"), tmp_path, DECALS)
     assert got.is_colour
-    np.testing.assert_array_equal(got.pixels, np.moveaxis(images[1], -1, 0))
+    np.testing.assert_array_equal(got.pixels, np.moveaxis(images[1, ::-1], -1, 0))
     with pytest.raises(CutoutError, match=r"c\.npy#7"):
         read_cutout(row(cutout="c.npy#7"), tmp_path, DECALS)
     with pytest.raises(CutoutError, match="name a row"):

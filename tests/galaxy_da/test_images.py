@@ -160,7 +160,7 @@ def test_jpeg_of_a_cutout_is_the_cutout(data):
         buffer = io.BytesIO()
         Image.fromarray(colour).save(buffer, "JPEG", quality=95)
         read = Cutout(
-            pixels=np.moveaxis(np.asarray(Image.open(buffer)), -1, 0),
+            pixels=np.moveaxis(np.asarray(Image.open(buffer)), -1, 0),  # not flipped either time
             bands=DECALS.stretch.planes,
             pixel_scale_arcsec=cutout.pixel_scale_arcsec,
             centre_xy=cutout.centre_xy,
@@ -177,6 +177,9 @@ def test_colours_for_people():
     picture = to_colour(prepared.images, FRAME, DECALS.stretch)
     assert picture.shape == (1, 64, 64, 3) and picture.dtype == torch.uint8
     assert picture[0, 32, 32].min() > picture[0, 0, 0].max()
+    north = prepared.images.clone()
+    north[:, :, -1] = 3.0
+    assert to_colour(north, FRAME, DECALS.stretch)[0, 0].min() > 100
 
 
 def test_real_guide_files_fail_as_documented(data):

@@ -1,0 +1,196 @@
+"""Real observations: every stamp has features or a typed status, and two views meet."""
+
+import io
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from astropy.io import fits
+from PIL import Image
+
+from catalogs.simulate import sky_chunks
+from galaxy_da.extraction import extract
+from galaxy_da.features import Features, vectors
+from galaxy_da.index import LatentIndex
+from galaxy_da.space import LatentSpace
+from galaxy_da.stretches import apply_stretch
+from galaxy_da.surveys import get_survey
+from galaxy_da.tables import Sample, read_metadata
+
+GAMA_SDSS = """
+name = "sdss-gama"
+title = "SDSS r, resampled for GAMA"
+pixel_scale_arcsec = 0.339
+flux_unit = "maggy"
+[[bands]]
+name = "r"
+wavelength_nm = 617
+psf_fwhm_arcsec = 1.4
+depth_mag = 22.2
+"""
+
+
+@pytest.fixture(scope="module")
+def decals():
+    return LatentSpace.load("decals")
+
+
+def sample(folder, rows):
+    pq.write_table(pa.Table.from_pylist(rows), folder / "sample.parquet")
+    return Sample(folder / "sample.parquet")
+
+
+def pairs(anchor_ids, target_ids):
+    n = len(anchor_ids)
+    return pa.table(
+        {
+            "anchor_id": anchor_ids,
+            "target_id": target_ids,
+            "separation_arcsec": np.zeros(n),
+            "n_candidates": np.ones(n, np.int32),
+            "ambiguous": np.zeros(n, bool),
+        }
+    )
+
+
+def test_every_spiral_once_even_after_a_kill(data, tmp_path):
+    table = data / "sdss_spirals.parquet"
+    words = [
+        sys.executable, "-m", "galaxy_da", "extract", "--space", "decals", "--sample", str(table),
+        "--out", str(tmp_path / "f"), "--unadapted",
+    ]  # fmt: skip
+    first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while first.poll() is None and not (tmp_path / "f/part-00000.parquet").exists():
+        time.sleep(0.01)
+    assert first.poll() is None, first.stderr.read()
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    first.stderr.close()
+    assert not (tmp_path / "f/features.json").exists()
+    second = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "7333/7333" in second.stderr
+    got = Features.open(tmp_path / "f").table
+    assert got["object_id"].to_pylist() == pq.read_table(table)["object_id"].to_pylist()
+    counts = {v["values"]: v["counts"] for v in got["status"].value_counts().to_pylist()}
+    assert counts == {"ok": 7331, "no_data": 2}  # two stamps are black
+    assert np.isfinite(vectors(got.filter(got["embedding"].is_valid()))).all()
+
+
+def test_decals_cubes(data, decals, tmp_path):
+    rows = []
+    for path in sorted((data / "decals_fits").glob("*.fits")):
+        header = fits.getheader(path)
+        rows.append(
+            {"object_id": path.stem, "survey": "decals", "ra": header["CRVAL1"],
+             "dec": header["CRVAL2"], "cutout": str(path)}
+        )  # fmt: skip
+    table = extract(decals, sample(tmp_path, rows)).table.to_pandas().set_index("object_id")
+    bad = table[table["status"] != "ok"]
+    assert (table["status"] == "ok").sum() == 10
+    assert dict(bad["status"]) == {
+        "example_bad_pix__09782dd": "failed_quality",  # g and r are zero over the galaxy
+        "example_incomplete__83e22c8": "unreadable",
+        "example_incomplete_backup__83e22c8": "unreadable",
+    }
+    assert bad["message"].str.len().min() > 20
+    same = LatentIndex.build([extract(decals, Sample(tmp_path / "sample.parquet"))])
+    # one galaxy served at 0.262" and at 0.1"
+    near = same.similar("decals:temp_small__d331021", k=1)
+    assert near["object_id"].to_pylist() == ["example_a__ba79bb8"]
+
+
+def test_kids_and_sdss_views_of_gama_galaxies(data, decals, tmp_path):
+    (tmp_path / "sdss-gama.toml").write_text(GAMA_SDSS)
+    mine = get_survey(str(tmp_path / "sdss-gama.toml"))
+    names = sorted(p.name[:7] for p in (data / "kids_sdss_fits/KiDS").glob("*fitim.fits"))
+    assert len(names) == 10
+    features = []
+    for survey, folder in (("kids", "KiDS"), ("sdss-gama", "SDSS")):
+        (tmp_path / survey).mkdir()
+        rows = [
+            {"object_id": name, "survey": survey, "ra": 180.0 + i, "dec": 0.0, "bands": "r",
+             "cutout": str(data / "kids_sdss_fits" / folder / f"{name}fitim.fits")}
+            for i, name in enumerate(names)
+        ]  # fmt: skip
+        views = extract(decals, sample(tmp_path / survey, rows), surveys=[mine], unadapted=True)
+        assert set(views.table["status"].to_pylist()) == {"ok"}
+        features.append(views)
+    distances = LatentIndex.build(features).distances(
+        pairs(names, names), anchor="kids", target="sdss-gama"
+    )
+    report = read_metadata(distances.schema)
+    assert report["n_pairs"] == 10
+    assert report["ratio"] < 0.7 and report["auc"] > 0.8
+
+
+def test_one_spiral_in_three_surveys(data, decals, tmp_path):
+    features = []
+    for survey in ("des", "ps1", "sdss"):
+        (tmp_path / survey).mkdir()
+        rows = [
+            {"object_id": "spiral", "survey": survey, "ra": 27.952, "dec": 0.263,
+             "bands": "g,r,z",
+             "cutout": str(data / "des_ps1_sdss_fits" / (survey.upper() + "_{band}.fits"))}
+        ]  # fmt: skip
+        views = extract(decals, sample(tmp_path / survey, rows), unadapted=True)
+        assert views.table["status"].to_pylist() == ["ok"], views.table["message"].to_pylist()
+        features.append(views)
+    des, ps1, sdss = (vectors(f.table)[0] for f in features)
+    apart = _random_distances(decals)
+    for other in (ps1, sdss):
+        assert np.linalg.norm(des - other) < np.median(apart)
+
+
+def test_fits_and_jpeg_of_one_cutout_land_together(data, decals, tmp_path):
+    stretch = get_survey("decals").stretch
+    rows = []
+    for path in sorted((data / "decals_fits").glob("*.fits")):
+        if "incomplete" in path.name or "bad_pix" in path.name:
+            continue
+        with fits.open(path) as hdus:
+            header, flux = hdus[0].header, torch.tensor(hdus[0].data.astype(np.float32))
+        colour = np.moveaxis(apply_stretch(flux[[2, 1, 0]], stretch).numpy(), 0, -1)
+        Image.fromarray(colour[::-1]).save(tmp_path / f"{path.stem}.jpg", quality=95)
+        place = {"survey": "decals", "ra": header["CRVAL1"], "dec": header["CRVAL2"],
+                 "pixel_scale_arcsec": abs(header["CD1_1"]) * 3600}  # fmt: skip
+        rows.append({"object_id": f"{path.stem}-fits", "cutout": str(path), **place})
+        rows.append({"object_id": f"{path.stem}-jpg", "cutout": f"{path.stem}.jpg", **place})
+    points = vectors(extract(decals, sample(tmp_path, rows)).table)
+    same = np.linalg.norm(points[::2] - points[1::2], axis=1)
+    assert same.max() < np.quantile(_random_distances(decals), 0.01)
+
+
+def _random_distances(space):
+    """Latent distances of random pairs of galaxies on a simulated sky."""
+    from galaxy_da.cutouts import Cutout
+
+    survey = get_survey("decals")
+    cutouts = []
+    for chunk in sky_chunks([survey], 320, seed=77):
+        flux = chunk.views["decals"].flux.numpy()
+        middle = (flux.shape[-1] - 1) / 2
+        cutouts += [
+            Cutout(pixels=p, bands=("g", "r", "z"), pixel_scale_arcsec=0.262,
+                   centre_xy=(middle, middle))
+            for p in flux
+        ]  # fmt: skip
+    own = space.encoder("decals")
+    points = space.encode(own.prepare(cutouts, space.frame).images, own).mean.numpy()
+    left, right = np.triu_indices(len(points), 1)
+    return np.linalg.norm(points[left] - points[right], axis=1)
+
+
+def test_a_jpeg_needs_a_stretch(data, decals, tmp_path):
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(buffer, "PNG")
+    row = {"object_id": "a", "survey": "kids", "ra": 1.0, "dec": 1.0, "image": buffer.getvalue()}
+    from galaxy_da.errors import SurveyError
+
+    with pytest.raises(SurveyError, match="kids: colour images"):
+        extract(decals, sample(tmp_path, [row]), unadapted=True)
