@@ -47,7 +47,7 @@ _READ_ROWS, _AT_A_TIME = 64, 32
 _G_NM, _R_NM, _Z_NM = 481.0, 642.0, 925.0
 _SLOPES = (-0.5, 2.5)  # limits of d ln flux / d ln wavelength beyond the bands
 _TYPICAL_SLOPE = 1.0
-_DETECTION_SIGMA = 2.5
+_DETECTION_SIGMA, _CERTAIN_SIGMA = 2.5, 5.0
 _SMOOTHING_PX, _TAPER_PX = 2.0, 4.0
 _MAX_SATURATED = 0.01  # of the galaxy's pixels
 _MAX_ON_BORDER = 0.03  # of the galaxy's light
@@ -322,7 +322,7 @@ def _clean(
     """Surface brightness of the galaxies alone, pixel scales, and which can be scenes.
 
     The border's median is the sky. What is connected to the middle above the detection limit is
-    kept with a soft edge, and smoothed where it is faint.
+    kept, smoothed and faded where it is hardly detected.
     """
     raw = to_surface_brightness(group, survey)[:, [group[0].bands.index(name) for name in bands]]
     missing = ~torch.isfinite(raw)
@@ -334,8 +334,8 @@ def _clean(
     fall = _border(light, inset=1).median(-1).values - _border(light).median(-1).values
     detection = _signal_to_noise(light)
     inside = _around(centre, detection > _DETECTION_SIGMA)
-    certain = (detection**2 / (detection**2 + _DETECTION_SIGMA**2))[:, None]
-    light = torch.lerp(_smooth(light, _SMOOTHING_PX), light, certain)
+    certain = (detection**2 / (detection**2 + _CERTAIN_SIGMA**2))[:, None]
+    light = torch.lerp(_smooth(light, _TAPER_PX), light, certain) * certain
     light *= (2 * _smooth(inside.float()[:, None], _TAPER_PX)).clamp_max(1)
     good = _usable(inside, missing.any(1), torch.from_numpy(full), light, fall)
     light *= _fade(light.shape[-2])[:, None] * _fade(light.shape[-1])

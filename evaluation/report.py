@@ -163,7 +163,9 @@ class _View:
         """Show rows (-1: nothing to show), marking the one whose object id is `match`."""
         ids = np.where(rows < 0, "", self.ids[rows])
         return [
-            _Picture(uri=uri, alt=f"{self.title} {i}", caption=caption, is_match=i == match)
+            _Picture(
+                uri=uri, alt=f"{self.title} {i}".rstrip(), caption=caption, is_match=i == match
+            )
             for uri, i, caption in zip(
                 thumbnails(self.sample, rows, self.encoder, self.frame), ids, captions, strict=True
             )
@@ -226,7 +228,7 @@ def _view(space: LatentSpace, index: LatentIndex, sample: Sample, survey: Survey
 
 
 def _measure(index: LatentIndex, anchor: _View, view: _View, pairs: pa.Table) -> _Target:
-    """Measure test pairs, and as many of their galaxies paired at random as it takes."""
+    """Measure the test pairs, and images of two different galaxies among them."""
     test = PairedRows.of(pairs, anchor.sample, view.sample).only("test")
     first, second = anchor.in_index[test.anchor], view.in_index[test.target]
     found = (first >= 0) & (second >= 0)

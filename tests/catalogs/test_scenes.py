@@ -157,7 +157,7 @@ def test_unsuitable_images_are_left_out(tmp_path):
     hole[:, 48:52, 48:52] = np.nan
     images = [
         noisy(gaussian(), rng),
-        noisy(gaussian(sigma=30.0), rng),  # larger than its image
+        noisy(gaussian(sigma=30.0), rng, scale=(6e3, 1e4, 1.4e4)),  # larger than its image
         noisy(gaussian(centre=(10.0, 8.0)), rng),  # not in the middle
         np.full((3, SIDE, SIDE), 0.05) + rng.normal(0, 0.004, (3, SIDE, SIDE)),  # nothing
         hole,
@@ -186,7 +186,9 @@ def test_saturated_colour_images_are_left_out(tmp_path):
 
 def test_large_images_are_binned(tmp_path):
     rng = np.random.default_rng(7)
-    pool = ScenePool.open(write(tmp_path, [noisy(gaussian(side=300, sigma=8.0), rng)]))
+    pool = ScenePool.open(
+        write(tmp_path, [noisy(gaussian(side=300, sigma=8.0), rng, scale=(6e2, 1e3, 1.4e3))])
+    )
     assert pool.stamps.shape[-1] == 128
     assert_allclose(pool.pixel_arcsec, PIXEL * 300 / 128, rtol=1e-6)
     assert_allclose(pool.half_light_arcsec, 8.0 * np.sqrt(2 * np.log(2)), rtol=0.05)
