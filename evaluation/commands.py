@@ -61,8 +61,23 @@ def evaluate(
         )
     metrics = {"surveys": {result.survey: result.as_dict() for result, _, _ in results}}
     write_json(out / "metrics.json", metrics)
-    report_on(out / "report.html", loaded, first, results, own)
+    report_on(
+        out / "report.html", loaded, first, results, own, _next_steps(space, [anchor, *target])
+    )
     if json:
         print_result({"report": str(out / "report.html"), **metrics}, json)
     else:
         print_table(table_of([result for result, _, _ in results]), json)
+
+
+def _next_steps(space: str, samples: list[Path]) -> list[str]:
+    folders = [f"features/{sample.parent.name}" for sample in samples]
+    extract = [
+        f"galaxy-da extract --space {space} --sample {sample} --out {folder}"
+        for sample, folder in zip(samples, folders, strict=True)
+    ]
+    return [
+        *extract,
+        f"galaxy-da index {' '.join(folders)} --out index",
+        "galaxy-da similar index --id SURVEY:OBJECT_ID -k 10",
+    ]

@@ -261,10 +261,10 @@ def _brighter_half(index: LatentIndex, anchor: _View, galaxies: np.ndarray) -> n
     """Anchor rows of galaxies above the median brightness, brightest first; flagged ones last."""
     some = np.random.default_rng(_SEED).permutation(galaxies)[:_CANDIDATES]
     images, _ = load_images(anchor.sample, some, anchor.encoder, anchor.frame)
-    quarter = anchor.frame.pixels // 4
-    middle = anchor.frame.to_surface_brightness(images)[..., quarter:-quarter, quarter:-quarter]
+    edge = 3 * anchor.frame.pixels // 8
+    faintest_band = images[..., edge:-edge, edge:-edge].mean((2, 3)).amin(1).numpy()
     flags = index.rows["flags"].to_numpy()[anchor.in_index[some]]
-    brightness = np.where(flags == 0, middle.mean((1, 2, 3)).numpy(), -np.inf)
+    brightness = np.where(flags == 0, faintest_band, -np.inf)  # a trail is in one band alone
     return np.asarray(some[np.argsort(-brightness)[: -(-len(some) // 2)]])
 
 

@@ -50,6 +50,7 @@ def report_on(
     anchor: Sample,
     targets: Sequence[tuple[Evaluation, Sample, pa.Table]],
     own: Mapping[str, Survey] | None = None,
+    next_steps: Sequence[str] = (),
 ) -> None:
     """Extract, index and write a report page.
 
@@ -65,6 +66,8 @@ def report_on(
         Each other survey.
     own : dict of str to Survey, optional
         Definitions of targets that neither the space nor the library knows.
+    next_steps : sequence of str
+        Commands the page ends with.
     """
     samples = {space.anchor: anchor, **{e.survey: sample for e, sample, _ in targets}}
     surveys = tuple((own or {}).values())
@@ -77,4 +80,6 @@ def report_on(
         samples=samples,
         index=LatentIndex.build(features),
         pairs={e.survey: pairs for e, _, pairs in targets},
+        next_steps=next_steps,
+        own=own,
     )
