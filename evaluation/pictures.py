@@ -81,6 +81,7 @@ def to_decals_colour(images: Tensor, survey: Survey, bands: Sequence[str], frame
     Returns
     -------
     (n, y, x, 3) uint8 tensor
+        The first row is the northernmost, as pictures are drawn.
     """
     like = get_survey(_COLOURS_OF)
     stretch = like.stretch
@@ -97,7 +98,8 @@ def to_decals_colour(images: Tensor, survey: Survey, bands: Sequence[str], frame
     )
     factors = flux.new_tensor(scales)[:, None, None]
     fitted = stretch.model_copy(update={"scales": tuple(scales.tolist())})
-    return apply_stretch(_without_colour_noise(flux * factors) / factors, fitted).movedim(1, -1)
+    colour = apply_stretch(_without_colour_noise(flux * factors) / factors, fitted)
+    return colour.flip(2).movedim(1, -1)
 
 
 def to_data_uris(pictures: Tensor) -> list[str]:

@@ -18,11 +18,11 @@ from torch import Tensor
 from galaxy_da.cutouts import Cutout
 from galaxy_da.errors import SurveyError
 from galaxy_da.resample import resample
-from galaxy_da.stretches import apply_stretch, invert_stretch
-from galaxy_da.surveys import Stretch, Survey
+from galaxy_da.stretches import invert_stretch
+from galaxy_da.surveys import Survey
 from galaxy_da.tables import Flag
 
-__all__ = ["Frame", "Prepared", "pick_bands", "prepare", "to_colour", "to_surface_brightness"]
+__all__ = ["Frame", "Prepared", "pick_bands", "prepare", "to_surface_brightness"]
 
 _SUBSTITUTE_BEYOND = 0.1
 """A band further than this in relative wavelength from the frame's is a substitute, not a match."""
@@ -69,10 +69,6 @@ class Frame(BaseModel):
         """Softening for any band, interpolated over wavelength [nanomaggy / arcsec^2]."""
         log = np.interp(wavelength_nm, self.wavelengths_nm, np.log(self.softening))
         return float(np.exp(log))
-
-    def to_surface_brightness(self, images: Tensor) -> Tensor:
-        """Undo the asinh of (n, bands, y, x) images in the frame's own bands."""
-        return torch.sinh(images) * images.new_tensor(self.softening)[:, None, None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,29 +201,6 @@ def to_surface_brightness(
     scales = [survey.flux_pixel_scale_arcsec or cutout.pixel_scale_arcsec for cutout in cutouts]
     per_area = survey.nanomaggy_per_unit / torch.tensor(scales, device=device) ** 2
     return stacked.float() * per_area[:, None, None, None]
-
-
-def to_colour(images: Tensor, frame: Frame, stretch: Stretch) -> Tensor:
-    """Show images of the frame in an archive's colours.
-
-    Parameters
-    ----------
-    images : (n, bands, y, x) tensor
-        As `prepare` makes them, in the frame's bands.
-    frame : Frame
-        Their frame.
-    stretch : Stretch
-        The colours; its planes must be bands of the frame.
-
-    Returns
-    -------
-    (n, y, x, 3) uint8 tensor
-        The first row is the northernmost, as pictures are drawn.
-    """
-    brightness = frame.to_surface_brightness(images.float())
-    planes = [frame.bands.index(name) for name in stretch.planes]
-    flux = brightness[:, planes] * stretch.pixel_scale_arcsec**2
-    return apply_stretch(flux, stretch).flip(2).movedim(1, -1)
 
 
 def _alike(cutouts: Sequence[Cutout]) -> list[list[int]]:

@@ -254,7 +254,7 @@ class LatentSpace:
         Returns
         -------
         (n, bands, pixels, pixels) float32 tensor on the CPU
-            asinh-scaled; `Frame.to_surface_brightness` undoes that.
+            asinh of surface brightness over the frame's softening.
         """
         points = torch.as_tensor(latents, dtype=torch.float32)
         if points.ndim != 2 or points.shape[1] != self.architecture.latents:

@@ -11,8 +11,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from evaluation.pictures import histogram, thumbnails, to_data_uris, to_decals_colour
-from galaxy_da.images import Frame, to_colour
+from galaxy_da.images import Frame
 from galaxy_da.loading import load_images
+from galaxy_da.stretches import apply_stretch
 from galaxy_da.surveys import get_survey
 from galaxy_da.tables import Sample
 
@@ -38,10 +39,17 @@ def in_frame(survey, bands, n=4, noise=0.0, seed=0):
     return torch.tensor(np.arcsinh(noisy / softening), dtype=torch.float32)
 
 
+def in_viewer_colours(images, frame, stretch):
+    """The archive's stretch of the anchor's bands, northern row first."""
+    brightness = torch.sinh(images) * torch.tensor(frame.softening)[:, None, None]
+    flux = brightness[:, [frame.bands.index(name) for name in stretch.planes]]
+    return apply_stretch(flux * stretch.pixel_scale_arcsec**2, stretch).flip(2).movedim(1, -1)
+
+
 def test_without_noise_the_anchor_looks_as_in_the_viewer():
     decals = get_survey("decals")
     images = in_frame(decals, GRZ)
-    expected = to_colour(images, FRAME, decals.stretch)
+    expected = in_viewer_colours(images, FRAME, decals.stretch)
     found = to_decals_colour(images, decals, GRZ, FRAME)
     assert found.dtype == torch.uint8
     assert int((found.int() - expected.int()).abs().max()) <= 1
@@ -86,7 +94,7 @@ def test_noise_has_no_colour_but_galaxies_do():
     spread = [
         (picture.int().amax(-1) - picture.int().amin(-1)).float()
         for picture in (
-            to_colour(images, FRAME, decals.stretch),
+            in_viewer_colours(images, FRAME, decals.stretch),
             to_decals_colour(images, decals, GRZ, FRAME),
         )
     ]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from galaxy_da.cutouts import Cutout, read_cutout, read_image
 from galaxy_da.errors import CutoutError
-from galaxy_da.images import Frame, pick_bands, prepare, to_colour
+from galaxy_da.images import Frame, pick_bands, prepare
 from galaxy_da.stretches import apply_stretch
 from galaxy_da.surveys import get_survey
 from galaxy_da.tables import Flag
@@ -170,16 +170,6 @@ def test_jpeg_of_a_cutout_is_the_cutout(data):
         from_jpeg = prepare([read], DECALS, FRAME, ("g", "r", "z")).images
         clear = (from_fits > 0.5) & (from_fits < 3)
         assert (from_jpeg - from_fits)[clear].abs().median() < 0.1
-
-
-def test_colours_for_people():
-    prepared = prepare([sersic1(DECALS, 0.262, 140, ("g", "r", "z"))], DECALS, FRAME, "grz")
-    picture = to_colour(prepared.images, FRAME, DECALS.stretch)
-    assert picture.shape == (1, 64, 64, 3) and picture.dtype == torch.uint8
-    assert picture[0, 32, 32].min() > picture[0, 0, 0].max()
-    north = prepared.images.clone()
-    north[:, :, -1] = 3.0
-    assert to_colour(north, FRAME, DECALS.stretch)[0, 0].min() > 100
 
 
 def test_real_guide_files_fail_as_documented(data):
