@@ -74,7 +74,7 @@ def report_on(
     features = [extract(space, s, surveys=surveys, unadapted=True) for s in samples.values()]
     write_report(
         path,
-        title=f"{space.anchor} and {', '.join(e.survey for e, _, _ in targets)}",
+        title=f"{', '.join(space.survey(name, own).title for name in samples)} in one space",
         space=space,
         evaluations=[evaluation for evaluation, _, _ in targets],
         samples=samples,
