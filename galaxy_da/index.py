@@ -1,490 +1,285 @@
-"""One exact index over the embeddings of every survey of a latent space.
+"""What an index answers: similar galaxies, the same galaxy across surveys, odd ones.
 
-On disk it is a folder: ``rows-<hash>.parquet`` (ids, positions, embeddings and every other column
-of the features), ``vectors-<hash>.faiss`` (the embeddings as a FAISS ``IndexFlatL2``, Johnson et
-al. 2019, IEEE Trans. Big Data 7, 535) and ``index.json``, which names the two by content and is
-written last, so a folder always holds one whole index. One process writes to it at a time.
-
-Rows are sorted by survey and object id: a survey is one run of row numbers, and restricting a
-search to it costs nothing.
-
-Memory per vector of d dimensions: 4 d bytes of vectors, mapped from disk and shared between
-processes when the index was opened, plus 4 d of variance and 24 of position, flags and error, plus
-the text of ids and other columns (about 20 to 40). At d = 40 that is 160 + 220 bytes: a million
-galaxies take 0.4 GB. Building takes about three times that.
+Each question is a function of a `StoredIndex` and a method of `LatentIndex`.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
-
-import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from astropy.coordinates import angular_separation
 
-from galaxy_da import queries
-from galaxy_da.errors import LatentIndexError, TableError
-from galaxy_da.features import Features, vectors
-from galaxy_da.files import atomic_path, ensure_folder, file_hash, json_hash, write_json
-from galaxy_da.tables import check_positions, check_unique, write_table
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.stored_index import StoredIndex
+from galaxy_da.tables import check_positions, read_metadata, validate_pairs, with_metadata
 
-__all__ = ["LatentIndex"]
+__all__ = ["RANDOM_PAIRS", "LatentIndex", "at_position", "distances", "outliers", "similar"]
 
-HEADER = "index.json"
+RANDOM_PAIRS = 20_000
+"""Random anchor-target pairs that a pair's distance is compared with."""
 
-_FORMAT = 1
-_KEY = ("object_id", "survey", "ra", "dec")
-_BATCH_VALUES = 1 << 22
-"""Floats gathered at once while distances are computed."""
-_CLOSE_IDS = 500
-"""Ids in sort order on either side of an unknown one that are compared with it."""
+_SEED = 0
+_BATCH = 4096
 
 
-class LatentIndex:
-    """An exact index over the features of all surveys of one latent space.
+def similar(
+    index: StoredIndex, query: str | np.ndarray, k: int = 10, survey: str | None = None
+) -> pa.Table:
+    """Find the galaxies nearest to one galaxy or latent vector.
 
-    Made by `build` or `open`. Distances are Euclidean between posterior means.
-
-    Attributes
+    Parameters
     ----------
-    rows : pa.Table
-        One row per vector, sorted by survey and object id, with every column of the features but
-        ``embedding``, ``status`` and ``message``.
-    vectors : (n, d) float32 array
-        The embeddings, read-only.
-    space_id : str
-        Identity of the latent space.
-    encoders : dict of str
-        Survey name to the hash of its encoder.
+    index : StoredIndex
+        Where to look.
+    query : str or (d,) float array
+        Key ``survey:object_id``, itself left out of the answer; or a latent vector.
+    k : int
+        How many; fewer where there are not so many.
+    survey : str, optional
+        Look among its objects only.
+
+    Returns
+    -------
+    pa.Table
+        ``rank`` (from 1), ``survey``, ``object_id``, ``ra``, ``dec`` [deg], ``distance``,
+        ``flags``; nearest first.
+
+    Raises
+    ------
+    LatentIndexError
+        If the key or the survey is unknown.
+    ValueError
+        If k < 1, or the vector has another width or is not finite.
     """
-
-    similar = queries.similar
-    at_position = queries.at_position
-    distances = queries.distances
-    outliers = queries.outliers
-
-    def __init__(
-        self, rows: pa.Table, flat: faiss.IndexFlatL2, space_id: str, encoders: dict[str, str]
-    ) -> None:
-        self.rows = rows
-        self.space_id = space_id
-        self.encoders = encoders
-        self._flat = flat
-        self.vectors = _view(flat)
-        counts = pc.value_counts(rows["survey"]).to_pylist()
-        stops = np.cumsum([item["counts"] for item in counts]).tolist()
-        self._spans = {
-            item["values"]: (stop - item["counts"], stop)
-            for item, stop in zip(counts, stops, strict=True)
-        }
-
-    @classmethod
-    def build(cls, features: Sequence[Features]) -> LatentIndex:
-        """Index every row that has an embedding.
-
-        Parameters
-        ----------
-        features : sequence of Features
-            Of one latent space, in any order.
-
-        Raises
-        ------
-        LatentIndexError
-            If spaces, encoders, latent widths or column types differ, a key repeats, an embedding
-            is not finite, or there is nothing to index.
-        CatalogError
-            If a position is missing or out of range.
-        """
-        space_id, encoders = _one_space(features)
-        tables = [_indexable(item) for item in features]
-        if not sum(table.num_rows for table in tables):
-            raise LatentIndexError(
-                f"nothing to index: none of the {sum(item.table.num_rows for item in features)} "
-                "rows has an embedding; their status column says why"
-            )
-        rows = _sorted_by_key(tables)
-        embeddings = np.ascontiguousarray(vectors(rows))
-        _check_finite(rows, embeddings)
-        flat = faiss.IndexFlatL2(embeddings.shape[1])
-        flat.add(embeddings)
-        return cls(rows.drop_columns("embedding"), flat, space_id, encoders)
-
-    @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> LatentIndex:
-        """Open a saved index, its vectors mapped from disk.
-
-        Raises
-        ------
-        LatentIndexError
-            If there is none, or a file is missing, damaged or edited.
-        """
-        folder = Path(path)
-        header = _read_header(folder)
-        try:
-            return cls._load(folder, header)
-        except (LatentIndexError, OSError, RuntimeError):
-            if _read_header(folder) == header:
-                raise
-        return cls.open(folder)  # it was saved over meanwhile
-
-    @classmethod
-    def _load(cls, folder: Path, header: dict[str, Any]) -> LatentIndex:
-        rows_path = _verified(folder, header["files"]["rows"])
-        vectors_path = _verified(folder, header["files"]["vectors"])
-        with pq.ParquetFile(rows_path, memory_map=True) as file:
-            light = [name for name in file.schema_arrow.names if name != "embedding"]
-            rows = file.read(columns=light).combine_chunks()
-        flat = faiss.read_index(str(vectors_path), faiss.IO_FLAG_MMAP_IFC)
-        assert isinstance(flat, faiss.IndexFlatL2)
-        found = (rows.num_rows, flat.ntotal, flat.d)
-        expected = (header["rows"], header["rows"], header["dimension"])
-        if found != expected:
-            raise LatentIndexError(
-                f"{folder}: its table has {found[0]} rows and its vectors are {found[1]} of width "
-                f"{found[2]}, but {HEADER} says {header['rows']} of width {header['dimension']}; "
-                "build the index again"
-            )
-        return cls(rows, flat, header["space_id"], header["encoders"])
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index to a folder; one that is there already stays whole until replaced.
-
-        Raises
-        ------
-        StorageError
-            If the folder or a file cannot be written.
-        """
-        folder = ensure_folder(path)
-        old = _named_files(folder)
-        embedding = pa.FixedSizeListArray.from_arrays(
-            pa.array(self.vectors.reshape(-1)), self.dimension
-        )
-        rows = self.rows.add_column(len(_KEY), "embedding", embedding)
-        files = {
-            "rows": _store(folder, "rows", ".parquet", lambda draft: write_table(rows, draft)),
-            "vectors": _store(folder, "vectors", ".faiss", self._write_vectors),
-        }
-        header = {
-            "format": _FORMAT,
-            "space_id": self.space_id,
-            "encoders": self.encoders,
-            "rows": len(self),
-            "dimension": self.dimension,
-            "metric": "euclidean",
-            "files": files,
-        }
-        write_json(folder / HEADER, {**header, "header_sha256": json_hash(header)})
-        for name in old - {item["name"] for item in files.values()}:
-            (folder / name).unlink(missing_ok=True)
-
-    def _write_vectors(self, path: Path) -> None:
-        with atomic_path(path) as temporary:
-            try:
-                faiss.write_index(self._flat, str(temporary))
-            except RuntimeError as error:
-                raise OSError(str(error).splitlines()[-1]) from error
-
-    def __len__(self) -> int:
-        return int(self._flat.ntotal)
-
-    @property
-    def dimension(self) -> int:
-        """Number of latent coordinates."""
-        return int(self._flat.d)
-
-    @property
-    def surveys(self) -> tuple[str, ...]:
-        """The surveys that have objects here, sorted."""
-        return tuple(self._spans)
-
-    def check_space(self, space_id: str) -> None:
-        """Refuse to work with another latent space than the index was built with.
-
-        Raises
-        ------
-        LatentIndexError
-            Naming both.
-        """
-        if space_id != self.space_id:
-            raise LatentIndexError(
-                f"this index was built with space {self.space_id[:12]}, not {space_id[:12]}; open "
-                "the space it was built with, or extract and index again with the other"
-            )
-
-    def span(self, survey: str | None) -> tuple[int, int]:
-        """Return first and one-past-last row number of a survey, or of the whole index.
-
-        Raises
-        ------
-        LatentIndexError
-            If the survey has no objects here.
-        """
-        if survey is None:
-            return 0, len(self)
-        if survey not in self._spans:
-            raise LatentIndexError(
-                f"survey {survey!r} is not in this index; it has {', '.join(self.surveys)}"
-            )
-        return self._spans[survey]
-
-    def row(self, key: str) -> int:
-        """Return the row number of ``survey:object_id``; the id may itself contain ``:``.
-
-        Raises
-        ------
-        LatentIndexError
-            If there is no such object, naming close ones.
-        """
-        survey, _, object_id = key.partition(":")
-        start, stop = self._spans.get(survey, (0, 0))
-        found = pc.index(self.rows["object_id"].slice(start, stop - start), object_id).as_py()
-        if found < 0:
-            raise LatentIndexError(
-                f"no object {key!r} in this index, or it has no embedding; {self._hint(key)}"
-            )
-        return int(start + found)
-
-    def key(self, row: int) -> str:
-        """Return ``survey:object_id`` of a row number."""
-        return f"{self.rows['survey'][row]}:{self.rows['object_id'][row]}"
-
-    def search(
-        self, vectors: np.ndarray, k: int, survey: str | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Find the nearest rows of many vectors at once.
-
-        FAISS chooses the rows in float32; their distances are then computed from differences, so
-        that near-duplicates come out right.
-
-        Parameters
-        ----------
-        vectors : (n, d) float array
-            Latent vectors.
-        k : int
-            Rows per vector; fewer where there are not so many.
-        survey : str, optional
-            Search among its objects only.
-
-        Returns
-        -------
-        distances : (n, min(k, rows)) float32 array
-            Ascending.
-        rows : (n, min(k, rows)) int64 array
-            Row numbers; equal distances are in row order.
-
-        Raises
-        ------
-        ValueError
-            If k < 1, or the vectors have another width or are not finite.
-        LatentIndexError
-            If the survey is not here.
-        """
-        if k < 1:
-            raise ValueError(f"k must be at least 1 but is {k}")
-        with np.errstate(over="ignore"):
-            points = np.ascontiguousarray(vectors, dtype=np.float32)
-        if points.ndim != 2 or points.shape[1] != self.dimension:
-            raise ValueError(
-                f"vectors must have shape (n, {self.dimension}) but have {points.shape}; do they "
-                "come from the space of this index?"
-            )
-        if not _usable(points).all():
-            raise ValueError("vectors must be finite")
-        start, stop = self.span(survey)
-        k = min(k, stop - start)
-        step = max(1, _BATCH_VALUES // (k * self.dimension))
-        selected = faiss.IDSelectorRange(start, stop)
-        parts = [
-            self._nearest(points[first : first + step], k, selected)
-            for first in range(0, max(len(points), 1), step)
-        ]
-        return (
-            np.concatenate([part[0] for part in parts]),
-            np.concatenate([part[1] for part in parts]),
-        )
-
-    def _nearest(
-        self, points: np.ndarray, k: int, selected: faiss.IDSelector
-    ) -> tuple[np.ndarray, np.ndarray]:
-        parameters = faiss.SearchParameters()
-        parameters.sel = selected
-        _, rows = self._flat.search(points, k, params=parameters)
-        distances = np.linalg.norm(self.vectors[rows] - points[:, None], axis=-1)  # (n, k)
-        order = np.lexsort((rows, distances))
-        each = np.arange(len(rows))[:, None]
-        return distances[each, order], rows[each, order]
-
-    def _hint(self, key: str) -> str:
-        survey, colon, object_id = key.partition(":")
-        same = pc.equal(self.rows["object_id"], object_id if colon else key)
-        near = [self.key(row) for row in np.flatnonzero(same.to_numpy())[:3]]
-        if not near and survey in self._spans:
-            start, stop = self._spans[survey]
-            ids = self.rows["object_id"].slice(start, stop - start)
-            place = pc.sum(pc.less(ids, object_id)).as_py()
-            around = ids.slice(max(place - _CLOSE_IDS, 0), 2 * _CLOSE_IDS).to_pylist()
-            near = [f"{survey}:{close}" for close in difflib.get_close_matches(object_id, around)]
-        if near:
-            return f"did you mean {' or '.join(near)}?"
-        return f"a key is SURVEY:ID with SURVEY one of {', '.join(self.surveys)}"
+    if k < 1:
+        raise ValueError(f"k must be at least 1 but is {k}")
+    if not isinstance(query, str):
+        found, rows = index.search(np.asarray(query)[None], k, survey)
+        return _answer(index, rows[0], distance=found[0])
+    own = index.row(query)
+    start, stop = index.span(survey)
+    inside = start <= own < stop
+    found, rows = index.search(index.vectors[own][None], k + inside, survey)
+    if inside:
+        found, rows = _without(np.array([own]), found, rows)
+    return _answer(index, rows[0], distance=found[0])
 
 
-def _view(flat: faiss.IndexFlatL2) -> np.ndarray:
-    """View the vectors of a FAISS index, (n, d), which they keep alive."""
-    memory = faiss.rev_swig_ptr(flat.get_xb(), flat.ntotal * flat.d)
-    memory.flags.writeable = False  # they may be mapped read-only: writing would end the process
-    owner = SimpleNamespace(__array_interface__=memory.__array_interface__, flat=flat)
-    return np.asarray(owner).reshape(flat.ntotal, flat.d)
+def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float = 5.0) -> str:
+    """Return the key of the object nearest to a position on the sky.
 
+    Parameters
+    ----------
+    index : StoredIndex
+        Where to look.
+    ra, dec : float
+        ICRS position [deg].
+    radius_arcsec : float
+        How far it may be [arcsec].
 
-def _one_space(features: Sequence[Features]) -> tuple[str, dict[str, str]]:
-    if not features:
-        raise LatentIndexError("nothing to index: no features were given")
-    space_id = features[0].space_id
-    encoders: dict[str, str] = {}
-    for item in features:
-        if item.space_id != space_id:
-            raise LatentIndexError(
-                f"features of space {space_id[:12]} and of space {item.space_id[:12]} cannot share "
-                "an index; extract all of them with one space"
-            )
-        for survey, encoder in item.encoders.items():
-            if encoders.setdefault(survey, encoder) != encoder:
-                raise LatentIndexError(
-                    f"{survey}: some features come from encoder {encoders[survey][:12]} and some "
-                    f"from {encoder[:12]}; extract all of them with one"
-                )
-    return space_id, encoders
+    Returns
+    -------
+    str
+        Key ``survey:object_id``.
 
-
-def _indexable(features: Features) -> pa.Table:
-    """Rows with an embedding, keys as strings, positions as float64, key columns first."""
-    names = features.table.column_names
-    missing = [name for name in (*_KEY, "flags", "embedding") if name not in names]
-    if missing:
+    Raises
+    ------
+    CatalogError
+        If the position is not in degrees on the sky.
+    LatentIndexError
+        If no object lies within the radius.
+    """
+    check_positions(np.array([ra], float), np.array([dec], float), "position")
+    longitude, latitude = (np.radians(index.rows[name].to_numpy()) for name in ("ra", "dec"))
+    separation = angular_separation(np.radians(ra), np.radians(dec), longitude, latitude)
+    nearest = int(np.argmin(separation))
+    arcsec = float(np.degrees(separation[nearest])) * 3600
+    if arcsec > radius_arcsec:
         raise LatentIndexError(
-            f"features lack column {', '.join(map(repr, missing))}; they have {', '.join(names)}"
+            f"no object within {radius_arcsec:g} arcsec of {ra:g}, {dec:g}; the nearest is "
+            f"{index.key(nearest)} at {arcsec:.4g} arcsec"
         )
-    kind = features.table.schema.field("embedding").type
-    if not (pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32()):
+    return index.key(nearest)
+
+
+def distances(index: StoredIndex, pairs: pa.Table, *, anchor: str, target: str) -> pa.Table:
+    """Measure how far apart the two images of each paired galaxy lie.
+
+    Parameters
+    ----------
+    index : StoredIndex
+        Holding both surveys.
+    pairs : pa.Table
+        Pair table (`galaxy_da.tables.validate_pairs`).
+    anchor, target : str
+        Surveys that ``anchor_id`` and ``target_id`` belong to.
+
+    Returns
+    -------
+    pa.Table
+        The pairs with ``distance`` (float32) and ``percentile`` (share, 0 to 1, of `RANDOM_PAIRS`
+        random anchor-target pairs that are closer than this one), null where either object is not
+        in the index. Metadata gains ``median_same``, ``median_random``, their ``ratio`` (None if
+        the latter is 0), ``auc`` (probability that a pair is closer than a random one),
+        ``n_pairs`` and ``n_missing``.
+
+    Raises
+    ------
+    LatentIndexError
+        If a survey is not in the index, no pair is, or no unpaired combination is left to draw
+        from.
+    TableError
+        If the pair table lacks a column.
+    ValueError
+        If anchor and target are one survey.
+    """
+    validate_pairs(pairs, "pairs")
+    if anchor == target:
+        raise ValueError(f"anchor and target must be two surveys but both are {anchor!r}")
+    first = _rows_of(index, anchor, pairs["anchor_id"])
+    second = _rows_of(index, target, pairs["target_id"])
+    found = (first >= 0) & (second >= 0)
+    if not found.any():
         raise LatentIndexError(
-            f"column 'embedding' must be fixed-size lists of float32 but is {kind}"
+            f"none of the {pairs.num_rows} pairs is in this index: {(first >= 0).sum()} anchor_id "
+            f"are of {anchor}, {(second >= 0).sum()} target_id of {target}; are the surveys in the "
+            "right order?"
         )
-    table = features.ok()
-    for name, wanted in zip(_KEY, (pa.string(),) * 2 + (pa.float64(),) * 2, strict=True):
-        column = table[name].cast(wanted)
-        table = table.set_column(table.column_names.index(name), name, column)
-    left = [name for name in names if name not in (*_KEY, "status", "message")]
-    return table.select([*_KEY, *left])
+    same = _separations(index.vectors, first[found], second[found])
+    drawn = _random_pairs(index.span(anchor), index.span(target), first[found], second[found])
+    random = np.sort(_separations(index.vectors, *drawn))
+    closer = np.searchsorted(random, same, side="left")
+    not_farther = np.searchsorted(random, same, side="right")
+    median_same, median_random = float(np.median(same)), float(np.median(random))
+    summary = {
+        "median_same": median_same,
+        "median_random": median_random,
+        "ratio": median_same / median_random if median_random else None,
+        "auc": 1 - float(np.mean(closer + not_farther)) / (2 * len(random)),
+        "n_pairs": pairs.num_rows,
+        "n_missing": int((~found).sum()),
+    }
+    table = _with_column(pairs, "distance", same, found)
+    table = _with_column(table, "percentile", closer / len(random), found)
+    return with_metadata(table, {**read_metadata(pairs.schema), **summary})
 
 
-def _sorted_by_key(tables: Sequence[pa.Table]) -> pa.Table:
-    widths = {table.schema.field("embedding").type.list_size for table in tables}
-    if len(widths) > 1:
+def outliers(
+    index: StoredIndex, survey: str | None = None, k: int = 50, neighbours: int = 10
+) -> pa.Table:
+    """Rank the galaxies that lie farthest from their neighbours.
+
+    The score is the mean distance to the nearest neighbours (Angiulli & Pizzuti 2002, PKDD).
+    Flagged objects are kept: ``flags`` tells a bad image from an odd galaxy.
+
+    Parameters
+    ----------
+    index : StoredIndex
+        Where to look.
+    survey : str, optional
+        Rank its objects among themselves; by default the whole index.
+    k : int
+        How many; fewer where there are not so many.
+    neighbours : int
+        Neighbours averaged over, the object itself left out; fewer where there are not so many.
+
+    Returns
+    -------
+    pa.Table
+        As `similar`, with ``distance`` to the nearest neighbour, and ``outlier_score``; oddest
+        first.
+
+    Raises
+    ------
+    LatentIndexError
+        If the survey is not in the index, or there is only one object.
+    ValueError
+        If k < 1 or neighbours < 1.
+    """
+    if k < 1 or neighbours < 1:
+        raise ValueError(f"k and neighbours must be at least 1 but are {k} and {neighbours}")
+    start, stop = index.span(survey)
+    if stop - start < 2:
         raise LatentIndexError(
-            f"embeddings have widths {', '.join(map(str, sorted(widths)))}; one index takes one"
+            f"{survey or 'this index'}: has one object only; ranking outliers takes at least two"
         )
-    try:
-        rows = pa.concat_tables(tables, promote_options="permissive").replace_schema_metadata()
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise LatentIndexError(f"features disagree about a column: {error}") from error
-    for name in ("object_id", "survey"):
-        if rows[name].null_count:
-            raise LatentIndexError(
-                f"features: {rows[name].null_count} rows have no {name}; every row needs one"
-            )
-    colon = pc.match_substring(rows["survey"], ":")
-    if pc.any(colon).as_py():
-        raise LatentIndexError(
-            f"survey {rows['survey'].filter(colon)[0].as_py()!r}: a survey name cannot contain ':'"
+    nearest = np.empty(stop - start, np.float32)
+    score = np.empty(stop - start, np.float32)
+    for low in range(start, stop, _BATCH):
+        own = np.arange(low, min(low + _BATCH, stop))
+        found, rows = index.search(index.vectors[own], neighbours + 1, survey)
+        found, _ = _without(own, found, rows)
+        nearest[own - start], score[own - start] = found[:, 0], found.mean(axis=1)
+    oddest = np.argsort(-score, kind="stable")[:k]
+    return _answer(index, oddest + start, distance=nearest[oddest], outlier_score=score[oddest])
+
+
+class LatentIndex(StoredIndex):
+    """A stored index and its queries."""
+
+    similar = similar
+    at_position = at_position
+    distances = distances
+    outliers = outliers
+
+
+def _answer(index: StoredIndex, rows: np.ndarray, **measures: np.ndarray) -> pa.Table:
+    table = index.rows.select(["survey", "object_id", "ra", "dec", "flags"]).take(pa.array(rows))
+    columns = {"rank": pa.array(np.arange(1, len(rows) + 1, dtype=np.int32))}
+    columns |= {name: table[name] for name in ("survey", "object_id", "ra", "dec")}
+    columns |= {name: pa.array(values) for name, values in measures.items()}
+    return pa.table({**columns, "flags": table["flags"]})
+
+
+def _without(own: np.ndarray, found: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Drop each row's own number, or the last where as many exact duplicates displaced it."""
+    drop = rows == own[:, None]
+    drop[~drop.any(axis=1), -1] = True
+    return found[~drop].reshape(len(own), -1), rows[~drop].reshape(len(own), -1)
+
+
+def _rows_of(index: StoredIndex, survey: str, ids: pa.ChunkedArray) -> np.ndarray:
+    """Row numbers of a survey's objects, -1 where they are not in the index."""
+    start, stop = index.span(survey)
+    known = index.rows["object_id"].slice(start, stop - start).combine_chunks()
+    places = pc.fill_null(pc.index_in(ids.cast(pa.string()), value_set=known), -1).to_numpy()
+    return np.where(places < 0, -1, places + start).astype(np.int64)
+
+
+def _separations(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    parts = [
+        np.linalg.norm(
+            vectors[first[low : low + _BATCH]] - vectors[second[low : low + _BATCH]], axis=1
         )
-    check_positions(rows["ra"].to_numpy(), rows["dec"].to_numpy(), "features")
-    try:
-        check_unique(rows, ("survey", "object_id"), "features")
-    except TableError as error:
-        raise LatentIndexError(str(error)) from error
-    order = pc.sort_indices(rows, [("survey", "ascending"), ("object_id", "ascending")])
-    return rows.take(order).combine_chunks()
+        for low in range(0, len(first), _BATCH)
+    ]
+    return np.concatenate(parts)
 
 
-def _usable(points: np.ndarray) -> np.ndarray:
-    """Rows that are finite and whose squared distances float32 can hold."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        usable: np.ndarray = np.isfinite(8 * np.einsum("ij,ij->i", points, points))
-    return usable
-
-
-def _check_finite(rows: pa.Table, embeddings: np.ndarray) -> None:
-    usable = _usable(embeddings)
-    if not usable.all():
-        row = int(np.argmin(usable))
+def _random_pairs(
+    anchors: tuple[int, int], targets: tuple[int, int], first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw row numbers of anchors and targets, uniform over the combinations that are no pair."""
+    n_anchors, n_targets = anchors[1] - anchors[0], targets[1] - targets[0]
+    paired = np.unique((first - anchors[0]) * n_targets + second - targets[0])
+    unpaired = n_anchors * n_targets - len(paired)
+    if not unpaired:
         raise LatentIndexError(
-            f"{rows['survey'][row]}:{rows['object_id'][row]}: embedding is not finite; "
-            f"{int((~usable).sum())} of {len(usable)} are not; extract them again"
+            f"all {len(paired)} combinations of anchor and target are pairs, so there are no "
+            "random ones to compare with; index more objects"
         )
+    drawn = np.random.default_rng(_SEED).integers(unpaired, size=RANDOM_PAIRS)
+    # the r-th unpaired combination comes after as many paired ones as precede it
+    combination = drawn + np.searchsorted(paired - np.arange(len(paired)), drawn, side="right")
+    return anchors[0] + combination // n_targets, targets[0] + combination % n_targets
 
 
-def _read_header(folder: Path) -> dict[str, Any]:
-    path = folder / HEADER
-    try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LatentIndexError(
-            f"{folder}: no index here ({HEADER}: {error.strerror}); make one with "
-            f"`galaxy-da index FEATURES --out {folder}`"
-        ) from error
-    except ValueError as error:
-        raise LatentIndexError(f"{path}: is not JSON ({error}); build the index again") from error
-    if not isinstance(header, dict) or header.get("format") != _FORMAT:
-        raise LatentIndexError(
-            f"{path}: is not an index of format {_FORMAT}, the one read here; build it again"
-        )
-    if header.pop("header_sha256", None) != json_hash(header):
-        raise LatentIndexError(f"{path}: was edited or damaged; build the index again")
-    return header
-
-
-def _named_files(folder: Path) -> set[str]:
-    """Names of the data files of the index now in a folder, if it holds one."""
-    try:
-        return {item["name"] for item in _read_header(folder)["files"].values()}
-    except LatentIndexError:
-        return set()
-
-
-def _verified(folder: Path, entry: dict[str, str]) -> Path:
-    path = folder / entry["name"]
-    try:
-        digest = file_hash(path)
-    except OSError as error:
-        raise LatentIndexError(
-            f"{path}: cannot be read ({error.strerror}) though {HEADER} names it; build the index "
-            "again"
-        ) from error
-    if digest != entry["sha256"]:
-        raise LatentIndexError(
-            f"{path}: is damaged (its SHA-256 starts {digest[:12]}, expected "
-            f"{entry['sha256'][:12]}); build the index again"
-        )
-    return path
-
-
-def _store(folder: Path, kind: str, suffix: str, write: Callable[[Path], None]) -> dict[str, str]:
-    """Write a file, name it by its content, and return its entry in the header."""
-    draft = folder / f".{kind}.{os.getpid()}{suffix}"
-    try:
-        write(draft)
-        digest = file_hash(draft)
-        name = f"{kind}-{digest[:12]}{suffix}"
-        draft.replace(folder / name)
-    finally:
-        draft.unlink(missing_ok=True)
-    return {"name": name, "sha256": digest}
+def _with_column(table: pa.Table, name: str, values: np.ndarray, found: np.ndarray) -> pa.Table:
+    """Add or replace a column that has a value only where found."""
+    full = np.zeros(len(found), values.dtype)
+    full[found] = values
+    column = pa.array(full, mask=~found)
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), name, column)
+    return table.append_column(name, column)

@@ -1,482 +1,320 @@
-import gc
-import json
-import resource
-import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
+from sklearn.metrics import roc_auc_score
 
-import galaxy_da.index as module
-from galaxy_da.errors import CatalogError, LatentIndexError, StorageError
+from galaxy_da import index as module
+from galaxy_da.errors import CatalogError, LatentIndexError, TableError
 from galaxy_da.features import Features
-from galaxy_da.files import file_hash, json_hash
 from galaxy_da.index import LatentIndex
+from galaxy_da.tables import read_metadata, with_metadata
 
-SPACE = "5bace" + "0" * 59
+
+def build(**surveys):
+    """Index of surveys given as dictionaries of object id to embedding."""
+    rng = np.random.default_rng(0)
+    features = []
+    for survey, objects in surveys.items():
+        n, width = len(objects), len(next(iter(objects.values())))
+        table = {
+            "object_id": pa.array(objects, pa.string()),
+            "survey": pa.array([survey] * n, pa.string()),
+            "ra": rng.uniform(0, 360, n),
+            "dec": rng.uniform(-90, 90, n),
+            "flags": pa.array(range(n), pa.int32()),
+            "embedding": pa.array(list(objects.values()), pa.list_(pa.float32(), width)),
+        }
+        features.append(Features(table=pa.table(table), space_id="s" * 64, encoders={survey: "e"}))
+    return LatentIndex.build(features)
 
 
-def make(
-    survey, embeddings, *, ids=None, space_id=SPACE, encoder="e", ra=None, dec=None, **columns
-):
-    """Features of one survey; an embedding of None stands for a cutout that could not be read."""
-    n = len(embeddings)
-    width = max((len(e) for e in embeddings if e is not None), default=2)
-    kind = pa.list_(pa.float32(), width)
+def cloud(n, d=3, seed=0, centre=0.0):
+    points = np.random.default_rng(seed).normal(centre, size=(n, d)).astype(np.float32)
+    return {f"{seed}-{i}": point for i, point in enumerate(points)}
+
+
+def pair_table(pairs, **columns):
+    n = len(pairs)
     table = {
-        "object_id": pa.array(ids or [f"id {i}" for i in range(n)], pa.string()),
-        "survey": pa.array([survey] * n, pa.string()),
-        "ra": pa.array(np.linspace(10, 11, n) if ra is None else ra, pa.float64()),
-        "dec": pa.array(np.linspace(-5, 5, n) if dec is None else dec, pa.float64()),
-        "status": ["unreadable" if e is None else "ok" for e in embeddings],
-        "message": pa.array([None] * n, pa.string()),
-        "flags": pa.array(range(n), pa.int32()),
-        "embedding": pa.array(embeddings, kind),
-        "variance": pa.array(embeddings, kind),
-        "reconstruction_error": pa.array([0.5] * n, pa.float32()),
+        "anchor_id": pa.array([a for a, _ in pairs], pa.string()),
+        "target_id": pa.array([b for _, b in pairs], pa.string()),
+        "separation_arcsec": np.linspace(0, 1, n),
+        "n_candidates": pa.array([1] * n, pa.int32()),
+        "ambiguous": [False] * n,
     }
-    return Features(
-        table=pa.table({**table, **columns}), space_id=space_id, encoders={survey: encoder}
+    return pa.table({**table, **columns})
+
+
+def keys(table):
+    return [f"{row['survey']}:{row['object_id']}" for row in table.to_pylist()]
+
+
+def separation(one, other):
+    return float(np.linalg.norm(np.subtract(one, other, dtype=float)))
+
+
+_text = st.text(max_size=5)
+_points = st.lists(
+    st.one_of(st.integers(-2, 2), st.floats(-50, 50, width=32)), min_size=2, max_size=2
+)
+_objects = st.dictionaries(_text, _points, min_size=1, max_size=12)
+
+
+@given(_objects, _objects, st.data())
+@settings(max_examples=100, deadline=None)
+def test_similar_matches_brute_force(one, other, data):
+    index = build(sdss=one, decals=other)
+    embedding = {f"sdss:{i}": e for i, e in one.items()}
+    embedding |= {f"decals:{i}": e for i, e in other.items()}
+    k = data.draw(st.integers(1, 30))
+    survey = data.draw(st.sampled_from([None, "sdss", "decals"]))
+    query = data.draw(st.one_of(st.sampled_from(sorted(embedding)), _points.map(np.array)))
+
+    answer = index.similar(query, k, survey)
+
+    is_key = isinstance(query, str)
+    point = embedding[query] if is_key else query
+    allowed = {
+        key: separation(e, point)
+        for key, e in embedding.items()
+        if (survey is None or key.startswith(f"{survey}:")) and not (is_key and key == query)
+    }
+    found, distances = keys(answer), answer["distance"].to_numpy()
+    assert answer["rank"].to_pylist() == list(range(1, min(k, len(allowed)) + 1))
+    assert len(set(found)) == len(found)
+    assert_allclose(distances, sorted(allowed.values())[:k], rtol=1e-5, atol=1e-6)
+    assert_allclose(distances, [allowed[key] for key in found], rtol=1e-5, atol=1e-6)
+    assert (np.diff(distances) >= 0).all()
+    flags = dict(zip(keys(index.rows), index.rows["flags"].to_pylist(), strict=True))
+    assert answer["flags"].to_pylist() == [flags[key] for key in found]
+
+
+def test_similar_columns():
+    index = build(sdss=cloud(5))
+    answer = index.similar("sdss:0-1", 2)
+    columns = ["rank", "survey", "object_id", "ra", "dec", "distance", "flags"]
+    assert answer.column_names == columns
+    assert answer.schema.field("distance").type == pa.float32()
+    empty = index.similar("sdss:0-1", 9, "sdss").slice(0, 0)
+    assert build(sdss=cloud(1)).similar("sdss:0-0").equals(empty)
+
+
+def test_similar_leaves_itself_out_among_exact_duplicates():
+    index = build(sdss={f"{i:03d}": [1, 1] for i in range(100)})
+    for name in ("000", "050", "099"):
+        found = keys(index.similar(f"sdss:{name}", 20))
+        assert len(set(found)) == 20
+        assert f"sdss:{name}" not in found
+
+
+def test_similar_refuses():
+    index = build(sdss=cloud(5), decals=cloud(3, seed=1))
+    for query in ("sdss:0-1", np.zeros(3)):
+        with pytest.raises(ValueError, match="k must be at least 1 but is 0"):
+            index.similar(query, 0)
+        with pytest.raises(LatentIndexError, match="'hsc' is not in this index"):
+            index.similar(query, survey="hsc")
+    with pytest.raises(LatentIndexError, match=r"did you mean decals:1-1\?"):
+        index.similar("sdss:1-1")
+    for vector in (np.zeros(4), np.zeros((3, 3)), np.float64(0)):
+        with pytest.raises(ValueError, match=r"shape \(n, 3\)"):
+            index.similar(vector)
+
+
+def with_positions(ra, dec):
+    objects = {f"{i:03d}": [i, 0] for i in range(len(ra))}
+    index = build(sdss=objects)
+    for column, values in (("ra", ra), ("dec", dec)):
+        place = index.rows.column_names.index(column)
+        index.rows = index.rows.set_column(place, column, pa.array(np.asarray(values, float)))
+    return index
+
+
+def sky_separation(ra, dec, ra0, dec0):
+    """Angle between unit vectors [arcsec], by arctan of cross over dot product."""
+    one, other = (
+        np.stack([np.cos(d) * np.cos(r), np.cos(d) * np.sin(r), np.sin(d)], axis=-1)
+        for r, d in (np.radians((ra, dec)), np.radians((ra0, dec0)))
     )
+    cross = np.linalg.norm(np.cross(one, other), axis=-1)
+    return np.degrees(np.arctan2(cross, one @ other)) * 3600
 
 
-def random_vectors(n, d=3, seed=0):
-    return np.random.default_rng(seed).normal(size=(n, d)).astype(np.float32)
+_ra = st.one_of(st.sampled_from([0.0, 1e-4, 180.0, 359.9999, 360.0]), st.floats(0, 360))
+_dec = st.one_of(st.sampled_from([-90.0, 0.0, 89.9999, 90.0]), st.floats(-90, 90))
 
 
-@pytest.fixture
-def index():
-    return LatentIndex.build(
+@given(st.lists(st.tuples(_ra, _dec), min_size=1, max_size=20), _ra, _dec)
+@settings(max_examples=100, deadline=None)
+def test_at_position_matches_brute_force(places, ra, dec):
+    index = with_positions(*zip(*places, strict=True))
+    truth = sky_separation(*np.transpose(places), ra, dec)
+    key = index.at_position(ra, dec, radius_arcsec=180 * 3600 + 1)
+    assert_allclose(truth[index.row(key)], truth.min(), atol=1e-6)
+
+
+def test_at_position_across_zero_and_near_the_pole():
+    index = with_positions([359.9999, 10.0], [0.0, 89.9999])
+    assert index.at_position(0.0001, 0.0, 0.73) == "sdss:000"
+    assert index.at_position(190.0, 89.9999, 0.73) == "sdss:001"
+    with pytest.raises(LatentIndexError, match=r"within 0\.71.*nearest is sdss:000 at 0\.72 arc"):
+        index.at_position(0.0001, 0.0, 0.71)
+    with pytest.raises(CatalogError, match="position: dec"):
+        index.at_position(10.0, 91.0)
+
+
+@given(st.integers(2, 25), st.integers(2, 25), st.integers(0, 2**31), st.data())
+@settings(max_examples=40, deadline=None)
+def test_distances_match_brute_force(n_anchors, n_targets, seed, data):
+    anchors, targets = cloud(n_anchors, seed=seed), cloud(n_targets, seed=seed + 1, centre=0.5)
+    index = build(decals=anchors, sdss=targets)
+    some = st.tuples(
+        st.sampled_from([*anchors, "gone", None]), st.sampled_from([*targets, "gone", None])
+    )
+    listed = [(next(iter(anchors)), next(iter(targets)))]
+    listed += data.draw(st.lists(some, max_size=n_anchors * n_targets // 2))
+
+    answer = index.distances(pair_table(listed), anchor="decals", target="sdss")
+
+    known = [a in anchors and b in targets for a, b in listed]
+    same = [
+        separation(anchors[a], targets[b]) for (a, b), ok in zip(listed, known, strict=True) if ok
+    ]
+    random = np.array(
         [
-            make("sdss", list(random_vectors(5, seed=1)), ids=["b", "a:1", "ü ", "a", ":"]),
-            make("decals", [*random_vectors(4, seed=2), None], ids=["b", "c", "d", "e", "dead"]),
+            separation(anchors[a], targets[b])
+            for a in anchors
+            for b in targets
+            if (a, b) not in listed
         ]
     )
+    distance, percentile = (answer[name].to_pylist() for name in ("distance", "percentile"))
+    assert [value is not None for value in distance] == known
+    assert [value is not None for value in percentile] == known
+    assert_allclose([value for value in distance if value is not None], same, rtol=1e-5)
+    # shares of 20,000 draws, five standard errors
+    closer = [(random < value * (1 - 1e-6)).mean() for value in same]
+    assert_allclose([v for v in percentile if v is not None], closer, atol=0.018)
+    summary = read_metadata(answer.schema)
+    truth = [1] * len(random) + [0] * len(same)
+    assert_allclose(summary["auc"], roc_auc_score(truth, [*random, *same]), atol=0.018)
+    assert_allclose(summary["median_same"], np.median(same), rtol=1e-5)
+    assert np.mean(random < summary["median_random"] * (1 - 1e-6)) < 0.52
+    assert np.mean(random > summary["median_random"] * (1 + 1e-6)) < 0.52
+    assert_allclose(summary["ratio"], summary["median_same"] / summary["median_random"])
+    assert summary["n_pairs"] == len(listed)
+    assert summary["n_missing"] == known.count(False)
 
 
-@pytest.fixture
-def saved(index, tmp_path):
-    index.save(tmp_path / "index")
-    return tmp_path / "index"
-
-
-def data_file(folder, kind):
-    return folder / json.loads((folder / "index.json").read_text())["files"][kind]["name"]
-
-
-def same_index(one, other):
-    return one.rows.equals(other.rows) and np.array_equal(one.vectors, other.vectors)
-
-
-# small integers make many exact ties and duplicates; offsets make distances hard for float32
-_clouds = st.tuples(
-    st.integers(1, 30), st.integers(1, 5), st.integers(0, 2**31), st.sampled_from([0, 0, 100])
-)
-
-
-@given(_clouds, st.integers(1, 40), st.sampled_from([None, "a", "b"]), st.booleans())
-@settings(max_examples=60, deadline=None)
-def test_search_matches_brute_force(cloud, k, survey, whole_numbers):
-    n, d, seed, offset = cloud
-    rng = np.random.default_rng(seed)
-    scale, digits = (3, 0) if whole_numbers else (1, 7)
-    points = (rng.normal(scale=scale, size=(2 * n, d)).round(digits) + offset).astype(np.float32)
-    asked = (rng.normal(scale=scale, size=(4, d)).round(digits) + offset).astype(np.float32)
-    index = LatentIndex.build([make("a", list(points[:n])), make("b", list(points[n:]))])
-
-    distances, rows = index.search(asked, k, survey)
-
-    truth = np.linalg.norm(asked[:, None].astype(float) - index.vectors[None], axis=-1)
-    allowed = np.flatnonzero([survey in (None, name) for name in index.rows["survey"].to_pylist()])
-    expected = np.sort(truth[:, allowed], axis=1)[:, :k]
-    assert distances.dtype == np.float32
-    assert_allclose(distances, expected, rtol=1e-5, atol=1e-6)
-    assert_allclose(distances, np.take_along_axis(truth, rows, 1), rtol=1e-5, atol=1e-6)
-    assert np.isin(rows, allowed).all()
-    assert all(len(set(row)) == len(row) for row in rows.tolist())
-    tied = np.diff(distances, axis=1) == 0
-    assert (np.diff(rows, axis=1)[tied] > 0).all()
-
-
-def test_batches_do_not_change_the_answer(index, monkeypatch):
-    asked = random_vectors(17, seed=3)
-    whole = index.search(asked, 4, "sdss")
-    monkeypatch.setattr(module, "_BATCH_VALUES", 24)
-    for part, full in zip(index.search(asked, 4, "sdss"), whole, strict=True):
-        assert_array_equal(part, full)
-
-
-def test_near_duplicates_far_from_the_origin_keep_their_distance():
-    """FAISS expands the square in large searches, which here costs it 0.05 and more."""
-    points = random_vectors(6000, d=40) + 10
-    distances, rows = LatentIndex.build([make("a", list(points))]).search(points[::-1], 1)
-    assert_array_equal(distances, 0)
-    assert len(set(rows[:, 0].tolist())) == len(points)
-
-
-def test_search_of_no_vectors(index):
-    distances, rows = index.search(np.empty((0, 3)), 2)
-    assert distances.shape == rows.shape == (0, 2)
-
-
-@pytest.mark.parametrize(
-    ("vectors", "k", "message"),
-    [
-        (np.zeros((1, 3)), 0, "k must be at least 1 but is 0"),
-        (np.zeros((2, 4)), 1, r"\(n, 3\) but have \(2, 4\)"),
-        (np.zeros(3), 1, r"\(n, 3\) but have \(3,\)"),
-        (np.array([[0, np.nan, 0]]), 1, "finite"),
-        (np.array([[0, 1e30, 0]]), 1, "finite"),
-        (np.array([[0, 1e300, 0]]), 1, "finite"),
-    ],
-)
-def test_search_refuses(index, vectors, k, message):
-    with pytest.raises(ValueError, match=message):
-        index.search(vectors, k)
-
-
-def test_search_refuses_an_absent_survey(index):
-    with pytest.raises(LatentIndexError, match="'hsc' is not in this index; it has decals, sdss"):
-        index.search(np.zeros((1, 3)), 1, "hsc")
-
-
-def test_build_keeps_rows_with_embedding_and_their_columns():
-    one = make("sdss", [[1, 2], None, [3, 4]], redshift=pa.array([0.1, 0.2, 0.3]))
-    other = make("decals", [[5, 6]], bar=pa.array(["yes"]))
-    index = LatentIndex.build([one, other])
-    assert index.surveys == ("decals", "sdss")
-    assert index.encoders == {"sdss": "e", "decals": "e"}
-    assert len(index) == 3
-    assert_array_equal(index.vectors, [[5, 6], [1, 2], [3, 4]])
-    rows = index.rows.to_pydict()
-    assert rows["object_id"] == ["id 0", "id 0", "id 2"]
-    assert rows["redshift"] == [None, 0.1, 0.3]
-    assert rows["bar"] == ["yes", None, None]
-    assert rows["flags"] == [0, 0, 2]
-    assert rows["variance"] == [[5, 6], [1, 2], [3, 4]]
-    assert not {"status", "message", "embedding"} & set(rows)
-
-
-def test_build_order_does_not_matter(tmp_path):
-    parts = [make("b", list(random_vectors(4))), make("a", list(random_vectors(3, seed=1)))]
-    for folder, order in (("one", parts), ("two", parts[::-1])):
-        LatentIndex.build(order).save(tmp_path / folder)
-    for kind in ("rows", "vectors"):
-        assert file_hash(data_file(tmp_path / "one", kind)) == file_hash(
-            data_file(tmp_path / "two", kind)
+def test_random_pairs_are_never_listed_pairs():
+    """Eight of nine combinations are pairs, so every random pair is the ninth."""
+    anchors = {name: [i, 0] for i, name in enumerate("abc")}
+    targets = {name: [10 * i, 5] for i, name in enumerate("xyz")}
+    for left in [(a, b) for a in "abc" for b in "xyz"]:
+        listed = [(a, b) for a in "abc" for b in "xyz" if (a, b) != left]
+        answer = build(decals=anchors, sdss=targets).distances(
+            pair_table(listed), anchor="decals", target="sdss"
         )
+        expected = separation(anchors[left[0]], targets[left[1]])
+        assert_allclose(read_metadata(answer.schema)["median_random"], expected, rtol=1e-6)
+        assert set(answer["percentile"].to_pylist()) <= {0.0, 1.0}
 
 
-@pytest.mark.parametrize(
-    ("features", "message"),
-    [
-        ([], "nothing to index: no features"),
-        ([make("a", [])], "nothing to index: none of the 0 rows"),
-        ([make("a", [None, None])], "nothing to index: none of the 2 rows"),
-        (
-            [make("a", [[1, 2]]), make("b", [[1, 2]], space_id="f" * 64)],
-            "space 5bace0000000 and of space ffffffffffff",
-        ),
-        (
-            [make("a", [[1, 2]]), make("a", [[1, 2]], ids=["x"], encoder="other")],
-            "a: some features come from encoder e and some from other",
-        ),
-        ([make("a", [[1, 2]]), make("b", [[1, 2, 3]])], "widths 2, 3"),
-        ([make("a", [[1, 2]]), make("a", [[3, 4]])], "a:id 0"),
-        ([make("a", [[1, 2], [1, np.nan]])], "a:id 1: embedding is not finite"),
-        ([make("a", [[1, 2], [1, np.inf]])], "a:id 1: embedding is not finite"),
-        ([make("a", [[1, 2], [1, 1e25]])], "a:id 1: embedding is not finite"),
-        ([make("a:b", [[1, 2]])], "'a:b': a survey name cannot contain ':'"),
-        ([make("a", [[1, 2]], ids=[None])], "1 rows have no object_id"),
-        (
-            [make("a", [[1, 2]], z=pa.array([1])), make("b", [[1, 2]], z=pa.array(["x"]))],
-            "features disagree about a column.* z",
-        ),
-        ([make("a", [[1, 2]], embedding=pa.array([[1.0, 2.0]]))], "float32 but is list<"),
-    ],
-)
-def test_build_refuses(features, message):
-    with pytest.raises(LatentIndexError, match=message):
-        LatentIndex.build(features)
+def test_random_pairs_are_drawn_evenly():
+    drawn = module._random_pairs((5, 9), (20, 25), np.array([5, 8]), np.array([20, 22]))
+    counts = np.zeros((4, 5))
+    np.add.at(counts, (drawn[0] - 5, drawn[1] - 20), 1)
+    assert counts[0, 0] == counts[3, 2] == 0
+    expected = module.RANDOM_PAIRS / 18
+    assert (np.abs(counts[counts > 0] - expected) < 5 * np.sqrt(expected)).all()
+    assert (counts > 0).sum() == 18
 
 
-def test_build_refuses_features_without_a_column():
-    whole = make("a", [[1, 2]])
-    part = Features(table=whole.table.drop_columns("ra"), space_id=SPACE, encoders={})
-    with pytest.raises(LatentIndexError, match="lack column 'ra'"):
-        LatentIndex.build([part])
+def test_distances_keep_the_pairs_and_repeat_exactly():
+    index = build(decals=cloud(9), sdss=cloud(9, seed=1))
+    pairs = pair_table([("0-3", "1-3"), ("0-4", "gone")], note=["x", "y"])
+    pairs = with_metadata(pairs, {"radius_arcsec": 1.0})
+    answer = index.distances(pairs, anchor="decals", target="sdss")
+    assert answer.column_names == [*pairs.column_names, "distance", "percentile"]
+    assert answer.select(pairs.column_names).equals(pairs)
+    assert answer.schema.field("distance").type == pa.float32()
+    assert read_metadata(answer.schema)["radius_arcsec"] == 1.0
+    again = index.distances(answer, anchor="decals", target="sdss")
+    assert again.equals(answer, check_metadata=True)
 
 
-def test_build_refuses_a_row_without_position():
-    with pytest.raises(CatalogError, match="dec of row 0 is nan"):
-        LatentIndex.build([make("a", [[1, 2]], dec=[None])])
+def test_identical_embeddings_have_no_ratio():
+    index = build(decals={"a": [1, 1], "b": [1, 1]}, sdss={"a": [1, 1], "b": [1, 1]})
+    answer = index.distances(pair_table([("a", "a")]), anchor="decals", target="sdss")
+    summary = read_metadata(answer.schema)
+    assert (summary["ratio"], summary["auc"]) == (None, 0.5)
+    assert answer["percentile"].to_pylist() == [0.0]
 
 
-_ids = st.lists(st.text(max_size=6), min_size=1, max_size=8, unique=True)
-_surveys = st.text(st.characters(codec="utf-8", exclude_characters=":"), min_size=1, max_size=4)
+def test_distances_refuse():
+    index = build(decals={"a": [0, 0]}, sdss={"x": [1, 1], "y": [2, 2]})
+    pairs = pair_table([("a", "x"), ("a", "y")])
+    with pytest.raises(LatentIndexError, match="'hsc' is not in this index; it has decals, sdss"):
+        index.distances(pairs, anchor="decals", target="hsc")
+    with pytest.raises(LatentIndexError, match=r"none of the 2 pairs.*right order"):
+        index.distances(pairs, anchor="sdss", target="decals")
+    with pytest.raises(LatentIndexError, match="none of the 0 pairs"):
+        index.distances(pairs.slice(0, 0), anchor="decals", target="sdss")
+    with pytest.raises(LatentIndexError, match="all 2 combinations"):
+        index.distances(pairs, anchor="decals", target="sdss")
+    with pytest.raises(ValueError, match="must be two surveys but both are 'sdss'"):
+        index.distances(pairs, anchor="sdss", target="sdss")
+    with pytest.raises(TableError, match="'ambiguous' is missing"):
+        index.distances(pairs.drop_columns("ambiguous"), anchor="decals", target="sdss")
 
 
-@given(_ids, _ids, st.lists(_surveys, min_size=2, max_size=2, unique=True))
-@settings(max_examples=60, deadline=None)
-def test_every_key_finds_its_row(one_ids, other_ids, surveys):
-    index = LatentIndex.build(
-        [
-            make(survey, [[i, number] for i in range(len(ids))], ids=ids)
-            for number, (survey, ids) in enumerate(zip(surveys, (one_ids, other_ids), strict=True))
-        ]
-    )
-    for number, ids in enumerate((one_ids, other_ids)):
-        for i, object_id in enumerate(ids):
-            key = f"{surveys[number]}:{object_id}"
-            row = index.row(key)
-            assert index.vectors[row].tolist() == [i, number]
-            assert index.key(row) == key
+@given(_objects, _objects, st.integers(1, 15), st.integers(1, 30), st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_outliers_match_brute_force(one, other, neighbours, k, whole):
+    index = build(decals={**other, "z1": [0, 0], "z2": [0, 0]}, sdss=one)
+    survey = None if whole else "decals"
+    start, stop = index.span(survey)
+
+    answer = index.outliers(survey, k, neighbours)
+
+    points = index.vectors[start:stop].astype(float)
+    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    np.fill_diagonal(apart, np.inf)
+    nearest = np.sort(apart, axis=1)[:, : min(neighbours, len(points) - 1)]
+    scores = nearest.mean(axis=1)
+    rows = [index.row(key) - start for key in keys(answer)]
+    assert answer.column_names[5:] == ["distance", "outlier_score", "flags"]
+    assert len(set(rows)) == len(rows) == min(k, len(points))
+    found = answer["outlier_score"].to_numpy()
+    assert_allclose(found, np.sort(scores)[::-1][:k], rtol=1e-5, atol=1e-6)
+    assert_allclose(found, scores[rows], rtol=1e-5, atol=1e-6)
+    assert_allclose(answer["distance"].to_numpy(), nearest[rows, 0], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("key", "message"),
-    [
-        ("sdss:c", "no object 'sdss:c'.*did you mean decals:c?"),
-        ("hsc:b", "did you mean decals:b or sdss:b?"),
-        ("b", "did you mean decals:b or sdss:b?"),
-        ("sdss:a:2", "did you mean sdss:a:1"),
-        ("decals:dead", "or it has no embedding"),
-        ("nothing", "a key is SURVEY:ID with SURVEY one of decals, sdss"),
-        ("", "a key is SURVEY:ID"),
-    ],
-)
-def test_unknown_key_names_close_ones(index, key, message):
-    with pytest.raises(LatentIndexError, match=message):
-        index.row(key)
+def test_outliers_in_batches_are_the_same(monkeypatch):
+    index = build(sdss=cloud(50))
+    whole = index.outliers(k=50)
+    monkeypatch.setattr(module, "_BATCH", 7)
+    assert index.outliers(k=50).equals(whole)
 
 
-def test_check_space(index):
-    index.check_space(SPACE)
-    with pytest.raises(LatentIndexError, match="space 5bace0000000, not ffffffffffff"):
-        index.check_space("f" * 64)
+def test_outliers_finds_the_odd_one_and_shows_its_flags():
+    index = build(sdss={**cloud(40), "odd": [20, 0, 0]}, decals=cloud(5, seed=1, centre=20))
+    first = index.outliers("sdss", k=3).slice(0, 1).to_pylist()[0]
+    assert (first["object_id"], first["rank"], first["flags"]) == ("odd", 1, 40)
 
 
-def test_open_gives_back_what_was_saved(index, saved):
-    opened = LatentIndex.open(saved)
-    assert same_index(opened, index)
-    assert (opened.space_id, opened.encoders) == (index.space_id, index.encoders)
-    asked = random_vectors(6, seed=9)
-    for one, other in zip(opened.search(asked, 9), index.search(asked, 9), strict=True):
-        assert_array_equal(one, other)
-
-
-def test_saving_an_opened_index_writes_the_same_files(saved, tmp_path):
-    LatentIndex.open(saved).save(tmp_path / "copy")
-    LatentIndex.open(saved).save(saved)
-    names = sorted(path.name for path in saved.iterdir())
-    assert len(names) == 3
-    for folder in (saved, tmp_path / "copy"):
-        assert sorted(path.name for path in folder.iterdir()) == names
-        assert LatentIndex.open(folder).row("sdss:a:1") >= 0
-
-
-def test_saved_files_are_readable_without_this_library(index, saved):
-    rows = pq.read_table(data_file(saved, "rows"))
-    assert rows.column_names[:5] == ["object_id", "survey", "ra", "dec", "embedding"]
-    assert_array_equal(np.array(rows["embedding"].to_pylist(), np.float32), index.vectors)
-    header = json.loads((saved / "index.json").read_text())
-    assert header["rows"] == 9
-    assert header["dimension"] == 3
-    assert header["metric"] == "euclidean"
-    assert header["space_id"] == SPACE
-    for entry in header["files"].values():
-        assert file_hash(saved / entry["name"]) == entry["sha256"]
-        assert entry["sha256"][:12] in entry["name"]
-
-
-def test_a_folder_named_like_a_partition_adds_no_column(index, tmp_path):
-    index.save(tmp_path / "survey=sdss" / "year=2026")
-    assert same_index(LatentIndex.open(tmp_path / "survey=sdss" / "year=2026"), index)
-
-
-def test_vectors_outlive_the_index_and_are_read_only(index, saved):
-    vectors = LatentIndex.open(saved).vectors
-    gc.collect()
-    assert_array_equal(vectors, index.vectors)
-    with pytest.raises(ValueError, match="read-only"):
-        vectors[0, 0] = 1
-
-
-@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="needs /proc")
-def test_opened_vectors_are_memory_mapped(saved):
-    opened = LatentIndex.open(saved)
-    assert str(data_file(saved, "vectors")) in Path("/proc/self/maps").read_text()
-    assert len(opened) == 9
-
-
-def test_saving_over_another_index_replaces_it(saved):
-    new = LatentIndex.build([make("hsc", list(random_vectors(3, 2)))])
-    opened_before = LatentIndex.open(saved)
-    new.save(saved)
-    assert same_index(LatentIndex.open(saved), new)
-    assert len(list(saved.iterdir())) == 3
-    assert opened_before.search(np.zeros((1, 3)), 1)[1].shape == (1, 1)
-
-
-@pytest.mark.parametrize("kind", ["rows", "vectors"])
-@pytest.mark.parametrize("damage", ["first", "middle", "last", "short", "empty", "missing"])
-def test_damaged_file_is_named(saved, kind, damage):
-    path = data_file(saved, kind)
-    content = bytearray(path.read_bytes())
-    if damage in ("first", "middle", "last"):
-        content[{"first": 0, "middle": len(content) // 2, "last": -1}[damage]] ^= 1
-    path.write_bytes({"short": content[:-1], "empty": b""}.get(damage, content))
-    if damage == "missing":
-        path.unlink()
-    with pytest.raises(LatentIndexError, match=path.name) as caught:
-        LatentIndex.open(saved)
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("key", ["space_id", "encoders", "rows", "dimension", "metric", "files"])
-def test_edited_header_is_refused(saved, key):
-    path = saved / "index.json"
-    header = json.loads(path.read_text())
-    header[key] = {"sdss": "x"} if isinstance(header[key], dict) else "x"
-    path.write_text(json.dumps(header))
-    with pytest.raises(LatentIndexError, match=r"index\.json: was edited or damaged"):
-        LatentIndex.open(saved)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is not JSON"),
-        ('{"format": 1', "is not JSON"),
-        ("\udcff", "is not JSON"),
-        ("[]", "is not an index of format 1"),
-        ('{"format": 2}', "is not an index of format 1"),
-        ('{"format": 1}', "was edited or damaged"),
-    ],
-)
-def test_header_of_another_kind_is_refused(saved, text, message):
-    (saved / "index.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    with pytest.raises(LatentIndexError, match=rf"index\.json: {message}"):
-        LatentIndex.open(saved)
-
-
-@pytest.mark.parametrize(("key", "value"), [("rows", 8), ("dimension", 4)])
-def test_counts_must_agree(saved, key, value):
-    path = saved / "index.json"
-    header = json.loads(path.read_text())
-    del header["header_sha256"]
-    header[key] = value
-    path.write_text(json.dumps({**header, "header_sha256": json_hash(header)}))
-    with pytest.raises(LatentIndexError, match="has 9 rows and its vectors are 9 of width 3"):
-        LatentIndex.open(saved)
-
-
-def test_no_index_there(tmp_path):
-    with pytest.raises(LatentIndexError, match=r"no index here.*galaxy-da index"):
-        LatentIndex.open(tmp_path / "nowhere")
-
-
-def test_a_file_in_the_way_of_the_folder(index, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="file: the output folder could not be created"):
-        index.save(tmp_path / "file")
-
-
-@pytest.mark.parametrize(("largest_bytes", "name"), [(100, "rows"), (30_000, "vectors")])
-def test_no_room_leaves_the_old_index(index, saved, largest_bytes, name):
-    big = LatentIndex.build([make("hsc", list(np.zeros((300, 40), np.float32)))])
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, before[1]))
-    try:
-        with pytest.raises(StorageError, match=rf"\.{name}.*could not be written.*too large"):
-            big.save(saved)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert same_index(LatentIndex.open(saved), index)
-    assert not [path for path in saved.iterdir() if path.name.startswith(".")]
-
-
-@pytest.mark.parametrize("step", range(5))
-def test_interrupted_save_leaves_the_old_index(index, saved, monkeypatch, step):
-    new = LatentIndex.build([make("hsc", list(random_vectors(3, 2)))])
-    replace, calls = Path.replace, []
-
-    def interrupted(self, target):
-        calls.append(target)
-        if len(calls) > step:
-            raise KeyboardInterrupt
-        return replace(self, target)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "replace", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            new.save(saved)
-    assert same_index(LatentIndex.open(saved), index)
-    new.save(saved)
-    assert same_index(LatentIndex.open(saved), new)
-
-
-_KILLED = """
-import os, signal, sys
-from galaxy_da.index import LatentIndex
-
-def kill_at(step):
-    seen = 0
-    def counted(function):
-        def call(*args, **kwargs):
-            nonlocal seen
-            seen += 1
-            if seen > step:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
-        return call
-    os.replace, os.unlink = counted(os.replace), counted(os.unlink)
-
-new, *folders = sys.argv[1:]
-for step, folder in enumerate(folders):
-    child = os.fork()
-    if not child:
-        kill_at(step)
-        LatentIndex.open(new).save(folder)
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
-def test_killed_save_leaves_a_whole_index(index, saved, tmp_path):
-    new = LatentIndex.build([make("hsc", list(random_vectors(3, 2)))])
-    new.save(tmp_path / "new")
-    folders = [tmp_path / f"killed at {step}" for step in range(15)]
-    for folder in folders:
-        shutil.copytree(saved, folder)
-    command = [sys.executable, "-c", _KILLED, str(tmp_path / "new"), *map(str, folders)]
-    ends = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert set(ends[:8]) == {str(-signal.SIGKILL)}
-    assert ends[-1] == "0"
-    is_new = [same_index(LatentIndex.open(folder), new) for folder in folders]
-    is_old = [same_index(LatentIndex.open(folder), index) for folder in folders]
-    assert [not flag for flag in is_new] == is_old
-    assert is_old[0]
-    assert is_new == sorted(is_new)
-    assert is_new[-1]
-
-
-def test_opening_while_another_process_saves(saved, monkeypatch):
-    new = LatentIndex.build([make("hsc", list(random_vectors(3, 2)))])
-    verified = module._verified
-
-    def overtaken(folder, entry):
-        monkeypatch.setattr(module, "_verified", verified)
-        new.save(folder)
-        return verified(folder, entry)
-
-    monkeypatch.setattr(module, "_verified", overtaken)
-    assert same_index(LatentIndex.open(saved), new)
+def test_outliers_refuse():
+    index = build(sdss=cloud(5), decals=cloud(1, seed=1))
+    with pytest.raises(LatentIndexError, match="decals: has one object only"):
+        index.outliers("decals")
+    with pytest.raises(LatentIndexError, match="this index: has one object only"):
+        build(sdss=cloud(1)).outliers()
+    with pytest.raises(LatentIndexError, match="'hsc' is not in this index"):
+        index.outliers("hsc")
+    for wrong in ({"k": 0}, {"neighbours": 0}):
+        with pytest.raises(ValueError, match="must be at least 1"):
+            index.outliers(**wrong)
