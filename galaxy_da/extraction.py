@@ -97,8 +97,7 @@ def extract(
             table=pa.concat_tables(parts), space_id=space.id, encoders=job.encoders.hashes
         )
     folder = ensure_folder(out)
-    if not (folder / MANIFEST).exists() or _plan(job, sample) != _read_plan(folder):
-        _extract_to(folder, job, sample, progress)
+    _extract_to(folder, job, sample, progress)
     return Features.open(folder)
 
 
@@ -191,6 +190,8 @@ def _extract_to(folder: Path, job: _Job, sample: Sample, progress: bool) -> None
             f"{folder}: holds the features of another extraction ({differ} differ); give another "
             "--out or delete the folder"
         )
+    elif (folder / MANIFEST).exists():
+        return
     total = -(-len(sample) // _PART_ROWS)
     done = next((i for i in range(total) if not part_path(folder, i).is_file()), total)
     for number, part in enumerate(_encode_parts(job, sample, done * _PART_ROWS, progress), done):

@@ -80,3 +80,17 @@ def write_sample(folder, images, survey="decals", **columns):
     }
     pq.write_table(pa.table(table), folder / "sample.parquet")
     return folder / "sample.parquet"
+
+
+def pair_table(anchor_ids, target_ids):
+    """A pair table that joins ids row by row, none ambiguous."""
+    n = len(anchor_ids)
+    return pa.table(
+        {
+            "anchor_id": anchor_ids,
+            "target_id": target_ids,
+            "separation_arcsec": np.zeros(n),
+            "n_candidates": np.ones(n, np.int32),
+            "ambiguous": np.zeros(n, bool),
+        }
+    )

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from astropy.io import fits
+from conftest import pair_table
 from PIL import Image
 
 from catalogs.simulate import sky_chunks
@@ -46,19 +47,6 @@ def decals():
 def sample(folder, rows):
     pq.write_table(pa.Table.from_pylist(rows), folder / "sample.parquet")
     return Sample(folder / "sample.parquet")
-
-
-def pairs(anchor_ids, target_ids):
-    n = len(anchor_ids)
-    return pa.table(
-        {
-            "anchor_id": anchor_ids,
-            "target_id": target_ids,
-            "separation_arcsec": np.zeros(n),
-            "n_candidates": np.ones(n, np.int32),
-            "ambiguous": np.zeros(n, bool),
-        }
-    )
 
 
 def test_every_spiral_once_even_after_a_kill(data, tmp_path):
@@ -124,7 +112,7 @@ def test_kids_and_sdss_views_of_gama_galaxies(data, decals, tmp_path):
         assert set(views.table["status"].to_pylist()) == {"ok"}
         features.append(views)
     distances = LatentIndex.build(features).distances(
-        pairs(names, names), anchor="kids", target="sdss-gama"
+        pair_table(names, names), anchor="kids", target="sdss-gama"
     )
     report = read_metadata(distances.schema)
     assert report["n_pairs"] == 10

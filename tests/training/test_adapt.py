@@ -3,7 +3,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import blobs, make_space, write_sample
+from conftest import blobs, make_space, pair_table, write_sample
 
 from evaluation.evaluate import evaluate
 from galaxy_da.errors import CatalogError, SpaceError
@@ -37,23 +37,13 @@ def views(tmp_path_factory):
     return {name: Sample(path) for name, path in paths.items()}
 
 
-def pair_table(views, name):
-    a, b = views["decals"].catalog["object_id"], views[name].catalog["object_id"]
-    n = len(a)
-    return pa.table(
-        {
-            "anchor_id": a,
-            "target_id": b,
-            "separation_arcsec": np.zeros(n),
-            "n_candidates": np.ones(n, np.int32),
-            "ambiguous": np.zeros(n, bool),
-        }
-    )
+def pairs_with(views, name):
+    return pair_table(*(views[key].catalog["object_id"] for key in ("decals", name)))
 
 
 @pytest.fixture(scope="module")
 def adapted(views):
-    pairs = pair_table(views, "sdss")
+    pairs = pairs_with(views, "sdss")
     return adapt(
         make_space(), views["decals"], views["sdss"], pairs, survey=get_survey("sdss"),
         settings=QUICK,
@@ -76,9 +66,9 @@ def test_refining_never_ends_below_its_start(adapted):
 
 
 def test_the_test_part_confirms_it(adapted, views):
-    repeat = (views["repeat"], pair_table(views, "repeat"))
+    repeat = (views["repeat"], pairs_with(views, "repeat"))
     result = evaluate(
-        adapted, views["decals"], views["sdss"], pair_table(views, "sdss"),
+        adapted, views["decals"], views["sdss"], pairs_with(views, "sdss"),
         survey=get_survey("sdss"), repeat=repeat,
     )  # fmt: skip
     assert result.adapted.mean_reciprocal_rank > result.unadapted.mean_reciprocal_rank
@@ -118,7 +108,7 @@ def test_more_bands_enter_through_the_stem(views, tmp_path):
     place = {name: views["sdss"].catalog[name] for name in ("ra", "dec")}
     path = write_sample(tmp_path / "s", five, "sdss", bands=["g,r,z,u,i"] * n, **place)
     many = adapt(
-        make_space(), views["decals"], Sample(path), pair_table(views, "sdss"),
+        make_space(), views["decals"], Sample(path), pairs_with(views, "sdss"),
         survey=get_survey("sdss"), settings=QUICK,
     )  # fmt: skip
     assert many.encoder("sdss").bands == ("g", "r", "z", "u", "i")
@@ -127,7 +117,7 @@ def test_more_bands_enter_through_the_stem(views, tmp_path):
 
 def test_same_seed_same_encoder(adapted, views):
     again = adapt(
-        make_space(), views["decals"], views["sdss"], pair_table(views, "sdss"),
+        make_space(), views["decals"], views["sdss"], pairs_with(views, "sdss"),
         survey=get_survey("sdss"), settings=QUICK,
     )  # fmt: skip
     for ours, theirs in zip(
@@ -139,7 +129,7 @@ def test_same_seed_same_encoder(adapted, views):
 
 
 def test_too_few_pairs_and_wrong_ids(views):
-    pairs = pair_table(views, "sdss")
+    pairs = pairs_with(views, "sdss")
     with pytest.raises(CatalogError, match="usable pairs fall in the training or the validation"):
         adapt(make_space(), views["decals"], views["sdss"], pairs.slice(0, 30),
               survey=get_survey("sdss"))  # fmt: skip
@@ -147,14 +137,14 @@ def test_too_few_pairs_and_wrong_ids(views):
     with pytest.raises(CatalogError, match="none of the 360 pairs is unambiguous and in both"):
         adapt(make_space(), views["decals"], views["sdss"], strangers, survey=get_survey("sdss"))
     with pytest.raises(SpaceError, match="decals: is the anchor"):
-        adapt(make_space(), views["decals"], views["repeat"], pair_table(views, "repeat"),
+        adapt(make_space(), views["decals"], views["repeat"], pairs_with(views, "repeat"),
               survey=get_survey("decals"))  # fmt: skip
 
 
 def test_ambiguous_pairs_are_left_out(views, tmp_path):
     from catalogs.pairs import PairedRows
 
-    pairs = pair_table(views, "sdss")
+    pairs = pairs_with(views, "sdss")
     flagged = pairs.set_column(4, "ambiguous", pa.array([i % 2 == 0 for i in range(360)]))
     pq.write_table(flagged, tmp_path / "p.parquet")
     rows = PairedRows.of(flagged, views["decals"], views["sdss"])
