@@ -60,6 +60,11 @@ class Frame(BaseModel):
     wavelengths_nm: tuple[float, ...] = (481.0, 642.0, 925.0)
     softening: tuple[float, ...] = (0.07, 0.1, 0.25)
 
+    @property
+    def field_of_view_arcsec(self) -> float:
+        """Side of the frame [arcsec]."""
+        return self.pixels * self.pixel_scale_arcsec
+
     def softening_at(self, wavelength_nm: float) -> float:
         """Softening for any band, interpolated over wavelength [nanomaggy / arcsec^2]."""
         log = np.interp(wavelength_nm, self.wavelengths_nm, np.log(self.softening))
