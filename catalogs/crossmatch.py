@@ -1,40 +1,28 @@
-"""Which rows of two catalogues are the same source on the sky.
-
-The join is exact and handles the RA wrap and the poles. It follows the zones algorithm (Gray,
-Nieto-Santisteban & Szalay 2006, MSR-TR-2006-52, arXiv:cs/0701171): positions are sorted by
-declination zone, then right ascension, so that what lies near a position is one run of rows in at
-most two zones, found by binary search.
-"""
+"""Which rows of two catalogues are the same source on the sky."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from scipy.spatial import cKDTree
 
+from catalogs.chance import chance_matches
+from catalogs.columns import POSITION_ERROR
+from catalogs.diagnosis import explain_no_pairs
+from catalogs.identity import measure_offset, refuse_same_ids, refuse_same_survey
+from catalogs.matching import Match, Mode, match_zones
+from catalogs.zones import Reach, Zones, sort_zones
 from galaxy_da.errors import CatalogError
-from galaxy_da.tables import check_positions, check_unique, with_metadata
+from galaxy_da.tables import check_positions, check_unique, read_metadata, with_metadata
 
-__all__ = ["MAX_RADIUS_ARCSEC", "Mode", "crossmatch"]
+__all__ = ["MAX_RADIUS_ARCSEC", "How", "Mode", "crossmatch"]
 
-Mode = Literal["mutual", "nearest", "all"]
+How = Literal["inner", "left", "outer"]
 
 MAX_RADIUS_ARCSEC = 3600.0
 """Largest radius a match is asked for [arcsec]."""
-
-_ZONE_RADII = 8.0  # height of a zone, in radii: one anchor in four then looks into two zones
-_MIN_ZONE_ARCSEC = 8.0  # keeps the sort key, zone * stride + ra, good to 1e-8 deg
-_KEY_STRIDE = 720.0  # room for windows that reach past RA 0 and 360 [deg]
-_PAD_DEG = 1e-7  # widens a window past the rounding of its key
-_CHUNK_ROWS = 1 << 16  # anchors looked up at a time: their arrays fit the cache
-_BATCH_CANDIDATES = 1 << 22  # candidates measured at a time: bounds memory in crowded fields
-_TRIAL_ROWS = 5_000  # anchors drawn for each offset
-_MIN_SHIFT_ARCSEC, _SHIFT_RADII = 10.0, (10.0, 60.0)
 
 
 def crossmatch(
@@ -42,7 +30,10 @@ def crossmatch(
     target: pa.Table,
     *,
     radius_arcsec: float = 1.0,
+    min_radius_arcsec: float = 0.0,
+    sigmas: float | None = None,
     mode: Mode = "mutual",
+    how: How = "inner",
     n_offsets: int = 20,
     seed: int = 0,
     allow_same_survey: bool = False,
@@ -52,13 +43,21 @@ def crossmatch(
     Parameters
     ----------
     anchor, target : pa.Table
-        Each with a unique ``object_id`` and ``ra``, ``dec`` [ICRS deg], as `read_catalog` returns.
-    radius_arcsec : float
-        Largest separation of a pair, included [arcsec]; at most `MAX_RADIUS_ARCSEC`.
+        Each with a unique ``object_id`` and ``ra``, ``dec`` [ICRS deg], as `read_catalog` returns;
+        optionally ``position_error_arcsec``, the standard error along one axis.
+    radius_arcsec, min_radius_arcsec : float
+        Largest and smallest separation of a pair, both included [arcsec]; at most
+        `MAX_RADIUS_ARCSEC`. What is nearer than the smallest is no candidate.
+    sigmas : float, optional
+        Keep only pairs whose separation is at most so many times their combined position error,
+        √(σ_anchor² + σ_target²). One side may lack errors; they then count as zero.
     mode : {"mutual", "nearest", "all"}
         ``mutual`` keeps the pairs neither of whose members has anything nearer on the other side:
         one to one. ``nearest`` keeps each anchor's nearest target, ``all`` every pair. Among equal
         separations the lowest row wins.
+    how : {"inner", "left", "outer"}
+        ``inner`` returns pairs only; ``left`` also the anchors without a pair; ``outer`` also the
+        targets without one. What such rows lack is null.
     n_offsets : int
         How often the false-match rate is measured; at least 2.
     seed : int
@@ -69,96 +68,90 @@ def crossmatch(
     Returns
     -------
     pa.Table
-        In anchor row order: ``anchor_id``, ``target_id``, ``separation_arcsec`` (float64),
-        ``n_candidates`` (int32, targets within the radius of the anchor) and ``ambiguous`` (bool,
-        several candidates on either side). The schema metadata hold ``radius_arcsec``, ``mode``,
-        ``n_anchor``, ``n_target``, ``n_pairs`` and, measured on shifted anchors,
-
-        - ``false_match_rate``: probability that an anchor without a counterpart finds a chance one,
-          with its standard error ``false_match_rate_error``;
-        - ``expected_false_pairs``: how many of the pairs are chance ones, and
-          ``expected_false_share``, the same over ``n_pairs``.
+        In anchor row order, then target row order: ``anchor_id``, ``target_id``,
+        ``separation_arcsec`` (float64), ``n_candidates`` (int32, targets within reach of the
+        anchor), ``ambiguous`` (bool, several candidates on either side) and ``ra``, ``dec`` [ICRS
+        deg], the pair's common position: the mean, weighted by inverse variance where both sides
+        have errors. The schema metadata hold the match parameters, ``n_anchor``, ``n_target``,
+        ``n_pairs``, the systematic offset of the targets (`measure_offset`), the false-match rate
+        (`chance_matches`), what `read_catalog` noted of both, and ``notes``: what looks wrong, one
+        line each.
 
     Raises
     ------
     ValueError
-        If the radius, mode or number of offsets is out of range.
+        If a radius, number, mode or way to join is out of range.
     CatalogError
-        If a table is empty or lacks a column, a position is bad, the two sides are one survey, or
-        nothing pairs.
+        If a table lacks a column, a position or error is bad, the two sides are one survey, or, for
+        an ``inner`` match, a table is empty or nothing pairs.
     TableError
         If an ``object_id`` is repeated.
-
-    Notes
-    -----
-    Each of `n_offsets` times, up to 5,000 anchors are moved in random directions by 10 to 60 radii,
-    at least 10 to 60 arcsec: far enough to lose their counterparts, near enough to see the same
-    density of targets. A chance target at separation s would have become a pair of the unmoved
-    anchor if neither of the two has anything nearer than s. Counting those estimates the chance
-    pairs kept, without bias for targets scattered at random about the anchors (Mecke's formula for
-    a Poisson process), by local density and with the true pairs in competition. In a field only
-    a few shifts wide, anchors moved off its edge make both numbers too small.
     """
+    _check_arguments(radius_arcsec, min_radius_arcsec, sigmas, mode, how, n_offsets)
+    reach = Reach(float(radius_arcsec), float(min_radius_arcsec), sigmas)
+    tables = {"anchor": anchor, "target": target}
+    if not allow_same_survey:
+        refuse_same_survey(anchor, target)
+    if sigmas is not None and not any(POSITION_ERROR in t.column_names for t in tables.values()):
+        raise CatalogError(
+            f"sigmas needs a column {POSITION_ERROR!r} on one side or both, in arcsec per axis; "
+            "read_catalog makes it from position_error=COLUMN"
+        )
+    with ThreadPoolExecutor(2) as pool:
+        near, far = pool.map(_zones, tables.values(), tables, [reach] * 2, [how] * 2)
+        match = match_zones(near, far, reach, mode)
+        if not len(match.anchor) and how == "inner":
+            raise CatalogError(explain_no_pairs(near, far, reach))
+        chance = pool.submit(chance_matches, near, far, match, reach, mode, n_offsets, seed)
+        pairs = _pair_table(tables, near, far, match, how)
+        if not allow_same_survey:
+            refuse_same_ids(pairs)
+        metadata: dict[str, Any] = {
+            "radius_arcsec": reach.radius_arcsec,
+            "min_radius_arcsec": reach.min_radius_arcsec,
+            "sigmas": sigmas,
+            "mode": mode,
+            "how": how,
+            "n_anchor": len(anchor),
+            "n_target": len(target),
+            "n_pairs": len(match.anchor),
+            **{
+                f"{side}_catalog": read_metadata(table.schema)["catalog"]
+                for side, table in tables.items()
+                if "catalog" in read_metadata(table.schema)
+            },
+            **measure_offset(near, far, match, reach),
+        }
+        return with_metadata(pairs, metadata | chance.result())
+
+
+def _check_arguments(
+    radius_arcsec: float,
+    min_radius_arcsec: float,
+    sigmas: float | None,
+    mode: str,
+    how: str,
+    n_offsets: int,
+) -> None:
     if not 0 < radius_arcsec <= MAX_RADIUS_ARCSEC:
         raise ValueError(
             f"radius_arcsec must be in (0, {MAX_RADIUS_ARCSEC:g}] but is {radius_arcsec}"
         )
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode must be one of {', '.join(get_args(Mode))} but is {mode!r}")
+    if not 0 <= min_radius_arcsec < radius_arcsec:
+        raise ValueError(
+            f"min_radius_arcsec must be in [0, {radius_arcsec:g}), below the radius, but is "
+            f"{min_radius_arcsec}"
+        )
+    if sigmas is not None and not 0 < sigmas < np.inf:
+        raise ValueError(f"sigmas must be positive but is {sigmas}")
+    for name, value, choices in (("mode", mode, get_args(Mode)), ("how", how, get_args(How))):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)} but is {value!r}")
     if n_offsets < 2:
         raise ValueError(f"n_offsets must be at least 2 but is {n_offsets}")
-    tables = {"anchor": anchor, "target": target}
-    if not allow_same_survey:
-        _refuse_one_label(anchor, target)
-    with ThreadPoolExecutor(2) as pool:
-        near, far = pool.map(_zones, tables.values(), tables, [radius_arcsec] * 2)
-    match = _match(near, far, radius_arcsec, mode)
-    if not len(match.anchor):
-        raise CatalogError(_explain_no_pairs(near, far, radius_arcsec))
-    pairs = pa.table(
-        {
-            "anchor_id": _take_ids(anchor, near.row[match.anchor]),
-            "target_id": _take_ids(target, far.row[match.target]),
-            "separation_arcsec": match.separation,
-            "n_candidates": match.n_targets[match.anchor].astype(np.int32),
-            "ambiguous": (match.n_targets[match.anchor] > 1) | (match.n_anchors[match.target] > 1),
-        }
-    )
-    if not allow_same_survey:
-        _refuse_same_ids(pairs)
-    metadata = {
-        "radius_arcsec": float(radius_arcsec),
-        "mode": mode,
-        "n_anchor": len(anchor),
-        "n_target": len(target),
-        "n_pairs": len(pairs),
-        **_chance(near, far, match, radius_arcsec, mode, n_offsets, seed),
-    }
-    return with_metadata(pairs, metadata)
 
 
-class _Zones(NamedTuple):
-    """Positions in order of declination zone, then right ascension."""
-
-    row: np.ndarray  # where each came from
-    key: np.ndarray  # zone * _KEY_STRIDE + ra, ascending
-    ra: np.ndarray  # [deg]
-    dec: np.ndarray  # [deg]
-
-
-class _Match(NamedTuple):
-    """The kept pairs, and each position's neighbours within the radius; all in places in zones."""
-
-    anchor: np.ndarray  # (n_pairs,)
-    target: np.ndarray  # (n_pairs,)
-    separation: np.ndarray  # (n_pairs,) [arcsec]
-    n_targets: np.ndarray  # (n_anchor,) neighbours of each anchor
-    n_anchors: np.ndarray  # (n_target,)
-    nearest_target: np.ndarray  # (n_anchor,) [arcsec], inf where there is none
-    nearest_anchor: np.ndarray  # (n_target,)
-
-
-def _zones(table: pa.Table, where: str, radius_arcsec: float) -> _Zones:
+def _zones(table: pa.Table, where: str, reach: Reach, how: How) -> Zones:
     """Check that a catalogue can be matched, and sort its positions."""
     missing = [name for name in ("object_id", "ra", "dec") if name not in table.column_names]
     if missing:
@@ -166,7 +159,7 @@ def _zones(table: pa.Table, where: str, radius_arcsec: float) -> _Zones:
             f"{where}: column {', '.join(map(repr, missing))} is missing; it has "
             f"{', '.join(table.column_names)}; read_catalog finds the columns of a file"
         )
-    if not len(table):
+    if not len(table) and how == "inner":
         raise CatalogError(f"{where}: has no rows; nothing can be matched")
     ids = table["object_id"]
     if ids.type not in (pa.string(), pa.large_string()) or ids.null_count:
@@ -177,222 +170,86 @@ def _zones(table: pa.Table, where: str, radius_arcsec: float) -> _Zones:
     check_unique(table, ("object_id",), where)
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
     check_positions(ra, dec, where)
-    return _sort(ra, dec, radius_arcsec)
+    return sort_zones(ra, dec, reach.radius_arcsec, _errors(table, where))
 
 
-def _sort(ra: np.ndarray, dec: np.ndarray, radius_arcsec: float) -> _Zones:
-    """Sort positions by zone and right ascension."""
-    key = _zone(dec, radius_arcsec) * _KEY_STRIDE + ra
-    row = np.argsort(key)
-    return _Zones(row, key[row], ra[row], dec[row])
-
-
-def _zone(dec: np.ndarray, radius_arcsec: float) -> np.ndarray:
-    """Return the number of the declination zone of each position."""
-    height_deg = max(_ZONE_RADII * radius_arcsec, _MIN_ZONE_ARCSEC) / 3600
-    return np.asarray(np.floor((dec + 90) / height_deg))
-
-
-def _match(anchor: _Zones, target: _Zones, radius_arcsec: float, mode: Mode) -> _Match:
-    """Find the pairs that `mode` keeps."""
-    sizes = len(anchor.row), len(target.row)
-    counts = [np.zeros(size, dtype=np.int64) for size in sizes]
-    nearest = [np.full(size, np.inf) for size in sizes]
-    found = []
-    for i, j, separation in _close_pairs(anchor, target, radius_arcsec):
-        for side, places in enumerate((i, j)):
-            np.add.at(counts[side], places, 1)
-            np.minimum.at(nearest[side], places, separation)
-        keep = slice(None) if mode == "all" else separation <= nearest[0][i]
-        found.append((i[keep], j[keep], separation[keep]))
-    i, j, separation = (np.concatenate(part) for part in zip(*found, strict=True))
-    keep = np.ones(len(i), dtype=bool)
-    if mode != "all":
-        keep &= separation == nearest[0][i]
-    if mode == "mutual":
-        keep &= separation == nearest[1][j]
-    pairs = np.flatnonzero(keep)
-    if mode != "all":
-        pairs = pairs[_is_lowest(target.row[j[pairs]], i[pairs], sizes[0])]
-    if mode == "mutual":
-        pairs = pairs[_is_lowest(anchor.row[i[pairs]], j[pairs], sizes[1])]
-    pairs = pairs[np.argsort(anchor.row[i[pairs]] * sizes[1] + target.row[j[pairs]])]
-    return _Match(i[pairs], j[pairs], separation[pairs], *counts, *nearest)
-
-
-def _is_lowest(row: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
-    """Mark the lowest row of each group."""
-    lowest = np.full(n_groups, np.iinfo(np.int64).max)
-    np.minimum.at(lowest, group, row)
-    return np.asarray(row == lowest[group])
-
-
-def _close_pairs(
-    anchor: _Zones, target: _Zones, radius_arcsec: float
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield places of anchors and targets, and separations [arcsec], of all pairs in the radius."""
-    for start in range(0, len(anchor.row), _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
-        ra, dec = anchor.ra[rows], anchor.dec[rows]
-        i, low, high = _windows(ra, dec, target, radius_arcsec)
-        total = np.cumsum(high - low)
-        cuts = np.flatnonzero(np.diff(total // _BATCH_CANDIDATES)) + 1
-        for part in np.split(np.arange(len(i)), cuts):
-            n = high[part] - low[part]
-            k = np.repeat(i[part], n)
-            place = np.arange(len(k)) + np.repeat(low[part] - (np.cumsum(n) - n), n)
-            separation = _separation(ra[k], dec[k], target.ra[place], target.dec[place])
-            near = separation <= radius_arcsec
-            yield start + k[near], place[near], separation[near]
-
-
-def _windows(
-    ra: np.ndarray, dec: np.ndarray, target: _Zones, radius_arcsec: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return positions' numbers and the runs [low, high) of sorted targets that may be near them.
-
-    A circle of radius r about declination d reaches asin(sin r / cos d) in right ascension.
-    """
-    radius = radius_arcsec / 3600 + _PAD_DEG
-    ratio = np.sin(np.radians(radius)) / np.maximum(np.cos(np.radians(dec)), 1e-12)
-    reach = np.degrees(np.arcsin(np.minimum(ratio, 1.0))) + _PAD_DEG
-    around = (ratio > 0.9) | (np.abs(dec) + radius > 90)  # near a pole: the whole circle
-    west, east = np.where(around, 0.0, ra - reach), np.where(around, 360.0, ra + reach)
-    first, last = _zone(dec - radius, radius_arcsec), _zone(dec + radius, radius_arcsec)
-    parts = []
-    for shift, wraps in ((0.0, None), (360.0, west < 0), (-360.0, east > 360)):
-        i = np.arange(len(ra)) if wraps is None else np.flatnonzero(wraps)
-        two = i[last[i] > first[i]]
-        i, zone = np.concatenate([i, two]), np.concatenate([first[i], last[two]])
-        key = zone * _KEY_STRIDE + shift
-        low, stop = np.searchsorted(target.key, key + west[i]), key + east[i]
-        some = np.flatnonzero(target.key.take(low, mode="clip") <= stop)
-        high = np.searchsorted(target.key, stop[some], side="right")
-        parts.append((i[some], low[some], high))
-    i, low, high = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return i, low, high
-
-
-def _separation(ra1: np.ndarray, dec1: np.ndarray, ra2: np.ndarray, dec2: np.ndarray) -> np.ndarray:
-    """Return angles between positions [arcsec] by haversines, exact to rounding when small."""
-    d1, d2 = np.radians(dec1), np.radians(dec2)
-    h = np.sin((d2 - d1) / 2) ** 2
-    h += np.cos(d1) * np.cos(d2) * np.sin(np.radians(ra2 - ra1) / 2) ** 2
-    return np.asarray(np.degrees(2 * np.arcsin(np.sqrt(np.minimum(h, 1.0)))) * 3600)
-
-
-def _chance(
-    anchor: _Zones,
-    target: _Zones,
-    match: _Match,
-    radius_arcsec: float,
-    mode: Mode,
-    n_offsets: int,
-    seed: int,
-) -> dict[str, float]:
-    """Measure chance matches on shifted anchors; see `crossmatch`, Notes."""
-    rng = np.random.default_rng(seed)
-    n_anchor = len(anchor.row)
-    n_trials = min(n_anchor, _TRIAL_ROWS)
-    drawn = [rng.choice(n_anchor, n_trials, replace=False) for _ in range(n_offsets)]
-    source = np.concatenate(drawn)
-    shortest, longest = (max(_MIN_SHIFT_ARCSEC * k / 10, k * radius_arcsec) for k in _SHIFT_RADII)
-    ra, dec = _shift(
-        anchor.ra[source],
-        anchor.dec[source],
-        rng.uniform(0, 2 * np.pi, len(source)),
-        np.radians(rng.uniform(shortest, longest, len(source)) / 3600),
-    )
-    hit = np.zeros(len(source), dtype=bool)
-    n_false = 0
-    trials = _sort(ra, dec, radius_arcsec)
-    for i, j, separation in _close_pairs(trials, target, radius_arcsec):
-        hit[trials.row[i]] = True
-        kept = np.ones(len(i), dtype=bool)
-        if mode != "all":
-            kept &= separation < match.nearest_target[source[trials.row[i]]]
-        if mode == "mutual":
-            kept &= separation < match.nearest_anchor[j]
-        n_false += int(kept.sum())
-    rates = hit.reshape(n_offsets, n_trials).mean(axis=1)
-    expected = n_false / len(source) * n_anchor
-    return {
-        "false_match_rate": float(rates.mean()),
-        "false_match_rate_error": float(rates.std(ddof=1) / np.sqrt(n_offsets)),
-        "expected_false_pairs": expected,
-        "expected_false_share": expected / len(match.anchor),
-    }
-
-
-def _shift(
-    ra: np.ndarray, dec: np.ndarray, angle: np.ndarray, length: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Move positions [deg] by `length` [rad] at position angle `angle` [rad]."""
-    d = np.radians(dec)
-    sin_dec = np.sin(d) * np.cos(length) + np.cos(d) * np.sin(length) * np.cos(angle)
-    east = np.sin(angle) * np.sin(length) * np.cos(d)
-    turn = np.arctan2(east, np.cos(length) - np.sin(d) * sin_dec)
-    return (ra + np.degrees(turn)) % 360, np.degrees(np.arcsin(np.clip(sin_dec, -1, 1)))
-
-
-def _take_ids(table: pa.Table, rows: np.ndarray) -> pa.ChunkedArray:
-    return table["object_id"].cast(pa.string()).take(pa.array(rows))
-
-
-def _refuse_one_label(anchor: pa.Table, target: pa.Table) -> None:
-    """Refuse two tables whose survey columns name one and the same survey."""
-    if "survey" in anchor.column_names and "survey" in target.column_names:
-        labels = [pc.unique(table["survey"]).to_pylist() for table in (anchor, target)]
-        if labels[0] == labels[1] and len(labels[0]) == 1:
-            raise CatalogError(
-                f"anchor and target are both of survey {labels[0][0]!r}; give two surveys, or "
-                "allow_same_survey for repeat observations of one"
-            )
-
-
-def _refuse_same_ids(pairs: pa.Table) -> None:
-    """Refuse pairs most of which join equal ids."""
-    same = pc.sum(pc.equal(pairs["anchor_id"], pairs["target_id"])).as_py()
-    if same > len(pairs) / 2:
+def _errors(table: pa.Table, where: str) -> np.ndarray | None:
+    """Return the position errors of a catalogue [arcsec], if it has them."""
+    if POSITION_ERROR not in table.column_names:
+        return None
+    error = np.asarray(table[POSITION_ERROR].cast(pa.float64()).to_numpy())
+    good = np.isfinite(error) & (error >= 0)
+    if not good.all():
+        row = int(np.argmin(good))
         raise CatalogError(
-            f"{same} of {len(pairs)} pairs join rows of the same object_id, so anchor and target "
-            "look like one survey; give two surveys, or allow_same_survey if they share ids or "
-            "are repeat observations of one"
+            f"{where}: {POSITION_ERROR} of row {row} is {error[row]:g}; expected arcsec, not "
+            f"negative; {int((~good).sum())} of {len(good)} rows are bad"
         )
+    return error
 
 
-def _explain_no_pairs(anchor: _Zones, target: _Zones, radius_arcsec: float) -> str:
-    """Tell where both sides lie and how close they come."""
-    return (
-        f"no pairs within {radius_arcsec:g} arcsec: anchor covers {_extent(anchor)}, target covers "
-        f"{_extent(target)}, and they come no closer than {_nearest_approach(anchor, target):.6g} "
-        "arcsec; check the radius, that both are ICRS degrees, and that both cover the same field"
+def _common_positions(anchor: Zones, target: Zones, match: Match) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean position of each pair [deg], by inverse variance where both are known."""
+    sides = (anchor, match.anchor), (target, match.target)
+    errors = [side.error.take(places, mode="clip") for side, places in sides]
+    known = (errors[0] > 0) & (errors[1] > 0)
+    first, second = (np.where(known, error**2, 1.0) for error in reversed(errors))
+    ra = anchor.ra[match.anchor]
+    turn = np.radians(target.ra[match.target] - ra)
+    dec1, dec2 = (np.radians(side.dec[places]) for side, places in sides)
+    first_level, second_level = first * np.cos(dec1), second * np.cos(dec2)
+    x, y = first_level + second_level * np.cos(turn), second_level * np.sin(turn)
+    z = first * np.sin(dec1) + second * np.sin(dec2)
+    ra = (ra + np.degrees(np.arctan2(y, x))) % 360
+    return ra, np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
+def _pair_table(
+    tables: dict[str, pa.Table],
+    near: Zones,
+    far: Zones,
+    match: Match,
+    how: How,
+) -> pa.Table:
+    """Write the pairs, and what has none, as rows."""
+    ra, dec = _common_positions(near, far, match)
+    paired = pa.table(
+        {
+            "anchor": near.row[match.anchor],
+            "target": far.row[match.target],
+            "separation_arcsec": match.separation,
+            "n_candidates": match.n_targets[match.anchor].astype(np.int32),
+            "ambiguous": (match.n_targets[match.anchor] > 1) | (match.n_anchors[match.target] > 1),
+            "ra": ra,
+            "dec": dec,
+        }
     )
+    parts = [paired]
+    if how != "inner":
+        alone = _unpaired(len(near.row), match.anchor)
+        parts.append(_alone("anchor", near, alone, match.n_targets[alone]))
+    if how == "outer":
+        alone = _unpaired(len(far.row), match.target)
+        parts.append(_alone("target", far, alone, None))
+    rows = pa.concat_tables(parts, promote_options="default")
+    if how != "inner":
+        order = [("anchor", "ascending"), ("target", "ascending")]
+        rows = rows.take(pa.compute.sort_indices(rows, order))
+    for place, side in enumerate(("anchor", "target")):
+        ids = tables[side]["object_id"].cast(pa.string()).take(rows[side].combine_chunks())
+        rows = rows.set_column(place, f"{side}_id", ids)
+    return rows
 
 
-def _nearest_approach(anchor: _Zones, target: _Zones) -> float:
-    """Return the smallest separation between two catalogues [arcsec].
-
-    Few anchors are asked first: what they find bounds the search for the many.
-    """
-    tree, points = cKDTree(_unit_vectors(target)), _unit_vectors(anchor)
-    order = np.random.default_rng(0).permutation(len(points))
-    chord = np.inf
-    for some in np.split(order, [n for n in (10, 1_000, 100_000) if n < len(order)]):
-        chord = min(chord, np.min(tree.query(points[some], distance_upper_bound=chord)[0]))
-    return float(np.degrees(2 * np.arcsin(min(chord / 2, 1.0))) * 3600)
+def _unpaired(n_rows: int, paired: np.ndarray) -> np.ndarray:
+    alone = np.ones(n_rows, dtype=bool)
+    alone[paired] = False
+    return np.flatnonzero(alone)
 
 
-def _unit_vectors(sky: _Zones) -> np.ndarray:
-    ra, dec = np.radians(sky.ra), np.radians(sky.dec)
-    return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
-
-
-def _extent(sky: _Zones) -> str:
-    """Word the range of positions; right ascension starts after its largest gap."""
-    ra = np.sort(sky.ra)
-    start = int(np.argmax(np.diff(ra, append=ra[0] + 360))) + 1
-    return (
-        f"RA {ra[start % len(ra)]:.4f} to {ra[start - 1]:.4f}, "
-        f"Dec {sky.dec.min():.4f} to {sky.dec.max():.4f}"
-    )
+def _alone(side: str, zones: Zones, places: np.ndarray, n_targets: np.ndarray | None) -> pa.Table:
+    """Return the columns known of rows that have no pair."""
+    columns = {side: zones.row[places], "ra": zones.ra[places], "dec": zones.dec[places]}
+    if n_targets is not None:
+        columns["n_candidates"] = n_targets.astype(np.int32)
+    return pa.table(columns)

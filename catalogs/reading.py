@@ -1,65 +1,46 @@
 """Catalogues from files of many kinds, as one kind of table.
 
 Whatever the file, the table starts with ``object_id`` (string), ``ra`` and ``dec`` (float64, ICRS
-deg) and keeps every column of the file after them. Which columns those three came from, and what
-was noticed on the way, stands in the table's metadata under ``catalog``.
+deg) and keeps every column of the file after them. Which columns those three came from, in what
+unit, frame and epoch, and what was noticed on the way, stands in the table's metadata under
+``catalog``.
 """
 
 from __future__ import annotations
 
 import os
-import re
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 from astropy import units as u
-from astropy.coordinates import Angle
-from astropy.table import Table
-from astropy.table.serialize import represent_mixins_as_columns
+from astropy.io import fits
 
+from catalogs.columns import (
+    POSITION_ERROR,
+    ROW_NUMBER,
+    PositionColumns,
+    find_ids,
+    find_motion,
+    find_positions,
+    make_ids,
+    prepend,
+    require,
+    spelled,
+)
+from catalogs.formats import CatalogFile, field_note, is_number, is_text, load_file
+from catalogs.frames import angle_unit, frame_named, sexagesimal_to_deg, to_epoch, to_icrs
 from galaxy_da.errors import CatalogError
 from galaxy_da.tables import check_positions, check_unique, read_metadata, with_metadata
 
-__all__ = ["ROW_NUMBER", "SPELLINGS", "read_catalog"]
+__all__ = ["ROW_NUMBER", "read_catalog"]
 
-ROW_NUMBER = "row number"
-"""Stands in the metadata for the id column of a file that has none."""
-
-SPELLINGS = {
-    "object_id": (
-        "objectid objid sourceid id idstr name iauname objname mainid designation targetid "
-        "galaxyid coaddobjectid dr7objid dr8objid number"
-    ),
-    "ra": (
-        "ra radeg raj2000 ra2000 raicrs ramean rastack alphaj2000 alphawinj2000 alphasky "
-        "rightascension"
-    ),
-    "dec": (
-        "dec de decdeg dedeg decj2000 dej2000 dec2000 decicrs deicrs decmean decstack deltaj2000 "
-        "deltawinj2000 deltasky declination"
-    ),
-}
-"""Column names recognised, in lower case, without prefix and punctuation."""
-
-_LEGACY_SURVEY_ID = ("release", "brickid", "objid")  # unique only together
-_UNIT_ALIASES = {
-    "radians": u.rad,
-    "degrees": u.deg,
-    "d:m:s": u.deg,
-    "h": u.hourangle,
-    "hr": u.hourangle,
-    "hour": u.hourangle,
-    "hours": u.hourangle,
-    "h:m:s": u.hourangle,
-}
-_COLUMNS_SHOWN = 20
-_WARNINGS_KEPT = 3
+_YEARS = (1800.0, 2200.0)  # what an epoch may be [Julian year]
+_FRAME_COLUMNS = ("radesys", "radecsys", "frame", "coordsys", "coord_frame")
+_CUTOUTS_ASKED = 5  # cutouts whose headers are looked into
 
 
 def read_catalog(
@@ -68,6 +49,11 @@ def read_catalog(
     ra: str | None = None,
     dec: str | None = None,
     object_id: str | None = None,
+    unit: str | None = None,
+    frame: str | None = None,
+    epoch: float | None = None,
+    reference_epoch: float | None = None,
+    position_error: str | None = None,
 ) -> pa.Table:
     """Read a catalogue.
 
@@ -75,329 +61,334 @@ def read_catalog(
     ----------
     path : path
         FITS (``.fits``, ``.fit``), VOTable (``.vot``, ``.votable``, ``.xml``), ECSV or CSV, these
-        also with ``.gz``, or Parquet. Of several tables in a file the first is read.
+        also with ``.gz``, Parquet, or a HATS folder, read whole. Of several tables in a file the
+        first is read.
     ra, dec, object_id : str, optional
         The columns to use. By default a column of that very name, else the one spelled in a usual
-        way (`SPELLINGS`, whatever the case). Legacy Survey tables get ``release_brickid_objid``;
+        way (`catalogs.columns.SPELLINGS`, whatever the case); where there is no right ascension,
+        Galactic, ecliptic or B1950 columns. Legacy Survey tables get ``release_brickid_objid``;
         without an id column rows are numbered from 0.
+    unit : str, optional
+        Unit of right ascension, in place of what the file says: ``deg``, ``hourangle``, ``rad``.
+        Declination has the same, but degrees beside hours.
+    frame : str, optional
+        Frame of the positions, in place of what the file says; one of `catalogs.frames.FRAMES`.
+    epoch : float, optional
+        Move positions along their proper motion to this epoch [Julian year].
+    reference_epoch : float, optional
+        Epoch of the positions [Julian year], in place of what the file says.
+    position_error : str, optional
+        Column of the standard error of positions along one axis, or two joined by ``+``, of those
+        along right ascension and declination. In arcsec where it has no unit.
 
     Returns
     -------
     pa.Table
-        ``object_id``, ``ra``, ``dec``, then every column of the file; but the ``image`` column of a
-        sample table is not loaded. Positions come from the column's unit (degrees where it has
-        none) or from sexagesimal text. A column of the file whose name is taken by a converted one
-        is kept as ``NAME_input``. Units are in the field metadata.
+        ``object_id``, ``ra``, ``dec`` [ICRS deg], ``position_error_arcsec`` where asked for, then
+        every column of the file; but the ``image`` column of a sample table is not loaded. Units
+        and frames come from the file: column units (degrees where there are none) or sexagesimal
+        text; ``RADESYS`` and ``EQUINOX``, VOTable's ``COOSYS``, or the frame of a `SkyCoord`
+        column; ICRS where nothing is said. A column of the file whose name is taken by a converted
+        one is kept as ``NAME_input``. Units are in the field metadata.
 
     Raises
     ------
+    ValueError
+        If the frame, unit or an epoch asked for is none.
     CatalogError
         If there is no such file, it cannot be read, a column is missing or could be one of several,
-        or an id or position cannot be used.
+        or an id, position, unit, frame or epoch cannot be used.
     TableError
         If an id is repeated within its survey.
     """
-    path = Path(path)
-    asked = {"object_id": object_id, "ra": ra, "dec": dec}
-    raw, form, notes = _load(path, asked)
-    sources = _recognise(raw.column_names, asked, str(path))
-    made = {"object_id": _ids(raw, sources["object_id"], str(path))}
-    units = {}
-    for name in ("ra", "dec"):
-        degrees, units[name] = _degrees(raw, name, sources[name][0], str(path), notes)
-        made[name] = pa.chunked_array([degrees], pa.float64())
-    check_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), str(path))
-    table = _prepend(made, raw, sources, notes)
+    path, where = Path(path), str(path)
+    for year in (epoch, reference_epoch):
+        if year is not None and not _YEARS[0] <= year <= _YEARS[1]:
+            raise ValueError(f"an epoch must be a Julian year such as 2016.0 but is {year}")
+    if unit is not None:
+        angle_unit(unit)
+    if frame is not None:
+        frame_named(frame)
+    file = load_file(path, lambda names: find_ids(names, object_id, where))
+    raw, notes = file.table, list(file.warnings)
+    names = raw.column_names
+    if file.form == "HATS" and ra is None and dec is None:
+        ra, dec = file.header.get("hats_col_ra"), file.header.get("hats_col_dec")
+    ids = find_ids(names, object_id, where)
+    columns = find_positions(names, ra, dec, where)
+    frame = frame or _frame(file, columns, where)
+    units = _units(raw, columns, unit, frame)
+    lon, lat = (
+        _degrees(raw, name, units[name], where, notes, is_ra=name == columns.lon)
+        for name in (columns.lon, columns.lat)
+    )
+    _refuse_absurd(lon, lat, columns, units, where)
+    moved = None
+    if epoch is not None:
+        moved = _moved(raw, (lon, lat), frame, epoch, reference_epoch, columns, where, notes)
+    elif frame != "icrs":
+        lon, lat = to_icrs(lon, lat, frame)
+    lon, lat = moved or (lon, lat)
+    made = {
+        "object_id": make_ids(raw, ids, where),
+        "ra": pa.chunked_array([lon], pa.float64()),
+        "dec": pa.chunked_array([lat], pa.float64()),
+    }
+    sources = {"object_id": ids, "ra": [columns.lon], "dec": [columns.lat]}
+    if position_error is not None:
+        sources[POSITION_ERROR] = position_error.split("+")
+        made[POSITION_ERROR] = _errors(raw, sources[POSITION_ERROR], where)
+    check_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), where)
+    table = prepend(made, raw, sources, notes)
     keys = ("survey", "object_id") if "survey" in table.column_names else ("object_id",)
-    check_unique(table, keys, str(path))
+    check_unique(table, keys, where)
     catalog = {
         "file": path.name,
-        "format": form,
+        "format": file.form,
         "columns": {name: "_".join(found) or ROW_NUMBER for name, found in sources.items()},
-        "units": units,
+        "units": {"ra": units[columns.lon] or "deg", "dec": units[columns.lat] or "deg"},
+        "frame": frame,
+        "epoch": epoch,
+        "surveys": _surveys(file, path),
         "notes": notes,
     }
     return with_metadata(table, {**read_metadata(raw.schema), "catalog": catalog})
 
 
-_Asked = Mapping[str, str | None]
-
-
-def _load(path: Path, asked: _Asked) -> tuple[pa.Table, str, list[str]]:
-    """Return a file's table, its format, and the reader's first warnings."""
-    name = re.sub(r"\.(gz|bz2|fz)$", "", path.name.lower())
-    suffix = name.rsplit(".", 1)[-1] if "." in name else ""
-    if not path.exists():
-        raise CatalogError(f"{path}: no such file")
-    if not path.is_file() or suffix not in _READERS:
-        what = f"a file of unknown format {suffix!r}" if path.is_file() else "not a file"
+def _frame(file: CatalogFile, columns: PositionColumns, where: str) -> str:
+    """Return the frame of the positions by their names, the column's notes, rows or header."""
+    fields = [file.table.schema.field(name) for name in (columns.lon, columns.lat)]
+    said = [field_note(field, "frame") for field in fields]
+    if said[0] != said[1]:
         raise CatalogError(
-            f"{path}: is {what}; catalogues are read from FITS, VOTable, ECSV, CSV or Parquet, by "
-            f"the endings {', '.join(f'.{known}' for known in _READERS)}"
+            f"{where}: {columns.lon} is in frame {said[0] or 'unknown'} but {columns.lat} in "
+            f"{said[1] or 'unknown'}; name two columns of one frame by ra=NAME and dec=NAME"
         )
-    form, reader = _READERS[suffix]
+    header = file.header.get("RADESYS") or file.header.get("RADECSYS")
+    equinox = file.header.get("EQUINOX")
+    if equinox and not header:
+        header = "FK4" if float(equinox) < 1984 else "FK5"
+    if header and equinox and str(header).strip().lower() in ("fk4", "fk5"):
+        header = f"{str(header).strip()} {equinox}"
+    found = said[0] or columns.frame or _row_frame(file.table, where) or header or "icrs"
     try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            table = reader(path, asked)
-    except CatalogError:
-        raise
-    except Exception as error:  # every parser has errors of its own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise CatalogError(f"{path}: cannot be read as {form} ({reason})") from error
-    said = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
-    return table, form, list(said)[:_WARNINGS_KEPT]
+        frame_named(str(found))
+    except ValueError as error:
+        raise CatalogError(f"{where}: {error}; say which by frame=NAME") from error
+    return str(found).strip().lower()
 
 
-def _read_fits(path: Path, asked: _Asked) -> pa.Table:
-    return _to_arrow(
-        Table.read(path, format="fits", mask_invalid=False, unit_parse_strict="silent")
-    )
+def _row_frame(table: pa.Table, where: str) -> str | None:
+    """Return the frame that a column names for each row; it must be the same for all."""
+    for name in table.column_names:
+        if name.lower() in _FRAME_COLUMNS and is_text(table[name].type):
+            frames = sorted({str(value).strip() for value in pc.unique(table[name]).to_pylist()})
+            if len(frames) > 1:
+                raise CatalogError(
+                    f"{where}: rows are in {len(frames)} frames ({', '.join(frames)}) by column "
+                    f"{name}; split the table by it and read each with its frame=NAME"
+                )
+            return frames[0] if frames else None
+    return None
 
 
-def _read_votable(path: Path, asked: _Asked) -> pa.Table:
-    return _to_arrow(Table.read(path, format="votable", table_id=0, use_names_over_ids=True))
+def _units(
+    table: pa.Table, columns: PositionColumns, unit: str | None, frame: str
+) -> dict[str, str | None]:
+    """Return the unit of both coordinates, None where nothing says it."""
+    if unit is None:
+        units = {name: field_note(table.schema.field(name), "unit") for name in columns[:2]}
+    else:
+        lat = "deg" if angle_unit(unit) == u.hourangle else unit
+        units = {columns.lon: unit, columns.lat: lat}
+    for name in columns[:2]:
+        if units[name] is None and _is_sexagesimal(table[name]):
+            equatorial = frame.split()[0].removeprefix("eq_") in ("icrs", "fk5", "fk4")
+            units[name] = "hourangle" if name == columns.lon and equatorial else "deg"
+    return units
 
 
-def _read_ecsv(path: Path, asked: _Asked) -> pa.Table:
-    return _to_arrow(Table.read(path, format="ascii.ecsv"))
-
-
-def _read_csv(path: Path, asked: _Asked) -> pa.Table:
-    """Read a CSV file below its ``#`` lines, with the ids as they are written."""
-    with pa.input_stream(path) as stream:
-        head = stream.read(1 << 16).splitlines()
-    skip = next((k for k, line in enumerate(head) if not line.startswith(b"#")), len(head))
-    options = pa.csv.ReadOptions(skip_rows=skip)
-    with pa.csv.open_csv(path, read_options=options) as reader:
-        inferred = reader.schema
-    ids = _recognise(inferred.names, asked, str(path))["object_id"]
-    convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(ids, pa.string()))
-    table = pa.csv.read_csv(path, read_options=options, convert_options=convert)
-    for name in ids:
-        decimal = pc.any(pc.match_substring_regex(table[name], "[.eE]")).as_py()
-        if decimal and pa.types.is_floating(inferred.field(name).type):
-            raise CatalogError(_float_ids(str(path), name, "decimals"))
-    return table
-
-
-def _read_parquet(path: Path, asked: _Asked) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        heavy = [
-            field.name
-            for field in file.schema_arrow
-            if field.name == "image" and not (_is_text(field.type) or _is_number(field.type))
-        ]
-        return file.read([name for name in file.schema_arrow.names if name not in heavy])
-
-
-_READERS: dict[str, tuple[str, Callable[[Path, _Asked], pa.Table]]] = {
-    "fits": ("FITS", _read_fits),
-    "fit": ("FITS", _read_fits),
-    "vot": ("VOTable", _read_votable),
-    "votable": ("VOTable", _read_votable),
-    "xml": ("VOTable", _read_votable),
-    "ecsv": ("ECSV", _read_ecsv),
-    "csv": ("CSV", _read_csv),
-    "parquet": ("Parquet", _read_parquet),
-}
-
-
-def _to_arrow(table: Table) -> pa.Table:
-    """Turn an astropy table into an Arrow table; units go to the field metadata."""
-    arrays, fields = [], []
-    for column in represent_mixins_as_columns(table).itercols():
-        values = np.ma.getdata(column).view(np.ndarray)
-        array = _to_array(values, np.ma.getmaskarray(column))
-        metadata = {"unit": str(column.unit)} if column.unit is not None else None
-        arrays.append(array)
-        fields.append(pa.field(column.name, array.type, metadata=metadata))
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-
-
-def _to_array(values: np.ndarray, mask: np.ndarray) -> pa.Array:
-    """Turn a column (n, ...) into an Arrow array; further axes become fixed-size lists."""
-    if values.dtype.kind == "c":
-        values = np.stack([values.real, values.imag], axis=-1)
-        mask = np.stack([mask, mask], axis=-1)
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
-    if values.dtype.kind == "O" and len(values) and isinstance(values.flat[0], np.ndarray):
-        return _to_lists(values)
-    if values.dtype.kind not in "OU":
-        values = values.astype(values.dtype.newbyteorder("="), copy=False)
-    array = pa.array(values.reshape(-1), mask=mask.reshape(-1))
-    for size in values.shape[:0:-1]:
-        array = pa.FixedSizeListArray.from_arrays(array, size)
-    return array
-
-
-def _to_lists(values: np.ndarray) -> pa.Array:
-    """Turn a column (n,) of arrays of varying length into an Arrow array of lists."""
-    rows = [np.atleast_1d(np.ma.getdata(value)) for value in values]
-    flat = np.concatenate(rows)
-    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)
-    return pa.ListArray.from_arrays(offsets, _to_array(flat, np.zeros(flat.shape, dtype=bool)))
-
-
-def _recognise(names: Sequence[str], asked: _Asked, where: str) -> dict[str, list[str]]:
-    """Return the columns that ids, ra and dec come from; for ids it may be none or several."""
-    sources = {}
-    for wanted, name in asked.items():
-        found = [column for column in names if _plain(column) in SPELLINGS[wanted].split()]
-        parts = [column for part in _LEGACY_SURVEY_ID for column in names if _plain(column) == part]
-        if name is not None:
-            found = [column for column in names if column == name]
-        elif wanted in names:
-            found = [wanted]
-        elif wanted == "object_id" and len(parts) == len(_LEGACY_SURVEY_ID):
-            found = parts
-        elif len(found) > 1:
-            raise CatalogError(
-                f"{where}: {wanted} could be any of {', '.join(found)}; say which by {wanted}=NAME"
-            )
-        if not found and (name is not None or wanted != "object_id"):
-            what = "" if name is None else f" {name!r}"
-            raise CatalogError(
-                f"{where}: there is no column{what} for {wanted}; it has {_some(names)}; say which "
-                f"to use by {wanted}=NAME"
-            )
-        sources[wanted] = found
-    return sources
-
-
-def _plain(name: str) -> str:
-    """Return a column's name in lower case, without prefix (``coord.ra``) and punctuation."""
-    return re.sub("[^a-z0-9]", "", name.rsplit(".", 1)[-1].lower())
-
-
-def _some(names: Sequence[str]) -> str:
-    """List column names, the first of them where there are many."""
-    more = f", ... ({len(names)} in all)" if len(names) > _COLUMNS_SHOWN else ""
-    return ", ".join(names[:_COLUMNS_SHOWN]) + more
-
-
-def _ids(table: pa.Table, sources: Sequence[str], where: str) -> pa.ChunkedArray:
-    """Return ids as text: as written, integers in full, several columns joined, or row numbers."""
-    if not sources:
-        return pa.chunked_array([pa.array(np.arange(len(table))).cast(pa.string())])
-    parts = []
-    for name in sources:
-        kind = table[name].type
-        if pa.types.is_floating(kind):
-            raise CatalogError(_float_ids(where, name, str(kind)))
-        if not (pa.types.is_integer(kind) or _is_text(kind) or pa.types.is_null(kind)):
-            raise CatalogError(f"{where}: ids must be text or integers but {name} holds {kind}")
-        parts.append(pc.utf8_trim_whitespace(table[name].cast(pa.string())))
-        empty = pc.sum(pc.equal(pc.fill_null(parts[-1], ""), "")).as_py()
-        if empty:
-            raise CatalogError(f"{where}: {empty} of {len(table)} rows have no id in {name}")
-    return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "_")
-
-
-def _float_ids(where: str, name: str, kind: str) -> str:
-    return (
-        f"{where}: ids in {name} are stored as {kind}, which loses digits of long ids; write them "
-        "as integers or text, or use another column by object_id=NAME"
-    )
+def _is_sexagesimal(column: pa.ChunkedArray) -> bool:
+    """Whether a column holds text that is not plain numbers."""
+    if not is_text(column.type):
+        return False
+    try:
+        column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return True
+    return False
 
 
 def _degrees(
-    table: pa.Table, wanted: str, source: str, where: str, notes: list[str]
-) -> tuple[np.ndarray, str]:
-    """Return a coordinate [deg], NaN where it is empty, and the unit it was in."""
-    column, unit = table[source], _unit(table.schema.field(source))
-    if _is_text(column.type):
+    table: pa.Table, source: str, unit: str | None, where: str, notes: list[str], *, is_ra: bool
+) -> np.ndarray:
+    """Return a coordinate [deg], NaN where it is empty."""
+    column = table[source]
+    try:
+        known = angle_unit(unit or "deg")
+    except ValueError as error:
+        raise CatalogError(f"{where}: {source} has {error}") from error
+    if _is_sexagesimal(column):
         try:
-            column = column.cast(pa.float64())
-        except pa.ArrowInvalid:
-            return _sexagesimal(column, wanted, source, unit, where), unit or "sexagesimal"
-    if not _is_number(column.type):
+            return sexagesimal_to_deg(column.to_numpy(zero_copy_only=False).astype(str), known)
+        except ValueError as error:
+            raise CatalogError(f"{where}: {source} is no angle ({error})") from error
+    if not is_number(column.type) and not is_text(column.type):
         raise CatalogError(
-            f"{where}: {wanted} must be numbers or text but {source} holds {column.type}"
+            f"{where}: {'ra' if is_ra else 'dec'} must be numbers or text but {source} holds "
+            f"{column.type}"
         )
     values = np.asarray(column.cast(pa.float64()).to_numpy())
     if pa.types.is_float32(column.type):
         notes.append(f"{source} is single precision, good to 0.1 arcsec at best")
-    if unit:
-        factor = _angle_unit(unit, where, source).to(u.deg)
-        return (values if factor == 1 else values * factor), unit
-    known = values[np.isfinite(values)]
-    if wanted == "ra" and len(known) and known.max() <= 24 and np.ptp(known) > 12:
-        notes.append(f"{source} has no unit and spans {known.min():g} to {known.max():g}: hours?")
-    return values, "deg"
+    if is_ra and unit is None:
+        spread = values[np.isfinite(values)]
+        if len(spread) and spread.max() <= 24 and np.ptp(spread) > 12:
+            notes.append(
+                f"{source} has no unit and spans {spread.min():g} to {spread.max():g}: hours? "
+                "then read it with unit=hourangle"
+            )
+    factor = known.to(u.deg)
+    return np.asarray(values if factor == 1 else values * factor)
 
 
-def _sexagesimal(
-    column: pa.ChunkedArray, wanted: str, source: str, unit: str | None, where: str
+def _refuse_absurd(
+    lon: np.ndarray,
+    lat: np.ndarray,
+    columns: PositionColumns,
+    units: dict[str, str | None],
+    where: str,
+) -> None:
+    """Refuse positions that show what is wrong with their columns as a whole [deg]."""
+    empty = np.asarray(~(np.isfinite(lon) & np.isfinite(lat)))
+    if empty.any():
+        name = columns.lon if np.isnan(lon).sum() >= np.isnan(lat).sum() else columns.lat
+        row = int(np.argmax(empty))
+        raise CatalogError(
+            f"{where}: {empty.sum()} of {len(empty)} rows have no position (the first is row "
+            f"{row}; {name} is empty there); leave them out, or name other columns by ra=NAME and "
+            "dec=NAME"
+        )
+    if not len(lon):
+        return
+    for name, values, largest in ((columns.lon, lon, 360.0), (columns.lat, lat, 90.0)):
+        unit = units[name] or "deg"
+        most, factor = float(np.abs(values).max()), float(angle_unit(unit).to(u.deg))
+        if factor > 1 and most / factor <= largest < most:
+            raise CatalogError(
+                f"{where}: {name} has the unit {unit!r} but reaches {most / factor:g}, which only "
+                "degrees do; read it with unit=deg"
+            )
+    if np.abs(lat).max() > 90 and np.abs(lon).max() <= 90:
+        raise CatalogError(
+            f"{where}: {columns.lat} reaches {lat[np.argmax(np.abs(lat))]:g} while {columns.lon} "
+            f"stays within {lon.min():g} to {lon.max():g}; expected degrees in [-90, 90]: ra and "
+            f"dec look swapped; read with ra={columns.lat} and dec={columns.lon}"
+        )
+
+
+def _moved(
+    table: pa.Table,
+    position: tuple[np.ndarray, np.ndarray],
+    frame: str,
+    epoch: float,
+    reference_epoch: float | None,
+    columns: PositionColumns,
+    where: str,
+    notes: list[str],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions [ICRS deg] at an epoch, as far as their motion is known."""
+    motion = find_motion(table.column_names, where)
+    if motion is None:
+        notes.append(f"there are no proper motions: positions are not moved to {epoch:g}")
+        return to_icrs(*position, frame)
+    speeds = [_in_unit(table, name, u.mas / u.yr, where, notes) for name in motion]
+    still = np.asarray(np.isnan(speeds).any(axis=0))
+    if still.any():
+        notes.append(f"{still.sum()} of {len(still)} rows have no proper motion and stay")
+    start = _reference_epoch(table, reference_epoch, columns, where)
+    known = [np.where(still, 0.0, speed) for speed in speeds]
+    return to_epoch(*position, *known, frame=frame, reference_epoch=start, epoch=epoch)
+
+
+def _reference_epoch(
+    table: pa.Table, asked: float | None, columns: PositionColumns, where: str
 ) -> np.ndarray:
-    """Return angles written like ``12:34:56.7`` [deg], without a unit hours for ra."""
-    default = u.hourangle if wanted == "ra" else u.deg
-    text = column.to_numpy(zero_copy_only=False).astype(str)
-    try:
-        angles = Angle(text, _angle_unit(unit, where, source) if unit else default)
-    except (ValueError, TypeError, u.UnitsError) as error:
-        reason = " ".join(str(error).split())
-        raise CatalogError(f"{where}: {source} is no angle ({reason})") from error
-    return np.asarray(angles.degree)
+    """Return the epoch of each position [Julian year]."""
+    name = spelled(table.column_names, "reference_epoch")
+    said = field_note(table.schema.field(columns.lon), "epoch")
+    if asked is not None:
+        years = np.full(len(table), asked)
+    elif name is not None and is_number(table[name].type):
+        years = np.asarray(table[name].cast(pa.float64()).to_numpy())
+    elif said is not None:
+        years = np.full(len(table), float(said.lstrip("Jj")))
+    else:
+        raise CatalogError(
+            f"{where}: positions have proper motions but no epoch to move them from; give "
+            "reference_epoch=YEAR"
+        )
+    bad = np.asarray(~((years >= _YEARS[0]) & (years <= _YEARS[1])))
+    if bad.any():
+        raise CatalogError(
+            f"{where}: {name or 'the epoch'} of row {np.argmax(bad)} is {years[np.argmax(bad)]:g}; "
+            f"expected Julian years such as 2016.0; {bad.sum()} of {len(bad)} rows are bad; give "
+            "reference_epoch=YEAR"
+        )
+    return years
 
 
-def _angle_unit(text: str, where: str, source: str) -> u.UnitBase:
-    """Return the unit of an angle from its name in a file."""
-    name = text.strip("\"' ")
+def _errors(table: pa.Table, sources: Sequence[str], where: str) -> pa.ChunkedArray:
+    """Return the position error per axis [arcsec]: a column, or the mean square of two."""
+    parts = [
+        _in_unit(table, require(table.column_names, name, "position_error", where), u.arcsec, where)
+        for name in sources
+    ]
+    error = np.sqrt(np.mean(np.square(parts), axis=0))
+    bad = np.asarray(~np.isfinite(error) | (np.min(parts, axis=0, initial=0.0) < 0))
+    if bad.any():
+        raise CatalogError(
+            f"{where}: position_error {'+'.join(sources)} is empty or negative in {bad.sum()} of "
+            f"{len(bad)} rows; leave them out, or match without errors"
+        )
+    return pa.chunked_array([error], pa.float64())
+
+
+def _in_unit(
+    table: pa.Table, name: str, unit: u.UnitBase, where: str, notes: list[str] | None = None
+) -> np.ndarray:
+    """Return a column of numbers in a unit, which it is taken to have where it says none."""
+    if not is_number(table[name].type):
+        raise CatalogError(f"{where}: {name} must hold numbers but holds {table[name].type}")
+    values = np.asarray(table[name].cast(pa.float64()).to_numpy())
+    said = field_note(table.schema.field(name), "unit")
+    if said is None:
+        if notes is not None:
+            notes.append(f"{name} has no unit and is taken to be in {unit}")
+        return values
     try:
-        unit = _UNIT_ALIASES.get(name.lower()) or u.Unit(name)
-        unit.to(u.deg)
+        return np.asarray(values * u.Unit(said).to(unit))
     except (ValueError, TypeError, u.UnitsError) as error:
         raise CatalogError(
-            f"{where}: {source} has the unit {text!r}, which is no angle; expected deg, hourangle "
-            "or rad"
+            f"{where}: {name} has the unit {said!r}, which is no {unit.physical_type}; expected "
+            f"one like {unit}"
         ) from error
-    return unit
 
 
-def _prepend(
-    made: Mapping[str, pa.ChunkedArray],
-    raw: pa.Table,
-    sources: Mapping[str, Sequence[str]],
-    notes: list[str],
-) -> pa.Table:
-    """Put the made columns first; a file's column of such a name stays unless it is the same."""
-    columns = list(made.values())
-    fields = [pa.field(name, column.type) for name, column in made.items()]
-    taken = {*made, *raw.column_names}
-    for field in raw.schema:
-        name, column = field.name, raw[field.name]
-        if name in made:
-            if list(sources[name]) == [name] and _equals(column, made[name]):
-                continue
-            name += "_input"
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            notes.append(f"the file's column {field.name} is kept as {name}")
-        columns.append(column)
-        fields.append(field.with_name(name))
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
-
-
-def _equals(column: pa.ChunkedArray, made: pa.ChunkedArray) -> bool:
-    try:
-        return bool(column.cast(made.type).equals(made))
-    except pa.ArrowInvalid:
-        return False
-
-
-def _unit(field: pa.Field) -> str | None:
-    unit = (field.metadata or {}).get(b"unit")
-    return unit.decode() if unit else None
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
+def _surveys(file: CatalogFile, path: Path) -> list[str]:
+    """Return the surveys, with version, that the file's header and its cutouts' name."""
+    headers: list[Any] = [file.header]
+    if "cutout" in file.table.column_names and is_text(file.table["cutout"].type):
+        for uri in file.table["cutout"][:_CUTOUTS_ASKED].to_pylist():
+            image = path.parent / str(uri)
+            if image.name.lower().endswith((".fits", ".fits.gz", ".fits.fz")) and image.is_file():
+                try:
+                    headers.append(fits.getheader(image))
+                except OSError:  # a broken cutout is for those to judge who read its pixels
+                    continue
+    labels = {
+        " ".join(str(header[card]).strip() for card in ("SURVEY", "VERSION") if header.get(card))
+        for header in headers
+        if header.get("SURVEY")
+    }
+    return sorted(labels)

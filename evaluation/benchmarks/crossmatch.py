@@ -1,14 +1,21 @@
-"""Crossmatch against astropy: time, agreement and memory at growing size.
+"""Crossmatch against astropy, STILTS and LSDB: time, peak memory and agreement at growing size.
 
-``python -m evaluation.benchmarks.crossmatch`` prints the table. Both sides start from the same
-Arrow tables and end with the rows that pair; ours also checks ids, counts rivals and measures the
-false-match rate.
+``python -m evaluation.benchmarks.crossmatch [ROWS ...]`` prints the table. Each peer goes from
+files to a pair file, in a fresh process of its own, with all cores. Not timed are imports and
+compiling (a small match goes first), the start of Java, and the making of the files: for LSDB a
+HATS catalogue with its margin. Ours also checks ids, counts rivals and measures the false-match
+rate. LSDB knows no mutual pairs; STILTS's best pairs are chosen greedily, so that they hold the
+mutual ones and a few more, whose nearest was taken.
 """
 
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,63 +23,132 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from astropy import units as u
-from astropy.coordinates import SkyCoord, match_coordinates_sky
 
-from catalogs.crossmatch import crossmatch
+from evaluation.benchmarks.crossmatch_peers import PEERS, read_pairs, why_not, write_inputs
 from evaluation.benchmarks.tables import print_rows
 
-__all__ = ["crossmatch_rows"]
+__all__ = ["TITLE", "crossmatch_rows"]
+
+TITLE = "Crossmatch, from files to a pair file (ratio: the peer's time over ours)"
 
 DENSITY_PER_DEG2 = 1000.0
 JITTER_ARCSEC = 0.2
 SHARE_IN_COMMON = 0.8
-RADIUS_ARCSEC = 1.0
 _SOUTH_DEG, _NORTH_DEG, _WEST_DEG = -20.0, 30.0, 350.0  # a field across RA 0
-
-_Recipe = Callable[[pa.Table, pa.Table, str], np.ndarray]
+_REPEATED_ROWS = 1_000_000  # larger matches run once
+_SMALL_ROWS = 1000
+_ONLY_NEAREST = ("lsdb",)
 
 
 def crossmatch_rows(
-    sizes: Sequence[int] = (100_000, 1_000_000), repeats: int = 3, seed: int = 1
+    sizes: Sequence[int] = (100_000, 1_000_000, 10_000_000), repeats: int = 3, seed: int = 1
 ) -> list[dict[str, Any]]:
-    """Measure `crossmatch` beside the astropy recipe for the same pairs.
+    """Measure every peer that is here, on the same catalogues.
 
     Parameters
     ----------
     sizes : sequence of int
         Rows of each catalogue, at `DENSITY_PER_DEG2` on the sky.
     repeats : int
-        Interleaved runs in this process; the medians are reported.
+        Runs of up to a million rows, in turns; the medians are reported. Larger ones run once.
     seed : int
         Of the catalogues.
 
     Returns
     -------
     list of dict
-        One row per size and mode: ``n``, ``mode``, ``ours_s``, ``astropy_s`` and their median
-        ``ratio``, ``pairs_identical``, and the peak memory of a fresh process beyond its imports,
-        catalogues included, ``ours_mb_per_million`` and ``astropy_mb_per_million`` (NaN where the
-        system does not tell).
+        A row for each size, mode and peer: ``n``, ``mode``, ``peer``, ``time_s``, ``cpu_s``,
+        ``ratio`` to ours, ``growth`` over the peer's time at the size before, ``peak_gib`` of the
+        whole process, ``n_pairs``, ``missing`` and ``extra`` pairs beside ours, and ``note``: why
+        a peer did not run.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for n in sizes:
-        anchor, target = _catalogs(n, seed)
-        for mode in ("nearest", "mutual"):
-            times, results = _interleave((_ours, _astropy), (anchor, target, mode), repeats)
-            row = {
-                "n": n,
-                "mode": mode,
-                "ours_s": float(np.median(times[0])),
-                "astropy_s": float(np.median(times[1])),
-                "ratio": float(np.median(times[1] / times[0])),
-                "pairs_identical": bool(np.array_equal(results[0], results[1])),
-            }
-            for name, recipe in (("ours", _ours), ("astropy", _astropy)):
-                row[f"{name}_mb_per_million"] = _extra_mb(recipe, n, seed, mode) / n * 1e6
-            rows.append(row)
+        with tempfile.TemporaryDirectory() as name:
+            for mode in ("nearest", "mutual"):
+                rows += _rows_of(n, mode, Path(name), repeats, seed)
+    before: dict[tuple[str, str], float] = {}
+    for row in rows:
+        key = row["mode"], row["peer"]
+        row["growth"] = row["time_s"] / before.get(key, np.nan)
+        before[key] = row["time_s"]
     return rows
+
+
+def _rows_of(n: int, mode: str, folder: Path, repeats: int, seed: int) -> list[dict[str, Any]]:
+    """Measure all peers on one size and mode."""
+    peers = [peer for peer in PEERS if mode == "nearest" or peer not in _ONLY_NEAREST]
+    reasons = {peer: why_not(peer) for peer in peers}
+    here = [peer for peer in peers if not reasons[peer]]
+    for peer in here:
+        _alone(_prepare, folder, n, seed, peer)
+        _alone(_prepare, folder / "small", _SMALL_ROWS, seed, peer)
+    runs: dict[str, list[tuple[float, float, float]]] = {peer: [] for peer in here}
+    for _ in range(repeats if n <= _REPEATED_ROWS else 1):
+        for peer in here:
+            runs[peer].append(_alone(_measure, peer, folder, mode))
+    medians = {peer: np.median(runs[peer], axis=0) for peer in here}
+    ours = np.load(folder / "ours.npy")
+    rows = []
+    for peer in peers:
+        time_s, cpu_s, peak_gib = medians.get(peer, np.full(3, np.nan))
+        row = {"n": n, "mode": mode, "peer": peer, "time_s": time_s, "cpu_s": cpu_s}
+        row |= {"ratio": time_s / medians["ours"][0], "peak_gib": peak_gib}
+        theirs = np.load(folder / f"{peer}.npy") if peer in here else ours[:0]
+        both = len(np.intersect1d(ours, theirs, assume_unique=True))
+        row |= {"n_pairs": len(theirs), "missing": len(ours) - both, "extra": len(theirs) - both}
+        rows.append({**row, "note": reasons[peer] or ""})
+    return rows
+
+
+def _alone(function: Any, *arguments: Any) -> Any:
+    """Call a function in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def _prepare(folder: Path, n: int, seed: int, peer: str) -> None:
+    names = ("anchor", "target")
+    folder.mkdir(exist_ok=True)
+    write_inputs(folder, dict(zip(names, _catalogs(n, seed), strict=True)), peer)
+
+
+def _measure(peer: str, folder: Path, mode: str) -> tuple[float, float, float]:
+    """Return the time, time of all cores [s] and peak memory [GiB] of one match."""
+    start_s = np.zeros(2)
+    if peer == "stilts":
+        start_s -= _clocks()
+        subprocess.run(["stilts", "-version"], check=True, capture_output=True)
+        start_s += _clocks()
+    match = PEERS[peer]()
+    match(folder / "small", mode)
+    began = _clocks()
+    out = match(folder, mode)
+    time_s, cpu_s = _clocks() - began - start_s
+    peak = _peak_gib(peer)
+    np.save(folder / f"{peer}.npy", read_pairs(out) @ [1 << 32, 1])  # one number for a pair
+    return time_s, cpu_s, peak
+
+
+def _clocks() -> np.ndarray:
+    """Return the time and the time of all cores, children's included [s]."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return np.array([time.perf_counter(), sum(u.ru_utime + u.ru_stime for u in used)])
+
+
+def _peak_gib(peer: str) -> float:
+    """Return the peak memory of this process, or of Java [GiB].
+
+    From ``/proc``: ``getrusage`` of a child also counts what its parent held when it started, which
+    for Java is this small process.
+    """
+    status = Path("/proc/self/status")
+    if peer == "stilts":
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    if not status.exists():
+        return float("nan")
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) / 2**20
 
 
 def _catalogs(n: int, seed: int) -> tuple[pa.Table, pa.Table]:
@@ -103,68 +179,6 @@ def _table(prefix: str, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
     return pa.table({"object_id": pa.array(ids), "ra": ra % 360, "dec": dec})
 
 
-def _ours(anchor: pa.Table, target: pa.Table, mode: Any) -> np.ndarray:
-    """Return the row numbers of the pairs, (n_pairs, 2), from our pair table."""
-    pairs = crossmatch(anchor, target, radius_arcsec=RADIUS_ARCSEC, mode=mode)
-    return np.stack([_row_numbers(pairs[name]) for name in ("anchor_id", "target_id")], axis=1)
-
-
-def _row_numbers(ids: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(pc.utf8_slice_codeunits(ids, start=1).cast(pa.int64()))
-
-
-def _astropy(anchor: pa.Table, target: pa.Table, mode: str) -> np.ndarray:
-    """Return the same by `match_coordinates_sky`, there and, for mutual pairs, back."""
-    a, t = (
-        SkyCoord(table["ra"].to_numpy() * u.deg, table["dec"].to_numpy() * u.deg)
-        for table in (anchor, target)
-    )
-    to_target, separation, _ = match_coordinates_sky(a, t)
-    keep = separation.arcsec <= RADIUS_ARCSEC
-    if mode == "mutual":
-        to_anchor, _, _ = match_coordinates_sky(t, a)
-        keep &= to_anchor[to_target] == np.arange(len(a))
-    rows = np.flatnonzero(keep)
-    return np.stack([rows, to_target[rows]], axis=1)
-
-
-def _interleave(
-    recipes: Sequence[_Recipe], arguments: tuple[pa.Table, pa.Table, str], repeats: int
-) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Run recipes in turn; return times (n_recipes, repeats) [s] and their last results."""
-    times = np.zeros((len(recipes), repeats))
-    results = [np.empty(0)] * len(recipes)
-    for repeat in range(repeats):
-        for number, recipe in enumerate(recipes):
-            start = time.perf_counter()
-            results[number] = recipe(*arguments)
-            times[number, repeat] = time.perf_counter() - start
-    return times, results
-
-
-def _extra_mb(recipe: _Recipe, n: int, seed: int, mode: str) -> float:
-    """Return the peak memory of one match in a fresh process, less that of its imports [MB]."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        before = pool.submit(_peak_mb).result()
-        return pool.submit(_peak_after, recipe, n, seed, mode).result() - before
-
-
-def _peak_after(recipe: _Recipe, n: int, seed: int, mode: str) -> float:
-    recipe(*_catalogs(n, seed), mode)
-    return _peak_mb()
-
-
-def _peak_mb() -> float:
-    """Return this process's peak memory [MB].
-
-    From ``/proc``: ``getrusage`` of a child also counts what its parent held when it started.
-    """
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return float("nan")
-    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(fields["VmHWM"].split()[0]) * 1024 / 1e6
-
-
 if __name__ == "__main__":
-    print_rows("Crossmatch against astropy (ratio: astropy's time over ours)", crossmatch_rows())
+    asked = [int(float(size)) for size in sys.argv[1:]]
+    print_rows(TITLE, crossmatch_rows(asked) if asked else crossmatch_rows())

@@ -222,3 +222,26 @@ def test_modes_transform_as_numpy_does():
     kernel_y = np.exp(-2j * np.pi * modes.north.double().numpy()[:, None] * x)
     expected = kernel_y @ image.double().numpy() @ kernel_x.T * modes.pixel_arcsec**2
     assert_allclose(modes.spectrum(image).numpy(), expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(("turn_deg", "mirrored"), [(0, True), (30, False), (-100, True)])
+def test_a_turned_camera_sees_what_galsim_turns(turn_deg, mirrored):
+    survey = get_survey("decals")
+    bands = frame_bands(survey)[:1]
+    modes = modes_for(bands)
+    galaxy = galsim.Exponential(half_light_radius=2.0, flux=50).shear(g1=0.4, g2=0.2)
+    galaxy += galsim.Gaussian(half_light_radius=0.8, flux=20).shift(4.0, 2.0)
+    east, north = np.meshgrid(modes.east.numpy(), modes.north.numpy())
+    k = 2 * np.pi * np.stack([-east.ravel(), north.ravel()])  # x is west
+    spectrum = np.array([galaxy.kValue(*place) for place in k.T]).reshape(east.shape)
+    spectra = torch.from_numpy(spectrum)[None, None].to(torch.complex64)
+    sky = Sky(spectra, modes, lambda wanted: torch.ones(len(wanted), 1))
+    camera = {"turn_deg": np.array([turn_deg]), "mirrored": np.array([mirrored])}
+    seen = observe(sky, survey, bands, changed(median_conditions(1, bands), **camera))[0, 0]
+    psf = galsim.Moffat(beta=3.5, fwhm=bands[0].psf_fwhm_arcsec)
+    expected = galsim.Convolve(galaxy.rotate(-turn_deg * galsim.degrees), psf)
+    if mirrored:
+        expected = expected.transform(-1, 0, 0, 1)
+    scale, side = survey.pixel_scale_arcsec, stamp_pixels(survey)
+    image = expected.drawImage(nx=side, ny=side, scale=scale, method="no_pixel").array
+    assert_allclose(seen.numpy(), image, atol=0.005 * image.max())

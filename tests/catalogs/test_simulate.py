@@ -238,3 +238,23 @@ def test_bad_arguments(surveys, tmp_path):
         simulate([surveys[1]] * 2, 1, seed=1, out=tmp_path, repeat_anchor=False)
     with pytest.raises(ValueError, match="at least one survey"):
         simulate([], 1, seed=1, out=tmp_path)
+
+
+def test_turned_views_are_extra_looks_at_the_same_galaxies(surveys, tmp_path):
+    result = simulate(surveys, 40, seed=3, out=tmp_path, turned=True, progress=False)
+    assert set(result["samples"]) == {
+        "decals", "decals-repeat", "mine", "decals-repeat-turned", "mine-turned",
+    }  # fmt: skip
+    turned = pq.read_table(tmp_path / "mine-turned" / "sample.parquet")
+    assert set(turned["survey"].to_pylist()) == {"mine"}
+    assert np.ptp(turned["turn_deg"].to_numpy()) > 180
+    assert 0 < np.mean(turned["mirrored"].to_numpy(zero_copy_only=False)) < 1
+    assert "turn_deg" not in pq.read_schema(tmp_path / "mine" / "sample.parquet").names
+    truth = pq.read_table(tmp_path / "truth.parquet")
+    pairs = {
+        r["target_id"]: r["anchor_id"]
+        for r in read_pairs(tmp_path / "pairs-decals-mine-turned.parquet").to_pylist()
+    }
+    for row in truth.to_pylist():
+        if row["mine-turned_id"] in pairs:
+            assert pairs[row["mine-turned_id"]] == row["decals_id"]

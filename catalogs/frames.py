@@ -1,0 +1,190 @@
+"""Positions in any unit, frame and epoch, as ICRS degrees."""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import (
+    FK4,
+    FK5,
+    ICRS,
+    Angle,
+    BarycentricMeanEcliptic,
+    BaseCoordinateFrame,
+    Galactic,
+    SkyCoord,
+    Supergalactic,
+    UnitSphericalCosLatDifferential,
+    UnitSphericalRepresentation,
+)
+from astropy.time import Time
+from astropy.utils.exceptions import AstropyUserWarning
+from erfa import ErfaWarning  # type: ignore[import-untyped]
+
+__all__ = ["FRAMES", "angle_unit", "frame_named", "sexagesimal_to_deg", "to_epoch", "to_icrs"]
+
+FRAMES = ("icrs", "fk5", "fk4", "galactic", "ecliptic", "supergalactic")
+"""Names of frames; after fk5, fk4 and ecliptic there may be an equinox (``fk5 J1975``)."""
+
+_WITH_EQUINOX = {
+    "fk5": (FK5, "j2000"),
+    "fk4": (FK4, "b1950"),
+    "ecliptic": (BarycentricMeanEcliptic, "j2000"),
+}
+_WITHOUT = {"icrs": ICRS, "galactic": Galactic, "supergalactic": Supergalactic}
+_UNIT_ALIASES = {
+    "radians": u.rad,
+    "degrees": u.deg,
+    "d:m:s": u.deg,
+    "h": u.hourangle,
+    "hr": u.hourangle,
+    "hour": u.hourangle,
+    "hours": u.hourangle,
+    "h:m:s": u.hourangle,
+}
+
+
+def frame_named(name: str) -> BaseCoordinateFrame:
+    """Return a frame from its name, as files and people write it.
+
+    Parameters
+    ----------
+    name : str
+        One of `FRAMES` in any case, also as VOTable writes it (``eq_FK5``, ``ecl_FK5``), and an
+        equinox where the frame has one: ``fk5 J1975``.
+
+    Raises
+    ------
+    ValueError
+        If it is none of them.
+    """
+    word, _, equinox = re.sub(r"[\s,:]+", " ", name.strip().lower()).partition(" ")
+    word = {"ecl_fk5": "ecliptic", "gal": "galactic", "super_galactic": "supergalactic"}.get(
+        word, word.removeprefix("eq_")
+    )
+    if word in _WITHOUT and not equinox:
+        return _WITHOUT[word]()
+    if word in _WITH_EQUINOX:
+        frame, default = _WITH_EQUINOX[word]
+        try:
+            return frame(equinox=_equinox(equinox or default, besselian=word == "fk4"))
+        except ValueError as error:
+            raise ValueError(f"frame {name!r}: {error}") from error
+    raise ValueError(
+        f"frame {name!r} is not known; it can be {', '.join(FRAMES)}, with an equinox where it "
+        "has one, as in 'fk5 J1975'"
+    )
+
+
+def to_icrs(lon: np.ndarray, lat: np.ndarray, frame: str) -> tuple[np.ndarray, np.ndarray]:
+    """Transform positions of a frame [deg] into right ascension and declination [ICRS deg].
+
+    Raises
+    ------
+    ValueError
+        If the frame is not known.
+    """
+    sky = SkyCoord(lon, lat, unit="deg", frame=frame_named(frame)).icrs
+    return np.asarray(sky.ra.deg), np.asarray(sky.dec.deg)
+
+
+def to_epoch(
+    lon: np.ndarray,
+    lat: np.ndarray,
+    pm_lon: np.ndarray,
+    pm_lat: np.ndarray,
+    *,
+    frame: str,
+    reference_epoch: np.ndarray,
+    epoch: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move positions along their proper motion to an epoch.
+
+    Parameters
+    ----------
+    lon, lat : (n,) float array
+        Positions in `frame` [deg].
+    pm_lon, pm_lat : (n,) float array
+        Proper motion in `frame` [mas / yr], that in longitude times cos(latitude); NaN is no
+        motion.
+    frame : str
+        As `frame_named` takes it.
+    reference_epoch : (n,) float array
+        Epoch of the positions [Julian year].
+    epoch : float
+        Epoch to move to [Julian year].
+
+    Returns
+    -------
+    ra, dec : (n,) float array
+        [ICRS deg]
+    """
+    moves = UnitSphericalCosLatDifferential(
+        np.nan_to_num(pm_lon) * u.mas / u.yr, np.nan_to_num(pm_lat) * u.mas / u.yr
+    )
+    points = UnitSphericalRepresentation(lon * u.deg, lat * u.deg, differentials={"s": moves})
+    sky = SkyCoord(frame_named(frame).realize_frame(points)).transform_to(ICRS())
+    sky = SkyCoord(
+        sky.ra,
+        sky.dec,
+        pm_ra_cosdec=sky.pm_ra_cosdec,
+        pm_dec=sky.pm_dec,
+        obstime=Time(reference_epoch, format="jyear"),
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ErfaWarning)  # without a distance: taken as infinite
+        warnings.simplefilter("ignore", AstropyUserWarning)
+        moved = sky.apply_space_motion(new_obstime=Time(epoch, format="jyear"))
+    return np.asarray(moved.ra.deg), np.asarray(moved.dec.deg)
+
+
+def angle_unit(text: str) -> u.UnitBase:
+    """Return the unit of an angle from its name in a file.
+
+    Raises
+    ------
+    ValueError
+        If it is no unit, or not one of angle.
+    """
+    name = text.strip("\"' ")
+    try:
+        unit = _UNIT_ALIASES.get(name.lower()) or u.Unit(name)
+        unit.to(u.deg)
+    except (ValueError, TypeError, u.UnitsError) as error:
+        raise ValueError(
+            f"the unit {text!r}, which is no angle; expected deg, hourangle or rad"
+        ) from error
+    return unit
+
+
+def sexagesimal_to_deg(text: np.ndarray, unit: u.UnitBase) -> np.ndarray:
+    """Return angles written like ``12:34:56.7`` [deg].
+
+    Parameters
+    ----------
+    text : (n,) str array
+        What is written.
+    unit : astropy unit
+        What the first number counts, where the text does not say (``12h34m56.7s``).
+
+    Raises
+    ------
+    ValueError
+        If one is no angle.
+    """
+    try:
+        return np.asarray(Angle(text, unit).degree)
+    except (ValueError, TypeError, u.UnitsError) as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def _equinox(text: str, *, besselian: bool) -> Time:
+    """Return the time of an equinox: J2000, B1950.0, or a bare year."""
+    found = re.fullmatch(r"([jb]?)\s*(\d{4}(?:\.\d+)?)", text)
+    if not found:
+        raise ValueError(f"{text!r} is no equinox; expected one like J2000")
+    besselian = found[1] == "b" if found[1] else besselian
+    return Time(float(found[2]), format="byear" if besselian else "jyear")
