@@ -1,0 +1,1 @@
+"""Cutouts from survey archives: one protocol, one polite engine, a client per service."""

@@ -1,0 +1,96 @@
+"""Where on this machine each cutout ever fetched lies, so that no request is made twice.
+
+An index only, small: the cutouts stay in the folders they were fetched into. A file that was
+deleted or changed since is not used.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from galaxy_da.errors import StorageError
+from galaxy_da.files import ensure_folder
+
+__all__ = ["Cache", "Cached"]
+
+_MAX_VARIABLES = 500
+_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cached:
+    """A cutout that some fetch left on this machine.
+
+    Attributes
+    ----------
+    path : Path
+        Where it was.
+    sha256 : str
+        What it was.
+    """
+
+    path: Path
+    sha256: str
+
+
+class Cache:
+    """An SQLite file of requests and the files that answer them.
+
+    Parameters
+    ----------
+    path : path, optional
+        By default ``galaxy_da/cutouts.sqlite`` in the user's cache folder.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = Path(path) if path else user_cache_path("galaxy_da") / "cutouts.sqlite"
+        ensure_folder(self.path.parent)
+        with self._open() as database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS cutouts "
+                "(request TEXT PRIMARY KEY, path TEXT NOT NULL, sha256 TEXT NOT NULL) WITHOUT ROWID"
+            )
+
+    def find(self, keys: Sequence[str]) -> dict[str, Cached]:
+        """Return what is known of some requests, unverified."""
+        found = {}
+        with self._open() as database:
+            for start in range(0, len(keys), _MAX_VARIABLES):
+                some = keys[start : start + _MAX_VARIABLES]
+                marks = ",".join("?" * len(some))
+                for key, path, sha256 in database.execute(
+                    f"SELECT request, path, sha256 FROM cutouts WHERE request IN ({marks})", some
+                ):
+                    found[key] = Cached(path=Path(path), sha256=sha256)
+        return found
+
+    def add(self, files: Mapping[str, Cached]) -> None:
+        """Record where the answers to some requests lie, all or none of them."""
+        rows: Iterable[tuple[str, str, str]] = (
+            (key, str(file.path.resolve()), file.sha256) for key, file in files.items()
+        )
+        with self._open() as database:
+            database.executemany("INSERT OR REPLACE INTO cutouts VALUES (?, ?, ?)", rows)
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_TIMEOUT_S)) as database, database:
+                yield database
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"{self.path}: the cutout cache cannot be used ({error}); delete it or give "
+                "another file"
+            ) from error

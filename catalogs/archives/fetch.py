@@ -1,0 +1,265 @@
+"""Fetch the cutouts of a catalogue: resumable, polite, and typed row by row.
+
+``OUT`` ends up holding::
+
+    sample.parquet      the sample table: the catalogue's rows and columns, with survey, cutout,
+                        status, sha256, bytes and message
+    cutouts/ab/ab12...  one file per request, named by its key
+    fetch.json          what is being fetched: the catalogue's hash and the source's identity
+    fetch.jsonl         the journal, a line per request that was answered
+
+A request is recorded only after its cutout is whole on disk, and none that is recorded is sent
+again: a job that was killed, interrupted or ran out of disk goes on with the same call. Requests
+that kept failing, and replies that were no image, are tried again by the next call.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from catalogs.archives.cache import Cache
+from catalogs.archives.http import Http
+from catalogs.archives.job import Job, cutout_path
+from catalogs.archives.journal import Journal, Outcome
+from catalogs.archives.source import CutoutSource, FloatArray
+from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.files import ensure_folder, json_hash, write_json
+from galaxy_da.tables import read_metadata, validate_sample, with_metadata, write_table
+
+__all__ = ["SAMPLE", "fetch", "request_keys"]
+
+SAMPLE = "sample.parquet"
+"""The sample table in the output folder."""
+
+_PLAN, _JOURNAL, _LOCK = "fetch.json", "fetch.jsonl", ".fetch.lock"
+_OF_THE_CUTOUT = (
+    *("survey", "cutout", "image", "bands", "pixel_scale_arcsec", "psf_fwhm_arcsec"),
+    *("status", "sha256", "bytes", "message"),
+)
+
+
+def fetch(
+    source: CutoutSource,
+    catalog: pa.Table,
+    out: str | os.PathLike[str],
+    *,
+    cache: Cache | None = None,
+    http: Http | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Fetch a cutout for every row of a catalogue.
+
+    Parameters
+    ----------
+    source : CutoutSource
+        Where cutouts come from.
+    catalog : pa.Table
+        ``object_id`` (string), ``ra`` and ``dec`` [ICRS deg], and any other columns, which are
+        kept; those that speak of another survey's cutout (``survey``, ``bands``,
+        ``pixel_scale_arcsec``, ...) as ``NAME_catalog``.
+    out : path
+        Output folder; an unfinished fetch there is continued.
+    cache : Cache, optional
+        Index of cutouts already on this machine, which are linked instead of requested; by default
+        the user's.
+    http : Http, optional
+        By default one made for the source's service and limits.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    dict
+        ``sample`` (path), ``rows``, the number of rows of each status, and how many cutouts were
+        ``requested``, ``reused`` from the machine, ``resumed`` and found ``damaged``.
+
+    Raises
+    ------
+    CatalogError
+        If a position is out of range, `out` holds another fetch or is being written by another
+        process, the service refuses the account, or request after request fails.
+    TableError
+        If an id is repeated or a column is missing.
+    StorageError
+        If something cannot be written; what is done is kept.
+    """
+    sample = _sample_columns(catalog, source.survey)
+    ra, dec = (np.asarray(sample[name].cast(pa.float64()), float) for name in ("ra", "dec"))
+    keys = request_keys(source, ra, dec)
+    folder, plan = ensure_folder(out), _plan(source, sample)
+    ask = nullcontext(http) if http else Http(source.service, source.limits)
+    with _alone_in(folder), ask as client:
+        _check_plan(folder, plan)
+        with Journal(folder / _JOURNAL) as journal:
+            job = Job(source, folder, client, journal, cache or Cache(), progress)
+            resumed, damaged = job.verify(set(keys))
+            covered = source.covers(ra, dec)
+            wanted = np.ones(len(ra), bool) if covered is None else covered
+            asked = {
+                key: (x, y)
+                for key, within, x, y in zip(
+                    keys, wanted.tolist(), ra.tolist(), dec.tolist(), strict=True
+                )
+                if within and key not in resumed
+            }
+            counts = job.run(asked)
+            sample = _with_outcomes(sample, keys, journal.outcomes, source)
+            metadata = {**read_metadata(catalog.schema), "fetch": plan}
+            write_table(with_metadata(sample, metadata), folder / SAMPLE)
+            job.remember(keys)
+    return {
+        "sample": str(folder / SAMPLE),
+        "rows": sample.num_rows,
+        **dict(Counter(sample["status"].to_pylist()).most_common()),
+        "requested": counts["requested"],
+        "reused": counts["reused"],
+        "resumed": len(resumed),
+        "damaged": damaged,
+    }
+
+
+def request_keys(source: CutoutSource, ra: FloatArray, dec: FloatArray) -> list[str]:
+    """Return the SHA-256 that names each request.
+
+    Parameters
+    ----------
+    source : CutoutSource
+        Whose identity enters.
+    ra, dec : (n,) float array [ICRS deg]
+        Positions, which enter to 1e-7 deg (0.4 mas).
+
+    Returns
+    -------
+    list of n str
+    """
+    asked = [source.survey, source.service, source.suffix, dict(source.identity())]
+    common = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+
+    def key(position: str) -> str:
+        digest = common.copy()
+        digest.update(position.encode())
+        return digest.hexdigest()
+
+    east, north = np.round(ra, 7) % 360, np.round(dec, 7) + 0.0  # no 360, no negative zero
+    return [key(f"{x:.7f} {y:.7f}") for x, y in zip(east.tolist(), north.tolist(), strict=True)]
+
+
+def _sample_columns(catalog: pa.Table, survey: str) -> pa.Table:
+    """Return the catalogue as rows of a sample of `survey`, checked; no column is lost."""
+    names = list(catalog.column_names)
+    for i, name in enumerate(names):
+        if name in _OF_THE_CUTOUT:
+            names[i] = f"{name}_catalog"
+            while names.count(names[i]) > 1:
+                names[i] += "_"
+    sample = catalog.rename_columns(names).append_column(
+        "survey", pa.array([survey], pa.string()).take(pa.array(np.zeros(len(catalog), int)))
+    )
+    empty = sample.append_column("cutout", pa.nulls(len(catalog), pa.string()))
+    validate_sample(empty, "the catalogue")
+    return sample
+
+
+def _plan(source: CutoutSource, sample: pa.Table) -> dict[str, Any]:
+    """Say what makes two fetches the same."""
+    digest = hashlib.sha256()
+    for name in ("object_id", "ra", "dec"):
+        kind = pa.large_string() if name == "object_id" else pa.float64()
+        digest.update(json_hash(sample[name].cast(kind).to_pylist()).encode())
+    return {
+        "survey": source.survey,
+        "service": source.service,
+        "suffix": source.suffix,
+        "identity": dict(source.identity()),
+        "rows": sample.num_rows,
+        "catalogue": digest.hexdigest(),
+    }
+
+
+def _check_plan(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Start a fetch, or make sure it is this one that is continued."""
+    path = folder / _PLAN
+    if not path.is_file():
+        if any(child.name != _LOCK for child in folder.iterdir()):
+            raise CatalogError(f"{folder}: is not empty and holds no fetch; give another --out")
+        write_json(path, plan)
+        return
+    try:
+        old = dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise StorageError(f"{path}: is damaged ({error}); give another --out") from error
+    differ = [name for name in plan if plan[name] != old.get(name)]
+    if "identity" in differ:
+        now, then = plan["identity"], old.get("identity") or {}
+        differ[differ.index("identity")] = "; ".join(
+            f"{name} is {now.get(name)!r} but was {then.get(name)!r}"
+            for name in sorted(now.keys() | then.keys())
+            if now.get(name) != then.get(name)
+        )
+    if differ:
+        raise CatalogError(
+            f"{folder}: holds another fetch (differs in {', '.join(differ)}); give another --out, "
+            "cutouts that are already on this machine are reused"
+        )
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, and sweep what a killed one left half-written."""
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise CatalogError(f"{folder}: another process is fetching into it") from error
+    except OSError as error:
+        raise StorageError(f"{folder}: cannot be written to ({error.strerror})") from error
+    try:
+        for partial in folder.rglob(".*.partial*"):
+            partial.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def _with_outcomes(
+    sample: pa.Table,
+    keys: list[str],
+    outcomes: Mapping[str, Outcome],
+    source: CutoutSource,
+) -> pa.Table:
+    """Attach to each row what became of its request."""
+    outside = Outcome(
+        key="",
+        status="outside_footprint",
+        message=f"outside the footprint of {source.survey}; not requested",
+    )
+    rows = [outcomes.get(key, outside) for key in keys]
+    scale = source.identity().get("pixel_scale_arcsec")
+    columns = {
+        "cutout": pa.array(
+            [
+                cutout_path(row.key, source.suffix).as_posix() if row.status == "ok" else None
+                for row in rows
+            ],
+            pa.string(),
+        ),
+        **({} if scale is None else {"pixel_scale_arcsec": pa.array([float(scale)] * len(rows))}),
+        "status": pa.array([row.status for row in rows], pa.string()),
+        "sha256": pa.array([row.sha256 for row in rows], pa.string()),
+        "bytes": pa.array([row.bytes for row in rows], pa.int64()),
+        "message": pa.array([row.message for row in rows], pa.string()),
+    }
+    for name, column in columns.items():
+        sample = sample.append_column(name, column)
+    return sample

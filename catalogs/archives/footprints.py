@@ -1,0 +1,124 @@
+"""Where a survey observed: its MOC, read from a file or asked once of the CDS MOC server.
+
+A MOC (multi-order coverage map) is a set of HEALPix cells. Degraded to cells of 1.7′ it only ever
+grows, so that a position is called outside the footprint rightly or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from catalogs.archives.source import BoolArray, FloatArray
+from galaxy_da.errors import CatalogError
+from galaxy_da.files import atomic_path
+from galaxy_da.surveys import Survey
+
+if TYPE_CHECKING:
+    from mocpy import MOC
+
+    from catalogs.archives.http import Http
+
+__all__ = ["MOC_SERVER", "Footprinted", "download_footprint", "read_footprint"]
+
+MOC_SERVER = "https://alasky.cds.unistra.fr/MocServer/query"
+
+_ORDER = 11  # cells of 1.7 arcmin
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprinted:
+    """A source that may know its survey's footprint.
+
+    Attributes
+    ----------
+    footprint : MOC, optional
+        The sky observed; None where unknown.
+    """
+
+    footprint: MOC | None = None
+
+    def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray | None:
+        """Say which positions [ICRS deg] lie in the footprint; None where it is unknown."""
+        if self.footprint is None:
+            return None
+        import astropy.units as u
+
+        return np.asarray(self.footprint.contains_lonlat(ra * u.deg, dec * u.deg), dtype=np.bool_)
+
+
+def read_footprint(path: str | os.PathLike[str]) -> MOC:
+    """Read a MOC from a FITS, JSON or ASCII file.
+
+    Raises
+    ------
+    CatalogError
+        If there is none there.
+    """
+    from mocpy import MOC
+
+    form = {".json": "json", ".txt": "ascii", ".ascii": "ascii"}.get(Path(path).suffix, "fits")
+    try:
+        return MOC.load(path, format=form)
+    except Exception as error:  # mocpy raises a kind of its own per format
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CatalogError(
+            f"{path}: cannot be read as a MOC ({reason}); give FITS, or ASCII ending in .txt"
+        ) from error
+
+
+def download_footprint(
+    survey: Survey, http: Http, folder: Path, *, url: str = MOC_SERVER
+) -> MOC | None:
+    """Return a survey's MOC, kept in a folder after the first time.
+
+    Parameters
+    ----------
+    survey : Survey
+        Its ``footprint`` is an identifier of the CDS MOC server.
+    http : Http
+        Does the request.
+    folder : Path
+        Where MOCs are kept, as FITS.
+    url : str
+        The MOC server.
+
+    Returns
+    -------
+    MOC, or None
+        None where the survey's definition names no footprint.
+
+    Raises
+    ------
+    CatalogError
+        If the server knows no such coverage.
+    """
+    from mocpy import MOC
+
+    if not survey.footprint:
+        return None
+    path = folder / f"{survey.name}.moc.fits"
+    if path.is_file():
+        return read_footprint(path)
+    query: dict[str, str | int | float] = {
+        "expr": f"ID={survey.footprint}",
+        "get": "moc",
+        "fmt": "ascii",
+        "order": _ORDER,
+    }
+    reply = http.get(url, params=query).decode(errors="replace").strip()
+    try:
+        moc = MOC.from_string(reply, format="ascii")
+    except Exception as error:  # not a MOC: an HTML page
+        raise CatalogError(f"{url}: expected a MOC but got {reply[:60]!r}") from error
+    if moc.empty():
+        raise CatalogError(
+            f"{survey.name}: the MOC server knows no coverage {survey.footprint!r}; give a MOC file"
+        )
+    with atomic_path(path) as temporary:
+        moc.save(temporary, format="fits", overwrite=True)
+    return moc

@@ -1,0 +1,135 @@
+"""HSC-SSP coadds from the das_cutout service of the public data releases.
+
+One request per filter, with the account of a registered user (HTTP basic), which is read from the
+environment and never stored. A request gives semi-widths, and covers at most 3 x 3 patches.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from catalogs.archives.footprints import Footprinted
+from catalogs.archives.limits import Limits
+from catalogs.archives.stamps import Stamp, check_flux, on_zeropoint, read_fits, write_cube
+from galaxy_da.errors import CatalogError, CutoutError
+from galaxy_da.surveys import get_survey
+
+if TYPE_CHECKING:
+    from catalogs.archives.http import Http
+
+__all__ = ["LARGEST_ARCSEC", "PASSWORD", "URL", "USER", "HyperSuprimeCam"]
+
+URL = "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr3/cgi-bin/cutout"
+USER, PASSWORD = "HSC_USER", "HSC_PASSWORD"
+"""Environment variables with the account."""
+
+LARGEST_ARCSEC = 2100.0
+"""Widest request: 35 arcmin, within 3 x 3 patches of 11.6 arcmin."""
+
+_ROUNDING_PX = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class HyperSuprimeCam(Footprinted):
+    """The cutout service of HSC-SSP.
+
+    Attributes
+    ----------
+    side_arcsec : float
+        Side of a cutout [arcsec].
+    bands : str
+        Filters out of grizy, in the order of the cube.
+    rerun : str
+        Data release and layer: ``pdr3_wide``, ``pdr3_dud_rev``.
+    url : str
+        Address of the service.
+
+    Raises
+    ------
+    ValueError
+        If a band is not one of grizy, or the side is too large.
+    """
+
+    side_arcsec: float = 45.0
+    bands: str = "grizy"
+    rerun: str = "pdr3_wide"
+    url: str = URL
+    survey: ClassVar[str] = "hsc"
+    service: ClassVar[str] = "hsc-release.mtk.nao.ac.jp"
+    limits: ClassVar[Limits] = Limits(requests_per_second=4, concurrency=4)
+    suffix: ClassVar[str] = ".fits"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bands", "".join(self.bands))
+        if not self.bands or set(self.bands) - set("grizy"):
+            raise ValueError(f"HSC has filters grizy, not {self.bands!r}")
+        if not 0 < self.side_arcsec <= LARGEST_ARCSEC:
+            raise ValueError(
+                f"HSC cuts up to {LARGEST_ARCSEC:g} arcsec a side, not {self.side_arcsec:g}"
+            )
+
+    def identity(self) -> Mapping[str, str | int | float]:
+        """Return what decides a cutout's bytes besides its position."""
+        return {
+            "url": self.url,
+            "rerun": self.rerun,
+            "side_arcsec": self.side_arcsec,
+            "bands": self.bands,
+        }
+
+    def fetch(self, ra: float, dec: float, http: Http) -> bytes:
+        """Get one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`.
+
+        Raises
+        ------
+        CatalogError
+            Also if the environment holds no account.
+        """
+        what = f"{self.service} {self.rerun} at {ra:.5f}, {dec:.5f}"
+        survey = get_survey(self.survey)
+        side = math.ceil(self.side_arcsec / survey.pixel_scale_arcsec)
+        stamps = {}
+        for band in self.bands:
+            stamp = read_fits(self._get(ra, dec, band, http, what), f"{what} {band}")
+            pixels = on_zeropoint(stamp, survey, what)
+            check_flux(pixels, f"{what} {band}", planes=1, side=side, slack=_ROUNDING_PX)
+            stamps[band] = Stamp(pixels, stamp.header)
+        return write_cube(stamps, what, {"SURVEY": "HSC", "MAGZERO": survey.zeropoint_mag})
+
+    def _get(self, ra: float, dec: float, band: str, http: Http, what: str) -> bytes:
+        from catalogs.archives.http import HttpError
+
+        query: dict[str, str | int | float] = {
+            "ra": ra,
+            "dec": dec,
+            "sw": f"{self.side_arcsec / 2:g}arcsec",
+            "sh": f"{self.side_arcsec / 2:g}arcsec",
+            "type": "coadd",
+            "image": "on",
+            "mask": "off",
+            "variance": "off",
+            "filter": f"HSC-{band.upper()}",
+            "rerun": self.rerun,
+        }
+        try:
+            return http.get(self.url, params=query, auth=_account())
+        except HttpError as error:
+            if error.code == 404:
+                raise CutoutError(f"{what}: no {band} image ({error})", status="no_data") from error
+            if error.code == 400:
+                raise CatalogError(f"{what}: does not take this request ({error})") from error
+            raise
+
+
+def _account() -> tuple[str, str]:
+    try:
+        return os.environ[USER], os.environ[PASSWORD]
+    except KeyError as error:
+        raise CatalogError(
+            f"HSC cutouts need an account: register at hsc-release.mtk.nao.ac.jp and set {USER} "
+            f"and {PASSWORD} in the environment ({error.args[0]} is not set)"
+        ) from error

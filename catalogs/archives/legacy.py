@@ -1,0 +1,135 @@
+"""Cutouts of the Legacy Surveys from their sky viewer (``cutout.fits``, ``cutout.jpg``).
+
+The viewer serves coadds interpolated onto any pixel scale, in nanomaggies per 0.262″ pixel. Its
+joint layers (``ls-dr9``) change telescope at Dec 32.375°, so that one half or the other is named
+here. A request beyond 3,000 pixels a side is silently clipped; a missing position is HTTP 400;
+outside the footprint the stamp is blank (github.com/dstndstn/imagine, ``map/views.py``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from catalogs.archives.footprints import Footprinted
+from catalogs.archives.limits import Limits
+from catalogs.archives.stamps import check_colour, check_flux, read_fits
+from galaxy_da.errors import CatalogError
+from galaxy_da.surveys import get_survey
+
+if TYPE_CHECKING:
+    from catalogs.archives.http import Http
+
+__all__ = ["LARGEST_PX", "URL", "LegacySurvey"]
+
+URL = "https://www.legacysurvey.org/viewer"
+LARGEST_PX = 3000
+
+_LAYER = re.compile(r"ls-dr\d+(\.\d+)?-(?P<half>north|south)(-model|-resid)?")
+_HALVES = {"decals": "south", "bass-mzls": "north"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LegacySurvey(Footprinted):
+    """The sky viewer of the Legacy Surveys.
+
+    Attributes
+    ----------
+    survey : {"decals", "bass-mzls"}
+        The southern or the northern half.
+    layer : str
+        ``ls-dr10-south``, ``ls-dr9-north`` ...; by default the one of the survey's definition.
+    size_px : int
+        Side of a cutout [pixels], at most 3,000.
+    pixel_scale_arcsec : float
+        Side of a pixel [arcsec]; 0.262 is native.
+    bands : str
+        One letter each, in the order of the cube.
+    form : {"fits", "jpg"}
+        Flux, or the viewer's colours.
+    url : str
+        Where the viewer is.
+
+    Raises
+    ------
+    ValueError
+        If the layer is a joint one or of the other half, or the size is beyond the viewer's.
+    """
+
+    survey: str = "decals"
+    layer: str = ""
+    size_px: int = 160
+    pixel_scale_arcsec: float = 0.262
+    bands: str = "grz"
+    form: Literal["fits", "jpg"] = "fits"
+    url: str = URL
+    service: ClassVar[str] = "legacysurvey.org"
+    limits: ClassVar[Limits] = Limits(requests_per_second=5, concurrency=4)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bands", "".join(self.bands))
+        if self.survey not in _HALVES:
+            raise ValueError(f"the viewer's surveys are {', '.join(_HALVES)}, not {self.survey!r}")
+        if not self.layer:
+            layer = get_survey(self.survey).cutout_service.partition(":")[2]
+            object.__setattr__(self, "layer", layer)
+        half, named = _HALVES[self.survey], _LAYER.fullmatch(self.layer)
+        if named is None or named["half"] != half:
+            raise ValueError(
+                f"layer {self.layer!r} is not one of {self.survey}: name the half explicitly, as "
+                f"ls-dr10-{half} or ls-dr9-{half}; joint layers change telescope at Dec 32.375"
+            )
+        if not 1 <= self.size_px <= LARGEST_PX:
+            raise ValueError(
+                f"the viewer cuts at most {LARGEST_PX} pixels a side, not {self.size_px}"
+            )
+        if self.form not in ("fits", "jpg"):
+            raise ValueError(f"form is fits or jpg, not {self.form!r}")
+        if self.form == "jpg" and self.bands != "grz":
+            raise ValueError("colour cutouts are of bands grz: the stretch of others is unknown")
+
+    @property
+    def suffix(self) -> str:
+        """Ending of a cutout's file."""
+        return f".{self.form}"
+
+    def identity(self) -> Mapping[str, str | int | float]:
+        """Return what decides a cutout's bytes besides its position."""
+        return {
+            "url": self.url,
+            "layer": self.layer,
+            "size_px": self.size_px,
+            "pixel_scale_arcsec": self.pixel_scale_arcsec,
+            "bands": self.bands,
+            "form": self.form,
+        }
+
+    def fetch(self, ra: float, dec: float, http: Http) -> bytes:
+        """Get one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
+        from catalogs.archives.http import HttpError
+
+        what = f"{self.service} {self.layer} at {ra:.5f}, {dec:.5f}"
+        query: dict[str, str | int | float] = {
+            "ra": ra,
+            "dec": dec,
+            "layer": self.layer,
+            "pixscale": self.pixel_scale_arcsec,
+            "size": self.size_px,
+            "bands": self.bands,
+        }
+        try:
+            data = http.get(f"{self.url}/cutout.{self.form}", params=query)
+        except HttpError as error:
+            if error.code in (400, 404):
+                raise CatalogError(
+                    f"{what}: the viewer does not take this request ({error}); is the layer right?"
+                ) from error
+            raise
+        if self.form == "jpg":
+            check_colour(data, what, side=self.size_px)
+        else:
+            pixels = read_fits(data, what).pixels
+            check_flux(pixels, what, planes=len(self.bands), side=self.size_px)
+        return data

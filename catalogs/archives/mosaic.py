@@ -1,0 +1,168 @@
+"""Cutouts of mosaics on this machine: one coadd per band, cut by WCS, never read whole.
+
+For surveys that publish tiles but cut nothing, and for one's own data. The files are memory-mapped
+(or, where compressed, read by section). Bands share one pixel grid, as coadds of a tile do.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from catalogs.archives.limits import Limits
+from catalogs.archives.source import BoolArray, FloatArray
+from catalogs.archives.stamps import Stamp, check_flux, on_zeropoint, write_cube
+from galaxy_da.errors import CatalogError, CutoutError
+from galaxy_da.surveys import get_survey
+
+if TYPE_CHECKING:
+    from catalogs.archives.http import Http
+
+__all__ = ["LocalMosaic"]
+
+_KEPT_CARDS = ("BUNIT", "EXPTIME", "GAIN")
+_SCALING_CARDS = ("BSCALE", "BZERO", "BLANK")  # of pixels that cannot be mapped as they are
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalMosaic:
+    """A mosaic of one survey in FITS files, one per band.
+
+    Attributes
+    ----------
+    survey : str
+        What the mosaic is of: a built-in name or a TOML file.
+    files : str
+        Path with ``{band}`` in it, as ``tiles/K1_{band}.fits``.
+    bands : tuple of str, or str
+        The survey's bands to cut; by default those whose file exists.
+    size_px : int
+        Side of a cutout [pixels of the mosaic].
+
+    Raises
+    ------
+    CatalogError
+        If a file is missing, holds no image with a celestial WCS, or lies on other pixels.
+    """
+
+    survey: str
+    files: str
+    bands: tuple[str, ...] | str = ()
+    size_px: int = 160
+    service: ClassVar[str] = "local"
+    limits: ClassVar[Limits] = Limits(requests_per_second=100_000, concurrency=4)
+    suffix: ClassVar[str] = ".fits"
+
+    def __post_init__(self) -> None:
+        survey = get_survey(self.survey)
+        if self.size_px < 1:
+            raise ValueError(f"size_px must be positive but is {self.size_px}")
+        found = tuple(name for name in survey.band_names if self._path(name).is_file())
+        asked = (self.bands,) if isinstance(self.bands, str) else tuple(self.bands)
+        object.__setattr__(self, "bands", asked or found)
+        missing = [str(self._path(name)) for name in self.bands if not self._path(name).is_file()]
+        if missing or not self.bands:
+            raise CatalogError(
+                f"{', '.join(missing) or self.files}: no such mosaic; name the files with "
+                f"{{band}} for {', '.join(survey.band_names)}"
+            )
+        for name in self.bands:
+            survey.band(name)
+        shapes = {}
+        for name in self.bands:
+            with _image(self._path(name)) as hdu:
+                shapes[name] = hdu.shape
+        if len(set(shapes.values())) > 1:
+            raise CatalogError(f"{self.files}: bands have different sizes, {shapes}")
+
+    def identity(self) -> Mapping[str, str | int | float]:
+        """Return what decides a cutout's bytes besides its position."""
+        stamps = {name: self._path(name).stat() for name in self.bands}
+        return {
+            "files": str(Path(self.files).resolve()),
+            "size_px": self.size_px,
+            **{f"{name}_bytes": stat.st_size for name, stat in stamps.items()},
+            **{f"{name}_changed_ns": stat.st_mtime_ns for name, stat in stamps.items()},
+        }
+
+    def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray:
+        """Say which positions [ICRS deg] lie on the mosaic."""
+        from astropy.coordinates import angular_separation
+
+        wcs, (height, width) = self._grid
+        x, y = wcs.world_to_pixel_values(ra, dec)
+        on = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
+        middle = np.radians(wcs.pixel_to_world_values(width / 2, height / 2))
+        # a projection repeats itself on the far side of the sky
+        near = angular_separation(*middle, np.radians(ra), np.radians(dec)) < np.pi / 2
+        return np.asarray(on & near, dtype=np.bool_)
+
+    def fetch(self, ra: float, dec: float, http: Http) -> bytes:
+        """Cut one galaxy centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
+        what = f"{self.files} at {ra:.5f}, {dec:.5f}"
+        if not self.covers(np.array([ra]), np.array([dec]))[0]:
+            raise CutoutError(f"{what}: not on the mosaic", status="outside_footprint")
+        survey = get_survey(self.survey)
+        stamps = {name: self._cut(name, ra, dec) for name in self.bands}
+        scaled = {
+            name: Stamp(on_zeropoint(s, survey, what), s.header) for name, s in stamps.items()
+        }
+        check_flux(np.concatenate([stamp.pixels for stamp in scaled.values()]), what)
+        header = scaled[self.bands[0]].header
+        cards = {name: header[name] for name in _KEPT_CARDS if name in header}
+        return write_cube(scaled, what, cards)
+
+    def _path(self, band: str) -> Path:
+        return Path(self.files.format(band=band))
+
+    @cached_property
+    def _grid(self) -> tuple[Any, tuple[int, int]]:
+        """The celestial WCS and the (y, x) size of the first band."""
+        from astropy.wcs import WCS
+
+        path = self._path(self.bands[0])
+        with _image(path) as hdu, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wcs, shape = WCS(hdu.header, naxis=2), hdu.shape
+        if not wcs.has_celestial:
+            raise CatalogError(f"{path}: the image has no celestial WCS")
+        return wcs, shape
+
+    def _cut(self, band: str, ra: float, dec: float) -> Stamp:
+        from astropy.nddata.utils import overlap_slices
+
+        wcs, size = self._grid
+        x, y = wcs.world_to_pixel_values(ra, dec)
+        shape = (self.size_px, self.size_px)
+        there, here = overlap_slices(size, shape, (float(y), float(x)), mode="partial")
+        pixels = np.full(shape, np.nan, dtype=np.float32)
+        with _image(self._path(band)) as hdu:
+            pixels[here] = hdu.section[there]
+            header = hdu.header.copy()
+        header["CRPIX1"] += here[1].start - there[1].start
+        header["CRPIX2"] += here[0].start - there[0].start
+        return Stamp(pixels[None], header)
+
+
+@contextmanager
+def _image(path: Path) -> Iterator[Any]:
+    """Open the first image of a FITS file, its pixels left on disk."""
+    from astropy.io import fits
+
+    try:
+        with fits.open(path, memmap=True) as hdus:
+            number = next((i for i, h in enumerate(hdus) if h.is_image and len(h.shape) == 2), None)
+            if number is None:
+                raise CatalogError(f"{path}: holds no image of two axes")
+            mapped = not any(card in hdus[number].header for card in _SCALING_CARDS)
+    except OSError as error:
+        raise CatalogError(f"{path}: is not a FITS file ({error})") from error
+    with fits.open(path, memmap=mapped) as hdus:
+        yield hdus[number]

@@ -1,0 +1,53 @@
+"""Verb of the image sets: sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from galaxy_da.cli import AsJson, Out, print_result
+
+__all__ = ["sample"]
+
+
+def sample(
+    source: Annotated[
+        Path, typer.Argument(metavar="SET", help="Galaxy10 HDF5, Parquet shards, or HATS.")
+    ],
+    out: Out,
+    survey: Annotated[str, typer.Option(help="What the images are of: name or TOML.")],
+    image: Annotated[str | None, typer.Option(help="Column of images, if several.")] = None,
+    bands: Annotated[str, typer.Option(help="Names of unnamed planes, as g,r,i,z.")] = "",
+    positions: Annotated[
+        Path | None, typer.Option(help="Catalogue with a row per image of an HDF5 file.")
+    ] = None,
+    pixel_scale: Annotated[
+        float | None, typer.Option(help="Side of a pixel [arcsec], if the file does not say.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Write the sample table of a published image set.
+
+    Example: galaxy-da sample Galaxy10_DECals.h5 --survey decals --out galaxy10/sample.parquet
+    """
+    from catalogs.datasets import write_sample
+
+    named: dict[str, Any] = {
+        "image": image,
+        "bands": tuple(name.strip() for name in bands.split(",") if name.strip()) or None,
+        "positions": positions,
+        "pixel_scale_arcsec": pixel_scale,
+    }
+    hdf5 = source.suffix.lower() in (".h5", ".hdf5")
+    takes = ("positions",) if hdf5 else ("image", "bands")
+    wrong = [
+        name
+        for name, value in named.items()
+        if value is not None and name not in (*takes, "pixel_scale_arcsec")
+    ]
+    if wrong:
+        raise typer.BadParameter(f"{source.name} takes {' and '.join(takes)}, not {wrong[0]}")
+    options = {name: value for name, value in named.items() if value is not None}
+    print_result(write_sample(source, out, survey, **options), json)

@@ -1,0 +1,13 @@
+"""Lets these tests say ``from server import ...``, and keeps them off the user's cutout cache."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def _cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("catalogs.archives.cache.user_cache_path", lambda name: tmp_path / "cache")

@@ -1,0 +1,120 @@
+import io
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import typer
+from astropy.io import fits
+from mocpy import MOC
+from server import ArchiveServer, Reply
+
+from catalogs.archives import commands, footprints
+from galaxy_da.tables import Sample
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """Call the verb with words, as a shell would; return status, stdout, stderr."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name="fetch")(commands.fetch)
+
+    def call(*words):
+        from galaxy_da import cli
+
+        monkeypatch.setattr(cli, "_shell", lambda args, prog_name: app(args, prog_name=prog_name))
+        status = cli.main([*map(str, words), "--cache", str(tmp_path / "cache.sqlite")])
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return call
+
+
+def viewer(request):
+    """The Legacy viewer's cutout.fits, a ramp of the size asked for."""
+    side = int(request.params["size"])
+    rng = np.random.default_rng(0)
+    buffer = io.BytesIO()
+    hdu = fits.PrimaryHDU(rng.normal(size=(3, side, side)).astype(np.float32))
+    hdu.header["BANDS"] = "grz"
+    hdu.writeto(buffer)
+    return Reply(buffer.getvalue())
+
+
+@pytest.fixture
+def catalog(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("name,RAJ2000,DEJ2000,z\na,150.0,2.0,0.1\nb,151.0,2.5,0.2\nc,10.0,20.0,0.3\n")
+    return path
+
+
+@pytest.fixture
+def moc(tmp_path):
+    """Five degrees around the first two rows."""
+    import astropy.units as u
+
+    path = tmp_path / "footprint.fits"
+    MOC.from_cone(150 * u.deg, 2 * u.deg, radius=5 * u.deg, max_depth=8).save(path, format="fits")
+    return path
+
+
+def test_fetch_writes_a_sample_table(run, catalog, moc, tmp_path):
+    with ArchiveServer(viewer) as server:
+        words = ["decals", "--catalog", catalog, "--out", tmp_path / "out", "--moc", moc]
+        words += ["--size-arcsec", 13.1, "--set", f"url={server.url}", "--json"]
+        status, out, err = run(*words)
+        assert status == 0, err
+        result = json.loads(out)
+        assert (result["ok"], result["outside_footprint"], result["requested"]) == (2, 1, 2)
+        assert {entry.request.params["size"] for entry in server.log} == {"50"}
+        assert {entry.request.params["layer"] for entry in server.log} == {"ls-dr10-south"}
+        sample = Sample(result["sample"])
+        assert sample.catalog["object_id"].to_pylist() == ["a", "b", "c"]
+        assert sample.catalog["z"].to_pylist() == [0.1, 0.2, 0.3]
+        assert "fetch" in err  # the progress bar
+        assert json.loads(run(*words)[1])["resumed"] == 2
+        assert len(server.log) == 2
+
+
+def test_the_surveys_own_footprint_is_asked_for_once(run, catalog, moc, tmp_path, monkeypatch):
+    def answer(request):
+        if request.path == "/moc":
+            return Reply(MOC.load(moc, format="fits").to_string(format="ascii").encode())
+        return viewer(request)
+
+    with ArchiveServer(answer) as server:
+        monkeypatch.setattr(footprints, "MOC_SERVER", f"{server.url}/moc")
+        for name in ("one", "two"):
+            status, _, err = run(
+                *("decals", "--catalog", catalog, "--out", tmp_path / name),
+                *("--set", f"url={server.url}"),
+            )
+            assert status == 0, err
+        asked = [entry.request for entry in server.log if entry.request.path == "/moc"]
+    assert len(asked) == 1
+    assert "CDS/P/DESI-Legacy-Surveys/DR10/color" in str(asked[0].params)
+    status = pq.read_table(tmp_path / "two" / "sample.parquet")["status"].to_pylist()
+    assert status == ["ok", "ok", "outside_footprint"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nosuch"], "unknown survey 'nosuch'"),
+        (["sdss", "--service", "nosuch"], "service 'nosuch' has no cutouts of it"),
+        (["decals", "--set", "layer=ls-dr9"], "name the half explicitly"),
+        (["decals", "--set", "layer"], "--set takes NAME=VALUE, not 'layer'"),
+        (["decals", "--set", "colour=red"], "does not take these options"),
+        (["decals", "--moc", "nosuch.fits"], "nosuch.fits: cannot be read as a MOC"),
+        (["decals", "--mosaic", "a.fits", "--service", "sia"], "cuts local files"),
+        (["decals", "--moc", "none", "--ra", "x"], "there is no column 'x' for ra"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(run, catalog, tmp_path, words, message):
+    status, out, err = run(*words, "--catalog", catalog, "--out", tmp_path / "out")
+    assert status == 2
+    assert message in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not out
+    assert not (tmp_path / "out").exists()

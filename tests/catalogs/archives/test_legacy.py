@@ -1,0 +1,117 @@
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from archives_server import (
+    DEC,
+    FLUX_NMGY,
+    OUTSIDE,
+    RA,
+    WRONG,
+    assert_galaxy,
+    fault_of,
+    legacy,
+    read_back,
+    serving,
+    status_only,
+    wrong,
+)
+
+from catalogs.archives.legacy import LegacySurvey
+from galaxy_da.errors import CatalogError, CutoutError
+from galaxy_da.stretches import invert_stretch
+from galaxy_da.surveys import get_survey
+
+
+def source(server, **options):
+    return LegacySurvey(url=f"{server.url}/viewer", **{"size_px": 64, **options})
+
+
+@pytest.mark.parametrize(
+    ("survey", "layer"), [("decals", "ls-dr10-south"), ("bass-mzls", "ls-dr9-north")]
+)
+def test_flux_comes_back_in_nanomaggies_from_the_named_half(survey, layer, tmp_path):
+    with serving(legacy) as (server, http):
+        data = source(server, survey=survey).fetch(RA, DEC, http)
+        (entry,) = server.log
+    cutout = read_back(data, survey, tmp_path)
+    assert cutout.bands == ("g", "r", "z")
+    assert cutout.pixel_scale_arcsec == pytest.approx(0.262)
+    assert_galaxy(cutout, survey)
+    assert entry.request.path == "/viewer/cutout.fits"
+    asked = {"layer": layer, "pixscale": "0.262", "size": "64", "bands": "grz"}
+    assert entry.request.params == {"ra": str(RA), "dec": str(DEC), **asked}
+
+
+def test_colours_go_back_to_flux_through_the_surveys_stretch(tmp_path):
+    with serving(legacy) as (server, http):
+        client = source(server, form="jpg", pixel_scale_arcsec=0.3)
+        data = client.fetch(RA, DEC, http)
+    assert client.suffix == ".jpg"
+    cutout = read_back(data, "decals", tmp_path, ".jpg", client.identity()["pixel_scale_arcsec"])
+    assert cutout.is_colour and cutout.pixel_scale_arcsec == 0.3
+    flux = invert_stretch(torch.from_numpy(cutout.pixels.copy()), get_survey("decals").stretch)
+    total = flux.sum((1, 2)).numpy() * (0.3 / 0.262) ** 2
+    np.testing.assert_allclose(total, [FLUX_NMGY[b] for b in "zrg"], rtol=0.05)
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_reply_has_its_status(kind):
+    with serving(wrong(kind, legacy)) as (server, http):
+        assert fault_of(source(server), http) == WRONG[kind]
+
+
+@pytest.mark.parametrize("form", ["fits", "jpg"])
+def test_a_blank_stamp_is_no_data(form):
+    with serving(legacy) as (server, http):
+        assert fault_of(source(server, form=form), http, *OUTSIDE) == "no_data"
+
+
+@pytest.mark.parametrize("form", ["fits", "jpg"])
+def test_a_silently_clipped_size_is_noticed(form):
+    with (
+        serving(partial(legacy, cap=48)) as (server, http),
+        pytest.raises(CutoutError, match=r"asked for 64 x 64 pixels but got 48 x 48") as caught,
+    ):
+        source(server, form=form).fetch(RA, DEC, http)
+    assert caught.value.status == "failed_quality"
+
+
+@pytest.mark.parametrize("code", [400, 401, 403, 404])
+def test_a_refused_request_stops_the_job(code):
+    with serving(status_only(code, legacy)) as (server, http), pytest.raises(CatalogError):
+        source(server).fetch(RA, DEC, http)
+    assert len(server.log) == 1
+
+
+def test_a_broken_server_is_a_failed_fetch():
+    with serving(status_only(500, legacy)) as (server, http):
+        assert fault_of(source(server), http) == "fetch_failed"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"layer": "ls-dr9"}, "name the half explicitly, as ls-dr10-south"),
+        ({"layer": "ls-dr9-north"}, "is not one of decals"),
+        ({"survey": "sdss"}, "decals, bass-mzls, not 'sdss'"),
+        ({"size_px": 3001}, "at most 3000 pixels"),
+        ({"form": "png"}, "fits or jpg"),
+        ({"form": "jpg", "bands": "griz"}, "stretch of others is unknown"),
+    ],
+)
+def test_bad_options_are_named(options, said):
+    with pytest.raises(ValueError, match=said):
+        LegacySurvey(**options)
+
+
+def test_identity_names_what_decides_the_bytes():
+    first = LegacySurvey().identity()
+    for options in (
+        {"layer": "ls-dr9-south"},
+        {"size_px": 65},
+        {"pixel_scale_arcsec": 0.3},
+        {"form": "jpg"},
+    ):
+        assert LegacySurvey(**options).identity() != first

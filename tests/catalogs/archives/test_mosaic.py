@@ -1,0 +1,131 @@
+import io
+
+import numpy as np
+import pytest
+from archives_server import DEC, RA, assert_galaxy, fault_of, fits_bytes, read_back, sky, tan_wcs
+from astropy.io import fits
+from astropy.nddata import Cutout2D
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catalogs.archives.mosaic import LocalMosaic
+from galaxy_da.errors import CatalogError, CutoutError, SurveyError
+
+WCS_300 = tan_wcs(RA + 0.002, DEC - 0.001, 0.2, 300, 280)
+KIDS_PER_NMGY = 1e-9
+
+
+def write_mosaic(folder, bands="ugri", survey="kids", **cards):
+    for band in bands:
+        pixels = sky(WCS_300, 300, 280, band) * KIDS_PER_NMGY
+        (folder / f"tile_{band}.fits").write_bytes(fits_bytes(pixels, WCS_300, **cards))
+    return str(folder / "tile_{band}.fits")
+
+
+@pytest.fixture
+def tile(tmp_path):
+    return write_mosaic(tmp_path)
+
+
+def test_a_cutout_has_the_mosaics_pixels_in_every_band(tile, tmp_path):
+    source = LocalMosaic(survey="kids", files=tile, size_px=64)
+    data = source.fetch(RA, DEC, None)
+    cutout = read_back(data, "kids", tmp_path)
+    assert cutout.bands == tuple("ugri") and cutout.pixel_scale_arcsec == pytest.approx(0.2)
+    assert_galaxy(cutout, "kids")
+    with fits.open(tile.format(band="r")) as hdus:
+        position = WCS_300.world_to_pixel_values(RA, DEC)
+        expected = Cutout2D(hdus[0].data, position, 64, WCS_300)
+    np.testing.assert_array_equal(cutout.pixels[2], expected.data)
+    np.testing.assert_allclose(
+        cutout.centre_xy, expected.wcs.world_to_pixel_values(RA, DEC), atol=1e-6
+    )
+
+
+@settings(max_examples=30, deadline=None)
+@given(x=st.floats(-0.4, 299.4), y=st.floats(-0.4, 279.4), size=st.integers(1, 90))
+def test_any_cut_agrees_with_astropys(x, y, size, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp() / "mosaic"
+    if not folder.exists():
+        folder.mkdir()
+        write_mosaic(folder, "r")
+    files = str(folder / "tile_{band}.fits")
+    ra, dec = (float(v) for v in WCS_300.pixel_to_world_values(x, y))
+    source = LocalMosaic(survey="kids", files=files, size_px=size)
+    with fits.open(files.format(band="r")) as hdus:
+        xy = WCS_300.world_to_pixel_values(ra, dec)
+        expected = Cutout2D(hdus[0].data, xy, size, WCS_300, mode="partial", fill_value=np.nan).data
+    try:
+        got = fits.getdata(io.BytesIO(source.fetch(ra, dec, None)))[0]
+    except CutoutError as error:
+        assert error.status == "no_data"
+        assert len(np.unique(expected[np.isfinite(expected)])) <= 1
+    else:
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_positions_off_the_mosaic_are_outside_the_footprint(tile):
+    source = LocalMosaic(survey="kids", files=tile)
+    assert fault_of(source, None, RA + 0.1, DEC) == "outside_footprint"
+    ra = np.array([RA, RA + 0.1, RA + 180, RA])
+    dec = np.array([DEC, DEC, -DEC, -85.0])
+    np.testing.assert_array_equal(source.covers(ra, dec), [True, False, False, False])
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_a_hole_in_the_mosaic_is_no_data(value, tile):
+    for band in "ugri":
+        with fits.open(tile.format(band=band), mode="update") as hdus:
+            hdus[0].data[:, :100] = value
+    source = LocalMosaic(survey="kids", files=tile, size_px=40)
+    hole = (float(v) for v in WCS_300.pixel_to_world_values(50, 140))
+    assert fault_of(source, None, *hole) == "no_data"
+    assert source.fetch(RA, DEC, None)
+
+
+@pytest.mark.parametrize("how", ["compressed", "scaled"])
+def test_files_that_cannot_be_memory_mapped_are_read_by_section(how, tile, tmp_path):
+    for band in "ugri":
+        path = tile.format(band=band)
+        with fits.open(path) as hdus:
+            pixels, header = hdus[0].data.copy(), hdus[0].header.copy()
+        if how == "compressed":
+            hdu = fits.CompImageHDU(pixels, header, compression_type="GZIP_2", quantize_level=0)
+        else:
+            hdu = fits.PrimaryHDU(pixels, header)
+            hdu.scale("int32", bscale=1e-16, bzero=1e-9)
+        hdu.writeto(path, overwrite=True)
+    data = LocalMosaic(survey="kids", files=tile, size_px=64).fetch(RA, DEC, None)
+    assert_galaxy(read_back(data, "kids", tmp_path), "kids")
+
+
+def test_only_the_bands_there_are_cut(tmp_path):
+    files = write_mosaic(tmp_path, "gr")
+    source = LocalMosaic(survey="kids", files=files, size_px=64)
+    assert source.bands == ("g", "r")
+    assert read_back(source.fetch(RA, DEC, None), "kids", tmp_path).bands == ("g", "r")
+
+
+def test_identity_changes_with_the_files(tile, tmp_path):
+    before = LocalMosaic(survey="kids", files=tile).identity()
+    assert LocalMosaic(survey="kids", files=tile).identity() == before
+    write_mosaic(tmp_path, "g", NOTE="again")
+    assert LocalMosaic(survey="kids", files=tile).identity() != before
+
+
+def test_what_is_no_mosaic_is_named(tile, tmp_path):
+    with pytest.raises(CatalogError, match="no such mosaic"):
+        LocalMosaic(survey="kids", files=str(tmp_path / "no_{band}.fits"))
+    with pytest.raises(CatalogError, match=r"tile_z\.fits: no such mosaic"):
+        LocalMosaic(survey="decals", files=tile, bands=("g", "z"))
+    (tmp_path / "text_r.fits").write_text("not FITS")
+    with pytest.raises(CatalogError, match="is not a FITS file"):
+        LocalMosaic(survey="kids", files=str(tmp_path / "text_{band}.fits"))
+    fits.PrimaryHDU(np.ones((5, 5))).writeto(tmp_path / "bare_r.fits")
+    bare = LocalMosaic(survey="kids", files=str(tmp_path / "bare_{band}.fits"))
+    with pytest.raises(CatalogError, match="no celestial WCS"):
+        bare.covers(np.zeros(1), np.zeros(1))
+    with pytest.raises(SurveyError, match="unknown survey"):
+        LocalMosaic(survey="nowhere", files=tile)
+    with pytest.raises(ValueError, match="size_px must be positive"):
+        LocalMosaic(survey="kids", files=tile, size_px=0)
