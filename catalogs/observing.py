@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -179,6 +179,10 @@ class Conditions:
         Error of the catalogue position the stamp is centred on.
     artefact : (n,) object array
         One of `ARTEFACTS` or None.
+    turn_deg : (n,) float array, optional
+        Angle of the camera on the sky, north through east; upright by default.
+    mirrored : (n,) bool array, optional
+        Whether east is then to the right.
     """
 
     psf_fwhm_arcsec: np.ndarray
@@ -187,10 +191,19 @@ class Conditions:
     east_arcsec: np.ndarray
     north_arcsec: np.ndarray
     artefact: np.ndarray
+    turn_deg: np.ndarray | None = None
+    mirrored: np.ndarray | None = None
 
     def head(self, rows: int) -> Conditions:
         """Return those of the first cutouts."""
-        return Conditions(**{name: values[:rows] for name, values in vars(self).items()})
+        return Conditions(
+            **{name: values[:rows] for name, values in vars(self).items() if values is not None}
+        )
+
+    def turned(self, rng: np.random.Generator) -> Conditions:
+        """Return the same night with the camera at random angles, half the stamps mirrored."""
+        n = len(self.artefact)
+        return replace(self, turn_deg=rng.uniform(0, 360, n), mirrored=rng.random(n) < 0.5)
 
 
 def median_conditions(n: int, bands: Sequence[Band]) -> Conditions:
@@ -289,7 +302,7 @@ def observe(
     Returns
     -------
     (n, bands, y, x) float32 tensor
-        In the survey's unit per pixel, north up and east left.
+        In the survey's unit per pixel, north up and east left unless the camera is turned.
     """
     pixel = survey.pixel_scale_arcsec
     flux = _expose(sky, stamp_pixels(survey), pixel, bands, conditions)
@@ -315,6 +328,8 @@ def _expose(
     spectra *= gain * torch.exp(-x) * (1 + x + x * x / 3)
     for factor in modes.phase(-conditions.east_arcsec, -conditions.north_arcsec):
         spectra *= factor[:, None]
+    if conditions.turn_deg is not None and conditions.mirrored is not None:
+        spectra = _turned(spectra, conditions.turn_deg, conditions.mirrored)
     offset = (torch.arange(side) - (side - 1) / 2)[:, None] * pixel
     rows = _unit_phase(offset * modes.north)
     columns = _unit_phase(offset * modes.east)  # conjugate, as east is to the left
@@ -323,6 +338,42 @@ def _expose(
     return (
         torch.view_as_real(rows @ spectra).flatten(-2) @ torch.view_as_real(columns).flatten(-2).T
     )
+
+
+def _turned(spectra: Tensor, turn_deg: np.ndarray, mirrored: np.ndarray) -> Tensor:
+    """Spectra as a camera at an angle sees them: quarter turns, then three shears by phase.
+
+    Unser, Thevenaz & Yaroslavsky 1995, IEEE Trans. Image Process. 4, 1371. Half as many
+    frequencies again make room for what a shear moves outwards.
+    """
+    rows, half = spectra.shape[-2], spectra.shape[-1] - 1
+    room = rows // 4
+    padded = torch.nn.functional.pad(spectra, (0, room, room, room))
+    side = rows + 2 * room
+    shifted = torch.fft.ifftshift(padded, dim=-2)
+    image = torch.fft.fftshift(torch.fft.irfft2(shifted, s=(side, side)), dim=(-2, -1))
+    quarters = np.round(turn_deg / 90).astype(int)
+    for quarter in range(4):
+        of_these = torch.from_numpy(np.flatnonzero(quarters % 4 == quarter))
+        image[of_these] = image[of_these].rot90(-quarter, (-2, -1))
+    angle = _tensor(np.radians(turn_deg - 90 * quarters))[:, None]
+    image = _sheared(image, -torch.tan(angle / 2))
+    image = _sheared(image.mT, torch.sin(angle)).mT
+    image = _sheared(image, -torch.tan(angle / 2))
+    back = torch.from_numpy(mirrored)
+    image[back] = image[back].flip(-1)
+    image = torch.fft.ifftshift(image, dim=(-2, -1))
+    spectrum: Tensor = torch.fft.fftshift(torch.fft.rfft2(image), dim=-2)
+    return spectrum[..., room : room + rows, : half + 1]
+
+
+def _sheared(image: Tensor, slope: Tensor) -> Tensor:
+    """Move each row of (n, bands, side, side) along itself by slope times its height."""
+    side = image.shape[-1]
+    height = torch.arange(side) - side // 2
+    turns = (slope * height)[:, None, :, None] * torch.fft.rfftfreq(side)
+    sheared: Tensor = torch.fft.irfft(torch.fft.rfft(image) * _unit_phase(-turns), n=side)
+    return sheared
 
 
 def _add_noise(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
@@ -82,20 +82,20 @@ class SkyChunk:
     truth : pa.Table
         One row per galaxy; see `catalogs.galaxies.Galaxies` and `catalogs.scenes.DrawnScenes`.
     conditions : dict of str to Conditions
-        PSF, depth and mishaps of each cutout, by survey name, and ``NAME-repeat``.
+        PSF, depth and mishaps of each cutout, by survey name, ``NAME-repeat``, ``NAME-turned``.
     look : callable
-        Makes `views`.
+        Makes the views that are named.
     """
 
     first: int
     truth: pa.Table
     conditions: dict[str, Conditions]
-    look: Callable[[], dict[str, View]]
+    look: Callable[[Collection[str]], dict[str, View]]
 
     @cached_property
     def views(self) -> dict[str, View]:
         """What was seen, by the same names; rendered and observed when first asked for."""
-        return self.look()
+        return self.look(self.conditions)
 
 
 def sky_chunks(
@@ -105,6 +105,7 @@ def sky_chunks(
     seed: int,
     pool: ScenePool | None = None,
     repeat_anchor: bool = False,
+    turned: bool = False,
     every_band: bool = False,
 ) -> Iterator[SkyChunk]:
     """Stream a simulated sky.
@@ -124,6 +125,9 @@ def sky_chunks(
         Real galaxies; parametric ones by default.
     repeat_anchor : bool
         Whether the first survey looks twice, with its own PSF, noise and position each time.
+    turned : bool
+        Whether every look but the first is taken once more, as ``NAME-turned``, with the camera at
+        a random angle and every other stamp mirrored.
     every_band : bool
         All bands of each survey instead of those nearest to the frame's.
 
@@ -137,7 +141,7 @@ def sky_chunks(
     ValueError
         If there is no survey, or two of one name.
     """
-    lookers = _lookers(surveys, repeat_anchor, every_band)
+    lookers = _lookers(surveys, repeat_anchor, turned, every_band)
     modes = modes_for([band for looker in lookers.values() for band in looker.bands])
     for number in count() if n is None else range(-(-n // CHUNK)):
         first = number * CHUNK
@@ -145,7 +149,7 @@ def sky_chunks(
         rng = np.random.default_rng([seed, number])
         drawn = draw_galaxies(CHUNK, rng) if pool is None else pool.draw(CHUNK, rng)
         rngs = {name: np.random.default_rng([seed, number, _key(name)]) for name in lookers}
-        states = {name: draw_conditions(CHUNK, lookers[name].bands, rngs[name]) for name in rngs}
+        states = {name: looker.conditions(rngs[name]) for name, looker in lookers.items()}
         yield SkyChunk(
             first,
             drawn.truth.slice(0, rows),
@@ -162,6 +166,7 @@ def simulate(
     out: Path,
     scenes: Path | None = None,
     repeat_anchor: bool = True,
+    turned: bool = False,
     every_band: bool = False,
     progress: bool = True,
 ) -> dict[str, Any]:
@@ -187,6 +192,9 @@ def simulate(
         Sample table of real images to use instead of parametric galaxies.
     repeat_anchor : bool
         Whether to write the second look.
+    turned : bool
+        Whether to write ``NAME-turned`` beside every sample but the first: another look, with the
+        camera at a random angle (``turn_deg``, ``mirrored``).
     every_band : bool
         All bands of each survey instead of those nearest to the frame's.
     progress : bool
@@ -210,7 +218,7 @@ def simulate(
         raise ValueError(f"n must be at least 1 galaxy but is {n}")
     if seed < 0:
         raise ValueError(f"seed must be 0 or more but is {seed}")
-    lookers = _lookers(surveys, repeat_anchor, every_band)
+    lookers = _lookers(surveys, repeat_anchor, turned, every_band)
     covered = _coverage(n, lookers, seed)
     total = len(next(iter(covered.values())))
     shapes = {name: looker.shape(int(covered[name].sum())) for name, looker in lookers.items()}
@@ -218,7 +226,13 @@ def simulate(
     _check_space(out, shapes.values())
     pool = None if scenes is None else ScenePool.open(scenes, limit=max(4 * CHUNK, 2 * total))
     sky = sky_chunks(
-        surveys, total, seed=seed, pool=pool, repeat_anchor=repeat_anchor, every_band=every_band
+        surveys,
+        total,
+        seed=seed,
+        pool=pool,
+        repeat_anchor=repeat_anchor,
+        turned=turned,
+        every_band=every_band,
     )
     chunks = list(sky)  # drawn but not yet looked at, so small
     truth = pa.concat_tables([chunk.truth for chunk in chunks])
@@ -237,7 +251,7 @@ def simulate(
         cutouts = {name: _open_array(files, out / name, shapes[name]) for name in lookers}
         with tqdm(total=total, unit=" galaxies", disable=not progress, delay=0.5) as bar:
             for chunk in chunks:
-                for name, view in chunk.look().items():
+                for name, view in chunk.look(lookers).items():
                     rows = np.flatnonzero(covered[name][chunk.first :][: len(view.flux)])
                     cutouts[name].write(view.flux[rows].numpy().tobytes())
                 bar.update(chunk.truth.num_rows)
@@ -265,6 +279,11 @@ def simulate(
 class _Looker:
     survey: Survey
     bands: tuple[Band, ...]
+    turned: bool = False
+
+    def conditions(self, rng: np.random.Generator) -> Conditions:
+        upright = draw_conditions(CHUNK, self.bands, rng)
+        return upright.turned(rng) if self.turned else upright
 
     def shape(self, rows: int) -> tuple[int, int, int, int]:
         side = stamp_pixels(self.survey)
@@ -272,19 +291,22 @@ class _Looker:
 
 
 def _lookers(
-    surveys: Sequence[Survey], repeat_anchor: bool, every_band: bool
+    surveys: Sequence[Survey], repeat_anchor: bool, turned: bool, every_band: bool
 ) -> dict[str, _Looker]:
     if not surveys:
         raise ValueError("surveys must name at least one survey")
-    named = [(survey.name, survey) for survey in surveys]
-    if repeat_anchor:
-        named.append((f"{surveys[0].name}-repeat", surveys[0]))
+    names = [survey.name for survey in surveys]
+    if len(set(names)) < len(names):
+        raise ValueError(f"surveys must have different names but are {', '.join(names)}")
     lookers = {
-        name: _Looker(survey, frame_bands(survey, every=every_band)) for name, survey in named
+        survey.name: _Looker(survey, frame_bands(survey, every=every_band)) for survey in surveys
     }
-    if len(lookers) < len(named):
-        names = ", ".join(name for name, _ in named)
-        raise ValueError(f"surveys must have different names but are {names}")
+    anchor = names[0]
+    if repeat_anchor:
+        lookers[f"{anchor}-repeat"] = lookers[anchor]
+    if turned:
+        others = [(name, looker) for name, looker in lookers.items() if name != anchor]
+        lookers |= {f"{name}-turned": replace(looker, turned=True) for name, looker in others}
     return lookers
 
 
@@ -294,10 +316,12 @@ def _look(
     conditions: dict[str, Conditions],
     rngs: dict[str, np.random.Generator],
     rows: int,
+    names: Collection[str],
 ) -> dict[str, View]:
     sky = render()
     views = {}
-    for name, looker in lookers.items():
+    for name in names:
+        looker = lookers[name]
         flux = observe(sky, looker.survey, looker.bands, conditions[name], rngs[name])
         views[name] = View(looker.survey, looker.bands, flux[:rows])
     return views
@@ -340,6 +364,7 @@ def _catalogue(chunk: SkyChunk, name: str, looker: _Looker) -> pa.Table:
     ra, dec = (chunk.truth[axis].to_numpy() for axis in ("ra", "dec"))
     bands = tuple(band.name for band in looker.bands)
     r_like = bands.index(looker.survey.nearest_band(_R_NM, bands).name)
+    camera = {"turn_deg": seen.turn_deg, "mirrored": seen.mirrored}
     return pa.table(
         {
             "galaxy": np.arange(chunk.first, chunk.first + n),
@@ -350,6 +375,7 @@ def _catalogue(chunk: SkyChunk, name: str, looker: _Looker) -> pa.Table:
             "pixel_scale_arcsec": np.full(n, looker.survey.pixel_scale_arcsec),
             "psf_fwhm_arcsec": seen.psf_fwhm_arcsec[:, r_like],
             "artefact": pa.array(seen.artefact.tolist(), pa.string()),
+            **{name: values[:n] for name, values in camera.items() if values is not None},
         }
     )
 
