@@ -1,0 +1,165 @@
+"""Verbs of the index folder: index, index-add, index-delete, index-rebuild, index-info."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from galaxy_da.cli import AsJson, Out, print_result
+
+__all__ = ["index", "index_add", "index_delete", "index_info", "index_rebuild"]
+
+_IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
+_Features = Annotated[list[Path], typer.Argument(help="Feature folders made by `extract`.")]
+_MemoryGb = Annotated[
+    float | None,
+    typer.Option(min=0, help="Memory that searching may keep [GB]; by default half of it."),
+]
+_Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="COLUMN OPERATOR VALUE; all that are given must hold."),
+]
+
+
+def index(
+    features: _Features,
+    out: Out,
+    kind: Annotated[str, typer.Option(help="auto, flat, ivfpq or hnsw.")] = "auto",
+    memory_gb: _MemoryGb = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what it will take.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Index the features of one space, all surveys together.
+
+    Example: galaxy-da index features/decals features/sdss --out index
+    """
+    from galaxy_da.indexing import cost, create
+    from galaxy_da.indexing.sources import Sources
+
+    _check_kind(kind)
+    memory = _bytes(memory_gb)
+    if dry_run:
+        opened = Sources(features)
+        print_result(cost(opened.n_rows, opened.dimension, kind, memory).as_dict(), json)
+        return
+    create(out, features, kind=kind, memory_bytes=memory)
+    print_result(_described(out), json)
+
+
+def index_add(
+    index: _IndexPath,
+    features: _Features,
+    replace: Annotated[bool, typer.Option(help="Let them replace those with their keys.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Add features to an index that others may be reading.
+
+    Example: galaxy-da index-add index features/hsc
+    """
+    from galaxy_da.indexing import add
+
+    added = add(index, features, replace=replace)
+    print_result({"added": added, **_described(index)}, json)
+
+
+def index_delete(
+    index: _IndexPath,
+    id: Annotated[list[str] | None, typer.Option(help="SURVEY:OBJECT_ID.")] = None,
+    ids: Annotated[Path | None, typer.Option(help="Text file of them, one a line.")] = None,
+    survey: Annotated[str | None, typer.Option(help="All of a survey.")] = None,
+    where: _Where = None,
+    json: AsJson = False,
+) -> None:
+    """Delete objects, named or chosen, from an index that others may be reading.
+
+    Example: galaxy-da index-delete index --survey hsc --where "flags != 0"
+    """
+    from galaxy_da.indexing import delete
+
+    named = [*(id or []), *(_lines(ids) if ids is not None else [])]
+    chosen = survey is not None or bool(where)
+    if bool(named) == chosen:
+        raise typer.BadParameter("give --id or --ids, or else --survey or --where")
+    try:
+        gone = delete(
+            index, (lambda opened: opened.select(survey, where=where or ())) if chosen else named
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    print_result({"deleted": gone, **_described(index)}, json)
+
+
+def index_rebuild(
+    index: _IndexPath,
+    kind: Annotated[
+        str | None, typer.Option(help="auto, flat, ivfpq or hnsw; by default as it was made.")
+    ] = None,
+    memory_gb: _MemoryGb = None,
+    json: AsJson = False,
+) -> None:
+    """Write an index anew as one segment, without the deleted objects.
+
+    Example: galaxy-da index-rebuild index --kind hnsw
+    """
+    from galaxy_da.indexing import rebuild
+
+    _check_kind(kind or "auto")
+    rebuild(index, kind=kind, memory_bytes=_bytes(memory_gb))
+    print_result(_described(index), json)
+
+
+def index_info(
+    index: _IndexPath,
+    check: Annotated[bool, typer.Option(help="Compare every byte with its hash.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Say what is in an index and how it is searched.
+
+    Example: galaxy-da index-info index --check
+    """
+    from galaxy_da.indexing import check as compare
+
+    if check:
+        compare(index)
+    print_result({**_described(index), **({"check": "whole"} if check else {})}, json)
+
+
+def _described(path: Path) -> dict[str, Any]:
+    """Rows, surveys and segments of an index folder."""
+    from collections import Counter
+
+    from galaxy_da.indexing import manifest
+
+    now = manifest.read(path)
+    rows = sum((Counter(segment.surveys) for segment in now.segments), Counter[str]())
+    deleted = sum(segment.n_deleted for segment in now.segments)
+    return {
+        "index": str(path),
+        "rows": sum(rows.values()) - deleted,
+        "dead_rows": deleted,
+        "surveys": ", ".join(sorted(rows)),
+        "disk_mb": round(sum(f.bytes for s in now.segments for f in s.files()) / 1e6, 1),
+        **{
+            f"segment {number}": f"{segment.kind}: {segment.reason}"
+            for number, segment in enumerate(now.segments, 1)
+        },
+    }
+
+
+def _check_kind(kind: str) -> None:
+    from galaxy_da.indexing.kinds import check_kind
+
+    try:
+        check_kind(kind)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _bytes(memory_gb: float | None) -> int | None:
+    return None if memory_gb is None else int(memory_gb * 1e9)
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").split("\n") if line]

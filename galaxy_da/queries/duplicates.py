@@ -1,0 +1,152 @@
+"""Objects of one survey that are one thing listed twice, or nearly look it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.indexing.reading import StoredIndex
+from galaxy_da.indexing.selections import Condition, Cone, Selection
+from galaxy_da.queries.rows import BATCH, conditions, separations
+from galaxy_da.queries.sky import chord, directions, separation_arcsec
+
+__all__ = ["MOST_PAIRS", "duplicates"]
+
+MOST_PAIRS = 10_000_000
+"""Pairs beyond which a threshold is refused."""
+
+_FIRST_LOOK = 8
+
+
+def duplicates(
+    index: StoredIndex,
+    survey: str,
+    *,
+    arcsec: float | None = None,
+    distance: float | None = None,
+    clean: bool = False,
+    where: Condition | Iterable[Condition] = (),
+    cone: Cone | None = None,
+) -> pa.Table:
+    """Group the objects of a survey that lie within a threshold of each other.
+
+    Parameters
+    ----------
+    index : StoredIndex
+        Where to look.
+    survey : str
+        Which survey.
+    arcsec : float, optional
+        Farthest apart on the sky [arcsec].
+    distance : float, optional
+        Farthest apart in latents. With both thresholds a pair must meet both.
+    clean : bool
+        Leave out objects with quality flags first, except for substituted bands.
+    where, cone : optional
+        Look among the objects that meet these only (`StoredIndex.select`).
+
+    Returns
+    -------
+    pa.Table
+        ``group`` (from 1, the largest first), ``survey``, ``object_id``, ``ra``, ``dec`` [deg],
+        ``separation_arcsec`` and ``distance``, each the least to another of the pairs it is in, and
+        ``flags``. Objects are in one group if a chain of pairs joins them; those without a pair are
+        left out.
+
+    Raises
+    ------
+    LatentIndexError
+        If the survey or a column is not in the index, no object meets the conditions, or more than
+        ten million pairs are that close.
+    ValueError
+        If neither threshold is given, or one is negative or not finite.
+    """
+    thresholds = [value for value in (arcsec, distance) if value is not None]
+    if not thresholds or not all(0 <= value < np.inf for value in thresholds):
+        raise ValueError(
+            f"give arcsec, distance or both, finite and not negative, not {arcsec} and {distance}"
+        )
+    within = index.select(survey, where=conditions(where, clean), cone=cone)
+    rows = within.rows
+    if arcsec is not None:
+        first, second = _close_on_sky(index, rows, arcsec)
+    else:
+        assert distance is not None
+        first, second = _close_in_latents(index, within, distance)
+    apart = separations(index.vectors, rows[first], rows[second])
+    if distance is not None:
+        near = apart <= distance
+        first, second, apart = first[near], second[near], apart[near]
+    sky = directions(index, rows)
+    angle = separation_arcsec(np.linalg.norm(sky[first] - sky[second], axis=1))
+    n = len(rows)
+    joined = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
+    _, label = connected_components(joined, directed=False)
+    size = np.bincount(label, minlength=1)[label]
+    order = np.lexsort((label, -size))
+    order = order[size[order] > 1]
+    new_group = np.diff(label[order], prepend=-1) != 0
+    table = index.take(rows[order], ["survey", "object_id", "ra", "dec", "flags"])
+    return pa.table(
+        {
+            "group": np.cumsum(new_group).astype(np.int32),
+            **{name: table[name] for name in ("survey", "object_id", "ra", "dec")},
+            "separation_arcsec": _least(angle, first, second, n)[order],
+            "distance": _least(apart, first, second, n)[order],
+            "flags": table["flags"],
+        }
+    )
+
+
+def _close_on_sky(
+    index: StoredIndex, rows: np.ndarray, arcsec: float
+) -> tuple[np.ndarray, np.ndarray]:
+    tree, limit = cKDTree(directions(index, rows)), np.nextafter(chord(arcsec), np.inf)
+    _refuse_many((int(tree.count_neighbors(tree, limit)) - len(rows)) // 2)
+    first, second = tree.query_pairs(limit, output_type="ndarray").T
+    return first, second
+
+
+def _close_in_latents(
+    index: StoredIndex, within: Selection, distance: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs by place among the selected, each once; looks wider where the last found is close."""
+    rows, firsts, seconds, total = within.rows, [], [], 0
+    waiting, count = np.arange(len(rows)), min(_FIRST_LOOK, len(rows))
+    while len(waiting):
+        wider = []
+        for low in range(0, len(waiting), BATCH):
+            own = waiting[low : low + BATCH]
+            apart, found = index.search(index.vectors[rows[own]], count, within, exact=True)
+            full = (apart[:, -1] <= distance) & (count < len(rows))
+            wider.append(own[full])
+            here, column = np.nonzero((apart <= distance) & ~full[:, None])
+            one, other = own[here], np.searchsorted(rows, found[here, column])
+            once = one < other
+            firsts.append(one[once])
+            seconds.append(other[once])
+            total += int(once.sum())
+            _refuse_many(max(total, int(full.sum()) * count // 2))
+        waiting, count = np.concatenate(wider), min(4 * count, len(rows))
+    return np.concatenate(firsts), np.concatenate(seconds)
+
+
+def _refuse_many(pairs: int) -> None:
+    if pairs > MOST_PAIRS:
+        raise LatentIndexError(
+            f"at least {pairs:,} pairs are within the threshold, more than {MOST_PAIRS:,}; lower it"
+        )
+
+
+def _least(values: np.ndarray, first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:
+    """Least value of the pairs that each of n objects is in."""
+    least = np.full(n, np.inf, values.dtype)
+    np.minimum.at(least, first, values)
+    np.minimum.at(least, second, values)
+    return least

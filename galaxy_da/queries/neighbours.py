@@ -1,0 +1,115 @@
+"""Neighbours in whitened coordinates, and how dense a point's surroundings are beside theirs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import faiss
+import numpy as np
+
+from galaxy_da.queries.rows import BATCH, without
+
+__all__ = ["local_outlier_factor", "nearest_others", "whitened"]
+
+_LEAST_VARIANCE = 0.03
+"""Added to the variance of each direction, over the mean of all, so that none is blown up."""
+_EXACT_ROWS = 200_000
+_PROBES = 24
+_TINY = 1e-10
+
+
+def whitened(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
+    """Turn and scale points so that their covariance is near the identity.
+
+    Parameters
+    ----------
+    points : (n, d) float array
+        Any.
+    like : (m, d) float array, optional
+        What to take mean and covariance from; by default the points.
+
+    Returns
+    -------
+    (n, d) float32 array
+        Directions of small variance are raised by less than the inverse of their spread.
+    """
+    reference = np.asarray(points if like is None else like, dtype=np.float64)
+    covariance = np.atleast_2d(np.cov(reference.T))
+    variance, directions = np.linalg.eigh(covariance)
+    floor = max(_LEAST_VARIANCE * variance.mean(), np.finfo(np.float32).tiny)
+    scale = np.sqrt(np.maximum(variance, 0) + floor)
+    centred = points - reference.mean(axis=0)
+    return np.asarray(centred @ (directions / scale), dtype=np.float32)
+
+
+def nearest_others(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Find each point's nearest others.
+
+    Exact up to 200,000 points; beyond, an inverted file of cells (FAISS) is searched.
+
+    Parameters
+    ----------
+    points : (n, d) float32 array
+        At least two.
+    count : int
+        How many; fewer where there are not so many.
+
+    Returns
+    -------
+    distances : (n, min(count, n - 1)) float32 array
+        Ascending.
+    rows : array of the same shape, int64
+        Row numbers of the points.
+    """
+    n = len(points)
+    points = np.ascontiguousarray(points, dtype=np.float32)
+    search = _searcher(points)
+    distances = np.empty((n, min(count, n - 1)), np.float32)
+    rows = np.empty(distances.shape, np.int64)
+    for low in range(0, n, BATCH):
+        own = np.arange(low, min(low + BATCH, n))
+        _, found = search.search(points[own], distances.shape[1] + 1)
+        apart = np.linalg.norm(points[found] - points[own][:, None], axis=-1)
+        apart[found < 0] = np.inf
+        order = np.argsort(apart, axis=1, kind="stable")
+        apart, found = (np.take_along_axis(values, order, 1) for values in (apart, found))
+        distances[own], rows[own] = without(own, apart, found)
+    return distances, rows
+
+
+def local_outlier_factor(points: np.ndarray, count: int) -> np.ndarray:
+    """How much denser the surroundings of a point's neighbours are than its own.
+
+    Parameters
+    ----------
+    points : (n, d) float array
+        At least two.
+    count : int
+        Neighbours.
+
+    Returns
+    -------
+    (n,) float array
+        About 1 for an ordinary point, more for an odd one.
+
+    References
+    ----------
+    Breunig et al. 2000, SIGMOD, definitions 5 to 7.
+    """
+    distances, rows = nearest_others(points, count)
+    reach = np.maximum(distances, distances[:, -1][rows])
+    density = 1 / (reach.mean(axis=1, dtype=np.float64) + _TINY)
+    return np.asarray(density[rows].mean(axis=1) / density)
+
+
+def _searcher(points: np.ndarray) -> Any:
+    n, dimension = points.shape
+    if n <= _EXACT_ROWS:
+        search: Any = faiss.IndexFlatL2(dimension)
+    else:
+        search = faiss.index_factory(dimension, f"IVF{4 * math.isqrt(n)},Flat")
+        search.nprobe = _PROBES
+        search.train(points)
+    search.add(points)
+    return search

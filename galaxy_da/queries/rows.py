@@ -1,0 +1,102 @@
+"""What the queries share: rows of an index and what is said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.features import vectors
+from galaxy_da.indexing.gathering import Vectors
+from galaxy_da.indexing.reading import StoredIndex
+from galaxy_da.indexing.selections import Condition
+from galaxy_da.sameness import Sameness
+from galaxy_da.tables import Flag
+
+if TYPE_CHECKING:
+    from galaxy_da.space import LatentSpace
+
+__all__ = [
+    "BATCH",
+    "answer",
+    "conditions",
+    "posteriors",
+    "rows_of",
+    "sameness_model",
+    "separations",
+    "without",
+]
+
+BATCH = 4096
+"""Rows worked on at once."""
+
+_CLEAN = (0, int(Flag.SUBSTITUTED_BAND))
+
+
+def answer(index: StoredIndex, rows: np.ndarray, **measures: np.ndarray | pa.Array) -> pa.Table:
+    """Say what rows are, with their rank and what was measured of each."""
+    table = index.take(rows, ["survey", "object_id", "ra", "dec", "flags"])
+    *known, flags = table.columns
+    rank = np.arange(1, len(rows) + 1, dtype=np.int32)
+    return pa.Table.from_arrays(
+        [pa.array(rank), *known, *map(pa.array, measures.values()), flags],
+        ["rank", *table.column_names[:-1], *measures, "flags"],
+    )
+
+
+def conditions(where: Condition | Iterable[Condition], clean: bool) -> list[Condition]:
+    """List conditions, if wanted after that of a clean image: no flag but a substituted band."""
+    listed: list[Condition] = [where] if isinstance(where, str) else list(where)
+    return [("flags", "in", _CLEAN), *listed] if clean else listed
+
+
+def without(own: np.ndarray, found: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Drop each row's own number, or the last where as many exact duplicates displaced it."""
+    drop = rows == own[:, None]
+    drop[~drop.any(axis=1), -1] = True
+    return found[~drop].reshape(len(own), -1), rows[~drop].reshape(len(own), -1)
+
+
+def rows_of(index: StoredIndex, survey: str, ids: pa.ChunkedArray) -> np.ndarray:
+    """Row numbers of a survey's objects, -1 where they are not in the index."""
+    start, stop = index.span(survey)
+    known = index.rows["object_id"].slice(start, stop - start).combine_chunks()
+    places = pc.fill_null(pc.index_in(ids.cast(pa.string()), value_set=known), -1).to_numpy()
+    return np.where(places < 0, -1, places + start).astype(np.int64)
+
+
+def posteriors(index: StoredIndex, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return means and variances of rows, two (n, d) float32 arrays."""
+    return index.vectors[rows], vectors(index.take(rows, ["variance"]), "variance")
+
+
+def sameness_model(index: StoredIndex, space: LatentSpace, anchor: str, target: str) -> Sameness:
+    """Return a space's model of two surveys for vectors of its own encoders."""
+    index.check_space(space.id)
+    model = space.sameness(anchor, target)
+    if "variance" not in index.rows.column_names:
+        raise LatentIndexError("the index holds no variances, which p_same needs; extract again")
+    for survey in (anchor, target):
+        if index.encoders[survey] != space.encoder(survey).hash:
+            raise LatentIndexError(
+                f"{survey}: the index holds vectors of another encoder than this space's; extract "
+                "its features with this space and index them again"
+            )
+    return model
+
+
+def separations(vectors: Vectors, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the distances of pairs of rows, (n,) float32."""
+    if not len(first):
+        return np.empty(0, np.float32)
+    parts = [
+        np.linalg.norm(
+            vectors[first[low : low + BATCH]] - vectors[second[low : low + BATCH]], axis=1
+        )
+        for low in range(0, len(first), BATCH)
+    ]
+    return np.concatenate(parts)

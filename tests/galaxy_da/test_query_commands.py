@@ -1,0 +1,125 @@
+"""Every verb says what Python says: same options, same rows."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+import typer
+from index_helpers import make, random_vectors
+from typer.testing import CliRunner
+
+from galaxy_da import query_commands
+from galaxy_da.index import LatentIndex
+
+AWKWARD = ["a,b", "ü:1", 'quo"te', " lead", "-k", "x=1"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("index") / "index"
+    rng = np.random.default_rng(0)
+    ra, dec = rng.uniform(10, 10.2, 200), rng.uniform(-0.1, 0.1, 200)
+    ids = AWKWARD + [f"id {i}" for i in range(194)]
+    features = [
+        make(
+            survey,
+            list(random_vectors(200, 4, seed)),
+            ids=ids,
+            ra=ra,
+            dec=dec + 0.2 / 3600,
+            encoder=survey,
+            z=pa.array(rng.uniform(size=200)),
+        )
+        for seed, survey in enumerate(("decals", "sdss"))
+    ]
+    LatentIndex.build(features).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def index(folder):
+    return LatentIndex.open(folder)
+
+
+def run(verb, *arguments):
+    app = typer.Typer()
+    app.command()(getattr(query_commands, verb))
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def rows(verb, *arguments):
+    result = run(verb, *arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)["rows"]
+
+
+FILTERS = ["--where", "z < 0.7", "--cone", "10.1", "0", "300"]
+GIVEN = {"where": "z < 0.7", "cone": (10.1, 0.0, 300.0)}
+
+
+def test_similar(folder, index):
+    for name in AWKWARD:
+        key = f"sdss:{name}"
+        expected = index.similar(key, 5, "decals", **GIVEN).to_pylist()
+        assert (
+            rows("similar", folder, f"--id={key}", "-k", 5, "--in", "decals", *FILTERS) == expected
+        )
+    options = ["--like", "sdss:id 1", "--like=decals:-k", "--dislike", "decals:id 3"]
+    expected = index.similar(["sdss:id 1", "decals:-k"], dislike=["decals:id 3"], **GIVEN)
+    assert rows("similar", folder, *options, *FILTERS) == expected.to_pylist()
+
+
+def test_same_and_duplicates(folder, index):
+    expected = index.same("sdss:ü:1", 0.5, where="z < 0.9").to_pylist()
+    assert rows("same", folder, "sdss:ü:1", "--radius", 0.5, "--where", "z < 0.9") == expected
+    expected = index.duplicates("sdss", arcsec=30, distance=2.0, **GIVEN).to_pylist()
+    assert expected
+    options = ["--survey", "sdss", "--arcsec", 30, "--distance", 2]
+    assert rows("duplicates", folder, *options, *FILTERS) == expected
+
+
+@pytest.mark.parametrize("method", ["combined", "knn", "lof", "reconstruction", "disagreement"])
+def test_outliers(folder, index, method, tmp_path):
+    given = {"where": "z < 0.7", "neighbours": 7}
+    options = ["--survey", "sdss", "-k", 9, "--method", method, "--neighbours", 7]
+    options += ["--where", "z < 0.7"]
+    expected = index.outliers("sdss", 9, method, **given)
+    assert rows("outliers", folder, *options) == expected.to_pylist()
+    assert run("outliers", folder, *options, "--out", tmp_path / "o.parquet").exit_code == 0
+    assert pq.read_table(tmp_path / "o.parquet").equals(expected)
+    assert rows("outliers", folder, "--method", "knn", "--clean") == (
+        index.outliers(method="knn", clean=True).to_pylist()
+    )
+
+
+def test_rank(folder, index, tmp_path):
+    scores = pa.table(
+        {"survey": ["sdss"] * 3, "object_id": [*AWKWARD[:2], "id 5"], "score": [0.0, 5, 3]}
+    )
+    pyarrow.csv.write_csv(scores, tmp_path / "s.csv")
+    pq.write_table(scores, tmp_path / "s.parquet")
+    expected = index.rank(scores, "sdss", "lof", **GIVEN)
+    for name in ("s.csv", "s.parquet"):
+        options = ["--scores", tmp_path / name, "--survey", "sdss", "--method", "lof", *FILTERS]
+        assert run("rank", folder, *options, "--out", tmp_path / "r.parquet").exit_code == 0
+        assert pq.read_table(tmp_path / "r.parquet").equals(expected)
+    again = ["--start", tmp_path / "r.parquet", "--out", tmp_path / "a.parquet"]
+    assert run("rank", folder, "--scores", tmp_path / "s.csv", *again).exit_code == 0
+    assert pq.read_table(tmp_path / "a.parquet").equals(expected)
+
+
+def test_mistakes_are_said(folder, tmp_path):
+    for verb, options, said in (
+        ("similar", [], "give exactly one of --id"),
+        ("similar", ["--id", "sdss:id 1", "--where", "z"], "expected COLUMN OPERATOR"),
+        ("outliers", ["--method", "odd"], "but is 'odd'"),
+        ("duplicates", ["--survey", "sdss"], "give arcsec, distance or both"),
+    ):
+        result = run(verb, folder, *options)
+        assert result.exit_code == 2
+        assert said in " ".join(result.output.replace("│", " ").split())
+    missing = run("rank", folder, "--scores", tmp_path / "no.csv", "--out", tmp_path / "r.parquet")
+    assert "cannot be read as a table" in str(missing.exception)
