@@ -24,6 +24,7 @@ from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.features import FEATURE_COLUMNS, MANIFEST, Features, part_path
 from galaxy_da.files import ensure_folder, json_hash, write_json
 from galaxy_da.loading import read_batches
+from galaxy_da.probes import probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, write_table
@@ -45,7 +46,7 @@ def extract(
     reconstruct: bool = True,
     progress: bool = False,
 ) -> Features:
-    """Encode every cutout of a sample table.
+    """Encode every cutout of a sample table, with the physical columns the space has probes for.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def extract(
     StorageError
         If the output cannot be written; finished parts stay.
     """
-    _refuse_taken_columns(sample)
+    _refuse_taken_columns(sample, space)
     defined = {survey.name: survey for survey in surveys}
     job = _Job(
         space=space,
@@ -149,8 +150,8 @@ class _Encoders:
         return self._plain[key]
 
 
-def _refuse_taken_columns(sample: Sample) -> None:
-    taken = set(FEATURE_COLUMNS) - {"status", "message"}
+def _refuse_taken_columns(sample: Sample, space: LatentSpace) -> None:
+    taken = {*FEATURE_COLUMNS, *(probe.column for probe in space.probes)} - {"status", "message"}
     clash = sorted(taken & set(sample.catalog.column_names))
     if clash:
         raise TableError(
@@ -165,7 +166,9 @@ def _plan(job: _Job, sample: Sample) -> dict[str, Any]:
         size = handle.seek(0, os.SEEK_END)
         handle.seek(max(0, size - (1 << 16)))
         footer = handle.read()
+    probes = {"probes": [probe.hash for probe in job.space.probes]} if job.space.probes else {}
     return {
+        **probes,
         "space_id": job.space.id,
         "encoders": job.encoders.hashes,
         "sample": json_hash([size, len(sample), footer.hex()]),
@@ -220,7 +223,7 @@ def _encode_parts(job: _Job, sample: Sample, start: int, progress: bool) -> Iter
 
 def _encode(job: _Job, rows: pa.Table, cutouts: list[Cutout | CutoutError]) -> pa.Table:
     """Attach feature columns to rows."""
-    n, width = len(cutouts), job.space.architecture.latents
+    n, width, galaxy = len(cutouts), job.space.architecture.latents, job.space.galaxy_latents
     status = np.array(["ok"] * n, dtype=object)
     message = np.full(n, None, dtype=object)
     flags = np.zeros(n, np.int32)
@@ -251,14 +254,19 @@ def _encode(job: _Job, rows: pa.Table, cutouts: list[Cutout | CutoutError]) -> p
         "status": pa.array(status, pa.string()),
         "message": pa.array(message, pa.string()),
         "flags": pa.array(flags),
-        "embedding": _vectors(mean, good),
-        "variance": _vectors(variance, good),
+        "embedding": _vectors(mean[:, :galaxy], good),
+        "variance": _vectors(variance[:, :galaxy], good),
         "reconstruction_error": pa.array(error, mask=~good | (not job.reconstruct)),
     }
+    if galaxy < width:
+        columns["view"] = _vectors(mean[:, galaxy:], good)
     kept = [c for c in rows.column_names if c != "image" and c not in columns]
     table = rows.select(kept).replace_schema_metadata(None)
     for name, column in columns.items():
         table = table.append_column(name, column)
+    physical = probe_columns(job.space.probes, mean, good)
+    for field, values in zip(physical.schema, physical.columns, strict=True):
+        table = table.append_column(field, values)
     return table
 
 

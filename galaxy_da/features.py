@@ -28,6 +28,7 @@ FEATURE_COLUMNS = (
     "flags",
     "embedding",
     "variance",
+    "view",
     "reconstruction_error",
 )
 """What extraction adds to the columns of the sample table."""
@@ -42,7 +43,8 @@ class Features:
     table : pa.Table
         The sample's columns (images left out) and `FEATURE_COLUMNS`: ``status`` (string),
         ``message`` (string, null where ok), ``flags`` (int32, `galaxy_da.tables.Flag`),
-        ``embedding`` and ``variance`` (fixed-size list of float32, null where not ok),
+        ``embedding`` and ``variance`` (fixed-size list of float32, null where not ok: the galaxy
+        latents), ``view`` (likewise: how it was seen, which decoding needs too),
         ``reconstruction_error`` (float32).
     space_id : str
         Identity of the latent space: hash of its frame and anchor network.

@@ -8,12 +8,15 @@ on its neighbours in a batch.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+
+from galaxy_da import seed_network
+from galaxy_da.symmetry import SYMMETRIES, turn
 
 __all__ = ["Architecture", "Decoder", "Encoder", "Posterior", "VariationalAutoencoder"]
 
@@ -23,10 +26,21 @@ class Architecture(BaseModel):
 
     Attributes
     ----------
+    kind : {"residual", "galaxy-vae"}
+        The networks of this module, or those of `galaxy_da.seed_network`, which have no use for
+        `patch`, `blocks` and `features`.
     pixels, bands : int
-        Side and planes of the frame.
+        Side and planes of the frame. A side that the stages do not divide is padded by zeros, and
+        what is decoded cropped.
     latents : int
         Size of the latent space.
+    view_latents : int
+        The last of them, which hold how a galaxy was seen (its angle on the sky, seeing,
+        centring); the others hold what it is.
+    symmetric : bool
+        Whether the galaxy latents are averaged over the eight symmetries of the square once the
+        network is trained, which makes them the same however an image is turned by quarters or
+        mirrored, at eight times the cost.
     patch : int
         Side of the first, non-overlapping convolution [pixels].
     widths : tuple of int
@@ -39,18 +53,52 @@ class Architecture(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    kind: Literal["residual", "galaxy-vae"] = "residual"
     pixels: int = Field(default=64, gt=0)
     bands: int = Field(default=3, gt=0)
     latents: int = Field(default=40, gt=0)
+    view_latents: int = Field(default=0, ge=0)
+    symmetric: bool = False
     patch: int = Field(default=4, gt=0)
     widths: tuple[int, ...] = (32, 64, 128)
     blocks: tuple[int, ...] = (1, 1, 1)
     features: int = Field(default=256, gt=0)
 
+    @model_validator(mode="after")
+    def _some_hold_the_galaxy(self) -> Architecture:
+        if self.view_latents >= self.latents:
+            raise ValueError(
+                f"view_latents must be fewer than the {self.latents} latents but are "
+                f"{self.view_latents}"
+            )
+        return self
+
+    @property
+    def galaxy_latents(self) -> int:
+        """The first of the latents, which hold what a galaxy is."""
+        return self.latents - self.view_latents
+
     @property
     def grid(self) -> int:
         """Side of the last feature map."""
-        return self.pixels // (self.patch << (len(self.widths) - 1))
+        return -(-self.pixels // self._stride)
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Zeros before and after each axis of an image [pixel]."""
+        spare = self.grid * self._stride - self.pixels
+        return spare // 2, spare - spare // 2
+
+    @property
+    def map_size(self) -> int:
+        """Numbers in the last feature map."""
+        return self.widths[-1] * self.grid**2
+
+    @property
+    def _stride(self) -> int:
+        if self.kind == "galaxy-vae":
+            return int(seed_network.STEP ** len(self.widths))
+        return self.patch << (len(self.widths) - 1)
 
 
 class Posterior(NamedTuple):
@@ -91,21 +139,15 @@ class Encoder(nn.Module):
     def __init__(self, architecture: Architecture, planes: int | None = None) -> None:
         super().__init__()
         a = architecture
+        self.galaxy_latents, self.symmetric = a.galaxy_latents, a.symmetric
+        self._padding = a.padding * 2
         self.stem = nn.Conv2d(planes or a.bands, a.bands, 1)
-        stages: list[nn.Module] = [nn.Conv2d(a.bands, a.widths[0], a.patch, a.patch)]
-        for i, (width, blocks) in enumerate(zip(a.widths, a.blocks, strict=True)):
-            if i:
-                stages.append(nn.Conv2d(a.widths[i - 1], width, 2, 2))
-            stages.extend(_Block(width) for _ in range(blocks))
-        self.body = nn.Sequential(
-            *stages,
-            nn.GELU(),
-            nn.Flatten(),
-            nn.Linear(a.widths[-1] * a.grid**2, a.features),
-            nn.GELU(),
-        )
-        self.mean = nn.Linear(a.features, a.latents)
-        self.log_variance = nn.Linear(a.features, a.latents)
+        if a.kind == "galaxy-vae":
+            self.body, features = seed_network.encoder_body(a.bands, a.widths), a.map_size
+        else:
+            self.body, features = _residual_body(a), a.features
+        self.mean = nn.Linear(features, a.latents)
+        self.log_variance = nn.Linear(features, a.latents)
         nn.init.dirac_(self.stem.weight)
         nn.init.zeros_(self.stem.bias)  # type: ignore[arg-type]
 
@@ -133,7 +175,10 @@ class Encoder(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return the last features, (n, features), of (n, planes, y, x) images."""
-        result: Tensor = self.body(self.stem(images))
+        seen = self.stem(images)
+        if any(self._padding):
+            seen = nn.functional.pad(seen, self._padding)
+        result: Tensor = self.body(seen)
         return result
 
     def forward(self, images: Tensor) -> Posterior:
@@ -142,6 +187,22 @@ class Encoder(nn.Module):
         log_variance = self.log_variance(features).float().clamp(-12, 6)
         return Posterior(self.mean(features).float(), log_variance.exp())
 
+    def pooled(self, images: Tensor) -> Posterior:
+        """Return the posterior, its galaxy latents averaged over symmetries where that is asked.
+
+        The view latents are those of the images as they are.
+        """
+        mean, variance = self(images)
+        if self.symmetric:
+            galaxy = self.galaxy_latents
+            turned = [self(turn(images, k)) for k in range(1, SYMMETRIES)]
+            for own, others in (
+                (mean, [other.mean for other in turned]),
+                (variance, [other.variance for other in turned]),
+            ):
+                own[:, :galaxy] = torch.stack([own, *others])[:, :, :galaxy].mean(0)
+        return Posterior(mean, variance)
+
 
 class Decoder(nn.Module):
     """Latents to the anchor's image; the last layer is linear, so sky may be negative."""
@@ -149,13 +210,19 @@ class Decoder(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = architecture
-        widths = a.widths[::-1]
+        self._margin, self._pixels = a.padding[0], a.pixels
+        unflatten = nn.Unflatten(1, (a.widths[-1], a.grid, a.grid))
+        if a.kind == "galaxy-vae":
+            self.start = nn.Sequential(nn.Linear(a.latents, a.map_size), unflatten)
+            self.body = seed_network.decoder_body(a.bands, a.widths)
+            return
         self.start = nn.Sequential(
             nn.Linear(a.latents, a.features),
             nn.GELU(),
-            nn.Linear(a.features, widths[0] * a.grid**2),
-            nn.Unflatten(1, (widths[0], a.grid, a.grid)),
+            nn.Linear(a.features, a.map_size),
+            unflatten,
         )
+        widths = a.widths[::-1]
         stages: list[nn.Module] = []
         for i, width in enumerate(widths):
             if i:
@@ -172,7 +239,8 @@ class Decoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Return (n, bands, y, x) images in the frame for (n, latents)."""
         images: Tensor = self.body(self.start(latents))
-        return images
+        inner = slice(self._margin, self._margin + self._pixels)
+        return images[..., inner, inner]
 
 
 class VariationalAutoencoder(nn.Module):
@@ -183,9 +251,22 @@ class VariationalAutoencoder(nn.Module):
         self.encoder = Encoder(architecture)
         self.decoder = Decoder(architecture)
 
-    def forward(self, images: Tensor) -> tuple[Posterior, Tensor]:
-        """Encode images, draw one latent vector from each posterior, and decode it."""
+    def forward(
+        self, images: Tensor, change: Callable[[Tensor], Tensor] | None = None
+    ) -> tuple[Posterior, Tensor]:
+        """Encode images, draw one latent vector from each posterior, change it, and decode it."""
         posterior: Posterior = self.encoder(images)
-        noise = torch.randn_like(posterior.mean)
-        decoded: Tensor = self.decoder(posterior.mean + posterior.variance.sqrt() * noise)
+        drawn = posterior.mean + posterior.variance.sqrt() * torch.randn_like(posterior.mean)
+        decoded: Tensor = self.decoder(drawn if change is None else change(drawn))
         return posterior, decoded.float()
+
+
+def _residual_body(a: Architecture) -> nn.Sequential:
+    stages: list[nn.Module] = [nn.Conv2d(a.bands, a.widths[0], a.patch, a.patch)]
+    for i, (width, blocks) in enumerate(zip(a.widths, a.blocks, strict=True)):
+        if i:
+            stages.append(nn.Conv2d(a.widths[i - 1], width, 2, 2))
+        stages.extend(_Block(width) for _ in range(blocks))
+    return nn.Sequential(
+        *stages, nn.GELU(), nn.Flatten(), nn.Linear(a.map_size, a.features), nn.GELU()
+    )

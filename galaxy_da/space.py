@@ -28,14 +28,17 @@ from galaxy_da.errors import SpaceError
 from galaxy_da.files import atomic_path, ensure_folder, file_hash, json_hash, write_json
 from galaxy_da.images import Frame, Prepared, pick_bands, prepare
 from galaxy_da.models import Architecture, Decoder, Encoder, Posterior
+from galaxy_da.probes import Probe, probe_tensors, read_probes
+from galaxy_da.sameness import Sameness
 from galaxy_da.surveys import Survey, get_survey
 
-__all__ = ["LatentSpace", "SurveyEncoder"]
+__all__ = ["LatentSpace", "SurveyEncoder", "network_hash"]
 
 _FORMAT = 1
 _MANIFEST = "space.json"
 _ANCHOR_FILE = "anchor.safetensors"
 _DECODER_FILE = "decoder.safetensors"
+_PROBES_FILE = "probes.safetensors"
 _BATCH = 512
 
 
@@ -63,7 +66,7 @@ class SurveyEncoder:
     @cached_property
     def hash(self) -> str:
         """Identity of the network and its input bands."""
-        return json_hash([self.bands, _weights_hash(self.network)])
+        return json_hash([self.bands, network_hash(self.network)])
 
     def prepare(
         self, cutouts: Sequence[Cutout], frame: Frame, device: torch.device | str = "cpu"
@@ -89,6 +92,8 @@ class LatentSpace:
         Latents to the anchor's image.
     training, metrics : dict
         How the anchor was trained and what it scored.
+    probes : sequence of Probe
+        The physical columns that extraction writes beside the latents.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class LatentSpace:
         decoder: Decoder,
         training: Mapping[str, Any] | None = None,
         metrics: Mapping[str, Any] | None = None,
+        probes: Sequence[Probe] = (),
     ) -> None:
         self.architecture = architecture
         self.frame = frame
@@ -110,6 +116,7 @@ class LatentSpace:
         _ready(decoder)
         self.training = dict(training or {})
         self.metrics = dict(metrics or {})
+        self.probes = tuple(probes)
         for encoder in self._encoders.values():
             _ready(encoder.network)
 
@@ -118,13 +125,18 @@ class LatentSpace:
         """The surveys with an encoder, anchor first."""
         return (self.anchor, *sorted(name for name in self._encoders if name != self.anchor))
 
+    @property
+    def galaxy_latents(self) -> int:
+        """How many of the latents, the first, hold what a galaxy is."""
+        return self.architecture.galaxy_latents
+
     @cached_property
     def id(self) -> str:
         """Identity of the latent space: its frame and anchor networks.
 
         Adapting a survey keeps it, since the anchor is frozen: vectors of the anchor stay valid.
         """
-        parts = [_weights_hash(self.encoder(self.anchor).network), _weights_hash(self.decoder)]
+        parts = [network_hash(self.encoder(self.anchor).network), network_hash(self.decoder)]
         return json_hash([self.frame.model_dump(mode="json"), *parts])
 
     def survey(self, name: str, own: Mapping[str, Survey] | None = None) -> Survey:
@@ -153,6 +165,24 @@ class LatentSpace:
                 "run `galaxy-da adapt`, or ask for the un-adapted anchor with --unadapted"
             )
         return self._encoders[survey]
+
+    def sameness(self, first: str, second: str) -> Sameness:
+        """Return the model that two cutouts, of the anchor and an adapted survey, are one galaxy.
+
+        Raises
+        ------
+        SpaceError
+            If the space has none for these surveys.
+        """
+        others = [name for name in (first, second) if name != self.anchor]
+        record = self.encoder(others[0]).record if len(others) == 1 else {}
+        if "sameness" not in record:
+            raise SpaceError(
+                f"{first} and {second}: this space has no probability that they show the same "
+                f"galaxy; it needs {self.anchor} and a survey adapted with pairs, at least 30 of "
+                "them held out"
+            )
+        return Sameness.model_validate(record["sameness"]["model"])
 
     def unadapted(
         self, survey: Survey, available: Sequence[str], *, every_band: bool = False
@@ -186,21 +216,21 @@ class LatentSpace:
         name = encoder.survey.name
         if name == self.anchor:
             raise SpaceError(f"{name}: is the anchor of this space and stays as it is")
-        return LatentSpace(
-            architecture=self.architecture,
-            frame=self.frame,
-            anchor=self.anchor,
+        return self._with(
             encoders={**self._encoders, name: encoder},
-            decoder=self.decoder,
-            training=self.training,
-            metrics=self.metrics,
+            probes=[probe.without_errors(name) for probe in self.probes],
         )
+
+    def with_probes(self, probes: Sequence[Probe]) -> LatentSpace:
+        """Return a new space with these probes in place of its own."""
+        return self._with(probes=probes)
 
     def encode(
         self,
         images: Tensor,
         encoder: SurveyEncoder | str,
         *,
+        pooled: bool = True,
         precision: Precision = "auto",
         device: torch.device | None = None,
     ) -> Posterior:
@@ -212,6 +242,9 @@ class LatentSpace:
             From `SurveyEncoder.prepare`.
         encoder : SurveyEncoder or str
             Which survey they are of.
+        pooled : bool
+            Average the galaxy latents over symmetries where the architecture says so; training
+            does without.
         precision : {"auto", "fp32", "bf16"}
             ``auto`` is bf16 where the processor has it.
         device : torch.device, optional
@@ -229,7 +262,7 @@ class LatentSpace:
         with torch.inference_mode(), autocast(place, precision):
             for batch in torch.split(images, _BATCH):
                 batch = batch.to(place, memory_format=torch.channels_last)
-                posterior = network(batch)
+                posterior = network.pooled(batch) if pooled else network(batch)
                 means.append(posterior.mean.cpu())
                 variances.append(posterior.variance.cpu())
         empty = torch.empty(0, self.architecture.latents)
@@ -271,6 +304,20 @@ class LatentSpace:
         side = self.frame.pixels
         return torch.cat([torch.empty(0, len(self.frame.bands), side, side), *images])
 
+    def _with(self, **changed: Any) -> LatentSpace:
+        """Return a new space in which some parts are others."""
+        parts: dict[str, Any] = {
+            "architecture": self.architecture,
+            "frame": self.frame,
+            "anchor": self.anchor,
+            "encoders": self._encoders,
+            "decoder": self.decoder,
+            "training": self.training,
+            "metrics": self.metrics,
+            "probes": self.probes,
+        }
+        return LatentSpace(**(parts | changed))
+
     # Storage
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -301,6 +348,9 @@ class LatentSpace:
                     for key, value in _state(encoder.network).items()
                     if key not in anchor or not torch.equal(value, anchor[key])
                 }
+        if self.probes:
+            arrays = probe_tensors(self.probes)
+            written[_PROBES_FILE] = {key: torch.from_numpy(arrays[key]) for key in arrays}
         hashes = {}
         for name, tensors in written.items():
             with atomic_path(folder / name) as temporary:
@@ -314,6 +364,7 @@ class LatentSpace:
             "surveys": surveys,
             "training": self.training,
             "metrics": self.metrics,
+            "probes": [probe.record() for probe in self.probes],
             "files": hashes,
         }
         write_json(folder / _MANIFEST, {**manifest, "hash": json_hash(manifest)})
@@ -354,6 +405,8 @@ class LatentSpace:
                 )
             decoder = Decoder(architecture)
             decoder.load_state_dict(tensors[_DECODER_FILE])
+            arrays = {key: value.numpy() for key, value in tensors.get(_PROBES_FILE, {}).items()}
+            probes = read_probes(manifest.get("probes", []), arrays)
         except (KeyError, ValidationError, RuntimeError) as error:
             raise SpaceError(f"{folder}: does not describe a latent space ({error})") from error
         return cls(
@@ -364,6 +417,7 @@ class LatentSpace:
             decoder=decoder,
             training=manifest["training"],
             metrics=manifest["metrics"],
+            probes=probes,
         )
 
 
@@ -375,7 +429,8 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
 
 
-def _weights_hash(network: nn.Module) -> str:
+def network_hash(network: nn.Module) -> str:
+    """Return the SHA-256 of a network's weights."""
     return hashlib.sha256(safetensors.torch.save(_state(network))).hexdigest()
 
 

@@ -1,0 +1,44 @@
+"""Verb: export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxy_da.cli import AsJson, print_result
+
+__all__ = ["export"]
+
+
+def export(
+    features: Annotated[Path, typer.Argument(metavar="FEATURES", help="Folder made by `extract`.")],
+    out: Annotated[
+        Path, typer.Option(help="NAME.fits, NAME.vot, NAME.parquet, or NAME for a HATS folder.")
+    ],
+    latents: Annotated[
+        bool, typer.Option(help="Also write the latents and their variances.")
+    ] = True,
+    json: AsJson = False,
+) -> None:
+    """Write features as a catalogue with column descriptions, units and UCDs.
+
+    Example: galaxy-da export features/sdss --out sdss-morphology.fits --no-latents
+    """
+    from galaxy_da.catalogue_output import write_catalogue
+    from galaxy_da.features import Features
+
+    table = Features.open(features).table
+    if not latents:
+        table = table.drop_columns(["embedding", "variance"])
+    kind = write_catalogue(table, out)
+    print_result(
+        {
+            "catalogue": str(out),
+            "format": kind,
+            "rows": table.num_rows,
+            "columns": table.num_columns,
+        },
+        json,
+    )

@@ -1,0 +1,36 @@
+"""The network of Xu et al. (2023), to compare with: pooled blocks, no sky below zero.
+
+References
+----------
+Xu et al. (2023), MNRAS 526, 6391: three blocks of a strided convolution and max pooling, 32, 64 and
+128 wide, which bring 256 px down to 4, and 40 latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+__all__ = ["STEP", "decoder_body", "encoder_body"]
+
+STEP = 4
+"""Factor by which each block shrinks the side."""
+
+
+def encoder_body(bands: int, widths: Sequence[int]) -> nn.Sequential:
+    """Return (n, bands, y, x) images to flat features; each block divides the side by `STEP`."""
+    blocks: list[nn.Module] = []
+    for before, width in pairwise((bands, *widths)):
+        blocks += [nn.Conv2d(before, width, 3, 2, 1), nn.MaxPool2d(2), nn.LeakyReLU()]
+    return nn.Sequential(*blocks, nn.Flatten())
+
+
+def decoder_body(bands: int, widths: Sequence[int]) -> nn.Sequential:
+    """Return (n, widths[-1], y, x) maps to images; its last step keeps them from being negative."""
+    blocks: list[nn.Module] = []
+    for before, width in pairwise((*widths[::-1], widths[0])):
+        grow = nn.ConvTranspose2d(before, width, 3, 2, 1, output_padding=1)
+        blocks += [nn.Upsample(scale_factor=2), grow, nn.LeakyReLU()]
+    return nn.Sequential(*blocks, nn.Conv2d(widths[0], bands, 3, padding=1), nn.ReLU())

@@ -1,0 +1,109 @@
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+from astropy.io.votable import parse_single_table
+from astropy.io.votable.ucd import check_ucd
+
+from galaxy_da.catalogue_output import COLUMN_NOTES, describe, to_astropy, write_catalogue
+from galaxy_da.errors import StorageError, TableError
+
+
+@pytest.fixture
+def table():
+    n = 6
+    latents = pa.FixedSizeListArray.from_arrays(
+        pa.array(np.arange(3 * n, dtype=np.float32)), 3, mask=pa.array([False] * 5 + [True])
+    )
+    size = pa.field(
+        "morph_size",
+        pa.float32(),
+        metadata={"unit": "arcsec", "ucd": "phys.angSize", "description": "Half-light radius"},
+    )
+    columns = {
+        "object_id": [f"g{i}" for i in range(n)],
+        "survey": ["decals"] * n,
+        "ra": np.linspace(10, 40, n),
+        "dec": np.linspace(-5, 5, n),
+        "flags": np.arange(n, dtype=np.int32),
+        "message": pa.array([None] * 5 + ["blank"], pa.string()),
+        "embedding": latents,
+    }
+    values = pa.array([0.5, 1, 1.5, 2, 2.5, None], pa.float32())
+    return pa.table(columns).append_column(size, values)
+
+
+def check_astropy(read, table):
+    assert list(read["object_id"].astype(str)) == table["object_id"].to_pylist()
+    np.testing.assert_allclose(read["ra"], table["ra"])
+    assert str(read["morph_size"].unit) == "arcsec" and str(read["ra"].unit) == "deg"
+    got = np.ma.filled(np.ma.asarray(read["morph_size"].data), np.nan)
+    np.testing.assert_allclose(got, [0.5, 1, 1.5, 2, 2.5, np.nan])
+    np.testing.assert_allclose(read["embedding"][1], [3, 4, 5])
+    assert np.isnan(np.ma.filled(read["embedding"][5], np.nan)).all()
+
+
+def test_fits(table, tmp_path):
+    assert write_catalogue(table, tmp_path / "t.fits") == "FITS"
+    from astropy.table import Table
+
+    check_astropy(Table.read(tmp_path / "t.fits", character_as_bytes=False), table)
+    header = fits.getheader(tmp_path / "t.fits", 1)
+    number = next(i for i in range(1, 20) if header[f"TTYPE{i}"] == "morph_size")
+    assert header[f"TUNIT{number}"] == "arcsec" and header[f"TUCD{number}"] == "phys.angSize"
+    assert header[f"TCOMM{number}"] == "Half-light radius"
+
+
+def test_votable(table, tmp_path):
+    assert write_catalogue(table, tmp_path / "t.vot") == "VOTable"
+    votable = parse_single_table(tmp_path / "t.vot", verify="exception")
+    check_astropy(votable.to_table(), table)
+    field = votable.get_field_by_id_or_name("morph_size")
+    assert (field.ucd, field.description) == ("phys.angSize", "Half-light radius")
+    assert votable.get_field_by_id_or_name("ra").ucd == "pos.eq.ra;meta.main"
+
+
+def test_parquet_keeps_the_table_and_describes_it(table, tmp_path):
+    assert write_catalogue(table, tmp_path / "t.parquet") == "Parquet"
+    read = pq.read_table(tmp_path / "t.parquet")
+    assert read.equals(table)
+    assert read.schema.field("ra").metadata[b"unit"] == b"deg"
+    header = io.BytesIO(read.schema.metadata[b"IVOA.VOTable-Parquet.content"])
+    fields = parse_single_table(header).fields
+    assert [f.name for f in fields] == table.column_names
+    assert {f.name: f.ucd for f in fields}["morph_size"] == "phys.angSize"
+
+
+@pytest.mark.filterwarnings("ignore")  # lsdb and what it stands on warn of one another
+def test_hats(table, tmp_path):
+    lsdb = pytest.importorskip("lsdb")
+    assert write_catalogue(table, tmp_path / "cat") == "HATS"
+    found = lsdb.open_catalog(tmp_path / "cat").compute()
+    assert sorted(found["object_id"]) == table["object_id"].to_pylist()
+    np.testing.assert_allclose(found.set_index("object_id").loc["g1", "morph_size"], 1.0)
+    schema = pq.read_schema(tmp_path / "cat" / "dataset" / "_common_metadata")
+    assert schema.field("morph_size").metadata[b"ucd"] == b"phys.angSize"
+    with pytest.raises(StorageError, match="is there already"):
+        write_catalogue(table, tmp_path / "cat")
+
+
+def test_every_ucd_is_of_the_controlled_vocabulary():
+    for unit, ucd, text in COLUMN_NOTES.values():
+        assert check_ucd(ucd, check_controlled_vocabulary=True) and text
+        assert unit in ("", "deg", "arcsec")
+
+
+def test_what_a_column_says_of_itself_stays(table):
+    own = pa.field("ra", pa.float64(), metadata={"description": "mine"})
+    table = table.set_column(2, own, table["ra"])
+    said = describe(table).schema.field("ra").metadata
+    assert said[b"description"] == b"mine" and said[b"unit"] == b"deg"
+
+
+def test_an_empty_table_and_a_wrong_ending(table, tmp_path):
+    assert len(to_astropy(table.slice(0, 0))) == 0
+    with pytest.raises(TableError, match=r"no catalogue format ends in '\.csv'"):
+        write_catalogue(table, tmp_path / "t.csv")
