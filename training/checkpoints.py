@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from galaxy_da.errors import StorageError
 from galaxy_da.files import atomic_path
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_best", "load_checkpoint", "save_checkpoint"]
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, record: dict[str, Any]
+    path: Path,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    record: dict[str, Any],
+    best: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write model, optimiser and a JSON record atomically.
 
@@ -32,8 +37,11 @@ def save_checkpoint(
         After at least one step.
     record : dict
         Whatever resuming needs: epoch, curves.
+    best : dict of str to Tensor, optional
+        State of the model at its best so far; see `load_best`.
     """
-    tensors = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
+    tensors = {f"best.{name}": value.contiguous() for name, value in (best or {}).items()}
+    tensors |= {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
     for (name, _), state in zip(model.named_parameters(), _states(optimiser), strict=True):
         for key, value in state.items():
             tensors[f"optimiser.{key}.{name}"] = torch.as_tensor(value).contiguous()
@@ -74,6 +82,13 @@ def load_checkpoint(
     }
     optimiser.load_state_dict(state)
     return record
+
+
+def load_best(path: Path) -> dict[str, Tensor]:
+    """Return the best state that `save_checkpoint` was given."""
+    with safetensors.safe_open(path, framework="pt") as handle:
+        names = [key for key in handle.keys() if key.startswith("best.")]  # noqa: SIM118
+        return {name.removeprefix("best."): handle.get_tensor(name) for name in names}
 
 
 def _states(optimiser: torch.optim.Optimizer) -> list[dict[str, Any]]:

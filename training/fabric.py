@@ -12,15 +12,23 @@ from galaxy_da.devices import best_device, has_bf16
 __all__ = ["make_fabric"]
 
 
-def make_fabric() -> Fabric:
-    """Return a Fabric on the best device, in bf16 where it is native."""
+def make_fabric(devices: int = 1) -> Fabric:
+    """Return a launched Fabric on the best kind of device, in bf16 where it is native.
+
+    Parameters
+    ----------
+    devices : int
+        How many GPUs, or processes on the CPU, share each batch. With more than one the running
+        command starts itself again for the others, unless ``torchrun`` did so.
+    """
     device = best_device()
     torch.set_float32_matmul_precision("high")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fabric = Fabric(
             accelerator=device.type,
-            devices=1,
+            devices=devices,
+            strategy="auto" if devices == 1 else "ddp",
             precision="bf16-mixed" if has_bf16(device) else "32-true",
         )
     fabric.launch()

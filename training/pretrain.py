@@ -1,6 +1,6 @@
-"""Pretrain an anchor on the simulated sky: draw, observe, train, save.
+"""Pretrain an anchor: draw or read images, train, save.
 
-The images are drawn once into ``work/`` of the output folder; every epoch ends with a checkpoint
+The images are prepared once into ``work/`` of the output folder; every epoch ends with a checkpoint
 there. A run that was stopped goes on after its last epoch and ends with the same weights.
 """
 
@@ -12,41 +12,39 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import torch
-from torch import Tensor
+from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from catalogs.scenes import ScenePool
-from catalogs.simulate import CHUNK, View, sky_chunks
-from catalogs.splits import sky_split
-from galaxy_da.cutouts import Cutout
 from galaxy_da.errors import TableError
 from galaxy_da.files import ensure_folder, json_hash, write_json
-from galaxy_da.images import Frame, prepare
-from galaxy_da.models import VariationalAutoencoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import Survey, get_survey
-from training.checkpoints import load_checkpoint, save_checkpoint
+from galaxy_da.surveys import get_survey
+from galaxy_da.symmetry import SYMMETRIES, turn
+from galaxy_da.tables import Sample
+from training.checkpoints import load_best, load_checkpoint, save_checkpoint
+from training.conditional import ConditionalAutoencoder, save_conditional
 from training.fabric import make_fabric
-from training.objectives import kl_divergence, negative_elbo
+from training.health import health
+from training.image_source import TrainingImages, draw_sky, read_sample
+from training.learner import Batch, Learner, loss_of
+from training.objectives import PerceptualDistance
 from training.recipes import Optimiser, Recipe
-from training.symmetry import SYMMETRIES, turn
 
 __all__ = ["pretrain"]
 
 _CHECKPOINT = "checkpoint.safetensors"
 _HELD_OUT = 2048
 """Validation images that watch the training; the test part of the sky is never used."""
-_ACTIVE_KL = 0.1
-"""Mean divergence above which a latent counts as used [nat]."""
 
 
 def pretrain(
     recipe: Recipe,
     out: str | os.PathLike[str],
     *,
+    sample: Sample | None = None,
     scenes: Path | None = None,
+    devices: int = 1,
     progress: bool = False,
 ) -> LatentSpace:
     """Train an anchor and save its space.
@@ -57,58 +55,82 @@ def pretrain(
         Everything that decides the result.
     out : path
         Folder of the space. ``work/`` in it holds what resuming needs and goes at the end.
+    sample : Sample, optional
+        Images to train on; by default the recipe's simulated sky.
     scenes : Path, optional
-        Sample table of real images for the recipe's ``scene_share``.
+        Sample table of real images for the recipe's ``scene_share`` of a simulated sky.
+    devices : int
+        GPUs, or processes where there is none, that share each batch.
     progress : bool
         Show progress bars on stderr.
 
     Returns
     -------
     LatentSpace
-        Its metrics are those of the validation part of the sky.
+        Its metrics are those of the validation part of the sky. With a condition, it is the network
+        at the median redshift; the whole one lies beside it (`training.conditional`).
 
     Raises
     ------
+    ValueError
+        If both a sample and scenes are given.
     TableError
-        If ``work/`` holds another recipe's run.
+        If ``work/`` holds another run, or the sample does not suit the recipe.
     StorageError
         If the output cannot be written.
     """
+    if sample is not None and scenes is not None:
+        raise ValueError("give sample or scenes, not both: scenes are for the simulated sky")
     folder = ensure_folder(out)
     work = ensure_folder(folder / "work")
-    _claim(work, recipe, scenes)
     survey = get_survey(recipe.survey)
-    images, part = _draw(recipe, survey, scenes, work, progress)
-    torch.manual_seed(recipe.seed)
-    model = VariationalAutoencoder(recipe.architecture)
-    curves = _train(recipe, model, images, part, work, progress)
-    held = _as_tensor(images, np.flatnonzero(part == "validation")[:_HELD_OUT])
+    fabric = make_fabric(devices)
+    if fabric.is_global_zero:
+        _claim(work, recipe, sample.path if sample else scenes)
+        if not TrainingImages.finished(work):
+            if sample is None:
+                draw_sky(recipe, survey, scenes, work, progress)
+            else:
+                read_sample(recipe, survey, sample, work, progress)
+    fabric.barrier()
+    data = TrainingImages.open(work)
+    rows, held_rows = _parts(recipe, data)
+    learner, curves = _train(recipe, data, rows, held_rows, work, fabric, progress)
+    redshift = data.redshift[rows]
+    middle = float(np.median(redshift)) if recipe.condition else float("nan")
+    plain = learner.plain(middle)
     space = LatentSpace(
         architecture=recipe.architecture,
         frame=recipe.frame,
         anchor=survey.name,
         encoders={
             survey.name: SurveyEncoder(
-                survey=survey, bands=recipe.frame.bands, network=model.encoder
+                survey=survey, bands=recipe.frame.bands, network=plain.encoder
             )
         },
-        decoder=model.decoder,
+        decoder=plain.decoder,
         training={
             "recipe": recipe.model_dump(mode="json"),
+            "sample": sample.path.name if sample else None,
             "scenes": scenes.name if scenes else None,
-            "images": int((part != "test").sum() - len(held)),
+            "images": len(rows),
             "curves": curves,
+            **({"redshift": middle, "classes": data.classes} if recipe.condition else {}),
         },
     )
-    space.metrics = _metrics(space, held)
-    space.save(folder)
-    shutil.rmtree(work)
+    space.metrics = health(space, _batch(data, held_rows, first=True).images)
+    if fabric.is_global_zero:
+        if isinstance(learner, ConditionalAutoencoder):
+            save_conditional(learner, folder)
+        space.save(folder)
+        shutil.rmtree(work)
+    fabric.barrier()
     return space
 
 
-def _claim(work: Path, recipe: Recipe, scenes: Path | None) -> None:
+def _claim(work: Path, recipe: Recipe, source: Path | None) -> None:
     """Refuse to continue another recipe's run."""
-    identity = json_hash([recipe.model_dump(mode="json"), scenes.name if scenes else None])
+    identity = json_hash([recipe.model_dump(mode="json"), source.name if source else None])
     marker = work / "recipe.json"
     if marker.is_file() and identity not in marker.read_text(encoding="utf-8"):
         raise TableError(
@@ -117,122 +139,132 @@ def _claim(work: Path, recipe: Recipe, scenes: Path | None) -> None:
     write_json(marker, {"hash": identity, **recipe.model_dump(mode="json")})
 
 
-def _draw(
-    recipe: Recipe, survey: Survey, scenes: Path | None, work: Path, progress: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw and prepare the training sky; (n, bands, y, x) float16 memory map and sky parts."""
-    path, finished = work / "images.npy", work / "parts.npy"
-    n, side = recipe.sky.galaxies, recipe.frame.pixels
-    if not finished.is_file():
-        shape = (n, len(recipe.frame.bands), side, side)
-        images = np.lib.format.open_memmap(path, "w+", np.float16, shape)
-        parts = []
-        row = 0
-        with tqdm(total=n, desc="draw", unit="img", disable=not progress) as bar:
-            for truth, view in _sky(recipe, survey, scenes):
-                drawn = _prepared(view, recipe.frame)[: n - row]
-                images[row : row + len(drawn)] = drawn.numpy()
-                ra, dec = (np.asarray(truth[name])[: len(drawn)] for name in ("ra", "dec"))
-                parts.append(sky_split(ra, dec))
-                row += len(drawn)
-                bar.update(len(drawn))
-        images.flush()
-        np.save(finished, np.concatenate(parts))
-    return np.load(path, mmap_mode="r"), np.load(finished)
-
-
-def _sky(recipe: Recipe, survey: Survey, scenes: Path | None) -> Iterator[tuple[pa.Table, View]]:
-    """Chunks of drawn galaxies and of real ones in the recipe's proportion, enough of both."""
-    share = recipe.sky.scene_share if scenes else 0.0
-    drawn = sky_chunks([survey], seed=recipe.seed)
-    real = sky_chunks([survey], seed=recipe.seed, pool=ScenePool.open(scenes)) if scenes else drawn
-    for number in range(-(-recipe.sky.galaxies // CHUNK)):
-        is_real = int((number + 1) * share) > int(number * share)
-        chunk = next(real if is_real else drawn)
-        yield chunk.truth, chunk.views[survey.name]
-
-
-def _prepared(view: View, frame: Frame) -> Tensor:
-    """Prepare what a survey saw, artefacts and all."""
-    middle = (view.flux.shape[-1] - 1) / 2
-    cutouts = [
-        Cutout(
-            pixels=pixels,
-            bands=tuple(band.name for band in view.bands),
-            pixel_scale_arcsec=view.survey.pixel_scale_arcsec,
-            centre_xy=(middle, middle),
+def _parts(recipe: Recipe, data: TrainingImages) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on, and validation rows that watch."""
+    usable = data.part != "test"
+    if recipe.condition:
+        usable &= np.isfinite(data.redshift)
+    held = np.flatnonzero(usable & (data.part == "validation"))[:_HELD_OUT]
+    rows = np.setdiff1d(np.flatnonzero(usable), held)
+    if len(rows) < recipe.optimiser.batch // recipe.looks or not len(held):
+        raise TableError(
+            f"{len(rows)} training and {len(held)} validation galaxies are too few for batches of "
+            f"{recipe.optimiser.batch}; give more images, raise sky.galaxies in the recipe, or "
+            "lower optimiser.batch"
         )
-        for pixels in view.flux.numpy()
-    ]
-    return prepare(cutouts, view.survey, frame, frame.bands).images
+    return rows, held
+
+
+def _learner(recipe: Recipe, data: TrainingImages, rows: np.ndarray) -> Learner:
+    """Make the network, with weights by the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    classes = len(data.classes) if recipe.objective.classes else 0
+    if recipe.condition is None:
+        return Learner(recipe.architecture, classes)
+    redshift = data.redshift[rows]
+    return ConditionalAutoencoder(
+        recipe.architecture,
+        recipe.condition,
+        centre=float(redshift.mean()),
+        spread=float(redshift.std()),
+        classes=classes,
+    )
 
 
 def _train(
     recipe: Recipe,
-    model: VariationalAutoencoder,
-    images: np.ndarray,
-    part: np.ndarray,
+    data: TrainingImages,
+    rows: np.ndarray,
+    held_rows: np.ndarray,
     work: Path,
+    fabric: Fabric,
     progress: bool,
-) -> list[dict[str, float]]:
-    """Train in place, one checkpoint an epoch; return the learning curves."""
-    held_rows = np.flatnonzero(part == "validation")[:_HELD_OUT]
-    rows = np.setdiff1d(np.flatnonzero(part != "test"), held_rows)
-    held = _as_tensor(images, held_rows)
-    settings = recipe.optimiser
-    per_epoch = len(rows) // settings.batch
-    if not per_epoch or not len(held):
-        raise TableError(
-            f"{len(rows)} training and {len(held)} validation galaxies are too few for batches of "
-            f"{settings.batch}; raise sky.galaxies in the recipe"
-        )
-    fabric = make_fabric()
-    model.to(memory_format=torch.channels_last)
+) -> tuple[Learner, list[dict[str, float]]]:
+    """Train, one checkpoint an epoch; return the network and the learning curves."""
+    settings, objective = recipe.optimiser, recipe.objective
+    learner = _learner(recipe, data, rows)
+    learner.to(memory_format=torch.channels_last)
     plain_optimiser = torch.optim.AdamW(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        learner.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     curves: list[dict[str, float]] = []
+    best = None
     if (work / _CHECKPOINT).is_file():
-        curves = load_checkpoint(work / _CHECKPOINT, model, plain_optimiser)["curves"]
-    wrapped, optimiser = fabric.setup(model, plain_optimiser)
-    for epoch in range(len(curves), settings.epochs):
-        torch.manual_seed(recipe.seed * 1000 + epoch)
+        curves = load_checkpoint(work / _CHECKPOINT, learner, plain_optimiser)["curves"]
+        best = load_best(work / _CHECKPOINT) or None
+    forward, optimiser = fabric.setup(learner, plain_optimiser)
+    perceptual = None
+    if objective.perceptual:
+        perceptual = PerceptualDistance(objective.perceptual_weights).to(fabric.device)
+    held = _batch(data, held_rows, first=True)
+    per_epoch = len(rows) // (settings.batch // recipe.looks)
+    while len(curves) < settings.epochs and not _is_stale(curves, settings.patience):
+        epoch = len(curves)
+        seed = recipe.seed * 1000 + epoch
+        torch.manual_seed(seed * fabric.world_size + fabric.global_rank)
         sums: dict[str, float] = {}
-        batches = _batches(images, rows, settings.batch, recipe.seed * 1000 + epoch)
-        for i, batch in enumerate(
-            tqdm(batches, total=per_epoch, desc=f"epoch {epoch + 1}", disable=not progress)
-        ):
+        batches = _batches(recipe, data, rows, seed, fabric)
+        shown = tqdm(batches, total=per_epoch, desc=f"epoch {epoch + 1}", disable=not progress)
+        for i, batch in enumerate(shown):
             _set_rate(optimiser, epoch * per_epoch + i, settings.epochs * per_epoch, settings)
-            batch = batch.to(fabric.device, memory_format=torch.channels_last)
-            posterior, decoded = wrapped(batch)
-            loss, terms = negative_elbo(
-                batch,
-                decoded,
-                posterior,
-                noise=recipe.objective.noise,
-                beta=recipe.objective.beta,
+            done = epoch + i / per_epoch
+            loss, terms = loss_of(
+                recipe, learner, forward, batch.to(fabric.device), done, perceptual
             )
             fabric.backward(loss)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach()) / per_epoch
-        curves.append({"epoch": epoch + 1, **sums, "held_out": _held_out(model, held)})
-        save_checkpoint(work / _CHECKPOINT, model, plain_optimiser, {"curves": curves})
-    model.cpu()
-    return curves
+        held_out = fabric.broadcast(_held_out(learner, held))
+        curves.append({"epoch": epoch + 1, **sums, "held_out": held_out})
+        if settings.patience and not _epochs_since_best(curves):
+            best = {name: value.clone() for name, value in learner.state_dict().items()}
+        if fabric.is_global_zero:
+            record = {"curves": curves}
+            save_checkpoint(work / _CHECKPOINT, learner, plain_optimiser, record, best)
+        fabric.barrier()
+    if best is not None:
+        learner.load_state_dict(best)
+    return learner.cpu(), curves
 
 
-def _batches(images: np.ndarray, rows: np.ndarray, size: int, seed: int) -> Iterator[Tensor]:
-    """Shuffled batches of one epoch, each in a random symmetry."""
+def _is_stale(curves: list[dict[str, float]], patience: int) -> bool:
+    return bool(patience) and _epochs_since_best(curves) >= patience
+
+
+def _epochs_since_best(curves: list[dict[str, float]]) -> int:
+    errors = [row["held_out"] for row in curves]
+    return len(errors) - 1 - int(np.argmin(errors)) if errors else 0
+
+
+def _batches(
+    recipe: Recipe, data: TrainingImages, rows: np.ndarray, seed: int, fabric: Fabric
+) -> Iterator[Batch]:
+    """Shuffled batches of one epoch, first looks before second ones, in random symmetries.
+
+    Every process draws the same order and takes its share of each batch.
+    """
+    size = recipe.optimiser.batch // recipe.looks
     rng = np.random.default_rng(seed)
     order = rng.permutation(rows)
     for i in range(0, len(order) - size + 1, size):
-        yield turn(_as_tensor(images, order[i : i + size]), int(rng.integers(SYMMETRIES)))
+        batch = _batch(data, order[i : i + size][fabric.global_rank :: fabric.world_size])
+        looks = [
+            turn(look, int(rng.integers(SYMMETRIES))) for look in batch.images.chunk(recipe.looks)
+        ]
+        yield batch._replace(images=torch.cat(looks))
 
 
-def _as_tensor(images: np.ndarray, rows: np.ndarray) -> Tensor:
-    return torch.from_numpy(images[rows].astype(np.float32))
+def _batch(data: TrainingImages, rows: np.ndarray, *, first: bool = False) -> Batch:
+    """Read galaxies: all their first looks, then unless `first` all their second ones."""
+    looks = 1 if first else data.images.shape[1]
+    images = torch.from_numpy(data.images[rows, :looks].astype(np.float32))
+    return Batch(
+        torch.cat(images.unbind(1)),
+        torch.from_numpy(data.redshift[rows]).repeat(looks),
+        torch.from_numpy(data.labels[rows]).repeat(looks),
+    )
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int, settings: Optimiser) -> None:
@@ -244,24 +276,11 @@ def _set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int, settings:
 
 
 @torch.no_grad()
-def _held_out(model: VariationalAutoencoder, held: Tensor) -> float:
+def _held_out(learner: Learner, held: Batch) -> float:
     """Mean squared error of the decoded posterior mean."""
-    device = next(model.parameters()).device
-    errors = [
-        (model.decoder(model.encoder(batch.to(device)).mean) - batch.to(device)).square().mean()
-        for batch in torch.split(held, 256)
-    ]
+    device = next(learner.parameters()).device
+    errors = []
+    for parts in zip(*(torch.split(part, 256) for part in held), strict=True):
+        batch = Batch(*(part.to(device) for part in parts))
+        errors.append((learner.reconstruct(batch) - batch.images).square().mean())
     return float(torch.stack(errors).mean())
-
-
-def _metrics(space: LatentSpace, held: Tensor) -> dict[str, float]:
-    """Reconstruction and use of the latents on the validation part of the sky."""
-    posterior = space.encode(held, space.anchor, precision="fp32")
-    kl = kl_divergence(posterior).mean(0)
-    decoded = space.decode(posterior.mean, precision="fp32")
-    return {
-        "validation_images": len(held),
-        "reconstruction": float((decoded - held).square().mean()),
-        "kl_nat": float(kl.sum()),
-        "active_latents": int((kl > _ACTIVE_KL).sum()),
-    }

@@ -1,0 +1,85 @@
+"""One recipe at several latent sizes: how much each more latent tells of the image."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from galaxy_da.errors import SpaceError
+from galaxy_da.files import ensure_folder, write_json
+from galaxy_da.space import LatentSpace
+from galaxy_da.tables import Sample
+from training.pretrain import pretrain
+from training.recipes import Recipe
+
+__all__ = ["scan_latents"]
+
+_COLUMNS = ("validation_images", "reconstruction", "kl_nat", "active_latents", "sky_bias")
+
+
+def scan_latents(
+    recipe: Recipe,
+    out: str | os.PathLike[str],
+    *,
+    sample: Sample | None = None,
+    scenes: Path | None = None,
+    devices: int = 1,
+    progress: bool = False,
+) -> pa.Table:
+    """Train a recipe at each latent size of its scan.
+
+    Sizes that are finished are not trained again.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With a scan.
+    out : path
+        Folder for a space each, ``latents-N``, and ``scan.json``.
+    sample, scenes, devices, progress
+        As for `training.pretrain.pretrain`.
+
+    Returns
+    -------
+    pa.Table
+        One row per size: ``latents``, ``validation_images``, ``reconstruction`` (mean squared
+        error: the distortion), ``kl_nat`` (the rate), ``active_latents``, ``sky_bias``.
+
+    Raises
+    ------
+    ValueError
+        If the recipe has no scan.
+    """
+    if not recipe.scan:
+        raise ValueError(f"recipe {recipe.name!r} has no scan")
+    folder = ensure_folder(out)
+    rows: list[dict[str, Any]] = []
+    for size in recipe.scan:
+        architecture = recipe.architecture.model_copy(update={"latents": size})
+        one = recipe.model_copy(update={"architecture": architecture, "scan": ()})
+        space = _finished(folder / f"latents-{size}", one)
+        if space is None:
+            space = pretrain(
+                one,
+                folder / f"latents-{size}",
+                sample=sample,
+                scenes=scenes,
+                devices=devices,
+                progress=progress,
+            )
+        rows.append({"latents": size, **{name: space.metrics[name] for name in _COLUMNS}})
+        write_json(folder / "scan.json", {"recipe": recipe.name, "rows": rows})
+    return pa.Table.from_pylist(rows)
+
+
+def _finished(folder: Path, recipe: Recipe) -> LatentSpace | None:
+    """Return the space that an earlier run of this recipe left."""
+    try:
+        space = LatentSpace.load(folder)
+    except SpaceError:
+        return None
+    same = space.training.get("recipe") == recipe.model_dump(mode="json")
+    return space if same else None
