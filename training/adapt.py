@@ -1,46 +1,59 @@
 """Map a new survey into a space: try candidates, keep what held-out pairs say is best.
 
-The anchor stays frozen. Candidates are the un-adapted encoder, two ridge maps, and a network
-refined from the best of them. Doing nothing is a candidate, so adapting never returns something the
-held-out pairs call worse.
+The anchor stays frozen. Candidates are the un-adapted encoder, closed forms
+(`training.closed_form`) and a network refined from the best of them (`training.refine`). Doing
+nothing is a candidate, and another one has to beat it by more than the error of the comparison.
 """
 
 from __future__ import annotations
 
-import copy
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from catalogs.pairs import PairedRows
 from evaluation.evaluate import sample_bands
-from evaluation.retrieval import Retrieval
-from galaxy_da.devices import best_device
+from galaxy_da.errors import CatalogError
 from galaxy_da.models import Encoder
-from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
-from galaxy_da.tables import Sample
-from training.closed_form import ridge_from_features, ridge_from_latents
+from galaxy_da.tables import Sample, read_metadata
+from training.candidates import CLOSED_FORMS, Training, calibrated
 from training.paired_images import PairedImages, load_paired_images
+from training.plausible import plausibility
 from training.refine import RefineSettings, refine
-from training.symmetry import SYMMETRIES, turn
+from training.sameness_fit import sameness_record
+from training.unpaired import match_distributions
 
 __all__ = ["adapt"]
 
 MOST_PAIRS = 10_000
 """Training pairs held in memory; more are left out by seed."""
 
+FEWEST_PAIRS = 10
+"""Pairs outside the test part of the sky without which nothing can be judged."""
+
+FEW_HELD_OUT = 30
+"""Validation pairs below which candidates are judged by cross-validation, and none is trained."""
+
+_FOLDS = 5
+
 
 def adapt(
     space: LatentSpace,
     anchor: Sample,
     target: Sample,
-    pairs: pa.Table,
+    pairs: pa.Table | None,
     *,
     survey: Survey,
     settings: RefineSettings | None = None,
     seed: int = 0,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> LatentSpace:
     """Return the space with one more survey.
@@ -53,13 +66,16 @@ def adapt(
         Cutouts of the anchor survey and of the new one.
     pairs : pa.Table
         Pair table from anchor to target. Its training part (by sky position) fits, its validation
-        part chooses, its test part is left for `evaluation`.
+        part chooses, its test part is left for `evaluation`. Pairs that look like two galaxies are
+        left out of the fit. Without pairs only distributions are matched (`training.unpaired`).
     survey : Survey
         The new survey's definition.
     settings : RefineSettings, optional
         Of the trained candidate.
     seed : int
         Of order and choice.
+    checkpoint : path, optional
+        File that an interrupted refinement goes on from.
     progress : bool
         Show a progress bar on stderr.
 
@@ -71,76 +87,127 @@ def adapt(
     Raises
     ------
     CatalogError
-        If too few usable pairs fall in the training or validation part of the sky.
+        If fewer than 10 usable pairs fall outside the test part of the sky.
     SpaceError
         If the survey is the space's anchor.
     """
     settings = settings or RefineSettings()
-    rows = PairedRows.of(pairs, anchor, target)
     start = space.unadapted(survey, sample_bands(target, survey), every_band=True)
+    if pairs is None:
+        network, unpaired = match_distributions(space, anchor, target, start, seed)
+        return space.with_survey(replace(start, network=network, record=unpaired))
+    rows = PairedRows.of(pairs, anchor, target)
     train, held = (
         load_paired_images(space, anchor, target, rows.only(part, MOST_PAIRS, seed), start)
         for part in ("train", "validation")
     )
-    latents = torch.stack(
-        [space.encode(turn(train.anchor, k), space.anchor).mean for k in range(SYMMETRIES)]
-    )
-    features = _turned_features(start.network, train.target)
-    candidates = {
-        "unadapted": start.network,
-        "ridge-latents": ridge_from_latents(start.network, features, latents.flatten(0, 1)),
-        "ridge-features": ridge_from_features(start.network, features, latents.flatten(0, 1)),
-    }
-    scores = {name: held.score(network) for name, network in candidates.items()}
-    best = _best(scores)
-    candidates["refined"], curves = refine(
-        candidates[best], train, latents, held, settings=settings, seed=seed, progress=progress
-    )
-    scores["refined"] = held.score(candidates["refined"])
-    chosen = _best(scores)
-    record = {
+    if len(train) + len(held) < FEWEST_PAIRS:
+        raise CatalogError(
+            f"{survey.name}: only {len(train) + len(held)} usable pairs fall outside the test part "
+            f"of the sky, at least {FEWEST_PAIRS} are needed; match a larger area, or adapt "
+            "without pairs"
+        )
+    few = len(held) < FEW_HELD_OUT
+    if few:
+        train = held = train.with_more(held)
+    training = Training.of(train)
+    if few:
+        networks, ranks = _cross_validated(training)
+    else:
+        networks, ranks = _judged(training, held)
+    record: dict[str, Any] = {"judged_by": f"{_FOLDS}-fold" if few else "validation pairs"}
+    if not few:
+        sound = _sound(training, networks[_best(ranks)], seed)
+        if len(sound) < len(training):
+            training = training.take(sound)
+            networks, ranks = _judged(training, held)
+        best = _best(ranks)
+        networks["refined"], curves = refine(
+            networks[best],
+            training,
+            held,
+            settings=settings,
+            seed=seed,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            progress=progress,
+        )
+        ranks["refined"] = held.reciprocal_ranks(networks["refined"], training.pairs.mean)
+        record |= {"refined_from": best, "curves": curves, "settings": settings.model_dump()}
+    chosen = _best(ranks)
+    record |= {
         "chosen": chosen,
-        "refined_from": best,
-        "candidates": [{"name": name, **score.as_dict()} for name, score in scores.items()],
-        "pairs": {"train": len(train), "validation": len(held)},
-        "curves": curves,
-        "settings": settings.model_dump(),
+        "candidates": [_line(name, ranks) for name in ranks],
+        "pairs": {
+            "train": len(training),
+            "left_out": len(train) - len(training),
+            "validation": len(held),
+        },
         "seed": seed,
     }
-    return space.with_survey(
-        SurveyEncoder(
-            survey=survey,
-            bands=start.bands,
-            network=_calibrated(candidates[chosen], held),
-            record=record,
-        )
+    network = calibrated(networks[chosen], held)
+    if not few:
+        share = float(read_metadata(pairs.schema).get("expected_false_share", 0.0))
+        record["sameness"] = sameness_record(held, network, wrong_share=share, seed=seed)
+    return space.with_survey(replace(start, network=network, record=record))
+
+
+def _judged(
+    training: Training, held: PairedImages
+) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
+    """Fit every closed form and rank the held-out pairs, among them and the training galaxies."""
+    networks = {name: fit(training) for name, fit in CLOSED_FORMS.items()}
+    others = training.pairs.mean
+    return networks, {name: held.reciprocal_ranks(net, others) for name, net in networks.items()}
+
+
+def _cross_validated(
+    training: Training,
+) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
+    """Fit every closed form to all pairs, and rank each pair by a fit that did not see it.
+
+    Each galaxy is looked for among all of them.
+    """
+    n = len(training)
+    ranks = {name: np.zeros(n) for name in CLOSED_FORMS}
+    for fold in range(_FOLDS):
+        seen, unseen = (np.flatnonzero((np.arange(n) % _FOLDS == fold) == own) for own in (0, 1))
+        part, held = training.take(seen), training.pairs.take(unseen)
+        for name, fit in CLOSED_FORMS.items():
+            others = training.pairs.mean[seen]
+            ranks[name][unseen] = held.reciprocal_ranks(fit(part), others)
+    return {name: fit(training) for name, fit in CLOSED_FORMS.items()}, ranks
+
+
+def _sound(training: Training, network: Encoder, seed: int) -> np.ndarray:
+    """Rows of the training pairs that are more likely one galaxy than two."""
+    pairs, n = training.pairs, len(training)
+    strangers = np.random.default_rng(seed).integers(1, n, n)
+    galaxy = pairs.space.galaxy_latents
+    mean = pairs.encode(network).mean[:, :galaxy]
+    own, other = (
+        (mean - pairs.mean[rows, :galaxy]).norm(dim=1).numpy()
+        for rows in (np.arange(n), (np.arange(n) + strangers) % n)
     )
+    return np.flatnonzero(plausibility(own, other) > 0.5)
 
 
-def _turned_features(network: Encoder, images: Tensor) -> Tensor:
-    """(8 n, features) float32 of every image in every symmetry."""
-    device = best_device()
-    network.to(device)
-    with torch.no_grad():
-        features = [
-            network.features(batch.to(device)).float().cpu()
-            for k in range(SYMMETRIES)
-            for batch in torch.split(turn(images, k), 512)
-        ]
-    return torch.cat(features)
+def _best(ranks: Mapping[str, np.ndarray]) -> str:
+    """Name the candidate with the highest mean reciprocal rank, if it beats doing nothing.
+
+    The gain has to exceed its own standard error.
+    """
+    best = max(ranks, key=lambda name: float(ranks[name].mean()))
+    gain = ranks[best] - ranks["unadapted"]
+    return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else "unadapted"
 
 
-def _best(scores: dict[str, Retrieval]) -> str:
-    """Name the candidate with the highest mean reciprocal rank, the earlier one where they tie."""
-    return max(scores, key=lambda name: scores[name].mean_reciprocal_rank)
-
-
-def _calibrated(network: Encoder, held: PairedImages) -> Encoder:
-    """Shift log variances so that both posteriors together explain the held-out differences."""
-    mean, variance = held.encode(network)
-    squared = (mean - held.mean).square().mean(0)
-    own = torch.maximum(squared - held.variance.mean(0), 0.1 * squared)
-    calibrated = copy.deepcopy(network)
-    with torch.no_grad():
-        calibrated.log_variance.bias.add_((own / variance.mean(0)).log())
-    return calibrated
+def _line(name: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Say what one candidate scored."""
+    gain = ranks[name] - ranks["unadapted"]
+    return {
+        "name": name,
+        "mean_reciprocal_rank": float(ranks[name].mean()),
+        "recall_at_1": float((ranks[name] == 1).mean()),
+        "gain": float(gain.mean()),
+        "gain_error": float(gain.std() / np.sqrt(len(gain))),
+    }

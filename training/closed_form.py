@@ -1,20 +1,30 @@
-"""Adaptation by linear algebra: ridge maps folded into the encoder's last layer.
+"""Adaptation by linear algebra: maps folded into the encoder's last layer.
 
-Both maps leave an ordinary encoder behind, so everything downstream treats them like a trained one.
+Every map leaves an ordinary encoder behind, which everything downstream treats like a trained one.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.linalg import block_diag, orthogonal_procrustes
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 from galaxy_da.models import Encoder
 
-__all__ = ["ridge_from_features", "ridge_from_latents"]
+__all__ = [
+    "match_covariances",
+    "match_moments",
+    "ridge_from_features",
+    "ridge_from_latents",
+    "ridge_to_identity",
+    "rotate",
+]
 
 _ALPHAS = np.logspace(-3, 4, 15)
 
@@ -37,12 +47,8 @@ def ridge_from_latents(network: Encoder, features: Tensor, anchor: Tensor) -> En
         A copy whose mean layer is the old one followed by the map. The penalty is chosen by
         leave-one-out cross-validation.
     """
-    mapped = copy.deepcopy(network).requires_grad_(False)
-    latents = mapped.mean(features)
-    slope, offset = _ridge(latents, anchor)
-    mapped.mean.bias.copy_(slope @ mapped.mean.bias + offset)
-    mapped.mean.weight.copy_(slope @ mapped.mean.weight)
-    return mapped
+    slope, offset = _ridge(network.mean(features).detach(), anchor)
+    return _followed_by(network, slope, offset)
 
 
 def ridge_from_features(network: Encoder, features: Tensor, anchor: Tensor) -> Encoder:
@@ -54,6 +60,113 @@ def ridge_from_features(network: Encoder, features: Tensor, anchor: Tensor) -> E
     slope, offset = _ridge(features, anchor)
     mapped.mean.weight.copy_(slope)
     mapped.mean.bias.copy_(offset)
+    return mapped
+
+
+def ridge_to_identity(network: Encoder, features: Tensor, anchor: Tensor) -> Encoder:
+    """Correct the encoder's latents linearly, the less the fewer pairs there are.
+
+    Parameters and result are those of `ridge_from_latents`, but what is regressed is the difference
+    from the anchor's latents, so that the penalty draws towards leaving the encoder as it is.
+    """
+    latents = network.mean(features).detach()
+    slope, offset = _ridge(latents, anchor - latents)
+    return _followed_by(network, torch.eye(len(slope)) + slope, offset)
+
+
+def match_moments(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
+    """Give each latent the anchor's mean and standard deviation; no pairs needed.
+
+    Parameters
+    ----------
+    network : Encoder
+        Left as it is.
+    latents : (n, latents) float tensor
+        What it makes of the target survey's images.
+    anchor : (m, latents) float tensor
+        Posterior means of the anchor survey's images, of other galaxies perhaps.
+
+    Returns
+    -------
+    Encoder
+        A copy whose mean layer is the old one followed by the map.
+    """
+    stretch = anchor.std(0) / latents.std(0).clamp_min(1e-6)
+    return _followed_by(network, torch.diag(stretch), anchor.mean(0) - stretch * latents.mean(0))
+
+
+def match_covariances(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
+    """Give the latents the anchor's mean and covariance; no pairs needed.
+
+    Parameters and result are those of `match_moments`. Galaxy and view latents are not mixed.
+
+    References
+    ----------
+    Of the maps that do, the one that moves points least: optimal transport between Gaussians,
+    Peyre & Cuturi (2019), Computational Optimal Transport, remark 2.31.
+    """
+
+    def slope(some: Tensor, others: Tensor) -> Tensor:
+        here, there = (torch.cov(x.double().T).reshape(x.shape[1], -1) for x in (some, others))
+        here = here + 1e-6 * here.diagonal().mean() * torch.eye(len(here))
+        root, back = _power(here, 0.5), _power(here, -0.5)
+        return (back @ _power(root @ there @ root, 0.5) @ back).float()
+
+    return _block_by_block(network, latents, anchor, slope)
+
+
+def rotate(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
+    """Rotate and shift the encoder's latents onto the anchor's of the same galaxies.
+
+    Nothing shrinks, so that noisy latents stay as far apart as they were.
+
+    Parameters
+    ----------
+    network : Encoder
+        Left as it is.
+    latents, anchor : (n, latents) float tensors
+        What it makes of the target's images, and the anchor's posterior means, row by row. Galaxy
+        and view latents are not mixed.
+
+    References
+    ----------
+    Schoenemann (1966), Psychometrika 31, 1.
+    """
+
+    def slope(some: Tensor, others: Tensor) -> Tensor:
+        x, y = ((values - values.mean(0)).double().numpy() for values in (some, others))
+        rotation, _ = orthogonal_procrustes(x, y)
+        return torch.from_numpy(rotation.T).float()
+
+    return _block_by_block(network, latents, anchor, slope)
+
+
+def _block_by_block(
+    network: Encoder,
+    latents: Tensor,
+    anchor: Tensor,
+    slope_of: Callable[[Tensor, Tensor], Tensor],
+) -> Encoder:
+    """Map galaxy latents and view latents each by a slope of their own, and match the means."""
+    edges = sorted({0, network.galaxy_latents, latents.shape[1]})
+    slopes = [
+        slope_of(latents[:, start:stop], anchor[:, start:stop])
+        for start, stop in itertools.pairwise(edges)
+    ]
+    slope = torch.from_numpy(block_diag(*slopes))
+    return _followed_by(network, slope, anchor.mean(0) - slope @ latents.mean(0))
+
+
+def _power(matrix: Tensor, power: float) -> Tensor:
+    values, vectors = torch.linalg.eigh(matrix)
+    raised: Tensor = (vectors * values.clamp_min(1e-12) ** power) @ vectors.T
+    return raised
+
+
+def _followed_by(network: Encoder, slope: Tensor, offset: Tensor) -> Encoder:
+    mapped = copy.deepcopy(network).requires_grad_(False)
+    mapped.mean.bias.copy_(slope @ mapped.mean.bias + offset)
+    mapped.mean.weight.copy_(slope @ mapped.mean.weight)
     return mapped
 
 

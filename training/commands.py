@@ -11,23 +11,43 @@ from galaxy_da.cli import AsJson, Out, print_result
 
 __all__ = ["adapt", "demo", "pretrain"]
 
+_CHECKPOINT = "unfinished.safetensors"
+
 
 def pretrain(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="TOML file, or a shipped name.")],
     out: Out,
+    sample: Annotated[
+        Path | None,
+        typer.Option(help="Sample table to train on, instead of the recipe's simulated sky."),
+    ] = None,
     scenes: Annotated[
         Path | None, typer.Option(help="Sample table of real images to use as galaxies.")
     ] = None,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs that share each batch.")] = 1,
     json: AsJson = False,
 ) -> None:
     """Train an anchor; run again to go on after a stop.
 
     Example: galaxy-da pretrain simulated --out spaces/mine
     """
+    from galaxy_da.cli import print_table
+    from galaxy_da.tables import Sample
     from training.pretrain import pretrain as run
     from training.recipes import load_recipe
+    from training.scan import scan_latents
 
-    space = run(load_recipe(recipe), out, scenes=scenes, progress=True)
+    if sample and scenes:
+        raise typer.BadParameter("--scenes is for the simulated sky; leave it out with --sample")
+    settings = load_recipe(recipe)
+    images = Sample(sample) if sample else None
+    if settings.scan:
+        rows = scan_latents(
+            settings, out, sample=images, scenes=scenes, devices=devices, progress=True
+        )
+        print_table(rows, json)
+        return
+    space = run(settings, out, sample=images, scenes=scenes, devices=devices, progress=True)
     print_result({"space": str(out), "id": space.id, **space.metrics}, json)
 
 
@@ -35,8 +55,11 @@ def adapt(
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
     anchor: Annotated[Path, typer.Option(help="Sample table of the anchor survey.")],
     target: Annotated[Path, typer.Option(help="Sample table of the new survey.")],
-    pairs: Annotated[Path, typer.Option(help="Pair table from anchor to target.")],
     out: Out,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Pair table from anchor to target; distributions are matched without."),
+    ] = None,
     survey: Annotated[
         str | None, typer.Option(help="The new survey: built-in name or TOML file.")
     ] = None,
@@ -45,9 +68,12 @@ def adapt(
 ) -> None:
     """Map a new survey into a space; the best candidate on held-out pairs wins.
 
+    An interrupted run goes on where it was.
+
     Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out space
     """
+    from galaxy_da.files import ensure_folder
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import get_survey
     from galaxy_da.tables import Sample, read_pairs
@@ -59,15 +85,17 @@ def adapt(
         LatentSpace.load(space),
         Sample(anchor),
         second,
-        read_pairs(pairs),
+        read_pairs(pairs) if pairs else None,
         survey=definition,
         seed=seed,
+        checkpoint=ensure_folder(out) / _CHECKPOINT,
         progress=True,
     )
     result.save(out)
+    (out / _CHECKPOINT).unlink(missing_ok=True)
     record = result.encoder(definition.name).record
     scores = {
-        item["name"]: {key: round(item[key], 4) for key in ("recall_at_1", "mean_reciprocal_rank")}
+        item["name"]: {key: round(value, 4) for key, value in item.items() if key != "name"}
         for item in record["candidates"]
     }
     print_result(
@@ -75,7 +103,7 @@ def adapt(
             "space": str(out),
             "surveys": ", ".join(result.surveys),
             "chosen": record["chosen"],
-            "held_out_pairs": record["pairs"]["validation"],
+            "judged_by": record["judged_by"],
             **scores,
         },
         json,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from catalogs.pairs import PairedRows
-from evaluation.retrieval import Retrieval, retrieve
-from galaxy_da.errors import CatalogError
+from evaluation.retrieval import match_ranks
 from galaxy_da.loading import load_images
 from galaxy_da.models import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample
 
 __all__ = ["PairedImages", "load_paired_images"]
-
-_FEWEST_PAIRS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +45,21 @@ class PairedImages:
     def __len__(self) -> int:
         return len(self.anchor)
 
+    def take(self, rows: np.ndarray | Tensor) -> PairedImages:
+        """Return some of the pairs."""
+        rows = torch.as_tensor(rows)
+        arrays = ("anchor", "target", "mean", "variance")
+        taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in arrays}
+        return replace(self, **taken)
+
+    def with_more(self, other: PairedImages) -> PairedImages:
+        """Return these pairs and others of the same survey."""
+        arrays = ("anchor", "target", "mean", "variance")
+        joined: dict[str, Any] = {
+            name: torch.cat([getattr(self, name), getattr(other, name)]) for name in arrays
+        }
+        return replace(self, **joined)
+
     def encode(self, network: Encoder) -> Posterior:
         """Encode the target images with a candidate network."""
         candidate = SurveyEncoder(
@@ -53,15 +67,29 @@ class PairedImages:
         )
         return self.space.encode(self.target, candidate)
 
-    def score(self, network: Encoder) -> Retrieval:
-        """Measure how well a candidate finds the anchor's galaxies."""
-        return retrieve(self.encode(network).mean.numpy(), self.mean.numpy())
+    def reciprocal_ranks(self, network: Encoder, others: Tensor | None = None) -> np.ndarray:
+        """(n,) inverse ranks at which a candidate finds the anchor's galaxies.
+
+        The mean of two: by the galaxy latents alone, and by all of them.
+
+        Parameters
+        ----------
+        network : Encoder
+            The candidate.
+        others : (m, latents) float tensor, optional
+            The anchor's latents of more galaxies to choose from.
+        """
+        pool = (self.mean if others is None else torch.cat([self.mean, others])).numpy()
+        queries = self.encode(network).mean.numpy()
+        widths = (self.space.galaxy_latents, self.space.architecture.latents)
+        ranks = [1 / match_ranks(queries[:, :width], pool[:, :width]) for width in widths]
+        return np.asarray(np.mean(ranks, axis=0))
 
 
 def load_paired_images(
     space: LatentSpace, anchor: Sample, target: Sample, rows: PairedRows, encoder: SurveyEncoder
 ) -> PairedImages:
-    """Read and prepare pairs whose cutouts are usable on both sides.
+    """Read and prepare pairs, those whose cutouts are usable on both sides.
 
     Parameters
     ----------
@@ -73,22 +101,11 @@ def load_paired_images(
         Which rows of either.
     encoder : SurveyEncoder
         Says which bands of the target are wanted.
-
-    Raises
-    ------
-    CatalogError
-        If fewer than 20 pairs are usable.
     """
     own = space.encoder(space.anchor)
     first, seen = load_images(anchor, rows.anchor, own, space.frame)
     second, seen_too = load_images(target, rows.target, encoder, space.frame)
     good = torch.from_numpy(seen & seen_too)
-    if good.sum() < _FEWEST_PAIRS:
-        raise CatalogError(
-            f"{encoder.survey.name}: only {int(good.sum())} usable pairs fall in the training or "
-            f"the validation part of the sky, each needs at least {_FEWEST_PAIRS}; match a larger "
-            "area"
-        )
     posterior = space.encode(first[good], own)
     return PairedImages(
         space=space,

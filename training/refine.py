@@ -8,19 +8,28 @@ target's latents.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from galaxy_da.errors import StorageError
+from galaxy_da.files import json_hash
 from galaxy_da.models import Encoder
+from galaxy_da.space import network_hash
+from galaxy_da.symmetry import SYMMETRIES, turn
 from training.alignment import contrastive, mmd, paired
+from training.candidates import Training
+from training.checkpoints import load_best, load_checkpoint, save_checkpoint
 from training.fabric import make_fabric
 from training.paired_images import PairedImages
-from training.symmetry import SYMMETRIES, turn
 
 __all__ = ["RefineSettings", "refine"]
 
@@ -49,19 +58,23 @@ class RefineSettings(BaseModel):
     check_every: int = Field(default=50, gt=0)
     patience: int = Field(default=3, gt=0)
     paired: float = Field(default=1.0, ge=0)
-    contrastive: float = Field(default=0.3, ge=0)
+    contrastive: float = Field(default=1.0, ge=0)
     mmd: float = Field(default=0.5, ge=0)
     denoising: float = Field(default=1.0, ge=0)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, from 1."""
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - 1) / self.steps))
 
 
 def refine(
     network: Encoder,
-    train: PairedImages,
-    latents: Tensor,
+    training: Training,
     held: PairedImages,
     *,
     settings: RefineSettings,
     seed: int,
+    checkpoint: Path | None = None,
     progress: bool = False,
 ) -> tuple[Encoder, list[dict[str, float]]]:
     """Train from a candidate.
@@ -70,14 +83,16 @@ def refine(
     ----------
     network : Encoder
         Where to start; not modified.
-    train, held : PairedImages
-        Pairs to learn from, and pairs that say when to stop.
-    latents : (8, n, latents) float tensor
-        The anchor's posterior means of `train` in every symmetry.
+    training : Training
+        Pairs to learn from.
+    held : PairedImages
+        Pairs that say when to stop.
     settings : RefineSettings
         Steps, rates, weights.
     seed : int
         Of the order and the symmetries.
+    checkpoint : Path, optional
+        Where each look leaves what resuming needs; a file there is gone on from.
     progress : bool
         Show a progress bar on stderr.
 
@@ -87,54 +102,106 @@ def refine(
         The state that was best on `held`, the start included.
     list of dict
         Every term and the held-out mean reciprocal rank at each look.
+
+    Raises
+    ------
+    StorageError
+        If the checkpoint is of another start, settings, seed or number of pairs.
     """
     fabric = make_fabric()
     trained = copy.deepcopy(network).requires_grad_(True).train()
     trained.log_variance.requires_grad_(False)
-    weights = [p for p in trained.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(
-        weights, lr=settings.learning_rate, weight_decay=settings.weight_decay
+    plain = torch.optim.AdamW(
+        trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, max(settings.steps, 1))
-    model, optimiser = fabric.setup(trained, optimiser)
-    decoder = copy.deepcopy(train.space.decoder).to(fabric.device)
-    scale = latents.flatten(0, 1).var(0).clamp_min(1e-3).to(fabric.device)
-    temperature = _median_squared_distance(network, held)
-    best, best_state = held.score(network), copy.deepcopy(trained.state_dict())
+    model, optimiser = fabric.setup(trained, plain)
+    terms_of = _Terms(training, network, held, fabric)
+    others = training.pairs.mean
+    best, best_state = _score(held, network, others), copy.deepcopy(trained.state_dict())
     curves: list[dict[str, float]] = []
-    idle = 0
-    batches = _batches(len(train), settings.batch, seed)
-    for step in tqdm(range(1, settings.steps + 1), desc="refine", disable=not progress):
+    identity = json_hash([network_hash(network), settings.model_dump(), seed, len(training)])
+    if checkpoint is not None and checkpoint.is_file():
+        record = load_checkpoint(checkpoint, trained, plain)
+        if record["identity"] != identity:
+            raise StorageError(
+                f"{checkpoint}: is left over from another adaptation; delete it, or choose another "
+                "output"
+            )
+        best, curves = record["best"], record["curves"]
+        best_state = load_best(checkpoint)
+    done = int(curves[-1]["step"]) if curves else 0
+    steps = range(done + 1, settings.steps + 1)
+    batches = islice(_batches(len(training), settings.batch, seed), done, None)
+    for step in tqdm(steps, desc="refine", initial=done, disable=not progress):
+        if _idle(curves, best) >= settings.patience:
+            break
+        for group in plain.param_groups:
+            group["lr"] = settings.rate(step)
         rows, k = next(batches)
-        mean = model(turn(train.target[rows], k).to(fabric.device)).mean
-        anchor_mean = latents[k, rows].to(fabric.device)
-        with fabric.autocast():
-            drawn = decoder(mean).float()
-        clean = turn(train.anchor[rows], k).to(fabric.device)
-        terms = {
-            "paired": paired(mean, anchor_mean, scale),
-            "contrastive": contrastive(mean, anchor_mean, temperature),
-            "mmd": mmd(mean, anchor_mean),
-            "denoising": (drawn - clean).square().mean(),
-        }
+        terms = terms_of(model, rows, k)
         fabric.backward(
             torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
         )
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        schedule.step()
         if step % settings.check_every and step != settings.steps:
             continue
-        score = held.score(trained)
+        score = _score(held, trained, others)
         logged = {name: float(term.detach()) for name, term in terms.items()}
-        curves.append({"step": step, **logged, "held_out_mrr": score.mean_reciprocal_rank})
-        idle += 1
-        if score.mean_reciprocal_rank > best.mean_reciprocal_rank:
-            best, best_state, idle = score, copy.deepcopy(trained.state_dict()), 0
-        if idle >= settings.patience:
-            break
+        curves.append({"step": step, **logged, "held_out_mrr": score})
+        if score > best:
+            best, best_state = score, copy.deepcopy(trained.state_dict())
+        if checkpoint is not None:
+            record = {"identity": identity, "best": best, "curves": curves}
+            save_checkpoint(checkpoint, trained, plain, record, best_state)
     trained.load_state_dict(best_state)
     return trained.cpu().requires_grad_(False).eval(), curves
+
+
+class _Terms:
+    """The terms of the loss on some of the pairs."""
+
+    def __init__(
+        self, training: Training, network: Encoder, held: PairedImages, fabric: Fabric
+    ) -> None:
+        self.training, self.fabric = training, fabric
+        space = training.pairs.space
+        self.widths = sorted({space.galaxy_latents, space.architecture.latents})
+        self.decoder = copy.deepcopy(training.pairs.space.decoder).to(fabric.device)
+        spread = training.latents.flatten(0, 1).var(0)
+        self.scale = spread.clamp_min(1e-3).to(fabric.device)
+        off = (held.encode(network).mean - held.mean).square()
+        self.temperatures = [
+            float(off[:, :width].sum(1).median().clamp_min(1e-3)) for width in self.widths
+        ]
+
+    def __call__(self, model: nn.Module, rows: Tensor, k: int) -> dict[str, Tensor]:
+        device, pairs = self.fabric.device, self.training.pairs
+        mean = model(turn(pairs.target[rows], k).to(device)).mean
+        wanted = self.training.latents[k, rows].to(device)
+        with self.fabric.autocast():
+            drawn = self.decoder(mean).float()
+        contrasts = [
+            contrastive(mean[:, :width], wanted[:, :width], temperature)
+            for width, temperature in zip(self.widths, self.temperatures, strict=True)
+        ]
+        galaxy = self.widths[0]
+        return {
+            "paired": paired(mean, wanted, self.scale),
+            "contrastive": torch.stack(contrasts).mean(),
+            "mmd": mmd(mean[:, :galaxy], wanted[:, :galaxy]),
+            "denoising": (drawn - turn(pairs.anchor[rows], k).to(device)).square().mean(),
+        }
+
+
+def _score(held: PairedImages, network: Encoder, others: Tensor) -> float:
+    return float(held.reciprocal_ranks(network, others).mean())
+
+
+def _idle(curves: list[dict[str, float]], best: float) -> int:
+    """Count looks since the best one, or since the start where none was better than it."""
+    scores = [row["held_out_mrr"] for row in curves]
+    return len(scores) - 1 - scores.index(best) if best in scores else len(scores)
 
 
 def _batches(n: int, size: int, seed: int) -> Iterator[tuple[Tensor, int]]:
@@ -145,9 +212,3 @@ def _batches(n: int, size: int, seed: int) -> Iterator[tuple[Tensor, int]]:
         order = rng.permutation(n)
         for i in range(0, n - size + 1, size):
             yield torch.from_numpy(order[i : i + size]), int(rng.integers(SYMMETRIES))
-
-
-def _median_squared_distance(network: Encoder, held: PairedImages) -> float:
-    """Median squared distance of held-out pairs, the natural temperature of the contrast."""
-    squared = (held.encode(network).mean - held.mean).square().sum(1)
-    return float(squared.median().clamp_min(1e-3))

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,9 +10,12 @@ from conftest import blobs, make_space, pair_table, write_sample
 from evaluation.evaluate import evaluate
 from galaxy_da.errors import CatalogError, SpaceError
 from galaxy_da.models import Posterior
+from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from galaxy_da.tables import Sample
-from training.adapt import _calibrated, adapt
+from training import refine as module
+from training.adapt import adapt
+from training.candidates import CLOSED_FORMS, calibrated
 from training.refine import RefineSettings
 
 QUICK = RefineSettings(steps=20, check_every=10, batch=32)
@@ -26,7 +31,7 @@ def views(tmp_path_factory):
     finer = blobs(n, 140, 0.262, seed=2, noise=0.0)
     again = finer + noise.normal(0, 0.003, finer.shape)
     first = finer + noise.normal(0, 0.003, finer.shape)
-    second = clean[:, [1, 0, 2]] * 1.6 + noise.normal(0, 0.02, clean.shape)
+    second = clean[:, [1, 0, 2]] * 8 + noise.normal(0, 0.01, clean.shape)
     place = {"ra": np.linspace(130, 230, n), "dec": np.linspace(0, 30, n)}
     bands = ["g,r,z"] * n
     paths = {
@@ -53,10 +58,20 @@ def adapted(views):
 def test_the_best_on_held_out_pairs_wins_and_all_is_recorded(adapted):
     record = adapted.encoder("sdss").record
     scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
-    assert list(scores) == ["unadapted", "ridge-latents", "ridge-features", "refined"]
+    assert list(scores) == [*CLOSED_FORMS, "refined"]
     assert scores[record["chosen"]] == max(scores.values())
     assert scores[record["chosen"]] > scores["unadapted"]
     assert {"step", "paired", "contrastive", "mmd", "denoising"} <= set(record["curves"][0])
+
+
+def test_the_space_says_how_probably_two_cutouts_are_one_galaxy(adapted, tmp_path):
+    adapted.save(tmp_path)
+    model = LatentSpace.load(tmp_path).sameness("sdss", "decals")
+    assert model == adapted.sameness("decals", "sdss")
+    judged = adapted.encoder("sdss").record["sameness"]["cross_validated"]
+    assert judged["random"]["brier"] < 0.8 * judged["random"]["brier_constant"]
+    with pytest.raises(SpaceError, match="decals and decals: this space has no probability"):
+        adapted.sameness("decals", "decals")
 
 
 def test_refining_never_ends_below_its_start(adapted):
@@ -97,8 +112,8 @@ def test_variances_are_calibrated_on_pairs():
             return Posterior(truth + own * torch.randn_like(truth), torch.full_like(truth, 2.0))
 
     torch.manual_seed(0)
-    calibrated = _calibrated(network, Held())
-    shift = (calibrated.log_variance.bias - network.log_variance.bias).exp()
+    shifted = calibrated(network, Held())
+    shift = (shifted.log_variance.bias - network.log_variance.bias).exp()
     np.testing.assert_allclose(2.0 * shift.detach(), own**2, rtol=0.1)
 
 
@@ -130,8 +145,8 @@ def test_same_seed_same_encoder(adapted, views):
 
 def test_too_few_pairs_and_wrong_ids(views):
     pairs = pairs_with(views, "sdss")
-    with pytest.raises(CatalogError, match="usable pairs fall in the training or the validation"):
-        adapt(make_space(), views["decals"], views["sdss"], pairs.slice(0, 30),
+    with pytest.raises(CatalogError, match="usable pairs fall outside the test part of the sky"):
+        adapt(make_space(), views["decals"], views["sdss"], pairs.slice(0, 10),
               survey=get_survey("sdss"))  # fmt: skip
     strangers = pairs.set_column(0, "anchor_id", pairs["target_id"])
     with pytest.raises(CatalogError, match="none of the 360 pairs is unambiguous and in both"):
@@ -151,3 +166,43 @@ def test_ambiguous_pairs_are_left_out(views, tmp_path):
     assert rows.anchor.tolist() == list(range(1, 360, 2))
     some = rows.only("train", most=10, seed=1)
     assert len(some) == 10 and set(some.part) == {"train"}
+
+
+def test_few_pairs_are_judged_by_cross_validation(views):
+    space = adapt(
+        make_space(), views["decals"], views["sdss"], pairs_with(views, "sdss").slice(0, 80),
+        survey=get_survey("sdss"),
+    )  # fmt: skip
+    record = space.encoder("sdss").record
+    assert record["judged_by"] == "5-fold"
+    assert [item["name"] for item in record["candidates"]] == list(CLOSED_FORMS)
+    scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
+    assert scores[record["chosen"]] >= scores["unadapted"]
+
+
+def test_an_interrupted_refinement_goes_on_to_the_same_weights(
+    adapted, views, tmp_path, monkeypatch
+):
+    real = module.save_checkpoint
+
+    def stop(*arguments):
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    ask = partial(
+        adapt, make_space(), views["decals"], views["sdss"], pairs_with(views, "sdss"),
+        survey=get_survey("sdss"), settings=QUICK, checkpoint=tmp_path / "c.safetensors",
+    )  # fmt: skip
+    monkeypatch.setattr(module, "save_checkpoint", stop)
+    with pytest.raises(KeyboardInterrupt):
+        ask()
+    monkeypatch.setattr(module, "save_checkpoint", real)
+    resumed = ask().encoder("sdss")
+    for ours, theirs in zip(
+        resumed.record["curves"], adapted.encoder("sdss").record["curves"], strict=True
+    ):
+        assert ours == pytest.approx(theirs, rel=1e-3)
+    for ours, theirs in zip(
+        resumed.network.parameters(), adapted.encoder("sdss").network.parameters(), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

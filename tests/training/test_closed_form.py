@@ -1,9 +1,17 @@
 import numpy as np
+import ot
 import torch
 from numpy.testing import assert_allclose
 
 from galaxy_da.models import Architecture, Encoder
-from training.closed_form import ridge_from_features, ridge_from_latents
+from training.closed_form import (
+    match_covariances,
+    match_moments,
+    ridge_from_features,
+    ridge_from_latents,
+    ridge_to_identity,
+    rotate,
+)
 
 SMALL = Architecture(widths=(8, 16), blocks=(1, 1), features=12, latents=4, pixels=16)
 
@@ -20,7 +28,7 @@ def test_a_linear_relation_is_found_exactly():
     rng = np.random.default_rng(0)
     slope = torch.tensor(rng.normal(size=(4, 4)), dtype=torch.float32)
     anchor = network(images).mean @ slope.T + 0.3
-    for make in (ridge_from_latents, ridge_from_features):
+    for make in (ridge_from_latents, ridge_from_features, ridge_to_identity):
         mapped = make(network, features, anchor)
         assert_allclose(mapped(images).mean, anchor, atol=0.02 * float(anchor.std()))
 
@@ -43,3 +51,51 @@ def test_noise_shrinks_the_map():
     unrelated = torch.randn(60, 4)
     mapped = ridge_from_features(network, features, unrelated)
     assert mapped.mean(features).std() < 0.5 * unrelated.std()
+
+
+def test_few_noisy_pairs_leave_the_encoder_nearly_as_it_is():
+    network = encoder()
+    features = network.features(torch.randn(12, 3, 16, 16))
+    latents = network.mean(features)
+    noisy = latents + 0.05 * latents.std() * torch.randn(12, 4)
+    mapped = ridge_to_identity(network, features, noisy).mean(features)
+    assert (mapped - latents).std() < 0.1 * latents.std()
+
+
+def test_moments_and_covariances_are_matched_without_pairs():
+    network = encoder()
+    features = network.features(torch.randn(500, 3, 16, 16))
+    latents = network.mean(features)
+    anchor = torch.randn(700, 4) @ torch.randn(4, 4) + 3
+    standardised = match_moments(network, latents, anchor).mean(features)
+    assert_allclose(standardised.mean(0), anchor.mean(0), atol=1e-3)
+    assert_allclose(standardised.std(0), anchor.std(0), rtol=1e-3)
+    whole = match_covariances(network, latents, anchor).mean(features)
+    assert_allclose(whole.mean(0), anchor.mean(0), atol=1e-3)
+    assert_allclose(torch.cov(whole.T), torch.cov(anchor.T), rtol=1e-2, atol=1e-2)
+
+
+def test_the_covariance_map_is_pots_optimal_one():
+    network = encoder()
+    features = network.features(torch.randn(500, 3, 16, 16))
+    latents = network.mean(features)
+    anchor = torch.randn(700, 4) @ torch.randn(4, 4) + 3
+    slope, offset = ot.gaussian.empirical_bures_wasserstein_mapping(
+        latents.double().numpy(), anchor.double().numpy(), reg=1e-9
+    )
+    mapped = match_covariances(network, latents, anchor).mean(features)
+    assert_allclose(mapped, latents.double().numpy() @ slope + offset, rtol=1e-2, atol=1e-2)
+
+
+def test_a_rotation_is_found_and_blocks_are_not_mixed():
+    torch.manual_seed(0)
+    network = Encoder(SMALL.model_copy(update={"view_latents": 1})).eval().requires_grad_(False)
+    features = network.features(torch.randn(500, 3, 16, 16))
+    latents = network.mean(features)
+    turn = torch.linalg.qr(torch.randn(3, 3)).Q
+    anchor = torch.cat([latents[:, :3] @ turn, -latents[:, 3:]], 1) + 2
+    assert_allclose(rotate(network, latents, anchor).mean(features), anchor, atol=1e-3)
+    whole = match_covariances(network, latents, anchor)
+    slope = torch.linalg.lstsq(network.mean.weight.T, whole.mean.weight.T).solution
+    assert_allclose(slope[3, :3], 0, atol=1e-3)
+    assert_allclose(slope[:3, 3], 0, atol=1e-3)

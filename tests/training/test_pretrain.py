@@ -1,9 +1,15 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
 from galaxy_da.errors import TableError
 from galaxy_da.space import LatentSpace
+from galaxy_da.tables import Sample, write_table
 from training import pretrain as module
 from training.pretrain import pretrain
 from training.recipes import Recipe
@@ -18,6 +24,65 @@ TINY = Recipe.model_validate(
         "optimiser": {"epochs": 3, "batch": 16, "learning_rate": 3e-3, "warmup_steps": 5},
     }
 )
+
+
+def stopped_and_resumed(recipe, folder, monkeypatch, **options):
+    """Stop a run after its second epoch, and start it again."""
+    real, calls = module.save_checkpoint, []
+
+    def stop_after_second(*arguments):
+        real(*arguments)
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "save_checkpoint", stop_after_second)
+        with pytest.raises(KeyboardInterrupt):
+            pretrain(recipe, folder, **options)
+    return pretrain(recipe, folder, **options)
+
+
+def assert_same_weights(ours, theirs):
+    expected = theirs.encoder("decals").network.state_dict()
+    for name, value in ours.encoder("decals").network.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-5)
+    expected = theirs.decoder.state_dict()
+    for name, value in ours.decoder.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=1e-5)
+
+
+def changed(recipe, **parts):
+    record = recipe.model_dump(mode="json")
+    for name, part in parts.items():
+        record[name] = {**record[name], **part} if isinstance(part, dict) else part
+    return Recipe.model_validate(record)
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """200 Gaussian galaxies in noise as DECaLS cutouts, the larger the redder in redshift."""
+    folder, n = tmp_path_factory.mktemp("sample"), 200
+    rng = np.random.default_rng(0)
+    grid = (np.arange(80) - 39.5) * 0.262
+    sigma = rng.uniform(1, 3, n)
+    shape = np.exp(
+        -0.5 * (grid[None, None] ** 2 + grid[None, :, None] ** 2) / sigma[:, None, None] ** 2
+    )
+    cutouts = rng.normal(0, 0.004, (n, 3, 80, 80)) + 0.1 * shape[:, None]
+    cutouts[7] = np.nan
+    np.save(folder / "cutouts.npy", cutouts.astype(np.float32))
+    table = {
+        "object_id": [str(i) for i in range(n)],
+        "survey": ["decals"] * n,
+        "ra": rng.uniform(100, 250, n),
+        "dec": rng.uniform(-10, 30, n),
+        "cutout": [f"cutouts.npy#{i}" for i in range(n)],
+        "redshift": pa.array([None, *(0.1 * sigma[1:])]),
+        "kind": np.where(sigma > 2, "large", "small"),
+    }
+    write_table(pa.table(table), folder / "sample.parquet")
+    return Sample(folder / "sample.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +104,9 @@ def test_it_learns_and_says_how(straight):
 
 def test_a_stopped_run_ends_with_the_same_weights(straight, tmp_path, monkeypatch):
     space, _ = straight
-    real, calls = module.save_checkpoint, []
-
-    def stop_after_second(*arguments):
-        real(*arguments)
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "save_checkpoint", stop_after_second)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(TINY, tmp_path / "s")
-    monkeypatch.setattr(module, "save_checkpoint", real)
-    resumed = pretrain(TINY, tmp_path / "s")
+    resumed = stopped_and_resumed(TINY, tmp_path / "s", monkeypatch)
     assert len(resumed.training["curves"]) == 3
-    ours = resumed.encoder("decals").network.state_dict()
-    for name, value in space.encoder("decals").network.state_dict().items():
-        torch.testing.assert_close(ours[name], value, rtol=0, atol=1e-5)
+    assert_same_weights(resumed, space)
 
 
 def test_another_recipes_unfinished_run_is_refused(tmp_path, monkeypatch):
@@ -84,3 +135,80 @@ def test_the_rate_warms_up_and_decays():
         rates.append(optimiser.param_groups[0]["lr"])
     assert np.argmax(rates) == 4
     assert rates[0] == pytest.approx(3e-3 / 5) and rates[-1] < 1e-5
+
+
+def test_a_stopped_run_on_a_sample_ends_with_the_same_weights(sample, tmp_path, monkeypatch):
+    recipe = changed(TINY, optimiser={"patience": 2}, objective={"mmd": 10.0, "free_nats": 0.05})
+    straight = pretrain(recipe, tmp_path / "a", sample=sample)
+    resumed = stopped_and_resumed(recipe, tmp_path / "b", monkeypatch, sample=sample)
+    assert_same_weights(resumed, straight)
+    assert {"kl", "mmd", "held_out"} < straight.training["curves"][0].keys()
+    used = straight.training["images"] + straight.metrics["validation_images"]
+    assert straight.training["sample"] == "sample.parquet" and 100 < used < 199
+
+
+def test_classes_and_redshift_are_learned(sample, tmp_path):
+    recipe = changed(
+        TINY,
+        condition="cvae-predict",
+        objective={"classes": 500.0, "class_column": "kind", "redshift": 500.0},
+        optimiser={"epochs": 8, "warmup_steps": 0},
+    )
+    space = pretrain(recipe, tmp_path, sample=sample)
+    first, last = space.training["curves"][0], space.training["curves"][-1]
+    assert last["classes"] < 0.7 * first["classes"] and last["redshift"] < 0.7 * first["redshift"]
+    assert (tmp_path / "conditional.safetensors").is_file()
+    assert LatentSpace.load(tmp_path).training["redshift"] == pytest.approx(0.2, abs=0.03)
+
+
+def test_training_stops_where_it_gets_no_better_and_keeps_the_best(tmp_path):
+    recipe = changed(TINY, optimiser={"epochs": 12, "patience": 1, "learning_rate": 0.05})
+    space = pretrain(recipe, tmp_path)
+    errors = [row["held_out"] for row in space.training["curves"]]
+    assert np.argmin(errors) == len(errors) - 2 and len(errors) < 12
+    assert space.metrics["reconstruction"] == pytest.approx(min(errors), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"survey": "sdss"}, "holds images of decals but recipe 'tiny' is for sdss"),
+        ({"architecture": {"view_latents": 1}}, "one look at each galaxy.*view_latents = 0"),
+        ({"objective": {"classes": 1.0, "class_column": "type"}}, "needs column type; it has"),
+    ],
+)
+def test_a_sample_that_does_not_suit_is_refused(sample, tmp_path, changes, message):
+    with pytest.raises(TableError, match=message):
+        pretrain(changed(TINY, **changes), tmp_path / "s", sample=sample)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(sample, tmp_path):
+    """With no noise from draws (beta 0 shrinks it) both ways give nearly the same network."""
+    code = (
+        "import sys; from training.pretrain import pretrain; from galaxy_da.tables import Sample;"
+        "from training.recipes import load_recipe;"
+        "s = pretrain(load_recipe(sys.argv[1]), sys.argv[2], sample=Sample(sys.argv[3]),"
+        " devices=int(sys.argv[4])); print(s.id)"
+    )
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        'name = "tiny"\n[sky]\ngalaxies = 1\n[architecture]\nwidths = [8, 16, 16]\n'
+        "features = 32\nlatents = 4\n[objective]\nnoise = 0.33\n"
+        "[optimiser]\nepochs = 2\nbatch = 16\n"
+    )
+    script = tmp_path / "run.py"
+    script.write_text(code)
+    spaces = {}
+    for devices in (1, 2):
+        out = tmp_path / f"d{devices}"
+        subprocess.run(
+            [sys.executable, script, path, out, sample.path, str(devices)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        spaces[devices] = LatentSpace.load(out)
+    one, two = (spaces[devices].training["curves"][-1]["held_out"] for devices in (1, 2))
+    assert two == pytest.approx(one, rel=0.1)

@@ -1,0 +1,81 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_space
+from sklearn.metrics import f1_score, roc_auc_score
+
+from galaxy_da.models import Encoder
+from galaxy_da.surveys import get_survey
+from training.benchmark import real_transfer
+from training.benchmark.real_ranks import restricted
+from training.benchmark.real_surveys import measure_real_surveys
+from training.benchmark.real_transfer import LabelledSurvey, transfer_rows
+
+
+def labelled(name, network, seed, shift=0.0, n=80):
+    """Features of which the first says smooth or featured, moved by a constant."""
+    rng = np.random.default_rng(seed)
+    featured = rng.random(n) < 0.7
+    features = rng.normal(size=(n, 32))
+    features[:, 0] += 3 * featured
+    turned = np.repeat((features + shift)[None], 8, axis=0)
+    return LabelledSurvey(
+        name=name,
+        network=network,
+        features=torch.tensor(turned, dtype=torch.float32),
+        featured=featured,
+        galaxy_latents=6,
+    )
+
+
+@pytest.fixture(scope="module")
+def network():
+    network: Encoder = make_space().encoder("decals").network
+    with torch.no_grad():
+        network.mean.weight.copy_(torch.eye(6, 32))
+        network.mean.bias.zero_()
+    return network
+
+
+def test_scores_of_draws_are_those_of_the_rows_drawn():
+    rng = np.random.default_rng(0)
+    featured, stated = rng.random(40) < 0.6, rng.random(40).round(1)
+    counts = real_transfer._draws(featured, 0)[:4].astype(int)
+    found = real_transfer._scores(featured, stated, counts)
+    for i, count in enumerate(counts):
+        rows = np.repeat(np.arange(40), count)
+        truth, said = featured[rows], stated[rows]
+        assert found["auc"][i] == pytest.approx(roc_auc_score(truth, said))
+        assert found["macro_f1"][i] == pytest.approx(f1_score(truth, said >= 0.5, average="macro"))
+
+
+def test_a_shift_is_undone_by_moments(network):
+    surveys = [
+        labelled("decals", network, 1),
+        labelled("kids", network, 2, shift=4.0),
+        labelled("few", network, 3, n=12),
+    ]
+    found = transfer_rows(surveys, "decals")
+    assert [row["enough"] for row in found["surveys"]] == [True, True, False]
+    rows = {(r["taught"], r["map"]): r for r in found["transfer"]}
+    assert {taught for taught, _ in rows} == {"decals", "kids"}
+    before, after = rows["decals", "unadapted"], rows["decals", "moments"]
+    assert before["macro_f1"] < 0.5 < 0.8 < after["macro_f1"]
+    assert after["macro_f1_gain_low"] > 0
+    assert before["macro_f1_gain"] == 0
+    assert after["macro_f1_gap_closed"] > 0.8
+
+
+def test_a_survey_of_some_bands():
+    kids = restricted(get_survey("kids"), ("r",))
+    assert (kids.name, kids.band_names, kids.stretch) == ("kids-r", ("r",), None)
+
+
+def test_absent_data_is_skipped_with_a_reason(tmp_path):
+    found = measure_real_surveys(make_space(), tmp_path / "nowhere", tmp_path / "out")
+    assert set(found["skipped"]) == {"transfer", "ranks"}
+    assert "lacks galaxy_zoo_guide.parquet, sdss_galaxy_zoo1.parquet" in found["skipped"]["ranks"]
+    assert json.loads((tmp_path / "out/real_surveys.json").read_text()) == found
+    assert "Skipped, ranks" in (tmp_path / "out/real_surveys.md").read_text()

@@ -1,0 +1,78 @@
+"""Verb of training: benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxy_da.cli import AsJson, Out, print_result
+
+__all__ = ["benchmark"]
+
+
+def benchmark(
+    out: Out,
+    space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals'.")] = "decals",
+    seeds: Annotated[str, typer.Option(help="One sky each, by commas.")] = "1,2,3,4,5",
+    targets: Annotated[
+        str, typer.Option(help="Surveys by name or TOML file; kids2 is KiDS in g and r.")
+    ] = "sdss,bass-mzls,hsc,kids2,euclid-vis",
+    n: Annotated[int, typer.Option(help="Galaxies that every survey observes.")] = 2000,
+    pool: Annotated[int, typer.Option(help="Galaxies to choose from.")] = 10_000,
+    methods: Annotated[
+        str | None, typer.Option("--baselines", help="Only these methods, and adapt; or 'none'.")
+    ] = None,
+    curves: Annotated[
+        str, typer.Option(help="Targets to measure with few, wrong and no pairs.")
+    ] = "",
+    scenes: Annotated[
+        Path | None, typer.Option(help="Sample table of real images to use as galaxies.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Most refining steps of adapt.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Measure adaptation beside every baseline; run again to go on after a stop.
+
+    Example: galaxy-da benchmark --out bench --seeds 1 --targets sdss --n 400 --pool 1000
+    """
+    from pydantic import ValidationError
+
+    from galaxy_da.space import LatentSpace
+    from training.benchmark.methods import ADAPT
+    from training.benchmark.run import run_benchmark
+    from training.benchmark.settings import BenchmarkSettings
+    from training.benchmark.tables import write_tables
+
+    chosen = None
+    if methods is not None:
+        chosen = (*(name for name in _split(methods) if name not in ("none", ADAPT)), ADAPT)
+    try:
+        settings = BenchmarkSettings(
+            seeds=tuple(int(seed) for seed in _split(seeds)),
+            targets=_split(targets),
+            galaxies=n,
+            pool=pool,
+            small_pool=min(1000, pool),
+            methods=chosen,
+            curve_targets=_split(curves),
+            steps=steps,
+        )
+    except ValidationError as error:
+        raise typer.BadParameter("; ".join(item["msg"] for item in error.errors())) from error
+    except ValueError as error:
+        raise typer.BadParameter(f"--seeds must be whole numbers ({error})") from error
+    try:
+        cells = run_benchmark(LatentSpace.load(space), settings, out, scenes=scenes, progress=True)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    paths = write_tables(out, cells)
+    failed = sum("error" in cell for cell in cells)
+    print_result(
+        {"cells": len(cells), "not_measured": failed, **{k: str(v) for k, v in paths.items()}}, json
+    )
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,105 @@
+"""What adaptation tries without training: closed forms on the latents of the training pairs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galaxy_da.models import Encoder
+from galaxy_da.turned import turned_features, turned_means
+from training.closed_form import (
+    match_covariances,
+    match_moments,
+    ridge_from_features,
+    ridge_from_latents,
+    ridge_to_identity,
+    rotate,
+)
+from training.paired_images import PairedImages
+
+__all__ = ["CLOSED_FORMS", "Training", "calibrated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Pairs to fit, with what the networks make of them in every symmetry.
+
+    Attributes
+    ----------
+    pairs : PairedImages
+        The images.
+    latents : (8, n, latents) float tensor
+        The anchor's posterior means.
+    features : (8, n, features) float tensor
+        Last features of the target's images in its un-adapted network.
+    """
+
+    pairs: PairedImages
+    latents: Tensor
+    features: Tensor
+
+    @classmethod
+    def of(cls, pairs: PairedImages) -> Training:
+        """Encode both sides in every symmetry."""
+        space = pairs.space
+        latents = turned_means(space, space.encoder(space.anchor), pairs.anchor)
+        features = turned_features(pairs.encoder.network, pairs.target)
+        return cls(pairs=pairs, latents=latents, features=features)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def network(self) -> Encoder:
+        """The un-adapted network."""
+        return self.pairs.encoder.network
+
+    def take(self, rows: np.ndarray) -> Training:
+        """Return some of the pairs."""
+        return replace(
+            self,
+            pairs=self.pairs.take(rows),
+            latents=self.latents[:, rows],
+            features=self.features[:, rows],
+        )
+
+
+Fit = Callable[[Training], Encoder]
+
+
+def _on_pairs(regress: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
+    return lambda t: regress(t.network, t.features.flatten(0, 1), t.latents.flatten(0, 1))
+
+
+def _on_latents(match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
+    return lambda t: match(
+        t.network, t.network.mean(t.features.flatten(0, 1)), t.latents.flatten(0, 1)
+    )
+
+
+CLOSED_FORMS: Mapping[str, Fit] = {
+    "unadapted": lambda training: training.network,
+    "moments": _on_latents(match_moments),
+    "covariances": _on_latents(match_covariances),
+    "rotation": _on_latents(rotate),
+    "ridge-to-identity": _on_pairs(ridge_to_identity),
+    "ridge-latents": _on_pairs(ridge_from_latents),
+    "ridge-features": _on_pairs(ridge_from_features),
+}
+"""Candidates by name, each from training pairs to a network."""
+
+
+def calibrated(network: Encoder, held: PairedImages) -> Encoder:
+    """Shift log variances so that both posteriors together explain the held-out differences."""
+    mean, variance = held.encode(network)
+    squared = (mean - held.mean).square().mean(0)
+    own = torch.maximum(squared - held.variance.mean(0), 0.1 * squared)
+    shifted = copy.deepcopy(network)
+    with torch.no_grad():
+        shifted.log_variance.bias.add_((own / variance.mean(0)).log())
+    return shifted
