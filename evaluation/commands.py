@@ -19,13 +19,24 @@ def evaluate(
     pairs: Annotated[
         list[Path], typer.Option(help="Pair table from anchor to target; one per --target.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for report.html and metrics.json.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and metrics.json, .parquet.")],
     survey_file: SurveyFiles = None,
     repeat: Annotated[
         Path | None, typer.Option(help="Second anchor observation, for the ceiling.")
     ] = None,
     repeat_pairs: Annotated[
         Path | None, typer.Option(help="Pair table from anchor to its repeat.")
+    ] = None,
+    turned: Annotated[
+        list[Path] | None,
+        typer.Option(help="The target again, the camera turned: pose-free recall; per --target."),
+    ] = None,
+    turned_pairs: Annotated[
+        list[Path] | None, typer.Option(help="Pair table from anchor to each --turned.")
+    ] = None,
+    truth: Annotated[
+        Path | None,
+        typer.Option(help="Table of r_mag, half_light_arcsec, g_minus_r, label by anchor id."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the fixed pool and the bootstrap.")] = 0,
     json: AsJson = False,
@@ -36,38 +47,60 @@ def evaluate(
     --target sdss/sample.parquet --pairs pairs.parquet --out report
     """
     from evaluation.evaluate import evaluate as run
+    from evaluation.reporting.details import measure_details
+    from evaluation.reporting.figures import figure_table
+    from evaluation.reporting.known import known_of
     from evaluation.summary import report_on, table_of
     from galaxy_da.files import write_json
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import load_survey
-    from galaxy_da.tables import Sample, read_pairs
+    from galaxy_da.tables import Sample, read_pairs, write_table
 
     if (repeat is None) != (repeat_pairs is None):
         raise typer.BadParameter("--repeat and --repeat-pairs belong together")
     if len(target) != len(pairs):
         raise typer.BadParameter(f"{len(target)} --target but {len(pairs)} --pairs; give as many")
+    looks = list(zip(turned or [], turned_pairs or [], strict=False))
+    if len(turned or []) != len(turned_pairs or []) or len(looks) not in (0, len(target)):
+        raise typer.BadParameter("--turned and --turned-pairs belong together, one per --target")
     loaded, first = LatentSpace.load(space), Sample(anchor)
     own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
     again = (Sample(repeat), read_pairs(repeat_pairs)) if repeat and repeat_pairs else None
-    results = []
-    for sample, table in zip(map(Sample, target), map(read_pairs, pairs), strict=True):
+    known = known_of(first, truth)
+    results, details = [], []
+    given = zip(map(Sample, target), map(read_pairs, pairs), strict=True)
+    for i, (sample, table) in enumerate(given):
         survey = loaded.survey(sample.survey, own)
-        results.append(
-            (
-                run(loaded, first, sample, table, survey=survey, repeat=again, seed=seed),
-                sample,
-                table,
+        found = run(loaded, first, sample, table, survey=survey, repeat=again, seed=seed)
+        results.append((found, sample, table))
+        look = (Sample(looks[i][0]), read_pairs(looks[i][1])) if looks else None
+        details.append(
+            measure_details(
+                loaded, first, sample, table, survey=survey, known=known, turned=look, seed=seed
             )
         )
-    metrics = {"surveys": {result.survey: result.as_dict() for result, _, _ in results}}
+    metrics = {
+        "surveys": {
+            result.survey: {**result.as_dict(), **more.figures}
+            for (result, _, _), more in zip(results, details, strict=True)
+        }
+    }
     write_json(out / "metrics.json", metrics)
+    evaluations = [result for result, _, _ in results]
+    write_table(figure_table(evaluations, details), out / "metrics.parquet")
     report_on(
-        out / "report.html", loaded, first, results, own, _next_steps(space, [anchor, *target])
+        out / "report.html",
+        loaded,
+        first,
+        results,
+        own,
+        _next_steps(space, [anchor, *target]),
+        details,
     )
     if json:
         print_result({"report": str(out / "report.html"), **metrics}, json)
     else:
-        print_table(table_of([result for result, _, _ in results]), json)
+        print_table(table_of(evaluations), json)
 
 
 def _next_steps(space: str, samples: list[Path]) -> list[str]:

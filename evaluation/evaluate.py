@@ -1,4 +1,8 @@
-"""Measure one survey in a space, on galaxies neither training nor selection has seen."""
+"""Measure one survey in a space, on galaxies neither training nor selection has seen.
+
+Cutouts have north up, so all latents are compared, those of the view too; `evaluation.reporting`
+says what the galaxy's latents alone find, and what they find with the camera turned.
+"""
 
 from __future__ import annotations
 

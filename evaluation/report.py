@@ -4,38 +4,54 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from catalogs.pairs import PairedRows
-from evaluation.evaluate import Evaluation, sample_bands
-from evaluation.pictures import histogram, thumbnails, to_data_uris, to_decals_colour
-from galaxy_da.errors import CatalogError, LatentIndexError
-from galaxy_da.files import atomic_path
-from galaxy_da.images import Frame
+from evaluation.evaluate import Evaluation
+from evaluation.page_file import write_page
+from evaluation.pictures import histogram, to_data_uris, to_decals_colour
+from evaluation.reporting.details import Details
+from evaluation.reporting.drawings import CURVE
+from evaluation.reporting.shown import detailed
+from evaluation.reporting.views import (
+    SEED,
+    PairsInIndex,
+    Picture,
+    View,
+    pairs_in_index,
+    view_of,
+)
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.features import vectors
 from galaxy_da.index import LatentIndex
 from galaxy_da.loading import load_images, row_numbers
-from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Flag, Sample
 
 __all__ = ["write_report"]
 
-GALAXIES, QUERIES, NEIGHBOURS, OUTLIERS = 8, 5, 5, 12
-"""Pictures per section: galaxies; anchor queries and neighbours of each; outliers per survey."""
+GALAXIES, QUERIES, NEIGHBOURS, OUTLIERS, EXTREMES = 8, 5, 10, 12, 6
+"""Pictures per section: galaxies; anchor queries and neighbours of each; outliers per survey; pairs
+of either gallery."""
 
-_RANDOM_PAIRS = 20_000
+_TITLES = {
+    "recall_at_1": "Recall@1",
+    "mean_reciprocal_rank": "Mean reciprocal rank",
+    "distance_ratio": "Distance ratio",
+    "gain": "Gain",
+    "gain_error": "± error",
+    "mmd": "Mean discrepancy",
+}
+"""Of candidates' scores."""
+
 _CANDIDATES = 400
 """Galaxies among which the brighter ones are chosen."""
 _BINS = 60
 _CHART = (320.0, 120.0)
-_SEED = 0
 
 
 def write_report(
@@ -49,6 +65,7 @@ def write_report(
     pairs: Mapping[str, pa.Table],
     next_steps: Sequence[str] = (),
     own: Mapping[str, Survey] | None = None,
+    details: Sequence[Details] = (),
 ) -> None:
     """Write one self-contained page: figures, and pictures of the galaxies behind them.
 
@@ -74,6 +91,8 @@ def write_report(
         Commands to run next.
     own : dict of str to Survey, optional
         Definitions of targets that neither the space nor the library knows.
+    details : sequence of Details
+        More figures of some of the targets.
 
     Raises
     ------
@@ -89,13 +108,14 @@ def write_report(
     names = [evaluation.survey for evaluation in evaluations]
     _check(space, index, names, samples, pairs)
     anchor, *views = [
-        _view(space, index, samples[name], space.survey(name, own))
+        view_of(space, index, samples[name], space.survey(name, own))
         for name in (space.anchor, *names)
     ]
-    targets = [_measure(index, anchor, view, pairs[view.name]) for view in views]
+    targets = [pairs_in_index(index, anchor, view, pairs[view.name]) for view in views]
+    more = {item.survey: item for item in details}
     galaxies = _by_closeness(targets)
     bright = _brighter_half(index, anchor, galaxies)
-    page = {
+    page: dict[str, Any] = {
         "title": title,
         "space": space,
         "anchor": anchor,
@@ -105,92 +125,31 @@ def write_report(
         "queries": _neighbours(index, anchor, targets, _spread(bright[1:-1], QUERIES)),
         "outliers": [(view, _outliers(index, view)) for view in (anchor, *views)],
         "decoded": _reconstructions(space, index, anchor, targets, _spread(bright, GALAXIES)),
-        "charts": [(target.view, _chart(target)) for target in targets],
+        "alike": [(target.view, _galleries(anchor, target)) for target in targets],
+        "charts": [(target.view, _chart(target, more.get(target.view.name))) for target in targets],
+        "details": [(view, detailed(view.encoder.record, more.get(view.name))) for view in views],
+        "curve": CURVE,
+        "titles": _TITLES,
         "next_steps": next_steps,
     }
-    environment = Environment(
-        loader=PackageLoader("evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    html = environment.get_template("report.html.j2").render(page)
-    with atomic_path(path) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    page["has"] = _present(page)
+    write_page(path, "report.html.j2", page)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Picture:
-    """A thumbnail and what is said of it; `uri` is None where there is no usable cutout."""
-
-    uri: str | None
-    alt: str
-    caption: str
-    is_match: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class _View:
-    """One survey's cutouts, how they enter the frame, and their rows in the index (-1: none)."""
-
-    sample: Sample
-    encoder: SurveyEncoder
-    frame: Frame
-    in_index: np.ndarray
-
-    @property
-    def name(self) -> str:
-        return self.encoder.survey.name
-
-    @property
-    def title(self) -> str:
-        """The survey's title up to a bracket."""
-        return self.encoder.survey.title.partition(" (")[0]
-
-    @property
-    def indexed(self) -> int:
-        return int((self.in_index >= 0).sum())
-
-    @cached_property
-    def ids(self) -> np.ndarray:
-        """(n,) str array of object ids."""
-        return np.array(self.sample.catalog["object_id"].to_pylist())
-
-    def pictures(
-        self, rows: np.ndarray, captions: Sequence[str], match: str | None = None
-    ) -> list[_Picture]:
-        """Show rows (-1: nothing to show), marking the one whose object id is `match`."""
-        ids = np.where(rows < 0, "", self.ids[rows])
-        return [
-            _Picture(
-                uri=uri, alt=f"{self.title} {i}".rstrip(), caption=caption, is_match=i == match
-            )
-            for uri, i, caption in zip(
-                thumbnails(self.sample, rows, self.encoder, self.frame), ids, captions, strict=True
-            )
-        ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Target:
-    """A survey's test pairs that are in the index.
-
-    Attributes
-    ----------
-    view : _View
-    rows : (anchor sample,) int array
-        Row of each anchor galaxy in the survey's sample, -1 where it has none.
-    distance : (anchor sample,) float array
-        Latent distance of its two images, NaN where there is none.
-    random : (20000,) float array
-        Distances of images of two galaxies, ascending.
-    """
-
-    view: _View
-    rows: np.ndarray
-    distance: np.ndarray
-    random: np.ndarray
+def _present(page: Mapping[str, Any]) -> dict[str, bool]:
+    """Say which of the sections that not every space has are there."""
+    shown = [found for _, found in page["details"]]
+    parts = {
+        "measured": ("recalls", "strata", "domains"),
+        "classes": ("confusion",),
+        "reliability": ("reliability",),
+        "curves": ("curves",),
+    }
+    present = {
+        name: any(found[key] for found in shown for key in keys) for name, keys in parts.items()
+    }
+    hard = any(chart["hard_median"] is not None for _, chart in page["charts"])
+    return {**present, "hard": hard}
 
 
 def _check(
@@ -215,41 +174,7 @@ def _check(
             )
 
 
-def _view(space: LatentSpace, index: LatentIndex, sample: Sample, survey: Survey) -> _View:
-    if survey.name in space.surveys:
-        encoder = space.encoder(survey.name)
-    else:
-        encoder = space.unadapted(survey, sample_bands(sample, survey))
-    start, stop = index.span(survey.name)
-    known = index.rows["object_id"].slice(start, stop - start).combine_chunks()
-    found = pc.index_in(sample.catalog["object_id"].cast(pa.string()), value_set=known)
-    places = np.asarray(pc.fill_null(pc.add(found, start), -1))
-    return _View(sample=sample, encoder=encoder, frame=space.frame, in_index=places)
-
-
-def _measure(index: LatentIndex, anchor: _View, view: _View, pairs: pa.Table) -> _Target:
-    """Measure the test pairs, and images of two different galaxies among them."""
-    test = PairedRows.of(pairs, anchor.sample, view.sample).only("test")
-    first, second = anchor.in_index[test.anchor], view.in_index[test.target]
-    found = (first >= 0) & (second >= 0)
-    n = int(found.sum())
-    if n < 2:
-        raise CatalogError(
-            f"{view.name}: {n} of {len(test)} test pairs are in the index, at least two are "
-            "needed; index the samples that were evaluated"
-        )
-    here, there = index.vectors[first[found]], index.vectors[second[found]]
-    rng = np.random.default_rng(_SEED)
-    one = rng.integers(n, size=_RANDOM_PAIRS)
-    other = (one + rng.integers(1, n, _RANDOM_PAIRS)) % n
-    rows, distance = np.full(len(anchor.sample), -1), np.full(len(anchor.sample), np.nan)
-    rows[test.anchor[found]] = test.target[found]
-    distance[test.anchor[found]] = np.linalg.norm(here - there, axis=1)
-    random = np.sort(np.linalg.norm(here[one] - there[other], axis=1))
-    return _Target(view=view, rows=rows, distance=distance, random=random)
-
-
-def _by_closeness(targets: Sequence[_Target]) -> np.ndarray:
+def _by_closeness(targets: Sequence[PairsInIndex]) -> np.ndarray:
     """Anchor rows of the galaxies that most surveys have, those with the closest images first."""
     relative = np.stack([t.distance / max(np.median(t.random), 1e-12) for t in targets])
     seen = np.isfinite(relative).sum(0)
@@ -257,9 +182,9 @@ def _by_closeness(targets: Sequence[_Target]) -> np.ndarray:
     return np.asarray(galaxies[np.argsort(np.nanmean(relative[:, galaxies], 0))])
 
 
-def _brighter_half(index: LatentIndex, anchor: _View, galaxies: np.ndarray) -> np.ndarray:
+def _brighter_half(index: LatentIndex, anchor: View, galaxies: np.ndarray) -> np.ndarray:
     """Anchor rows of galaxies above the median brightness, brightest first; flagged ones last."""
-    some = np.random.default_rng(_SEED).permutation(galaxies)[:_CANDIDATES]
+    some = np.random.default_rng(SEED).permutation(galaxies)[:_CANDIDATES]
     images, _ = load_images(anchor.sample, some, anchor.encoder, anchor.frame)
     edge = 3 * anchor.frame.pixels // 8
     faintest_band = images[..., edge:-edge, edge:-edge].mean((2, 3)).amin(1).numpy()
@@ -275,8 +200,8 @@ def _spread(order: np.ndarray, count: int) -> np.ndarray:
 
 
 def _same_galaxies(
-    anchor: _View, targets: Sequence[_Target], galaxies: np.ndarray
-) -> list[tuple[_Picture, ...]]:
+    anchor: View, targets: Sequence[PairsInIndex], galaxies: np.ndarray
+) -> list[tuple[Picture, ...]]:
     columns = [anchor.pictures(galaxies, anchor.ids[galaxies])]
     for target in targets:
         distance = target.distance[galaxies]
@@ -289,8 +214,23 @@ def _same_galaxies(
     return list(zip(*columns, strict=True))
 
 
+def _galleries(
+    anchor: View, target: PairsInIndex
+) -> list[tuple[str, list[tuple[Picture, Picture]]]]:
+    """Show the true pairs that lie nearest, and those that lie farthest apart."""
+    order = np.argsort(target.distance)[: int(np.isfinite(target.distance).sum())]
+    ends = (("nearest", order[:EXTREMES]), ("farthest", order[::-1][:EXTREMES]))
+    galleries = []
+    for name, rows in ends:
+        distances = [f"{d:.2f}" for d in target.distance[rows]]
+        here = anchor.pictures(rows, [""] * len(rows))
+        there = target.view.pictures(target.rows[rows], distances)
+        galleries.append((name, list(zip(here, there, strict=True))))
+    return galleries
+
+
 def _neighbours(
-    index: LatentIndex, anchor: _View, targets: Sequence[_Target], galaxies: np.ndarray
+    index: LatentIndex, anchor: View, targets: Sequence[PairsInIndex], galaxies: np.ndarray
 ) -> list[dict[str, Any]]:
     return [
         {"galaxy": picture, "groups": [_nearest(index, anchor, t, query) for t in targets]}
@@ -300,7 +240,7 @@ def _neighbours(
     ]
 
 
-def _nearest(index: LatentIndex, anchor: _View, target: _Target, query: int) -> dict[str, Any]:
+def _nearest(index: LatentIndex, anchor: View, target: PairsInIndex, query: int) -> dict[str, Any]:
     """Nearest images of one survey, and the rank of the query's own among all of them."""
     view, own = target.view, target.rows[query]
     found = index.similar(f"{anchor.name}:{anchor.ids[query]}", NEIGHBOURS, view.name)
@@ -317,7 +257,7 @@ def _nearest(index: LatentIndex, anchor: _View, target: _Target, query: int) -> 
     }
 
 
-def _outliers(index: LatentIndex, view: _View) -> list[_Picture]:
+def _outliers(index: LatentIndex, view: View) -> list[Picture]:
     found = index.outliers(view.name, OUTLIERS)
     scores, flags = found["outlier_score"].to_pylist(), found["flags"].to_pylist()
     captions = [f"{score:.2f} · {_words(bits)}" for score, bits in zip(scores, flags, strict=True)]
@@ -332,15 +272,15 @@ def _words(flags: int) -> str:
 def _reconstructions(
     space: LatentSpace,
     index: LatentIndex,
-    anchor: _View,
-    targets: Sequence[_Target],
+    anchor: View,
+    targets: Sequence[PairsInIndex],
     galaxies: np.ndarray,
-) -> list[tuple[str, tuple[tuple[_Picture, _Picture], ...]]]:
+) -> list[tuple[str, tuple[tuple[Picture, Picture], ...]]]:
     """Each galaxy's id, and every survey's image with what its latents decode to."""
     shown = [(anchor, galaxies), *((t.view, t.rows[galaxies]) for t in targets)]
     columns = []
     for view, rows in shown:
-        images = space.decode(index.vectors[view.in_index[rows]])
+        images = space.decode(_latents(index, view.in_index[rows]))
         colours = to_decals_colour(images, anchor.encoder.survey, space.frame.bands, space.frame)
         seen = view.pictures(rows, [""] * len(rows))
         made = [
@@ -351,17 +291,30 @@ def _reconstructions(
     return list(zip(anchor.ids[galaxies], zip(*columns, strict=True), strict=True))
 
 
-def _chart(target: _Target) -> dict[str, Any]:
-    """Histograms of same and random pairs on a common axis."""
+def _latents(index: LatentIndex, rows: np.ndarray) -> np.ndarray:
+    """All latents of some objects: the galaxy's, which the index holds, and the view's."""
+    galaxy = index.vectors[rows]
+    if "view" not in index.rows.column_names:
+        return galaxy
+    return np.hstack([galaxy, vectors(index.rows.take(rows), "view")])
+
+
+def _chart(target: PairsInIndex, details: Details | None) -> dict[str, Any]:
+    """Histograms of same, hard and random pairs on a common axis."""
     same = target.distance[np.isfinite(target.distance)]
+    hard = None if details is None else details.hard_distances
     top = max(float(np.quantile(target.random, 0.97)), float(np.quantile(same, 0.95)), 1e-12)
     edges = np.linspace(0, top, _BINS + 1)
     step = 10 ** np.floor(np.log10(top / 2))
     step *= 1 if top < 5 * step else 2 if top < 10 * step else 5
+    kinds = {"random": target.random, "hard": hard, "same": same}
+    shown = {name: values for name, values in kinds.items() if values is not None}
+    drawn = histogram(list(shown.values()), edges, *_CHART)
     return {
-        "polygons": histogram([target.random, same], edges, *_CHART),
+        "polygons": list(zip(shown, drawn, strict=True)),
         "size": _CHART,
         "ticks": [(tick, tick / top * _CHART[0]) for tick in np.arange(0, top, step)],
         "pairs": len(same),
         "medians": (float(np.median(same)), float(np.median(target.random))),
+        "hard_median": None if hard is None else float(np.median(hard)),
     }

@@ -1,73 +1,177 @@
-"""Same galaxy, another survey: whether it is found again, and how close it is."""
+"""Same galaxy, another survey: whether it is found again, and how close it is.
+
+Ranks come first, everything else is read off them: recall and ranks with bootstrap intervals, of
+all queries or of those in a stratum (`evaluation.strata`), in the whole pool or among hard
+distractors (`evaluation.distractors`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from scipy.spatial.distance import cdist
 from scipy.stats import mannwhitneyu
 
-__all__ = ["Retrieval", "match_ranks", "retrieve"]
+__all__ = [
+    "Recall",
+    "Retrieval",
+    "contrast",
+    "match_ranks",
+    "recall_of",
+    "retrieve",
+]
 
 _QUERIES_AT_ONCE = 1000
 _BOOTSTRAPS = 1000
+_BOOTSTRAP_CELLS = 4_000_000  # draws held at once
+_INTERVAL = (0.025, 0.975)
+_TIE = 1e-10  # of the squared norms, a hundred times the rounding of the product below
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retrieval:
-    """How well queries find their own galaxy in a pool.
+class Recall:
+    """How often queries find their own galaxy, with 95% bootstrap intervals over queries.
 
     Attributes
     ----------
-    pool : int
-        Galaxies to choose from.
+    queries, pool : int
+        Galaxies that are looked for, and galaxies to choose from.
     recall_at_1, recall_at_10 : float
         Share of queries whose galaxy is nearest, and among the ten nearest.
-    recall_at_1_low, recall_at_1_high : float
-        95% bootstrap interval over queries.
-    mean_reciprocal_rank, median_rank : float
-        Of the true galaxy; rank 1 is nearest.
-    distance_ratio : float
-        Median distance of true pairs over median distance of random pairs.
-    auc : float
-        Probability that a random pair is farther apart than a true one.
+    recall_at_1_low, recall_at_1_high, recall_at_10_low, recall_at_10_high : float
+        Ends of their intervals.
+    mean_reciprocal_rank, mean_reciprocal_rank_low, mean_reciprocal_rank_high : float
+        Mean of 1 / rank of the true galaxy; rank 1 is nearest.
+    median_rank, median_rank_low, median_rank_high : float
+        Of the true galaxy.
     """
 
+    queries: int
     pool: int
     recall_at_1: float
     recall_at_1_low: float
     recall_at_1_high: float
     recall_at_10: float
+    recall_at_10_low: float
+    recall_at_10_high: float
     mean_reciprocal_rank: float
+    mean_reciprocal_rank_low: float
+    mean_reciprocal_rank_high: float
     median_rank: float
-    distance_ratio: float
-    auc: float
+    median_rank_low: float
+    median_rank_high: float
 
     def as_dict(self) -> dict[str, float]:
         """Return the figures by name."""
         return asdict(self)
 
 
-def match_ranks(queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True, kw_only=True)
+class Retrieval(Recall):
+    """Recall, and distances of true and random pairs.
+
+    Attributes
+    ----------
+    distance_ratio : float
+        Median distance of true pairs over median distance of random pairs.
+    auc : float
+        Probability that a random pair is farther apart than a true one.
+    """
+
+    distance_ratio: float
+    auc: float
+
+
+def match_ranks(queries: np.ndarray, pool: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
     """Rank of each query's own galaxy among all.
 
     Parameters
     ----------
-    queries, pool : (n, d) float arrays
-        Latents of the same galaxies, row by row.
+    queries : (n, d) float array
+        Latents of galaxies in one survey or observation.
+    pool : (m, d) float array
+        Latents in another; m may exceed n.
+    own : (n,) int array, optional
+        Row of `pool` that is each query's galaxy; by default they pair row by row.
 
     Returns
     -------
     (n,) int array
         1 is nearest. Ties count against the true galaxy, so a collapsed space scores as it should.
+
+    Raises
+    ------
+    ValueError
+        If widths differ, or the pool lacks a query's galaxy.
     """
-    ranks = []
+    own = np.arange(len(queries)) if own is None else own
+    if queries.shape[1:] != pool.shape[1:] or (len(own) and own.max() >= len(pool)):
+        raise ValueError(
+            f"queries and pool must pair row by row, the pool being as long or longer, but have "
+            f"shapes {queries.shape} and {pool.shape}"
+        )
+    middle = pool.mean(0, dtype=np.float64) if len(pool) else 0.0
+    there = pool - middle
+    size = np.square(there).sum(1)
+    ranks = [np.zeros(0, int)]
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
-        distances = cdist(queries[start : start + _QUERIES_AT_ONCE], pool)
-        own = distances[np.arange(len(distances)), start + np.arange(len(distances))]
-        ranks.append((distances <= own[:, None]).sum(1))
-    return np.concatenate([np.zeros(0, int), *ranks])
+        rows = slice(start, start + _QUERIES_AT_ONCE)
+        here = queries[rows] - middle
+        closeness = here @ there.T
+        closeness -= size / 2  # half of |here|^2 less the squared distance
+        true = closeness[np.arange(len(here)), own[rows]]
+        slack = _TIE * (np.square(here).sum(1) + size[own[rows]])
+        ranks.append((closeness >= (true - slack)[:, None]).sum(1))
+    return np.concatenate(ranks)
+
+
+def recall_of(ranks: np.ndarray, pool: int, seed: int = 0) -> Recall:
+    """Summarise ranks.
+
+    Parameters
+    ----------
+    ranks : (n,) int array
+        Rank of each query's galaxy, 1 is nearest.
+    pool : int
+        Galaxies each was ranked among.
+    seed : int
+        Of the bootstrap.
+
+    Raises
+    ------
+    ValueError
+        If there is no rank.
+    """
+    if not len(ranks):
+        raise ValueError("recall needs at least one query but got none")
+    scores = np.stack([ranks == 1, ranks <= 10, 1 / ranks, ranks]).astype(np.float64)
+    means = [*scores[:3].mean(1), np.median(ranks)]
+    low, high = np.quantile(_resampled(scores, seed), _INTERVAL, axis=1)
+    names = ("recall_at_1", "recall_at_10", "mean_reciprocal_rank", "median_rank")
+    figures = {
+        f"{name}{end}": float(value)
+        for end, values in (("", means), ("_low", low), ("_high", high))
+        for name, value in zip(names, values, strict=True)
+    }
+    return Recall(queries=len(ranks), pool=pool, **figures)
+
+
+def contrast(same: np.ndarray, other: np.ndarray) -> tuple[float, float]:
+    """Compare distances of true pairs with those of others.
+
+    Parameters
+    ----------
+    same, other : (n,) and (m,) float arrays
+        Distances.
+
+    Returns
+    -------
+    ratio, auc : float
+        Median of `same` over median of `other`, and the probability that one of `other` is larger
+        than one of `same`.
+    """
+    ratio = np.median(same) / max(np.median(other), 1e-12)
+    return float(ratio), float(mannwhitneyu(other, same).statistic / len(same) / len(other))
 
 
 def retrieve(queries: np.ndarray, pool: np.ndarray, seed: int = 0) -> Retrieval:
@@ -75,39 +179,38 @@ def retrieve(queries: np.ndarray, pool: np.ndarray, seed: int = 0) -> Retrieval:
 
     Parameters
     ----------
-    queries, pool : (n, d) float arrays
-        Latents of the same galaxies, row by row, in two surveys or observations.
+    queries : (n, d) float array
+        Latents of galaxies in one survey or observation.
+    pool : (m, d) float array
+        Latents in another: those of the same galaxies, row by row, then any others.
     seed : int
         Of the bootstrap and of the random pairs.
 
     Raises
     ------
     ValueError
-        If shapes differ or there are fewer than two galaxies.
+        If shapes do not allow that or there are fewer than two galaxies.
     """
-    if queries.shape != pool.shape or len(queries) < 2:
+    if len(pool) < len(queries) or len(queries) < 2:
         raise ValueError(
             f"queries and pool must pair at least two galaxies row by row but have shapes "
             f"{queries.shape} and {pool.shape}"
         )
-    rng = np.random.default_rng(seed)
-    ranks = match_ranks(queries, pool)
-    n = len(ranks)
-    hits = ranks == 1
-    draws = rng.binomial(n, hits.mean(), _BOOTSTRAPS) / n
-    low, high = np.quantile(draws, [0.025, 0.975])
-    same = np.linalg.norm(queries - pool, axis=1)
-    other = (np.arange(n) + rng.integers(1, n, n)) % n
-    random = np.linalg.norm(queries - pool[other], axis=1)
-    above = mannwhitneyu(random, same).statistic / n**2
-    return Retrieval(
-        pool=n,
-        recall_at_1=float(hits.mean()),
-        recall_at_1_low=float(low),
-        recall_at_1_high=float(high),
-        recall_at_10=float((ranks <= 10).mean()),
-        mean_reciprocal_rank=float((1 / ranks).mean()),
-        median_rank=float(np.median(ranks)),
-        distance_ratio=float(np.median(same) / max(np.median(random), 1e-12)),
-        auc=float(above),
-    )
+    recall = recall_of(match_ranks(queries, pool), len(pool), seed)
+    n = len(queries)
+    others = (np.arange(n) + np.random.default_rng(seed).integers(1, n, n)) % n
+    same = np.linalg.norm(queries - pool[:n], axis=1)
+    ratio, auc = contrast(same, np.linalg.norm(queries - pool[others], axis=1))
+    return Retrieval(**recall.as_dict(), distance_ratio=ratio, auc=auc)  # type: ignore[arg-type]
+
+
+def _resampled(scores: np.ndarray, seed: int) -> np.ndarray:
+    """(4, bootstraps): means of three scores and the median of the ranks, queries redrawn."""
+    rng, n = np.random.default_rng(seed), scores.shape[1]
+    at_once = max(_BOOTSTRAP_CELLS // n, 1)
+    parts = []
+    for start in range(0, _BOOTSTRAPS, at_once):
+        chosen = rng.integers(n, size=(min(at_once, _BOOTSTRAPS - start), n))
+        means = [score[chosen].mean(1) for score in scores[:3]]
+        parts.append(np.stack([*means, np.median(scores[3][chosen], axis=1)]))
+    return np.concatenate(parts, axis=1)

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from evaluation.evaluate import Evaluation
 from evaluation.report import write_report
+from evaluation.reporting.details import Details
 from galaxy_da.extraction import extract
 from galaxy_da.index import LatentIndex
 from galaxy_da.space import LatentSpace
@@ -51,6 +52,7 @@ def report_on(
     targets: Sequence[tuple[Evaluation, Sample, pa.Table]],
     own: Mapping[str, Survey] | None = None,
     next_steps: Sequence[str] = (),
+    details: Sequence[Details] = (),
 ) -> None:
     """Extract, index and write a report page.
 
@@ -68,6 +70,8 @@ def report_on(
         Definitions of targets that neither the space nor the library knows.
     next_steps : sequence of str
         Commands the page ends with.
+    details : sequence of Details
+        More figures of some of the targets.
     """
     samples = {space.anchor: anchor, **{e.survey: sample for e, sample, _ in targets}}
     surveys = tuple((own or {}).values())
@@ -82,4 +86,5 @@ def report_on(
         pairs={e.survey: pairs for e, _, pairs in targets},
         next_steps=next_steps,
         own=own,
+        details=details,
     )

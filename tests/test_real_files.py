@@ -162,7 +162,7 @@ def test_fits_and_jpeg_of_one_cutout_land_together(data, decals, tmp_path):
 
 
 def _simulated(space):
-    """Latents of other galaxies: (320, latents) of a simulated sky."""
+    """Galaxy latents of other galaxies: (320, latents) of a simulated sky."""
     survey = get_survey("decals")
     cutouts = []
     for chunk in sky_chunks([survey], 320, seed=77):
@@ -174,7 +174,8 @@ def _simulated(space):
             for p in flux
         ]  # fmt: skip
     own = space.encoder("decals")
-    return space.encode(own.prepare(cutouts, space.frame).images, own).mean.numpy()
+    latents = space.encode(own.prepare(cutouts, space.frame).images, own).mean
+    return latents[:, : space.galaxy_latents].numpy()
 
 
 def test_a_jpeg_needs_a_stretch(data, decals, tmp_path):

@@ -1,8 +1,13 @@
-"""``python -m evaluation.benchmarks``: every benchmark table, one after the other."""
+"""``python -m evaluation.benchmarks``: the benchmark tables that take minutes, one after another.
+
+Longer ones have commands of their own: ``python -m evaluation.benchmarks.crossmatch 10000000``,
+``.index 10000000``, ``.outliers``, ``.probes``, ``python -m training.comparisons`` and
+``galaxy-da benchmark``.
+"""
 
 from __future__ import annotations
 
-from evaluation.benchmarks.crossmatch import crossmatch_rows
+from evaluation.benchmarks.crossmatch import TITLE, crossmatch_rows
 from evaluation.benchmarks.extraction import extraction_rows, product_rows
 from evaluation.benchmarks.index import benchmark_search
 from evaluation.benchmarks.tables import print_rows
@@ -10,7 +15,7 @@ from evaluation.benchmarks.tables import print_rows
 
 def main() -> None:
     """Print the tables; ratios compare runs that took turns in this process."""
-    print_rows("Crossmatch against astropy (ratio: astropy's time over ours)", crossmatch_rows())
+    print_rows(TITLE, crossmatch_rows(sizes=(100_000, 1_000_000)))
     print_rows("Extraction [images/s]", extraction_rows())
     print_rows("Encoder against the machine's matrix product", product_rows())
     print_rows(

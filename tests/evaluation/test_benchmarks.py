@@ -3,14 +3,25 @@
 import pytest
 
 from evaluation.benchmarks.crossmatch import crossmatch_rows
+from evaluation.benchmarks.crossmatch_peers import PEERS
 from evaluation.benchmarks.extraction import extraction_rows, product_rows
-from evaluation.benchmarks.index import benchmark_search
+from evaluation.benchmarks.index import benchmark_search, filter_rows, growth_rows
 
 pytestmark = pytest.mark.slow
 
 
-def test_crossmatch_finds_astropys_pairs():
-    assert all(row["pairs_identical"] for row in crossmatch_rows(sizes=(3000,), repeats=1))
+@pytest.mark.timeout(1200)
+def test_crossmatch_finds_its_peers_pairs():
+    rows = crossmatch_rows(sizes=(3000,), repeats=1)
+    assert {row["peer"] for row in rows} == set(PEERS)
+    ran = [row for row in rows if not row["note"]]
+    assert {row["peer"] for row in ran} >= {"ours", "astropy", "lsdb", "ours on HATS"}
+    for row in ran:
+        assert row["n_pairs"] > 2000
+        assert row["missing"] == 0
+        assert row["extra"] == 0 or (row["peer"], row["mode"]) == ("stilts", "mutual")
+        assert row["peak_gib"] > 0.05
+    assert all(row["n_pairs"] == 0 and "not on PATH" in row["note"] for row in rows if row["note"])
 
 
 def test_extraction_names_its_peers():
@@ -24,5 +35,19 @@ def test_the_encoder_cannot_beat_the_product():
     assert all(0 < row["share"] < 1.2 for row in product_rows(repeats=1))
 
 
-def test_search_ratios():
-    assert len(benchmark_search(n=2000, dimension=8, repeats=1)) == 3
+@pytest.mark.parametrize("kind", ["flat", "ivfpq"])
+def test_search_ratios(kind):
+    rows = benchmark_search(n=10_000, dimension=8, repeats=1, kind=kind)
+    assert [row["query"].split(":")[0] for row in rows] == [kind] * 3
+
+
+def test_growth_finds_what_comparing_with_all_finds():
+    flat, cells = (next(growth_rows([10_000], 8, kind)) for kind in ("flat", "ivfpq"))
+    assert flat["recall"] == 1
+    assert 0.9 < cells["recall"] <= 1
+    assert cells["search_bytes"] < flat["search_bytes"] == pytest.approx(32, rel=0.01)
+
+
+def test_filters_find_as_much_before_as_after():
+    for row in filter_rows(n=10_000, dimension=8):
+        assert row["pushed_recall"] > 0.9

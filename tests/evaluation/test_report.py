@@ -2,13 +2,13 @@ import base64
 import io
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import blobs, make_space, write_sample
+from page_helpers import Page
 from PIL import Image
 
 from catalogs.pairs import PairedRows
@@ -97,59 +97,11 @@ def world(tmp_path_factory):
     )
 
 
-class Page(HTMLParser):
-    """Tags in order with their section, attributes and text; refuses what is not well formed."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.text = text
-        self.open, self.elements, self.section = [], [], None
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        names = [name for name, _ in attributes]
-        assert len(set(names)) == len(names), f"{tag} repeats an attribute"
-        element = SimpleNamespace(tag=tag, **{"class_": "", "text": ""})
-        element.attributes = dict(attributes)
-        element.class_ = element.attributes.get("class") or ""
-        element.parents = list(self.open)
-        if tag == "h2":
-            self.section = element.attributes["id"]
-        element.section = self.section
-        self.elements.append(element)
-        if tag not in VOID:
-            self.open.append(element)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        if tag not in VOID:
-            self.handle_endtag(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open and self.open[-1].tag == tag, f"</{tag}> closes {self.open[-1].tag}"
-        self.open.pop()
-
-    def handle_data(self, data):
-        for element in self.open:
-            element.text += data
-
-    def find(self, tag, section=None, inside=None):
-        return [
-            e
-            for e in self.elements
-            if e.tag == tag
-            and (section is None or e.section == section)
-            and (inside is None or any(parent is inside for parent in e.parents))
-        ]
-
-
 @pytest.fixture(scope="module")
 def page(world, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
     write_report(path, **world.arguments)
-    return Page(path.read_text(encoding="utf-8"))
+    return Page(path.read_text(encoding="utf-8"), VOID)
 
 
 def latents(world, survey):
@@ -167,7 +119,8 @@ def number(alt):
 def test_every_promised_picture_is_there(page):
     counts = {
         "same": 8 * 3,
-        "neighbours": 5 * (1 + 2 * 5),
+        "neighbours": 5 * (1 + 2 * 10),
+        "alike": 6 * 2 * 2 * 2,
         "outliers": 12 * 3,
         "decoded": 8 * 3 * 2,
     }
@@ -275,18 +228,18 @@ def test_neighbours_and_their_true_counterparts_are_the_brute_force_ones(page, w
                 latents(world, survey) - latents(world, "decals")[galaxy], axis=1
             )
             shown = [number(i.attributes["alt"]) for i in page.find("img", inside=group)]
-            assert shown == np.argsort(distance)[:5].tolist()
+            assert shown == np.argsort(distance)[:10].tolist()
             marked = [
                 number(page.find("img", inside=f)[0].attributes["alt"])
                 for f in page.find("figure", inside=group)
                 if f.class_ == "match"
             ]
             rank = int((distance < distance[galaxy]).sum()) + 1
-            assert marked == ([galaxy] if rank <= 5 else [])
-            assert (f"the same galaxy is number {rank})" in group.text) == (rank > 5)
+            assert marked == ([galaxy] if rank <= 10 else [])
+            assert (f"the same galaxy is number {rank})" in group.text) == (rank > 10)
             assert (
                 "same galaxy" in "".join(f.text for f in page.find("figure", inside=group))
-            ) == (rank <= 5)
+            ) == (rank <= 10)
 
 
 def test_outliers_come_with_score_and_flags_in_words(page, world):
@@ -336,7 +289,7 @@ def test_galaxies_that_no_other_survey_shares_say_so(world, tmp_path):
     pairs = {"sdss": pair_table("sdss", range(0, N, 2)), "kids": pair_table("kids", range(1, N, 2))}
     path = tmp_path / "report.html"
     write_report(path, **{**world.arguments, "pairs": pairs})
-    page = Page(path.read_text(encoding="utf-8"))
+    page = Page(path.read_text(encoding="utf-8"), VOID)
     absent = [f for f in page.find("figure", "same") if "no image" in f.text]
     assert len(absent) == 8
     assert all("not paired" in figure.text for figure in absent)
@@ -349,7 +302,7 @@ def test_a_small_test_part_gives_fewer_pictures(world, tmp_path):
     rows = every.only("test").anchor[:3]
     pairs = {name: pair_table(name, rows) for name in ("sdss", "kids")}
     write_report(tmp_path / "report.html", **{**world.arguments, "pairs": pairs, "next_steps": ()})
-    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"), VOID)
     assert len(page.find("img", "same")) == len(rows[rows != BLANK]) * 3
     assert "What to run next" not in page.text
 

@@ -1,0 +1,128 @@
+"""How near the decoded images are to those that went in, and whether the sky stays at zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+
+from galaxy_da.images import Frame
+
+__all__ = ["SkyResidual", "per_image", "sky_residuals", "value_range"]
+
+_RANGE_QUANTILES = (0.0005, 0.9995)
+_INNER_ARCSEC = 11.0
+"""Radius within which the galaxy's own light may be."""
+_SMOOTHING_PX, _LIGHT_SIGMA = 2.0, 2.0
+_FEWEST_PIXELS = 50
+_MAD_TO_SIGMA = 1.4826
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkyResidual:
+    """Decoded less observed on empty sky, in one band.
+
+    Attributes
+    ----------
+    band : str
+        Which.
+    noise : float
+        Scatter of a sky pixel [asinh units].
+    residual : float
+        Mean over sky pixels, in units of `noise`.
+    error : float
+        Standard error of `residual` over images; NaN with fewer than two.
+    share : float
+        Part of all pixels that counts as sky.
+    """
+
+    band: str
+    noise: float
+    residual: float
+    error: float
+    share: float
+
+
+def value_range(images: Tensor) -> float:
+    """Return the range of all but a thousandth of the pixels, for PSNR and SSIM [asinh units]."""
+    low, high = np.quantile(images.numpy(), _RANGE_QUANTILES)
+    return float(max(high - low, 1e-6))
+
+
+def per_image(images: Tensor, decoded: Tensor, span: float) -> tuple[np.ndarray, np.ndarray]:
+    """Measure each image alone.
+
+    Parameters
+    ----------
+    images, decoded : (n, bands, y, x) float tensors
+        In asinh units.
+    span : float
+        Range of values for the PSNR.
+
+    Returns
+    -------
+    mse, psnr : (n,) float arrays
+        [asinh units^2] and [dB].
+    """
+    squared = (decoded - images).square().mean((1, 2, 3)).clamp_min(1e-12).double().numpy()
+    return squared, 10 * np.log10(span**2 / squared)
+
+
+def sky_residuals(images: Tensor, decoded: Tensor, frame: Frame) -> tuple[SkyResidual, ...]:
+    """Compare decoded and observed sky, band by band.
+
+    A pixel of a band is empty sky if it is farther than 11 arcsec from the middle and no *other*
+    band, smoothed, shows light there: noise is independent from band to band, so choosing pixels
+    this way does not bias the band they are chosen for. A single band chooses for itself.
+
+    Parameters
+    ----------
+    images, decoded : (n, bands, y, x) float tensors
+        In asinh units.
+    frame : Frame
+        Theirs.
+
+    Returns
+    -------
+    tuple of SkyResidual
+        One per band that has sky.
+    """
+    seen = images.numpy()
+    residual = decoded.numpy() - seen
+    along = (np.arange(frame.pixels) - (frame.pixels - 1) / 2) * frame.pixel_scale_arcsec
+    outside = np.hypot(along[:, None], along) > _INNER_ARCSEC
+    if not outside.any():
+        return ()
+    quiet = _quiet(seen, outside)
+    found = []
+    for number, band in enumerate(frame.bands):
+        others = np.delete(quiet, number, axis=1) if len(frame.bands) > 1 else quiet
+        sky = outside & others.all(1)
+        pixels = seen[:, number][sky]
+        if len(pixels) < _FEWEST_PIXELS:
+            continue
+        noise = max(_MAD_TO_SIGMA * float(np.median(np.abs(pixels - np.median(pixels)))), 1e-12)
+        counts = sky.sum((1, 2))
+        of_image = (residual[:, number] * sky).sum((1, 2))[counts > 0] / counts[counts > 0]
+        scatter = of_image.std(ddof=1) if len(of_image) > 1 else np.nan
+        found.append(
+            SkyResidual(
+                band=band,
+                noise=noise,
+                residual=float(residual[:, number][sky].mean(dtype=np.float64) / noise),
+                error=float(scatter / noise / np.sqrt(len(of_image))),
+                share=float(sky.mean()),
+            )
+        )
+    return tuple(found)
+
+
+def _quiet(images: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Whether each pixel of (n, bands, y, x) images shows no light once smoothed."""
+    smooth = gaussian_filter(images, (0, 0, _SMOOTHING_PX, _SMOOTHING_PX))
+    around = smooth[:, :, outside]
+    middle = np.median(around, 2, keepdims=True)
+    sigma = _MAD_TO_SIGMA * np.median(np.abs(around - middle), 2, keepdims=True)
+    return np.asarray(smooth < (middle + _LIGHT_SIGMA * sigma)[..., None])

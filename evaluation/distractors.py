@@ -1,0 +1,114 @@
+"""Hard distractors: galaxies of the same brightness, size and colour as the one looked for.
+
+A random pool lets magnitude give the galaxy away. Here every query chooses among the galaxies of
+the pool that are nearest to its own in (r magnitude, log half-light radius, g-r), so that only
+morphology and surroundings can tell them apart.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.spatial import KDTree
+
+from evaluation.retrieval import contrast
+
+__all__ = ["HARD_POOL", "distance_contrast", "matched_distractors", "ranks_among"]
+
+HARD_POOL = 100
+"""Galaxies each query chooses from: its own and 99 like it."""
+
+_QUERIES_AT_ONCE = 500
+
+
+def matched_distractors(properties: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
+    """Find the galaxies most like each query's own.
+
+    Parameters
+    ----------
+    properties : (m, p) float array
+        What is known of each galaxy of the pool; columns are standardised first.
+    own : (n,) int array
+        Row of the pool that is each query's galaxy.
+    k : int
+        How many, fewer than m.
+
+    Returns
+    -------
+    (n, k) int array
+        Rows of the pool, most alike first, never the query's own.
+
+    Raises
+    ------
+    ValueError
+        If the pool is not larger than k or a property is not finite.
+    """
+    if not 0 < k < len(properties):
+        raise ValueError(f"k must be from 1 to {len(properties) - 1} (pool less one) but is {k}")
+    if not np.isfinite(properties).all():
+        raise ValueError("properties must be finite in every row")
+    scaled = (properties - properties.mean(0)) / np.maximum(properties.std(0), 1e-12)
+    _, nearest = KDTree(scaled).query(scaled[own], k + 1)
+    nearest = np.asarray(nearest, dtype=np.intp)
+    others = nearest != own[:, None]
+    others[others.all(1), -1] = False  # its own came after equals
+    return np.asarray(nearest[others]).reshape(len(own), k)
+
+
+def ranks_among(
+    queries: np.ndarray, pool: np.ndarray, own: np.ndarray, distractors: np.ndarray
+) -> np.ndarray:
+    """Rank each query's own galaxy among its own distractors.
+
+    Parameters
+    ----------
+    queries : (n, d) float array
+        Latents in one survey or observation.
+    pool : (m, d) float array
+        Latents in another.
+    own : (n,) int array
+        Row of the pool that is each query's galaxy.
+    distractors : (n, k) int array
+        Rows of the pool each is to be told from.
+
+    Returns
+    -------
+    (n,) int array
+        From 1, nearest, to k + 1. Ties count against the true galaxy.
+    """
+    ranks = [np.zeros(0, int)]
+    for start in range(0, len(queries), _QUERIES_AT_ONCE):
+        rows = slice(start, start + _QUERIES_AT_ONCE)
+        here = queries[rows, None]
+        true = np.square(here[:, 0] - pool[own[rows]]).sum(1)
+        other = np.square(here - pool[distractors[rows]]).sum(2)
+        ranks.append(1 + (other <= true[:, None]).sum(1))
+    return np.concatenate(ranks)
+
+
+def distance_contrast(
+    queries: np.ndarray, pool: np.ndarray, own: np.ndarray, distractors: np.ndarray, seed: int = 0
+) -> dict[str, float]:
+    """Compare distances of true pairs with those of random and of hard random pairs.
+
+    Parameters
+    ----------
+    queries, pool, own, distractors
+        As for `ranks_among`.
+    seed : int
+        Of the random pairs, one for each query.
+
+    Returns
+    -------
+    dict
+        ``ratio`` and ``hard_ratio``: median distance of true pairs over that of others; ``auc`` and
+        ``hard_auc``: probability that the other is farther.
+    """
+    rng, n = np.random.default_rng(seed), len(queries)
+    other = (own + rng.integers(1, len(pool), n)) % len(pool)
+    hard = distractors[np.arange(n), rng.integers(distractors.shape[1], size=n)]
+    same, random, alike = (
+        np.linalg.norm(queries - pool[rows], axis=1) for rows in (own, other, hard)
+    )
+    ratio, auc = contrast(same, random)
+    hard_ratio, hard_auc = contrast(same, alike)
+    return {"ratio": ratio, "auc": auc, "hard_ratio": hard_ratio, "hard_auc": hard_auc}

@@ -1,0 +1,1 @@
+"""What a report shows beside recall: details of one survey, drawings, tables of figures."""

@@ -1,0 +1,53 @@
+"""Recall by magnitude and by size over PSF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from evaluation.retrieval import Recall, recall_of
+
+__all__ = ["FAINT_MAG", "MAGNITUDES", "SIZES_OVER_PSF", "by_stratum"]
+
+MAGNITUDES = (17.0, 18.5, 20.0, 21.0, 21.5)
+"""Edges in r [AB mag]."""
+
+FAINT_MAG = 20.0
+"""Where faint begins."""
+
+SIZES_OVER_PSF = (0.0, 0.5, 1.0, 2.0, np.inf)
+"""Edges in half-light radius over PSF FWHM."""
+
+
+def by_stratum(
+    ranks: np.ndarray, pool: int, values: np.ndarray, edges: Sequence[float], seed: int = 0
+) -> dict[str, Recall]:
+    """Summarise ranks of the queries in each interval of a property.
+
+    Parameters
+    ----------
+    ranks : (n,) int array
+        Rank of each query's galaxy.
+    pool : int
+        Galaxies each was ranked among.
+    values : (n,) float array
+        The property.
+    edges : sequence of float
+        Ascending; each interval holds its lower edge, the last one both.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    dict of str to Recall
+        By ``low-high``; intervals without a query are left out.
+    """
+    inside = np.clip(np.digitize(values, edges[1:-1]), 0, len(edges) - 2)
+    inside = np.where((values < edges[0]) | (values > edges[-1]), -1, inside)
+    return {
+        f"{low:g}-{high:g}": recall_of(ranks[inside == i], pool, seed)
+        for i, (low, high) in enumerate(pairwise(edges))
+        if (inside == i).any()
+    }
