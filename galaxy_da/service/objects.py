@@ -1,0 +1,139 @@
+"""Routes about the service itself and about single objects."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from fastapi import APIRouter, Query
+from pydantic import BaseModel
+
+from galaxy_da.service.asked import Key
+from galaxy_da.service.errors import documented
+from galaxy_da.service.parts import Parts, Service
+from galaxy_da.service.pictures import all_latents
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/api", tags=["objects"])
+
+_KNOWN = ("survey", "object_id", "ra", "dec", "flags")
+_HIDDEN = ("variance", "view")
+_SPREAD_ROWS = 20_000
+
+
+class Answer(BaseModel):
+    """One object."""
+
+    key: str
+    survey: str
+    object_id: str
+    ra: float
+    dec: float
+    flags: int
+    columns: dict[str, Any]
+    has_cutout: bool
+
+
+class Latents(BaseModel):
+    """Latents of an object, and how much each varies over the index."""
+
+    latents: list[float]
+    spread: list[float]
+
+
+@router.get("/info")
+def info(service: Parts) -> dict[str, Any]:
+    """Say what is served."""
+    space, index, frame = service.space, service.index, service.space.frame
+    spans = {name: index.span(name) for name in index.surveys}
+    return {
+        "version": version("galaxy_da"),
+        "space": {
+            "id": space.id,
+            "anchor": space.anchor,
+            "latents": space.architecture.latents,
+            "galaxy_latents": space.galaxy_latents,
+            "surveys": list(space.surveys),
+            "frame": {
+                "pixels": frame.pixels,
+                "pixel_scale_arcsec": frame.pixel_scale_arcsec,
+                "bands": list(frame.bands),
+            },
+        },
+        "index": {
+            "objects": len(index),
+            "dimension": index.dimension,
+            "generation": index.generation,
+            "surveys": {name: stop - start for name, (start, stop) in spans.items()},
+            "columns": [
+                {"name": field.name, "type": str(field.type)}
+                for field in index.rows.schema
+                if not pa.types.is_nested(field.type)
+            ],
+        },
+        "has_cutouts": service.cutouts is not None,
+        "limits": service.limits.model_dump(),
+    }
+
+
+@router.get("/objects", response_model=Answer, responses=documented(404, 422))
+def one(service: Parts, id: Annotated[Key, Query()]) -> Answer:
+    """Return one object with all its columns."""
+    index = service.index
+    row = index.row(id)
+    shown = [name for name in index.rows.column_names if name not in _HIDDEN]
+    (values,) = index.take(np.array([row]), shown).to_pylist()
+    survey, object_id = values["survey"], values["object_id"]
+    return Answer(
+        key=f"{survey}:{object_id}",
+        **{name: values[name] for name in _KNOWN},
+        columns={name: _plain(values[name]) for name in shown if name not in _KNOWN},
+        has_cutout=service.cutouts is not None and service.cutouts.has(survey, object_id),
+    )
+
+
+@router.get("/objects/complete", response_model=list[str], responses=documented(422))
+def complete(
+    service: Parts,
+    prefix: Annotated[str, Query(max_length=1024)],
+    k: Annotated[int, Query(ge=1, le=100)] = 10,
+) -> list[str]:
+    """List keys that begin with some text: of the key itself, or of the object id alone."""
+    index = service.index
+    found = []
+    for survey in index.surveys:
+        start, stop = index.span(survey)
+        wanted = prefix
+        if ":" in prefix and survey.startswith(prefix.partition(":")[0]):
+            wanted = prefix.partition(":")[2] if prefix.startswith(f"{survey}:") else prefix
+        ids = index.rows["object_id"].slice(start, stop - start)
+        some = ids.filter(pc.starts_with(ids, wanted)).slice(0, k)
+        if not len(some) and survey.startswith(prefix):
+            some = ids.slice(0, k)
+        found += [f"{survey}:{object_id}" for object_id in some.to_pylist()]
+    return found[:k]
+
+
+@router.get("/latents", response_model=Latents, responses=documented(404, 422))
+def latents(service: Parts, id: Annotated[Key, Query()]) -> Latents:
+    """Return where an object lies, and the spread of each latent in the index."""
+    own = all_latents(service.index, service.index.row(id))
+    return Latents(latents=own.tolist(), spread=_spread(service).tolist())
+
+
+def _spread(service: Service) -> np.ndarray:
+    """Return the standard deviation of each latent over some rows."""
+    index = service.index
+    rows = np.random.default_rng(0).permutation(len(index))[:_SPREAD_ROWS]
+    some = np.stack([all_latents(index, row) for row in np.sort(rows)[:2000]])
+    return np.asarray(some.std(axis=0, dtype=np.float64))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
