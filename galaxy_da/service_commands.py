@@ -1,4 +1,4 @@
-"""Verbs of the service: serve."""
+"""Verbs of the service: serve, map."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["serve"]
+from galaxy_da.cli import AsJson, print_result
+
+__all__ = ["draw", "serve"]
 
 
 def serve(
@@ -26,6 +28,7 @@ def serve(
     import uvicorn
 
     from galaxy_da.index import LatentIndex
+    from galaxy_da.latent_map import read_map
     from galaxy_da.service import create_app
     from galaxy_da.service.cutouts import SampleCutouts
     from galaxy_da.space import LatentSpace
@@ -33,4 +36,31 @@ def serve(
 
     loaded = LatentSpace.load(space)
     cutouts = SampleCutouts([Sample(path) for path in sample], loaded) if sample else None
-    uvicorn.run(create_app(loaded, LatentIndex.open(index), cutouts), host=host, port=port)
+    opened = LatentIndex.open(index)
+    app = create_app(loaded, opened, cutouts, drawn=read_map(index, opened))
+    uvicorn.run(app, host=host, port=port)
+
+
+def draw(
+    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder made by `index`.")],
+    method: Annotated[str, typer.Option(help="umap or pca.")] = "umap",
+    sample: Annotated[int, typer.Option(min=16, help="Objects to fit on.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of the sample and of UMAP.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Draw the latent space flat, for the service's map; the file goes beside the index.
+
+    Example: galaxy-da map index
+    """
+    from typing import cast
+
+    from galaxy_da.index import LatentIndex
+    from galaxy_da.latent_map import Method, draw_map, write_map
+
+    if method not in ("umap", "pca"):
+        raise typer.BadParameter(f"method is umap or pca, not {method!r}")
+    opened = LatentIndex.open(index)
+    drawn = draw_map(opened, cast(Method, method), sample=sample, seed=seed, progress=True)
+    path = write_map(drawn, opened, index)
+    about = {"method": method, "objects": len(opened), "fitted_on": drawn.fitted_on}
+    print_result({"map": str(path), **about}, json)

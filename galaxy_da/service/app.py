@@ -10,7 +10,8 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
 from galaxy_da.index import LatentIndex
-from galaxy_da.service import images, objects, queries
+from galaxy_da.latent_map import LatentMap, draw_map
+from galaxy_da.service import images, maps, objects, queries
 from galaxy_da.service.cutouts import CutoutSource
 from galaxy_da.service.errors import add_error_handlers
 from galaxy_da.service.limits import Limits
@@ -27,6 +28,7 @@ def create_app(
     index: LatentIndex,
     cutouts: CutoutSource | None = None,
     *,
+    drawn: LatentMap | None = None,
     limits: Limits | None = None,
 ) -> FastAPI:
     """Make the service's app.
@@ -39,6 +41,8 @@ def create_app(
         Built with that space.
     cutouts : CutoutSource, optional
         Gives the objects' own pixels.
+    drawn : LatentMap, optional
+        Where the objects lie in the plane; by default their principal components.
     limits : Limits, optional
 
     Returns
@@ -53,10 +57,14 @@ def create_app(
     index.check_space(space.id)
     app = FastAPI(title="galaxy_da", version=version("galaxy_da"))
     app.state.service = Service(
-        space=space, index=index, cutouts=cutouts, limits=limits or Limits()
+        space=space,
+        index=index,
+        cutouts=cutouts,
+        drawn=drawn or draw_map(index, "pca"),
+        limits=limits or Limits(),
     )
     add_error_handlers(app)
-    for part in (objects, queries, images):
+    for part in (objects, queries, images, maps):
         app.include_router(part.router)
     app.get("/", include_in_schema=False)(_page)
     app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False), name="page")

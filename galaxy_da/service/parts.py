@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from galaxy_da.index import LatentIndex
+from galaxy_da.latent_map import LatentMap
 from galaxy_da.service.cutouts import CutoutSource
 from galaxy_da.service.limits import Limits
 from galaxy_da.space import LatentSpace
@@ -22,6 +23,7 @@ class Service:
     space: LatentSpace
     index: LatentIndex
     cutouts: CutoutSource | None
+    drawn: LatentMap
     limits: Limits
 
 
