@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,13 @@ _SPHERE_ARCMIN2 = 4 * np.pi * np.degrees(60) ** 2
 
 
 def chance_matches(
-    anchor: Zones, target: Zones, match: Match, reach: Reach, mode: Mode, n_offsets: int, seed: int
+    anchor: Zones,
+    target: Zones,
+    matching: Future[Match],
+    reach: Reach,
+    mode: Mode,
+    n_offsets: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Measure chance matches on anchors moved in random directions.
 
@@ -38,8 +45,8 @@ def chance_matches(
     ----------
     anchor, target : Zones
         Both sides.
-    match : Match
-        What was paired.
+    matching : Future of Match
+        What is paired; waited for only once anchors have been moved.
     reach : Reach
         How far apart pairs may be [arcsec].
     mode : {"mutual", "nearest", "all"}
@@ -70,6 +77,8 @@ def chance_matches(
     n_anchor = len(anchor.row)
     drawn = np.sort(rng.choice(n_anchor, min(n_anchor, _TRIAL_ROWS), replace=False))
     trials = _move(anchor, drawn, reach.radius_arcsec, n_offsets, rng)
+    density = _density_per_arcmin2(anchor.ra[drawn], anchor.dec[drawn], target)
+    match = matching.result()
     hit = np.zeros((len(drawn), n_offsets), dtype=bool)
     n_false = 0
     for i, j, separation in close_pairs(trials, target, reach):
@@ -82,7 +91,6 @@ def chance_matches(
             kept &= separation < match.nearest_anchor[j]
         n_false += int(kept.sum())
     expected = n_false / hit.size * n_anchor
-    density = _density_per_arcmin2(anchor.ra[drawn], anchor.dec[drawn], target, rng)
     parts = np.array_split(np.argsort(density), min(_BINS, len(drawn)))
     measured = {
         **_rate(hit, n_anchor),
@@ -104,15 +112,14 @@ def _move(
     anchor: Zones, drawn: np.ndarray, radius_arcsec: float, n_offsets: int, rng: np.random.Generator
 ) -> Zones:
     """Move each drawn anchor `n_offsets` times; row is its place in (n_drawn, n_offsets)."""
-    source = np.repeat(drawn, n_offsets)
+    shape = len(drawn), n_offsets
     shortest, longest = (max(_MIN_SHIFT_ARCSEC * k / 10, k * radius_arcsec) for k in _SHIFT_RADII)
-    angle = rng.uniform(0, 2 * np.pi, len(source))
-    length = np.radians(rng.uniform(shortest, longest, len(source)) / 3600)
-    ra, dec = offset_by(
-        np.radians(anchor.ra[source]), np.radians(anchor.dec[source]), angle, length
-    )
-    error = anchor.error.take(source, mode="clip")
-    return sort_zones(ra.deg % 360, dec.deg, radius_arcsec, error)
+    angle = rng.uniform(0, 2 * np.pi, shape)
+    length = np.radians(rng.uniform(shortest, longest, shape) / 3600)
+    from_ra, from_dec = np.radians(anchor.ra[drawn, None]), np.radians(anchor.dec[drawn, None])
+    ra, dec = (np.ravel(moved.deg) for moved in offset_by(from_ra, from_dec, angle, length))
+    error = anchor.error.take(np.repeat(drawn, n_offsets), mode="clip")
+    return sort_zones(ra % 360, dec, radius_arcsec, error)
 
 
 def _rate(hit: np.ndarray, n_anchor: float) -> dict[str, float]:
@@ -129,15 +136,12 @@ def _rate(hit: np.ndarray, n_anchor: float) -> dict[str, float]:
     }
 
 
-def _density_per_arcmin2(
-    ra: np.ndarray, dec: np.ndarray, target: Zones, rng: np.random.Generator
-) -> np.ndarray:
+def _density_per_arcmin2(ra: np.ndarray, dec: np.ndarray, target: Zones) -> np.ndarray:
     """Return the density of targets about positions [deg], from their tenth neighbour."""
-    n_target = len(target.row)
-    some = rng.choice(n_target, min(n_target, _DENSITY_ROWS), replace=False)
-    points = unit_vectors(target.ra[some], target.dec[some])
+    every = slice(None, None, -(-len(target.row) // _DENSITY_ROWS))
+    points = unit_vectors(target.ra[every], target.dec[every])
     tree = cKDTree(points, balanced_tree=False, compact_nodes=False)
-    k = min(_NEIGHBOURS, len(some))
+    k = min(_NEIGHBOURS, len(points))
     chord = np.asarray(tree.query(unit_vectors(ra, dec), k=[k])[0])[:, 0]
     cap = np.maximum(chord, 1e-9) ** 2 / 4  # share of the sphere within a chord
-    return np.asarray(max(k - 1, 1) / cap / _SPHERE_ARCMIN2 * (n_target / len(some)))
+    return np.asarray(max(k - 1, 1) / cap / _SPHERE_ARCMIN2 * (len(target.row) / len(points)))

@@ -99,10 +99,11 @@ def crossmatch(
         )
     with ThreadPoolExecutor(2) as pool:
         near, far = pool.map(_zones, tables.values(), tables, [reach] * 2, [how] * 2)
-        match = match_zones(near, far, reach, mode)
+        matching = pool.submit(match_zones, near, far, reach, mode)
+        chance = pool.submit(chance_matches, near, far, matching, reach, mode, n_offsets, seed)
+        match = matching.result()
         if not len(match.anchor) and how == "inner":
             raise CatalogError(explain_no_pairs(near, far, reach))
-        chance = pool.submit(chance_matches, near, far, match, reach, mode, n_offsets, seed)
         pairs = _pair_table(tables, near, far, match, how)
         if not allow_same_survey:
             refuse_same_ids(pairs)

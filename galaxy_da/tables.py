@@ -88,8 +88,19 @@ def write_table(
     StorageError
         If the file cannot be written.
     """
+    repeating = [
+        field.name
+        for field in table.schema
+        if not (pa.types.is_floating(field.type) or field.name.endswith("_id"))
+    ]
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size)
+        pq.write_table(
+            table,
+            temporary,
+            compression="zstd",
+            use_dictionary=repeating,  # of ids and measurements one would be as long as the column
+            row_group_size=row_group_size,
+        )
 
 
 class Sample:
@@ -286,6 +297,8 @@ def check_unique(table: pa.Table, columns: Sequence[str], where: str) -> None:
     TableError
         Naming one repeated key.
     """
+    if len(columns) == 1 and len(pc.unique(table[columns[0]])) == len(table):
+        return
     counts = table.select(list(columns)).group_by(list(columns)).aggregate([([], "count_all")])
     repeated = counts.filter(pc.greater(counts["count_all"], 1))
     if repeated.num_rows:

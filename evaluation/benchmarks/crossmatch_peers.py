@@ -184,8 +184,10 @@ PEERS: dict[str, Callable[[], Match]] = {
 
 
 def _write_pairs(path: Path, anchor: Any, target: Any, separation: Any) -> Path:
+    from galaxy_da.tables import write_table
+
     columns = {"anchor_id": anchor, "target_id": target, "separation_arcsec": separation}
-    pq.write_table(pa.table(columns), path, compression="zstd")
+    write_table(pa.table(columns), path)
     return path
 
 
