@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.special import bdtr
 
 from catalogs.matching import Match
 from catalogs.zones import Reach, Zones
@@ -25,6 +26,8 @@ _FEWEST_PAIRS = 20
 _SIGNIFICANT = 5.0  # standard errors
 _SAME_ARCSEC = 1e-5  # positions nearer than this are copies
 _CHANCE_MEDIAN = 0.6  # of the radius; pairs at random have sqrt(0.5)
+_CHANCE_CENTRAL = 1 / 8  # of pairs at random are within half their median; of counterparts, 0.16
+_UNLIKELY = 1e-5
 
 
 def refuse_same_survey(anchor: pa.Table, target: pa.Table) -> None:
@@ -39,20 +42,22 @@ def refuse_same_survey(anchor: pa.Table, target: pa.Table) -> None:
     Raises
     ------
     CatalogError
-        If both columns hold one name, or both files' headers do.
+        If, by their columns or by their headers, all that one side names is on the other side too.
     """
     columns = [
-        set(pc.unique(t["survey"]).to_pylist()) if "survey" in t.column_names else set()
+        set(pc.unique(t["survey"].drop_null()).to_pylist()) if "survey" in t.column_names else set()
         for t in (anchor, target)
     ]
     headers = [
         set(read_metadata(t.schema).get("catalog", {}).get("surveys", [])) for t in (anchor, target)
     ]
     for source, labels in (("column survey", columns), ("headers", headers)):
-        if labels[0] == labels[1] and len(labels[0]) == 1:
+        fewer, more = sorted(labels, key=len)
+        if fewer and fewer <= more:
             raise CatalogError(
-                f"anchor and target are both of survey {labels[0].pop()!r} by their {source}; give "
-                "two surveys, or allow_same_survey (--repeat) for repeat observations of one"
+                f"anchor and target are both of survey {', '.join(map(repr, sorted(fewer)))} by "
+                f"their {source}; give two surveys, or allow_same_survey (--repeat) for repeat "
+                "observations of one"
             )
 
 
@@ -118,6 +123,13 @@ def measure_offset(anchor: Zones, target: Zones, match: Match, reach: Reach) -> 
                 f"deg, with a scatter of {scatter:.2g} arcsec: an astrometric shift, another "
                 "epoch, or images of one survey cut off centre"
             )
+        elif not reach.min_radius_arcsec and _is_hollow(separation):
+            notes.append(
+                f"pairs keep a distance: half are more than {np.median(separation):.3g} arcsec "
+                f"apart, but only {_n_central(separation)} of {len(i)} less than half as much, "
+                f"where even chance would put {_CHANCE_CENTRAL:.0%}: images of one survey cut off "
+                "centre?"
+            )
         elif not reach.min_radius_arcsec and (
             np.median(separation) > _CHANCE_MEDIAN * reach.radius_arcsec
         ):
@@ -132,3 +144,13 @@ def measure_offset(anchor: Zones, target: Zones, match: Match, reach: Reach) -> 
         "offset_scatter_arcsec": scatter,
         "notes": notes,
     }
+
+
+def _n_central(separation: np.ndarray) -> int:
+    """Count pairs nearer than half the median separation."""
+    return int((separation < np.median(separation) / 2).sum())
+
+
+def _is_hollow(separation: np.ndarray) -> bool:
+    """Whether fewer pairs than even chance gives lie near zero."""
+    return bool(bdtr(_n_central(separation), len(separation), _CHANCE_CENTRAL) < _UNLIKELY)

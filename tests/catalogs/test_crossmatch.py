@@ -486,7 +486,7 @@ def test_one_survey_is_refused_by_its_headers():
             r"lie (5|4\.9\d|5\.0\d) arcsec from .* angle 37 deg, with a scatter",
         ),
         ((0.0, 0.0), 0.0, 1.0, "300 of 300 pairs have one position on both sides: the lists are"),
-        ((0.0, 0.0), 6.0, 12.0, "counterparts crowd towards zero"),
+        ((0.0, 0.0), 6.0, 12.0, "pairs keep a distance: half are more than 8 arcsec"),
         ((0.05, 0.05), 0.2, 2.0, None),
     ],
 )
