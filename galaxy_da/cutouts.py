@@ -145,13 +145,13 @@ def read_cutout(
     return _read_encoded(row, survey, _read_bytes(file))
 
 
-def read_image(path: Path, survey: Survey) -> Cutout:
+def read_image(source: Path | bytes, survey: Survey) -> Cutout:
     """Read one FITS, JPEG or PNG file whose galaxy is in the middle.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    source : Path or bytes
+        The file, or what is in it.
     survey : Survey
         What it is an image of.
 
@@ -160,7 +160,8 @@ def read_image(path: Path, survey: Survey) -> Cutout:
     CutoutError
         If it cannot be read.
     """
-    return _read_encoded({}, survey, _read_bytes(path))
+    data = source if isinstance(source, bytes) else _read_bytes(source)
+    return _read_encoded({}, survey, data)
 
 
 def _read_bytes(path: Path) -> bytes:

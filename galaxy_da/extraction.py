@@ -29,7 +29,7 @@ from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, write_table
 
-__all__ = ["extract"]
+__all__ = ["extract", "reconstruction_error"]
 
 _PART_ROWS = 2048
 _PLAN = "extraction.json"
@@ -245,7 +245,9 @@ def _encode(job: _Job, rows: pa.Table, cutouts: list[Cutout | CutoutError]) -> p
         mean[members], variance[members] = posterior.mean.numpy(), posterior.variance.numpy()
         flags[members] = prepared.flags
         if job.reconstruct:
-            error[members] = _reconstruction_error(job, encoder, prepared.images, posterior.mean)
+            error[members] = reconstruction_error(
+                job.space, encoder, prepared.images, posterior.mean, job.precision
+            )
         for i, problem in zip(members, prepared.problems, strict=True):
             if problem is not None:
                 status[i], message[i] = problem
@@ -270,14 +272,36 @@ def _encode(job: _Job, rows: pa.Table, cutouts: list[Cutout | CutoutError]) -> p
     return table
 
 
-def _reconstruction_error(
-    job: _Job, encoder: SurveyEncoder, images: torch.Tensor, mean: torch.Tensor
+def reconstruction_error(
+    space: LatentSpace,
+    encoder: SurveyEncoder,
+    images: torch.Tensor,
+    mean: torch.Tensor,
+    precision: Precision = "auto",
 ) -> np.ndarray:
-    """Mean squared difference between the decoded anchor image and the nearest bands."""
-    frame = job.space.frame
-    nearest = _nearest_planes(encoder, frame.wavelengths_nm)
-    decoded = job.space.decode(mean, precision=job.precision)
-    return (decoded - images[:, nearest]).square().mean((1, 2, 3)).numpy()
+    """Compare decoded latents with the prepared images they came from.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        Whose decoder.
+    encoder : SurveyEncoder
+        Of the images.
+    images : (n, bands, pixels, pixels) float tensor
+        From `SurveyEncoder.prepare`.
+    mean : (n, latents) float tensor
+        Their posterior means.
+    precision : {"auto", "fp32", "bf16"}
+        As for `extract`.
+
+    Returns
+    -------
+    (n,) float32 array
+        Mean squared difference from the nearest bands [asinh units].
+    """
+    nearest = _nearest_planes(encoder, space.frame.wavelengths_nm)
+    decoded = space.decode(mean, precision=precision)
+    return np.asarray((decoded - images[:, nearest]).square().mean((1, 2, 3)).numpy())
 
 
 def _nearest_planes(encoder: SurveyEncoder, wavelengths_nm: Sequence[float]) -> list[int]:

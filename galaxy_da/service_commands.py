@@ -1,4 +1,4 @@
-"""Verbs of the service: serve, map."""
+"""Verbs of the service: serve, token, map."""
 
 from __future__ import annotations
 
@@ -9,36 +9,67 @@ import typer
 
 from galaxy_da.cli import AsJson, print_result
 
-__all__ = ["draw", "serve"]
+__all__ = ["draw", "serve", "token"]
 
 
 def serve(
     index: Annotated[Path, typer.Option(help="Folder made by `index`.")],
     space: Annotated[str, typer.Option(help="Latent space it was built with.")],
     sample: Annotated[
-        list[Path] | None, typer.Option(help="Sample table whose cutouts are shown; repeatable.")
+        list[Path] | None,
+        typer.Option(help="Sample table whose cutouts are shown; may be given several times."),
+    ] = None,
+    jobs: Annotated[
+        Path | None, typer.Option(help="Folder of the jobs clients start; none without.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Who may write, made by `token`; everybody without.")
+    ] = None,
+    limits: Annotated[
+        Path | None, typer.Option(help="TOML of limits that differ from the defaults.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8765,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
 ) -> None:
     """Serve an index and its space over HTTP, with a page at /.
 
     Example: galaxy-da serve --index index --space decals --sample decals/sample.parquet
     """
-    import uvicorn
+    from galaxy_da.service.limits import load_limits
+    from galaxy_da.service.run import Settings
+    from galaxy_da.service.run import serve as run
 
-    from galaxy_da.index import LatentIndex
-    from galaxy_da.latent_map import read_map
-    from galaxy_da.service import create_app
-    from galaxy_da.service.cutouts import SampleCutouts
-    from galaxy_da.space import LatentSpace
-    from galaxy_da.tables import Sample
+    run(
+        Settings(
+            index=index,
+            space=space,
+            samples=tuple(sample or ()),
+            jobs=jobs,
+            token_file=token_file,
+            limits=load_limits(limits),
+            host=host,
+            port=port,
+            workers=workers,
+        )
+    )
 
-    loaded = LatentSpace.load(space)
-    cutouts = SampleCutouts([Sample(path) for path in sample], loaded) if sample else None
-    opened = LatentIndex.open(index)
-    app = create_app(loaded, opened, cutouts, drawn=read_map(index, opened))
-    uvicorn.run(app, host=host, port=port)
+
+def token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.")],
+    file: Annotated[Path, typer.Option(help="Token file of the service.")],
+    days: Annotated[
+        float | None, typer.Option(min=0, help="How long it is valid; for ever by default.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Make a token for the service; it is printed once, and kept nowhere.
+
+    Example: galaxy-da token alice --file tokens.json --days 90
+    """
+    from galaxy_da.service.tokens import add_token
+
+    print_result({"token": add_token(file, name, days)}, json)
 
 
 def draw(

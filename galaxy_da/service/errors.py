@@ -37,15 +37,16 @@ _STATUS: dict[type[GalaxyDAError], int] = {
 """What each kind of mistake is in HTTP; what a request names and is not here is 404."""
 
 _MEANING = {
+    400: "The request cannot be read.",
     401: "A token is needed, and none or no valid one came.",
     403: "The token may not do this, or the request came from another site.",
     404: "What the request names is not here.",
-    406: "No such format.",
-    409: "What the request names is in a state that does not allow this.",
+    408: "The body stopped coming.",
     413: "Too large.",
     415: "Not a kind of file that is read here.",
     422: "A value cannot be used.",
-    429: "Too many requests at once; try again after `Retry-After` seconds.",
+    429: "Too many jobs are waiting; try again after `Retry-After` seconds.",
+    431: "The request line and headers are too long.",
     503: "Busy or stopping; try again after `Retry-After` seconds.",
     504: "Took longer than it may.",
     507: "The disk is full.",

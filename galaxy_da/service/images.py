@@ -16,6 +16,7 @@ from galaxy_da.service.asked import Key
 from galaxy_da.service.errors import asking, documented
 from galaxy_da.service.parts import Parts, Service
 from galaxy_da.service.pictures import all_latents, encoder_for, own_colours, prepared, to_png
+from galaxy_da.service.working import worked
 
 __all__ = ["router"]
 
@@ -43,6 +44,7 @@ class Points(BaseModel):
 
 
 @router.get("/images/cutout.png", responses=_DRAWN, response_class=Response)
+@worked
 def cutout(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw an object's own cutout."""
     found, survey = _cutout(service, id)
@@ -50,6 +52,7 @@ def cutout(service: Parts, id: Id, size: Size = None) -> Response:
 
 
 @router.get("/images/prepared.png", responses=_DRAWN, response_class=Response)
+@worked
 def as_prepared(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw an object as the network sees it, in the anchor's frame."""
     found, survey = _cutout(service, id)
@@ -62,6 +65,7 @@ def as_prepared(service: Parts, id: Id, size: Size = None) -> Response:
     responses=_DRAWN,
     response_class=Response,
 )
+@worked
 def reconstruction(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw what the anchor's decoder makes of an object: of another survey, its denoised view."""
     latents = all_latents(service.index, service.index.row(id))
@@ -69,6 +73,7 @@ def reconstruction(service: Parts, id: Id, size: Size = None) -> Response:
 
 
 @router.post("/decode", responses=_DECODED, response_class=Response)
+@worked
 def decode(service: Parts, points: Annotated[Points, Body()]) -> Response:
     """Draw points of the space, side by side."""
     with asking():
@@ -76,6 +81,7 @@ def decode(service: Parts, points: Annotated[Points, Body()]) -> Response:
 
 
 @router.get("/travel/along.png", responses=_DRAWN, response_class=Response)
+@worked
 def along(
     service: Parts,
     id: Id,
@@ -89,6 +95,7 @@ def along(
 
 
 @router.get("/travel/between.png", responses=_DRAWN, response_class=Response)
+@worked
 def between(
     service: Parts, first: Annotated[Key, Query()], last: Annotated[Key, Query()], steps: Steps = 9
 ) -> Response:

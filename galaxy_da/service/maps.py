@@ -15,6 +15,7 @@ from galaxy_da.errors import LatentIndexError
 from galaxy_da.service.errors import RequestError, documented
 from galaxy_da.service.parts import Parts, Service
 from galaxy_da.service.tables import MEDIA, Format, to_arrow
+from galaxy_da.service.working import worked
 from galaxy_da.tables import with_metadata
 
 __all__ = ["router"]
@@ -48,6 +49,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/map", responses=_RESPONSES, response_class=Response)
+@worked
 def latent_map(
     service: Parts,
     limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,

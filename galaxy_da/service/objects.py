@@ -15,6 +15,7 @@ from galaxy_da.service.asked import Key
 from galaxy_da.service.errors import documented
 from galaxy_da.service.parts import Parts, Service
 from galaxy_da.service.pictures import all_latents
+from galaxy_da.service.working import worked
 
 __all__ = ["router"]
 
@@ -46,6 +47,7 @@ class Latents(BaseModel):
 
 
 @router.get("/info")
+@worked
 def info(service: Parts) -> dict[str, Any]:
     """Say what is served."""
     space, index, frame = service.space, service.index, service.space.frame
@@ -76,11 +78,14 @@ def info(service: Parts) -> dict[str, Any]:
             ],
         },
         "has_cutouts": service.cutouts is not None,
+        "takes_jobs": service.jobs is not None,
+        "writes_need_token": service.tokens is not None,
         "limits": service.limits.model_dump(),
     }
 
 
 @router.get("/objects", response_model=Answer, responses=documented(404, 422))
+@worked
 def one(service: Parts, id: Annotated[Key, Query()]) -> Answer:
     """Return one object with all its columns."""
     index = service.index
@@ -97,6 +102,7 @@ def one(service: Parts, id: Annotated[Key, Query()]) -> Answer:
 
 
 @router.get("/objects/complete", response_model=list[str], responses=documented(422))
+@worked
 def complete(
     service: Parts,
     prefix: Annotated[str, Query(max_length=1024)],
@@ -119,6 +125,7 @@ def complete(
 
 
 @router.get("/latents", response_model=Latents, responses=documented(404, 422))
+@worked
 def latents(service: Parts, id: Annotated[Key, Query()]) -> Latents:
     """Return where an object lies, and the spread of each latent in the index."""
     own = all_latents(service.index, service.index.row(id))

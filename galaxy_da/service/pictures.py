@@ -11,7 +11,7 @@ from PIL import Image
 from galaxy_da.colours import to_decals_colour
 from galaxy_da.cutouts import Cutout
 from galaxy_da.features import vectors
-from galaxy_da.images import pick_bands, to_surface_brightness
+from galaxy_da.images import to_surface_brightness
 from galaxy_da.index import LatentIndex
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
@@ -66,4 +66,4 @@ def encoder_for(space: LatentSpace, survey: Survey, cutout: Cutout) -> SurveyEnc
     """Return a survey's encoder, or the anchor's reading its bands."""
     if survey.name in space.surveys:
         return space.encoder(survey.name)
-    return space.unadapted(survey, pick_bands(survey, cutout.bands, space.frame))
+    return space.unadapted(survey, cutout.bands)

@@ -14,6 +14,7 @@ from galaxy_da.service.asked import Key, Within, read_cone
 from galaxy_da.service.errors import RequestError, asking
 from galaxy_da.service.parts import Parts
 from galaxy_da.service.tables import TABLE_RESPONSES, Format, table_response
+from galaxy_da.service.working import worked
 
 __all__ = ["router"]
 
@@ -50,6 +51,7 @@ class SimilarTo(BaseModel):
 
 
 @router.get("/similar", responses=TABLE_RESPONSES, response_class=Response)
+@worked
 def similar(request: Request, service: Parts, asked: Annotated[Similar, Query()]) -> Response:
     """Find the galaxies most like one, like some and unlike others, or like that at a position."""
     likes, meta = list(asked.id), {}
@@ -71,6 +73,7 @@ def similar(request: Request, service: Parts, asked: Annotated[Similar, Query()]
 
 
 @router.post("/similar", responses=TABLE_RESPONSES, response_class=Response)
+@worked
 def similar_to(request: Request, service: Parts, asked: Annotated[SimilarTo, Body()]) -> Response:
     """Find the galaxies like some and unlike other objects or latent vectors."""
     with asking():
@@ -94,6 +97,7 @@ class Same(Within):
 
 
 @router.get("/same", responses=TABLE_RESPONSES, response_class=Response)
+@worked
 def same(request: Request, service: Parts, asked: Annotated[Same, Query()]) -> Response:
     """Find a galaxy in the other surveys, and compare its images."""
     with asking():
@@ -120,6 +124,7 @@ class Outliers(Within):
 
 
 @router.get("/outliers", responses=TABLE_RESPONSES, response_class=Response)
+@worked
 def outliers(request: Request, service: Parts, asked: Annotated[Outliers, Query()]) -> Response:
     """Rank the oddest galaxies, or those of which two surveys show different things."""
     with asking():
@@ -156,6 +161,7 @@ class Rank(Within):
 
 
 @router.post("/rank", responses=TABLE_RESPONSES, response_class=Response)
+@worked
 def rank(request: Request, service: Parts, asked: Annotated[Rank, Body()]) -> Response:
     """Rank the odd galaxies anew by what a person's scores of some of them teach."""
     names = [item.id.partition(":") for item in asked.scores]
@@ -188,6 +194,7 @@ class Duplicates(Within):
 
 
 @router.get("/duplicates", responses=TABLE_RESPONSES, response_class=Response)
+@worked
 def duplicates(request: Request, service: Parts, asked: Annotated[Duplicates, Query()]) -> Response:
     """Group objects of a survey that are nearly the same, on the sky, in latents, or both."""
     with asking():

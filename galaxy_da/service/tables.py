@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 from astropy.io.votable import from_table, writeto
+from astropy.io.votable.tree import Info
+from astropy.table import Column
 from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel
@@ -107,9 +110,15 @@ def table_response(
 
 def to_votable(table: pa.Table) -> bytes:
     """Write a table as VOTable, its metadata as INFO elements."""
-    from astropy.io.votable.tree import Info
-
-    votable = from_table(to_astropy(table))
+    columns = to_astropy(table)
+    for name in columns.colnames:
+        if columns[name].dtype.kind == "U" and all(map(str.isascii, columns[name])):
+            columns[name] = Column(
+                np.char.encode(columns[name], "ascii"),
+                description=columns[name].description,
+                meta=columns[name].meta,
+            )
+    votable = from_table(columns)
     resource = votable.resources[0]
     for key, value in read_metadata(table.schema).items():
         text = value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,215 @@
+"""The queue of jobs: one SQLite file that all worker processes share, and a folder for each job.
+
+A job that was acknowledged is in the file, synced; its folder holds what it was given, its log, its
+lock, and at the end its one outcome. Nothing here depends on clocks.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from galaxy_da.errors import StorageError
+from galaxy_da.files import ensure_folder
+
+__all__ = ["ENDED", "Job", "JobQueue", "Progress", "State"]
+
+_WAIT_SECONDS = 30
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    verb TEXT NOT NULL,
+    options TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'queued',
+    cancelling INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
+    done INTEGER,
+    total INTEGER,
+    what TEXT NOT NULL DEFAULT '',
+    message TEXT NOT NULL DEFAULT '',
+    created TEXT NOT NULL,
+    changed TEXT NOT NULL
+)
+"""
+
+
+class State(StrEnum):
+    """Where a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = (State.DONE, State.FAILED, State.CANCELLED)
+"""States that a job stays in."""
+
+
+class Progress(BaseModel):
+    """How far a job is; numbers are null before anything was counted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    done: int | None
+    total: int | None
+    what: str
+
+
+class Job(BaseModel):
+    """One job as the queue has it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    owner: str
+    verb: str
+    options: dict[str, Any]
+    state: State
+    cancelling: bool
+    deaths: int
+    progress: Progress
+    message: str
+    created: str
+    changed: str
+
+
+class JobQueue:
+    """The jobs of a folder.
+
+    Parameters
+    ----------
+    folder : path
+        Made where there is none.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = ensure_folder(folder)
+        with self._database() as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            database.execute(_SCHEMA)
+
+    def path(self, job_id: str) -> Path:
+        """Return the folder of a job."""
+        return self.folder / job_id
+
+    @staticmethod
+    def new_id() -> str:
+        """Return a name no job has, and nobody guesses."""
+        return uuid.uuid4().hex
+
+    def add(self, job_id: str, owner: str, verb: str, options: dict[str, Any]) -> None:
+        """Queue a job whose folder is complete. It is on disk when this returns."""
+        now = _now()
+        with self._database() as database:
+            database.execute(
+                "INSERT INTO jobs (id, owner, verb, options, created, changed) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (job_id, owner, verb, json.dumps(options), now, now),
+            )
+
+    def get(self, job_id: str, owner: str | None = None) -> Job | None:
+        """Return a job; None where there is none, or it is somebody else's."""
+        found = self._select("WHERE id = ?", job_id)
+        return next((job for job in found if owner in (None, job.owner)), None)
+
+    def of(self, owner: str) -> list[Job]:
+        """Return the jobs of one owner, the latest first."""
+        return self._select("WHERE owner = ? ORDER BY number DESC LIMIT 1000", owner)
+
+    def in_state(self, state: State) -> list[Job]:
+        """Return the jobs in a state, the oldest first."""
+        return self._select("WHERE state = ? ORDER BY number", state)
+
+    def counts(self) -> dict[State, int]:
+        """Return how many jobs are in each state."""
+        with self._database() as database:
+            found = dict(database.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state"))
+        return {state: found.get(state, 0) for state in State}
+
+    def ids(self) -> set[str]:
+        """Return the ids of all jobs."""
+        with self._database() as database:
+            return {row[0] for row in database.execute("SELECT id FROM jobs")}
+
+    def move(self, job_id: str, before: State, after: State, message: str = "") -> bool:
+        """Change the state of a job, if it is still as expected; say whether it was."""
+        with self._database() as database:
+            changed = database.execute(
+                "UPDATE jobs SET state = ?, message = ?, changed = ? WHERE id = ? AND state = ?",
+                (after, message, _now(), job_id, before),
+            )
+            return changed.rowcount == 1
+
+    def count_death(self, job_id: str) -> None:
+        """Count that a job's process ended without an outcome."""
+        with self._database() as database:
+            database.execute("UPDATE jobs SET deaths = deaths + 1 WHERE id = ?", (job_id,))
+
+    def cancel(self, job_id: str) -> None:
+        """Cancel a queued job at once, and ask a running one to stop."""
+        if not self.move(job_id, State.QUEUED, State.CANCELLED):
+            with self._database() as database:
+                database.execute("UPDATE jobs SET cancelling = 1 WHERE id = ?", (job_id,))
+
+    def note(self, job_id: str, progress: Progress) -> None:
+        """Write down how far a job is."""
+        with self._database() as database:
+            database.execute(
+                "UPDATE jobs SET done = ?, total = ?, what = ? WHERE id = ?",
+                (progress.done, progress.total, progress.what, job_id),
+            )
+
+    def forget(self, job_id: str) -> None:
+        """Remove an ended job and its files."""
+        with self._database() as database:
+            database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+        shutil.rmtree(self.path(job_id), ignore_errors=True)
+
+    def _select(self, condition: str, *values: str) -> list[Job]:
+        with self._database() as database:
+            database.row_factory = sqlite3.Row
+            return [
+                _job(dict(row))
+                for row in database.execute(f"SELECT * FROM jobs {condition}", values)
+            ]
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """Open the file; what is written is on disk, or undone, when the block ends."""
+        try:
+            with closing(sqlite3.connect(self.folder / "jobs.sqlite", _WAIT_SECONDS)) as database:
+                database.execute("PRAGMA synchronous = FULL")
+                with database:
+                    yield database
+        except sqlite3.Error as error:
+            raise StorageError(
+                f"{self.folder}: the queue of jobs cannot be used ({error}); is the disk full?"
+            ) from error
+
+
+def _job(row: dict[str, Any]) -> Job:
+    progress = Progress(done=row["done"], total=row["total"], what=row["what"])
+    return Job(**row | {"options": json.loads(row["options"]), "progress": progress})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,231 @@
+"""Runs queued jobs, each in a process of its own that outlives the service if it must.
+
+Of all worker processes one is the runner: the one that holds the folder's lock, which the system
+gives back when it dies. A job runs as long as its own lock is held, so a runner that takes over
+knows which are alive, follows them, and starts again only those that ended without an outcome.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from galaxy_da.errors import StorageError
+from galaxy_da.service.jobs import process
+from galaxy_da.service.jobs.queue import Job, JobQueue, Progress, State
+from galaxy_da.service.telemetry import LOG
+
+__all__ = ["JobRunner", "hold"]
+
+_LEADER = ".runner"
+_POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 10.0
+_MOST_DEATHS = 3
+_TAIL_BYTES = 4096
+_BAR = re.compile(r"(?P<what>[^|\r\n]*?):\s+\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
+
+
+def hold(path: Path) -> int | None:
+    """Open and lock a file; None where another process, or another opening of it, has it locked."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+class JobRunner:
+    """Starts, follows and ends the jobs of a queue, in a thread.
+
+    Parameters
+    ----------
+    queue : JobQueue
+    running : int
+        Most at once.
+    """
+
+    def __init__(self, queue: JobQueue, running: int) -> None:
+        self._queue = queue
+        self._running = running
+        self._lead: int | None = None
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._asked: dict[str, float] = {}
+        self._noted: dict[str, Progress] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+
+    def start(self) -> None:
+        """Begin, or wait to take over."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Interrupt what runs, which goes on at the next start, and end."""
+        self._stop.set()
+        self._thread.join()
+        if self._lead is None:
+            return
+        running = self._queue.in_state(State.RUNNING)
+        for job in running:
+            self._signal(job.id, signal.SIGINT)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        for job in running:
+            while self._is_alive(job.id) and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+            while self._is_alive(job.id):
+                self._signal(job.id, signal.SIGKILL)
+                time.sleep(_POLL_SECONDS)
+            if not self._outcome(job):
+                self._queue.move(job.id, State.RUNNING, State.QUEUED, "the service was stopped")
+        os.close(self._lead)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_POLL_SECONDS):
+            try:
+                if self._leads():
+                    self._tick()
+            except (OSError, StorageError):
+                LOG.exception("jobs cannot be worked on")
+
+    def _leads(self) -> bool:
+        if self._lead is None:
+            self._lead = hold(self._queue.folder / _LEADER)
+            if self._lead is not None:
+                self._sweep()
+        return self._lead is not None
+
+    def _tick(self) -> None:
+        running = self._queue.in_state(State.RUNNING)
+        for job in running:
+            if self._is_alive(job.id):
+                self._follow(job)
+            elif not self._outcome(job):
+                self._died(job)
+        free = self._running - len(self._queue.in_state(State.RUNNING))
+        for job in self._queue.in_state(State.QUEUED)[: max(free, 0)]:
+            if self._queue.move(job.id, State.QUEUED, State.RUNNING):
+                self._start(job)
+
+    def _start(self, job: Job) -> None:
+        folder = self._queue.path(job.id)
+        lock = hold(folder / process.LOCK)
+        if lock is None:
+            return  # its last process is ending
+        LOG.info("job started", extra={"fields": {"job": job.id, "verb": job.verb}})
+        (folder / process.PID).unlink(missing_ok=True)
+        command = [sys.executable, "-P", "-m", process.__name__, str(folder), str(lock)]
+        try:
+            with (folder / process.LOG).open("ab") as log:
+                self._children[job.id] = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(lock,),
+                    start_new_session=True,
+                    env={**os.environ, "TQDM_MININTERVAL": "0.5"},
+                )
+        finally:
+            os.close(lock)
+
+    def _follow(self, job: Job) -> None:
+        if job.cancelling:
+            if job.id not in self._asked:
+                self._asked[job.id] = time.monotonic()
+                self._signal(job.id, signal.SIGINT)
+            elif time.monotonic() - self._asked[job.id] > _PATIENCE_SECONDS:
+                self._signal(job.id, signal.SIGKILL)
+            return
+        progress = _progress(self._queue.path(job.id) / process.LOG)
+        if progress is not None and progress != self._noted.get(job.id):
+            self._queue.note(job.id, progress)
+            self._noted[job.id] = progress
+
+    def _outcome(self, job: Job) -> bool:
+        """Make the outcome of a job that ended the queue's; say whether there is one."""
+        self._reap(job.id)
+        try:
+            text = (self._queue.path(job.id) / process.OUTCOME).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return False
+        outcome = json.loads(text)
+        progress = _progress(self._queue.path(job.id) / process.LOG)
+        if progress is not None:
+            self._queue.note(job.id, progress)
+        state = State(outcome["state"])
+        self._queue.move(job.id, State.RUNNING, state, outcome.get("message", ""))
+        LOG.info("job ended", extra={"fields": {"job": job.id, "state": state}})
+        return True
+
+    def _died(self, job: Job) -> None:
+        if job.cancelling:
+            self._queue.move(job.id, State.RUNNING, State.CANCELLED)
+            return
+        self._queue.count_death(job.id)
+        if job.deaths + 1 >= _MOST_DEATHS:
+            message = f"its process was killed {_MOST_DEATHS} times; too little memory?"
+            self._queue.move(job.id, State.RUNNING, State.FAILED, message)
+        else:
+            self._queue.move(job.id, State.RUNNING, State.QUEUED, "its process was killed")
+        LOG.warning("job died", extra={"fields": {"job": job.id, "deaths": job.deaths + 1}})
+
+    def _is_alive(self, job_id: str) -> bool:
+        self._reap(job_id)
+        try:
+            lock = hold(self._queue.path(job_id) / process.LOCK)
+        except FileNotFoundError:
+            return False
+        if lock is None:
+            return True
+        os.close(lock)
+        return False
+
+    def _reap(self, job_id: str) -> None:
+        child = self._children.get(job_id)
+        if child is not None and child.poll() is not None:
+            del self._children[job_id]
+
+    def _signal(self, job_id: str, number: signal.Signals) -> None:
+        """Signal the processes of a job whose lock is held, so that its pid is its own."""
+        try:
+            pid = json.loads((self._queue.path(job_id) / process.PID).read_text(encoding="utf-8"))
+            os.killpg(pid, number)
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+
+    def _sweep(self) -> None:
+        """Remove folders of uploads that were never acknowledged."""
+        for folder in self._queue.folder.iterdir():
+            if not (folder / process.LOCK).exists() or folder.name in self._queue.ids():
+                continue
+            lock = hold(folder / process.LOCK)
+            if lock is None:
+                continue  # an upload that goes on
+            if folder.name not in self._queue.ids():
+                shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _progress(log: Path) -> Progress | None:
+    """Read the last progress bar of a log."""
+    try:
+        with log.open("rb") as handle:
+            handle.seek(max(0, handle.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            tail = handle.read().decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+    bars = list(_BAR.finditer(tail))
+    if not bars:
+        return None
+    bar = bars[-1]
+    return Progress(done=int(bar["done"]), total=int(bar["total"]), what=bar["what"].strip())

@@ -1,0 +1,108 @@
+"""Which verbs clients may start, with which options and files, and what is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from galaxy_da.surveys import builtin_surveys
+
+__all__ = ["VERBS", "Plan", "Verb"]
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ExtractOptions(_Options):
+    """Of ``extract``."""
+
+    unadapted: bool = False
+    reconstruct: bool = True
+
+
+class AdaptOptions(_Options):
+    """Of ``adapt``."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    survey: str | None = Field(default=None, pattern=f"^({'|'.join(builtin_surveys())})$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a job runs.
+
+    Attributes
+    ----------
+    steps : list of list of str
+        Command lines of ``galaxy-da``, one after another.
+    packed : dict of str to Path
+        Zip file among the results, and the folder that goes into it.
+    """
+
+    steps: list[list[str]]
+    packed: dict[str, Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verb:
+    """One verb.
+
+    Attributes
+    ----------
+    options : type
+        Its options.
+    samples, tables : tuple of str
+        Files it needs: sample tables with their images, and plain tables.
+    optional : tuple of str
+        Files it may have.
+    plan : callable
+        Takes the space, the files by name, where to work, where results go, and the options.
+    """
+
+    options: type[BaseModel]
+    samples: tuple[str, ...]
+    optional: tuple[str, ...]
+    plan: Callable[[str, Mapping[str, Path], Path, Path, Any], Plan]
+
+
+def _extract(
+    space: str, files: Mapping[str, Path], work: Path, results: Path, options: ExtractOptions
+) -> Plan:
+    features = work / "features"
+    step = ["extract", "--space", space, "--sample", str(files["sample"]), "--out", str(features)]
+    step += ["--unadapted"] if options.unadapted else []
+    step += [] if options.reconstruct else ["--no-reconstruct"]
+    step += ["--survey-file", str(files["survey"])] if "survey" in files else []
+    export = ["export", str(features), "--out", str(results / "features.parquet")]
+    return Plan(steps=[step, export], packed={"features.zip": features})
+
+
+def _adapt(
+    space: str, files: Mapping[str, Path], work: Path, results: Path, options: AdaptOptions
+) -> Plan:
+    adapted = work / "space"
+    step = ["adapt", "--space", space, "--out", str(adapted), "--seed", str(options.seed)]
+    step += ["--anchor", str(files["anchor"]), "--target", str(files["target"])]
+    step += ["--pairs", str(files["pairs"])] if "pairs" in files else []
+    survey = str(files["survey"]) if "survey" in files else options.survey
+    step += ["--survey", survey] if survey is not None else []
+    return Plan(steps=[step], packed={"space.zip": adapted})
+
+
+VERBS: dict[str, Verb] = {
+    "extract": Verb(
+        options=ExtractOptions, samples=("sample",), optional=("survey",), plan=_extract
+    ),
+    "adapt": Verb(
+        options=AdaptOptions,
+        samples=("anchor", "target"),
+        optional=("pairs", "survey"),
+        plan=_adapt,
+    ),
+}
+"""The verbs that may be jobs."""

@@ -1,0 +1,148 @@
+"""Bearer tokens: who may write, or ask for what costs.
+
+The file holds SHA-256 hashes, never tokens: ``{"tokens": [{"name", "sha256", "expires"}]}``. It is
+read again whenever it changes, so a token is revoked by taking it out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from galaxy_da.errors import TableError
+from galaxy_da.files import write_json
+from galaxy_da.service.errors import RequestError
+
+__all__ = ["Token", "Tokens", "add_token"]
+
+_BYTES = 32
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="galaxy_da"'}
+
+
+class Token(BaseModel):
+    """One token, without what it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100)
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    expires: AwareDatetime | None = None
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tokens: list[Token]
+
+
+class Tokens:
+    """The tokens of a file.
+
+    Parameters
+    ----------
+    path : path
+        Made by `add_token`.
+    now : callable
+        The time.
+
+    Raises
+    ------
+    TableError
+        If the file is missing or not a token file.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        self._path = Path(path)
+        self._now = now
+        self._stamp: tuple[int, ...] = ()
+        self._known: dict[str, Token] = {}
+        self._refresh()
+
+    def owner(self, header: str | None) -> str:
+        """Return whose token an ``Authorization`` header carries.
+
+        Raises
+        ------
+        RequestError
+            With status 401, if it carries none that is known and not expired.
+        """
+        kind, _, text = (header or "").partition(" ")
+        if kind.lower() != "bearer" or not text.strip():
+            raise RequestError(
+                401, "this takes a token: send Authorization: Bearer TOKEN", _CHALLENGE
+            )
+        self._refresh()
+        # looked up by hash: what timing tells is about the hash, not the token
+        token = self._known.get(_hash(text.strip()))
+        if token is None:
+            raise RequestError(401, "the token is not known here", _CHALLENGE)
+        if token.expires is not None and token.expires <= self._now():
+            raise RequestError(401, f"the token expired on {token.expires:%Y-%m-%d}", _CHALLENGE)
+        return token.name
+
+    def _refresh(self) -> None:
+        try:
+            stat = self._path.stat()
+        except OSError as error:
+            raise TableError(
+                f"{self._path}: no token file ({error.strerror}); make one with "
+                f"`galaxy-da token NAME --file {self._path}`"
+            ) from error
+        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if stamp != self._stamp:
+            self._known = {token.sha256: token for token in _read(self._path)}
+            self._stamp = stamp
+
+
+def add_token(path: str | os.PathLike[str], name: str, days: float | None) -> str:
+    """Make a token, and add its hash to a file.
+
+    Parameters
+    ----------
+    path : path
+        Token file; made where there is none, readable by its owner alone.
+    name : str
+        Whose it is. An earlier token of that name stays valid.
+    days : float, optional
+        How long it is valid; by default for ever.
+
+    Returns
+    -------
+    str
+        The token, which is nowhere else.
+
+    Raises
+    ------
+    TableError
+        If the file is there and no token file.
+    StorageError
+        If it cannot be written.
+    """
+    target = Path(path)
+    known = _read(target) if target.exists() else []
+    text = secrets.token_urlsafe(_BYTES)
+    expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
+    known.append(Token(name=name, sha256=_hash(text), expires=expires))
+    write_json(target, _File(tokens=known).model_dump(mode="json"))
+    target.chmod(0o600)
+    return text
+
+
+def _read(path: Path) -> list[Token]:
+    try:
+        return _File.model_validate(json.loads(path.read_text(encoding="utf-8"))).tokens
+    except (OSError, ValueError, ValidationError) as error:
+        raise TableError(f"{path}: is not a token file ({error})") from error
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
