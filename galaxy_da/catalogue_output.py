@@ -49,13 +49,33 @@ COLUMN_NOTES: Mapping[str, tuple[str, str, str]] = {
     "flags": ("", "meta.code.qual", "Quality bits, 0 is clean: galaxy_da.tables.Flag"),
     "embedding": ("", "stat.fit.param;src.morph", "Latents: mean of the posterior"),
     "variance": ("", "stat.variance", "Variance of the posterior of each latent"),
+    "view": ("", "stat.fit.param", "Latents of how it was seen: angle, seeing, centring"),
     "reconstruction_error": (
         "",
         "stat.fit.residual",
         "Mean squared difference of the decoded image, asinh units",
     ),
+    "rank": ("", "meta.number", "Place in the answer, from 1"),
+    "distance": ("", "stat.param", "Euclidean distance in the latent space"),
+    "separation_arcsec": ("arcsec", "pos.angDistance", "Angle between the positions"),
+    "percentile": ("", "stat.rank", "Share of random pairs that are closer in latents"),
+    "percentile_same": ("", "stat.rank", "Share of the same galaxies' pairs that are closer"),
+    "percentile_random": ("", "stat.rank", "Share of random pairs that are closer"),
+    "posterior_distance": ("", "stat.param", "Distance over the variances of both posteriors"),
+    "p_same": ("", "stat.probability", "Probability that both images show one galaxy"),
+    "outlier_score": ("", "stat.param", "How odd, by the method asked for"),
+    "predicted_score": ("", "stat.param", "Score a person is predicted to give, 0 to 5"),
+    "trained_score": ("", "stat.param", "Outlier score weighed with the predicted score"),
+    "score": ("", "stat.param", "Score a person gave, 0 to 5"),
+    "other_survey": ("", "meta.dataset", "Survey of the other image"),
+    "other_id": ("", "meta.id", "Identifier in the other survey"),
+    "group": ("", "meta.id.assoc", "Objects of one group are one thing, or look it"),
+    "anchor_id": ("", "meta.id", "Identifier in the anchor survey"),
+    "target_id": ("", "meta.id.cross", "Identifier in the target survey"),
+    "n_candidates": ("", "meta.number", "Candidates within the radius"),
+    "ambiguous": ("", "meta.code", "Whether another candidate could be the match"),
 }
-"""Unit, UCD and description of the columns extraction knows; probes describe their own."""
+"""Unit, UCD and description of what extraction and queries write; probes describe their own."""
 
 _FITS_CARD = 68
 

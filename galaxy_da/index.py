@@ -12,7 +12,7 @@ from galaxy_da.queries.duplicates import duplicates
 from galaxy_da.queries.outliers import outliers
 from galaxy_da.queries.ranking import rank
 from galaxy_da.queries.same import same
-from galaxy_da.queries.similar import at_position, similar
+from galaxy_da.queries.similar import at_position, similar, similar_to_each
 from galaxy_da.queries.travel import along, between, combine
 
 __all__ = ["LatentIndex"]
@@ -22,6 +22,7 @@ class LatentIndex(StoredIndex):
     """A stored index and its queries."""
 
     similar = similar
+    similar_to_each = similar_to_each
     at_position = at_position
     same = same
     distances = distances

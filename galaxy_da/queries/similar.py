@@ -14,7 +14,7 @@ from galaxy_da.indexing.selections import Condition, Cone
 from galaxy_da.queries.rows import answer
 from galaxy_da.tables import check_positions
 
-__all__ = ["Example", "at_position", "similar"]
+__all__ = ["Example", "at_position", "similar", "similar_to_each"]
 
 
 Example = str | np.ndarray
@@ -86,6 +86,59 @@ def similar(
     found, rows = index.search(point[None], k + len(inside), within)
     others = ~np.isin(rows[0], inside) if inside else slice(None)
     return answer(index, rows[0][others][:k], distance=found[0][others][:k])
+
+
+def similar_to_each(
+    index: StoredIndex, keys: Sequence[str], k: int = 10, survey: str | None = None
+) -> list[pa.Table | LatentIndexError]:
+    """Find the galaxies nearest to each of several, searched for together.
+
+    Parameters
+    ----------
+    index, k, survey
+        As for `similar`.
+    keys : sequence of str
+        Keys ``survey:object_id``.
+
+    Returns
+    -------
+    list of pa.Table or LatentIndexError
+        For each key what `similar` returns, or raises where the key is unknown.
+
+    Raises
+    ------
+    LatentIndexError
+        If the survey is unknown.
+    ValueError
+        If k < 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1 but is {k}")
+    within = index.select(survey)
+    known: dict[int, int] = {}
+    answers: list[pa.Table | LatentIndexError] = []
+    for place, key in enumerate(keys):
+        try:
+            known[place] = index.row(key)
+        except LatentIndexError as error:
+            answers.append(error)
+        else:
+            answers.append(None)
+    if not known:
+        return answers
+    own = np.array(list(known.values()), np.int64)
+    found, rows = index.search(index.vectors[own], k + 1, within)
+    others = rows != own[:, None]
+    others &= np.cumsum(others, axis=1) <= k
+    every = answer(index, rows[others], distance=found[others])
+    counts = others.sum(axis=1)
+    ranks = np.concatenate([np.arange(1, n + 1, dtype=np.int32) for n in counts])
+    every = every.set_column(0, "rank", pa.array(ranks))
+    stop = np.cumsum(counts)
+    for number, place in enumerate(known):
+        start = int(stop[number - 1]) if number else 0
+        answers[place] = every.slice(start, int(stop[number]) - start)
+    return answers
 
 
 def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float = 5.0) -> str:

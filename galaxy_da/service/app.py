@@ -30,6 +30,7 @@ from galaxy_da.service.errors import add_error_handlers, documented
 from galaxy_da.service.gate import Gate
 from galaxy_da.service.jobs.runner import JobRunner
 from galaxy_da.service.limits import Limits
+from galaxy_da.service.neighbours import neighbour_batcher
 from galaxy_da.service.parts import Jobs, Service
 from galaxy_da.service.telemetry import Metrics
 from galaxy_da.service.tokens import Tokens
@@ -98,6 +99,7 @@ def create_app(
         metrics=metrics,
         workers=Workers(limits.threads, limits.waiting, limits.seconds),
         encoder=encoding_batcher(space, limits, metrics.batches.labels("encode").observe),
+        neighbours=neighbour_batcher(index, limits, metrics.batches.labels("similar").observe),
     )
     app = FastAPI(
         title="galaxy_da",
@@ -130,6 +132,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await asyncio.to_thread(runner.stop)
         service.workers.close()
         service.encoder.close()
+        service.neighbours.close()
 
 
 def _page() -> FileResponse:

@@ -18,7 +18,6 @@ from fastapi.responses import Response
 from galaxy_da.catalogue_output import describe
 from galaxy_da.errors import GalaxyDAError, LatentIndexError
 from galaxy_da.index import LatentIndex
-from galaxy_da.service.errors import documented
 from galaxy_da.service.parts import Parts
 from galaxy_da.service.tables import MEDIA, Format, to_votable
 from galaxy_da.service.working import worked
@@ -47,8 +46,7 @@ def _parameter(name: str, about: str, required: bool = True) -> dict[str, Any]:
 @router.get(
     "/conesearch",
     response_class=Response,
-    responses={200: {"content": {MEDIA[Format.VOTABLE]: {}}, "description": "A VOTable."}}
-    | documented(503),
+    responses={200: {"content": {MEDIA[Format.VOTABLE]: {}}, "description": "A VOTable."}},
     openapi_extra={
         "parameters": [
             _parameter("RA", "Right ascension, ICRS [deg]."),

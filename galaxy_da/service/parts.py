@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+import pyarrow as pa
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
@@ -14,6 +15,7 @@ from galaxy_da.service.cutouts import CutoutSource
 from galaxy_da.service.encoding import Encoded, Encoding
 from galaxy_da.service.jobs.queue import JobQueue
 from galaxy_da.service.limits import Limits
+from galaxy_da.service.neighbours import Neighbours
 from galaxy_da.service.telemetry import Metrics
 from galaxy_da.service.tokens import Tokens
 from galaxy_da.service.working import Batcher, Workers
@@ -46,6 +48,7 @@ class Service:
     metrics: Metrics
     workers: Workers
     encoder: Batcher[Encoding, Encoded]
+    neighbours: Batcher[Neighbours, pa.Table]
 
 
 async def _service(request: Request) -> Service:

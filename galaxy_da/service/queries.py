@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from galaxy_da.service.asked import Key, Within, read_cone
 from galaxy_da.service.errors import RequestError, asking
-from galaxy_da.service.parts import Parts
+from galaxy_da.service.neighbours import Neighbours
+from galaxy_da.service.parts import Parts, Service
 from galaxy_da.service.tables import TABLE_RESPONSES, Format, table_response
 from galaxy_da.service.working import worked
 
@@ -51,9 +53,16 @@ class SimilarTo(BaseModel):
 
 
 @router.get("/similar", responses=TABLE_RESPONSES, response_class=Response)
-@worked
-def similar(request: Request, service: Parts, asked: Annotated[Similar, Query()]) -> Response:
+async def similar(request: Request, service: Parts, asked: Annotated[Similar, Query()]) -> Response:
     """Find the galaxies most like one, like some and unlike others, or like that at a position."""
+    alone = len(asked.id) == 1 and (asked.ra, asked.dec) == (None, None)
+    if alone and not (asked.dislike or asked.where or asked.cone):
+        found = await service.neighbours.ask(Neighbours(asked.id[0], asked.k, asked.survey))
+        return table_response(request, found, asked.format, {"query": asked.id}, "similar")
+    return await service.workers.run(partial(_similar, request, service, asked))
+
+
+def _similar(request: Request, service: Service, asked: Similar) -> Response:
     likes, meta = list(asked.id), {}
     if (asked.ra is None) != (asked.dec is None) or (asked.ra is not None) == bool(likes):
         raise RequestError(422, "give id (repeatable), or ra and dec")

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -27,7 +28,7 @@ from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace
 from galaxy_da.tables import Sample
 
-__all__ = ["Settings", "app_of", "serve"]
+__all__ = ["SERVER", "Settings", "app_of", "serve"]
 
 _VARIABLE = "GALAXY_DA_SERVE"
 _SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -35,6 +36,18 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 _GRACE_SECONDS = 5
 _MOST_CONNECTIONS = 1000
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+
+
+SERVER: dict[str, Any] = {
+    "http": BoundedProtocol,
+    "ws": "none",
+    "log_config": None,
+    "access_log": False,
+    "server_header": False,
+    "limit_concurrency": _MOST_CONNECTIONS,
+    "timeout_graceful_shutdown": _GRACE_SECONDS,
+}
+"""How uvicorn is run."""
 
 
 class Settings(BaseModel):
@@ -114,13 +127,7 @@ def serve(settings: Settings) -> None:
         workers=settings.workers,
         host=settings.host.strip("[]"),
         port=settings.port,
-        http=BoundedProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        limit_concurrency=_MOST_CONNECTIONS,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
+        **SERVER,
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -114,7 +115,7 @@ def to_votable(table: pa.Table) -> bytes:
     for name in columns.colnames:
         if columns[name].dtype.kind == "U" and all(map(str.isascii, columns[name])):
             columns[name] = Column(
-                np.char.encode(columns[name], "ascii"),
+                np.char.encode(np.asarray(columns[name]), "ascii"),
                 description=columns[name].description,
                 meta=columns[name].meta,
             )
@@ -129,19 +130,35 @@ def to_votable(table: pa.Table) -> bytes:
 
 
 def _to_json(table: pa.Table) -> bytes:
-    described = describe(table)
-    columns = [
+    columns = [_plain(column) for column in table.columns]
+    rows = [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+    meta = {key: _finite(value) for key, value in read_metadata(table.schema).items()}
+    text = json.dumps({"rows": rows, "meta": meta}, allow_nan=False, separators=(",", ":"))
+    return f'{{"columns":{_notes(table.schema.remove_metadata())},{text[1:]}'.encode()
+
+
+@lru_cache(maxsize=256)
+def _notes(schema: pa.Schema) -> str:
+    """Say what columns hold, as JSON."""
+    notes = [
         ColumnNote(
             name=field.name,
             datatype=str(field.type),
             **{key: _note(field, key) for key in ("unit", "ucd", "description")},
         ).model_dump()
-        for field in described.schema
+        for field in describe(schema.empty_table()).schema
     ]
-    rows = [{key: _finite(value) for key, value in row.items()} for row in table.to_pylist()]
-    meta = {key: _finite(value) for key, value in read_metadata(table.schema).items()}
-    answer = {"columns": columns, "rows": rows, "meta": meta}
-    return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
+    return json.dumps(notes, separators=(",", ":"))
+
+
+def _plain(column: pa.ChunkedArray) -> list[Any]:
+    """Return a column's values as JSON has them."""
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_floating(column.type) or pa.types.is_nested(column.type):
+        return [_finite(value) for value in values]
+    if pa.types.is_temporal(column.type) or pa.types.is_binary(column.type):
+        return [None if value is None else str(value) for value in values]
+    return values
 
 
 def _to_csv(table: pa.Table) -> bytes:
@@ -168,7 +185,7 @@ def to_arrow(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
-_WRITERS = {
+_WRITERS: Mapping[Format, Callable[[pa.Table], bytes]] = {
     Format.JSON: _to_json,
     Format.VOTABLE: to_votable,
     Format.CSV: _to_csv,
@@ -196,7 +213,7 @@ def _accepted(header: str) -> Format:
 
 
 def _note(field: pa.Field, key: str) -> str:
-    return (field.metadata or {}).get(key.encode(), b"").decode()
+    return bytes((field.metadata or {}).get(key.encode(), b"")).decode()
 
 
 def _finite(value: Any) -> Any:

@@ -80,7 +80,7 @@ class Metrics:
         if _SHARED in os.environ:
             _forget_dead(Path(os.environ[_SHARED]))
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
@@ -89,7 +89,7 @@ def _forget_dead(folder: Path) -> None:
     for path in folder.glob("gauge_live*.db"):
         pid = int(path.stem.rpartition("_")[2])
         if not Path(f"/proc/{pid}").exists():
-            mark_process_dead(pid)
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 class _JsonLines(logging.Formatter):
