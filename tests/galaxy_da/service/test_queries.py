@@ -1,0 +1,202 @@
+"""What comes over HTTP is what the library answers."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import pair_table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from query_helpers import keys
+from service_helpers import SURVEYS, N
+
+every_key = st.sampled_from([f"{s}:{s}-{i:04d}" for s in SURVEYS for i in range(N)])
+quick = settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def rows(answer):
+    assert answer.status_code == 200, answer.text
+    return answer.json()["rows"]
+
+
+def same_rows(answer, table):
+    """JSON numbers are exact, and what is not finite is null."""
+    for got, expected in zip(rows(answer), table.to_pylist(), strict=True):
+        assert got.keys() == expected.keys()
+        for name, value in expected.items():
+            wanted = None if isinstance(value, float) and not np.isfinite(value) else value
+            assert got[name] == wanted, name
+
+
+@given(
+    key=every_key,
+    k=st.integers(1, 3 * N + 5),
+    survey=st.sampled_from([None, *SURVEYS]),
+)
+@quick
+def test_similar_to_one(http, stage, key, k, survey):
+    asked = {"id": key, "k": k} | ({"survey": survey} if survey else {})
+    same_rows(http.get("/api/similar", params=asked), stage.index.similar(key, k, survey))
+
+
+@given(likes=st.lists(every_key, min_size=1, max_size=3), dislikes=st.lists(every_key, max_size=3))
+@quick
+def test_similar_with_conditions(http, stage, likes, dislikes):
+    where, cone = ["magnitude > 17", "kind in spiral,ring"], (150.2, 2.0, 900.0)
+    asked = {"id": likes, "dislike": dislikes, "where": where, "cone": "150.2,2,900"}
+    expected = stage.index.similar(likes, dislike=dislikes, where=where, cone=cone)
+    same_rows(http.get("/api/similar", params=asked), expected)
+    body = {"like": likes, "dislike": dislikes, "where": where, "cone": cone}
+    same_rows(http.post("/api/similar", json=body), expected)
+
+
+def test_similar_to_a_position_and_to_vectors(http, stage):
+    row = stage.index.take(np.array([30]), ["ra", "dec"]).to_pylist()[0]
+    key = stage.index.at_position(row["ra"], row["dec"])
+    answer = http.get("/api/similar", params=row | {"k": 4})
+    assert answer.json()["meta"]["query"] == [key]
+    same_rows(answer, stage.index.similar(key, 4))
+    vector = stage.index.vectors[7]
+    body = {"like": [vector.tolist(), key], "k": 4}
+    same_rows(http.post("/api/similar", json=body), stage.index.similar([vector, key], 4))
+
+
+def test_many_at_once_are_what_each_alone_is(stage):
+    index = stage.index
+    asked = [index.key(row) for row in (0, 40, 3, 0)]
+    asked.insert(2, "sdss:nobody")
+    for survey in (None, "sdss"):
+        found = index.similar_to_each(asked, 5, survey)
+        assert "nobody" in str(found[2])
+        for key, table in zip(asked, found, strict=True):
+            if key != "sdss:nobody":
+                assert table.equals(index.similar(key, 5, survey))
+    (alone,) = index.similar_to_each(["sdss:nobody"])
+    assert isinstance(alone, Exception)
+    with pytest.raises(ValueError, match="at least 1"):
+        index.similar_to_each(asked, 0)
+
+
+@given(key=every_key, radius=st.floats(0, 3), prior=st.floats(0.01, 0.99))
+@quick
+def test_same(http, stage, key, radius, prior):
+    asked = {"id": key, "radius_arcsec": radius, "prior": prior}
+    expected = stage.index.same(key, radius, space=stage.space, prior=prior)
+    same_rows(http.get("/api/same", params=asked), expected)
+
+
+@pytest.mark.parametrize("method", ["combined", "knn", "lof", "forest", "reconstruction"])
+def test_outliers_and_ranking(http, stage, method):
+    asked = {"survey": "sdss", "k": 7, "method": method, "where": ["magnitude > 0"]}
+    expected = stage.index.outliers("sdss", 7, method, where=["magnitude > 0"])
+    same_rows(http.get("/api/outliers", params=asked), expected)
+    scores = [{"id": "sdss:sdss-0003", "score": 5}, {"id": "sdss:sdss-0004", "score": 0}]
+    body = {"scores": scores, "survey": "sdss", "method": method, "k": 6}
+    table = pa.table(
+        {"survey": ["sdss"] * 2, "object_id": ["sdss-0003", "sdss-0004"], "score": [5.0, 0.0]}
+    )
+    expected = stage.index.rank(table, "sdss", method).slice(0, 6)
+    same_rows(http.post("/api/rank", json=body), expected)
+
+
+def test_duplicates(http, stage):
+    expected = stage.index.duplicates("hsc", arcsec=600, distance=3)
+    asked = {"survey": "hsc", "arcsec": 600, "distance": 3}
+    same_rows(http.get("/api/duplicates", params=asked), expected)
+    assert expected.num_rows
+
+
+def test_distances(http, stage):
+    ids = [(f"decals-{i:04d}", f"sdss-{i:04d}") for i in range(0, N, 2)] + [("decals-0001", "gone")]
+    pairs = pair_table(*map(list, zip(*ids, strict=True)))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pairs, sink)
+    answer = http.post(
+        "/api/distances",
+        params={"anchor": "decals", "target": "sdss"},
+        content=sink.getvalue().to_pybytes(),
+    )
+    expected = stage.index.distances(pairs, anchor="decals", target="sdss")
+    same_rows(answer, expected)
+    assert answer.json()["meta"]["n_missing"] == 1
+
+
+def test_objects(http, stage):
+    about = http.get("/api/info").json()
+    assert about["index"]["surveys"] == dict.fromkeys(sorted(SURVEYS), N)
+    assert about["space"]["id"] == stage.space.id
+    found = http.get("/api/objects", params={"id": "hsc:hsc-0002"}).json()
+    row = stage.index.take(np.array([stage.index.row("hsc:hsc-0002")]), ["ra", "kind"])
+    assert (found["ra"], found["columns"]["kind"]) == tuple(row.to_pylist()[0].values())
+    assert found["has_cutout"] and "variance" not in found["columns"]
+    assert (
+        http.get("/api/objects", params={"id": "hsc:hsc-0000"}).json()["columns"]["magnitude"]
+        is None
+    )
+    listed = http.get("/api/objects/complete", params={"prefix": "hsc:hsc-001", "k": 20}).json()
+    assert listed == [f"hsc:hsc-{i:04d}" for i in range(10, 20)]
+    assert http.get("/api/objects/complete", params={"prefix": "sdss-0003"}).json() == [
+        "sdss:sdss-0003"
+    ]
+    assert http.get("/api/objects/complete", params={"prefix": "dec", "k": 2}).json() == [
+        "decals:decals-0000",
+        "decals:decals-0001",
+    ]
+
+
+def test_latents_have_galaxy_and_view(http, stage):
+    found = http.get("/api/latents", params={"id": "sdss:sdss-0005"}).json()
+    row = stage.index.row("sdss:sdss-0005")
+    view = np.stack(stage.index.rows["view"].to_pylist())
+    assert found["latents"] == [*stage.index.vectors[row].tolist(), *view[row].tolist()]
+    every = np.hstack([stage.index.vectors[:], view])
+    np.testing.assert_allclose(found["spread"], every.std(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("path", "asked", "status", "says"),
+    [
+        ("/api/similar", {"id": "sdss:nobody"}, 404, "no object"),
+        ("/api/similar", {"id": "sdss:sdss-0001", "survey": "kids"}, 404, "not in this index"),
+        ("/api/similar", {}, 422, "give id"),
+        ("/api/similar", {"id": "sdss:sdss-0001", "ra": 1, "dec": 2}, 422, "give id"),
+        ("/api/similar", {"id": "sdss:sdss-0001", "k": 0}, 422, "k"),
+        ("/api/similar", {"id": "sdss:sdss-0001", "kk": 1}, 422, "kk"),
+        (
+            "/api/similar",
+            {"id": "sdss:sdss-0001", "where": "magnitude ~ 3"},
+            422,
+            "expected COLUMN",
+        ),
+        ("/api/similar", {"id": "sdss:sdss-0001", "where": "size > 3"}, 404, "not in this index"),
+        ("/api/similar", {"id": "sdss:sdss-0001", "cone": "1,2"}, 422, "RA,DEC"),
+        ("/api/similar", {"id": "sdss:sdss-0001", "cone": "1,95,3"}, 422, "dec"),
+        ("/api/similar", {"ra": 10, "dec": 10}, 404, "no object within"),
+        ("/api/outliers", {"method": "magic"}, 422, "method"),
+        ("/api/duplicates", {"survey": "sdss"}, 422, "give arcsec"),
+        ("/api/nothing", {}, 404, "Not Found"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(http, path, asked, status, says):
+    answer = http.get(path, params=asked)
+    error = answer.json()["error"]
+    assert answer.status_code == status
+    assert says in error["message"] and "\n" not in error["message"]
+    assert error["request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_map_has_every_object(http, stage):
+    drawn = http.get("/api/map", params={"format": "json", "column": "magnitude"}).json()
+    assert drawn["meta"]["method"] == "pca" and len(drawn["x"]) == 3 * N
+    ids = [
+        f"{drawn['surveys'][s]}:{i}"
+        for s, i in zip(drawn["survey"], drawn["object_id"], strict=True)
+    ]
+    assert ids == keys(stage.index.rows)
+    assert drawn["value"][0] is None
+    stream = http.get("/api/map", params={"limit": 10, "column": "kind"}).content
+    table = pa.ipc.open_stream(stream).read_all()
+    assert table.num_rows == 10 and table.schema.field("x").type == pa.float32()
+    assert http.get("/api/map", params={"column": "variance"}).status_code == 422

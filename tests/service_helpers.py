@@ -1,0 +1,89 @@
+"""A small service of three surveys, in process and on loopback."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import uvicorn
+from conftest import blobs, make_space, write_sample
+
+from galaxy_da.extraction import extract
+from galaxy_da.features import Features
+from galaxy_da.index import LatentIndex
+from galaxy_da.service import create_app
+from galaxy_da.service.cutouts import SampleCutouts
+from galaxy_da.service.run import SERVER
+from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.surveys import get_survey
+from galaxy_da.tables import Sample
+
+SURVEYS = {"decals": 0.262, "sdss": 0.396, "hsc": 0.168}
+N = 24
+
+
+class Stage:
+    """A space, three samples of the same sky, and their index, on disk and open."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        anchor = make_space(view_latents=2)
+        sdss = make_space(seed=1, view_latents=2).encoder("decals").network
+        adapted = SurveyEncoder(survey=get_survey("sdss"), bands=("g", "r", "z"), network=sdss)
+        anchor.with_survey(adapted).save(folder / "space")
+        self.space = LatentSpace.load(folder / "space")
+        rng = np.random.default_rng(3)
+        ra, dec = rng.uniform(150, 150.4, N), rng.uniform(1.8, 2.2, N)
+        self.samples = {}
+        for seed, (name, scale) in enumerate(SURVEYS.items()):
+            images = blobs(N, 96, scale, seed=0, noise=0.003 * (1 + seed))
+            columns = {
+                "ra": ra + rng.normal(0, 0.05 / 3600, N),
+                "dec": dec + rng.normal(0, 0.05 / 3600, N),
+                "bands": ["g,r,z"] * N,
+                "magnitude": np.where(np.arange(N) % 5, rng.uniform(16, 22, N), np.nan),
+                "kind": [["spiral", "ring", None][i % 3] for i in range(N)],
+            }
+            self.samples[name] = write_sample(folder / name, images, name, **columns)
+            extract(
+                self.space, Sample(self.samples[name]), folder / "features" / name, unadapted=True
+            )
+        parts = [Features.open(folder / "features" / name) for name in SURVEYS]
+        LatentIndex.build(parts).save(folder / "index")
+        self.index = LatentIndex.open(folder / "index")
+
+    def cutouts(self):
+        return SampleCutouts([Sample(path) for path in self.samples.values()], self.space)
+
+    def app(self, **parts):
+        return create_app(self.space, self.index, self.cutouts(), **parts)
+
+
+@contextmanager
+def running(app, **options):
+    """The app in a real server on loopback, in a thread; yields its address."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, **{**SERVER, **options})
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def wait_for(url, job_id, *states, seconds=120, headers=None):
+    """Poll a job until it is in one of some states."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job = httpx.get(f"{url}/api/jobs/{job_id}", headers=headers).raise_for_status().json()
+        if job["state"] in states:
+            return job
+        time.sleep(0.1)
+    raise AssertionError(f"the job is still {job}")
