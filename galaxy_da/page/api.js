@@ -1,0 +1,97 @@
+// The service, as plain functions. Errors carry the service's own sentence.
+
+import { askToken } from "./token.js";
+
+export class ServiceError extends Error {
+  constructor(status, { type = "", message = "", request_id: request = "" } = {}) {
+    super(message || `The service answered ${status}.`);
+    Object.assign(this, { status, type, request });
+  }
+}
+
+function query(values) {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== undefined && one !== null && one !== "" && one !== false) params.append(name, one);
+    }
+  }
+  const text = params.toString();
+  return text ? `?${text}` : "";
+}
+
+/** Fetch; ask for a token where one is needed; throw what the service says is wrong. */
+export async function call(path, options = {}, values = {}) {
+  const token = sessionStorage.getItem("token");
+  const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
+  const answer = await fetch(path + query(values), { ...options, headers });
+  if (answer.ok) return answer;
+  if ((answer.status === 401 || answer.status === 403) && (await askToken(answer.status))) {
+    return call(path, options, values);
+  }
+  const body = await answer.json().catch(() => ({}));
+  throw new ServiceError(answer.status, body.error);
+}
+
+export async function get(path, values = {}, signal) {
+  return (await call(path, { signal }, values)).json();
+}
+
+export function asJson(body, signal) {
+  return {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+    signal,
+  };
+}
+
+export async function post(path, body, signal) {
+  return (await call(path, asJson(body, signal))).json();
+}
+
+export async function upload(path, parts, signal) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(parts)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== undefined && one !== null && one !== "") form.append(name, one);
+    }
+  }
+  return (await call(path, { method: "POST", body: form, signal })).json();
+}
+
+let known;
+/** What the service holds; asked once. */
+export function info() {
+  known ??= get("/api/info").catch((error) => {
+    known = undefined;
+    throw error;
+  });
+  return known;
+}
+
+export const keyOf = (row) => `${row.survey}:${row.object_id}`;
+
+export function picture(kind, key, size) {
+  return `/api/images/${kind}.png${query({ id: key, size })}`;
+}
+
+/** Server-sent events of a job, as [event, data] pairs; fetch sends the token, EventSource cannot. */
+export async function* events(path, signal) {
+  const answer = await call(path, { signal, headers: { Accept: "text/event-stream" } });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    text += value.replaceAll("\r", "");
+    const parts = text.split("\n\n");
+    text = parts.pop();
+    for (const part of parts) {
+      const lines = part.split("\n").map((line) => line.split(/:\s?(.*)/s));
+      const data = lines.filter(([name]) => name === "data").map(([, line]) => line);
+      const name = lines.find(([field]) => field === "event")?.[1] ?? "message";
+      if (data.length) yield [name, JSON.parse(data.join("\n"))];
+    }
+  }
+}

@@ -1,0 +1,90 @@
+// A picture dropped on, pasted into or chosen from any view becomes a query.
+
+import { info, upload } from "./api.js";
+import { announce, button, choice, field, h } from "./dom.js";
+import { packVector } from "./format.js";
+import { go } from "./route.js";
+
+export const IMAGES = ".fits,.fit,.fits.gz,.fz,.jpg,.jpeg,.png,.npy";
+
+export function acceptDrops() {
+  const body = document.body;
+  const carries = (event) => event.dataTransfer?.types.includes("Files");
+  let depth = 0;
+  addEventListener("dragenter", (event) => {
+    if (carries(event) && ++depth) body.classList.add("dropping");
+  });
+  addEventListener("dragleave", (event) => {
+    if (carries(event) && --depth <= 0) body.classList.remove("dropping");
+  });
+  addEventListener("dragover", (event) => carries(event) && event.preventDefault());
+  addEventListener("drop", (event) => {
+    if (!carries(event) || event.target.closest?.('input[type="file"]')) return;
+    event.preventDefault();
+    depth = 0;
+    body.classList.remove("dropping");
+    askSurvey(event.dataTransfer.files[0]);
+  });
+  addEventListener("paste", (event) => {
+    const file = event.clipboardData?.files[0];
+    if (file) askSurvey(file);
+  });
+}
+
+/** Ask which survey a picture is of, encode it, and show what is like it. */
+export async function askSurvey(file) {
+  if (!file) return;
+  const { space } = await info();
+  const dialog = document.getElementById("dialog");
+  const survey = choice("survey", space.surveys.map((name) => [name, name]), space.surveys[0]);
+  const says = h("p", { class: "says", role: "alert", hidden: true });
+  const submit = h("button", { class: "primary" }, "Find similar galaxies");
+  const preview = await thumbnail(file);
+  const form = h("form", { class: "stack" },
+    h("h2", {}, "Search by picture"),
+    h("div", { class: "chosen-file" }, preview, h("p", {}, file.name)),
+    field("Taken by", survey, "The encoder of this survey reads the picture."),
+    says,
+    h("div", { class: "row" }, submit, button("Cancel", () => dialog.close())));
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    says.hidden = true;
+    submit.disabled = true;
+    try {
+      const found = await upload("/api/encode", { file, survey: survey.value });
+      if (found.status && found.status !== "ok") throw new Error(found.message ?? found.status);
+      const vector = packVector(found.latents.slice(0, space.galaxy_latents));
+      remember(vector, preview);
+      dialog.close();
+      go("/similar", { like: vector });
+    } catch (error) {
+      says.textContent = error.message;
+      says.hidden = false;
+      announce(error.message);
+    } finally {
+      submit.disabled = false;
+    }
+  });
+  dialog.setAttribute("aria-label", "Search by picture");
+  dialog.replaceChildren(form);
+  if (!dialog.open) dialog.showModal();
+}
+
+async function thumbnail(file) {
+  if (!file.type.startsWith("image/")) return null;
+  const bitmap = await createImageBitmap(file).catch(() => null);
+  if (!bitmap) return null;
+  const side = 160;
+  const canvas = h("canvas", { width: side, height: side, class: "preview", role: "img", "aria-label": file.name });
+  const least = Math.min(bitmap.width, bitmap.height);
+  canvas.getContext("2d").drawImage(
+    bitmap, (bitmap.width - least) / 2, (bitmap.height - least) / 2, least, least, 0, 0, side, side);
+  return canvas;
+}
+
+/** The picture behind a vector, for as long as the tab lives. */
+function remember(vector, canvas) {
+  if (canvas) sessionStorage.setItem(vector, canvas.toDataURL("image/png"));
+}
+
+export const remembered = (vector) => sessionStorage.getItem(vector);

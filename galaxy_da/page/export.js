@@ -1,0 +1,54 @@
+// Any table or selection as VOTable, CSV or Parquet.
+
+import { asJson, call } from "./api.js";
+import { announce, button, h, icon } from "./dom.js";
+
+const FORMATS = [
+  ["votable", "VOTable", "vot"],
+  ["csv", "CSV", "csv"],
+  ["parquet", "Parquet", "parquet"],
+];
+
+/**
+ * A menu for one of: ids (keys of objects, in order), path and values (a GET query), or path and
+ * body (a POST query).
+ */
+export function exportMenu({ ids, path, values, body, name }) {
+  const menu = h("details", { class: "menu" });
+  const save = async (format, ending) => {
+    menu.open = false;
+    const [to, sent] = ids ? ["/api/objects/table", { ids }] : [path, body];
+    try {
+      const answer = sent
+        ? await call(to, asJson({ ...sent, format }))
+        : await call(to, {}, { ...values, format });
+      download(await answer.blob(), `${name}.${ending}`);
+      announce(`Saved ${name}.${ending}`);
+    } catch (error) {
+      announce(error.message);
+    }
+  };
+  menu.append(
+    h("summary", {}, icon("export"), "Export"),
+    h("div", { class: "choices" },
+      FORMATS.map(([format, text, ending]) => button(text, () => save(format, ending)))),
+  );
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  menu.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
+  });
+  return menu;
+}
+
+export function download(blob, name) {
+  const address = URL.createObjectURL(blob);
+  const anchor = h("a", { href: address, download: name });
+  document.body.append(anchor);
+  anchor.click();
+  anchor.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}

@@ -1,0 +1,47 @@
+// Where to look: survey, conditions on columns, a cone on the sky, how many.
+
+import { button, choice, field, h } from "./dom.js";
+import { plural } from "./format.js";
+
+/** A form whose values go to apply(values) on every change; conditions are text, one a line. */
+export function filters({ surveys, columns, values, apply, extra = [], anySurvey = "Every survey" }) {
+  const form = h("form", { class: "filters", "aria-label": "Where to look" });
+  const where = h("textarea", {
+    name: "where", rows: 2, spellcheck: "false", placeholder: "mag_r < 18.5",
+    value: (values.where ?? []).join("\n"),
+  });
+  const cone = h("input", { name: "cone", placeholder: "150.1, 2.2, 600", value: values.cone ?? "" });
+  const open = Boolean(values.where?.length || values.cone);
+  const gather = () => {
+    const data = new FormData(form);
+    const given = Object.fromEntries(data);
+    given.where = String(given.where).split("\n").map((line) => line.trim()).filter(Boolean);
+    given.cone = String(given.cone).replace(/[\s,]+/g, ",").replace(/^,|,$/g, "");
+    return given;
+  };
+  form.append(
+    field("Survey", choice("survey", [["", anySurvey], ...surveys.map((name) => [name, name])],
+      values.survey ?? "", { id: "filter-survey" })),
+    field("How many", choice("k", ["12", "24", "60", "120", "240"].map((k) => [k, k]),
+      String(values.k ?? "60"), { id: "filter-k" })),
+    ...extra,
+    h("details", { class: "finer", open },
+      h("summary", {}, conditionsText(values)),
+      h("div", { class: "panel" },
+        field("Conditions, one a line", where, `column operator value; columns: ${columns.join(", ")}`),
+        field("Cone", cone, "right ascension and declination in degrees, radius in arcseconds"),
+        h("div", { class: "row" },
+          h("button", { class: "primary" }, "Apply"),
+          button("Reset", () => { where.value = cone.value = ""; form.requestSubmit(); })))),
+  );
+  form.addEventListener("submit", (event) => { event.preventDefault(); apply(gather()); });
+  form.addEventListener("change", (event) => {
+    if (!event.target.matches("[name=where], [name=cone]")) apply(gather());
+  });
+  return form;
+}
+
+function conditionsText({ where = [], cone }) {
+  const total = where.length + (cone ? 1 : 0);
+  return total ? plural(total, "condition") : "Conditions";
+}

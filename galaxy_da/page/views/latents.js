@@ -1,0 +1,155 @@
+// Sliders over the latents of a galaxy; the decoder draws what they say, as they move.
+
+import { asJson, call, get, info, post } from "../api.js";
+import { combobox } from "../combobox.js";
+import { button, h } from "../dom.js";
+import { packVector } from "../format.js";
+import { gallery } from "../gallery.js";
+import { plate, scaleBar } from "../plates.js";
+import { go, link, note } from "../route.js";
+import { badge, knowSurveys } from "../surveys.js";
+
+const REACH = 4; // spreads to either side
+const STRIP = [-3, -2, -1, 0, 1, 2, 3]; // spreads shown of the latent in hand
+const SETTLED = 350; // ms without a move before neighbours are asked for
+
+export async function view({ params, signal }) {
+  const [about] = await Promise.all([info(), knowSurveys()]);
+  const id = params.get("id");
+  if (!id) return choose(signal);
+  const start = await get("/api/latents", { id }, signal);
+  return build({ about, id, start, moves: readMoves(params.get("set")), signal });
+}
+
+/** A galaxy to start from. */
+async function choose(signal) {
+  const { rows } = await get("/api/objects/sample", { k: 24, seed: 3 }, signal);
+  const box = combobox({
+    id: "start", label: "Galaxy id", placeholder: "Galaxy id", choose: (key) => go("/latents", { id: key }),
+  });
+  return h("div", {},
+    h("header", {}, h("h1", {}, "Latents"),
+      h("p", { class: "lead" }, "Take a galaxy, move its latents, and watch what the decoder draws.")),
+    h("div", { class: "ask narrow" }, box),
+    h("ul", { class: "tiles" }, rows.map((row) => {
+      const key = `${row.survey}:${row.object_id}`;
+      return h("li", {}, h("a", { href: link("/latents", { id: key }), title: key }, plate(key, { size: 120 })));
+    })));
+}
+
+function build({ about, id, start, moves, signal }) {
+  const galaxy = about.space.galaxy_latents;
+  const { latents, spread } = start;
+  const point = () => latents.map((value, i) => value + (moves.get(i) ?? 0) * spread[i]);
+  const size = about.space.frame.pixels * about.space.frame.pixel_scale_arcsec;
+  const drawn = h("img", { class: "decoded", alt: "What the decoder draws", width: 360, height: 360 });
+  const strip = h("img", { alt: "", class: "strip-image" });
+  const stripText = h("figcaption", { class: "muted" }, "Take a slider to see how its latent changes this galaxy.");
+  const neighbours = h("div", { class: "neighbours", "aria-live": "polite" });
+
+  const decode = latest(async (body) => {
+    const blob = await (await call("/api/decode", asJson(body, signal))).blob();
+    show(drawn, blob);
+  });
+  const decodeStrip = latest(async ({ i, name }) => {
+    const middle = point();
+    const row = STRIP.map((step) => middle.map((value, k) => (k === i ? latents[i] + step * spread[i] : value)));
+    const blob = await (await call("/api/decode", asJson({ latents: row }, signal))).blob();
+    show(strip, blob);
+    strip.alt = `${name} from ${STRIP[0]} to ${STRIP.at(-1)} spreads`;
+    stripText.textContent = `${name}, from ${STRIP[0]} to +${STRIP.at(-1)} spreads`;
+  });
+  const findNear = latest(async () => {
+    const found = await post("/api/similar", { like: [point().slice(0, galaxy)], k: 12 }, signal);
+    neighbours.replaceChildren(gallery(found.rows, {
+      label: "Real galaxies nearest to this point", measure: (row) => row.distance.toFixed(2),
+    }));
+  });
+  let settling;
+  const moved = () => {
+    decode({ latents: [point()] });
+    note("/latents", { id, set: [...moves].map(([i, value]) => `${i}:${value}`).join(",") });
+    find.href = link("/similar", { like: packVector(point().slice(0, galaxy)) });
+    clearTimeout(settling);
+    settling = setTimeout(() => signal.aborted || findNear(), SETTLED);
+  };
+  const find = h("a", { class: "button" }, "Galaxies like this");
+
+  const sliders = latents.map((_, i) => slider(i, i < galaxy ? `Latent ${i}` : `View ${i}`));
+  function slider(i, name) {
+    const value = h("output", {}, signed(moves.get(i) ?? 0));
+    const input = h("input", {
+      type: "range", min: -REACH, max: REACH, step: 0.05, id: `latent-${i}`, "aria-label": name,
+      value: String(moves.get(i) ?? 0),
+    });
+    const set = () => {
+      const move = Number(input.value);
+      move ? moves.set(i, move) : moves.delete(i);
+      input.setAttribute("aria-valuetext", `${signed(move)} spreads`);
+      value.textContent = signed(move);
+      row.classList.toggle("moved", move !== 0);
+    };
+    const row = h("div", { class: "slider" }, h("label", { for: input.id }, name), input, value);
+    input.addEventListener("input", () => { set(); moved(); });
+    input.addEventListener("focus", () => decodeStrip({ i, name }));
+    input.addEventListener("dblclick", () => { input.value = "0"; set(); moved(); });
+    set();
+    return Object.assign(row, { reset: () => { input.value = "0"; set(); } });
+  }
+  const back = button("Put all back", () => { sliders.forEach((row) => row.reset()); moved(); }, { id: "reset" });
+
+  decode({ latents: [point()] });
+  findNear();
+  find.href = link("/similar", { like: packVector(point().slice(0, galaxy)) });
+  const bar = scaleBar(size);
+  const [survey, object] = id.split(/:(.*)/s);
+  return h("div", { class: "latents" },
+    h("header", {},
+      h("p", {}, badge(survey)),
+      h("h1", {}, `Latents of ${object}`)),
+    h("div", { class: "bench" },
+      h("div", { class: "pair" },
+        h("figure", {}, h("span", { class: "plate" }, drawn, h("span", { class: "scale", style: { width: `${bar.share * 100}%` } }, bar.text)),
+          h("figcaption", {}, "Decoded")),
+        h("figure", {}, h("a", { href: link("/object", { id }), "aria-label": `${id}, its page` }, plate(id, { kind: "prepared", size: 360, eager: true })),
+          h("figcaption", {}, "The galaxy itself"))),
+      h("div", { class: "under" }, h("figure", { class: "along" }, strip, stripText), h("div", { class: "row" }, back, find)),
+      h("div", { class: "sliders" },
+        h("section", { "aria-labelledby": "what" }, h("h2", { id: "what" }, "What the galaxy is"), sliders.slice(0, galaxy)),
+        galaxy < latents.length
+          ? h("section", { "aria-labelledby": "how" }, h("h2", { id: "how" }, "How it was seen"), sliders.slice(galaxy))
+          : null),
+      h("section", { class: "nearest", "aria-labelledby": "nearest" }, h("h2", { id: "nearest" }, "Nearest galaxies"), neighbours)));
+}
+
+/** Runs one call at a time; while one runs, only the last of the others waits. */
+function latest(run) {
+  let running = false;
+  let waiting = null;
+  return async function next(value) {
+    if (running) { waiting = { value }; return; }
+    running = true;
+    try {
+      await run(value);
+    } finally {
+      running = false;
+      const { value: after } = waiting ?? {};
+      const again = waiting !== null;
+      waiting = null;
+      if (again) next(after);
+    }
+  };
+}
+
+function show(image, blob) {
+  const before = image.src;
+  image.src = URL.createObjectURL(blob);
+  if (before.startsWith("blob:")) URL.revokeObjectURL(before);
+}
+
+const signed = (value) => (value > 0 ? `+${value.toFixed(2)}` : value < 0 ? `−${(-value).toFixed(2)}` : "0");
+
+function readMoves(text) {
+  const pairs = (text ?? "").split(",").map((pair) => pair.split(":").map(Number));
+  return new Map(pairs.filter(([i, value]) => Number.isInteger(i) && Number.isFinite(value)));
+}

@@ -1,0 +1,112 @@
+// Galaxies like some and unlike others, as one wall or a row for each survey.
+
+import { get, info, post } from "../api.js";
+import { button, h, icon } from "../dom.js";
+import { remembered } from "../drop.js";
+import { exportMenu } from "../export.js";
+import { filters } from "../filters.js";
+import { number, plural, unpackExample } from "../format.js";
+import { gallery } from "../gallery.js";
+import { plate } from "../plates.js";
+import { go, link, read } from "../route.js";
+import { badge, knowSurveys } from "../surveys.js";
+
+export async function view({ params, signal }) {
+  const [about, surveys] = await Promise.all([info(), knowSurveys()]);
+  const values = read(params, ["like", "dislike", "where"]);
+  if (values.ra !== undefined) await fromPosition(values, signal);
+  if (!values.like.length) return start();
+  const rows = values.by === "survey" ? surveys : [values.survey];
+  const asked = rows.map((survey) => ({ ...query(values), survey: survey || undefined }));
+  const answers = await Promise.all(asked.map((body) => post("/api/similar", body, signal)));
+  const again = (changed) => go("/similar", { ...values, ...changed });
+  return h("div", { class: "similar" },
+    heading(values, again),
+    h("div", { class: "toolbar" },
+      filters({
+        surveys, values, columns: about.index.columns.map((column) => column.name),
+        apply: ({ by, ...given }) => again({ ...given, by: by ?? "" }),
+        extra: [bySurvey(values)],
+      }),
+      exportMenu({ path: "/api/similar", body: asked[0].survey && values.by === "survey" ? query(values) : asked[0], name: "similar" })),
+    answers.map((answer, i) => section(answer.rows, rows[i], values, again)));
+}
+
+function query({ like, dislike, k = "60", where, cone }) {
+  return {
+    like: like.map(unpackExample),
+    dislike: dislike.map(unpackExample),
+    k: Number(k),
+    where,
+    cone: cone ? cone.split(",").map(Number) : undefined,
+  };
+}
+
+/** The galaxy at a position takes its place in the query. */
+async function fromPosition(values, signal) {
+  const { ra, dec, radius = "5" } = values;
+  const found = await get("/api/similar", { ra, dec, radius_arcsec: radius, k: 1 }, signal);
+  values.like = found.meta.query;
+  values.at = `${number(Number(ra), 8)}°, ${number(Number(dec), 8)}°`;
+  for (const name of ["ra", "dec", "radius"]) delete values[name];
+}
+
+function bySurvey(values) {
+  return h("label", { class: "tick" },
+    h("input", { type: "checkbox", name: "by", value: "survey", id: "by-survey", checked: values.by === "survey" }),
+    "Each survey apart");
+}
+
+function heading(values, again) {
+  const { like, dislike } = values;
+  const drop = (from, key) => again({ [from]: values[from].filter((one) => one !== key) });
+  const one = like.length === 1 && !dislike.length;
+  return h("header", { class: "query" },
+    h("div", { class: "examples" },
+      like.map((key) => example(key, "like", like.length > 1 ? () => drop("like", key) : null, one)),
+      dislike.map((key) => example(key, "dislike", () => drop("dislike", key), false))),
+    h("div", {},
+      h("h1", {}, title(like, dislike)),
+      values.at ? h("p", { class: "muted" }, `The galaxy nearest to ${values.at}`) : null,
+      h("p", { class: "hint by-keyboard" }, "Press ", h("kbd", {}, "l"), " for more like a galaxy, ", h("kbd", {}, "d"), " for less, ",
+        h("kbd", {}, "x"), " to select it.")));
+}
+
+function title(like, dislike) {
+  const name = (key) => (key.startsWith("vector~") ? "your picture" : key);
+  const start = like.length === 1 ? `Like ${name(like[0])}` : `Like ${plural(like.length, "galaxy", "galaxies")}`;
+  return dislike.length ? `${start}, unlike ${dislike.length === 1 ? name(dislike[0]) : dislike.length}` : start;
+}
+
+function example(key, role, remove, large) {
+  const own = key.startsWith("vector~");
+  const size = large ? 168 : 92;
+  const shown = own
+    ? (remembered(key) ? h("span", { class: "plate marked" }, h("img", { src: remembered(key), alt: "Your picture", width: size, height: size }))
+      : h("span", { class: "plate missing" }, h("span", { class: "none" }, "a point of the space")))
+    : h("a", { href: link("/object", { id: key }), "aria-label": `${role} ${key}` }, plate(key, { size, eager: true, marked: large }));
+  return h("figure", { class: `example ${role}`, style: { width: `${size}px` } }, shown,
+    remove
+      ? h("button", { type: "button", class: "act remove", "aria-label": `Remove ${role} ${own ? "your picture" : key}`, on: { click: remove } }, icon("close"))
+      : null);
+}
+
+function section(rows, survey, values, again) {
+  const wall = gallery(rows, {
+    label: survey ? `Neighbours in ${survey}` : "Neighbours",
+    measure: (row) => row.distance.toFixed(2),
+    acts: {
+      like: (key) => again({ like: [...values.like, key] }),
+      dislike: (key) => again({ dislike: [...values.dislike, key] }),
+    },
+  });
+  if (values.by !== "survey") return wall;
+  return h("section", { class: "strip" }, h("h2", {}, badge(survey)), wall);
+}
+
+function start() {
+  return h("section", { class: "empty" },
+    h("h1", {}, "Similar galaxies"),
+    h("p", {}, "Choose a galaxy to start from: by its id, its position, or a picture of it."),
+    h("p", { class: "row centre" }, button("Search", () => go("/"), { class: "primary" })));
+}

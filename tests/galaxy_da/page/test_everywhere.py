@@ -1,0 +1,127 @@
+"""What holds in every view: accessibility, width, themes, keys, links."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser_helpers import DESKTOP, PHONE, open_page, visit
+
+KEY = "decals:decals-0003"
+VIEWS = {
+    "search": "/",
+    "similar": f"/similar?like={KEY}&like=sdss:sdss-0009&dislike=sdss:sdss-0001&k=12",
+    "object": f"/object?id={KEY}",
+    "outliers": f"/outliers?k=12&score=5~{KEY}&by=5~{KEY}",
+    "map": "/map?at=0,0,1&lasso=-9,-9;9,-9;9,9;-9,9",
+    "latents": f"/latents?id={KEY}&set=0:1.5",
+    "jobs": "/jobs",
+    "selection": f"/selection?id={KEY}&id=sdss:sdss-0009",
+}
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.mark.parametrize(
+    ("theme", "size"), [("dark", DESKTOP), ("light", DESKTOP), ("light", PHONE), ("dark", PHONE)]
+)
+@pytest.mark.parametrize("name", VIEWS)
+def test_view_is_accessible_and_fits(browser, service, name, theme, size, tmp_path):
+    options = {"is_mobile": True, "has_touch": True} if size is PHONE else {}
+    with open_page(browser, service, viewport=size, color_scheme=theme, **options) as page:
+        visit(page, VIEWS[name])
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+        found = Axe().run(page).response["violations"]
+        faults = [
+            (fault["id"], node["target"], node["failureSummary"])
+            for fault in found
+            if fault["impact"] in SERIOUS
+            for node in fault["nodes"]
+        ]
+        assert faults == []
+
+
+def test_theme_follows_the_system_until_one_is_chosen(browser, service):
+    with open_page(browser, service, color_scheme="light") as page:
+        visit(page, "/jobs")
+        background = "getComputedStyle(document.body).backgroundColor"
+        light = page.evaluate(background)
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function(f"{background} !== '{light}'")
+        dark = page.evaluate(background)
+        page.click("#theme")
+        assert page.evaluate(background) == light
+        page.reload()
+        assert page.evaluate(background) == light  # though the system is dark
+        page.keyboard.press("t")
+        assert page.evaluate(background) == dark
+
+
+def test_keys_lead_everywhere(page):
+    visit(page, "/jobs")
+    for key, path in (("m", "/map"), ("o", "/outliers"), ("e", "/latents"), ("s", "/")):
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        page.wait_for_function("path => location.hash === `#${path}`", arg=path)
+        page.wait_for_function("!document.body.classList.contains('loading')")
+    page.keyboard.press("?")
+    assert "Re-rank" in page.inner_text("dialog")
+    page.keyboard.press("Escape")
+    page.keyboard.press("n")
+    assert page.get_attribute("html", "data-negative") == "true"
+
+
+def test_keyboard_reaches_everything_and_shows_where_it_is(page):
+    visit(page, VIEWS["similar"])
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    seen = []
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        seen.append(
+            page.evaluate(
+                """() => {
+                  const {outlineStyle, outlineWidth} = getComputedStyle(document.activeElement);
+                  return [document.activeElement.className, outlineStyle, outlineWidth];
+                }"""
+            )
+        )
+    assert any("act like" in name for name, *_ in seen)
+    unseen = [name for name, style, width in seen if style == "none" or width == "0px"]
+    assert unseen == []
+
+
+def test_title_and_focus_follow_the_view(page):
+    visit(page, "/")
+    assert "galaxies" in page.title()
+    page.click("nav >> text=Outliers")
+    page.wait_for_function("document.title.startsWith('Outliers')")
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    assert page.get_attribute("nav a[aria-current]", "href") == "#/outliers"
+
+
+def test_reduced_motion_stills_the_page(browser, service):
+    with open_page(browser, service, reduced_motion="reduce") as page:
+        visit(page, "/jobs")
+        length = "parseFloat(getComputedStyle(document.querySelector('#theme')).transitionDuration)"
+        assert page.evaluate(length) < 0.001
+
+
+def test_service_that_needs_a_token_is_given_one(browser, service):
+    """Fulfilled by the page: a 401 asks for a token, which then goes with the request."""
+    with open_page(browser, service) as page:
+        page.expected.append("401")
+        seen = []
+
+        def guard(route):
+            token = route.request.headers.get("authorization")
+            seen.append(token)
+            if token == "Bearer secret":
+                route.continue_()
+            else:
+                route.fulfill(status=401, json={"error": {"message": "a token is needed"}})
+
+        page.route("**/api/jobs", guard)
+        page.goto(f"{service}/#/jobs")
+        page.fill("dialog [name=token]", "secret")
+        page.click("dialog .primary")
+        page.wait_for_selector("main form")
+        assert seen == [None, "Bearer secret"]

@@ -1,0 +1,74 @@
+"""Sliders that decode live."""
+
+import io
+
+import httpx
+import numpy as np
+from browser_helpers import drawn, visit
+from PIL import Image
+
+KEY = "decals:decals-0005"
+
+
+def pixels(page, selector):
+    """What an image element shows, as an array."""
+    data = page.locator(selector).evaluate(
+        """async image => {
+          await image.decode();
+          const blob = await (await fetch(image.src)).blob();
+          return [...new Uint8Array(await blob.arrayBuffer())];
+        }"""
+    )
+    return np.array(Image.open(io.BytesIO(bytes(data))).convert("RGB"), int)
+
+
+def decoded(service, latents):
+    answer = httpx.post(f"{service}/api/decode", json={"latents": [latents]})
+    return np.array(Image.open(io.BytesIO(answer.content)).convert("RGB"), int)
+
+
+def test_slider_decodes_what_it_says(page, service, api):
+    about = api.get("/api/latents", params={"id": KEY}).json()
+    visit(page, f"/latents?id={KEY}")
+    page.wait_for_selector("img.decoded[src^=blob]")
+    before = pixels(page, "img.decoded")
+    assert np.array_equal(before, decoded(service, about["latents"]))
+    page.focus("#latent-2")
+    for _ in range(30):
+        page.keyboard.press("ArrowRight")  # 0.05 spreads each
+    moved = list(about["latents"])
+    moved[2] += 1.5 * about["spread"][2]
+    expected = decoded(service, moved)
+    page.wait_for_function("location.hash.includes('set=2')")
+    page.wait_for_load_state("networkidle")
+    after = pixels(page, "img.decoded")
+    assert np.abs(after - expected).max() <= 1
+    assert np.abs(after - before).max() > 1
+    assert drawn(page, ".strip-image")
+    assert "Latent 2" in page.inner_text(".along")
+
+
+def test_url_restores_sliders_and_reset_puts_back(page):
+    visit(page, f"/latents?id={KEY}&set=0:1.5,7:-2")
+    assert page.input_value("#latent-0") == "1.5"
+    assert page.input_value("#latent-7") == "-2"
+    page.wait_for_selector("img.decoded[src^=blob]")
+    page.click("#reset")
+    page.wait_for_function("!location.hash.includes('set=')")
+    assert page.input_value("#latent-7") == "0"
+
+
+def test_nearest_real_galaxies_follow(page):
+    visit(page, f"/latents?id={KEY}")
+    page.wait_for_selector(".neighbours .card")
+    assert page.locator(".neighbours .card").first.get_attribute("data-key") == KEY
+    page.focus("#latent-0")
+    page.keyboard.press("End")
+    page.wait_for_function(f"document.querySelector('.neighbours .card')?.dataset.key !== '{KEY}'")
+
+
+def test_start_offers_galaxies(page):
+    visit(page, "/latents")
+    page.locator(".tiles a").first.click()
+    page.wait_for_selector("img.decoded[src^=blob]")
+    assert page.inner_text("h1").startswith("Latents of ")

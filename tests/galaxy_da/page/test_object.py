@@ -1,0 +1,58 @@
+"""One galaxy's page."""
+
+import numpy as np
+import pytest
+from browser_helpers import cards, drawn, visit
+
+from galaxy_da.index import LatentIndex
+from galaxy_da.space import LatentSpace
+
+KEY = "decals:decals-0011"
+
+
+@pytest.fixture(scope="module")
+def known(sky):
+    index = LatentIndex.open(sky / "index")
+    return index, index.same(KEY, space=LatentSpace.load(sky / "space")).to_pylist()
+
+
+def test_views_in_every_survey(page, known):
+    visit(page, f"/object?id={KEY}")
+    assert page.locator(".looks thead .survey").all_inner_texts() == ["decals", "sdss"]
+    assert page.locator(".looks tbody tr:has(img)").count() == 3  # cutout, prepared, reconstruction
+    assert page.locator(".looks img").count() == 6
+    assert drawn(page, ".looks img")
+
+
+def test_distance_and_probability_are_the_librarys(page, known):
+    _, (row,) = known
+    visit(page, f"/object?id={KEY}")
+    apart, distance, chance = page.locator(".measures tr td:nth-child(3)").all_inner_texts()
+    assert apart == f"{row['separation_arcsec']:.2f}″"
+    assert distance.split()[0] == f"{row['distance']:.2f}"
+    assert np.isclose(float(chance.strip("<> %")) / 100, row["p_same"], rtol=0.01)
+
+
+def test_what_is_known_and_neighbours(page, known):
+    index, _ = known
+    row = index.take(np.array([index.row(KEY)]), ["mag_r", "kind", "ra"]).to_pylist()[0]
+    visit(page, f"/object?id={KEY}")
+    facts = page.inner_text(".facts")
+    assert f"{row['mag_r']:.6g}" in facts
+    assert row["kind"] in facts
+    assert f"{row['ra']:.5f}°" in page.inner_text(".position")
+    expected = index.similar(KEY, k=24).to_pylist()
+    assert cards(page) == [f"{r['survey']}:{r['object_id']}" for r in expected]
+
+
+def test_counterpart_is_one_step_away(page, known):
+    _, (row,) = known
+    visit(page, f"/object?id={KEY}")
+    page.click(f".looks thead a:has-text('{row['object_id']}')")
+    page.wait_for_selector(f"h1:has-text('{row['object_id']}')")
+    assert page.locator(".looks thead .survey").all_inner_texts() == ["sdss", "decals"]
+
+
+def test_object_without_an_id_asks_for_one(page):
+    visit(page, "/object")
+    assert page.inner_text("h1") == "Which galaxy?"

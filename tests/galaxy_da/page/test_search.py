@@ -1,0 +1,158 @@
+"""Search by id, position and picture."""
+
+import re
+
+import numpy as np
+import pytest
+from browser_helpers import cards, drawn, visit
+from PIL import Image
+
+from galaxy_da.cutouts import read_image
+from galaxy_da.index import LatentIndex
+from galaxy_da.space import LatentSpace
+
+
+def expect_key(page, path):
+    page.wait_for_function(f"location.hash.startsWith('#{path}')")
+    page.wait_for_function("!document.body.classList.contains('loading')")
+
+
+def test_front_page_shows_galaxies_and_counts(page, api):
+    visit(page, "/")
+    total = api.get("/api/info").json()["index"]["objects"]
+    assert str(total) in page.inner_text("h1")
+    assert drawn(page, ".tiles img")
+
+
+def test_others_shows_other_galaxies_and_has_a_url(page):
+    visit(page, "/")
+    first = page.locator(".tiles a").evaluate_all("all => all.map(one => one.title)")
+    page.click("#others")
+    page.wait_for_function("location.hash === '#/?seed=1'")
+    page.wait_for_function(
+        "first => document.querySelector('.tiles a').title !== first", arg=first[0]
+    )
+    shown = page.locator(".tiles a").evaluate_all("all => all.map(one => one.title)")
+    visit(page, "/?seed=1")
+    assert page.locator(".tiles a").evaluate_all("all => all.map(one => one.title)") == shown
+
+
+def test_id_is_completed_and_opened(page):
+    visit(page, "/")
+    page.keyboard.press("/")
+    page.keyboard.type("sdss:sdss-000")
+    options = page.locator("[role=option]")
+    options.nth(2).wait_for()
+    assert "sdss-0002" in options.nth(2).inner_text()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect_key(page, "/object?id=sdss%3Asdss-0002")
+    assert page.inner_text("h1") == "sdss-0002"
+
+
+def test_unknown_id_says_so(page):
+    page.expected.append("404")
+    visit(page, "/")
+    page.fill("#query", "sdss:nobody")
+    page.click("text=Find")
+    page.wait_for_selector("h1:has-text('Not found')")
+    assert "sdss:nobody" in page.inner_text(".says")
+
+
+@pytest.mark.parametrize("form", ["degrees", "hours"])
+def test_position_finds_what_the_library_finds(page, api, sky, form):
+    index = LatentIndex.open(sky / "index")
+    row = index.rows.slice(7, 1).to_pylist()[0]
+    key = index.at_position(row["ra"], row["dec"])
+    text = f"{row['ra']:.7f} {row['dec']:+.7f}"
+    if form == "hours":
+        from astropy.coordinates import SkyCoord
+
+        text = SkyCoord(row["ra"], row["dec"], unit="deg").to_string("hmsdms", sep=":", precision=3)
+    visit(page, "/")
+    page.fill("#query", text)
+    page.wait_for_selector("[role=option]")
+    page.press("#query", "Enter")
+    expect_key(page, "/similar?ra=")
+    page.wait_for_selector(".card")
+    expected = [f"{r['survey']}:{r['object_id']}" for r in index.similar(key, k=60).to_pylist()]
+    assert cards(page) == expected
+
+
+def test_position_without_a_galaxy_says_what_is_nearest(page):
+    page.expected.append("404")
+    visit(page, "/similar?ra=10&dec=80&radius=5")
+    assert "no object within 5 arcsec" in page.inner_text(".says")
+
+
+@pytest.fixture(scope="session")
+def picture(sky, tmp_path_factory):
+    """A JPEG-like picture of a galaxy, and what the library's encoder makes of it."""
+    path = tmp_path_factory.mktemp("picture") / "galaxy.png"
+    side = 128
+    y, x = np.mgrid[:side, :side] - (side - 1) / 2
+    light = 210 * np.exp(-0.5 * (x**2 / 90 + y**2 / 40))
+    noise = np.random.default_rng(3).normal(12, 3, (side, side, 3))
+    Image.fromarray(np.clip(light[..., None] + noise, 0, 255).astype(np.uint8)).save(path)
+    space = LatentSpace.load(sky / "space")
+    encoder = space.encoder("sdss")
+    prepared = encoder.prepare([read_image(path, encoder.survey)], space.frame)
+    assert prepared.problems == [None]
+    mean = space.encode(prepared.images, encoder).mean
+    return path, mean[0, : space.galaxy_latents].numpy()
+
+
+def check_picture(page, sky, vector):
+    expect_key(page, "/similar?like=vector")
+    page.wait_for_selector(".card")
+    assert page.inner_text("h1") == "Like your picture"
+    nearest = LatentIndex.open(sky / "index").similar(vector, k=60)
+    expected = [f"{r['survey']}:{r['object_id']}" for r in nearest.to_pylist()]
+    assert cards(page)[:5] == expected[:5]
+    assert len(set(cards(page)) & set(expected)) > 55  # bf16 of another batch size
+
+
+def test_chosen_picture_finds_what_the_library_finds(page, sky, picture):
+    path, vector = picture
+    visit(page, "/")
+    page.set_input_files("#picture", path)
+    page.select_option("dialog select", "sdss")
+    page.click("dialog .primary")
+    check_picture(page, sky, vector)
+    where = page.evaluate("location.hash.slice(1)")
+    shown = cards(page)
+    visit(page, where)  # the URL holds the latents, so it finds the same without the picture
+    assert cards(page) == shown
+
+
+def test_dropped_picture_is_searched_from_any_view(page, sky, picture):
+    path, vector = picture
+    visit(page, "/outliers")
+    data = page.evaluate_handle(
+        """async bytes => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "galaxy.png", {type: "image/png"}));
+          return data;
+        }""",
+        list(path.read_bytes()),
+    )
+    page.dispatch_event("main", "dragenter", {"dataTransfer": data})
+    assert page.locator("body.dropping").count() == 1
+    page.dispatch_event("main", "drop", {"dataTransfer": data})
+    page.select_option("dialog select", "sdss")
+    page.click("dialog .primary")
+    check_picture(page, sky, vector)
+
+
+def test_picture_that_is_none_is_refused_in_words(page, tmp_path):
+    page.expected.append("4")  # the status
+    path = tmp_path / "not.png"
+    path.write_bytes(b"not a picture")
+    visit(page, "/")
+    page.set_input_files("#picture", path)
+    page.click("dialog .primary")
+    page.wait_for_selector("dialog .says:not([hidden])")
+    assert re.search("image|picture|read", page.inner_text("dialog .says"))
+    page.keyboard.press("Escape")
+    assert not page.locator("dialog[open]").count()

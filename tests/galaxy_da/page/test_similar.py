@@ -1,0 +1,157 @@
+"""Neighbours, refined by likes and dislikes, filtered, selected and exported."""
+
+import io
+
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import votable
+from browser_helpers import cards, drawn, visit
+
+from galaxy_da.index import LatentIndex
+
+KEY = "decals:decals-0003"
+
+
+def keys_of(table):
+    return [f"{row['survey']}:{row['object_id']}" for row in table.to_pylist()]
+
+
+@pytest.fixture(scope="module")
+def index(sky):
+    return LatentIndex.open(sky / "index")
+
+
+def settle(page):
+    page.wait_for_function("!document.body.classList.contains('loading')")
+
+
+def test_neighbours_and_distances_are_the_librarys(page, index):
+    visit(page, f"/similar?like={KEY}&k=24")
+    expected = index.similar(KEY, k=24)
+    assert cards(page) == keys_of(expected)
+    distances = page.locator(".card .measure").all_inner_texts()
+    assert distances == [f"{d:.2f}" for d in expected["distance"].to_pylist()]
+    assert drawn(page, ".card img")
+
+
+def test_likes_and_dislikes_refine(page, index):
+    visit(page, f"/similar?like={KEY}&k=12")
+    first = cards(page)
+    page.locator(".card").nth(2).hover()
+    page.click(f"[aria-label='More like {first[2]}']")
+    page.wait_for_function("location.hash.split('like=').length === 3")
+    settle(page)
+    assert cards(page) == keys_of(index.similar([KEY, first[2]], k=12))
+    unwanted = cards(page)[4]
+    page.focus(f"[id='open-{unwanted}']")
+    page.keyboard.press("d")
+    page.wait_for_function("location.hash.includes('dislike=')")
+    settle(page)
+    expected = index.similar([KEY, first[2]], k=12, dislike=[unwanted])
+    assert cards(page) == keys_of(expected)
+    page.click(f"[aria-label='Remove dislike {unwanted}']")
+    page.wait_for_function("!location.hash.includes('dislike=')")
+    settle(page)
+    assert cards(page) == keys_of(index.similar([KEY, first[2]], k=12))
+    page.go_back()
+    page.wait_for_function("location.hash.includes('dislike=')")
+    settle(page)
+    assert cards(page) == keys_of(expected)
+
+
+def test_survey_number_and_conditions_narrow_the_search(page, index):
+    visit(page, f"/similar?like={KEY}")
+    page.select_option("#filter-survey", "sdss")
+    page.wait_for_function("location.hash.includes('survey=sdss')")
+    page.click("text=Conditions")
+    page.fill("[name=where]", "mag_r < 19\nkind = disc")
+    page.click("text=Apply")
+    page.wait_for_function("location.hash.includes('where=')")
+    settle(page)
+    expected = index.similar(KEY, k=60, survey="sdss", where=["mag_r < 19", "kind = disc"])
+    assert cards(page) == keys_of(expected)
+    assert "2 conditions" in page.inner_text(".filters")
+
+
+def test_wrong_condition_is_told_in_the_librarys_words(page):
+    page.expected += ["422", "404"]
+    visit(page, f"/similar?like={KEY}&where=colour+%3E+3")
+    assert "colour" in page.inner_text(".says")
+
+
+def test_each_survey_apart(page, index):
+    visit(page, f"/similar?like={KEY}&k=12")
+    page.check("#by-survey")
+    page.wait_for_function("location.hash.includes('by=survey')")
+    settle(page)
+    for name in ("decals", "sdss"):
+        wall = page.get_by_label(f"Neighbours in {name}")
+        shown = wall.locator(".card").evaluate_all("all => all.map(one => one.dataset.key)")
+        assert shown == keys_of(index.similar(KEY, k=12, survey=name))
+
+
+def test_arrow_keys_move_and_enter_opens(page):
+    visit(page, f"/similar?like={KEY}&k=24")
+    shown = cards(page)
+    page.locator(".card a").first.focus()
+    columns = page.evaluate(
+        """() => {
+          const tops = [...document.querySelectorAll(".card")].map(card => card.offsetTop);
+          return tops.filter(top => top === tops[0]).length;
+        }"""
+    )
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight", "ArrowLeft"):
+        page.keyboard.press(key)
+    at = page.evaluate("document.activeElement.closest('.card').dataset.key")
+    assert at == shown[columns + 1]
+    page.keyboard.press("Enter")
+    page.wait_for_function("location.hash.startsWith('#/object')")
+    page.wait_for_selector(f"h1:has-text('{at.split(':')[1]}')")
+
+
+def exported(page, menu, label):
+    menu.locator("summary").click()
+    with page.expect_download() as download:
+        menu.get_by_role("button", name=label).click()
+    return download.value.path().read_bytes()
+
+
+def read_votable(data):
+    return votable.parse(io.BytesIO(data)).get_first_table().to_table()["object_id"].tolist()
+
+
+READERS = {
+    "VOTable": read_votable,
+    "CSV": lambda data: pyarrow.csv.read_csv(io.BytesIO(data))["object_id"].to_pylist(),
+    "Parquet": lambda data: pq.read_table(io.BytesIO(data))["object_id"].to_pylist(),
+}
+
+
+@pytest.mark.parametrize("label", READERS)
+def test_answer_is_exported(page, index, label):
+    visit(page, f"/similar?like={KEY}&k=12")
+    data = exported(page, page.locator("main .menu"), label)
+    expected = index.similar(KEY, k=12)["object_id"].to_pylist()
+    assert READERS[label](data) == expected
+
+
+def test_selection_is_kept_exported_and_has_a_url(page):
+    visit(page, f"/similar?like={KEY}&k=12")
+    chosen = cards(page)[1:4]
+    for key in chosen:
+        page.focus(f"[id='open-{key}']")
+        page.keyboard.press("x")
+    tray = page.get_by_label("Selection", exact=True)
+    assert "3 galaxies selected" in tray.inner_text()
+    for label, read in READERS.items():
+        ids = read(exported(page, tray.locator(".menu"), label))
+        assert ids == [key.split(":")[1] for key in chosen]
+    tray.get_by_role("link").click()
+    page.wait_for_selector("h1:has-text('3 selected galaxies')")
+    where = page.evaluate("location.hash.slice(1)")
+    visit(page, where)
+    assert cards(page) == chosen
+    assert "3 galaxies selected" in tray.inner_text()  # after a reload
+    tray.get_by_text("Clear").click()
+    assert tray.is_hidden()
