@@ -119,31 +119,24 @@ def index_info(
 
     Example: galaxy-da index-info index --check
     """
-    from galaxy_da.indexing import check as compare
-
-    if check:
-        compare(index)
-    print_result({**_described(index), **({"check": "whole"} if check else {})}, json)
+    print_result({**_described(index, whole=check), **({"check": "whole"} if check else {})}, json)
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _described(path: Path, *, whole: bool = False) -> dict[str, Any]:
     """Rows, surveys and segments of an index folder."""
-    from collections import Counter
+    from galaxy_da.indexing import StoredIndex
 
-    from galaxy_da.indexing import manifest
-
-    now = manifest.read(path)
-    rows = sum((Counter(segment.surveys) for segment in now.segments), Counter[str]())
-    deleted = sum(segment.n_deleted for segment in now.segments)
+    opened = StoredIndex.open(path, whole=whole)
+    files = [file for part in opened.segments if part.files for file in part.files.files()]
     return {
         "index": str(path),
-        "rows": sum(rows.values()) - deleted,
-        "dead_rows": deleted,
-        "surveys": ", ".join(sorted(rows)),
-        "disk_mb": round(sum(f.bytes for s in now.segments for f in s.files()) / 1e6, 1),
+        "rows": len(opened),
+        "dead_rows": sum(len(part.deleted) for part in opened.segments),
+        "surveys": ", ".join(opened.surveys),
+        "disk_mb": round(sum(file.bytes for file in files) / 1e6, 1),
         **{
-            f"segment {number}": f"{segment.kind}: {segment.reason}"
-            for number, segment in enumerate(now.segments, 1)
+            f"segment {number}": f"{part.kind}: {part.reason}"
+            for number, part in enumerate(opened.segments, 1)
         },
     }
 

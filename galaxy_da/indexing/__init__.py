@@ -6,7 +6,7 @@
 from galaxy_da.indexing.kinds import KINDS, Cost, cost
 from galaxy_da.indexing.reading import StoredIndex
 from galaxy_da.indexing.selections import Selection
-from galaxy_da.indexing.writing import add, check, create, delete, rebuild
+from galaxy_da.indexing.writing import add, create, delete, rebuild
 
 __all__ = [
     "KINDS",
@@ -14,7 +14,6 @@ __all__ = [
     "Selection",
     "StoredIndex",
     "add",
-    "check",
     "cost",
     "create",
     "delete",

@@ -37,7 +37,9 @@ MANIFEST = "index.json"
 
 _FORMAT = 2
 _DRAFT = ".draft-"
-_DATA = ("rows-", "vectors-", "search-", "deleted-", _DRAFT)
+_DATA = ("rows-", "vectors-", "search-", "deleted-", _DRAFT, ".index.")
+"""How the names begin of data files, and of what a killed writer leaves: drafts and manifests."""
+
 _END = 1 << 20
 
 

@@ -113,11 +113,16 @@ class StoredIndex:
         )
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Self:
+    def open(cls, path: str | os.PathLike[str], *, whole: bool = False) -> Self:
         """Open a saved index, its files mapped from disk.
 
-        Files of up to 1 GiB together are compared with their hashes; of larger ones only sizes and
-        ends are (`galaxy_da.indexing.check` compares all).
+        Parameters
+        ----------
+        path : path
+            Its folder.
+        whole : bool
+            Compare every byte with its hash. By default that is done for files of up to 1 GiB
+            together; of larger ones only sizes and ends are compared.
 
         Raises
         ------
@@ -127,23 +132,25 @@ class StoredIndex:
         folder = Path(path)
         while True:
             now = manifest.read(folder)
+            size = sum(file.bytes for part in now.segments for file in part.files())
+            every = whole or size <= _HASHED_BYTES
             try:
-                return cls._load(folder, now)
+                parts = [
+                    segments.opened(folder, part, now.dimension, whole=every)
+                    for part in now.segments
+                ]
             except LatentIndexError:
                 if manifest.read(folder) == now:
-                    raise  # else it was changed meanwhile
-
-    @classmethod
-    def _load(cls, folder: Path, now: manifest.Manifest) -> Self:
-        whole = sum(f.bytes for s in now.segments for f in s.files()) <= _HASHED_BYTES
-        return cls(
-            [segments.opened(folder, s, now.dimension, whole=whole) for s in now.segments],
-            now.space_id,
-            now.encoders,
-            kind=now.kind,
-            memory_bytes=now.memory_bytes,
-            generation=now.generation,
-        )
+                    raise
+                continue  # it was changed meanwhile
+            return cls(
+                parts,
+                now.space_id,
+                now.encoders,
+                kind=now.kind,
+                memory_bytes=now.memory_bytes,
+                generation=now.generation,
+            )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to a folder; one that is there already stays whole until replaced.

@@ -33,7 +33,7 @@ from galaxy_da.indexing.sources import (
     united,
 )
 
-__all__ = ["add", "check", "create", "delete", "rebuild"]
+__all__ = ["add", "create", "delete", "rebuild"]
 
 _SCRATCH = "scratch.arrow"
 
@@ -192,20 +192,6 @@ def rebuild(
         return now.model_copy(update=update), len(index)
 
     _changed(path, change)
-
-
-def check(path: str | os.PathLike[str]) -> None:
-    """Compare every byte of an index folder with its manifest.
-
-    Raises
-    ------
-    LatentIndexError
-        Naming the first file that is missing or damaged.
-    """
-    folder = Path(path)
-    now = manifest.read(folder)
-    for segment in now.segments:
-        segments.opened(folder, segment, now.dimension, whole=True)
 
 
 def _changed(

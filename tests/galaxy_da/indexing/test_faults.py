@@ -19,7 +19,7 @@ import json, os, random, signal, sys, time
 import pandas  # which pyarrow would import in every child
 from index_helpers import make
 from galaxy_da.index import LatentIndex
-from galaxy_da.indexing import add, check, delete, rebuild
+from galaxy_da.indexing import add, delete, rebuild
 
 folder, rounds, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 draw = random.Random(seed)
@@ -61,8 +61,7 @@ def child(work):
     return pid, open(out, "rb")
 
 def contents(into):
-    check(folder)
-    index = LatentIndex.open(folder)
+    index = LatentIndex.open(folder, whole=True)
     with open(into, "w") as stream:
         json.dump(dict(zip(map(index.key, range(len(index))), index.vectors[:].tolist())), stream)
 

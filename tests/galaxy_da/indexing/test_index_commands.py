@@ -66,6 +66,7 @@ def test_a_life_of_an_index(folders, tmp_path):
     assert LatentIndex.open(path).rows.to_pylist() == before
     assert result("index-add", path, folders[0], "--replace")["rows"] == 12
     assert result("index-info", path, "--check")["check"] == "whole"
+    assert result("index-delete", path, "--survey", "hsc")["surveys"] == "sdss"
 
 
 def test_similar_filters_as_python_does(folders, tmp_path):

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import LatentIndex
-from galaxy_da.indexing import add, check, create, delete, rebuild, segments
+from galaxy_da.indexing import add, create, delete, rebuild, segments
 from galaxy_da.indexing.locks import only_writer
 
 _ids = st.text(max_size=4)  # empty, spaces, colons and any script
@@ -256,7 +256,7 @@ def test_two_writers_at_once(tmp_path):
 
 def test_check_reads_every_byte(tmp_path, monkeypatch):
     create(tmp_path, [make("a", list(np.zeros((20_000, 40), np.float32)))])
-    check(tmp_path)
+    LatentIndex.open(tmp_path, whole=True)
     path = data_file(tmp_path, "vectors")
     with path.open("rb+") as handle:
         handle.seek(path.stat().st_size // 2)
@@ -264,4 +264,4 @@ def test_check_reads_every_byte(tmp_path, monkeypatch):
     monkeypatch.setattr("galaxy_da.indexing.reading._HASHED_BYTES", 0)
     LatentIndex.open(tmp_path)  # as of a large index, of which only the ends are compared
     with pytest.raises(LatentIndexError, match=f"{path.name}: is damaged"):
-        check(tmp_path)
+        LatentIndex.open(tmp_path, whole=True)
