@@ -18,7 +18,7 @@ def export(
         Path, typer.Option(help="NAME.fits, NAME.vot, NAME.parquet, or NAME for a HATS folder.")
     ],
     latents: Annotated[
-        bool, typer.Option(help="Also write the latents and their variances.")
+        bool, typer.Option(help="Also write the latents, their variances and the view.")
     ] = True,
     json: AsJson = False,
 ) -> None:
@@ -31,7 +31,8 @@ def export(
 
     table = Features.open(features).table
     if not latents:
-        table = table.drop_columns(["embedding", "variance"])
+        vectors = [name for name in ("embedding", "variance", "view") if name in table.column_names]
+        table = table.drop_columns(vectors)
     kind = write_catalogue(table, out)
     print_result(
         {

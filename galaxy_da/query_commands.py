@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from galaxy_da.cli import AsJson, Out, print_result, print_table
-from galaxy_da.errors import LatentIndexError, TableError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +45,9 @@ def similar(
         tuple[float, float] | None, typer.Option(help="RA and Dec, ICRS degrees.")
     ] = None,
     image: Annotated[Path | None, typer.Option(help="A FITS, JPEG or PNG cutout.")] = None,
+    vector: Annotated[
+        Path | None, typer.Option(help="A latent vector: .npy, or a text file of numbers.")
+    ] = None,
     like: Annotated[
         list[str] | None, typer.Option(help="SURVEY:OBJECT_ID of one of several examples.")
     ] = None,
@@ -63,22 +65,27 @@ def similar(
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Find the galaxies most like one, given by id, position or image, or like several.
+    """Find the galaxies most like one, given by id, position, image or latents, or like several.
 
     Example: galaxy-da similar index --id sdss:1237648720693755918 -k 10 --in decals
     """
     from galaxy_da.index import LatentIndex
+    from galaxy_da.query_inputs import encode_file, read_vector
 
     opened = LatentIndex.open(index)
-    if sum(value is not None for value in (id, position, image, like or None)) != 1:
-        raise typer.BadParameter("give exactly one of --id, --position, --image or --like")
+    if sum(value is not None for value in (id, position, image, vector, like or None)) != 1:
+        raise typer.BadParameter(
+            "give exactly one of --id, --position, --image, --vector or --like"
+        )
     query: Any = id if id is not None else like
     if position is not None:
         query = opened.at_position(*position)
     if image is not None:
         if survey is None or space is None:
             raise typer.BadParameter("--image needs --survey and --space")
-        query = _encode_file(image, survey, space, unadapted, opened)
+        query = encode_file(image, survey, space, opened, unadapted=unadapted)
+    if vector is not None:
+        query = read_vector(vector)
     with _mistakes():
         found = opened.similar(
             query, k=k, survey=within, dislike=dislike or (), where=where or (), cone=cone
@@ -225,13 +232,12 @@ def rank(
 
     Example: galaxy-da rank index --scores scores.csv --out ranking.parquet
     """
-    import pyarrow.parquet as pq
-
     from galaxy_da.index import LatentIndex
+    from galaxy_da.query_inputs import read_rows
     from galaxy_da.tables import write_table
 
-    opened, given = LatentIndex.open(index), _read_scores(scores)
-    before = None if start is None else _read(pq.read_table, start)
+    opened, given = LatentIndex.open(index), read_rows(scores)
+    before = None if start is None else read_rows(start)
     with _mistakes():
         found = opened.rank(
             given, survey, method, start=before, clean=clean, where=where or (), cone=cone
@@ -294,59 +300,12 @@ def _nearest(opened: LatentIndex, points: np.ndarray) -> pa.Table:
     return table.append_column("distance", [apart[:, 0]]).add_column(0, "step", [step])
 
 
-def _encode_file(
-    image: Path, survey: str, space: str, unadapted: bool, opened: LatentIndex
-) -> np.ndarray:
-    """Encode one file as a query vector."""
-    import numpy as np
-
-    from galaxy_da.cutouts import read_image
-    from galaxy_da.space import LatentSpace
-
-    loaded = LatentSpace.load(space)
-    opened.check_space(loaded.id)
-    own = loaded.survey(survey)
-    cutout = read_image(image, own)
-    encoder = (
-        loaded.unadapted(own, cutout.bands)
-        if unadapted and own.name not in loaded.surveys
-        else loaded.encoder(own.name)
-    )
-    prepared = encoder.prepare([cutout], loaded.frame)
-    if prepared.problems[0] is not None:
-        raise LatentIndexError(f"{image}: {prepared.problems[0][1]}")
-    mean = loaded.encode(prepared.images, encoder).mean
-    return np.asarray(mean[0, : loaded.galaxy_latents].numpy())
-
-
 def _space(name: str | None) -> LatentSpace | None:
     if name is None:
         return None
     from galaxy_da.space import LatentSpace
 
     return LatentSpace.load(name)
-
-
-def _read_scores(path: Path) -> pa.Table:
-    """Read a Parquet or CSV table, ids as text."""
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
-    if path.suffix.lower() != ".csv":
-        return _read(pq.read_table, path)
-    types = {"survey": pa.string(), "object_id": pa.string(), "score": pa.float64()}
-    options = pyarrow.csv.ConvertOptions(column_types=types)
-    return _read(lambda file: pyarrow.csv.read_csv(file, convert_options=options), path)
-
-
-def _read(read: Any, path: Path) -> pa.Table:
-    import pyarrow as pa
-
-    try:
-        return read(path)
-    except (OSError, pa.ArrowException) as error:
-        raise TableError(f"{path}: cannot be read as a table ({error})") from error
 
 
 def _write_or_print(table: pa.Table, out: Path | None, json: bool) -> None:

@@ -1,4 +1,5 @@
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -7,9 +8,16 @@ import pytest
 from astropy.io import fits
 from astropy.io.votable import parse_single_table
 from astropy.io.votable.ucd import check_ucd
+from astropy.table import Table
+from conftest import blobs, make_space, write_sample
 
 from galaxy_da.catalogue_output import COLUMN_NOTES, describe, to_astropy, write_catalogue
 from galaxy_da.errors import StorageError, TableError
+from galaxy_da.export_commands import export
+from galaxy_da.extraction import extract
+from galaxy_da.features import vectors
+from galaxy_da.probes import Probe
+from galaxy_da.tables import Sample
 
 
 @pytest.fixture
@@ -48,8 +56,6 @@ def check_astropy(read, table):
 
 def test_fits(table, tmp_path):
     assert write_catalogue(table, tmp_path / "t.fits") == "FITS"
-    from astropy.table import Table
-
     check_astropy(Table.read(tmp_path / "t.fits", character_as_bytes=False), table)
     header = fits.getheader(tmp_path / "t.fits", 1)
     number = next(i for i in range(1, 20) if header[f"TTYPE{i}"] == "morph_size")
@@ -101,6 +107,34 @@ def test_what_a_column_says_of_itself_stays(table):
     table = table.set_column(2, own, table["ra"])
     said = describe(table).schema.field("ra").metadata
     assert said[b"description"] == b"mine" and said[b"unit"] == b"deg"
+
+
+def test_the_export_verb_writes_what_extraction_left(tmp_path, capsys):
+    space = make_space(view_latents=2)
+    ones = np.ones(6, np.float32)
+    probe = Probe(
+        name="size",
+        description="Sum of latents",
+        unit="arcsec",
+        ucd="phys.angSize",
+        centre=0 * ones,
+        spread=ones,
+        weights=(ones[:, None],),
+        biases=(ones[:1],),
+    )
+    sample = Sample(write_sample(tmp_path / "decals", blobs(5, 132, 0.262)))
+    found = extract(space.with_probes([probe]), sample, tmp_path / "features").table
+    export(tmp_path / "features", tmp_path / "f.fits", json=True)
+    assert json.loads(capsys.readouterr().out)["rows"] == 5
+    read = Table.read(tmp_path / "f.fits")
+    np.testing.assert_allclose(read["morph_size"], found["morph_size"], rtol=1e-6)
+    np.testing.assert_allclose(read["view"], vectors(found, "view"), rtol=1e-6)
+    assert str(read["morph_size"].unit) == "arcsec"
+    assert fits.getheader(tmp_path / "f.fits", 1)["TUCD1"] == "meta.id;meta.main"
+    export(tmp_path / "features", tmp_path / "f.parquet", latents=False, json=True)
+    light = pq.read_table(tmp_path / "f.parquet")
+    assert not {"embedding", "variance", "view"} & set(light.column_names)
+    assert light["morph_size"].equals(found["morph_size"])
 
 
 def test_an_empty_table_and_a_wrong_ending(table, tmp_path):

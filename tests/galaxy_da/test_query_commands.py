@@ -8,11 +8,19 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 import typer
+from astropy.io import fits
+from conftest import blobs, make_space, write_sample
 from index_helpers import make, random_vectors
+from PIL import Image
+from query_helpers import pair_table
 from typer.testing import CliRunner
 
 from galaxy_da import query_commands
+from galaxy_da.extraction import extract
 from galaxy_da.index import LatentIndex
+from galaxy_da.queries.travel import draw_strip
+from galaxy_da.space import LatentSpace
+from galaxy_da.tables import Sample, read_metadata
 
 AWKWARD = ["a,b", "ü:1", 'quo"te', " lead", "-k", "x=1"]
 
@@ -70,6 +78,76 @@ def test_similar(folder, index):
     options = ["--like", "sdss:id 1", "--like=decals:-k", "--dislike", "decals:id 3"]
     expected = index.similar(["sdss:id 1", "decals:-k"], dislike=["decals:id 3"], **GIVEN)
     assert rows("similar", folder, *options, *FILTERS) == expected.to_pylist()
+
+
+def test_similar_to_a_position_and_a_vector(folder, index, tmp_path):
+    ra, dec = (index.rows[name][index.row("sdss:id 3")].as_py() for name in ("ra", "dec"))
+    expected = index.similar(index.at_position(ra, dec), survey="decals").to_pylist()
+    assert rows("similar", folder, "--position", ra, dec, "--in", "decals") == expected
+    vector = index.vectors[7] + 0.125
+    np.save(tmp_path / "v.npy", vector)
+    np.savetxt(tmp_path / "v.txt", vector)
+    for name in ("v.npy", "v.txt"):
+        assert rows("similar", folder, "--vector", tmp_path / name) == (
+            index.similar(vector).to_pylist()
+        )
+    (tmp_path / "no.txt").write_text("a b")
+    assert "is no vector of numbers" in str(
+        run("similar", folder, "--vector", tmp_path / "no.txt").exception
+    )
+
+
+def test_distances(folder, index, tmp_path):
+    pairs = pair_table([(name, name) for name in AWKWARD])
+    pq.write_table(pairs, tmp_path / "pairs.parquet")
+    options = ["--pairs", tmp_path / "pairs.parquet", "--anchor", "decals", "--target", "sdss"]
+    done = run("distances", folder, *options, "--out", tmp_path / "d.parquet", "--json")
+    assert done.exit_code == 0, done.output
+    expected = index.distances(pairs, anchor="decals", target="sdss")
+    assert pq.read_table(tmp_path / "d.parquet").equals(expected)
+    summary = read_metadata(expected.schema)
+    assert json.loads(done.stdout) == {**summary, "table": str(tmp_path / "d.parquet")}
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory):
+    """A space, a sample of blobs and the index of their features, all on disk."""
+    path = tmp_path_factory.mktemp("sky")
+    space = make_space(view_latents=2)
+    space.save(path / "space")
+    sample = Sample(write_sample(path / "decals", blobs(8, 132, 0.262)))
+    LatentIndex.build([extract(space, sample, precision="fp32")]).save(path / "index")
+    return path
+
+
+def test_similar_to_an_image_file(sky, tmp_path):
+    index = LatentIndex.open(sky / "index")
+    pixels = np.load(sky / "decals" / "cutouts.npy")[3]
+    fits.writeto(tmp_path / "three.fits", pixels)
+    options = ["--image", tmp_path / "three.fits", "--survey", "decals", "--space", sky / "space"]
+    found = rows("similar", sky / "index", *options, "-k", 2)
+    assert found[0]["object_id"] == "decals-0003"
+    assert found[0]["distance"] < 0.05 * found[1]["distance"]
+    assert len(index) == 8
+
+
+def test_travel(sky, tmp_path):
+    index, space = LatentIndex.open(sky / "index"), LatentSpace.load(sky / "space")
+    first, last = "decals:decals-0001", "decals:decals-0005"
+    for options, points in (
+        (["--to", last, "--steps", 3], index.between(first, last, 3)),
+        (["--latent", 1, "--steps", 3], index.along(first, 1, 3)),
+        (["--minus", last], index.combine([first], [last])),
+    ):
+        given = ["--space", sky / "space", "--from", first, "--out", tmp_path / "s.png"]
+        said = rows("travel", sky / "index", *given, *options)
+        with Image.open(tmp_path / "s.png") as image:
+            assert np.array_equal(np.asarray(image), draw_strip(space, points))
+        apart = np.linalg.norm(points[:, None, :4] - index.vectors[:][None], axis=-1)
+        assert [row["object_id"] for row in said] == [
+            f"decals-{number:04d}" for number in apart.argmin(1)
+        ]
+        np.testing.assert_allclose([row["distance"] for row in said], apart.min(1), atol=1e-4)
 
 
 def test_same_and_duplicates(folder, index):
