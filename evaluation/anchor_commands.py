@@ -42,7 +42,7 @@ def report_anchor(
     --labels sky/truth.parquet --out report
     """
     from evaluation.anchor import read_drawn, write_anchor_report
-    from evaluation.probes import read_truth
+    from evaluation.observed import read_truth
     from galaxy_da.files import write_json
     from galaxy_da.space import LatentSpace
     from galaxy_da.tables import Sample

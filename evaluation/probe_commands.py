@@ -45,7 +45,9 @@ def probe(
     --sample sky/sdss/sample.parquet --truth sky/truth.parquet --sky-seed 1 --out space-probed
     """
     from evaluation.ideal_views import add_structure
-    from evaluation.probes import error_rows, fit_probes, read_truth
+    from evaluation.observed import read_truth
+    from evaluation.probe_errors import error_rows
+    from evaluation.probes import fit_probes
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import load_survey
     from galaxy_da.tables import Sample

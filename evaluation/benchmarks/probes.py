@@ -1,31 +1,37 @@
 """Physical columns on the simulated sky: truth against value for each survey, beside statmorph.
 
 ``python -m evaluation.benchmarks.probes [--space SPACE] [--n 2000] [--peers 100] [--guide FILE]``
-prints the tables: a sky is simulated, probes are fitted on the anchor and measured in every
-survey, through its own encoder where the space has one and the anchor's where it has none. Some of
-the same galaxies go through statmorph. With the Galaxy Zoo guide images, smooth against features.
+prints the tables: a sky is simulated that the space's probes were not fitted on, and they are
+measured in every survey, through its own encoder where the space has one and the anchor's where it
+has none. Some of the same galaxies go through statmorph. With the Galaxy Zoo guide images: what the
+probe of the simulated sky's ``p_featured`` says of real galaxies, and smooth against features by
+what is fitted to them.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from sklearn.metrics import roc_auc_score
 
 from catalogs.simulate import simulate
-from catalogs.splits import sky_split
 from evaluation.benchmarks.tables import print_rows
 from evaluation.ideal_views import add_structure
-from evaluation.probes import error_rows, fit_probes, measure, observe_truth, read_truth
+from evaluation.observed import observe_truth, read_truth
+from evaluation.probe_errors import error_rows, measure, measure_probes
 from evaluation.quantities import find_quantities
-from evaluation.real_probes import guide_rows
+from evaluation.real_probes import guide_rows, read_guide
 from evaluation.statmorph_peer import measure_morphology
 from galaxy_da.cutouts import Cutout
+from galaxy_da.errors import SpaceError
 from galaxy_da.images import to_surface_brightness
 from galaxy_da.loading import read_batches, row_numbers
 from galaxy_da.probes import Probe
@@ -33,7 +39,7 @@ from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from galaxy_da.tables import Sample
 
-__all__ = ["peer_rows", "probe_tables"]
+__all__ = ["peer_rows", "probe_tables", "real_rows"]
 
 _R_NM, _G_NM = 642.0, 481.0
 _SURVEYS = ("decals", "sdss", "hsc")
@@ -46,36 +52,45 @@ def probe_tables(
     seed: int = 77,
     surveys: Sequence[str] = _SURVEYS,
 ) -> dict[str, list[dict[str, Any]]]:
-    """Fit and measure probes on a fresh simulated sky.
+    """Measure a space's probes on a fresh simulated sky.
 
     Parameters
     ----------
     space : str
-        Folder or shipped name.
+        Folder or shipped name; its probes must be of quantities that the simulated sky knows.
     n : int
         Galaxies of the sky.
     peers : int
-        Galaxies of its test part that also go through statmorph, in each survey.
+        Of them, how many also go through statmorph, in each survey.
     seed : int
-        Of the sky.
+        Of the sky; not one that the space or its probes were fitted on.
     surveys : sequence of str
-        The anchor first.
+        Which to observe, through the anchor's encoder where the space has none of their own.
 
     Returns
     -------
     dict of str to list of dict
         ``quantities`` and ``probabilities``: one row per probe and survey; ``peers``: as
         `peer_rows`.
+
+    Raises
+    ------
+    SpaceError
+        If the space has no probes.
     """
     loaded = LatentSpace.load(space)
+    if not loaded.probes:
+        raise SpaceError(f"{space}: has no probes; fit them with `galaxy-da probe`")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         definitions = [get_survey(name) for name in surveys]
         simulate(definitions, n, seed=seed, out=out, repeat_anchor=False, progress=False)
         truth = add_structure(read_truth(out / "truth.parquet"), seed)
         samples = {name: Sample(out / name / "sample.parquet") for name in surveys}
-        anchor, *others = samples.values()
-        probes = fit_probes(loaded, anchor, truth, others, unadapted=True)
+        seen = [observe_truth(loaded, some, truth, unadapted=True) for some in samples.values()]
+        values = {name: known[1] for name, known in find_quantities(truth).items()}
+        fresh = [replace(probe, errors={}) for probe in loaded.probes if probe.name in values]
+        probes = measure_probes(fresh, seen, values, np.ones(truth.num_rows, bool))
         rows = error_rows(probes).to_pylist()
         for row in rows:
             row["encoder"] = "own" if row["survey"] in loaded.surveys else "anchor's"
@@ -102,13 +117,13 @@ def peer_rows(
     space : LatentSpace
         Where the probes' vectors come from.
     probes : sequence of Probe
-        Fitted without the test part of the sky.
+        Fitted on other galaxies.
     truth : pa.Table
         Of the simulated sky, with the structure of noise-free views.
     samples : dict of str to Sample
         By survey.
     most : int
-        Galaxies of the test part, the first that every survey has.
+        How many galaxies, the first that every survey has.
 
     Returns
     -------
@@ -117,9 +132,8 @@ def peer_rows(
         ``scatter`` and ``r2`` of the probe (``ours``), of statmorph, and of its Sersic fit through
         the PSF where that gives the quantity.
     """
-    part = sky_split(truth["ra"].to_numpy(), truth["dec"].to_numpy())
     complete = np.logical_and.reduce([truth[f"{name}_id"].is_valid() for name in samples])
-    some = truth.take(pa.array(np.flatnonzero((part == "test") & complete)[:most]))
+    some = truth.take(pa.array(np.flatnonzero(complete)[:most]))
     known = find_quantities(some)
     rows = []
     for name, sample in samples.items():
@@ -140,6 +154,51 @@ def peer_rows(
                 errors = measure(probe.link, value[good], answer[good])
                 row |= {f"{who}_{key}": errors[key] for key in ("bias", "scatter", "r2")}
             rows.append(row)
+    return rows
+
+
+def real_rows(
+    space: LatentSpace, path: str | os.PathLike[str], surveys: Sequence[str] = ("decals", "sdss")
+) -> list[dict[str, Any]]:
+    """Ask the probe ``p_featured``, which has seen no real image, of Galaxy Zoo's guide images.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        With that probe.
+    path : path
+        The guide table (`evaluation.real_probes.read_guide`).
+    surveys : sequence of str
+        Which of the guide's.
+
+    Returns
+    -------
+    list of dict
+        ``survey``, ``smooth`` and ``featured`` (counts), the mean probability of each, and ``auc``.
+    """
+    (probe,) = (probe for probe in space.probes if probe.name == "p_featured")
+    rows = []
+    for name in surveys:
+        guide = read_guide(path, name)
+        assert guide.survey.stretch is not None
+        encoder = (
+            space.encoder(name)
+            if name in space.surveys
+            else space.unadapted(guide.survey, guide.survey.stretch.planes)
+        )
+        prepared = encoder.prepare(guide.cutouts, space.frame)
+        p = probe.apply(space.encode(prepared.images, encoder).mean.numpy())
+        featured = guide.featured
+        rows.append(
+            {
+                "survey": name,
+                "smooth": int((~featured).sum()),
+                "featured": int(featured.sum()),
+                "mean p of smooth": float(p[~featured].mean()),
+                "mean p of featured": float(p[featured].mean()),
+                "auc": float(roc_auc_score(featured, p)),
+            }
+        )
     return rows
 
 
@@ -198,9 +257,10 @@ def main() -> None:
     print_rows("Probabilities by survey", tables["probabilities"])
     print_rows("Beside statmorph, the same cutouts", tables["peers"])
     if given.guide is not None:
+        loaded = LatentSpace.load(given.space)
+        print_rows("The probe p_featured on real images", real_rows(loaded, given.guide))
         print_rows(
-            "Smooth against features, Galaxy Zoo guide images",
-            guide_rows(LatentSpace.load(given.space), given.guide),
+            "Smooth against features, fitted to guide images", guide_rows(loaded, given.guide)
         )
 
 

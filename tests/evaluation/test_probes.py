@@ -11,18 +11,12 @@ from scipy.optimize import brentq
 from sklearn.calibration import calibration_curve
 
 from catalogs.galaxies import draw_galaxies
-from evaluation import probes as module
+from evaluation import probe_network
 from evaluation.ideal_views import add_structure, ideal_views, structure
+from evaluation.observed import Observed, observe_truth
 from evaluation.probe_commands import probe as probe_verb
-from evaluation.probes import (
-    Observed,
-    error_rows,
-    fit_probe,
-    fit_probes,
-    measure,
-    observe_truth,
-    residuals,
-)
+from evaluation.probe_errors import error_rows, measure, residuals
+from evaluation.probes import fit_probe, fit_probes, turned_targets
 from evaluation.quantities import QUANTITIES, find_quantities
 from evaluation.real_probes import guide_rows, read_guide
 from evaluation.statmorph_peer import measure_morphology
@@ -34,8 +28,8 @@ from galaxy_da.tables import Sample
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(module, "_STEPS", 2000)
-    monkeypatch.setattr(module, "_PENALTIES", (0.3,))
+    monkeypatch.setattr(probe_network, "_STEPS", 2000)
+    monkeypatch.setattr(probe_network, "_PENALTIES", (0.3,))
 
 
 def seen_as(x):
@@ -108,7 +102,7 @@ def test_turned_views_turn_the_angle():
     for image, angle in ((east_west, 90.0), (diagonal, 135.0)):
         target = np.array([[np.cos(np.radians(2 * angle)), np.sin(np.radians(2 * angle))]])
         for number, view in enumerate(turn(image, k) for k in range(SYMMETRIES)):
-            c, s = module._turned(target, "angle", number)[0]
+            c, s = turned_targets(target, "angle", number)[0]
             off = (np.degrees(0.5 * np.arctan2(s, c)) - angle_of(view) + 90) % 180 - 90
             assert abs(off) < 1e-6
 
