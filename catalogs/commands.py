@@ -15,7 +15,7 @@ from galaxy_da.cli import AsJson, Out, SurveyFiles, print_result
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["crossmatch", "select", "simulate"]
+__all__ = ["crossmatch", "read_and_tell", "select", "simulate"]
 
 
 def simulate(
@@ -161,7 +161,7 @@ def crossmatch(
         _refuse({"mode": mode != "mutual", "how": how != "inner"}, "--space")
     asked = {name: _by_side(name, value) for name, value in options.items()}
     tables = [
-        _read(Path(path), {name: sides[k] for name, sides in asked.items()}, epoch, side)
+        read_and_tell(path, side, {name: sides[k] for name, sides in asked.items()}, epoch)
         for k, (path, side) in enumerate(((anchor, "anchor"), (target, "target")))
     ]
     with _arguments():
@@ -198,7 +198,7 @@ def select(
     from catalogs.selections import select as run
     from galaxy_da.tables import write_table
 
-    table = _read(catalog, {}, None, "catalogue")
+    table = read_and_tell(catalog, "catalogue")
     with _arguments():
         selected = run(table, preset, threshold=threshold)
     write_table(selected, out)
@@ -255,22 +255,48 @@ def _by_side(name: str, value: str) -> tuple[str | None, str | None]:
     return parts[0], parts[-1]
 
 
-def _read(path: Path, asked: Mapping[str, str | None], epoch: float | None, side: str) -> pa.Table:
-    """Read a catalogue and tell on stderr what it was taken for."""
+def read_and_tell(
+    path: str | Path,
+    side: str,
+    asked: Mapping[str, str | None] | None = None,
+    epoch: float | None = None,
+) -> pa.Table:
+    """Read a catalogue and tell on stderr what it was taken for.
+
+    Parameters
+    ----------
+    path : path
+        The catalogue.
+    side : str
+        What to call it.
+    asked : mapping, optional
+        Values of the options ``ra``, ``dec``, ``id``, ``unit``, ``frame``, ``error`` and
+        ``reference-epoch``.
+    epoch : float, optional
+        Epoch to move positions to [Julian year].
+    """
     from catalogs.reading import read_catalog
     from galaxy_da.tables import read_metadata
 
     named = {"id": "object_id", "error": "position_error", "reference-epoch": "reference_epoch"}
-    options: dict[str, Any] = {named.get(name, name): value for name, value in asked.items()}
+    options: dict[str, Any] = {named.get(k, k): value for k, value in (asked or {}).items()}
+    if year := options.get("reference_epoch"):
+        try:
+            options["reference_epoch"] = float(year)
+        except ValueError:
+            raise typer.BadParameter(
+                f"reference-epoch is a Julian year such as 2016.0, not {year!r}"
+            ) from None
     with _arguments():
-        if options.get("reference_epoch"):
-            options["reference_epoch"] = float(options["reference_epoch"])
         table = read_catalog(path, epoch=epoch, **options)
     said = read_metadata(table.schema)["catalog"]
     columns = ", ".join(f"{made} from {found}" for made, found in said["columns"].items())
-    print(f"{side}: {path.name}: {columns}; frame {said['frame']}", file=sys.stderr)
+    units = said["units"]
+    unit = units["ra"] if units["ra"] == units["dec"] else f"{units['ra']}, {units['dec']}"
+    name = Path(path).name
+    print(f"{side}: {name}: {columns} [{unit}]; frame {said['frame']}", file=sys.stderr)
     for note in said["notes"]:
-        print(f"{side}: {path.name}: {note}", file=sys.stderr)
+        print(f"{side}: {name}: {note}", file=sys.stderr)
     return table
 
 

@@ -176,7 +176,7 @@ def sexagesimal_to_deg(text: np.ndarray, unit: u.UnitBase) -> np.ndarray:
         If one is no angle.
     """
     try:
-        return np.asarray(Angle(text, unit).degree)
+        return np.asarray(Angle(text.tolist(), unit).degree)
     except (ValueError, TypeError, u.UnitsError) as error:
         raise ValueError(" ".join(str(error).split())) from error
 

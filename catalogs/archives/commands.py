@@ -44,6 +44,12 @@ def fetch(
     ra: Annotated[str | None, typer.Option(help="Column of the right ascension.")] = None,
     dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
     id: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Unit of the right ascension: deg, hourangle or rad.")
+    ] = None,
+    frame: Annotated[
+        str | None, typer.Option(help="Frame of the positions, where the file does not say.")
+    ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Index of the cutouts on this machine; the user's by default."),
@@ -59,7 +65,7 @@ def fetch(
     """
     from catalogs.archives.cache import Cache
     from catalogs.archives.fetch import fetch as run
-    from catalogs.reading import read_catalog
+    from catalogs.commands import read_and_tell
 
     if mosaic is not None and service not in (None, "mosaic"):
         raise typer.BadParameter(f"--mosaic cuts local files, --service {service} does not")
@@ -67,7 +73,8 @@ def fetch(
     if mosaic is not None:
         service, options = "mosaic", {**options, "files": mosaic}
     source = _open(survey, service, options, size_arcsec, moc)
-    table = read_catalog(catalog, ra=ra, dec=dec, object_id=id)
+    columns = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
+    table = read_and_tell(catalog, "catalogue", columns)
     print_result(run(source, table, out, cache=Cache(cache), progress=True), json)
 
 

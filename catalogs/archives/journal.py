@@ -68,15 +68,14 @@ class Journal:
             os.lseek(self._file, 0, os.SEEK_END)
         except OSError as error:
             raise StorageError(f"{path}: cannot be used ({error.strerror})") from error
-        try:
-            for line in whole.splitlines():
+        for number, line in enumerate(whole.splitlines(), 1):
+            try:
                 outcome = Outcome(**json.loads(line))
-                self.outcomes[outcome.key] = outcome
-        except (ValueError, TypeError) as error:
-            raise StorageError(
-                f"{path}: line {len(self.outcomes) + 1} is damaged ({error}); delete the folder or "
-                "give another"
-            ) from error
+            except (ValueError, TypeError) as error:
+                raise StorageError(
+                    f"{path}: line {number} is damaged ({error}); delete the folder or give another"
+                ) from error
+            self.outcomes[outcome.key] = outcome
 
     def __enter__(self) -> Self:
         return self

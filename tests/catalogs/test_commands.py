@@ -36,7 +36,10 @@ def test_columns_are_named_by_side_and_reported(files, capsys):
     assert result["n_pairs"] == 50
     assert result["anchor_catalog"]["columns"] == {"object_id": "name", "ra": "alpha", "dec": "DEC"}
     assert result["target_catalog"]["frame"] == "galactic"
-    assert "anchor: a.csv: object_id from name, ra from alpha, dec from DEC; frame icrs" in said.err
+    assert (
+        "anchor: a.csv: object_id from name, ra from alpha, dec from DEC [deg]; frame icrs"
+        in said.err
+    )
     assert "note: 50 of 50 pairs have one position" in said.err
     assert len(read_pairs(files / "p.parquet")) == 50
 
@@ -74,7 +77,7 @@ def test_every_option_reaches_the_match(files, capsys):
         (["--ra", "alpha,", "--frame", ",fk9"], "frame 'fk9' is not known"),
         (
             ["--ra", "alpha,", "--reference-epoch", "now"],
-            "could not convert string to float",
+            "reference-epoch is a Julian year such as 2016.0, not 'now'",
         ),
         (["--ra", "alpha,", "--min-radius", "2"], "min_radius_arcsec must be in [0, 1)"),
         ([], "there is no column for ra; it has name, alpha, DEC"),

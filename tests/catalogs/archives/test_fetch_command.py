@@ -73,8 +73,33 @@ def test_fetch_writes_a_sample_table(run, catalog, moc, tmp_path):
         assert sample.catalog["object_id"].to_pylist() == ["a", "b", "c"]
         assert sample.catalog["z"].to_pylist() == [0.1, 0.2, 0.3]
         assert "fetch" in err  # the progress bar
+        assert "mine.csv: object_id from name, ra from RAJ2000, dec from DEJ2000 [deg]; fr" in err
         assert json.loads(run(*words)[1])["resumed"] == 2
         assert len(server.log) == 2
+
+
+def test_positions_in_any_unit_and_frame_are_asked_for_in_icrs_degrees(run, moc, tmp_path):
+    from astropy.coordinates import SkyCoord
+
+    sky = SkyCoord([150.0, 151.0], [2.0, 2.5], unit="deg")
+    galactic = sky.galactic
+    for name, (lon, lat) in {
+        "hours": (sky.ra.hour, sky.dec.deg),
+        "galactic": (galactic.l.deg, galactic.b.deg),
+    }.items():
+        rows = [f"{i},{lon[i]:.12f},{lat[i]:.12f}" for i in range(2)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["id,ra,dec", *rows]))
+    for name, option in {"hours": ("unit", "hourangle"), "galactic": ("frame", "galactic")}.items():
+        with ArchiveServer(viewer) as server:
+            status, _, err = run(
+                *("decals", "--catalog", tmp_path / f"{name}.csv", "--out", tmp_path / name),
+                *("--moc", moc, "--set", f"url={server.url}", f"--{option[0]}", option[1]),
+            )
+            assert status == 0, err
+            asked = {(e.request.params["ra"], e.request.params["dec"]) for e in server.log}
+        np.testing.assert_allclose(
+            sorted([float(x), float(y)] for x, y in asked), [[150.0, 2.0], [151.0, 2.5]], rtol=1e-9
+        )
 
 
 def test_the_surveys_own_footprint_is_asked_for_once(run, catalog, moc, tmp_path, monkeypatch):
