@@ -15,7 +15,8 @@ from evaluation.benchmarks.tables import print_rows
 
 def main() -> None:
     """Print the tables; ratios compare runs that took turns in this process."""
-    print_rows(TITLE, crossmatch_rows(sizes=(100_000, 1_000_000)))
+    for rows in crossmatch_rows(sizes=(100_000, 1_000_000)):
+        print_rows(TITLE, rows)
     print_rows("Extraction [images/s]", extraction_rows())
     print_rows("Encoder against the machine's matrix product", product_rows())
     print_rows(

@@ -1,7 +1,8 @@
 """Crossmatch against astropy, STILTS and LSDB: time, peak memory and agreement at growing size.
 
-``python -m evaluation.benchmarks.crossmatch [ROWS ...]`` prints the table. Each peer goes from
-files to a pair file, in a fresh process of its own, with all cores. Not timed are imports and
+``python -m evaluation.benchmarks.crossmatch [ROWS ...] [MODE ...] [PEER ...]`` prints a table for
+each size as it is done; by default all sizes, modes and peers. Each peer goes from files to a pair
+file, in a fresh process of its own, with all cores. Not timed are imports and
 compiling (a small match goes first), the start of Java, and the making of the files: for LSDB a
 HATS catalogue with its margin. Ours also checks ids, counts rivals and measures the false-match
 rate. LSDB knows no mutual pairs; STILTS's best pairs are chosen greedily, so that they hold the
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -38,11 +39,17 @@ _SOUTH_DEG, _NORTH_DEG, _WEST_DEG = -20.0, 30.0, 350.0  # a field across RA 0
 _REPEATED_ROWS = 1_000_000  # larger matches run once
 _SMALL_ROWS = 1000
 _ONLY_NEAREST = ("lsdb",)
+_SIZES, _MODES = (100_000, 1_000_000, 10_000_000), ("nearest", "mutual")
 
 
 def crossmatch_rows(
-    sizes: Sequence[int] = (100_000, 1_000_000, 10_000_000), repeats: int = 3, seed: int = 1
-) -> list[dict[str, Any]]:
+    sizes: Sequence[int] = _SIZES,
+    repeats: int = 3,
+    seed: int = 1,
+    *,
+    modes: Sequence[str] = _MODES,
+    peers: Sequence[str] = tuple(PEERS),
+) -> Iterator[list[dict[str, Any]]]:
     """Measure every peer that is here, on the same catalogues.
 
     Parameters
@@ -53,31 +60,38 @@ def crossmatch_rows(
         Runs of up to a million rows, in turns; the medians are reported. Larger ones run once.
     seed : int
         Of the catalogues.
+    modes : sequence of str
+        Out of ``nearest`` and ``mutual``.
+    peers : sequence of str
+        Out of `PEERS`; ours is always among them.
 
-    Returns
-    -------
+    Yields
+    ------
     list of dict
-        A row for each size, mode and peer: ``n``, ``mode``, ``peer``, ``time_s``, ``cpu_s``,
-        ``ratio`` to ours, ``growth`` over the peer's time at the size before, ``peak_gib`` of the
-        whole process, ``n_pairs``, ``missing`` and ``extra`` pairs beside ours, and ``note``: why
-        a peer did not run.
+        Of each size, a row for each mode and peer: ``n``, ``mode``, ``peer``, ``time_s``,
+        ``cpu_s``, ``ratio`` to ours, ``growth`` over the peer's time at the size before,
+        ``peak_gib`` of the whole process, ``n_pairs``, ``missing`` and ``extra`` pairs beside ours,
+        and ``note``: why a peer did not run.
     """
-    rows: list[dict[str, Any]] = []
-    for n in sizes:
-        with tempfile.TemporaryDirectory() as name:
-            for mode in ("nearest", "mutual"):
-                rows += _rows_of(n, mode, Path(name), repeats, seed)
+    chosen = [peer for peer in PEERS if peer in ("ours", *peers)]
     before: dict[tuple[str, str], float] = {}
-    for row in rows:
-        key = row["mode"], row["peer"]
-        row["growth"] = row["time_s"] / before.get(key, np.nan)
-        before[key] = row["time_s"]
-    return rows
+    for n in sizes:
+        rows: list[dict[str, Any]] = []
+        with tempfile.TemporaryDirectory() as name:
+            for mode in modes:
+                rows += _rows_of(n, mode, chosen, Path(name), repeats, seed)
+        for row in rows:
+            key = row["mode"], row["peer"]
+            row["growth"] = row["time_s"] / before.get(key, np.nan)
+            before[key] = row["time_s"]
+        yield rows
 
 
-def _rows_of(n: int, mode: str, folder: Path, repeats: int, seed: int) -> list[dict[str, Any]]:
-    """Measure all peers on one size and mode."""
-    peers = [peer for peer in PEERS if mode == "nearest" or peer not in _ONLY_NEAREST]
+def _rows_of(
+    n: int, mode: str, chosen: Sequence[str], folder: Path, repeats: int, seed: int
+) -> list[dict[str, Any]]:
+    """Measure peers on one size and mode."""
+    peers = [peer for peer in chosen if mode == "nearest" or peer not in _ONLY_NEAREST]
     reasons = {peer: why_not(peer) for peer in peers}
     here = [peer for peer in peers if not reasons[peer]]
     for peer in here:
@@ -179,6 +193,16 @@ def _table(prefix: str, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
     return pa.table({"object_id": pa.array(ids), "ra": ra % 360, "dec": dec})
 
 
+def _main(words: Sequence[str]) -> None:
+    """Measure the sizes, modes and peers that are named, and print each size."""
+    known = (*_MODES, *PEERS)
+    sizes = [int(float(word)) for word in words if word not in known]
+    modes, peers = ([word for word in words if word in some] for some in (_MODES, PEERS))
+    for rows in crossmatch_rows(
+        sizes or _SIZES, modes=modes or _MODES, peers=peers or tuple(PEERS)
+    ):
+        print_rows(TITLE, rows)
+
+
 if __name__ == "__main__":
-    asked = [int(float(size)) for size in sys.argv[1:]]
-    print_rows(TITLE, crossmatch_rows(asked) if asked else crossmatch_rows())
+    _main(sys.argv[1:])

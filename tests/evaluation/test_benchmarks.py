@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.timeout(1200)
 def test_crossmatch_finds_its_peers_pairs():
-    rows = crossmatch_rows(sizes=(3000,), repeats=1)
+    (rows,) = crossmatch_rows(sizes=(3000,), repeats=1)
     assert {row["peer"] for row in rows} == set(PEERS)
     ran = [row for row in rows if not row["note"]]
     assert {row["peer"] for row in ran} >= {"ours", "astropy", "lsdb", "ours on HATS"}
