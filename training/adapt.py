@@ -1,7 +1,8 @@
 """Map a new survey into a space: try candidates, keep what held-out pairs say is best.
 
 The anchor stays frozen. Candidates are the un-adapted encoder, closed forms
-(`training.closed_form`) and a network refined from the best of them (`training.refine`). Doing
+(`training.closed_form`), a network that learnt without pairs from degraded images of the anchor
+(`training.unpaired`), and one refined from the best of these on pairs (`training.refine`). Doing
 nothing is a candidate, and another one has to beat it by more than the error of the comparison.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import pyarrow as pa
 
 from catalogs.pairs import PairedRows
 from evaluation.evaluate import sample_bands
-from galaxy_da.errors import CatalogError
+from galaxy_da.errors import CatalogError, SpaceError
+from galaxy_da.files import ensure_folder
 from galaxy_da.models import Encoder
-from galaxy_da.space import LatentSpace
+from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, read_metadata
 from training.candidates import CLOSED_FORMS, Training, calibrated
@@ -28,7 +30,7 @@ from training.paired_images import PairedImages, load_paired_images
 from training.plausible import plausibility
 from training.refine import RefineSettings, refine
 from training.sameness_fit import sameness_record
-from training.unpaired import match_distributions
+from training.unpaired import Unpaired, match_distributions
 
 __all__ = ["adapt"]
 
@@ -42,6 +44,7 @@ FEW_HELD_OUT = 30
 """Validation pairs below which candidates are judged by cross-validation, and none is trained."""
 
 _FOLDS = 5
+_DEGRADED = "degraded"
 
 
 def adapt(
@@ -67,15 +70,15 @@ def adapt(
     pairs : pa.Table
         Pair table from anchor to target. Its training part (by sky position) fits, its validation
         part chooses, its test part is left for `evaluation`. Pairs that look like two galaxies are
-        left out of the fit. Without pairs only distributions are matched (`training.unpaired`).
+        left out of the fit. Without pairs only images are learnt from (`training.unpaired`).
     survey : Survey
         The new survey's definition.
     settings : RefineSettings, optional
-        Of the trained candidate.
+        Of the trained candidates.
     seed : int
         Of order and choice.
     checkpoint : path, optional
-        File that an interrupted refinement goes on from.
+        Folder from whose files an interrupted adaptation goes on.
     progress : bool
         Show a progress bar on stderr.
 
@@ -92,10 +95,14 @@ def adapt(
         If the survey is the space's anchor.
     """
     settings = settings or RefineSettings()
+    if survey.name == space.anchor:
+        raise SpaceError(f"{survey.name}: is the anchor of this space and stays as it is")
     start = space.unadapted(survey, sample_bands(target, survey), every_band=True)
+    how = _Way(settings, seed, None if checkpoint is None else ensure_folder(checkpoint), progress)
     if pairs is None:
-        network, unpaired = match_distributions(space, anchor, target, start, seed)
-        return space.with_survey(replace(start, network=network, record=unpaired))
+        unpaired = Unpaired.load(space, anchor, target, start, seed)
+        network, record = match_distributions(unpaired, settings, how.file(_DEGRADED), progress)
+        return space.with_survey(replace(start, network=network, record=record))
     rows = PairedRows.of(pairs, anchor, target)
     train, held = (
         load_paired_images(space, anchor, target, rows.only(part, MOST_PAIRS, seed), start)
@@ -107,55 +114,103 @@ def adapt(
             f"of the sky, at least {FEWEST_PAIRS} are needed; match a larger area, or adapt "
             "without pairs"
         )
-    few = len(held) < FEW_HELD_OUT
-    if few:
-        train = held = train.with_more(held)
-    training = Training.of(train)
-    if few:
-        networks, ranks = _cross_validated(training)
+    images = _enough(space, anchor, target, start, seed)
+    if len(held) < FEW_HELD_OUT:
+        network, record = _by_few(train.with_more(held), images, how)
     else:
-        networks, ranks = _judged(training, held)
-    record: dict[str, Any] = {"judged_by": f"{_FOLDS}-fold" if few else "validation pairs"}
-    if not few:
-        sound = _sound(training, networks[_best(ranks)], seed)
-        if len(sound) < len(training):
-            training = training.take(sound)
-            networks, ranks = _judged(training, held)
-        best = _best(ranks)
-        networks["refined"], curves = refine(
-            networks[best],
-            training,
-            held,
-            settings=settings,
-            seed=seed,
-            checkpoint=None if checkpoint is None else Path(checkpoint),
-            progress=progress,
-        )
-        ranks["refined"] = held.reciprocal_ranks(networks["refined"], training.pairs.mean)
-        record |= {"refined_from": best, "curves": curves, "settings": settings.model_dump()}
+        network, record = _by_pairs(train, held, images, how)
+        share = float(read_metadata(pairs.schema).get("expected_false_share", 0.0))
+        record["sameness"] = sameness_record(held, network, wrong_share=share, seed=seed)
+    return space.with_survey(replace(start, network=network, record=record | {"seed": seed}))
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How candidates are trained."""
+
+    settings: RefineSettings
+    seed: int
+    folder: Path | None
+    progress: bool
+
+    def file(self, name: str) -> Path | None:
+        return None if self.folder is None else self.folder / f"{name}.safetensors"
+
+    def degraded(self, images: Unpaired | None) -> dict[str, Encoder]:
+        """Return the candidate that needs no pairs, where there can be one."""
+        if images is None or not images.match.loses:
+            return {}
+        network, _ = images.degraded(self.settings, self.file(_DEGRADED), self.progress)
+        return {_DEGRADED: network}
+
+
+def _enough(
+    space: LatentSpace, anchor: Sample, target: Sample, start: SurveyEncoder, seed: int
+) -> Unpaired | None:
+    """Return images of any galaxies, where there are as many as learning without pairs needs."""
+    try:
+        return Unpaired.load(space, anchor, target, start, seed)
+    except CatalogError:
+        return None
+
+
+def _by_few(
+    pairs: PairedImages, images: Unpaired | None, how: _Way
+) -> tuple[Encoder, dict[str, Any]]:
+    """Choose by cross-validation, and train on no pair."""
+    training = Training.of(pairs)
+    networks, ranks = _cross_validated(training)
+    for name, network in how.degraded(images).items():
+        networks[name], ranks[name] = network, pairs.reciprocal_ranks(network)
     chosen = _best(ranks)
-    record |= {
-        "chosen": chosen,
-        "candidates": [_line(name, ranks) for name in ranks],
+    record = _record(f"{_FOLDS}-fold", chosen, ranks) | {
+        "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)}
+    }
+    return calibrated(networks[chosen], pairs), record
+
+
+def _by_pairs(
+    train: PairedImages, held: PairedImages, images: Unpaired | None, how: _Way
+) -> tuple[Encoder, dict[str, Any]]:
+    """Choose on held-out pairs, and train on the others that are sound."""
+    training = Training.of(train)
+    unpaired = how.degraded(images)
+    networks, ranks = _judged(training, held, unpaired)
+    sound = _sound(training, networks[_best(ranks)], how.seed)
+    if len(sound) < len(training):
+        training = training.take(sound)
+        networks, ranks = _judged(training, held, unpaired)
+    best = _best(ranks)
+    networks["refined"], curves = refine(
+        networks[best],
+        training,
+        held,
+        settings=how.settings,
+        seed=how.seed,
+        degrade=images.match if images is not None and unpaired else None,
+        checkpoint=how.file("refined"),
+        progress=how.progress,
+    )
+    ranks["refined"] = held.reciprocal_ranks(networks["refined"], training.pairs.mean)
+    chosen = _best(ranks)
+    record = _record("validation pairs", chosen, ranks) | {
+        "refined_from": best,
+        "curves": curves,
+        "settings": how.settings.model_dump(),
         "pairs": {
             "train": len(training),
             "left_out": len(train) - len(training),
             "validation": len(held),
         },
-        "seed": seed,
     }
-    network = calibrated(networks[chosen], held)
-    if not few:
-        share = float(read_metadata(pairs.schema).get("expected_false_share", 0.0))
-        record["sameness"] = sameness_record(held, network, wrong_share=share, seed=seed)
-    return space.with_survey(replace(start, network=network, record=record))
+    return calibrated(networks[chosen], held), record
 
 
 def _judged(
-    training: Training, held: PairedImages
+    training: Training, held: PairedImages, more: Mapping[str, Encoder]
 ) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
     """Fit every closed form and rank the held-out pairs, among them and the training galaxies."""
-    networks = {name: fit(training) for name, fit in CLOSED_FORMS.items()}
+    networks = {name: fit(training) for name, fit in CLOSED_FORMS.items()} | dict(more)
     others = training.pairs.mean
     return networks, {name: held.reciprocal_ranks(net, others) for name, net in networks.items()}
 
@@ -199,6 +254,15 @@ def _best(ranks: Mapping[str, np.ndarray]) -> str:
     best = max(ranks, key=lambda name: float(ranks[name].mean()))
     gain = ranks[best] - ranks["unadapted"]
     return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else "unadapted"
+
+
+def _record(judged_by: str, chosen: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Say what was tried and what won."""
+    return {
+        "judged_by": judged_by,
+        "chosen": chosen,
+        "candidates": [_line(name, ranks) for name in ranks],
+    }
 
 
 def _line(name: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:

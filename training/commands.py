@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from galaxy_da.cli import AsJson, Out, print_result
 
 __all__ = ["adapt", "demo", "pretrain"]
 
-_CHECKPOINT = "unfinished.safetensors"
+_CHECKPOINT = "unfinished"
 
 
 def pretrain(
@@ -73,7 +74,6 @@ def adapt(
     Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out space
     """
-    from galaxy_da.files import ensure_folder
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import get_survey
     from galaxy_da.tables import Sample, read_pairs
@@ -88,11 +88,11 @@ def adapt(
         read_pairs(pairs) if pairs else None,
         survey=definition,
         seed=seed,
-        checkpoint=ensure_folder(out) / _CHECKPOINT,
+        checkpoint=out / _CHECKPOINT,
         progress=True,
     )
     result.save(out)
-    (out / _CHECKPOINT).unlink(missing_ok=True)
+    shutil.rmtree(out / _CHECKPOINT)
     record = result.encoder(definition.name).record
     scores = {
         item["name"]: {key: round(value, 4) for key, value in item.items() if key != "name"}

@@ -2,7 +2,9 @@
 
 The loss is explicit and every term is logged: paired latents, contrast over true pairs, MMD, and a
 denoising term in which the frozen decoder must draw the anchor's image of a galaxy from the
-target's latents.
+target's latents. Each galaxy has one or two looks, over which the terms are averaged: the target's
+image, and the anchor's as the target would have seen it, with new noise each time
+(`training.image_matching`).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from training.alignment import contrastive, mmd, paired
 from training.candidates import Training
 from training.checkpoints import load_best, load_checkpoint, save_checkpoint
 from training.fabric import make_fabric
+from training.image_matching import ImageMatch
 from training.paired_images import PairedImages
 
 __all__ = ["RefineSettings", "refine"]
@@ -74,6 +77,8 @@ def refine(
     *,
     settings: RefineSettings,
     seed: int,
+    degrade: ImageMatch | None = None,
+    use_target: bool = True,
     checkpoint: Path | None = None,
     progress: bool = False,
 ) -> tuple[Encoder, list[dict[str, float]]]:
@@ -90,7 +95,11 @@ def refine(
     settings : RefineSettings
         Steps, rates, weights.
     seed : int
-        Of the order and the symmetries.
+        Of the order, the symmetries and the noise.
+    degrade : ImageMatch, optional
+        Makes the anchor's images look like the target's: a further look at each galaxy.
+    use_target : bool
+        Whether the target's own images are a look; they need not be where there is another.
     checkpoint : Path, optional
         Where each look leaves what resuming needs; a file there is gone on from.
     progress : bool
@@ -115,11 +124,12 @@ def refine(
         trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     model, optimiser = fabric.setup(trained, plain)
-    terms_of = _Terms(training, network, held, fabric)
+    terms_of = _Terms(training, network, held, fabric, degrade, use_target, seed)
     others = training.pairs.mean
     best, best_state = _score(held, network, others), copy.deepcopy(trained.state_dict())
     curves: list[dict[str, float]] = []
-    identity = json_hash([network_hash(network), settings.model_dump(), seed, len(training)])
+    looks = [use_target, degrade is not None]
+    identity = json_hash([network_hash(network), settings.model_dump(), seed, len(training), looks])
     if checkpoint is not None and checkpoint.is_file():
         record = load_checkpoint(checkpoint, trained, plain)
         if record["identity"] != identity:
@@ -138,7 +148,7 @@ def refine(
         for group in plain.param_groups:
             group["lr"] = settings.rate(step)
         rows, k = next(batches)
-        terms = terms_of(model, rows, k)
+        terms = terms_of(model, rows, k, step)
         fabric.backward(
             torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
         )
@@ -162,9 +172,17 @@ class _Terms:
     """The terms of the loss on some of the pairs."""
 
     def __init__(
-        self, training: Training, network: Encoder, held: PairedImages, fabric: Fabric
+        self,
+        training: Training,
+        network: Encoder,
+        held: PairedImages,
+        fabric: Fabric,
+        degrade: ImageMatch | None,
+        use_target: bool,
+        seed: int,
     ) -> None:
         self.training, self.fabric = training, fabric
+        self.degrade, self.use_target, self.seed = degrade, use_target, seed
         space = training.pairs.space
         self.widths = sorted({space.galaxy_latents, space.architecture.latents})
         self.decoder = copy.deepcopy(training.pairs.space.decoder).to(fabric.device)
@@ -175,10 +193,26 @@ class _Terms:
             float(off[:, :width].sum(1).median().clamp_min(1e-3)) for width in self.widths
         ]
 
-    def __call__(self, model: nn.Module, rows: Tensor, k: int) -> dict[str, Tensor]:
+    def __call__(self, model: nn.Module, rows: Tensor, k: int, step: int) -> dict[str, Tensor]:
         device, pairs = self.fabric.device, self.training.pairs
-        mean = model(turn(pairs.target[rows], k).to(device)).mean
+        looks = self._looks(rows, step)
+        means = model(turn(torch.cat(looks), k).to(device)).mean.split(len(rows))
         wanted = self.training.latents[k, rows].to(device)
+        image = turn(pairs.anchor[rows], k).to(device)
+        terms = [self._terms(mean, wanted, image) for mean in means]
+        return {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
+
+    def _looks(self, rows: Tensor, step: int) -> list[Tensor]:
+        pairs = self.training.pairs
+        looks = [pairs.target[rows]] if self.use_target else []
+        if self.degrade is not None:
+            draws = torch.Generator().manual_seed(
+                int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0])
+            )
+            looks.append(self.degrade(pairs.anchor[rows], draws))
+        return looks
+
+    def _terms(self, mean: Tensor, wanted: Tensor, image: Tensor) -> dict[str, Tensor]:
         with self.fabric.autocast():
             drawn = self.decoder(mean).float()
         contrasts = [
@@ -190,7 +224,7 @@ class _Terms:
             "paired": paired(mean, wanted, self.scale),
             "contrastive": torch.stack(contrasts).mean(),
             "mmd": mmd(mean[:, :galaxy], wanted[:, :galaxy]),
-            "denoising": (drawn - turn(pairs.anchor[rows], k).to(device)).square().mean(),
+            "denoising": (drawn - image).square().mean(),
         }
 
 

@@ -1,14 +1,20 @@
-"""Adaptation without pairs: bring the distribution of the target's latents onto the anchor's.
+"""Adaptation without pairs: from what is known of both surveys, and from their distributions.
 
-Nothing here knows which galaxy is which, so nothing can vouch that the same galaxy is found again;
-of the maps that exist, the one is taken whose latents of unseen images are least told apart from
-the anchor's.
+Where the target is no deeper than the anchor, the anchor's images are made to look as the target
+would have seen them (`training.image_matching`), and a network learns to give them the latents of
+the originals; then its latents of the target's own images get the anchor's mean and spread. Images
+made in the same way and held out judge it. A deeper target leaves distributions alone to go by:
+nothing can then vouch that the same galaxy is found again, and of the maps that exist the one is
+taken whose latents of unseen images are least told apart from the anchor's.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -21,70 +27,189 @@ from galaxy_da.models import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample
 from training.alignment import mmd
-from training.closed_form import match_covariances, match_moments
+from training.candidates import Training, calibrated
+from training.closed_form import match_covariances, match_moments, ridge_from_features
+from training.image_matching import ImageMatch
+from training.paired_images import PairedImages
+from training.refine import RefineSettings, refine
 
-__all__ = ["match_distributions"]
+__all__ = ["FEWEST_IMAGES", "MOST_IMAGES", "Unpaired", "match_distributions"]
 
 MOST_IMAGES = 4000
 """Images of either survey that are read; more are left out by seed."""
 
 FEWEST_IMAGES = 200
 
+_HELD_OUT = 8  # one in so many
 
-def match_distributions(
-    space: LatentSpace, anchor: Sample, target: Sample, start: SurveyEncoder, seed: int
-) -> tuple[Encoder, dict[str, Any]]:
-    """Choose among the un-adapted encoder and two maps that match distributions.
 
-    Parameters
+@dataclass(frozen=True, kw_only=True)
+class Unpaired:
+    """Images of two surveys outside the test part of the sky, of any galaxies.
+
+    Attributes
     ----------
     space : LatentSpace
         Gives the anchor's encoder.
-    anchor, target : Sample
-        Cutouts; those in the test part of the sky are left alone.
     start : SurveyEncoder
         The target's un-adapted encoder.
+    anchor, target : (n, bands, y, x) and (m, planes, y, x) float tensors
+        Prepared images, in random order.
     seed : int
-        Of the choice of images.
+        Of the order and all draws.
+    """
+
+    space: LatentSpace
+    start: SurveyEncoder
+    anchor: Tensor
+    target: Tensor
+    seed: int
+
+    @classmethod
+    def load(
+        cls, space: LatentSpace, anchor: Sample, target: Sample, start: SurveyEncoder, seed: int
+    ) -> Self:
+        """Read the images of two samples.
+
+        Raises
+        ------
+        CatalogError
+            If either has fewer than 200 usable cutouts outside the test part of the sky.
+        """
+        own = space.encoder(space.anchor)
+        images = (_images(space, anchor, own, seed), _images(space, target, start, seed))
+        return cls(space=space, start=start, anchor=images[0], target=images[1], seed=seed)
+
+    @cached_property
+    def match(self) -> ImageMatch:
+        """From the anchor's images to what the target would have seen."""
+        return ImageMatch.to_target(self.space, self.start, self.anchor, self.target)
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """(n, latents) of the anchor's images."""
+        return self.space.encode(self.anchor, self.space.encoder(self.space.anchor)).mean
+
+    def encode(self, network: Encoder) -> Tensor:
+        """(m, latents) of the target's images by a network."""
+        return self.space.encode(self.target, replace(self.start, network=network)).mean
+
+    @cached_property
+    def pretended(self) -> tuple[PairedImages, PairedImages]:
+        """The anchor's images beside what the target would have made of them; some held out."""
+        draws = torch.Generator().manual_seed(self.seed)
+        own = self.space.encoder(self.space.anchor)
+        posterior = self.space.encode(self.anchor, own)
+        pairs = PairedImages(
+            space=self.space,
+            encoder=self.start,
+            anchor=self.anchor,
+            target=self.match(self.anchor, draws),
+            mean=posterior.mean,
+            variance=posterior.variance,
+        )
+        held = np.arange(len(pairs)) % _HELD_OUT == 0
+        return pairs.take(np.flatnonzero(~held)), pairs.take(np.flatnonzero(held))
+
+    def degraded(
+        self, settings: RefineSettings, checkpoint: Path | None = None, progress: bool = False
+    ) -> tuple[Encoder, list[dict[str, float]]]:
+        """Learn from degraded images, then match the target's moments.
+
+        Parameters
+        ----------
+        settings : RefineSettings
+            Of the training.
+        checkpoint : Path, optional
+            As for `training.refine.refine`.
+        progress : bool
+            Show a progress bar on stderr.
+
+        Returns
+        -------
+        Encoder
+        list of dict
+            Curves of the training.
+        """
+        train, held = self.pretended
+        training = Training.of(train)
+        first = ridge_from_features(
+            training.network, training.features.flatten(0, 1), training.latents.flatten(0, 1)
+        )
+        network, curves = refine(
+            first,
+            training,
+            held,
+            settings=settings,
+            seed=self.seed,
+            degrade=self.match,
+            use_target=False,
+            checkpoint=checkpoint,
+            progress=progress,
+        )
+        return match_moments(network, self.encode(network), self.latents), curves
+
+
+def match_distributions(
+    images: Unpaired,
+    settings: RefineSettings,
+    checkpoint: Path | None = None,
+    progress: bool = False,
+) -> tuple[Encoder, dict[str, Any]]:
+    """Choose among what can be learnt without pairs.
+
+    Parameters
+    ----------
+    images : Unpaired
+        Of both surveys.
+    settings, checkpoint, progress
+        As for `Unpaired.degraded`.
 
     Returns
     -------
     Encoder
-        The network with the smallest maximum mean discrepancy on images it was not fitted to.
     dict
-        What to record: ``chosen``, ``candidates``, ``images``.
-
-    Raises
-    ------
-    CatalogError
-        If either sample has fewer than 200 usable cutouts outside the test part of the sky.
+        What to record: ``chosen``, ``judged_by``, ``candidates``, ``images``, ``seed``.
     """
-    own = space.encoder(space.anchor)
-    there = space.encode(_images(space, anchor, own, seed), own).mean
-    images = _images(space, target, start, seed)
-    here = space.encode(images, start).mean
-    fitted, unseen = slice(0, None, 2), slice(1, None, 2)
-    networks = {"unadapted": start.network} | {
-        name: match(start.network, here[fitted], there[fitted])
+    start, here = images.start.network, images.encode(images.start.network)
+    networks = {"unadapted": start} | {
+        name: match(start, here[::2], images.latents[::2])
         for name, match in (("moments", match_moments), ("covariances", match_covariances))
     }
-    galaxy = slice(space.galaxy_latents)
-    apart = {
-        name: float(
-            mmd(
-                space.encode(images[unseen], replace(start, network=network)).mean[:, galaxy],
-                there[unseen, galaxy],
-            )
-        )
+    record: dict[str, Any] = {
+        "images": {"anchor": len(images.anchor), "target": len(images.target)},
+        "seed": images.seed,
+    }
+    if images.match.loses:
+        networks["degraded"], record["curves"] = images.degraded(settings, checkpoint, progress)
+        train, held = images.pretended
+        scores = {
+            name: float(held.reciprocal_ranks(network, train.mean).mean())
+            for name, network in networks.items()
+        }
+        chosen = max(scores, key=lambda name: scores[name])
+        record |= _judged("degraded anchor images", "mean_reciprocal_rank", scores)
+        return calibrated(networks[chosen], held), record | {"chosen": chosen}
+    apart = _discrepancies(images, networks)
+    chosen = min(apart, key=lambda name: apart[name])
+    record |= _judged("maximum mean discrepancy", "mmd", apart)
+    return networks[chosen], record | {"chosen": chosen}
+
+
+def _discrepancies(images: Unpaired, networks: Mapping[str, Encoder]) -> dict[str, float]:
+    """Discrepancy of each network's galaxy latents of images it was not fitted to."""
+    galaxy, unseen = slice(images.space.galaxy_latents), slice(1, None, 2)
+    anchor = images.latents[unseen, galaxy]
+    return {
+        name: float(mmd(images.encode(network)[unseen, galaxy], anchor))
         for name, network in networks.items()
     }
-    chosen = min(apart, key=lambda name: apart[name])
-    return networks[chosen], {
-        "chosen": chosen,
-        "judged_by": "maximum mean discrepancy, no pairs",
-        "candidates": [{"name": name, "mmd": value} for name, value in apart.items()],
-        "images": {"anchor": len(there), "target": len(here)},
-        "seed": seed,
+
+
+def _judged(by: str, measure: str, scores: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "judged_by": f"{by}, no pairs",
+        "candidates": [{"name": name, measure: value} for name, value in scores.items()],
     }
 
 

@@ -1,4 +1,5 @@
 from functools import partial
+from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +59,7 @@ def adapted(views):
 def test_the_best_on_held_out_pairs_wins_and_all_is_recorded(adapted):
     record = adapted.encoder("sdss").record
     scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
-    assert list(scores) == [*CLOSED_FORMS, "refined"]
+    assert list(scores) == [*CLOSED_FORMS, "degraded", "refined"]
     assert scores[record["chosen"]] == max(scores.values())
     assert scores[record["chosen"]] > scores["unadapted"]
     assert {"step", "paired", "contrastive", "mmd", "denoising"} <= set(record["curves"][0])
@@ -171,27 +172,29 @@ def test_ambiguous_pairs_are_left_out(views, tmp_path):
 def test_few_pairs_are_judged_by_cross_validation(views):
     space = adapt(
         make_space(), views["decals"], views["sdss"], pairs_with(views, "sdss").slice(0, 80),
-        survey=get_survey("sdss"),
+        survey=get_survey("sdss"), settings=QUICK,
     )  # fmt: skip
     record = space.encoder("sdss").record
     assert record["judged_by"] == "5-fold"
-    assert [item["name"] for item in record["candidates"]] == list(CLOSED_FORMS)
+    assert [item["name"] for item in record["candidates"]] == [*CLOSED_FORMS, "degraded"]
     scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
     assert scores[record["chosen"]] >= scores["unadapted"]
 
 
-def test_an_interrupted_refinement_goes_on_to_the_same_weights(
-    adapted, views, tmp_path, monkeypatch
+@pytest.mark.parametrize("look", [1, 3], ids=["degraded", "refined"])
+def test_an_interrupted_adaptation_goes_on_to_the_same_weights(
+    look, adapted, views, tmp_path, monkeypatch
 ):
-    real = module.save_checkpoint
+    real, looks = module.save_checkpoint, count(1)
 
     def stop(*arguments):
         real(*arguments)
-        raise KeyboardInterrupt
+        if next(looks) == look:
+            raise KeyboardInterrupt
 
     ask = partial(
         adapt, make_space(), views["decals"], views["sdss"], pairs_with(views, "sdss"),
-        survey=get_survey("sdss"), settings=QUICK, checkpoint=tmp_path / "c.safetensors",
+        survey=get_survey("sdss"), settings=QUICK, checkpoint=tmp_path / "unfinished",
     )  # fmt: skip
     monkeypatch.setattr(module, "save_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):

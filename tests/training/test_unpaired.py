@@ -9,6 +9,9 @@ from galaxy_da.symmetry import turn
 from galaxy_da.tables import Sample
 from galaxy_da.turned import turned_means
 from training.adapt import adapt
+from training.image_matching import background_noise
+from training.refine import RefineSettings
+from training.unpaired import Unpaired
 
 
 def samples(folder, n, factor):
@@ -19,14 +22,59 @@ def samples(folder, n, factor):
     return Sample(here), Sample(there)
 
 
-def test_without_pairs_a_miscalibrated_survey_is_brought_onto_the_anchor(tmp_path):
-    anchor, target = samples(tmp_path, 500, 6.0)
-    space = adapt(make_space(), anchor, target, None, survey=get_survey("sdss"))
+QUICK = RefineSettings(steps=20, check_every=10, batch=32)
+
+
+def adapted_without_pairs(folder, factor):
+    anchor, target = samples(folder, 500, factor)
+    space = adapt(make_space(), anchor, target, None, survey=get_survey("sdss"), settings=QUICK)
     record = space.encoder("sdss").record
+    assert record["images"]["anchor"] < 500 * 0.75  # the test part of the sky is left alone
+    return record
+
+
+def test_a_noisier_survey_is_learnt_from_degraded_images(tmp_path):
+    record = adapted_without_pairs(tmp_path, 6.0)
+    assert record["judged_by"] == "degraded anchor images, no pairs"
+    scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
+    assert set(scores) == {"unadapted", "moments", "covariances", "degraded"}
+    assert scores[record["chosen"]] == max(scores.values())
+    assert {"paired", "denoising", "held_out_mrr"} <= set(record["curves"][0])
+
+
+def test_a_deeper_survey_is_brought_onto_the_anchors_distribution(tmp_path):
+    record = adapted_without_pairs(tmp_path, 0.2)
+    assert record["judged_by"] == "maximum mean discrepancy, no pairs"
     apart = {item["name"]: item["mmd"] for item in record["candidates"]}
     assert record["chosen"] != "unadapted"
     assert apart[record["chosen"]] < 0.3 * apart["unadapted"]
-    assert record["images"]["anchor"] < 500 * 0.75  # the test part of the sky is left alone
+
+
+def test_degraded_images_are_the_anchors_with_the_targets_noise(tmp_path):
+    anchor, target = samples(tmp_path, 500, 6.0)
+    space = make_space()
+    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
+    images = Unpaired.load(space, anchor, target, start, seed=0)
+    train, held = images.pretended
+    assert len(train) + len(held) == len(images.anchor)
+    assert len(held) == -(-len(images.anchor) // 8)
+    softening = torch.tensor(space.frame.softening)[:, None, None]
+    made = background_noise(torch.sinh(train.target) * softening)
+    seen = background_noise(torch.sinh(images.target) * softening)
+    np.testing.assert_allclose(made, seen, rtol=0.1)
+    own = space.encode(train.anchor, space.encoder("decals")).mean
+    torch.testing.assert_close(train.mean, own)
+
+
+def test_what_is_learnt_from_degraded_images_meets_the_anchors_moments(tmp_path):
+    anchor, target = samples(tmp_path, 500, 6.0)
+    space = make_space()
+    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
+    images = Unpaired.load(space, anchor, target, start, seed=0)
+    network, _ = images.degraded(QUICK)
+    found = images.encode(network)
+    torch.testing.assert_close(found.mean(0), images.latents.mean(0), atol=0.02, rtol=0)
+    torch.testing.assert_close(found.std(0), images.latents.std(0), atol=0, rtol=0.02)
 
 
 def test_too_few_images(tmp_path):

@@ -1,0 +1,220 @@
+"""Make one survey's prepared images look as if another survey had taken them: PSF and noise.
+
+The prepared asinh images go back to surface brightness, are brought to the other survey's PSF and
+noise, and return. PSFs are taken as Gaussian with the widths of the survey definitions, so that the
+matching kernel is a Gaussian whose variance is the difference (quadrature). A sharper image is
+convolved with it. A blurrier one is deconvolved as far as its noise allows: the Wiener weight, from
+the image's own power averaged in rings, decides between the deconvolved and the seen, so that faint
+galaxies keep their flux. White noise fills what is lacking, frequency by frequency.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from galaxy_da.space import LatentSpace, SurveyEncoder
+
+__all__ = ["ImageMatch", "background_noise"]
+
+_FWHM_TO_SIGMA = 1 / math.sqrt(8 * math.log(2))
+_MARGIN = 16
+"""Pixels mirrored around an image so that its edges do not wrap."""
+_BATCH = 256
+_TINY = 1e-12
+_SAME_NOISE = 0.9
+"""Noise over that of the images it is given to, from which an image counts as no deeper."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageMatch:
+    """From one survey's PSF and noise to another's, in prepared images.
+
+    Attributes
+    ----------
+    source : (planes,) int tensor
+        Plane of the given images that becomes each plane of the result.
+    softening_from, softening_to : (planes,) float tensors
+        Of the frame at the bands given and made [nanomaggy / arcsec^2].
+    variance_px2 : (planes,) float tensor
+        Variance of the matching Gaussian; negative where what is given is the blurrier [pixel^2].
+    noise_from, noise_to : (planes,) float tensors
+        Standard deviation of a background pixel [nanomaggy / arcsec^2].
+
+    References
+    ----------
+    Wiener (1949); kernels for matching PSFs in Boucaud et al. (2016), A&A 596, A63.
+    """
+
+    source: Tensor
+    softening_from: Tensor
+    softening_to: Tensor
+    variance_px2: Tensor
+    noise_from: Tensor
+    noise_to: Tensor
+
+    @classmethod
+    def to_anchor(
+        cls, space: LatentSpace, encoder: SurveyEncoder, anchor: Tensor, target: Tensor
+    ) -> Self:
+        """Match a target's images to the anchor's, band by band of the target.
+
+        Parameters
+        ----------
+        space : LatentSpace
+            Gives the frame and the anchor survey, in whose definition its PSF stands.
+        encoder : SurveyEncoder
+            Survey and bands of the target.
+        anchor, target : (n, bands, y, x) and (m, planes, y, x) float tensors
+            Prepared images that the noise is measured on.
+        """
+        own, other = _Side.of(space, encoder, target), _Side.of_anchor(space, anchor)
+        twins = other.take(_twins(space, encoder))
+        return cls._between(torch.arange(len(encoder.bands)), own, twins, own.softening)
+
+    @classmethod
+    def to_target(
+        cls, space: LatentSpace, encoder: SurveyEncoder, anchor: Tensor, target: Tensor
+    ) -> Self:
+        """Match the anchor's images to a target's; parameters are those of `to_anchor`.
+
+        Each of the target's bands is made from the anchor's nearest.
+        """
+        twins, other = _twins(space, encoder), _Side.of(space, encoder, target)
+        own = _Side.of_anchor(space, anchor).take(twins)
+        return cls._between(twins, own, other, other.softening)
+
+    @classmethod
+    def _between(cls, source: Tensor, own: _Side, other: _Side, softening_to: Tensor) -> Self:
+        return cls(
+            source=source,
+            softening_from=own.softening,
+            softening_to=softening_to,
+            variance_px2=other.sigma_px.square() - own.sigma_px.square(),
+            noise_from=own.noise,
+            noise_to=other.noise,
+        )
+
+    @property
+    def loses(self) -> bool:
+        """Whether what is made is no deeper than what is given, in every band."""
+        return bool((self.noise_to >= _SAME_NOISE * self.noise_from).all())
+
+    def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
+        """Match prepared images.
+
+        Parameters
+        ----------
+        images : (n, bands, y, x) float tensor
+            asinh of surface brightness over softening. Not modified.
+        draws : torch.Generator
+            Of the added noise.
+
+        Returns
+        -------
+        (n, planes, y, x) float32 tensor
+        """
+        matched = [self._match(batch, draws) for batch in torch.split(images, _BATCH)]
+        return torch.cat([torch.empty_like(images[:0, self.source]), *matched])
+
+    def _match(self, images: Tensor, draws: torch.Generator) -> Tensor:
+        given = torch.sinh(images[:, self.source]) * self.softening_from[:, None, None]
+        padded = torch.nn.functional.pad(given, [_MARGIN] * 4, "reflect")
+        shape = padded.shape[-2:]
+        frequency = _frequencies(shape)
+        observed = torch.fft.rfft2(padded, norm="ortho")
+        noise = self.noise_from.square()[:, None, None]
+        variance = self.variance_px2[:, None, None]
+        gaussian = torch.exp(-2 * math.pi**2 * variance.abs() * frequency.square())
+        if (variance < 0).any():
+            signal = (_ring_mean(observed.abs().square(), frequency) - noise).clamp_min(0)
+            gain = signal / (signal * gaussian.square() + noise).clamp_min(_TINY)
+            sharpened = 1 + gain * gaussian * (1 - gaussian)
+            transfer = torch.where(variance >= 0, gaussian, sharpened)
+        else:
+            transfer = gaussian
+        lacking = self.noise_to.square()[:, None, None] - noise * transfer.square()
+        white = torch.fft.rfft2(torch.randn(padded.shape, generator=draws), norm="ortho")
+        spectrum = observed * transfer + white * lacking.clamp_min(0).sqrt()
+        linear = torch.fft.irfft2(spectrum, s=shape, norm="ortho")
+        inner = linear[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+        return torch.asinh(inner / self.softening_to[:, None, None])
+
+
+def background_noise(images: Tensor) -> Tensor:
+    """Noise of a background pixel, robust to sources and to gradients.
+
+    Parameters
+    ----------
+    images : (n, planes, y, x) float tensor
+        Linear flux or surface brightness.
+
+    Returns
+    -------
+    (planes,) tensor
+        1.4826 times the median absolute deviation in each image's outer eighth, its median over
+        images; in the units of `images`.
+    """
+    side = images.shape[-1]
+    edge = torch.ones(images.shape[-2:], dtype=torch.bool)
+    edge[side // 8 : -(side // 8), side // 8 : -(side // 8)] = False
+    outer = images[..., edge]
+    deviation = (outer - outer.median(-1, keepdim=True).values).abs().median(-1).values
+    return 1.4826 * deviation.median(0).values
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """One survey's images: softening, PSF and noise by plane."""
+
+    softening: Tensor
+    sigma_px: Tensor
+    noise: Tensor
+
+    @classmethod
+    def of_anchor(cls, space: LatentSpace, images: Tensor) -> Self:
+        return cls.of(space, space.encoder(space.anchor), images)
+
+    @classmethod
+    def of(cls, space: LatentSpace, encoder: SurveyEncoder, images: Tensor) -> Self:
+        frame, survey = space.frame, encoder.survey
+        bands = [survey.band(name) for name in encoder.bands]
+        softening = torch.tensor([frame.softening_at(band.wavelength_nm) for band in bands])
+        fwhm = torch.tensor([band.psf_fwhm_arcsec for band in bands])
+        return cls(
+            softening=softening,
+            sigma_px=fwhm * _FWHM_TO_SIGMA / frame.pixel_scale_arcsec,
+            noise=background_noise(torch.sinh(images) * softening[:, None, None]),
+        )
+
+    def take(self, planes: Tensor) -> Self:
+        return type(self)(
+            softening=self.softening[planes],
+            sigma_px=self.sigma_px[planes],
+            noise=self.noise[planes],
+        )
+
+
+def _twins(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
+    """(planes,) the anchor's band nearest to each of the target's."""
+    anchor = space.encoder(space.anchor)
+    bands = [encoder.survey.band(name) for name in encoder.bands]
+    nearest = [anchor.survey.nearest_band(band.wavelength_nm, anchor.bands).name for band in bands]
+    return torch.tensor([anchor.bands.index(name) for name in nearest])
+
+
+def _frequencies(shape: torch.Size) -> Tensor:
+    """Radial frequency of the half plane [cycles / pixel]."""
+    return torch.hypot(torch.fft.fftfreq(shape[0])[:, None], torch.fft.rfftfreq(shape[1])[None, :])
+
+
+def _ring_mean(power: Tensor, frequency: Tensor) -> Tensor:
+    """Mean power in rings one Fourier pixel wide, back on the half plane."""
+    ring = (frequency * power.shape[-2]).round().long().flatten()
+    rings = int(ring.max()) + 1
+    total = power.new_zeros(*power.shape[:-2], rings).index_add_(-1, ring, power.flatten(-2))
+    return (total / torch.bincount(ring, minlength=rings))[..., ring].view_as(power)
