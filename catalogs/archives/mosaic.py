@@ -18,7 +18,7 @@ import numpy as np
 
 from catalogs.archives.limits import Limits
 from catalogs.archives.source import BoolArray, FloatArray
-from catalogs.archives.stamps import Stamp, check_flux, on_zeropoint, write_cube
+from catalogs.archives.stamps import Stamp, check_flux, check_frame, on_zeropoint, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.surveys import get_survey
 
@@ -131,8 +131,10 @@ class LocalMosaic:
         with _image(path) as hdu, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             wcs, shape = WCS(hdu.header, naxis=2), hdu.shape
-        if not wcs.has_celestial:
-            raise CatalogError(f"{path}: the image has no celestial WCS")
+        try:
+            check_frame(wcs)
+        except ValueError as error:
+            raise CatalogError(f"{path}: {error}") from error
         return wcs, shape
 
     def _cut(self, band: str, ra: float, dec: float) -> Stamp:

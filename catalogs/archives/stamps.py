@@ -25,6 +25,7 @@ __all__ = [
     "Stamp",
     "check_colour",
     "check_flux",
+    "check_frame",
     "check_reach",
     "on_zeropoint",
     "read_fits",
@@ -184,6 +185,30 @@ def check_colour(data: bytes, what: str, *, side: int) -> None:
         )
 
 
+def check_frame(wcs: Any) -> None:
+    """Refuse a WCS in which right ascension and declination would be taken for something else.
+
+    Raises
+    ------
+    ValueError
+        If it is not celestial, or neither in ICRS nor in J2000, which differ by 0.02 arcsec.
+    """
+    from astropy.coordinates import FK5, ICRS
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    if not wcs.has_celestial:
+        raise ValueError("the image has no celestial WCS")
+    try:
+        frame = wcs_to_celestial_frame(wcs)
+    except ValueError:
+        frame = None
+    if not (isinstance(frame, ICRS) or (isinstance(frame, FK5) and frame.equinox.jyear == 2000)):
+        raise ValueError(
+            f"the image's WCS ({', '.join(wcs.wcs.ctype)} {wcs.wcs.radesys}".rstrip()
+            + ") is neither ICRS nor J2000; reproject it"
+        )
+
+
 def on_zeropoint(stamp: Stamp, survey: Survey, what: str) -> NDArray[np.float32]:
     """Bring flux to the survey's zeropoint, where the header names another.
 
@@ -299,6 +324,8 @@ def _celestial(header: Header, what: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wcs = WCS(header, naxis=2)
-    if not wcs.has_celestial:
-        raise CutoutError(f"{what}: the image has no celestial WCS", status="failed_quality")
+    try:
+        check_frame(wcs)
+    except ValueError as error:
+        raise CutoutError(f"{what}: {error}", status="failed_quality") from error
     return wcs

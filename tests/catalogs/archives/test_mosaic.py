@@ -129,3 +129,30 @@ def test_what_is_no_mosaic_is_named(tile, tmp_path):
         LocalMosaic(survey="nowhere", files=tile)
     with pytest.raises(ValueError, match="size_px must be positive"):
         LocalMosaic(survey="kids", files=tile, size_px=0)
+
+
+@pytest.mark.parametrize(
+    ("axes", "radesys", "equinox", "said"),
+    [
+        (("GLON-TAN", "GLAT-TAN"), "", None, r"\(GLON-TAN, GLAT-TAN\) is neither ICRS nor J2000"),
+        (("RA---TAN", "DEC--TAN"), "FK4", 1950.0, r"\(RA---TAN, DEC--TAN FK4\) is neither"),
+        (("RA---TAN", "DEC--TAN"), "FK5", 1975.0, "FK5"),
+        (("RA---TAN", "DEC--TAN"), "FK5", 2000.0, None),
+        (("RA---TAN", "DEC--TAN"), "ICRS", None, None),
+    ],
+)
+def test_a_mosaic_in_another_frame_is_refused_not_called_outside(
+    tmp_path, axes, radesys, equinox, said
+):
+    wcs = WCS_300.deepcopy()
+    wcs.wcs.ctype = axes
+    wcs.wcs.radesys = radesys
+    if equinox is not None:
+        wcs.wcs.equinox = equinox
+    (tmp_path / "tile_r.fits").write_bytes(fits_bytes(sky(WCS_300, 300, 280, "r"), wcs))
+    source = LocalMosaic(survey="kids", files=str(tmp_path / "tile_{band}.fits"), size_px=64)
+    if said is None:
+        assert source.covers(np.array([RA]), np.array([DEC])).all()
+        return
+    with pytest.raises(CatalogError, match=said):
+        source.covers(np.array([RA]), np.array([DEC]))
