@@ -1,9 +1,9 @@
 """Crossmatch against astropy, STILTS and LSDB: time, peak memory and agreement at growing size.
 
 ``python -m evaluation.benchmarks.crossmatch [ROWS ...] [MODE ...] [PEER ...]`` prints a table for
-each size as it is done; by default all sizes, modes and peers. Each peer goes from files to a pair
-file, in a fresh process of its own, with all cores. Not timed are imports and
-compiling (a small match goes first), the start of Java, and the making of the files: for LSDB a
+each size as it is done, and each run on stderr; by default all sizes, modes and peers. Each peer
+goes from files to a pair file, in a fresh process of its own, with all cores. Not timed are imports
+and compiling (a small match goes first), the start of Java, and the making of the files: for LSDB a
 HATS catalogue with its margin. Ours also checks ids, counts rivals and measures the false-match
 rate. LSDB knows no mutual pairs; STILTS's best pairs are chosen greedily, so that they hold the
 mutual ones and a few more, whose nearest was taken.
@@ -101,6 +101,8 @@ def _rows_of(
     for _ in range(repeats if n <= _REPEATED_ROWS else 1):
         for peer in here:
             runs[peer].append(_alone(_measure, peer, folder, mode))
+            said = "{:.3g} s, {:.3g} s of all cores, {:.3g} GiB".format(*runs[peer][-1])
+            print(f"{n} rows, {mode}, {peer}: {said}", file=sys.stderr, flush=True)
     medians = {peer: np.median(runs[peer], axis=0) for peer in here}
     ours = np.load(folder / "ours.npy")
     rows = []
