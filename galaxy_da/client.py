@@ -78,6 +78,16 @@ class Client:
         self._http.base_url = httpx.URL(url)
         self._http.headers.update(headers)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
     def info(self) -> dict[str, Any]:
         """Return what is served."""
         return dict(self._ask("GET", "/api/info").json())

@@ -31,6 +31,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8765,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
     """Serve an index and its space over HTTP, with a page at /.
 
@@ -51,6 +52,7 @@ def serve(
             host=host,
             port=port,
             workers=workers,
+            browse=open,
         )
     )
 

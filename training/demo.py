@@ -6,6 +6,7 @@ import io
 import json
 import shlex
 import sys
+from collections.abc import Iterable
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,8 @@ def demo(out: Path, *, n: int, seed: int, as_json: bool = False) -> dict[str, An
     story.say(f"Look at {report}. Next, with data of your own:")
     for command in _next_steps(space, index):
         story.say(f"  {command}")
+    story.say("Or browse what was made, in a page of your own:")
+    story.say(f"  {_serve(out, space, index, samples.values())}")
     return {"report": str(report), "space": space, "index": str(index), **metrics}
 
 
@@ -111,6 +114,13 @@ class _Story:
             status = main(arguments)
         if status:
             raise GalaxyDAError(f"the demo stopped: galaxy-da {arguments[0]} ended with {status}")
+
+
+def _serve(out: Path, space: str, index: Path, samples: Iterable[Path]) -> str:
+    words = ["galaxy-da", "serve", "--index", index, "--space", space, "--jobs", out / "jobs"]
+    for sample in samples:
+        words += ["--sample", sample]
+    return shlex.join([str(word) for word in [*words, "--open"]])
 
 
 def _next_steps(space: str, index: Path) -> list[str]:

@@ -7,9 +7,13 @@ import os
 import signal
 import sys
 import tempfile
+import threading
+import time
+import webbrowser
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
@@ -36,6 +40,7 @@ _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 _GRACE_SECONDS = 5
 _MOST_CONNECTIONS = 1000
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
+_BROWSE_TRIES, _BROWSE_SECONDS = 120, 0.5
 
 
 SERVER: dict[str, Any] = {
@@ -60,6 +65,8 @@ class Settings(BaseModel):
         Name or folder.
     workers : int
         Processes; they share the index's mapped files and the queue of jobs.
+    browse : bool
+        Open the page in a browser.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +80,7 @@ class Settings(BaseModel):
     host: str = "127.0.0.1"
     port: int = 8765
     workers: int = 1
+    browse: bool = False
 
 
 def app_of(settings: Settings) -> FastAPI:
@@ -121,6 +129,8 @@ def serve(settings: Settings) -> None:
         os.environ[_VARIABLE] = settings.model_dump_json()
         os.environ[_SHARED_METRICS] = tempfile.mkdtemp(prefix="galaxy-da-metrics-")
     log_json()
+    if settings.browse:
+        threading.Thread(target=_browse, args=(settings,), daemon=True).start()
     uvicorn.run(
         f"{__name__}:_worker_app" if several else app,
         factory=several,
@@ -129,6 +139,19 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         **SERVER,
     )
+
+
+def _browse(settings: Settings) -> None:
+    """Open the page once it is there."""
+    url = f"http://127.0.0.1:{settings.port}/"
+    for _ in range(_BROWSE_TRIES):
+        time.sleep(_BROWSE_SECONDS)
+        try:
+            httpx.get(f"{url}healthz")
+        except httpx.HTTPError:
+            continue
+        webbrowser.open(url)
+        return
 
 
 def _worker_app() -> FastAPI:

@@ -10,7 +10,6 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -113,12 +112,8 @@ def to_votable(table: pa.Table) -> bytes:
     """Write a table as VOTable, its metadata as INFO elements."""
     columns = to_astropy(table)
     for name in columns.colnames:
-        if columns[name].dtype.kind == "U" and all(map(str.isascii, columns[name])):
-            columns[name] = Column(
-                np.char.encode(np.asarray(columns[name]), "ascii"),
-                description=columns[name].description,
-                meta=columns[name].meta,
-            )
+        if columns[name].dtype.kind == "U":
+            columns[name] = _of_any_length(columns[name])
     votable = from_table(columns)
     resource = votable.resources[0]
     for key, value in read_metadata(table.schema).items():
@@ -127,6 +122,16 @@ def to_votable(table: pa.Table) -> bytes:
     out = io.BytesIO()
     writeto(votable, out, tabledata_format="binary2")
     return out.getvalue()
+
+
+def _of_any_length(column: Column) -> Column:
+    """Let text be as long as it is, so that two answers have one kind of column."""
+    kind = "char" if all(map(str.isascii, column)) else "unicodeChar"
+    return Column(
+        column.astype(object),
+        description=column.description,
+        meta={**column.meta, "_votable_string_dtype": kind},  # how astropy is told
+    )
 
 
 def _to_json(table: pa.Table) -> bytes:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import warnings
 
+from astropy.io import fits
+from PIL import Image
+
 from galaxy_da.cutouts import Cutout, read_image
 from galaxy_da.errors import CutoutError, GalaxyDAError, SurveyError
 from galaxy_da.service.errors import RequestError
@@ -68,6 +71,8 @@ def check_image(data: bytes, limits: Limits) -> None:
         raise RequestError(415, "an image must be FITS, JPEG or PNG")
     try:
         shapes = [_picture_shape(data, picture)] if picture else _fits_shapes(data)
+    except Image.DecompressionBombError as error:
+        raise RequestError(413, str(error)) from error
     except Exception as error:  # parsers of broken files raise anything
         raise RequestError(422, f"the image cannot be read ({error})") from error
     for shape in shapes:
@@ -83,8 +88,6 @@ def check_image(data: bytes, limits: Limits) -> None:
 
 
 def _picture_shape(data: bytes, kind: str) -> tuple[int, ...]:
-    from PIL import Image
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(data), formats=[kind]) as image:
@@ -92,8 +95,6 @@ def _picture_shape(data: bytes, kind: str) -> tuple[int, ...]:
 
 
 def _fits_shapes(data: bytes) -> list[tuple[int, ...]]:
-    from astropy.io import fits
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with fits.open(io.BytesIO(data), memmap=False, lazy_load_hdus=True) as hdus:
