@@ -1,7 +1,9 @@
 """A small service of three surveys, in process and on loopback."""
 
+import io
 import threading
 import time
+import zipfile
 from contextlib import contextmanager
 
 import httpx
@@ -87,3 +89,12 @@ def wait_for(url, job_id, *states, seconds=120, headers=None):
             return job
         time.sleep(0.1)
     raise AssertionError(f"the job is still {job}")
+
+
+def zipped(folder):
+    """The files of a folder as a zip in memory."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in sorted(folder.iterdir()):
+            archive.write(path, path.name)
+    return out.getvalue()

@@ -1,0 +1,209 @@
+"""Killed at any moment, disk full: no acknowledged job is lost, or run twice to two results."""
+
+import errno
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from service_helpers import zipped
+
+from galaxy_da.service.jobs import process
+from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
+from galaxy_da.service.jobs.runner import JobRunner, hold
+from galaxy_da.service.parts import Jobs
+
+RUNNER = """
+import sys, time
+from pathlib import Path
+from galaxy_da.service.jobs.queue import JobQueue
+from galaxy_da.service.jobs.runner import JobRunner
+JobRunner(JobQueue(Path(sys.argv[1])), 2).start()
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+def killable_runner(folder):
+    """A runner in a process of its own, as a worker of the service has it."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", RUNNER, str(folder)], stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout.readline() == "up\n"
+    return child
+
+
+def stored(stage, queue, count=1):
+    """Acknowledged jobs that nothing runs yet."""
+    jobs = Jobs(queue=queue, space=str(stage.folder / "space"))
+    http = TestClient(stage.app(jobs=jobs))
+    files = {"sample": zipped(stage.folder / "sdss")}
+    answers = [http.post("/api/jobs", data={"verb": "extract"}, files=files) for _ in range(count)]
+    assert [answer.status_code for answer in answers] == [202] * count
+    return [answer.json()["id"] for answer in answers]
+
+
+def processes(job_id):
+    """Processes that work on a job."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if process.__name__.encode() in words and any(job_id.encode() in word for word in words):
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize(
+    "rounds", [2, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_runners_and_jobs_killed_at_random(stage, tmp_path, rounds):
+    queue = JobQueue(tmp_path)
+    ids = stored(stage, queue, max(2, rounds // 4))
+    dice, most, stop = random.Random(rounds), dict.fromkeys(ids, 0), threading.Event()
+
+    def watch():
+        while not stop.wait(0.02):
+            for job_id in ids:
+                most[job_id] = max(most[job_id], len(processes(job_id)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for _ in range(rounds):
+        child = killable_runner(tmp_path)
+        time.sleep(dice.uniform(0.2, 4))
+        victims = [pid for job_id in ids for pid in processes(job_id)]
+        # a job may die twice; the third time it is given up
+        if victims and sum(queue.get(job_id).deaths for job_id in ids) < 2:
+            os.kill(dice.choice(victims), signal.SIGKILL)
+        child.kill()
+        child.wait()
+        child.stdout.close()
+    runner = JobRunner(queue, 2)
+    runner.start()
+    while any(queue.get(job_id).state not in ENDED for job_id in ids):
+        time.sleep(0.1)
+    outcomes = {i: (queue.path(i) / process.OUTCOME).stat().st_mtime_ns for i in ids}
+    time.sleep(1)
+    runner.stop()
+    stop.set()
+    watcher.join()
+    assert {queue.get(job_id).state for job_id in ids} == {State.DONE}
+    assert max(most.values()) == 1
+    for job_id in ids:
+        results = sorted(path.name for path in (queue.path(job_id) / process.RESULTS).iterdir())
+        assert results == ["features.parquet", "features.zip"]
+        assert (queue.path(job_id) / process.OUTCOME).stat().st_mtime_ns == outcomes[job_id]
+
+
+def test_a_job_that_dies_again_and_again_is_given_up(stage, tmp_path):
+    queue = JobQueue(tmp_path)
+    (job_id,) = stored(stage, queue)
+    runner = JobRunner(queue, 1)
+    runner.start()
+    while queue.get(job_id).state not in ENDED:
+        for pid in processes(job_id):
+            os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
+    runner.stop()
+    job = queue.get(job_id)
+    assert (job.state, job.deaths) == (State.FAILED, 3) and "killed" in job.message
+
+
+def test_a_stopped_service_leaves_its_jobs_to_the_next(stage, tmp_path):
+    queue = JobQueue(tmp_path)
+    (job_id,) = stored(stage, queue)
+    first = JobRunner(queue, 1)
+    first.start()
+    while not (queue.path(job_id) / process.PID).exists():
+        time.sleep(0.02)
+    first.stop()
+    assert processes(job_id) == []
+    job = queue.get(job_id)
+    assert job.state in (State.QUEUED, State.DONE) and job.deaths == 0
+    second = JobRunner(queue, 1)
+    second.start()
+    while queue.get(job_id).state not in ENDED:
+        time.sleep(0.05)
+    second.stop()
+    assert queue.get(job_id).state is State.DONE
+
+
+def test_one_runner_at_a_time(tmp_path):
+    queue = JobQueue(tmp_path)
+    child = killable_runner(tmp_path)
+    deadline = time.monotonic() + 20
+    while (lock := hold(tmp_path / ".runner")) is not None:
+        os.close(lock)
+        assert time.monotonic() < deadline
+    second = JobRunner(queue, 1)
+    second.start()
+    time.sleep(0.5)
+    assert second._lead is None
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    while second._lead is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    second.stop()
+
+
+def test_an_upload_that_was_cut_off_is_swept(stage, tmp_path):
+    queue = JobQueue(tmp_path)
+    (kept,) = stored(stage, queue)
+    left, going_on = queue.path(queue.new_id()), queue.path(queue.new_id())
+    for folder in (left, going_on):
+        folder.mkdir()
+        (folder / process.LOCK).touch()
+        (folder / "upload").mkdir()
+    lock = hold(going_on / process.LOCK)
+    queue.cancel(kept)
+    runner = JobRunner(queue, 1)
+    runner.start()
+    while left.exists():
+        time.sleep(0.02)
+    runner.stop()
+    assert queue.path(kept).exists() and going_on.exists()
+    os.close(lock)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(stage, tmp_path, monkeypatch):
+    queue = JobQueue(tmp_path)
+    jobs = Jobs(queue=queue, space="decals")
+    http = TestClient(stage.app(jobs=jobs), raise_server_exceptions=False)
+    given = {"data": {"verb": "extract"}, "files": {"sample": zipped(stage.folder / "sdss")}}
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        answer = http.post("/api/jobs", **given)
+        assert answer.status_code == 507 and "full" in answer.json()["error"]["message"]
+    connect = sqlite3.connect
+
+    def small(*args, **kwargs):
+        database = connect(*args, **kwargs)
+        pages = database.execute("PRAGMA page_count").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count = {pages}")
+        return database
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", small)
+        given["data"]["options"] = json.dumps({"unadapted": True})
+        codes = {http.post("/api/jobs", **given).status_code for _ in range(60)}
+        assert codes <= {202, 507} and 507 in codes
+    folders = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert folders == queue.ids()
+    assert http.post("/api/jobs", **given).status_code == 202

@@ -1,0 +1,182 @@
+"""Jobs from upload to result: verbs of the command line in processes of their own."""
+
+import json
+import zipfile
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from fastapi.testclient import TestClient
+from service_helpers import running, wait_for, zipped
+
+from galaxy_da.client import Client, ServiceError
+from galaxy_da.features import Features, vectors
+from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
+from galaxy_da.service.limits import Limits
+from galaxy_da.service.parts import Jobs
+
+
+@pytest.fixture(scope="module")
+def served(stage, tmp_path_factory):
+    queue = JobQueue(tmp_path_factory.mktemp("jobs"))
+    jobs = Jobs(queue=queue, space=str(stage.folder / "space"))
+    with running(stage.app(jobs=jobs, limits=Limits(running_jobs=2))) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def sky(served):
+    with Client(served) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def extracted(served, sky, stage, tmp_path_factory):
+    """An extraction from beginning to end, by the client: its job, events and results."""
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "sample.zip").write_bytes(zipped(stage.folder / "sdss"))
+    job = sky.submit("extract", sample=folder / "sample.zip")
+    events = []
+    with httpx.stream("GET", f"{served}/api/jobs/{job.id}/events", timeout=240) as stream:
+        name = ""
+        for line in stream.iter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                events.append((name, json.loads(line.removeprefix("data: "))))
+    job.wait()
+    for result in job.status()["results"]:
+        job.download(result["name"], folder / result["name"])
+    return job, events, folder
+
+
+def test_an_extraction_is_what_the_verb_writes(extracted, stage):
+    job, _, folder = extracted
+    assert job.status()["state"] == "done"
+    with zipfile.ZipFile(folder / "features.zip") as archive:
+        archive.extractall(folder / "features")
+    found = Features.open(folder / "features")
+    expected = Features.open(stage.folder / "features" / "sdss")
+    assert found.space_id == expected.space_id and found.encoders == expected.encoders
+    numbers = ["embedding", "variance", "view", "reconstruction_error", "magnitude"]
+    assert found.table.drop_columns(numbers).equals(expected.table.drop_columns(numbers))
+    np.testing.assert_allclose(vectors(found.table), vectors(expected.table), atol=2e-3, rtol=1e-2)
+    flat = pq.read_table(folder / "features.parquet")
+    assert flat.schema.field("ra").metadata[b"unit"] == b"deg"
+    assert flat["embedding"].equals(found.table["embedding"])
+
+
+def test_progress_comes_as_events(extracted):
+    _, events, _ = extracted
+    states = [data["state"] for name, data in events if name == "state"]
+    assert states[-1] == "done" and set(states) <= {"queued", "running", "done"}
+    progress = [data for name, data in events if name == "progress"]
+    assert progress[-1] == {"done": 24, "total": 24, "what": "extract"}
+
+
+def test_results_are_those_listed_alone(extracted, served, tmp_path):
+    job, _, _ = extracted
+    base = f"{served}/api/jobs/{job.id}"
+    assert {r["name"] for r in job.status()["results"]} == {"features.parquet", "features.zip"}
+    for name in ("nothing", "..%2flog.txt", "%2fetc%2fpasswd", "..%2f..%2fjobs.sqlite"):
+        assert httpx.get(f"{base}/results/{name}").status_code == 404
+    assert "extract" in httpx.get(f"{base}/log").text
+    with pytest.raises(ServiceError, match="no result"):
+        job.download("nothing", tmp_path / "nothing")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_job_whose_data_are_wrong_fails_with_one_line(served, stage):
+    table = pq.read_table(stage.folder / "sdss" / "sample.parquet").drop_columns("ra")
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    files = {"sample": sink.getvalue().to_pybytes()}
+    answer = httpx.post(f"{served}/api/jobs", data={"verb": "extract"}, files=files)
+    job = wait_for(served, answer.json()["id"], *ENDED)
+    assert job["state"] == "failed" and "'ra'" in job["message"] and job["results"] == []
+    assert "\n" not in job["message"]
+
+
+def test_an_adaptation(served, sky, stage, tmp_path):
+    """A new survey without pairs, from images in the table itself."""
+    from galaxy_da.space import LatentSpace
+
+    for name in ("decals", "hsc"):
+        (tmp_path / f"{name}.zip").write_bytes(zipped(stage.folder / name))
+    job = sky.submit(
+        "adapt", {"seed": 1}, anchor=tmp_path / "decals.zip", target=tmp_path / "hsc.zip"
+    )
+    state = wait_for(served, job.id, *ENDED, seconds=240)
+    assert state["state"] == "done", state
+    with zipfile.ZipFile(job.download("space.zip", tmp_path / "space.zip")) as archive:
+        archive.extractall(tmp_path / "space")
+    adapted = LatentSpace.load(tmp_path / "space")
+    assert "hsc" in adapted.surveys and adapted.id == stage.space.id
+
+
+def test_cancelling(served, stage):
+    files = {"sample": zipped(stage.folder / "sdss")}
+    ids = [
+        httpx.post(f"{served}/api/jobs", data={"verb": "extract"}, files=files).json()["id"]
+        for _ in range(4)
+    ]
+    wait_for(served, ids[0], "running")
+    for job_id in reversed(ids):
+        assert httpx.delete(f"{served}/api/jobs/{job_id}").status_code == 204
+    states = [wait_for(served, job_id, *ENDED)["state"] for job_id in ids]
+    assert states == ["cancelled"] * 4
+    for job_id in ids:
+        assert httpx.delete(f"{served}/api/jobs/{job_id}").status_code == 204
+        assert httpx.get(f"{served}/api/jobs/{job_id}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("data", "names", "status"),
+    [
+        ({"verb": "extract"}, [], 422),
+        ({"verb": "simulate"}, ["sample"], 422),
+        ({"verb": "extract", "options": "{"}, ["sample"], 422),
+        ({"verb": "extract", "options": '{"out": "/etc"}'}, ["sample"], 422),
+        ({"verb": "adapt", "options": '{"survey": "/etc/x.toml"}'}, ["anchor", "target"], 422),
+        ({"verb": "adapt", "options": '{"seed": -1}'}, ["anchor", "target"], 422),
+        ({"verb": "extract"}, ["sample", "pairs"], 422),
+        ({"verb": "extract"}, ["../../x"], 422),
+        ({"options": "{}"}, ["sample"], 422),
+    ],
+)
+def test_what_is_no_job_is_refused(stage, tmp_path, data, names, status):
+    queue = JobQueue(tmp_path)
+    http = TestClient(stage.app(jobs=Jobs(queue=queue, space="decals")))
+    files = dict.fromkeys(names, b"PAR1")
+    answer = http.post("/api/jobs", data=data, files=files or {"other": b""})
+    assert answer.status_code == status, answer.text
+    assert queue.ids() == set() and not [p for p in tmp_path.iterdir() if p.is_dir()]
+
+
+def test_the_queue_is_bounded(stage, tmp_path):
+    jobs = Jobs(queue=JobQueue(tmp_path), space="decals")
+    http = TestClient(stage.app(jobs=jobs, limits=Limits(waiting_jobs=2)))
+    given = {"data": {"verb": "extract"}, "files": {"sample": b"PAR1"}}
+    codes = [http.post("/api/jobs", **given).status_code for _ in range(4)]
+    assert codes == [202, 202, 429, 429]
+    assert jobs.queue.counts()[State.QUEUED] == 2
+
+
+def test_a_service_without_jobs_says_so(http):
+    answer = http.get("/api/jobs")
+    assert answer.status_code == 404 and "--jobs" in answer.json()["error"]["message"]
+
+
+def test_states_change_once(tmp_path):
+    queue = JobQueue(tmp_path)
+    job = queue.new_id()
+    queue.add(job, "", "extract", {"a": 1})
+    assert queue.get(job).options == {"a": 1}
+    assert queue.move(job, State.QUEUED, State.RUNNING)
+    assert not queue.move(job, State.QUEUED, State.RUNNING)
+    queue.cancel(job)
+    assert queue.get(job).cancelling and queue.get(job).state is State.RUNNING
+    assert queue.get(job, "somebody else") is None
+    assert sum(queue.counts().values()) == 1
