@@ -1,12 +1,14 @@
 """A density of the latents, so that sampling draws galaxies and not the prior's average.
 
-``python -m training.flow SPACE SAMPLE`` fits one on a sample's latents and measures how near to
-real images the decoded draws are, beside draws of the unit Gaussian.
+``python -m training.flow SPACE SAMPLE [--draws FILE.npy]`` fits one on a sample's latents and
+measures how near to real images the decoded draws are, beside draws of the unit Gaussian. The file
+gets draws of a flow of all the sample; ``galaxy-da report-anchor --drawn`` shows and judges them.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import zuko
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
+from galaxy_da.files import atomic_path
 from galaxy_da.loading import load_images
 from galaxy_da.space import LatentSpace
 from galaxy_da.tables import Sample
@@ -125,7 +128,9 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(apart + np.trace(first) + np.trace(second) - 2 * overlap)
 
 
-def sample_quality(space: LatentSpace, images: Tensor, seed: int = 0) -> list[dict[str, Any]]:
+def sample_quality(
+    space: LatentSpace, images: Tensor, steps: int = 2000, seed: int = 0
+) -> list[dict[str, Any]]:
     """Compare decoded draws of a flow and of the prior with real images.
 
     Parameters
@@ -133,6 +138,8 @@ def sample_quality(space: LatentSpace, images: Tensor, seed: int = 0) -> list[di
     space : LatentSpace
     images : (n, bands, y, x) float tensor
         The anchor's. The first half fits the flow, the other is compared with.
+    steps : int
+        Of the fit.
     seed : int
         Of the flow and the draws.
 
@@ -148,7 +155,7 @@ def sample_quality(space: LatentSpace, images: Tensor, seed: int = 0) -> list[di
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(posterior.mean.shape, generator=generator)
     drawn = posterior.mean + posterior.variance.sqrt() * noise
-    flow = fit_flow(drawn[:half], seed=seed)
+    flow = fit_flow(drawn[:half], steps=steps, seed=seed)
     real = images[half:].flatten(1).numpy()
     pca = PCA(min(_COMPONENTS, half // 2), random_state=seed).fit(images[:half].flatten(1).numpy())
 
@@ -171,15 +178,24 @@ def sample_quality(space: LatentSpace, images: Tensor, seed: int = 0) -> list[di
     ]
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Print the table of `sample_quality` for a space and a sample of its anchor."""
     from evaluation.benchmarks.tables import print_rows
 
-    space, sample = LatentSpace.load(arguments[0]), Sample(arguments[1])
-    rows = np.arange(len(sample))
-    images, ok = load_images(sample, rows, space.encoder(space.anchor), space.frame)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("space")
+    parser.add_argument("sample", type=Path)
+    parser.add_argument("--draws", type=Path, help="a .npy file for as many draws as galaxies")
+    given = parser.parse_args()
+    space, sample = LatentSpace.load(given.space), Sample(given.sample)
+    encoder = space.encoder(space.anchor)
+    images, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
     print_rows("Samples against images (Frechet)", sample_quality(space, images[ok]))
+    if given.draws is not None:
+        means = space.encode(images[ok], space.anchor).mean
+        with atomic_path(given.draws) as temporary, temporary.open("wb") as file:
+            np.save(file, fit_flow(means).sample(len(means)).numpy())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -1,20 +1,24 @@
-"""Whether a trained space uses its latents and draws an unbiased sky."""
+"""Whether a trained space uses its latents and draws an unbiased sky.
+
+``python -m training.health SPACE SAMPLE`` prints it, latent by latent.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor
 
+from evaluation.anchor.encoding import active_units, kl_per_latent
+from evaluation.anchor.fidelity import sky_residuals
+from evaluation.benchmarks.tables import print_rows
+from galaxy_da.loading import load_images
 from galaxy_da.space import LatentSpace
-from training.objectives import kl_divergence
+from galaxy_da.tables import Sample
 
-__all__ = ["health", "sky_bias"]
-
-_ACTIVE_KL = 0.1
-"""Mean divergence above which a latent counts as used [nat]."""
-_MAD_TO_SIGMA = 1.4826
+__all__ = ["health"]
 
 
 def health(space: LatentSpace, images: Tensor) -> dict[str, Any]:
@@ -31,41 +35,42 @@ def health(space: LatentSpace, images: Tensor) -> dict[str, Any]:
     dict
         ``validation_images``; ``reconstruction`` (mean squared error of the decoded posterior
         mean); ``kl_nat`` and ``kl_per_latent`` (mean divergence from the prior [nat], in order);
-        ``active_latents`` (how many exceed 0.1 nat); ``sky_bias`` (see `sky_bias`).
+        ``active_latents`` (`evaluation.anchor.encoding.active_units`); ``sky_bias`` (mean residual
+        of empty sky over its noise in the band where it is furthest from zero, see
+        `evaluation.anchor.fidelity.sky_residuals`; None where the frame shows no sky).
     """
     posterior = space.encode(images, space.anchor, precision="fp32")
-    kl = kl_divergence(posterior).mean(0)
+    mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
     decoded = space.decode(posterior.mean, precision="fp32")
+    kl = kl_per_latent(mean, variance)
+    sky = [band.residual for band in sky_residuals(images, decoded, space.frame)]
     return {
         "validation_images": len(images),
         "reconstruction": float((decoded - images).square().mean()),
         "kl_nat": float(kl.sum()),
-        "active_latents": int((kl > _ACTIVE_KL).sum()),
-        "sky_bias": sky_bias(images, decoded),
+        "active_latents": int(active_units(mean).sum()),
+        "sky_bias": max(sky, key=abs, default=None),
         "kl_per_latent": [round(float(value), 3) for value in kl],
     }
 
 
-def sky_bias(images: Tensor, decoded: Tensor) -> float | None:
-    """Mean residual of the sky over its noise.
+def main(arguments: list[str]) -> None:
+    """Print the health of a space on a sample of its anchor."""
+    space, sample = LatentSpace.load(arguments[0]), Sample(arguments[1])
+    encoder = space.encoder(space.anchor)
+    images, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
+    found = health(space, images[ok])
+    kl = found.pop("kl_per_latent")
+    print_rows("Health", [found])
+    galaxy = space.galaxy_latents
+    print_rows(
+        "Divergence of each latent from the prior [nat]",
+        [
+            {"latent": k, "kind": "galaxy" if k < galaxy else "view", "kl": value}
+            for k, value in enumerate(kl)
+        ],
+    )
 
-    Parameters
-    ----------
-    images, decoded : (n, bands, y, x) float tensors
-        What was seen, zero where nothing was, and what was decoded.
 
-    Returns
-    -------
-    float or None
-        Of the observed pixels outside the circle that the frame encloses: mean of decoded minus
-        seen over 1.4826 times the median absolute deviation of what was seen, band by band; the
-        value furthest from zero. None where stamps leave no such pixel.
-    """
-    along = torch.linspace(-1, 1, images.shape[-1])
-    corners = torch.hypot(along[:, None], along) > 1
-    seen, drawn = (some[..., corners].transpose(0, 1).flatten(1) for some in (images, decoded))
-    observed = seen.masked_fill(seen == 0, torch.nan)
-    middle = observed.nanmedian(1, keepdim=True).values
-    noise = _MAD_TO_SIGMA * (observed - middle).abs().nanmedian(1).values
-    bias = (drawn - observed).nanmean(1) / noise
-    return float(bias[bias.abs().argmax()]) if bool(torch.isfinite(bias).all()) else None
+if __name__ == "__main__":
+    main(sys.argv[1:])

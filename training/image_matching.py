@@ -11,7 +11,7 @@ galaxies keep their flux. White noise fills what is lacking, frequency by freque
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -22,8 +22,6 @@ from galaxy_da.space import LatentSpace, SurveyEncoder
 __all__ = ["ImageMatch", "background_noise"]
 
 _FWHM_TO_SIGMA = 1 / math.sqrt(8 * math.log(2))
-_MARGIN = 16
-"""Pixels mirrored around an image so that its edges do not wrap."""
 _BATCH = 256
 _TINY = 1e-12
 _SAME_NOISE = 0.9
@@ -82,11 +80,13 @@ class ImageMatch:
     ) -> Self:
         """Match the anchor's images to a target's; parameters are those of `to_anchor`.
 
-        Each of the target's bands is made from the anchor's nearest.
+        Each of the target's bands is made from the anchor's nearest. Where the target is the
+        sharper, PSFs stay as they are.
         """
         twins, other = _twins(space, encoder), _Side.of(space, encoder, target)
         own = _Side.of_anchor(space, anchor).take(twins)
-        return cls._between(twins, own, other, other.softening)
+        match = cls._between(twins, own, other, other.softening)
+        return replace(match, variance_px2=match.variance_px2.clamp_min(0))
 
     @classmethod
     def _between(cls, source: Tensor, own: _Side, other: _Side, softening_to: Tensor) -> Self:
@@ -118,31 +118,46 @@ class ImageMatch:
         -------
         (n, planes, y, x) float32 tensor
         """
-        matched = [self._match(batch, draws) for batch in torch.split(images, _BATCH)]
+        matched = [self.observed(*self.spread(batch), draws) for batch in images.split(_BATCH)]
         return torch.cat([torch.empty_like(images[:0, self.source]), *matched])
 
-    def _match(self, images: Tensor, draws: torch.Generator) -> Tensor:
+    def spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give images the other PSF; what does not change from one observation to the next.
+
+        Opposite edges touch.
+
+        Parameters
+        ----------
+        images : (n, bands, y, x) float tensor
+            As for a call.
+
+        Returns
+        -------
+        seen : (n, planes, y, x) float tensor
+            Surface brightness [nanomaggy / arcsec^2].
+        lacking : (1 or n, planes, y, x // 2 + 1) float tensor
+            Amplitude of the noise still to add, by spatial frequency.
+        """
         given = torch.sinh(images[:, self.source]) * self.softening_from[:, None, None]
-        padded = torch.nn.functional.pad(given, [_MARGIN] * 4, "reflect")
-        shape = padded.shape[-2:]
-        frequency = _frequencies(shape)
-        observed = torch.fft.rfft2(padded, norm="ortho")
+        frequency = _frequencies(given.shape[-2:])
+        spectrum = torch.fft.rfft2(given, norm="ortho")
         noise = self.noise_from.square()[:, None, None]
         variance = self.variance_px2[:, None, None]
-        gaussian = torch.exp(-2 * math.pi**2 * variance.abs() * frequency.square())
+        transfer = torch.exp(-2 * math.pi**2 * variance.abs() * frequency.square())[None]
         if (variance < 0).any():
-            signal = (_ring_mean(observed.abs().square(), frequency) - noise).clamp_min(0)
-            gain = signal / (signal * gaussian.square() + noise).clamp_min(_TINY)
-            sharpened = 1 + gain * gaussian * (1 - gaussian)
-            transfer = torch.where(variance >= 0, gaussian, sharpened)
-        else:
-            transfer = gaussian
+            signal = (_ring_mean(spectrum.abs().square(), frequency) - noise).clamp_min(0)
+            gain = signal / (signal * transfer.square() + noise).clamp_min(_TINY)
+            sharpened = 1 + gain * transfer * (1 - transfer)
+            transfer = torch.where(variance >= 0, transfer, sharpened)
+        seen = torch.fft.irfft2(spectrum * transfer, s=given.shape[-2:], norm="ortho")
         lacking = self.noise_to.square()[:, None, None] - noise * transfer.square()
-        white = torch.fft.rfft2(torch.randn(padded.shape, generator=draws), norm="ortho")
-        spectrum = observed * transfer + white * lacking.clamp_min(0).sqrt()
-        linear = torch.fft.irfft2(spectrum, s=shape, norm="ortho")
-        inner = linear[..., _MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
-        return torch.asinh(inner / self.softening_to[:, None, None])
+        return seen, lacking.clamp_min(0).sqrt()
+
+    def observed(self, seen: Tensor, lacking: Tensor, draws: torch.Generator) -> Tensor:
+        """Add noise to what `spread` gives, and return prepared images."""
+        white = torch.fft.rfft2(torch.randn(seen.shape, generator=draws), norm="ortho")
+        noise = torch.fft.irfft2(white * lacking, s=seen.shape[-2:], norm="ortho")
+        return torch.asinh((seen + noise) / self.softening_to[:, None, None])
 
 
 def background_noise(images: Tensor) -> Tensor:

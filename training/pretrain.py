@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ from training.learner import Batch, Learner, loss_of
 from training.objectives import PerceptualDistance
 from training.recipes import Optimiser, Recipe
 
-__all__ = ["pretrain"]
+__all__ = ["pretrain", "train"]
 
 _CHECKPOINT = "checkpoint.safetensors"
 _HELD_OUT = 2048
@@ -44,6 +45,7 @@ def pretrain(
     *,
     sample: Sample | None = None,
     scenes: Path | None = None,
+    images: Path | None = None,
     devices: int = 1,
     progress: bool = False,
 ) -> LatentSpace:
@@ -59,6 +61,9 @@ def pretrain(
         Images to train on; by default the recipe's simulated sky.
     scenes : Path, optional
         Sample table of real images for the recipe's ``scene_share`` of a simulated sky.
+    images : Path, optional
+        Folder to prepare the images in, or to find them in as another run of the same images left
+        them; it stays. By default ``work/``.
     devices : int
         GPUs, or processes where there is none, that share each batch.
     progress : bool
@@ -75,7 +80,7 @@ def pretrain(
     ValueError
         If both a sample and scenes are given.
     TableError
-        If ``work/`` holds another run, or the sample does not suit the recipe.
+        If ``work/`` holds another run or `images` others, or the sample does not suit the recipe.
     StorageError
         If the output cannot be written.
     """
@@ -85,17 +90,20 @@ def pretrain(
     work = ensure_folder(folder / "work")
     survey = get_survey(recipe.survey)
     fabric = make_fabric(devices)
+    store = work if images is None else ensure_folder(images)
     if fabric.is_global_zero:
-        _claim(work, recipe, sample.path if sample else scenes)
-        if not TrainingImages.finished(work):
+        source = sample.path if sample else scenes
+        _claim(work, "recipe.json", recipe.model_dump(mode="json"), source)
+        _claim(store, "images.json", _what_is_seen(recipe), source)
+        if not TrainingImages.finished(store):
             if sample is None:
-                draw_sky(recipe, survey, scenes, work, progress)
+                draw_sky(recipe, survey, scenes, store, progress)
             else:
-                read_sample(recipe, survey, sample, work, progress)
+                read_sample(recipe, survey, sample, store, progress)
     fabric.barrier()
-    data = TrainingImages.open(work)
+    data = TrainingImages.open(store)
     rows, held_rows = _parts(recipe, data)
-    learner, curves = _train(recipe, data, rows, held_rows, work, fabric, progress)
+    learner, curves = train(recipe, data, rows, held_rows, work, fabric, progress)
     redshift = data.redshift[rows]
     middle = float(np.median(redshift)) if recipe.condition else float("nan")
     plain = learner.plain(middle)
@@ -128,24 +136,29 @@ def pretrain(
     return space
 
 
-def _claim(work: Path, recipe: Recipe, source: Path | None) -> None:
-    """Refuse to continue another recipe's run."""
-    identity = json_hash([recipe.model_dump(mode="json"), source.name if source else None])
-    marker = work / "recipe.json"
+def _claim(folder: Path, name: str, settings: dict[str, Any], source: Path | None) -> None:
+    """Mark a folder as that of a run, or refuse where it is another's."""
+    identity = json_hash([settings, source.name if source else None])
+    marker = folder / name
     if marker.is_file() and identity not in marker.read_text(encoding="utf-8"):
         raise TableError(
-            f"{work}: holds an unfinished run of another recipe; delete it or choose another --out"
+            f"{folder}: holds the run of another recipe or sample; delete it or choose another "
+            "--out"
         )
-    write_json(marker, {"hash": identity, **recipe.model_dump(mode="json")})
+    write_json(marker, {"hash": identity, **settings})
+
+
+def _what_is_seen(recipe: Recipe) -> dict[str, Any]:
+    """Return what of a recipe decides the prepared images."""
+    settings = recipe.model_dump(mode="json", include={"survey", "seed", "sky", "frame"})
+    return {**settings, "looks": recipe.looks, "class_column": recipe.objective.class_column}
 
 
 def _parts(recipe: Recipe, data: TrainingImages) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on, and validation rows that watch."""
-    usable = data.part != "test"
-    if recipe.condition:
-        usable &= np.isfinite(data.redshift)
+    """Rows to train on, and rows of the validation part of the sky that watch."""
+    usable = np.isfinite(data.redshift) if recipe.condition else np.ones(len(data.part), bool)
+    rows = np.flatnonzero(usable & (data.part == "train"))
     held = np.flatnonzero(usable & (data.part == "validation"))[:_HELD_OUT]
-    rows = np.setdiff1d(np.flatnonzero(usable), held)
     if len(rows) < recipe.optimiser.batch // recipe.looks or not len(held):
         raise TableError(
             f"{len(rows)} training and {len(held)} validation galaxies are too few for batches of "
@@ -171,7 +184,7 @@ def _learner(recipe: Recipe, data: TrainingImages, rows: np.ndarray) -> Learner:
     )
 
 
-def _train(
+def train(
     recipe: Recipe,
     data: TrainingImages,
     rows: np.ndarray,
@@ -180,7 +193,28 @@ def _train(
     fabric: Fabric,
     progress: bool,
 ) -> tuple[Learner, list[dict[str, float]]]:
-    """Train, one checkpoint an epoch; return the network and the learning curves."""
+    """Train on prepared images, one checkpoint an epoch, going on after the last there is.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    data : TrainingImages
+    rows, held_rows : (n,), (m,) int array
+        Rows of `data` to train on, and to watch.
+    work : Path
+        Folder of the checkpoint.
+    fabric : Fabric
+        Device, precision and how many share a batch.
+    progress : bool
+        Show a bar an epoch on stderr.
+
+    Returns
+    -------
+    learner : Learner
+        On the CPU; at its best epoch where the recipe has patience.
+    curves : list of dict
+        ``epoch``, the mean of each term and ``held_out``, the error on `held_rows`, by epoch.
+    """
     settings, objective = recipe.optimiser, recipe.objective
     learner = _learner(recipe, data, rows)
     learner.to(memory_format=torch.channels_last)

@@ -37,6 +37,10 @@ from training.paired_images import PairedImages
 __all__ = ["RefineSettings", "refine"]
 
 
+_DRAWN = 4
+"""One in so many galaxies of a batch is drawn by the decoder, as dear as the encoder."""
+
+
 class RefineSettings(BaseModel):
     """How the trained candidate is refined.
 
@@ -119,6 +123,7 @@ def refine(
     """
     fabric = make_fabric()
     trained = copy.deepcopy(network).requires_grad_(True).train()
+    trained.to(memory_format=torch.channels_last)
     trained.log_variance.requires_grad_(False)
     plain = torch.optim.AdamW(
         trained.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
@@ -183,6 +188,8 @@ class _Terms:
     ) -> None:
         self.training, self.fabric = training, fabric
         self.degrade, self.use_target, self.seed = degrade, use_target, seed
+        if degrade is not None:
+            self.seen, self.lacking = degrade.spread(training.pairs.anchor)
         space = training.pairs.space
         self.widths = sorted({space.galaxy_latents, space.architecture.latents})
         self.decoder = copy.deepcopy(training.pairs.space.decoder).to(fabric.device)
@@ -196,7 +203,8 @@ class _Terms:
     def __call__(self, model: nn.Module, rows: Tensor, k: int, step: int) -> dict[str, Tensor]:
         device, pairs = self.fabric.device, self.training.pairs
         looks = self._looks(rows, step)
-        means = model(turn(torch.cat(looks), k).to(device)).mean.split(len(rows))
+        images = turn(torch.cat(looks), k).to(device, memory_format=torch.channels_last)
+        means = model(images).mean.split(len(rows))
         wanted = self.training.latents[k, rows].to(device)
         image = turn(pairs.anchor[rows], k).to(device)
         terms = [self._terms(mean, wanted, image) for mean in means]
@@ -209,12 +217,13 @@ class _Terms:
             draws = torch.Generator().manual_seed(
                 int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0])
             )
-            looks.append(self.degrade(pairs.anchor[rows], draws))
+            looks.append(self.degrade.observed(self.seen[rows], self.lacking, draws))
         return looks
 
     def _terms(self, mean: Tensor, wanted: Tensor, image: Tensor) -> dict[str, Tensor]:
+        some = slice(max(len(mean) // _DRAWN, 1))
         with self.fabric.autocast():
-            drawn = self.decoder(mean).float()
+            drawn = self.decoder(mean[some]).float()
         contrasts = [
             contrastive(mean[:, :width], wanted[:, :width], temperature)
             for width, temperature in zip(self.widths, self.temperatures, strict=True)
@@ -224,7 +233,7 @@ class _Terms:
             "paired": paired(mean, wanted, self.scale),
             "contrastive": torch.stack(contrasts).mean(),
             "mmd": mmd(mean[:, :galaxy], wanted[:, :galaxy]),
-            "denoising": (drawn - image).square().mean(),
+            "denoising": (drawn - image[some]).square().mean(),
         }
 
 

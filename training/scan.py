@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def scan_latents(
     devices: int = 1,
     progress: bool = False,
 ) -> pa.Table:
-    """Train a recipe at each latent size of its scan.
+    """Train a recipe at each latent size of its scan, all on the same images, prepared once.
 
     Sizes that are finished are not trained again.
 
@@ -38,7 +39,7 @@ def scan_latents(
     recipe : Recipe
         With a scan.
     out : path
-        Folder for a space each, ``latents-N``, and ``scan.json``.
+        Folder for a space each, ``latents-N``, and ``scan.json``; ``images/`` goes at the end.
     sample, scenes, devices, progress
         As for `training.pretrain.pretrain`.
 
@@ -56,6 +57,7 @@ def scan_latents(
     if not recipe.scan:
         raise ValueError(f"recipe {recipe.name!r} has no scan")
     folder = ensure_folder(out)
+    images = folder / "images"
     rows: list[dict[str, Any]] = []
     for size in recipe.scan:
         architecture = recipe.architecture.model_copy(update={"latents": size})
@@ -67,11 +69,13 @@ def scan_latents(
                 folder / f"latents-{size}",
                 sample=sample,
                 scenes=scenes,
+                images=images,
                 devices=devices,
                 progress=progress,
             )
         rows.append({"latents": size, **{name: space.metrics[name] for name in _COLUMNS}})
         write_json(folder / "scan.json", {"recipe": recipe.name, "rows": rows})
+    shutil.rmtree(images, ignore_errors=True)
     return pa.Table.from_pylist(rows)
 
 

@@ -28,7 +28,7 @@ from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample
 from training.alignment import mmd
 from training.candidates import Training, calibrated
-from training.closed_form import match_covariances, match_moments, ridge_from_features
+from training.closed_form import match_covariances, match_moments
 from training.image_matching import ImageMatch
 from training.paired_images import PairedImages
 from training.refine import RefineSettings, refine
@@ -132,13 +132,9 @@ class Unpaired:
             Curves of the training.
         """
         train, held = self.pretended
-        training = Training.of(train)
-        first = ridge_from_features(
-            training.network, training.features.flatten(0, 1), training.latents.flatten(0, 1)
-        )
         network, curves = refine(
-            first,
-            training,
+            self.start.network,
+            Training.of(train),
             held,
             settings=settings,
             seed=self.seed,

@@ -36,7 +36,7 @@ def match(fwhm_from, fwhm_to, noise_from=1e-6, noise_to=1e-6, softening=0.1, sof
         softening_from=one(softening), softening_to=one(softening_to or softening),
         noise_from=one(noise_from), noise_to=one(noise_to),
     )  # fmt: skip
-    return lambda images: found(images, torch.Generator().manual_seed(0))
+    return lambda images: found(images, torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_the_encoder_reads_matched_images():
 def test_the_way_to_the_target_is_the_way_back():
     some = data("sdss", ("g", "r", "z"), scale=10)
     there, back = to_anchor(some), ImageMatch.to_target(*sides(some))
-    assert_allclose(back.variance_px2, -there.variance_px2)
+    assert_allclose(back.variance_px2, (-there.variance_px2).clamp_min(0))
     assert_allclose(back.noise_to, there.noise_from)
     assert_allclose(back.noise_from, there.noise_to)
     assert back.loses

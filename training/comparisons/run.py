@@ -1,0 +1,152 @@
+"""Train every candidate and measure it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from evaluation.anchor.encoding import active_units, kl_per_latent
+from galaxy_da.devices import autocast
+from galaxy_da.models import Architecture, Encoder
+from training.comparisons.measure import drawn_again, latents_worth
+from training.comparisons.networks import NETWORKS, ours
+from training.comparisons.orientation import canonical
+from training.comparisons.sky import ComparisonSky
+from training.comparisons.train import Trained, recipe_of, train
+from training.recipes import Recipe
+
+__all__ = ["compare_networks", "compare_poses"]
+
+_LATENTS, _VIEW = 40, 12
+_MMD, _CONTRAST = 1000.0, 500.0
+_CPU = torch.device("cpu")
+_Encode = Callable[[Tensor], np.ndarray]
+_Change = Callable[[Tensor], Tensor]
+
+
+def compare_networks(
+    sky: ComparisonSky, seconds: float, folder: Path, seed: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Train each network, and ours with the MMD objective, for so long; PCA takes what it takes.
+
+    Parameters
+    ----------
+    sky : ComparisonSky
+    seconds : float
+        Processor time of each training.
+    folder : Path
+        Keeps what is trained; what it holds is not trained again.
+    seed : int
+        Of weights, order and noise.
+
+    Yields
+    ------
+    dict
+        ``network``; `training.comparisons.measure`'s scores; ``active`` (latents in use) and ``kl``
+        [nat]; ``images_per_s`` of training, and ``images`` it took in all.
+    """
+    pca = PCA(_LATENTS, svd_solver="randomized", random_state=seed)
+    pca.fit(sky.train.flatten(0, 1).flatten(1).float().numpy())
+    drawn = torch.from_numpy(pca.inverse_transform(pca.transform(sky.first.flatten(1).numpy())))
+    yield {
+        "network": f"PCA-{_LATENTS}",
+        **drawn_again(sky.first, drawn.float().view_as(sky.first)),
+        **_worth(sky, lambda images: pca.transform(images.flatten(1).numpy())),
+    }
+    plain = recipe_of(Architecture(latents=_LATENTS), seed)
+    infovae = recipe_of(Architecture(latents=_LATENTS), seed, beta=0.0, mmd=_MMD)
+    candidates = [(name, plain, build) for name, build in NETWORKS.items()]
+    for name, recipe, build in [*candidates, ("ours-mmd", infovae, ours)]:
+        trained = train(recipe, build, sky.train, seconds, folder / f"{name}.safetensors")
+        encoder, decoder = trained.learner.encoder, trained.learner.decoder
+        with torch.no_grad():
+            posterior = encoder(sky.first)
+            decoded = decoder(posterior.mean)
+        mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
+        yield {
+            "network": name,
+            **drawn_again(sky.first, decoded),
+            **_worth(sky, _means(encoder)),
+            "active": int(active_units(mean).sum()),
+            "kl": float(kl_per_latent(mean, variance).sum()),
+            "images_per_s": trained.images_per_s,
+            "images": trained.images,
+        }
+
+
+def compare_poses(
+    sky: ComparisonSky, seconds: float, folder: Path, seed: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Keep pose out of the latents in each way, training for so long.
+
+    Parameters
+    ----------
+    sky, seconds, folder, seed
+        As for `compare_networks`; "ours" is the same network.
+
+    Yields
+    ------
+    dict
+        ``pose``; scores of the galaxy latents (`training.comparisons.measure`); ``train_per_s`` and
+        ``encode_per_s``, images in a second of one thread.
+    """
+    plain = recipe_of(Architecture(latents=_LATENTS), seed)
+    apart = recipe_of(Architecture(latents=_LATENTS, view_latents=_VIEW), seed, contrast=_CONTRAST)
+
+    def upright(images: Tensor) -> Tensor:
+        return canonical(images)[0]
+
+    def trained(name: str, recipe: Recipe, before: _Change | None = None) -> Trained:
+        keep = folder / f"{name}.safetensors"
+        return train(recipe, ours, sky.train, seconds, keep, before)
+
+    augmented, looks = trained("ours", plain), trained("two-looks", apart)
+    oriented = trained("canonical", plain, upright)
+    means = _means(oriented.learner.encoder)
+    for name, network, encode in (
+        ("augmentation", augmented, _means(augmented.learner.encoder)),
+        ("augmentation, pooled", augmented, _pooled(augmented.learner.encoder)),
+        ("canonical orientation", oriented, lambda images: means(upright(images))),
+        ("two looks", looks, _means(looks.learner.encoder)),
+        ("two looks, pooled", looks, _pooled(looks.learner.encoder)),
+    ):
+        start = time.process_time()
+        encode(sky.first)
+        encode_per_s = len(sky.first) / (time.process_time() - start)
+        yield {
+            "pose": name,
+            **_worth(sky, encode),
+            "train_per_s": network.images_per_s,
+            "encode_per_s": encode_per_s,
+        }
+
+
+def _worth(sky: ComparisonSky, encode: _Encode) -> dict[str, float]:
+    return latents_worth(encode(sky.first), encode(sky.turned), encode(sky.second), sky.truth)
+
+
+def _means(encoder: Encoder) -> _Encode:
+    """Return the galaxy latents' means of images, in bf16 where native."""
+    return lambda images: _encoded(encoder, images, symmetric=False)
+
+
+def _pooled(encoder: Encoder) -> _Encode:
+    return lambda images: _encoded(encoder, images, symmetric=True)
+
+
+@torch.no_grad()
+def _encoded(encoder: Encoder, images: Tensor, *, symmetric: bool) -> np.ndarray:
+    encoder.symmetric = symmetric
+    with autocast(_CPU, "auto"):
+        means = [
+            encoder.pooled(some.contiguous(memory_format=torch.channels_last)).mean
+            for some in torch.split(images, 256)
+        ]
+    return torch.cat(means)[:, : encoder.galaxy_latents].float().numpy()
