@@ -2,6 +2,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TWO := --numprocesses 2 --dist loadfile
 
 .PHONY: demo test test-all lint bench clean
 
@@ -9,10 +10,10 @@ demo: $(READY)
 	$(BIN)/galaxy-da demo --out demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(TWO)
 
 test-all: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO)
 
 lint: $(READY)
 	$(BIN)/ruff check .
