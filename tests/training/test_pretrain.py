@@ -1,10 +1,14 @@
+import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import safetensors
 import torch
 
 from galaxy_da.errors import TableError
@@ -12,7 +16,7 @@ from galaxy_da.space import LatentSpace
 from galaxy_da.tables import Sample, write_table
 from training import pretrain as module
 from training.pretrain import pretrain
-from training.recipes import Recipe
+from training.recipes import Recipe, load_recipe
 
 TINY = Recipe.model_validate(
     {
@@ -109,6 +113,57 @@ def test_a_stopped_run_ends_with_the_same_weights(straight, tmp_path, monkeypatc
     assert_same_weights(resumed, space)
 
 
+def test_a_killed_process_started_again_ends_with_the_same_weights(tmp_path):
+    recipe = changed(TINY, optimiser={"epochs": 12})
+    path, out = tmp_path / "tiny.toml", tmp_path / "killed"
+    path.write_text(
+        'name = "tiny"\nseed = 3\n[sky]\ngalaxies = 192\n[architecture]\nwidths = [8, 16, 16]\n'
+        "features = 32\nlatents = 4\n[objective]\nnoise = 0.33\n[optimiser]\nepochs = 12\n"
+        "batch = 16\nlearning_rate = 3e-3\nwarmup_steps = 5\n"
+    )
+    assert load_recipe(path) == recipe
+    command = [sys.executable, "-m", "galaxy_da", "pretrain", str(path), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+        while not (out / "work" / "checkpoint.safetensors").is_file():
+            assert first.poll() is None, first.stderr.read()
+            time.sleep(0.005)
+        first.kill()
+    assert first.returncode == -signal.SIGKILL
+    with safetensors.safe_open(out / "work" / "checkpoint.safetensors", "pt") as file:
+        done = len(json.loads(file.metadata()["record"])["curves"])
+    assert 0 < done < 12 and not (out / "space.json").exists()
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert f"epoch {done + 1}:" in again.stderr and "epoch 1:" not in again.stderr
+    resumed = LatentSpace.load(out)
+    assert [row["epoch"] for row in resumed.training["curves"]] == [*range(1, 13)]
+    assert_same_weights(resumed, pretrain(recipe, tmp_path / "straight"))
+
+
+def test_trained_on_and_watched_are_whole_parts_of_the_sky(straight, tmp_path, monkeypatch):
+    parts = {}
+
+    def watch(recipe, data, rows, held, *others):
+        parts.update(trained=set(data.part[rows]), watched=set(data.part[held]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "_HELD_OUT", 5)
+    monkeypatch.setattr(module, "train", watch)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(TINY, tmp_path)
+    assert parts == {"trained": {"train"}, "watched": {"validation"}}
+
+
+def test_prepared_images_are_used_again_and_others_refused(straight, tmp_path, monkeypatch):
+    pretrain(TINY, tmp_path / "a", images=tmp_path / "images")
+    monkeypatch.setattr(module, "draw_sky", None)
+    smaller = changed(TINY, architecture={"latents": 2})
+    assert pretrain(smaller, tmp_path / "b", images=tmp_path / "images").architecture.latents == 2
+    again = pretrain(TINY, tmp_path / "c", images=tmp_path / "images")
+    assert_same_weights(again, straight[0])
+    with pytest.raises(TableError, match="images: holds the run of another recipe"):
+        pretrain(changed(TINY, sky={"galaxies": 100}), tmp_path / "d", images=tmp_path / "images")
+
+
 def test_another_recipes_unfinished_run_is_refused(tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
@@ -116,7 +171,7 @@ def test_another_recipes_unfinished_run_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "save_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):
         pretrain(TINY, tmp_path / "s")
-    with pytest.raises(TableError, match="unfinished run of another recipe"):
+    with pytest.raises(TableError, match="run of another recipe"):
         pretrain(TINY.model_copy(update={"seed": 4}), tmp_path / "s")
 
 
