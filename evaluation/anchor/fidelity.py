@@ -16,7 +16,7 @@ _RANGE_QUANTILES = (0.0005, 0.9995)
 _INNER_ARCSEC = 11.0
 """Radius within which the galaxy's own light may be."""
 _SMOOTHING_PX, _LIGHT_SIGMA = 2.0, 2.0
-_FEWEST_PIXELS = 50
+_FEWEST_PIXELS, _ARTEFACT_SIGMA = 50, 5.0
 _MAD_TO_SIGMA = 1.4826
 
 
@@ -73,14 +73,15 @@ def per_image(images: Tensor, decoded: Tensor, span: float) -> tuple[np.ndarray,
 def sky_residuals(images: Tensor, decoded: Tensor, frame: Frame) -> tuple[SkyResidual, ...]:
     """Compare decoded and observed sky, band by band.
 
-    A pixel of a band is empty sky if it is farther than 11 arcsec from the middle and no *other*
-    band, smoothed, shows light there: noise is independent from band to band, so choosing pixels
-    this way does not bias the band they are chosen for. A single band chooses for itself.
+    A pixel of a band is empty sky if it was observed, lies farther than 11 arcsec from the middle,
+    and no *other* band, smoothed, shows light there: noise is independent from band to band, so
+    choosing pixels this way does not bias the band they are chosen for. A single band chooses for
+    itself. Beyond 5 times the noise a pixel is no sky either, but an artefact in this band alone.
 
     Parameters
     ----------
     images, decoded : (n, bands, y, x) float tensors
-        In asinh units.
+        In asinh units; exactly zero in `images` where nothing was observed.
     frame : Frame
         Theirs.
 
@@ -99,11 +100,12 @@ def sky_residuals(images: Tensor, decoded: Tensor, frame: Frame) -> tuple[SkyRes
     found = []
     for number, band in enumerate(frame.bands):
         others = np.delete(quiet, number, axis=1) if len(frame.bands) > 1 else quiet
-        sky = outside & others.all(1)
+        sky = outside & others.all(1) & (seen[:, number] != 0)
         pixels = seen[:, number][sky]
         if len(pixels) < _FEWEST_PIXELS:
             continue
         noise = max(_MAD_TO_SIGMA * float(np.median(np.abs(pixels - np.median(pixels)))), 1e-12)
+        sky &= np.abs(seen[:, number] - np.median(pixels)) < _ARTEFACT_SIGMA * noise
         counts = sky.sum((1, 2))
         of_image = (residual[:, number] * sky).sum((1, 2))[counts > 0] / counts[counts > 0]
         scatter = of_image.std(ddof=1) if len(of_image) > 1 else np.nan

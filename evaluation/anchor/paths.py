@@ -1,4 +1,4 @@
-"""Walks through a latent space: along one latent, from galaxy to galaxy, and exchanges of views."""
+"""Walks through a latent space: in straight lines, from galaxy to galaxy, and with other views."""
 
 from __future__ import annotations
 
@@ -6,30 +6,9 @@ import numpy as np
 
 from galaxy_da.space import LatentSpace
 
-__all__ = ["closed_tour", "exchanged_views", "slide", "traversal", "view_constancy"]
+__all__ = ["closed_tour", "exchanged_views", "slide", "view_constancy"]
 
 _PAIRS = 256
-
-
-def traversal(point: np.ndarray, latent: int, values: np.ndarray) -> np.ndarray:
-    """Set one latent of a point to each of some values.
-
-    Parameters
-    ----------
-    point : (latents,) float array
-        Where the others stay.
-    latent : int
-        Which moves.
-    values : (steps,) float array
-        Where to.
-
-    Returns
-    -------
-    (steps, latents) float array
-    """
-    walk = np.tile(point, (len(values), 1))
-    walk[:, latent] = values
-    return walk
 
 
 def slide(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:

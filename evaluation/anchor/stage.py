@@ -17,7 +17,7 @@ __all__ = ["Picture", "Stage"]
 
 _BRIGHT = 0.3
 _ORDINARY = 0.95  # nearer to the middle than this share of all: the rest are the outliers'
-_ZOOM = 5 / 8
+_ZOOM = 1 / 2
 _ZEROPOINT = 22.5  # AB, of a nanomaggy
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.decomposition import PCA
 
 from evaluation.anchor.choosing import evenly, typical
 from evaluation.anchor.draws import draw, told_apart
@@ -15,7 +16,6 @@ from evaluation.anchor.paths import (
     closed_tour,
     exchanged_views,
     slide,
-    traversal,
     view_constancy,
 )
 from evaluation.anchor.stage import Picture, Stage
@@ -27,7 +27,7 @@ STEPS, REACH_SIGMA = 9, 3.0
 """Pictures along a traversal, and how far to either side it goes."""
 
 _RECONSTRUCTED, _TOUR, _TILES, _EXCHANGED = 8, 6, 8, 6
-_GALAXY_ROWS, _VIEW_ROWS, _INTERPOLATED = 12, 6, 5
+_PRINCIPAL_ROWS, _GALAXY_ROWS, _VIEW_ROWS, _INTERPOLATED = 6, 8, 6, 5
 _ENDS = 4
 _TOUR_FRAMES = 10
 _DRAWN, _COLUMNS = 20, 5
@@ -98,13 +98,33 @@ def reconstructions(stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def traversals(stage: Stage) -> dict[str, Any]:
-    """Move each latent alone, the galaxy's and the view's apart, most used first."""
+    """Move along directions of the latent space, each alone.
+
+    Returns
+    -------
+    dict
+        ``principal``, the first principal components of the galaxy latents; ``galaxy`` and
+        ``view``, single latents of each kind, most used first.
+    """
     e, cut = stage.encoded, stage.encoded.space.galaxy_latents
-    base = e.mean[typical(e.mean, stage.bright[: max(len(stage.bright) // 6, 1)])]
+    base = e.mean[typical(e.mean, stage.bright)]
+    pca = PCA(min(_PRINCIPAL_ROWS, *e.galaxy.shape)).fit(e.galaxy)
+    steps = np.zeros((pca.n_components_, e.mean.shape[1]))
+    steps[:, :cut] = np.sqrt(pca.explained_variance_)[:, None] * pca.components_
+    shares = pca.explained_variance_ratio_
     order = np.argsort(-stage.kl, kind="stable")
+    single = np.diag(e.mean.std(0))
+
+    def alone(latents: np.ndarray) -> list[dict[str, Any]]:
+        return [_walked(stage, base, single[k], str(k), f"{stage.kl[k]:.2f} nat") for k in latents]
+
     return {
-        "galaxy": [_traversed(stage, base, k) for k in order[order < cut][:_GALAXY_ROWS]],
-        "view": [_traversed(stage, base, k) for k in order[order >= cut][:_VIEW_ROWS]],
+        "principal": [
+            _walked(stage, base, step, f"PC {k + 1}", f"{share:.0%}")
+            for k, (step, share) in enumerate(zip(steps, shares, strict=True))
+        ],
+        "galaxy": alone(order[order < cut][:_GALAXY_ROWS]),
+        "view": alone(order[order >= cut][:_VIEW_ROWS]),
     }
 
 
@@ -167,27 +187,29 @@ def samples(stage: Stage, given: np.ndarray | None) -> list[dict[str, Any]]:
     ]
 
 
-def _traversed(stage: Stage, base: np.ndarray, latent: int) -> dict[str, Any]:
+def _walked(
+    stage: Stage, base: np.ndarray, step: np.ndarray, name: str, note: str
+) -> dict[str, Any]:
+    """Take a point along a direction, `step` being one standard deviation of all galaxies."""
     e = stage.encoded
-    mean, sigma = e.mean[:, latent].mean(), e.mean[:, latent].std()
-    ends = REACH_SIGMA * sigma
-    values = np.linspace(mean - ends, mean + ends, 2 * (STEPS - 1) + 1)
-    frames = stage.zoomed(stage.redraw(traversal(base, latent, values)))
-    steps = frames[::2]
-    real = stage.bright[np.argsort(e.mean[stage.bright, latent], kind="stable")]
+    place = (e.mean - e.mean.mean(0)) @ step / max(step @ step, 1e-12)
+    start = base - ((base - e.mean.mean(0)) @ step / max(step @ step, 1e-12)) * step
+    ends = REACH_SIGMA * step
+    frames = stage.zoomed(stage.redraw(slide(start - ends, start + ends, 2 * (STEPS - 1) + 1)))
+    real = stage.bright[np.argsort(place[stage.bright], kind="stable")]
     lowest, highest = (stage.zoomed(stage.seen[rows]) for rows in (real[:_ENDS], real[-_ENDS:]))
     return {
-        "latent": int(latent),
-        "kl": float(stage.kl[latent]),
+        "name": name,
+        "note": note,
         "moving": Picture(
             uri=moving(frames, 80, there_and_back=True),
             rest=still(frames[len(frames) // 2]),
-            alt=f"Latent {latent} moving to and fro",
+            alt=f"{name} moving to and fro",
             size=frames.shape[2:0:-1],
         ),
         "steps": stage.sheet(
-            steps, STEPS, f"Latent {latent} from {REACH_SIGMA:g} sigma below to above its mean"
+            frames[::2], STEPS, f"{name} from {REACH_SIGMA:g} sigma below to above its mean"
         ),
-        "lowest": stage.sheet(lowest, _ENDS, f"Galaxies lowest in latent {latent}"),
-        "highest": stage.sheet(highest, _ENDS, f"Galaxies highest in latent {latent}"),
+        "lowest": stage.sheet(lowest, _ENDS, f"Galaxies lowest in {name}"),
+        "highest": stage.sheet(highest, _ENDS, f"Galaxies highest in {name}"),
     }

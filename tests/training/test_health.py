@@ -1,24 +1,45 @@
+import numpy as np
 import pytest
 import torch
+from conftest import blobs, make_space, write_sample
+from torch.distributions import Normal, kl_divergence
 
-from training.health import sky_bias
-
-
-def noise(n=200):
-    return torch.randn(n, 2, 32, 32, generator=torch.Generator().manual_seed(0))
-
-
-def test_the_bias_is_that_of_the_worst_band_in_units_of_its_noise():
-    images = noise() * torch.tensor([0.3, 0.6])[:, None, None]
-    decoded = torch.zeros_like(images)
-    decoded[:, 1] -= 0.06
-    assert sky_bias(images, decoded) == pytest.approx(-0.1, abs=0.01)
+from evaluation.anchor.encoding import encode_sample
+from galaxy_da.tables import Sample
+from training.health import health, main
 
 
-def test_galaxies_in_the_middle_and_pixels_never_seen_do_not_count():
-    images = noise()
-    decoded = torch.zeros_like(images)
-    decoded[..., 12:20, 12:20] = 100.0
-    images[..., :4, :], decoded[..., :4, :] = 0.0, 7.0
-    assert abs(sky_bias(images, decoded)) < 0.01
-    assert sky_bias(torch.zeros(2, 1, 8, 8), torch.ones(2, 1, 8, 8)) is None
+@pytest.fixture
+def sample(tmp_path):
+    return Sample(write_sample(tmp_path / "sky", blobs(40, 140, 0.262)))
+
+
+def test_health_is_that_of_the_decoded_posterior_means(sample):
+    space = make_space(view_latents=2)
+    seen = encode_sample(space, sample, 100)
+    found = health(space, seen.images)
+    error = (space.decode(torch.from_numpy(seen.mean), precision="fp32") - seen.images).square()
+    assert found["reconstruction"] == pytest.approx(float(error.mean()), rel=1e-3)
+    here = Normal(torch.from_numpy(seen.mean), torch.from_numpy(seen.variance).sqrt())
+    expected = kl_divergence(here, Normal(0.0, 1.0)).mean(0)
+    np.testing.assert_allclose(found["kl_per_latent"], expected, rtol=0.02, atol=2e-3)
+    assert found["kl_nat"] == pytest.approx(float(expected.sum()), rel=0.02)
+    assert found["active_latents"] == int((seen.mean.var(0) > 0.01).sum())
+    assert found["validation_images"] == 40
+
+
+def test_a_decoder_above_the_sky_shows_in_the_bias(sample):
+    space = make_space(view_latents=2)
+    images = encode_sample(space, sample, 100).images
+    before = health(space, images)["sky_bias"]
+    with torch.no_grad():
+        space.decoder.body[-1].bias += 0.5
+    assert health(space, images)["sky_bias"] > before + 0.5
+
+
+def test_the_command_prints_every_latent(sample, tmp_path, capsys):
+    space = make_space(view_latents=2)
+    space.save(tmp_path / "space")
+    main([str(tmp_path / "space"), str(sample.path)])
+    out = capsys.readouterr().out
+    assert "sky_bias" in out and out.count("galaxy") == 4 and out.count("view") == 2

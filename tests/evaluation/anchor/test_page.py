@@ -87,7 +87,7 @@ def test_every_picture_is_inside_and_decodes(world):
 def test_what_moves_moves_and_can_be_asked_not_to(world):
     stills = world.page.find("source")
     assert {s.attributes["media"] for s in stills} == {"(prefers-reduced-motion: reduce)"}
-    assert len(stills) == 1 + 4 + 2  # the opening, and a traversal of each latent
+    assert len(stills) == 1 + 4 + 4 + 2  # the opening, principal components, and every latent
     opening = world.page.find("img")[0].attributes["src"].partition(",")[2]
     assert Image.open(io.BytesIO(base64.b64decode(opening))).n_frames > 10
 
