@@ -1,5 +1,7 @@
 """Smooth against features on real images: Galaxy Zoo's guide examples.
 
+``python -m evaluation.real_probes GUIDE [--space SPACE]`` prints the table of `guide_rows`.
+
 The images were cut by multiples of each galaxy's Petrosian radius and do not say how many
 arcseconds that is: Galaxy Zoo 2 and DECaLS take 0.02 R90 per pixel of a 424-pixel frame. Here every
 galaxy is taken to have the same R90, so that the object fills the same share of the frame; its
@@ -10,6 +12,7 @@ to be K, J and Y, and its fluxes are good to a factor only.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import io
 import os
@@ -29,6 +32,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from evaluation.benchmarks.tables import print_rows
 from evaluation.statmorph_peer import PEER_COLUMNS, measure_morphology
 from galaxy_da.cutouts import Cutout
 from galaxy_da.errors import TableError
@@ -308,3 +312,17 @@ def _vote(survey: str, question: str, answer: str) -> bool | None:
     if number == _SMOOTH[survey]:
         return False
     return True if number in _FEATURED[survey] else None
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("guide", type=Path)
+    parser.add_argument("--space", default="decals")
+    given = parser.parse_args()
+    rows = guide_rows(LatentSpace.load(given.space), given.guide)
+    print_rows("Smooth against features, Galaxy Zoo guide images", rows)
+
+
+if __name__ == "__main__":
+    main()

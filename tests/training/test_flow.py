@@ -1,9 +1,17 @@
+import sys
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from conftest import blobs, make_space, write_sample
 from scipy.linalg import sqrtm
 
-from training.flow import fit_flow, frechet_distance
+from evaluation.anchor import read_drawn
+from evaluation.anchor.encoding import encode_sample
+from galaxy_da.tables import Sample
+from training import flow as module
+from training.flow import fit_flow, frechet_distance, sample_quality
 
 
 def ring(n, seed):
@@ -46,3 +54,34 @@ def test_frechet_distance_is_that_of_matrix_roots():
 def test_too_few_latents_are_refused():
     with pytest.raises(ValueError, match="at least 20 latent vectors but got 3"):
         fit_flow(torch.zeros(3, 2))
+
+
+@pytest.fixture
+def odd_space(tmp_path):
+    """A space whose posteriors lie far from the prior, and a sample of it."""
+    space = make_space()
+    with torch.no_grad():
+        space.encoder("decals").network.mean.weight.mul_(200)
+        space.encoder("decals").network.mean.bias.add_(5)
+        space.decoder.body[-1].weight.mul_(300)
+    return space, Sample(write_sample(tmp_path / "sky", blobs(200, 140, 0.262)))
+
+
+def test_a_flow_draws_what_decodes_like_galaxies_and_the_prior_does_not(odd_space):
+    space, sample = odd_space
+    rows = sample_quality(space, encode_sample(space, sample, 200).images, steps=60)
+    found = {row["latents"]: row["frechet_to_decoded"] for row in rows}
+    assert found["decoded images"] < found["flow"] < 0.5 * found["N(0, I)"]
+
+
+def test_the_command_writes_draws_that_a_report_reads(odd_space, tmp_path, monkeypatch, capsys):
+    space, sample = odd_space
+    space.save(tmp_path / "space")
+    monkeypatch.setattr(module, "fit_flow", partial(fit_flow, steps=20))
+    monkeypatch.setattr(module, "sample_quality", lambda *_: [{"latents": "flow"}])
+    out = tmp_path / "draws.npy"
+    given = [str(tmp_path / "space"), str(sample.path), "--draws", str(out)]
+    monkeypatch.setattr(sys, "argv", ["flow", *given])
+    module.main()
+    assert read_drawn(out).shape == (200, 6)
+    assert "Frechet" in capsys.readouterr().out

@@ -1,0 +1,90 @@
+"""Galaxy Zoo's guide images as a sample table, so that the verbs and reports take them.
+
+``python -m evaluation.guide_sample GUIDE --survey decals --out DIR`` writes ``sample.parquet`` and
+``labels.parquet`` there. The guide says where none of its galaxies is, so positions are made up: a
+row along the equator, two degrees apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from evaluation.real_probes import read_guide
+from galaxy_da.cutouts import Cutout
+from galaxy_da.files import ensure_folder
+from galaxy_da.tables import write_table
+
+__all__ = ["write_guide_sample"]
+
+
+def write_guide_sample(
+    guide: str | os.PathLike[str], survey: str, out: str | os.PathLike[str]
+) -> tuple[Path, Path]:
+    """Write one survey's distinct guide images and whether they are smooth or featured.
+
+    Parameters
+    ----------
+    guide : path
+        As `evaluation.real_probes.read_guide` takes it.
+    survey : {"decals", "sdss"}
+        One whose stretch is documented.
+    out : path
+        Folder for both tables.
+
+    Returns
+    -------
+    sample, labels : Path
+        Images as PNG, and ``smooth-or-featured`` by ``object_id``.
+
+    Raises
+    ------
+    TableError, StorageError
+        If the guide is missing, or a table cannot be written.
+    """
+    images = read_guide(guide, survey)
+    folder, n = ensure_folder(out), len(images.cutouts)
+    ids = pa.array([f"guide-{number:03d}" for number in range(n)])
+    sample = pa.table(
+        {
+            "object_id": ids,
+            "survey": [survey] * n,
+            "ra": np.arange(n) * 2.0 % 360,
+            "dec": np.zeros(n),
+            "pixel_scale_arcsec": [cutout.pixel_scale_arcsec for cutout in images.cutouts],
+            "image": [_png(cutout) for cutout in images.cutouts],
+        }
+    )
+    answer = np.where(images.featured, "featured", "smooth")
+    paths = folder / "sample.parquet", folder / "labels.parquet"
+    write_table(sample, paths[0])
+    write_table(pa.table({"object_id": ids, "smooth-or-featured": answer}), paths[1])
+    return paths
+
+
+def _png(cutout: Cutout) -> bytes:
+    """Encode a colour cutout as it came, the first row northernmost."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.moveaxis(cutout.pixels[:, ::-1], 0, -1)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def main() -> None:
+    """Write both tables and say where."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("guide", type=Path)
+    parser.add_argument("--survey", default="decals")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    for path in write_guide_sample(given.guide, given.survey, given.out):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
