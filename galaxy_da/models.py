@@ -1,7 +1,7 @@
 """The networks: a small residual encoder, and a decoder that mirrors it.
 
 Both are plain strided convolutions, which keep two CPU cores busy: a 64 px image costs the encoder
-about 12 million multiply-adds. There is no batch normalisation, so an image's latents do not depend
+about 16 million multiply-adds. There is no batch normalisation, so an image's latents do not depend
 on its neighbours in a batch.
 """
 
