@@ -10,6 +10,7 @@ from __future__ import annotations
 from evaluation.benchmarks.crossmatch import TITLE, crossmatch_rows
 from evaluation.benchmarks.extraction import extraction_rows, product_rows
 from evaluation.benchmarks.index import benchmark_search
+from evaluation.benchmarks.service import image_rows, similar_rows
 from evaluation.benchmarks.tables import print_rows
 
 
@@ -22,6 +23,8 @@ def main() -> None:
     print_rows(
         "Similar-by-vector against raw FAISS (ratio: our time over FAISS's)", benchmark_search()
     )
+    print_rows("Similar by id over HTTP, beside raw FAISS", similar_rows())
+    print_rows("Encoding an image over HTTP, beside the bare encoder", image_rows())
 
 
 if __name__ == "__main__":

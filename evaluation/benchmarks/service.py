@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import faiss
@@ -24,7 +25,7 @@ import uvicorn
 from astropy.io import fits
 
 from evaluation.benchmarks.index import synthetic_latents
-from evaluation.benchmarks.service_load import Load, Seen, run_load
+from evaluation.benchmarks.service_load import Load, run_load
 from evaluation.benchmarks.tables import print_rows
 from galaxy_da.cutouts import Cutout
 from galaxy_da.features import Features
@@ -55,8 +56,9 @@ def similar_rows(n: int = 100_000) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        For each kind of load: answers per second, latencies, and ``ratio``, the throughput over
-        that of FAISS: medians of repeats that take turns.
+        For each kind of load: answers per second, latencies, processor time of this process for
+        each answer, and ``ratio``, the throughput over that of FAISS: medians of repeats that take
+        turns.
     """
     space = LatentSpace.load("decals")
     index = _index(space, n)
@@ -73,14 +75,8 @@ def similar_rows(n: int = 100_000) -> list[dict[str, Any]]:
     with _served(create_app(space, index)) as port:
         rows = []
         for name, kind in loads.items():
-            pairs = [
-                (
-                    _faiss_per_s(raw, index),
-                    run_load(Load(port=port, requests=requests, seconds=_SECONDS, **kind)),
-                )
-                for _ in range(_REPEATS)
-            ]
-            rows.append({"load": name, **_medians(pairs)})
+            load = Load(port=port, requests=requests, seconds=_SECONDS, **kind)
+            rows.append({"load": name, **_in_turn(lambda: _faiss(raw, index), load)})
     return rows
 
 
@@ -113,23 +109,42 @@ def image_rows(batches: Sequence[int] = (1, 64)) -> list[dict[str, Any]]:
         with _served(create_app(space, index, limits=Limits(batch=batch))) as port:
             for clients in (1, _CLIENTS):
                 load = Load(port=port, requests=[request], clients=clients, seconds=_SECONDS)
-                pairs = [
-                    (_per_s(lambda: space.encode(images, encoder)) * _CLIENTS, run_load(load))
-                    for _ in range(_REPEATS)
-                ]
-                rows.append({"batches of": batch, "clients": clients, **_medians(pairs)})
+                both = _in_turn(
+                    lambda: _timed(lambda: space.encode(images, encoder), _CLIENTS), load
+                )
+                rows.append({"batches of": batch, "clients": clients, **both})
     return rows
 
 
-def _medians(pairs: Sequence[tuple[float, Seen]]) -> dict[str, float]:
-    return {
-        "bare_per_s": float(np.median([bare for bare, _ in pairs])),
-        "service_per_s": float(np.median([seen.per_s for _, seen in pairs])),
-        "ratio": float(np.median([seen.per_s / bare for bare, seen in pairs])),
-        "p50_ms": float(np.median([seen.p50_ms for _, seen in pairs])),
-        "p99_ms": float(np.median([seen.p99_ms for _, seen in pairs])),
-        "refused": sum(seen.refused for _, seen in pairs),
-    }
+@dataclass(frozen=True)
+class _Bare:
+    """Work done without the service: per second, and time of the processor for each [ms]."""
+
+    per_s: float
+    cpu_ms: float
+
+
+def _in_turn(bare: Callable[[], _Bare], load: Load) -> dict[str, float]:
+    """Time both sides, one after the other, and again."""
+    rows = []
+    for _ in range(_REPEATS):
+        alone = bare()
+        start = time.process_time()
+        seen = run_load(load)
+        cpu_ms = 1e3 * (time.process_time() - start) / max(seen.answers, 1)
+        rows.append(
+            {
+                "bare_per_s": alone.per_s,
+                "service_per_s": seen.per_s,
+                "ratio": seen.per_s / alone.per_s,
+                "p50_ms": seen.p50_ms,
+                "p99_ms": seen.p99_ms,
+                "refused": seen.refused,
+                "bare_cpu_ms": alone.cpu_ms,
+                "service_cpu_ms": cpu_ms,
+            }
+        )
+    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
 
 
 def _index(space: LatentSpace, n: int) -> LatentIndex:
@@ -151,26 +166,25 @@ def _index(space: LatentSpace, n: int) -> LatentIndex:
     return LatentIndex.build([Features(table=table, space_id=space.id, encoders=encoders)])
 
 
-def _faiss_per_s(raw: faiss.Index, index: LatentIndex) -> float:
+def _faiss(raw: faiss.Index, index: LatentIndex) -> _Bare:
     """Search for single vectors in as many threads as there are clients."""
     rows = np.random.default_rng(_SEED).integers(len(index), size=512)
     points = index.vectors[rows]
     with ThreadPoolExecutor(_CLIENTS) as pool:
-
-        def work() -> None:
-            list(pool.map(lambda point: raw.search(point[None], _K), points))
-
-        return _per_s(work) * len(rows)
+        return _timed(
+            lambda: list(pool.map(lambda point: raw.search(point[None], _K), points)), len(rows)
+        )
 
 
-def _per_s(work: Callable[[], object]) -> float:
-    """Return how often a second some work is done."""
+def _timed(work: Callable[[], object], each: int) -> _Bare:
+    """Repeat work that does something so many times."""
     work()
-    start, times = time.perf_counter(), 0
+    start, cpu, times = time.perf_counter(), time.process_time(), 0
     while time.perf_counter() - start < _SECONDS / 2:
         work()
-        times += 1
-    return times / (time.perf_counter() - start)
+        times += each
+    seconds, busy = time.perf_counter() - start, time.process_time() - cpu
+    return _Bare(times / seconds, 1e3 * busy / times)
 
 
 @contextmanager

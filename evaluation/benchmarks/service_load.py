@@ -54,8 +54,9 @@ class Load:
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What the clients saw: answers per second, their latencies [ms], and how many were refused."""
+    """What the clients saw: answers, also per second, latencies [ms], and how many were refused."""
 
+    answers: int
     per_s: float
     p50_ms: float
     p99_ms: float
@@ -115,7 +116,11 @@ async def _main(load: Load) -> Seen:
         task.cancel()
     p50, p99 = np.percentile(latencies, [50, 99]) * 1e3
     return Seen(
-        per_s=len(latencies) / seconds, p50_ms=float(p50), p99_ms=float(p99), refused=next(refused)
+        answers=len(latencies),
+        per_s=len(latencies) / seconds,
+        p50_ms=float(p50),
+        p99_ms=float(p99),
+        refused=next(refused),
     )
 
 

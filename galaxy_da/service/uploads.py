@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from typing import TYPE_CHECKING
 
 from astropy.io import fits
 from PIL import Image
@@ -12,8 +13,10 @@ from galaxy_da.cutouts import Cutout, read_image
 from galaxy_da.errors import CutoutError, GalaxyDAError, SurveyError
 from galaxy_da.service.errors import RequestError
 from galaxy_da.service.limits import Limits
-from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey, builtin_surveys
+
+if TYPE_CHECKING:
+    from galaxy_da.space import LatentSpace
 
 __all__ = ["check_image", "known_survey", "read_upload"]
 

@@ -49,6 +49,8 @@ def _main(folder: Path, lock: int) -> int:
     except MemoryError:
         message = "takes more memory than a job may have"
     except Exception as error:  # whatever happens is the job's outcome
+        if _stopped.is_set():
+            return _INTERRUPTED
         traceback.print_exc()
         message = f"a fault, {type(error).__name__}; the log has more"
     outcome = {"state": "failed", "message": message} if message else {"state": "done"}

@@ -226,7 +226,7 @@ def test_tables_that_are_bombs(http):
     assert len(bomb) < 5e6
     asked = {"anchor": "decals", "target": "sdss"}
     before = memory_mb()
-    assert http.post("/api/distances", params=asked, content=bomb).status_code in (413, 422)
+    assert http.post("/api/distances", params=asked, content=bomb).status_code == 413
     assert memory_mb() - before < 300
     for content, status in [(b"", 415), (b"PAR1", 422), (b"PAR1" + bytes(1000) + b"PAR1", 422),
                             (parquet(pa.table({"a": [1]})), 422)]:  # fmt: skip
@@ -341,8 +341,12 @@ def connected(url):
 
 
 def test_heads_are_bounded_in_size(address):
-    assert httpx.get(f"{address}/api/info", headers={"X": "y" * 40_000}).status_code == 431
-    assert httpx.get(f"{address}/api/objects?id={'x' * 40_000}").status_code == 431
+    for path, headers in (
+        ("/api/info", {"X": "y" * 40_000}),
+        (f"/api/objects?id={'x' * 40_000}", {}),
+    ):
+        answer = httpx.get(f"{address}{path}", headers=headers, timeout=60)
+        assert answer.status_code == 431
     with connected(address) as line:
         line.sendall(b"GET / HTTP/1.1\r\n")
         sent = 0
@@ -353,7 +357,7 @@ def test_heads_are_bounded_in_size(address):
         except OSError:
             pass
         assert sent < 5_000_000
-    assert httpx.get(f"{address}/healthz").status_code == 200
+    assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
 
 
 def test_slow_clients_lose_their_connection(address, monkeypatch):
@@ -366,7 +370,7 @@ def test_slow_clients_lose_their_connection(address, monkeypatch):
         )
         assert silent.recv(100) == b"" and slow.recv(100) == b""
         assert stalled.recv(100).startswith(b"HTTP/1.1 408")
-    assert httpx.get(f"{address}/healthz").status_code == 200
+    assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
 
 
 def test_garbage_is_answered_with_400(address):
@@ -379,7 +383,7 @@ def test_garbage_is_answered_with_400(address):
         with connected(address) as line:
             line.sendall(text)
             assert line.recv(100).startswith(b"HTTP/1.1 4")
-    assert httpx.get(f"{address}/healthz").status_code == 200
+    assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
 
 
 def test_clients_that_go_away_leave_nothing_behind(address, stage):
@@ -387,6 +391,6 @@ def test_clients_that_go_away_leave_nothing_behind(address, stage):
         with connected(address) as line:
             line.sendall(b"GET /api/outliers?method=lof HTTP/1.1\r\nHost: x\r\n\r\n")
     deadline = time.monotonic() + 30
-    while "galaxy_da_requests_open 1.0" not in httpx.get(f"{address}/metrics").text:
+    while "galaxy_da_requests_open 1.0" not in httpx.get(f"{address}/metrics", timeout=60).text:
         assert time.monotonic() < deadline
-    assert httpx.get(f"{address}/api/similar?id=sdss:sdss-0001").status_code == 200
+    assert httpx.get(f"{address}/api/similar?id=sdss:sdss-0001", timeout=60).status_code == 200

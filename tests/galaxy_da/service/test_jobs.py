@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import blobs, pair_table, write_sample
 from fastapi.testclient import TestClient
 from service_helpers import running, wait_for, zipped
 
@@ -16,6 +17,7 @@ from galaxy_da.features import Features, vectors
 from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.parts import Jobs
+from galaxy_da.space import LatentSpace
 
 
 @pytest.fixture(scope="module")
@@ -99,16 +101,26 @@ def test_a_job_whose_data_are_wrong_fails_with_one_line(served, stage):
     assert "\n" not in job["message"]
 
 
-def test_an_adaptation(served, sky, stage, tmp_path):
-    """A new survey without pairs, from images in the table itself."""
-    from galaxy_da.space import LatentSpace
-
+def test_a_verb_that_refuses_says_why(sky, served, stage, tmp_path):
     for name in ("decals", "hsc"):
         (tmp_path / f"{name}.zip").write_bytes(zipped(stage.folder / name))
-    job = sky.submit(
-        "adapt", {"seed": 1}, anchor=tmp_path / "decals.zip", target=tmp_path / "hsc.zip"
-    )
-    state = wait_for(served, job.id, *ENDED, seconds=240)
+    samples = {"anchor": tmp_path / "decals.zip", "target": tmp_path / "hsc.zip"}
+    job = wait_for(served, sky.submit("adapt", {"seed": 1}, **samples).id, *ENDED)
+    assert job["state"] == "failed" and "at least 200 are needed" in job["message"]
+
+
+@pytest.mark.slow
+def test_an_adaptation(sky, served, stage, tmp_path):
+    """A new survey, from images in a zip and in the table itself."""
+    ids = [f"{i:03d}" for i in range(400)]
+    for name, scale in (("decals", 0.262), ("hsc", 0.168)):
+        images = blobs(400, 64, scale, noise=0.002)
+        write_sample(tmp_path / name, images, name, object_id=ids, bands=["g,r,z"] * 400)
+        (tmp_path / f"{name}.zip").write_bytes(zipped(tmp_path / name))
+    pq.write_table(pair_table(ids, ids), tmp_path / "pairs.parquet")
+    samples = {"anchor": tmp_path / "decals.zip", "target": tmp_path / "hsc.zip"}
+    job = sky.submit("adapt", {"survey": "hsc"}, **samples, pairs=tmp_path / "pairs.parquet")
+    state = wait_for(served, job.id, *ENDED, seconds=1000)
     assert state["state"] == "done", state
     with zipfile.ZipFile(job.download("space.zip", tmp_path / "space.zip")) as archive:
         archive.extractall(tmp_path / "space")

@@ -22,6 +22,9 @@ CHECKS = [
 ]
 
 
+schemathesis.serializer.alias("application/vnd.apache.parquet", "application/octet-stream")
+
+
 @pytest.fixture(scope="session")
 def described(stage, tmp_path_factory):
     """The schema of a running service whose runner is not started, so that no job runs."""
