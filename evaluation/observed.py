@@ -49,6 +49,7 @@ def observe_truth(
     space: LatentSpace,
     sample: Sample,
     truth: pa.Table,
+    use: np.ndarray | None = None,
     *,
     symmetric: bool = False,
     unadapted: bool = False,
@@ -60,6 +61,8 @@ def observe_truth(
     ----------
     space, sample, truth, unadapted, own
         As for `evaluation.probes.fit_probes`.
+    use : (truth rows,) bool array, optional
+        Galaxies to encode; by default all.
     symmetric : bool
         Also encode the seven other turned and mirrored views of each.
     """
@@ -69,11 +72,13 @@ def observe_truth(
     else:
         encoder = space.unadapted(survey, sample_bands(sample, survey))
     rows = _truth_rows(sample, truth)
+    if use is not None:
+        rows = np.where(use[rows], rows, -1)
     known = np.flatnonzero(rows >= 0)
     if not len(known):
         raise TableError(
             f"{sample.path}: none of its {len(sample)} ids is in the truth table's column "
-            f"{_key(sample.survey, truth)}"
+            f"{_key(sample.survey, truth)}" + ("" if use is None else " in the part that is used")
         )
     vectors, good = [], []
     for start in range(0, len(known), _ROWS):

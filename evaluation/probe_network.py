@@ -17,6 +17,7 @@ __all__ = ["ProbeNetwork"]
 
 _HIDDEN = 128
 _STEPS, _BATCH = 3000, 200
+_TRIAL_STEPS = 1000  # enough to tell penalties apart
 _PENALTIES = (0.3, 3.0, 30.0)
 _FOLDS = 3
 _SPARSE = 4  # every fourth view serves to choose the penalty
@@ -38,22 +39,24 @@ class ProbeNetwork:
         losses = np.zeros(len(_PENALTIES))
         for fitted, left in GroupKFold(folds).split(x[0], groups=cell):
             for i, penalty in enumerate(_PENALTIES):
-                layers = self.fit(x[::_SPARSE, fitted], y[::_SPARSE, fitted], penalty)
+                some = x[::_SPARSE, fitted], y[::_SPARSE, fitted]
+                layers = self.fit(*some, penalty, steps=_TRIAL_STEPS)
                 losses[i] += self._loss(_forward(x[0][left], *layers), y[0][left]) * len(left)
         return _PENALTIES[int(losses.argmin())]
 
     def fit(
-        self, x: np.ndarray, y: np.ndarray, penalty: float
+        self, x: np.ndarray, y: np.ndarray, penalty: float, *, steps: int | None = None
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
         """Return weights and biases fitted to all views, (views, n, latents) and (views, n, k)."""
+        steps = steps or _STEPS
         flat, goal = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
         settings: dict[str, Any] = {
             "hidden_layer_sizes": (_HIDDEN,),
             "activation": "tanh",
             "alpha": penalty,
             "batch_size": min(_BATCH, len(flat)),
-            "max_iter": -(-_STEPS * _BATCH // len(flat)),
-            "n_iter_no_change": _STEPS,  # so that only the number of steps stops it
+            "max_iter": -(-steps * _BATCH // len(flat)),
+            "n_iter_no_change": steps,  # so that only the number of steps stops it
             "random_state": self.seed,
         }
         if self.link == "logistic":

@@ -85,17 +85,20 @@ def fit_probes(
     if len(set(names)) < len(names):
         raise TableError(f"samples must be of different surveys but are of {', '.join(names)}")
     quantities = find_quantities(truth, columns)
-    seen = [observe_truth(space, anchor, truth, symmetric=True)]
-    seen += [observe_truth(space, sample, truth, unadapted=unadapted, own=own) for sample in others]
     sky = truth_positions(truth, anchor)
     part = sky_split(*sky, nside=_NSIDE)
+    test = part == "test"
+    seen = [observe_truth(space, anchor, truth, symmetric=True)]
+    seen += [
+        observe_truth(space, sample, truth, test, unadapted=unadapted, own=own) for sample in others
+    ]
     cell = np.asarray(lonlat_to_healpix(*(sky * u.deg), _NSIDE, order="nested"))
     fitted = [
-        fit_probe(quantity, seen[0], targets, part != "test", cell, seed)
+        fit_probe(quantity, seen[0], targets, ~test, cell, seed)
         for quantity, _, targets in quantities.values()
     ]
     truths = {name: values for name, (_, values, _) in quantities.items()}
-    return measure_probes(fitted, seen, truths, part == "test")
+    return measure_probes(fitted, seen, truths, test)
 
 
 def fit_probe(

@@ -28,7 +28,9 @@ from galaxy_da.tables import Sample
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(probe_network, "_STEPS", 2000)
+    monkeypatch.setattr(probe_network, "_STEPS", 1000)
+    monkeypatch.setattr(probe_network, "_TRIAL_STEPS", 1)
+    monkeypatch.setattr(probe_network, "_HIDDEN", 32)
     monkeypatch.setattr(probe_network, "_PENALTIES", (0.3,))
 
 

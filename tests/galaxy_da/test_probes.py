@@ -152,3 +152,41 @@ def test_what_is_no_probe():
     del tensors["size.weight_1"]
     with pytest.raises(SpaceError, match="probe 'size' is damaged"):
         read_probes([probe.record()], tensors)
+
+
+def test_the_shipped_space_measures_galaxies(tmp_path):
+    space = LatentSpace.load("decals")
+    names = {probe.name for probe in space.probes}
+    assert names >= {
+        "half_light_arcsec", "ellipticity", "position_angle", "concentration", "asymmetry",
+        "colour_gradient", "p_featured",
+    }  # fmt: skip
+    assert all({"decals", "sdss", "hsc"} <= set(probe.errors) for probe in space.probes)
+    images = blobs(40, 140, 0.262)
+    tables = [
+        extract(space, Sample(write_sample(tmp_path / name / "decals", pixels))).table
+        for name, pixels in (("upright", images), ("turned", np.rot90(images, axes=(2, 3)).copy()))
+    ]
+    ellipticity, expected = moments(blobs(40, 140, 0.262, noise=0)[:, 1])
+    long = ellipticity > 0.3
+    assert long.sum() > 10
+    angles = [np.asarray(table["morph_position_angle"])[long] for table in tables]
+    assert np.median(apart(angles[0], expected[long])) < 12
+    assert np.median(apart(angles[1], expected[long] + 90)) < 12
+    sizes = [np.asarray(table["morph_half_light_arcsec"]) for table in tables]
+    assert np.corrcoef(*np.log(sizes))[0, 1] > 0.95
+    assert np.corrcoef(np.asarray(tables[0]["morph_ellipticity"]), ellipticity)[0, 1] > 0.7
+
+
+def moments(images):
+    """Ellipticity and position angle [deg] of images whose rows go north and columns west."""
+    north, east = np.mgrid[-69.5:70, 69.5:-70:-1]
+    weight = images / images.sum((1, 2), keepdims=True)
+    nn, ee, ne = ((weight * q).sum((1, 2)) for q in (north**2, east**2, north * east))
+    root = np.hypot(nn - ee, 2 * ne)
+    ratio = np.sqrt((nn + ee - root) / (nn + ee + root))
+    return 1 - ratio, np.degrees(0.5 * np.arctan2(2 * ne, nn - ee)) % 180
+
+
+def apart(one, other):
+    return np.abs((one - other + 90) % 180 - 90)
