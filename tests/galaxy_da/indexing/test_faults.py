@@ -16,6 +16,7 @@ from galaxy_da.indexing import add, create, delete, rebuild
 
 _KILLER = """
 import json, os, random, signal, sys, time
+import numpy as np
 import pandas  # which pyarrow would import in every child
 from index_helpers import make
 from galaxy_da.index import LatentIndex
@@ -65,6 +66,19 @@ def contents(into):
     with open(into, "w") as stream:
         json.dump(dict(zip(map(index.key, range(len(index))), index.vectors[:].tolist())), stream)
 
+def read_on(into):
+    # opens the index again and again until told to stop; every vector must be its key's
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    opened = 0
+    while not told:
+        index = LatentIndex.open(folder)
+        ids = index.take(np.arange(len(index)), ["object_id"])["object_id"].to_pylist()
+        for name, vector in zip(ids, index.vectors[:].tolist()):
+            assert vector == ([0, 0] if name == "first" else list(map(int, name.split("-"))))
+        opened += 1
+    os.write(into, str(opened).encode())
+
 def plan(model, count):
     models, changes = [model], []
     for _ in range(count):
@@ -79,6 +93,7 @@ def start(changes):
             os.write(into, b".")
     return child(write)
 
+reader, reads = child(read_on)
 models, changes = plan({"s:first": [0, 0]}, 4)
 begun = time.perf_counter()
 pid, acknowledged = start(changes)
@@ -105,6 +120,8 @@ for _ in range(rounds):
         model = models[done + 1]
         ends["after"] += 1
     ends["changes"] += done
+os.kill(reader, signal.SIGTERM)
+ends["opened"] = int(reads.read())
 print(json.dumps(ends))
 """
 
@@ -119,6 +136,7 @@ def kill_writers(folder, rounds, seed):
     ends = json.loads(done.stdout)
     assert ends["before"] + ends["after"] == rounds
     assert ends["changes"] > 0
+    assert ends["opened"] > rounds
     assert reader.similar(np.zeros(2), 1)["object_id"].to_pylist() == ["first"]
     rebuild(folder)
     assert not list(folder.glob(".draft*"))
