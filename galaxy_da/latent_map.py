@@ -8,6 +8,7 @@ beside the index: ``survey``, ``object_id``, ``x``, ``y`` (float32), in the orde
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,7 +165,9 @@ def _fit(
 
         plane = PCA(_DIRECTIONS).fit(points)
         return plane.transform, plane.transform(points)
-    from umap import UMAP
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ImportWarning)  # that it comes without Tensorflow
+        from umap import UMAP
 
     reducer = UMAP(n_neighbors=_NEIGHBOURS, random_state=seed, n_jobs=1)
     own = reducer.fit_transform(points)

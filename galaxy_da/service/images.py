@@ -15,7 +15,7 @@ from galaxy_da.queries.travel import draw_strip
 from galaxy_da.service.asked import Key
 from galaxy_da.service.errors import asking, documented
 from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.pictures import all_latents, encoder_for, own_colours, prepared, to_png
+from galaxy_da.service.pictures import encoder_for, latents_of, own_colours, prepared, to_png
 from galaxy_da.service.working import worked
 
 __all__ = ["router"]
@@ -68,8 +68,8 @@ def as_prepared(service: Parts, id: Id, size: Size = None) -> Response:
 @worked
 def reconstruction(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw what the anchor's decoder makes of an object: of another survey, its denoised view."""
-    latents = all_latents(service.index, service.index.row(id))
-    return _png(draw_strip(service.space, latents[None]), size)
+    latents = latents_of(service.index, np.array([service.index.row(id)]))
+    return _png(draw_strip(service.space, latents), size)
 
 
 @router.post("/decode", responses=_DECODED, response_class=Response)

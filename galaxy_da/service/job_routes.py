@@ -16,7 +16,6 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from galaxy_da.errors import LatentIndexError
 from galaxy_da.files import ensure_folder, write_json
 from galaxy_da.service.errors import RequestError, documented
 from galaxy_da.service.forms import multipart, take_form
@@ -175,7 +174,7 @@ def result(
     job = _job(queue, job_id, owner)
     names = [found.name for found in _results(queue, job)]
     if name not in names:
-        raise LatentIndexError(f"no result {name!r}; there are {', '.join(names) or 'none yet'}")
+        raise RequestError(404, f"no result {name!r}; there are {', '.join(names) or 'none yet'}")
     return _file(queue.path(job_id) / process.RESULTS / name, "application/octet-stream")
 
 

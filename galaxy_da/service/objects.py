@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from galaxy_da.service.asked import Key
 from galaxy_da.service.errors import documented
 from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.pictures import all_latents
+from galaxy_da.service.pictures import latents_of
 from galaxy_da.service.working import worked
 
 __all__ = ["router"]
@@ -109,18 +109,16 @@ def complete(
     k: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> list[str]:
     """List keys that begin with some text: of the key itself, or of the object id alone."""
-    index = service.index
-    found = []
+    index, found = service.index, []
+    named, colon, rest = prefix.partition(":")
     for survey in index.surveys:
         start, stop = index.span(survey)
-        wanted = prefix
-        if ":" in prefix and survey.startswith(prefix.partition(":")[0]):
-            wanted = prefix.partition(":")[2] if prefix.startswith(f"{survey}:") else prefix
         ids = index.rows["object_id"].slice(start, stop - start)
-        some = ids.filter(pc.starts_with(ids, wanted)).slice(0, k)
-        if not len(some) and survey.startswith(prefix):
-            some = ids.slice(0, k)
-        found += [f"{survey}:{object_id}" for object_id in some.to_pylist()]
+        if colon and named == survey:
+            ids = ids.filter(pc.starts_with(ids, rest))
+        elif not survey.startswith(prefix):
+            ids = ids.filter(pc.starts_with(ids, prefix))
+        found += [f"{survey}:{object_id}" for object_id in ids.slice(0, k).to_pylist()]
     return found[:k]
 
 
@@ -128,16 +126,15 @@ def complete(
 @worked
 def latents(service: Parts, id: Annotated[Key, Query()]) -> Latents:
     """Return where an object lies, and the spread of each latent in the index."""
-    own = all_latents(service.index, service.index.row(id))
+    (own,) = latents_of(service.index, np.array([service.index.row(id)]))
     return Latents(latents=own.tolist(), spread=_spread(service).tolist())
 
 
 def _spread(service: Service) -> np.ndarray:
-    """Return the standard deviation of each latent over some rows."""
+    """Return the standard deviation of each latent over the index, or some of its rows."""
     index = service.index
-    rows = np.random.default_rng(0).permutation(len(index))[:_SPREAD_ROWS]
-    some = np.stack([all_latents(index, row) for row in np.sort(rows)[:2000]])
-    return np.asarray(some.std(axis=0, dtype=np.float64))
+    rows = np.sort(np.random.default_rng(0).permutation(len(index))[:_SPREAD_ROWS])
+    return np.asarray(latents_of(index, rows).std(axis=0, dtype=np.float64))
 
 
 def _plain(value: Any) -> Any:

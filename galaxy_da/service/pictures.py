@@ -16,7 +16,7 @@ from galaxy_da.index import LatentIndex
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["all_latents", "encoder_for", "own_colours", "prepared", "to_png"]
+__all__ = ["encoder_for", "latents_of", "own_colours", "prepared", "to_png"]
 
 
 def own_colours(cutout: Cutout, survey: Survey, space: LatentSpace) -> np.ndarray:
@@ -41,13 +41,12 @@ def prepared(cutout: Cutout, encoder: SurveyEncoder, space: LatentSpace) -> np.n
     return np.asarray(colour[0].numpy())
 
 
-def all_latents(index: LatentIndex, row: int) -> np.ndarray:
-    """Return the latents of a row, of galaxy and view, (latents,) float32."""
-    galaxy = index.vectors[row]
+def latents_of(index: LatentIndex, rows: np.ndarray) -> np.ndarray:
+    """Return the latents of rows, of galaxy and view, (n, latents) float32."""
+    galaxy = index.vectors[rows]
     if "view" not in index.rows.column_names:
-        return np.asarray(galaxy)
-    view = vectors(index.take(np.array([row]), ["view"]), "view")[0]
-    return np.concatenate([galaxy, view])
+        return galaxy
+    return np.hstack([galaxy, vectors(index.take(rows, ["view"]), "view")])
 
 
 def to_png(picture: np.ndarray, size: int | None = None) -> bytes:

@@ -18,7 +18,7 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
-from galaxy_da.errors import SpaceError
+from galaxy_da.errors import GalaxyDAError
 from galaxy_da.index import LatentIndex
 from galaxy_da.latent_map import read_map
 from galaxy_da.service.app import create_app
@@ -119,7 +119,7 @@ def serve(settings: Settings) -> None:
         As `app_of`, or if others than this machine could write without a token.
     """
     if settings.host not in _LOOPBACK and settings.token_file is None:
-        raise SpaceError(
+        raise GalaxyDAError(
             f"--host {settings.host} lets other machines in; give --token-file so that not all of "
             "them may start jobs (`galaxy-da token NAME --file FILE` makes one)"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -53,7 +53,7 @@ class Workers:
         self._pending += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, call)
         future.add_done_callback(self._ended)
-        return await _in_time(future, self._seconds)
+        return await _in_time(asyncio.shield(future), self._seconds)
 
     def close(self) -> None:
         """Let running calls end and drop those that wait."""
@@ -158,8 +158,8 @@ def worked(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     return route
 
 
-async def _in_time(future: Future[R] | asyncio.Future[R], seconds: float) -> R:
+async def _in_time(future: asyncio.Future[R], seconds: float) -> R:
     try:
-        return await asyncio.wait_for(asyncio.shield(future), seconds)  # type: ignore[arg-type]
+        return await asyncio.wait_for(future, seconds)
     except TimeoutError:
         raise RequestError(504, f"took longer than {seconds:g} s; ask for less", _RETRY) from None

@@ -29,6 +29,7 @@ UPLOAD, RESULTS = "upload", "results"
 
 _INTERRUPTED = 130
 _NICE = 10
+_SCRATCH = "input", "work"
 _stopped = threading.Event()
 
 
@@ -55,6 +56,8 @@ def _main(folder: Path, lock: int) -> int:
         message = f"a fault, {type(error).__name__}; the log has more"
     outcome = {"state": "failed", "message": message} if message else {"state": "done"}
     write_json(folder / OUTCOME, outcome)
+    for part in (UPLOAD, *_SCRATCH):  # needed no more, since there is an outcome
+        shutil.rmtree(folder / part, ignore_errors=True)
     return 0
 
 
@@ -76,10 +79,10 @@ def _run(folder: Path, request: dict[str, Any]) -> str:
     for path in sorted((folder / UPLOAD).iterdir()):
         files[path.stem] = path
         if path.stem in verb.samples:
-            files[path.stem] = unpack_sample(path, folder / "input" / path.stem, limits)
+            files[path.stem] = unpack_sample(path, folder / _SCRATCH[0] / path.stem, limits)
             check_sample(files[path.stem], limits)
     results = ensure_folder(folder / RESULTS)
-    work = ensure_folder(folder / "work")
+    work = ensure_folder(folder / _SCRATCH[1])
     options = verb.options.model_validate(request["options"])
     plan = verb.plan(request["space"], files, work, results, options)
     for step in plan.steps:
@@ -90,8 +93,6 @@ def _run(folder: Path, request: dict[str, Any]) -> str:
             return said
     for name, source in plan.packed.items():
         _pack(source, results / name)
-    for part in (folder / "input", work):
-        shutil.rmtree(part, ignore_errors=True)
     return ""
 
 
