@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from evaluation.anchor.encoding import active_units, kl_per_latent
+from evaluation.anchor.encoding import active_units, decodable, kl_per_latent
 from evaluation.anchor.fidelity import sky_residuals
 from evaluation.benchmarks.tables import print_rows
 from galaxy_da.loading import load_images
@@ -39,7 +39,7 @@ def health(space: LatentSpace, images: Tensor) -> dict[str, Any]:
         of empty sky over its noise in the band where it is furthest from zero, see
         `evaluation.anchor.fidelity.sky_residuals`; None where the frame shows no sky).
     """
-    posterior = space.encode(images, space.anchor, precision="fp32")
+    posterior = decodable(space, images, "fp32")
     mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
     decoded = space.decode(posterior.mean, precision="fp32")
     kl = kl_per_latent(mean, variance)

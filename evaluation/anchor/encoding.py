@@ -7,12 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from galaxy_da.devices import Precision
 from galaxy_da.errors import TableError
 from galaxy_da.loading import load_images
+from galaxy_da.models import Posterior
 from galaxy_da.space import LatentSpace
 from galaxy_da.tables import Sample
 
-__all__ = ["ACTIVE_VARIANCE", "Encoded", "active_units", "encode_sample", "kl_per_latent"]
+__all__ = [
+    "ACTIVE_VARIANCE",
+    "Encoded",
+    "active_units",
+    "decodable",
+    "encode_sample",
+    "kl_per_latent",
+]
 
 ACTIVE_VARIANCE = 0.01
 """Variance of the posterior means above which a latent is in use (Burda et al. 2016)."""
@@ -35,7 +44,7 @@ class Encoded:
     images, decoded : (n, bands, y, x) float tensors
         What the anchor saw, and its decoder's image of the posterior mean [asinh units].
     mean, variance : (n, latents) float arrays
-        The posterior.
+        The posterior; see `decodable`.
     """
 
     space: LatentSpace
@@ -92,7 +101,7 @@ def encode_sample(space: LatentSpace, sample: Sample, limit: int, seed: int = 0)
             f"least {_FEWEST}; see the column status of `galaxy-da extract`"
         )
     images = images[ok]
-    posterior = space.encode(images, space.anchor)
+    posterior = decodable(space, images)
     return Encoded(
         space=space,
         rows=rows[ok],
@@ -102,6 +111,24 @@ def encode_sample(space: LatentSpace, sample: Sample, limit: int, seed: int = 0)
         mean=posterior.mean.numpy(),
         variance=posterior.variance.numpy(),
     )
+
+
+def decodable(space: LatentSpace, images: Tensor, precision: Precision = "auto") -> Posterior:
+    """Encode the anchor's images so that the decoder can draw them again.
+
+    Where no view latents hold the pose, latents averaged over symmetries have lost it, and a
+    decoder draws all poses at once; then the latents are those of the images as they are.
+
+    Parameters
+    ----------
+    space : LatentSpace
+    images : (n, bands, y, x) float tensor
+        Prepared.
+    precision : {"auto", "fp32", "bf16"}
+        As for `LatentSpace.encode`.
+    """
+    pooled = space.architecture.view_latents > 0
+    return space.encode(images, space.anchor, pooled=pooled, precision=precision)
 
 
 def kl_per_latent(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:

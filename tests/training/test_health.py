@@ -37,6 +37,15 @@ def test_a_decoder_above_the_sky_shows_in_the_bias(sample):
     assert health(space, images)["sky_bias"] > before + 0.5
 
 
+def test_latents_without_their_pose_are_not_decoded(sample):
+    """Pooled over symmetries and with no view latents, they draw all poses at once."""
+    pooled, plain = make_space(symmetric=True), make_space()
+    images = encode_sample(plain, sample, 100).images
+    assert health(pooled, images) == health(plain, images)
+    seen = encode_sample(pooled, sample, 100)
+    assert np.array_equal(seen.mean, encode_sample(plain, sample, 100).mean)
+
+
 def test_the_command_prints_every_latent(sample, tmp_path, capsys):
     space = make_space(view_latents=2)
     space.save(tmp_path / "space")
