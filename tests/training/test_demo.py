@@ -1,5 +1,11 @@
 import json
+import shlex
+import socket
+import subprocess
+import sys
+import time
 
+import httpx
 import pytest
 
 from galaxy_da.cli import main
@@ -18,3 +24,35 @@ def test_the_whole_story_as_json(tmp_path, capsys):
     told = [line for line in out.err.splitlines() if line.startswith("$ galaxy-da ")]
     assert [line.split()[2] for line in told[:2]] == ["simulate", "crossmatch"]
     assert "<img" in (tmp_path / "d/report.html").read_text()
+    _the_page_opens(shlex.split(out.err.splitlines()[-1]))
+
+
+def _the_page_opens(command):
+    """Run the command that the demo ends with."""
+    assert command[:2] == ["galaxy-da", "serve"] and command[-1] == "--open"
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    words = [sys.executable, "-m", "galaxy_da", *command[1:-1], "--port", str(port)]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as service:
+        url = f"http://127.0.0.1:{port}"
+        try:
+            while not _is_up(url):
+                assert service.poll() is None
+                time.sleep(0.2)
+            page = httpx.get(url)
+            assert page.status_code == 200 and "<html" in page.text
+            surveys = httpx.get(f"{url}/api/info").json()["index"]["surveys"]
+            assert set(surveys) == {"decals", "sdss", "hsc"}
+            for survey in surveys:
+                key = httpx.get(f"{url}/api/objects/complete?prefix={survey}:").json()[0]
+                picture = httpx.get(f"{url}/api/images/cutout.png", params={"id": key})
+                assert picture.headers["content-type"] == "image/png"
+        finally:
+            service.terminate()
+
+
+def _is_up(url):
+    try:
+        return httpx.get(f"{url}/readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
