@@ -70,6 +70,16 @@ export function info() {
   return known;
 }
 
+const DRAWN = 10;
+
+/** Galaxies drawn at random, as rows; there are ten draws. */
+export async function someGalaxies(many, draw, signal) {
+  const limit = many * DRAWN;
+  const { surveys, survey, object_id: ids } = await get("/api/map", { limit, format: "json" }, signal);
+  const rows = ids.map((id, i) => ({ survey: surveys[survey[i]], object_id: id }));
+  return rows.filter((_, i) => i % DRAWN === draw % DRAWN);
+}
+
 export const keyOf = (row) => `${row.survey}:${row.object_id}`;
 
 export function picture(kind, key, size) {

@@ -1,6 +1,6 @@
 // Sliders over the latents of a galaxy; the decoder draws what they say, as they move.
 
-import { asJson, call, get, info, post } from "../api.js";
+import { asJson, call, get, info, keyOf, post, someGalaxies } from "../api.js";
 import { combobox } from "../combobox.js";
 import { button, h } from "../dom.js";
 import { packVector } from "../format.js";
@@ -23,7 +23,7 @@ export async function view({ params, signal }) {
 
 /** A galaxy to start from. */
 async function choose(signal) {
-  const { rows } = await get("/api/objects/sample", { k: 24, seed: 3 }, signal);
+  const rows = await someGalaxies(24, 0, signal);
   const box = combobox({
     id: "start", label: "Galaxy id", placeholder: "Galaxy id", choose: (key) => go("/latents", { id: key }),
   });
@@ -32,7 +32,7 @@ async function choose(signal) {
       h("p", { class: "lead" }, "Take a galaxy, move its latents, and watch what the decoder draws.")),
     h("div", { class: "ask narrow" }, box),
     h("ul", { class: "tiles" }, rows.map((row) => {
-      const key = `${row.survey}:${row.object_id}`;
+      const key = keyOf(row);
       return h("li", {}, h("a", { href: link("/latents", { id: key }), title: key }, plate(key, { size: 120 })));
     })));
 }

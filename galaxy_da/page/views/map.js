@@ -40,7 +40,7 @@ function build({ about, column, points, method, params, signal }) {
   const hidden = new Set(params.getAll("hide"));
   const codes = points.surveys.codes;
   let hiddenCodes = new Set();
-  let picture = drawer(canvas, points, params.get("draw"));
+  const picture = drawer(canvas, points, params.get("draw"), (kind) => (stage.dataset.renderer = kind));
   let colours = colouring(points, column);
   let corners = readOutline(params.get("lasso"));
   let drawn = null; // an outline being drawn [px]
@@ -82,13 +82,17 @@ function build({ about, column, points, method, params, signal }) {
     picture.colour(paint(points, colours.rgb, { visible, lit: caught && new Set(caught) }));
     redraw();
   };
+  let clear = true;
   function drawOver() {
+    const path = drawn ?? corners?.map(([x, y]) => camera.toScreen(x, y));
+    const nothing = !path && hovered < 0;
+    if (nothing && clear) return;
+    clear = nothing;
     const context = overlay.getContext("2d");
     const ratio = overlay.width / overlay.clientWidth;
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, overlay.clientWidth, overlay.clientHeight);
     const ink = getComputedStyle(overlay).color;
-    const path = drawn ?? corners?.map(([x, y]) => camera.toScreen(x, y));
     if (path) outline(context, path, ink);
     if (hovered >= 0) ring(context, camera.toScreen(points.x[hovered], points.y[hovered]), ink);
   }
@@ -184,7 +188,8 @@ function build({ about, column, points, method, params, signal }) {
     const ratio = Math.min(2, devicePixelRatio);
     const [width, height] = [overlay.clientWidth, overlay.clientHeight];
     if (!width || !height) return;
-    for (const made of [canvas, overlay]) Object.assign(made, { width: width * ratio, height: height * ratio });
+    Object.assign(overlay, { width: width * ratio, height: height * ratio });
+    clear = false;
     if (!started) begin();
     redraw();
   };
@@ -207,13 +212,10 @@ function build({ about, column, points, method, params, signal }) {
   const watcher = new ResizeObserver(resized);
   watcher.observe(stage);
   addEventListener("theme", repaint, { signal });
-  signal.addEventListener("abort", () => watcher.disconnect());
-  canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
-  canvas.addEventListener("webglcontextrestored", () => {
-    picture = drawer(canvas, points, params.get("draw"));
-    recolour();
+  signal.addEventListener("abort", () => {
+    watcher.disconnect();
+    picture.stop();
   });
-  stage.dataset.renderer = picture.kind;
   return h("div", { class: "map" }, h("div", { class: "field-of-view" }, stage, panel, controls), tray);
 }
 

@@ -90,7 +90,7 @@ function question({ survey, method, clean, where, cone, k = "60" }, ranked) {
     path: "/api/rank",
     body: {
       survey: survey || undefined, method: method || undefined, k: Number(k), clean: clean === "1", where,
-      cone: cone ? cone.split(",").map(Number) : undefined,
+      cone: cone || undefined,
       scores: [...ranked].map(([id, score]) => ({ id, score })),
     },
   };

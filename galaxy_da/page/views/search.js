@@ -1,6 +1,6 @@
 // The front page: one box for ids, positions and pictures, above a wall of galaxies.
 
-import { get, info, keyOf } from "../api.js";
+import { info, keyOf, someGalaxies } from "../api.js";
 import { combobox, complete } from "../combobox.js";
 import { button, h, icon } from "../dom.js";
 import { askSurvey, IMAGES } from "../drop.js";
@@ -15,8 +15,8 @@ const WALL = 96;
 export async function view({ params, signal }) {
   const [about] = await Promise.all([info(), knowSurveys()]);
   const seed = Number(params.get("seed") ?? 0);
-  const wall = await get("/api/objects/sample", { k: WALL, seed }, signal);
-  return h("div", { class: "search" }, opening(about), mosaic(wall.rows, seed));
+  const rows = await someGalaxies(WALL, seed, signal);
+  return h("div", { class: "search" }, opening(about), mosaic(rows, seed));
 }
 
 function opening({ index }) {

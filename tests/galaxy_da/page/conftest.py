@@ -35,7 +35,7 @@ FLAGS = [
     "--disable-sync",
 ]
 
-GALAXIES = 60
+GALAXIES = 150
 MANY = 100_000
 
 

@@ -96,7 +96,7 @@ def picture(sky, tmp_path_factory):
     noise = np.random.default_rng(3).normal(12, 3, (side, side, 3))
     Image.fromarray(np.clip(light[..., None] + noise, 0, 255).astype(np.uint8)).save(path)
     space = LatentSpace.load(sky / "space")
-    encoder = space.encoder("sdss")
+    encoder = space.encoder("decals")
     prepared = encoder.prepare([read_image(path, encoder.survey)], space.frame)
     assert prepared.problems == [None]
     mean = space.encode(prepared.images, encoder).mean
@@ -117,7 +117,7 @@ def test_chosen_picture_finds_what_the_library_finds(page, sky, picture):
     path, vector = picture
     visit(page, "/")
     page.set_input_files("#picture", path)
-    page.select_option("dialog select", "sdss")
+    page.select_option("dialog select", "decals")
     page.click("dialog .primary")
     check_picture(page, sky, vector)
     where = page.evaluate("location.hash.slice(1)")
@@ -140,7 +140,7 @@ def test_dropped_picture_is_searched_from_any_view(page, sky, picture):
     page.dispatch_event("main", "dragenter", {"dataTransfer": data})
     assert page.locator("body.dropping").count() == 1
     page.dispatch_event("main", "drop", {"dataTransfer": data})
-    page.select_option("dialog select", "sdss")
+    page.select_option("dialog select", "decals")
     page.click("dialog .primary")
     check_picture(page, sky, vector)
 
