@@ -12,9 +12,10 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from evaluation.anchor.encoding import active_units, kl_per_latent
+from evaluation.anchor.encoding import active_units, decodable, kl_per_latent
 from galaxy_da.devices import autocast
 from galaxy_da.models import Architecture, Encoder
+from galaxy_da.space import LatentSpace
 from training.comparisons.measure import drawn_again, latents_worth
 from training.comparisons.networks import NETWORKS, ours
 from training.comparisons.orientation import canonical
@@ -22,7 +23,7 @@ from training.comparisons.sky import ComparisonSky
 from training.comparisons.train import Trained, recipe_of, train
 from training.recipes import Recipe
 
-__all__ = ["compare_networks", "compare_poses"]
+__all__ = ["compare_networks", "compare_poses", "measure_space"]
 
 _LATENTS, _VIEW = 40, 12
 _MMD, _CONTRAST = 1000.0, 500.0
@@ -126,6 +127,33 @@ def compare_poses(
             "train_per_s": network.images_per_s,
             "encode_per_s": encode_per_s,
         }
+
+
+def measure_space(sky: ComparisonSky, name: str) -> dict[str, Any]:
+    """Measure a finished space as `compare_networks` does, however long it was trained.
+
+    Parameters
+    ----------
+    sky : ComparisonSky
+        Of galaxies that the space has not seen.
+    name : str
+        Folder or shipped name of a space of the default frame.
+    """
+    space = LatentSpace.load(name)
+    galaxy = space.galaxy_latents
+
+    def embedded(images: Tensor) -> np.ndarray:
+        return space.encode(images, space.anchor).mean[:, :galaxy].numpy()
+
+    posterior = decodable(space, sky.first)
+    mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
+    return {
+        "network": name,
+        **drawn_again(sky.first, space.decode(posterior.mean)),
+        **_worth(sky, embedded),
+        "active": int(active_units(mean).sum()),
+        "kl": float(kl_per_latent(mean, variance).sum()),
+    }
 
 
 def _worth(sky: ComparisonSky, encode: _Encode) -> dict[str, float]:
