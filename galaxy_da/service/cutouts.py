@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import Lock
 from typing import Protocol
 
 import pyarrow.compute as pc
@@ -47,6 +48,7 @@ class SampleCutouts:
     def __init__(self, samples: Sequence[Sample], space: LatentSpace) -> None:
         self._samples = tuple(samples)
         self._space = space
+        self._reading = Lock()  # a Parquet file is read by one thread at a time
 
     def has(self, survey: str, object_id: str) -> bool:
         """Say whether a sample has the object."""
@@ -68,7 +70,8 @@ class SampleCutouts:
                 status="no_data",
             )
         sample, number = found
-        (row,) = sample.batches(1, number, number + 1)
+        with self._reading:
+            (row,) = sample.batches(1, number, number + 1)
         image = row["image"][0] if "image" in row.column_names else None
         light = row.drop_columns("image") if image is not None else row
         return read_cutout(light.to_pylist()[0], sample.folder, self._space.survey(survey), image)

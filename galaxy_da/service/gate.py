@@ -57,6 +57,7 @@ class Gate:
             "/api/encode": limits.image_bytes + _FORM_BYTES,
             "/api/similar/image": limits.image_bytes + _FORM_BYTES,
             "/api/distances": limits.table_bytes + _FORM_BYTES,
+            "/api/objects/table": limits.table_bytes,
             "/api/jobs": limits.job_bytes + _FORM_BYTES,
         }
 

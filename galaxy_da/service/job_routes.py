@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path as FilePath
@@ -16,15 +14,13 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from galaxy_da.files import ensure_folder, write_json
 from galaxy_da.service.errors import RequestError, documented
 from galaxy_da.service.forms import multipart, take_form
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import ENDED, Job, JobQueue, Progress, State
-from galaxy_da.service.jobs.runner import hold
-from galaxy_da.service.jobs.unpacking import check_kind
+from galaxy_da.service.jobs.storing import store
 from galaxy_da.service.jobs.verbs import VERBS, Verb
-from galaxy_da.service.parts import Owner, Parts, Service
+from galaxy_da.service.parts import Jobs, Owner, Parts, Service
 
 __all__ = ["router"]
 
@@ -87,13 +83,21 @@ async def give(request: Request, service: Parts, owner: Owner) -> Accepted:
     sample is a zip of `sample.parquet` with its images, or a Parquet table that holds them.
     `survey` is a TOML definition of a survey that is not built in.
     """
-    queue = _queue(service)
-    if queue.counts()[State.QUEUED] >= service.limits.waiting_jobs:
+    jobs = _jobs(service)
+    if jobs.queue.counts()[State.QUEUED] >= service.limits.waiting_jobs:
         raise RequestError(429, "too many jobs are waiting", _RETRY)
     async with take_form(request) as form:
         verb, options, files = _read(form)
-        job_id = queue.new_id()
-        await asyncio.to_thread(_store, service, queue, job_id, owner, verb, options, files)
+        job_id = await asyncio.to_thread(
+            store,
+            jobs.queue,
+            owner,
+            verb,
+            options,
+            {name: file.file for name, file in files.items()},
+            space=jobs.space,
+            limits=service.limits,
+        )
     return Accepted(id=job_id)
 
 
@@ -178,10 +182,14 @@ def result(
     return _file(queue.path(job_id) / process.RESULTS / name, "application/octet-stream")
 
 
-def _queue(service: Service) -> JobQueue:
+def _jobs(service: Service) -> Jobs:
     if service.jobs is None:
         raise RequestError(404, "this service takes no jobs; start it with --jobs FOLDER")
-    return service.jobs.queue
+    return service.jobs
+
+
+def _queue(service: Service) -> JobQueue:
+    return _jobs(service).queue
 
 
 def _job(queue: JobQueue, job_id: str, owner: str) -> Job:
@@ -225,55 +233,6 @@ def _read(form: FormData) -> tuple[str, dict[str, Any], dict[str, UploadFile]]:
             422, f"{given.verb} takes the files {', '.join(sorted(known))}; came {sorted(files)}"
         )
     return given.verb, options.model_dump(mode="json"), files
-
-
-def _store(
-    service: Service,
-    queue: JobQueue,
-    job_id: str,
-    owner: str,
-    verb: str,
-    options: dict[str, Any],
-    files: dict[str, UploadFile],
-) -> None:
-    """Put a job on disk, synced, and queue it. What fails or is killed before leaves no job."""
-    assert service.jobs is not None
-    folder = ensure_folder(queue.path(job_id))
-    lock = hold(folder / process.LOCK)
-    assert lock is not None
-    try:
-        upload = ensure_folder(folder / process.UPLOAD)
-        for name, file in files.items():
-            path = upload / f"{name}{'.toml' if name == 'survey' else ''}"
-            with path.open("wb") as sink:
-                shutil.copyfileobj(file.file, sink)
-                sink.flush()
-                os.fsync(sink.fileno())
-            check_kind(name, path, service.limits)
-        request = {
-            "verb": verb,
-            "options": options,
-            "space": service.jobs.space,
-            "limits": service.limits.model_dump(),
-        }
-        write_json(folder / process.REQUEST, request)
-        for place in (upload, folder, queue.folder):
-            _sync(place)
-        queue.add(job_id, owner, verb, options)
-    except BaseException:
-        if queue.get(job_id) is None:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        os.close(lock)
-
-
-def _sync(folder: FilePath) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 async def _events(queue: JobQueue, job_id: str) -> AsyncIterator[str]:

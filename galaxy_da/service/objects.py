@@ -8,13 +8,17 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from fastapi import APIRouter, Body, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
 
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.queries.rows import rows_of
 from galaxy_da.service.asked import Key
 from galaxy_da.service.errors import documented
 from galaxy_da.service.parts import Parts, Service
 from galaxy_da.service.pictures import latents_of
+from galaxy_da.service.tables import TABLE_RESPONSES, Format, table_response
 from galaxy_da.service.working import worked
 
 __all__ = ["router"]
@@ -37,6 +41,15 @@ class Answer(BaseModel):
     flags: int
     columns: dict[str, Any]
     has_cutout: bool
+
+
+class Chosen(BaseModel):
+    """Some objects."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[Key] = Field(min_length=1, max_length=100_000)
+    format: Format | None = None
 
 
 class Latents(BaseModel):
@@ -101,6 +114,16 @@ def one(service: Parts, id: Annotated[Key, Query()]) -> Answer:
     )
 
 
+@router.post("/objects/table", responses=TABLE_RESPONSES, response_class=Response)
+@worked
+def chosen(request: Request, service: Parts, asked: Annotated[Chosen, Body()]) -> Response:
+    """Return some objects with all their columns, in the order asked for."""
+    index = service.index
+    shown = [field.name for field in index.rows.schema if not pa.types.is_nested(field.type)]
+    found = index.take(_rows(service, asked.ids), shown)
+    return table_response(request, found, asked.format, name="objects")
+
+
 @router.get("/objects/complete", response_model=list[str], responses=documented(422))
 @worked
 def complete(
@@ -128,6 +151,23 @@ def latents(service: Parts, id: Annotated[Key, Query()]) -> Latents:
     """Return where an object lies, and the spread of each latent in the index."""
     (own,) = latents_of(service.index, np.array([service.index.row(id)]))
     return Latents(latents=own.tolist(), spread=_spread(service).tolist())
+
+
+def _rows(service: Service, keys: list[str]) -> np.ndarray:
+    """Row numbers of keys, in their order."""
+    surveys, _, ids = (np.array(part, object) for part in zip(*(k.partition(":") for k in keys)))
+    rows = np.full(len(keys), -1)
+    for survey in set(surveys) & set(service.index.surveys):
+        own = surveys == survey
+        rows[own] = rows_of(
+            service.index, survey, pa.chunked_array([pa.array(ids[own], pa.string())])
+        )
+    if (rows < 0).any():
+        missing = keys[int(np.argmax(rows < 0))]
+        raise LatentIndexError(
+            f"no object {missing!r} in this index, nor {(rows < 0).sum() - 1} others of those asked for"
+        )
+    return rows
 
 
 def _spread(service: Service) -> np.ndarray:

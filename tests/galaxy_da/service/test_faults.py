@@ -52,15 +52,20 @@ def stored(stage, queue, count=1):
 
 
 def processes(job_id):
-    """Processes that work on a job."""
+    """Processes that work on a job; what they fork is in their session and not counted."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
+        pid = int(path.parent.name)
         try:
-            words = path.read_bytes().split(b"\0")
+            words, leads = path.read_bytes().split(b"\0"), os.getsid(pid) == pid
         except OSError:
             continue
-        if process.__name__.encode() in words and any(job_id.encode() in word for word in words):
-            found.append(int(path.parent.name))
+        if (
+            leads
+            and process.__name__.encode() in words
+            and any(job_id.encode() in word for word in words)
+        ):
+            found.append(pid)
     return found
 
 
