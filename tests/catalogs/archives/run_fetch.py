@@ -35,7 +35,7 @@ if len(sys.argv) > 4:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 source = Sky(url=url, service="sky", limits=Limits(requests_per_second=rate, concurrency=8))
 try:
-    with Http("sky", source.limits, timeout_s=1.5, backoff_s=0.05) as http:
+    with Http("sky", source.limits, timeout_s=2.5, backoff_s=0.05) as http:
         fetch(
             source,
             pq.read_table(folder / "catalogue.parquet"),
