@@ -9,6 +9,7 @@ from evaluation.retrieval import retrieve
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.loading import load_images
 from training.benchmark import run
+from training.benchmark.ground import ground_of
 from training.benchmark.methods import METHODS, learn
 from training.benchmark.run import run_benchmark
 from training.benchmark.settings import BenchmarkSettings, Variant
@@ -35,7 +36,7 @@ def done(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ground(done):
-    return run._ground(make_space(), SETTINGS, done[0], 1, "sdss", None)
+    return ground_of(make_space(), SETTINGS, done[0], 1, "sdss", None)
 
 
 def cell(cells, method, variant="all"):

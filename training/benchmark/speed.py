@@ -1,0 +1,102 @@
+"""How long adapting takes, and what it buys: ``python -m training.benchmark.speed``.
+
+About 1,000 pairs of SDSS and DECaLS on one simulated sky, one thread. Time is the processor's, so
+that what else the machine does counts less. Steps are those of either training of `training.adapt`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from evaluation.benchmarks.tables import print_rows
+from evaluation.retrieval import match_ranks
+from galaxy_da.space import LatentSpace
+from training.benchmark.ground import Ground, ground_of
+from training.benchmark.methods import ADAPT, CEILING, Lesson, learn
+from training.benchmark.settings import BenchmarkSettings, Variant
+from training.candidates import CLOSED_FORMS, Training
+from training.paired_images import PairedImages
+
+__all__ = ["speed_rows"]
+
+_TARGET = "sdss"
+_STEPS = (50, 100, 200, 400)
+
+
+def speed_rows(galaxies: int = 1540, seed: int = 1) -> list[dict[str, Any]]:
+    """Measure closed forms, adapting for some steps, and the seed's recipe.
+
+    Parameters
+    ----------
+    galaxies : int
+        Of the sky; the test part of it is the pool.
+    seed : int
+        Of the sky and the methods.
+
+    Returns
+    -------
+    list of dict
+        ``method``, ``pairs``, ``seconds`` of processor time, ``recall_at_1`` with north up and
+        ``turned``; and of the ceiling.
+    """
+    settings = BenchmarkSettings(seeds=(seed,), targets=(_TARGET,), galaxies=galaxies, pool=1)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        ground = ground_of(LatentSpace.load("decals"), settings, Path(folder), seed, _TARGET, None)
+        lesson = ground.lesson(Variant())
+        rows.append(_closed_forms(lesson))
+        for method, steps in (
+            ("seed-recipe", None),
+            *((ADAPT, n) for n in _STEPS),
+            (CEILING, None),
+        ):
+            rows.append(_row(ground, lesson, method, steps))
+    return rows
+
+
+def _closed_forms(lesson: Lesson) -> dict[str, Any]:
+    """Time all closed forms of `training.adapt` together, which always run first."""
+    start = time.process_time()
+    space = lesson.space
+    posterior = space.encode(lesson.anchor, space.encoder(space.anchor))
+    here, there = (torch.from_numpy(side.copy()) for side in lesson.pairs.T)
+    training = Training.of(
+        PairedImages(
+            space=space,
+            encoder=lesson.encoder,
+            anchor=lesson.anchor[here],
+            target=lesson.target[there],
+            mean=posterior.mean[here],
+            variance=posterior.variance[here],
+        )
+    )
+    for fit in CLOSED_FORMS.values():
+        fit(training)
+    seconds = time.process_time() - start
+    return {"method": "all closed forms", "pairs": len(lesson.pairs), "seconds": seconds}
+
+
+def _row(ground: Ground, lesson: Lesson, method: str, steps: int | None) -> dict[str, Any]:
+    start = time.process_time()
+    learned = learn(method, lesson if steps is None else lesson.with_steps(steps))
+    seconds = time.process_time() - start
+    name = method if steps is None else f"{method}, {steps} steps"
+    looks = ground.repeats if method == CEILING else ground.looks
+    row = {"method": name, "pairs": len(lesson.pairs), "seconds": seconds}
+    pool = learned.anchor(ground.pool_images)
+    for look, sample in looks.items():
+        found = learned.target(ground.sky.images(sample, ground.tested))
+        some = learned.compared[look]
+        ranks = match_ranks(found[:, some].numpy(), pool[:, some].numpy())
+        row[{"aligned": "recall_at_1", "turned": "turned"}[look]] = float((ranks == 1).mean())
+    return row
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    print_rows(f"Adapting to {_TARGET}: processor seconds and recall@1", speed_rows())
