@@ -154,18 +154,18 @@ def latents(service: Parts, id: Annotated[Key, Query()]) -> Latents:
 
 
 def _rows(service: Service, keys: list[str]) -> np.ndarray:
-    """Row numbers of keys, in their order."""
-    surveys, _, ids = (np.array(part, object) for part in zip(*(k.partition(":") for k in keys)))
+    """Return the row numbers of keys, in their order."""
+    parts = np.array([key.partition(":") for key in keys], object)
+    surveys, ids = parts[:, 0], parts[:, 2]
     rows = np.full(len(keys), -1)
     for survey in set(surveys) & set(service.index.surveys):
         own = surveys == survey
-        rows[own] = rows_of(
-            service.index, survey, pa.chunked_array([pa.array(ids[own], pa.string())])
-        )
+        wanted = pa.chunked_array([pa.array(ids[own], pa.string())])
+        rows[own] = rows_of(service.index, survey, wanted)
     if (rows < 0).any():
         missing = keys[int(np.argmax(rows < 0))]
         raise LatentIndexError(
-            f"no object {missing!r} in this index, nor {(rows < 0).sum() - 1} others of those asked for"
+            f"no object {missing!r} in this index, nor {(rows < 0).sum() - 1} others of those asked"
         )
     return rows
 

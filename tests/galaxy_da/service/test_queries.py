@@ -1,5 +1,9 @@
 """What comes over HTTP is what the library answers."""
 
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -144,6 +148,25 @@ def test_objects(http, stage):
         "decals:decals-0000",
         "decals:decals-0001",
     ]
+
+
+def test_a_table_of_chosen_objects(http, stage):
+    asked = ["hsc:hsc-0007", "decals:decals-0001", "hsc:hsc-0000"]
+    found = http.post("/api/objects/table", json={"ids": asked, "format": "parquet"})
+    table = pq.read_table(io.BytesIO(found.content))
+    assert keys(table) == asked
+    shown = [name for name in table.column_names if name != "magnitude"]
+    chosen = stage.index.take(np.array([stage.index.row(key) for key in asked]), shown)
+    assert table.select(shown).equals(chosen) and "variance" not in shown
+    missing = http.post("/api/objects/table", json={"ids": [*asked, "hsc:nobody"]})
+    assert missing.status_code == 404 and "hsc:nobody" in missing.json()["error"]["message"]
+
+
+def test_many_cutouts_at_once(url, stage):
+    asked = [f"{url}/api/images/cutout.png?id=sdss:sdss-{n % N:04d}" for n in range(60)]
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda address: httpx.get(address, timeout=60), asked))
+    assert {answer.status_code for answer in answers} == {200}
 
 
 def test_latents_have_galaxy_and_view(http, stage):
