@@ -118,7 +118,9 @@ class ImageMatch:
         -------
         (n, planes, y, x) float32 tensor
         """
-        matched = [self.observed(*self.spread(batch), draws) for batch in torch.split(images, _BATCH)]
+        matched = [
+            self.observed(*self.spread(batch), draws) for batch in torch.split(images, _BATCH)
+        ]
         return torch.cat([torch.empty_like(images[:0, self.source]), *matched])
 
     def spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
