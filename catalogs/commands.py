@@ -89,6 +89,13 @@ def crossmatch(
     join: Annotated[
         bool, typer.Option(help="Add the columns of both, ending in _anchor and _target.")
     ] = False,
+    centred: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for anchor.parquet and target.parquet: the paired rows of two sample "
+            "tables, both about their common position."
+        ),
+    ] = None,
     repeat: Annotated[
         bool, typer.Option(help="Allow both sides to be the same survey (repeat observations).")
     ] = False,
@@ -118,7 +125,7 @@ def crossmatch(
 
     from catalogs.crossmatch import How, Mode
     from catalogs.crossmatch import crossmatch as run
-    from catalogs.joining import join_catalogs
+    from catalogs.joining import join_catalogs, write_centred
     from galaxy_da.tables import read_metadata, write_table
 
     for name, value, choices in (
@@ -134,7 +141,13 @@ def crossmatch(
         from catalogs.distributed import crossmatch_hats
 
         only_local = {**options, "sigmas": sigmas, "min-radius": min_radius, "epoch": epoch}
-        only_local |= {"join": join, "how": how != "inner", "id": "", "space": space}
+        only_local |= {
+            "join": join,
+            "centred": centred,
+            "how": how != "inner",
+            "id": "",
+            "space": space,
+        }
         _refuse(only_local, "--engine dask")
         anchor_id, target_id = _by_side("id", id)
         with _arguments():
@@ -176,6 +189,9 @@ def crossmatch(
         )
     if space is not None:
         pairs = _resolve(pairs, tables, (anchor, target), space, features)
+    if centred is not None:
+        for table, path, side in zip(tables, (anchor, target), ("anchor", "target"), strict=True):
+            write_centred(table, Path(path).parent, pairs, side, centred / f"{side}.parquet")
     write_table(join_catalogs(pairs, *tables) if join else pairs, out)
     _print_match(read_metadata(pairs.schema), out, json)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import CatalogError
-from galaxy_da.tables import validate_pairs
+from galaxy_da.tables import validate_pairs, write_table
 
-__all__ = ["join_catalogs", "recentre"]
+__all__ = ["join_catalogs", "recentre", "write_centred"]
 
 
 def join_catalogs(
@@ -109,6 +111,42 @@ def recentre(sample: pa.Table, pairs: pa.Table, side: str) -> pa.Table:
         table = table.append_column(f"{name}_input", table[name])
         table = table.set_column(place, name, paired[name].cast(table[name].type))
     return table
+
+
+def write_centred(sample: pa.Table, folder: Path, pairs: pa.Table, side: str, out: Path) -> None:
+    """Write the paired rows of a sample table, each centred on its pair's common position.
+
+    Parameters
+    ----------
+    sample : pa.Table
+        With ``cutout`` or ``image``.
+    folder : Path
+        Where its relative cutouts start; they become absolute.
+    pairs, side
+        As for `recentre`.
+    out : Path
+        Parquet file.
+
+    Raises
+    ------
+    CatalogError
+        If it has no cutouts, or as for `recentre`.
+    """
+    if not {"cutout", "image"} & set(sample.column_names):
+        raise CatalogError(
+            f"{side}: has neither cutout nor image, so there is nothing to centre; give a sample "
+            "table"
+        )
+    table = recentre(sample, pairs, side)
+    if "cutout" in table.column_names:
+        start = str(folder.resolve())
+        uris = [
+            uri if uri is None or Path(uri).is_absolute() else f"{start}/{uri}"
+            for uri in table["cutout"].to_pylist()
+        ]
+        place = table.column_names.index("cutout")
+        table = table.set_column(place, "cutout", pa.array(uris, pa.string()))
+    write_table(table, out)
 
 
 def _rows(ids: pa.ChunkedArray, table: pa.Table, side: str) -> pa.Array:

@@ -5,11 +5,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs import WCS
 
 from catalogs.commands import crossmatch, select
 from galaxy_da.cli import main
-from galaxy_da.tables import read_pairs
+from galaxy_da.cutouts import read_cutouts
+from galaxy_da.images import Frame, prepare
+from galaxy_da.surveys import get_survey
+from galaxy_da.tables import Sample, read_pairs
 
 
 @pytest.fixture
@@ -125,3 +130,52 @@ def test_select_writes_one_class(tmp_path, capsys):
 def test_examples_in_the_help_are_verbs():
     for verb in (crossmatch, select):
         assert f"Example: galaxy-da {verb.__name__} " in verb.__doc__
+
+
+def test_both_cutouts_are_centred_on_one_sky(tmp_path):
+    """A star at one place, listed 0.8 arcsec off by one survey, lies in both stamps alike."""
+    for name, scale, shift in (("decals", 0.262, 0.0), ("sdss", 0.396, 0.8)):
+        folder = tmp_path / name
+        folder.mkdir()
+        place = np.array([[30.0, 1.0], [31.0, 1.0]])
+        for k, (ra, dec) in enumerate(place):
+            wcs = WCS(naxis=2)
+            wcs.wcs.ctype, wcs.wcs.crval = ("RA---TAN", "DEC--TAN"), (ra, dec)
+            wcs.wcs.crpix, wcs.wcs.cdelt = (65.5, 65.5), (-scale / 3600, scale / 3600)
+            offset = (np.indices((128, 128)) - 64.5) * scale
+            star = np.exp(-(offset**2).sum(0) / 2 / 0.7**2).astype(np.float32)
+            header = wcs.to_header()
+            header["BANDS"] = "grz"
+            fits.PrimaryHDU(np.stack([star] * 3), header).writeto(folder / f"{k}.fits")
+        table = pa.table(
+            {
+                "object_id": [f"{name}-one", f"{name}-two"],
+                "survey": [name] * 2,
+                "ra": place[:, 0],
+                "dec": place[:, 1] + shift / 3600,
+                "bands": ["g,r,z"] * 2,
+                "cutout": ["0.fits", "1.fits"],
+            }
+        )
+        pq.write_table(table, folder / "sample.parquet")
+    paths = [str(tmp_path / name / "sample.parquet") for name in ("decals", "sdss")]
+    out = ["--out", str(tmp_path / "p.parquet"), "--centred", str(tmp_path / "centred")]
+    assert main(["crossmatch", *paths, *out]) == 0
+    middles = []
+    for side, survey in (("anchor", "decals"), ("target", "sdss")):
+        sample = Sample(tmp_path / "centred" / f"{side}.parquet")
+        definition = get_survey(survey)
+        cutouts = read_cutouts(sample.catalog, sample.folder, definition)
+        frame = Frame()
+        images = prepare(cutouts, definition, frame, ("g", "r", "z")).images[:, 1].numpy()
+        grid = (np.arange(frame.pixels) - (frame.pixels - 1) / 2) * frame.pixel_scale_arcsec
+        flux = np.sinh(images)
+        middles.append([(flux.sum(axis) * grid).sum(1) / flux.sum((1, 2)) for axis in (1, 2)])
+    np.testing.assert_allclose(middles[0], middles[1], atol=0.02)
+    np.testing.assert_allclose(middles[0][1], -0.4, atol=0.02)  # north of it by half the offset
+
+
+def test_catalogues_without_cutouts_cannot_be_centred(files, capsys):
+    assert _run(files, "--ra", "alpha,", "--centred", str(files / "centred")) == 2
+    assert "anchor: has neither cutout nor image" in capsys.readouterr().err
+    assert not (files / "p.parquet").exists()
