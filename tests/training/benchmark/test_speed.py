@@ -4,6 +4,7 @@ from training.benchmark import speed
 from training.benchmark.speed import speed_rows
 
 
+@pytest.mark.slow
 def test_every_way_is_timed_and_more_steps_cost_more(monkeypatch):
     monkeypatch.setattr(speed, "_STEPS", (1, 8))
     rows = {row["method"]: row for row in speed_rows(galaxies=200)}
