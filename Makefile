@@ -22,6 +22,8 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m evaluation.benchmarks
+	$(BIN)/python -m training.speed
+	$(BIN)/python -m training.benchmark.speed
 
 clean:
 	rm -rf demo build .pytest_cache .mypy_cache .ruff_cache
