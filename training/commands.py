@@ -59,7 +59,7 @@ def adapt(
     out: Out,
     pairs: Annotated[
         Path | None,
-        typer.Option(help="Pair table from anchor to target; distributions are matched without."),
+        typer.Option(help="Pair table from anchor to target; images alone are learnt from without."),
     ] = None,
     survey: Annotated[
         str | None, typer.Option(help="The new survey: built-in name or TOML file.")
