@@ -34,7 +34,7 @@ def visit(page, where=""):
     """Go to a view by its URL and wait until it is on show."""
     page.goto("about:blank")
     page.goto(f"{page.address}/#{where}")
-    page.wait_for_selector("main h1")
+    page.wait_for_selector("main h1", state="attached")
     page.wait_for_function("!document.body.classList.contains('loading')")
 
 

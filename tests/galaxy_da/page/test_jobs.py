@@ -24,7 +24,7 @@ def test_extraction_is_submitted_watched_and_downloaded(page, sky, packed):
     page.click("main form .primary")
     page.wait_for_function("location.hash.includes('id=')")
     job = page.locator(".job.chosen-job")
-    page.wait_for_selector(".job.chosen-job[data-state=done]", timeout=60_000)  # by its events
+    page.wait_for_selector(".job.chosen-job[data-state=done]", timeout=150_000)  # by its events
     with page.expect_download() as download:
         job.get_by_role("button", name="features.parquet").click()
     table = pq.read_table(io.BytesIO(download.value.path().read_bytes()))

@@ -178,7 +178,14 @@ def pan(page):
     return page.evaluate("Math.max(0, ...window.long)")
 
 
-@pytest.mark.parametrize(("draw", "size"), [("webgl", None), ("canvas", None), ("webgl", PHONE)])
+@pytest.mark.parametrize(
+    ("draw", "size"),
+    [
+        ("webgl", None),
+        ("canvas", None),
+        pytest.param("webgl", PHONE, marks=pytest.mark.slow),
+    ],
+)
 def test_100000_points_pan_without_a_long_task(browser, crowded, draw, size):
     options = {"viewport": size} if size else {}
     with open_page(browser, crowded, **options) as page:
