@@ -9,7 +9,14 @@ from __future__ import annotations
 
 from evaluation.benchmarks.crossmatch import TITLE, crossmatch_rows
 from evaluation.benchmarks.extraction import extraction_rows, product_rows
-from evaluation.benchmarks.index import benchmark_search
+from evaluation.benchmarks.index import (
+    FILTER_TITLE,
+    GROWTH_TITLE,
+    SEARCH_TITLE,
+    benchmark_search,
+    filter_rows,
+    growth_rows,
+)
 from evaluation.benchmarks.service import image_rows, similar_rows
 from evaluation.benchmarks.tables import print_rows
 
@@ -20,9 +27,10 @@ def main() -> None:
         print_rows(TITLE, rows)
     print_rows("Extraction [images/s]", extraction_rows())
     print_rows("Encoder against the machine's matrix product", product_rows())
-    print_rows(
-        "Similar-by-vector against raw FAISS (ratio: our time over FAISS's)", benchmark_search()
-    )
+    print_rows(SEARCH_TITLE, [*benchmark_search(), *benchmark_search(kind="ivfpq")])
+    for n in (100_000, 1_000_000):
+        print_rows(f"{FILTER_TITLE}, {n:,} vectors", list(filter_rows(n)))
+    print_rows(GROWTH_TITLE, list(growth_rows((100_000, 1_000_000))))
     print_rows("Similar by id over HTTP, beside raw FAISS", similar_rows())
     print_rows("Encoding an image over HTTP, beside the bare encoder", image_rows())
 

@@ -1,12 +1,13 @@
 """The index beside raw FAISS on the same vectors, and how it grows.
 
-Run ``python -m evaluation.benchmarks.index [VECTORS ...]``. The vectors are a Gaussian mixture of
-ten intrinsic dimensions, as latents are; the queries come from the same mixture and are not in the
-index.
+Run ``python -m evaluation.benchmarks.index [VECTORS ...] [--kinds KIND ...]``. The vectors are a
+Gaussian mixture of ten intrinsic dimensions, as latents are; the queries come from the same mixture
+and are not in the index.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -29,6 +30,9 @@ from galaxy_da.indexing import create, kinds
 from galaxy_da.tables import write_table
 
 __all__ = [
+    "FILTER_TITLE",
+    "GROWTH_TITLE",
+    "SEARCH_TITLE",
     "SIZES",
     "Growth",
     "SearchTiming",
@@ -39,6 +43,9 @@ __all__ = [
 ]
 
 SIZES = (100_000, 1_000_000, 10_000_000)
+SEARCH_TITLE = "Similar-by-vector against raw FAISS (ratio: our time over FAISS's)"
+FILTER_TITLE = "Conditions pushed into the search, or applied after"
+GROWTH_TITLE = "Growth of the index"
 
 _BATCH = 1000
 _SINGLES = 100
@@ -49,6 +56,7 @@ _INTRINSIC = 10
 _NOISE = 0.1
 _PART_ROWS = 1 << 18
 _SHARES = (0.5, 0.1, 0.01, 0.001)
+_FILTERED_AT_MOST = 1_000_000
 
 
 class SearchTiming(TypedDict):
@@ -63,12 +71,15 @@ class SearchTiming(TypedDict):
     ratio : float
         Time of `LatentIndex` over time of FAISS: the median over the repeats, which alternate
         between the two.
+    cpu_ratio : float
+        The same of processor time, of all threads: what a busy machine changes least.
     """
 
     query: str
     faiss_per_s: float
     galaxy_da_per_s: float
     ratio: float
+    cpu_ratio: float
 
 
 class Growth(TypedDict):
@@ -144,8 +155,8 @@ def benchmark_search(
     Returns
     -------
     list of SearchTiming
-        A batch by `LatentIndex.search`, and single vectors by `search` and by `similar`, which also
-        makes the answer's table.
+        A batch by `LatentIndex.search`, single vectors by `search` and by `similar`, which also
+        makes the answer's table, and single objects of the index by `similar`.
     """
     with tempfile.TemporaryDirectory() as folder:
         create(Path(folder) / "index", [_features(Path(folder), n, dimension)], kind=kind)
@@ -154,16 +165,22 @@ def benchmark_search(
     batch = synthetic_latents(_BATCH, dimension, seed=1)
     singles = batch[:_SINGLES]
 
-    def one_by_one(search: Callable[[np.ndarray], object]) -> Callable[[], None]:
+    members = np.linspace(0, n - 1, _SINGLES, dtype=np.int64)
+
+    def each(items: Sequence[Any], ask_one: Callable[[Any], object]) -> Callable[[], None]:
         def work() -> None:
-            for vector in singles:
-                search(vector)
+            for item in items:
+                ask_one(item)
 
         return work
 
-    raw_singles = one_by_one(lambda vector: ask(vector[None]))
-    search_singles = one_by_one(lambda vector: index.search(vector[None], k))
-    similar_singles = one_by_one(lambda vector: index.similar(vector, k))
+    raw_singles = each(singles, lambda vector: ask(vector[None]))
+    search_singles = each(singles, lambda vector: index.search(vector[None], k))
+    similar_singles = each(singles, lambda vector: index.similar(vector, k))
+    raw_members = each(index.vectors[members], lambda vector: ask(vector[None]))
+    similar_ids = each(
+        [index.key(row) for row in members.tolist()], lambda key: index.similar(key, k)
+    )
     name = index.segments[0].kind
     ways: list[tuple[str, int, Callable[[], object], Callable[[], object]]] = [
         (
@@ -174,6 +191,7 @@ def benchmark_search(
         ),
         (f"{name}: one vector, search", _SINGLES, raw_singles, search_singles),
         (f"{name}: one vector, similar", _SINGLES, raw_singles, similar_singles),
+        (f"{name}: one id, similar", _SINGLES, raw_members, similar_ids),
     ]
     return [_compare(name, count, theirs, ours, repeats) for name, count, theirs, ours in ways]
 
@@ -320,19 +338,22 @@ def _compare(
     _seconds(theirs)
     _seconds(ours)
     times = np.array([(_seconds(theirs), _seconds(ours)) for _ in range(repeats)])
-    best = count / times.min(axis=0)
+    best = count / times[..., 0].min(axis=0)
+    ratio, cpu_ratio = np.median(times[:, 1] / times[:, 0], axis=0).tolist()
     return SearchTiming(
         query=name,
         faiss_per_s=float(best[0]),
         galaxy_da_per_s=float(best[1]),
-        ratio=float(np.median(times[:, 1] / times[:, 0])),
+        ratio=ratio,
+        cpu_ratio=cpu_ratio,
     )
 
 
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _seconds(work: Callable[[], object]) -> tuple[float, float]:
+    """Time on the clock, and of the processor."""
+    start = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
 def _features(folder: Path, n: int, dimension: int) -> Path:
@@ -362,8 +383,19 @@ def _features(folder: Path, n: int, dimension: int) -> Path:
     return out
 
 
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("vectors", nargs="*", type=int, default=SIZES)
+    parser.add_argument("--kinds", nargs="+", choices=("auto", *kinds.KINDS), default=["auto"])
+    given = parser.parse_args()
+    for kind in ("flat", "ivfpq"):
+        print_rows(SEARCH_TITLE, benchmark_search(kind=kind))
+    for n in given.vectors:
+        if n <= _FILTERED_AT_MOST:
+            print_rows(f"{FILTER_TITLE}, {n:,} vectors", list(filter_rows(n)))
+        print_rows(GROWTH_TITLE, [next(growth_rows([n], kind=kind)) for kind in given.kinds])
+
+
 if __name__ == "__main__":
-    print_rows("Search against raw FAISS (ratio: our time over FAISS's)", benchmark_search())
-    print_rows("The same in cells of codes", benchmark_search(kind="ivfpq"))
-    print_rows("Conditions pushed into the search, or applied after", list(filter_rows()))
-    print_rows("Growth", list(growth_rows([int(n) for n in sys.argv[1:]] or SIZES)))
+    main()

@@ -33,6 +33,8 @@ class Batches:
         """Return rows by number, in the order asked for: some columns of them or all."""
         if not len(rows):
             return pa.Table.from_batches([self._part(0, columns).slice(0, 0)])
+        if len(self._batches) == 1:
+            return pa.Table.from_batches([self._taken(0, rows, columns)])
         owner = np.searchsorted(self._first, rows, side="right") - 1
         if (owner == owner[0]).all():
             return pa.Table.from_batches([self._taken(int(owner[0]), rows, columns)])

@@ -40,12 +40,11 @@ _CLEAN = (0, int(Flag.SUBSTITUTED_BAND))
 def answer(index: StoredIndex, rows: np.ndarray, **measures: np.ndarray | pa.Array) -> pa.Table:
     """Say what rows are, with their rank and what was measured of each."""
     table = index.take(rows, ["survey", "object_id", "ra", "dec", "flags"])
-    *known, flags = table.columns
-    rank = np.arange(1, len(rows) + 1, dtype=np.int32)
-    return pa.Table.from_arrays(
-        [pa.array(rank), *known, *map(pa.array, measures.values()), flags],
-        ["rank", *table.column_names[:-1], *measures, "flags"],
-    )
+    rank = pa.array(np.arange(1, len(rows) + 1, dtype=np.int32))
+    table = table.add_column(0, "rank", rank)
+    for name, values in measures.items():
+        table = table.add_column(table.num_columns - 1, name, pa.array(values))
+    return table
 
 
 def conditions(where: Condition | Iterable[Condition], clean: bool) -> list[Condition]:

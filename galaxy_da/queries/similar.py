@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -78,14 +78,14 @@ def similar(
     if not likes:
         raise ValueError("query must be at least one key or vector but is empty")
     within = index.select(survey, where=where, cone=cone)
-    point = _mean(index, likes)
+    named = {key: index.row(key) for key in (*likes, *dislike) if isinstance(key, str)}
+    point = _mean(index, likes, named)
     if dislike:
-        point = point + _AWAY * (point - _mean(index, dislike))
-    named = {index.row(key) for key in (*likes, *dislike) if isinstance(key, str)}
-    inside = [row for row in named if row in within]
+        point = point + _AWAY * (point - _mean(index, dislike, named))
+    inside = {row for row in named.values() if row in within}
     found, rows = index.search(point[None], k + len(inside), within)
-    others = ~np.isin(rows[0], inside) if inside else slice(None)
-    return answer(index, rows[0][others][:k], distance=found[0][others][:k])
+    others = [place for place, row in enumerate(rows[0].tolist()) if row not in inside][:k]
+    return answer(index, rows[0][others], distance=found[0][others])
 
 
 def similar_to_each(
@@ -178,9 +178,9 @@ def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float 
     return index.key(nearest)
 
 
-def _mean(index: StoredIndex, examples: Sequence[Example]) -> np.ndarray:
+def _mean(index: StoredIndex, examples: Sequence[Example], rows: Mapping[str, int]) -> np.ndarray:
     points = [
-        index.vectors[index.row(example)] if isinstance(example, str) else np.asarray(example)
+        index.vectors[rows[example]] if isinstance(example, str) else np.asarray(example)
         for example in examples
     ]
     if len(points) == 1:
