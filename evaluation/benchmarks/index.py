@@ -164,10 +164,11 @@ def benchmark_search(
     ask = _raw_search(index, k)
     batch = synthetic_latents(_BATCH, dimension, seed=1)
     singles = batch[:_SINGLES]
-
     members = np.linspace(0, n - 1, _SINGLES, dtype=np.int64)
 
-    def each(items: Sequence[Any], ask_one: Callable[[Any], object]) -> Callable[[], None]:
+    def each(
+        items: Sequence[Any] | np.ndarray, ask_one: Callable[[Any], object]
+    ) -> Callable[[], None]:
         def work() -> None:
             for item in items:
                 ask_one(item)
