@@ -59,7 +59,7 @@ def adapt(
     out: Out,
     pairs: Annotated[
         Path | None,
-        typer.Option(help="Pair table from anchor to target; images alone are learnt from without."),
+        typer.Option(help="Pair table from anchor to target; without, images alone teach."),
     ] = None,
     survey: Annotated[
         str | None, typer.Option(help="The new survey: built-in name or TOML file.")
