@@ -143,7 +143,7 @@ def crossmatch(
         only_local = {**options, "sigmas": sigmas, "min-radius": min_radius, "epoch": epoch}
         only_local |= {
             "join": join,
-            "centred": centred,
+            "centred": centred is not None,
             "how": how != "inner",
             "id": "",
             "space": space,
