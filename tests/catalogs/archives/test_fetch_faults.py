@@ -280,7 +280,7 @@ def test_ctrl_c_ends_cleanly_and_goes_on(tmp_path):
         assert not list((tmp_path / "out").rglob("*.partial*"))
         files = len(list((tmp_path / "out" / "cutouts").rglob("*.png")))
         recorded = settled(tmp_path)
-        assert 50 <= files <= len(recorded) < 380
+        assert 40 <= files <= len(recorded) < 380  # blank stamps are recorded without a file
         process = start(tmp_path, server)
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
