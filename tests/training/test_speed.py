@@ -36,6 +36,7 @@ def test_the_plain_loop_is_the_librarys_objective(monkeypatch):
         torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_tables_have_every_way_and_every_size(monkeypatch):
     monkeypatch.setattr(speed, "_IMAGES", 64)
     monkeypatch.setattr(speed, "_BATCH", 32)

@@ -66,6 +66,7 @@ def test_what_is_trained_is_kept_and_read_again(sky, tmp_path, monkeypatch):
     assert torch.equal(again.learner.encoder(sky.first).mean, first.learner.encoder(sky.first).mean)
 
 
+@pytest.mark.slow
 def test_the_command_prints_both_tables_with_a_true_pca(sky, folder, monkeypatch, capsys):
     (folder / "192-galaxies-0.005-minutes-seed-1").mkdir()
     for name in ("sky.safetensors", "truth.parquet"):
