@@ -64,7 +64,8 @@ def test_a_new_survey_needs_a_file_and_no_code(sky, capsys):
 
     adapted = json.loads(
         run(capsys, "adapt", "--space", "decals", "--anchor", anchor, "--target", mine,
-            "--pairs", pairs, "--survey", sky / "mine.toml", "--out", space, "--json")
+            "--pairs", pairs, "--survey", sky / "mine.toml", "--steps", 50, "--out", space,
+            "--json")
     )  # fmt: skip
     assert adapted["surveys"] == "decals, mine"
     best = adapted[adapted["chosen"]]["mean_reciprocal_rank"]

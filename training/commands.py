@@ -64,6 +64,9 @@ def adapt(
     survey: Annotated[
         str | None, typer.Option(help="The new survey: built-in name or TOML file.")
     ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, help="Most steps of each training; 0 trains nothing.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of order and choice.")] = 0,
     json: AsJson = False,
 ) -> None:
@@ -78,6 +81,7 @@ def adapt(
     from galaxy_da.surveys import get_survey
     from galaxy_da.tables import Sample, read_pairs
     from training.adapt import adapt as run
+    from training.refine import RefineSettings
 
     second = Sample(target)
     definition = get_survey(survey or second.survey)
@@ -87,6 +91,7 @@ def adapt(
         second,
         read_pairs(pairs) if pairs else None,
         survey=definition,
+        settings=None if steps is None else RefineSettings(steps=steps),
         seed=seed,
         checkpoint=out / _CHECKPOINT,
         progress=True,
