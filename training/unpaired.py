@@ -23,7 +23,7 @@ from torch import Tensor
 from catalogs.splits import sky_split
 from galaxy_da.errors import CatalogError
 from galaxy_da.loading import load_images
-from galaxy_da.models import Encoder
+from galaxy_da.models import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample
 from training.alignment import mmd
@@ -86,9 +86,14 @@ class Unpaired:
         return ImageMatch.to_target(self.space, self.start, self.anchor, self.target)
 
     @cached_property
+    def posterior(self) -> Posterior:
+        """Of the anchor's images, mean and variance (n, latents)."""
+        return self.space.encode(self.anchor, self.space.encoder(self.space.anchor))
+
+    @property
     def latents(self) -> Tensor:
-        """(n, latents) of the anchor's images."""
-        return self.space.encode(self.anchor, self.space.encoder(self.space.anchor)).mean
+        """(n, latents) posterior means of the anchor's images."""
+        return self.posterior.mean
 
     def encode(self, network: Encoder) -> Tensor:
         """(m, latents) of the target's images by a network."""
@@ -98,15 +103,13 @@ class Unpaired:
     def pretended(self) -> tuple[PairedImages, PairedImages]:
         """The anchor's images beside what the target would have made of them; some held out."""
         draws = torch.Generator().manual_seed(self.seed)
-        own = self.space.encoder(self.space.anchor)
-        posterior = self.space.encode(self.anchor, own)
         pairs = PairedImages(
             space=self.space,
             encoder=self.start,
             anchor=self.anchor,
             target=self.match(self.anchor, draws),
-            mean=posterior.mean,
-            variance=posterior.variance,
+            mean=self.posterior.mean,
+            variance=self.posterior.variance,
         )
         held = np.arange(len(pairs)) % _HELD_OUT == 0
         return pairs.take(np.flatnonzero(~held)), pairs.take(np.flatnonzero(held))

@@ -79,10 +79,6 @@ class Lesson:
     seed: int
     steps: int | None = None
 
-    def with_steps(self, steps: int) -> Lesson:
-        """Return the lesson with another limit of refining steps."""
-        return replace(self, steps=steps)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _closed_forms(lesson: Lesson) -> dict[str, Any]:
 
 def _row(ground: Ground, lesson: Lesson, method: str, steps: int | None) -> dict[str, Any]:
     start = time.process_time()
-    learned = learn(method, lesson if steps is None else lesson.with_steps(steps))
+    learned = learn(method, replace(lesson, steps=steps))
     seconds = time.process_time() - start
     name = method if steps is None else f"{method}, {steps} steps"
     looks = ground.repeats if method == CEILING else ground.looks
