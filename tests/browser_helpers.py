@@ -35,7 +35,15 @@ def visit(page, where=""):
     page.goto("about:blank")
     page.goto(f"{page.address}/#{where}")
     page.wait_for_selector("main h1", state="attached")
-    page.wait_for_function("!document.body.classList.contains('loading')")
+    settle(page)
+
+
+def settle(page):
+    """Wait until the view of the URL, and no earlier one, is on show."""
+    page.wait_for_function(
+        "!document.body.classList.contains('loading')"
+        " && document.body.dataset.route === location.hash"
+    )
 
 
 def cards(page):

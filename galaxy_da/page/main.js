@@ -27,6 +27,7 @@ async function show() {
   const { signal } = showing;
   const { path, params } = current();
   const back = document.activeElement?.id;
+  document.body.dataset.route = location.hash;
   document.body.classList.add("loading");
   let content;
   try {

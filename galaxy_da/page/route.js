@@ -26,6 +26,7 @@ export function go(path, values) {
 /** Note the state of the view on show in its URL, without showing it anew. */
 export function note(path, values) {
   history.replaceState(null, "", link(path, values));
+  document.body.dataset.route = location.hash;
 }
 
 /** All parameters as an object of strings and, where repeated ones are named, arrays. */

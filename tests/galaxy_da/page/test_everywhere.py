@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser_helpers import DESKTOP, PHONE, open_page, visit
+from browser_helpers import DESKTOP, PHONE, open_page, settle, visit
 
 KEY = "decals:decals-0003"
 VIEWS = {
@@ -66,7 +66,7 @@ def test_keys_lead_everywhere(page):
         page.keyboard.press("g")
         page.keyboard.press(key)
         page.wait_for_function("path => location.hash === `#${path}`", arg=path)
-        page.wait_for_function("!document.body.classList.contains('loading')")
+        settle(page)
     page.keyboard.press("?")
     assert "Re-rank" in page.inner_text("dialog")
     page.keyboard.press("Escape")

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from browser_helpers import cards, visit
+from browser_helpers import cards, settle, visit
 
 from galaxy_da.index import LatentIndex
 
@@ -14,10 +14,6 @@ def index(sky):
 
 def keys_of(table):
     return [f"{row['survey']}:{row['object_id']}" for row in table.to_pylist()]
-
-
-def settle(page):
-    page.wait_for_function("!document.body.classList.contains('loading')")
 
 
 @pytest.mark.parametrize("method", ["combined", "knn"])

@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from browser_helpers import cards, drawn, visit
+from browser_helpers import cards, drawn, settle, visit
 from PIL import Image
 
 from galaxy_da.cutouts import read_image
@@ -14,7 +14,7 @@ from galaxy_da.space import LatentSpace
 
 def expect_key(page, path):
     page.wait_for_function(f"location.hash.startsWith('#{path}')")
-    page.wait_for_function("!document.body.classList.contains('loading')")
+    settle(page)
 
 
 def test_front_page_shows_galaxies_and_counts(page, api):

@@ -6,7 +6,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import votable
-from browser_helpers import cards, drawn, visit
+from browser_helpers import cards, drawn, settle, visit
 
 from galaxy_da.index import LatentIndex
 
@@ -29,10 +29,6 @@ def shows(page, table):
         ".map(card => card.dataset.key)) === JSON.stringify(keys)",
         arg=keys_of(table),
     )
-
-
-def settle(page):
-    page.wait_for_function("!document.body.classList.contains('loading')")
 
 
 def test_neighbours_and_distances_are_the_librarys(page, index):
@@ -67,6 +63,7 @@ def test_survey_number_and_conditions_narrow_the_search(page, index):
     visit(page, f"/similar?like={KEY}")
     page.select_option("#filter-survey", "sdss")
     page.wait_for_function("location.hash.includes('survey=sdss')")
+    settle(page)
     page.click("text=Conditions")
     page.fill("[name=where]", "mag_r < 19\nkind = disc")
     page.click("text=Apply")
