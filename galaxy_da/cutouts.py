@@ -37,6 +37,8 @@ __all__ = ["Cutout", "read_cutout", "read_cutouts", "read_image"]
 _FITS_MAGIC = b"SIMPLE"
 _MAX_ROTATION_DEG = 0.5
 _HDF5_LOCK = Lock()
+_NPY_LOCK = Lock()
+"""NumPy parses headers as Python; in threads CPython 3.11.7 was seen to fail at that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -426,7 +428,9 @@ def _read_array_row(path: Path, item: str) -> np.ndarray:
     try:
         stamp = path.stat()
         if path.suffix == ".npy":
-            return np.asarray(_open_npy(path, stamp.st_mtime_ns, stamp.st_size)[int(item)])
+            with _NPY_LOCK:
+                images = _open_npy(path, stamp.st_mtime_ns, stamp.st_size)
+            return np.asarray(images[int(item)])
         with _HDF5_LOCK:
             images = _open_hdf5(path, stamp.st_mtime_ns, stamp.st_size)["images"]
             return np.asarray(images[int(item)])

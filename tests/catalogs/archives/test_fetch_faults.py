@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -271,10 +272,18 @@ def test_a_journal_that_cannot_grow_keeps_its_last_whole_line(tmp_path, monkeypa
 
 def test_ctrl_c_ends_cleanly_and_goes_on(tmp_path):
     catalogue(tmp_path, 400)
-    with ArchiveServer(sky) as server:
+    asked, interrupted = itertools.count(), threading.Event()
+
+    def slow_sky(request):
+        if next(asked) > 120:  # the rest come after the interrupt, however busy the machine is
+            interrupted.wait(PATIENCE_S)
+        return sky(request)
+
+    with ArchiveServer(slow_sky) as server:
         process = start(tmp_path, server)
         wait_for_lines(process, tmp_path, 50)
         process.send_signal(signal.SIGINT)
+        interrupted.set()
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130
         assert not list((tmp_path / "out").rglob("*.partial*"))

@@ -59,7 +59,7 @@ def test_what_is_trained_is_kept_and_read_again(sky, tmp_path, monkeypatch):
     keep = tmp_path / "ours.safetensors"
     first = train(recipe, NETWORKS["ours"], sky.train, SECONDS, keep)
     assert first.images > 0
-    assert first.images / first.images_per_s == pytest.approx(SECONDS, rel=2.0)
+    assert first.images / first.images_per_s >= SECONDS
     monkeypatch.setattr(module, "_run", None)
     again = train(recipe, NETWORKS["ours"], sky.train, SECONDS, keep)
     assert again.images == first.images
