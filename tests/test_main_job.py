@@ -64,7 +64,7 @@ def test_a_new_survey_needs_a_file_and_no_code(sky, capsys):
 
     adapted = json.loads(
         run(capsys, "adapt", "--space", "decals", "--anchor", anchor, "--target", mine,
-            "--pairs", pairs, "--survey", sky / "mine.toml", "--steps", 50, "--out", space,
+            "--pairs", pairs, "--survey", sky / "mine.toml", "--steps", 10, "--out", space,
             "--json")
     )  # fmt: skip
     assert adapted["surveys"] == "decals, mine"

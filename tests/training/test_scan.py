@@ -9,7 +9,7 @@ from training.scan import scan_latents
 TINY = {
     "name": "tiny",
     "scan": [2, 3],
-    "sky": {"galaxies": 192},
+    "sky": {"galaxies": 96},
     "architecture": {"widths": (8, 16, 16), "features": 32},
     "objective": {"noise": 0.33},
     "optimiser": {"epochs": 1, "batch": 16},
