@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,8 @@ def write_guide_sample(
     Returns
     -------
     sample, labels : Path
-        Images as PNG, and ``smooth-or-featured`` by ``object_id``.
+        Images as PNG, or band and flux where the colours are Galaxy Zoo's own, and
+        ``smooth-or-featured`` by ``object_id``.
 
     Raises
     ------
@@ -58,7 +60,7 @@ def write_guide_sample(
             "ra": np.arange(n) * 2.0 % 360,
             "dec": np.zeros(n),
             "pixel_scale_arcsec": [cutout.pixel_scale_arcsec for cutout in images.cutouts],
-            "image": [_png(cutout) for cutout in images.cutouts],
+            "image": _stored(images.cutouts),
         }
     )
     answer = np.where(images.featured, "featured", "smooth")
@@ -66,6 +68,18 @@ def write_guide_sample(
     write_table(sample, paths[0])
     write_table(pa.table({"object_id": ids, "smooth-or-featured": answer}), paths[1])
     return paths
+
+
+def _stored(cutouts: Sequence[Cutout]) -> pa.Array:
+    """Write colour cutouts as PNG, those in flux as nested bands."""
+    if cutouts[0].is_colour:
+        return pa.array([_png(cutout) for cutout in cutouts])
+    pixels = np.stack([cutout.pixels for cutout in cutouts])
+    flux: pa.Array = pa.array(pixels.ravel())
+    for length in pixels.shape[:0:-1]:
+        flux = pa.FixedSizeListArray.from_arrays(flux, length)
+    band = pa.array([cutout.bands for cutout in cutouts], pa.list_(pa.string()))
+    return pa.StructArray.from_arrays([band, flux], ["band", "flux"])
 
 
 def _png(cutout: Cutout) -> bytes:

@@ -5,9 +5,10 @@
 The images were cut by multiples of each galaxy's Petrosian radius and do not say how many
 arcseconds that is: Galaxy Zoo 2 and DECaLS take 0.02 R90 per pixel of a 424-pixel frame. Here every
 galaxy is taken to have the same R90, so that the object fills the same share of the frame; its
-brightness per area, which the stretch gives, does not depend on that. KiDS and UKIDSS document no
-stretch, so their images are read through SDSS's, which is near in kind; UKIDSS's planes are taken
-to be K, J and Y, and its fluxes are good to a factor only.
+brightness per area, which the stretch gives, does not depend on that. DECaLS is in Galaxy Zoo's own
+colours (`evaluation.galaxy_zoo_colours`). KiDS and UKIDSS document no stretch, so their images are
+read through SDSS's, which is near in kind; UKIDSS's planes are taken to be K, J and Y, and its
+fluxes are good to a factor only.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from evaluation.benchmarks.tables import print_rows
+from evaluation.galaxy_zoo_colours import PLANES, galaxy_zoo_flux
 from evaluation.statmorph_peer import PEER_COLUMNS, measure_morphology
 from galaxy_da.cutouts import Cutout
 from galaxy_da.errors import TableError
@@ -43,6 +46,7 @@ __all__ = [
     "R90_ARCSEC",
     "GuideImages",
     "colour_cutout",
+    "galaxy_zoo_cutout",
     "guide_rows",
     "read_colour",
     "read_guide",
@@ -132,7 +136,8 @@ def read_guide(
         votes.setdefault(key, set()).add(vote)
     clear = [key for key, said in votes.items() if len(said) == 1]
     width = _R90_PER_PIXEL * r90_arcsec * _SIDE
-    cutouts = [colour_cutout(pixels[key], definition, width) for key in clear]
+    read = galaxy_zoo_cutout if survey == "decals" else partial(colour_cutout, survey=definition)
+    cutouts = [read(pixels[key], width_arcsec=width) for key in clear]
     return GuideImages(definition, cutouts, np.array([True in votes[key] for key in clear], bool))
 
 
@@ -162,6 +167,28 @@ def colour_cutout(pixels: np.ndarray, survey: Survey, width_arcsec: float) -> Cu
         pixel_scale_arcsec=width_arcsec / width,
         centre_xy=((width - 1) / 2, (height - 1) / 2),
         is_colour=True,
+    )
+
+
+def galaxy_zoo_cutout(pixels: np.ndarray, width_arcsec: float) -> Cutout:
+    """Return a Galaxy Zoo image of DECaLS as a cutout in flux, four pixels averaged to one.
+
+    Parameters
+    ----------
+    pixels : (y, x, 3) uint8 array
+        As `read_colour` gives it, its sides even.
+    width_arcsec : float
+        Of the whole image [arcsec].
+    """
+    flux = galaxy_zoo_flux(np.moveaxis(pixels, -1, 0)[:, ::-1])
+    planes, height, width = flux.shape
+    binned = flux.reshape(planes, height // 2, 2, width // 2, 2).mean((2, 4))
+    height, width = binned.shape[1:]
+    return Cutout(
+        pixels=binned,
+        bands=PLANES,
+        pixel_scale_arcsec=width_arcsec / width,
+        centre_xy=((width - 1) / 2, (height - 1) / 2),
     )
 
 

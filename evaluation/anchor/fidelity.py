@@ -10,7 +10,7 @@ from torch import Tensor
 
 from galaxy_da.images import Frame
 
-__all__ = ["SkyResidual", "per_image", "sky_residuals", "value_range"]
+__all__ = ["SkyResidual", "outside", "per_image", "sky_residuals", "value_range"]
 
 _RANGE_QUANTILES = (0.0005, 0.9995)
 _INNER_ARCSEC = 11.0
@@ -70,6 +70,12 @@ def per_image(images: Tensor, decoded: Tensor, span: float) -> tuple[np.ndarray,
     return squared, 10 * np.log10(span**2 / squared)
 
 
+def outside(frame: Frame) -> np.ndarray:
+    """(y, x) bool: pixels farther than 11 arcsec from the middle, beyond the galaxy's own light."""
+    along = (np.arange(frame.pixels) - (frame.pixels - 1) / 2) * frame.pixel_scale_arcsec
+    return np.asarray(np.hypot(along[:, None], along) > _INNER_ARCSEC)
+
+
 def sky_residuals(images: Tensor, decoded: Tensor, frame: Frame) -> tuple[SkyResidual, ...]:
     """Compare decoded and observed sky, band by band.
 
@@ -92,15 +98,14 @@ def sky_residuals(images: Tensor, decoded: Tensor, frame: Frame) -> tuple[SkyRes
     """
     seen = images.numpy()
     residual = decoded.numpy() - seen
-    along = (np.arange(frame.pixels) - (frame.pixels - 1) / 2) * frame.pixel_scale_arcsec
-    outside = np.hypot(along[:, None], along) > _INNER_ARCSEC
-    if not outside.any():
+    beside = outside(frame)
+    if not beside.any():
         return ()
-    quiet = _quiet(seen, outside)
+    quiet = _quiet(seen, beside)
     found = []
     for number, band in enumerate(frame.bands):
         others = np.delete(quiet, number, axis=1) if len(frame.bands) > 1 else quiet
-        sky = outside & others.all(1) & (seen[:, number] != 0)
+        sky = beside & others.all(1) & (seen[:, number] != 0)
         pixels = seen[:, number][sky]
         if len(pixels) < _FEWEST_PIXELS:
             continue
@@ -121,10 +126,10 @@ def sky_residuals(images: Tensor, decoded: Tensor, frame: Frame) -> tuple[SkyRes
     return tuple(found)
 
 
-def _quiet(images: np.ndarray, outside: np.ndarray) -> np.ndarray:
+def _quiet(images: np.ndarray, beside: np.ndarray) -> np.ndarray:
     """Whether each pixel of (n, bands, y, x) images shows no light once smoothed."""
     smooth = gaussian_filter(images, (0, 0, _SMOOTHING_PX, _SMOOTHING_PX))
-    around = smooth[:, :, outside]
+    around = smooth[:, :, beside]
     middle = np.median(around, 2, keepdims=True)
     sigma = _MAD_TO_SIGMA * np.median(np.abs(around - middle), 2, keepdims=True)
     return np.asarray(smooth < (middle + _LIGHT_SIGMA * sigma)[..., None])

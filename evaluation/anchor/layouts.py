@@ -36,7 +36,7 @@ _SKY = (35, 35, 35)  # as pictures show it
 
 
 def galaxy_map(stage: Stage, questions: Sequence[Question]) -> dict[str, Any]:
-    """Lay the galaxies out by UMAP: real ones and decoded points on a grid, coloured dots."""
+    """Lay the galaxies out by UMAP: observed ones and decoded points on a grid, coloured dots."""
     e = stage.encoded
     side = int(np.clip(np.sqrt(len(e) / _PER_CELL), *_CELLS))
     flat = flatten(e.galaxy, side, stage.seed)
@@ -44,11 +44,11 @@ def galaxy_map(stage: Stage, questions: Sequence[Question]) -> dict[str, Any]:
     full = at >= 0
     points = np.hstack([flat.latents.reshape(side * side, -1)[full], e.view[at[full]]])
     pictures = [stage.zoomed(some) for some in (stage.seen[at[full]], stage.redraw(points))]
-    real, made = (np.full((side * side, *some.shape[1:]), _SKY, np.uint8) for some in pictures)
-    real[full], made[full] = pictures
-    x, y = flat.points.T
+    seen, made = (np.full((side * side, *some.shape[1:]), _SKY, np.uint8) for some in pictures)
+    seen[full], made[full] = pictures
+    x, y = ((flat.points - flat.points.min(0)) / np.ptp(flat.points, axis=0)).T  # all of them
     return {
-        "real": stage.sheet(real, side, "Real galaxies at the points of a grid over UMAP", gap=0),
+        "seen": stage.sheet(seen, side, "Galaxies at the points of a grid over UMAP", gap=0),
         "made": stage.sheet(
             made, side, "The same grid points decoded by way of inverse UMAP", gap=0
         ),

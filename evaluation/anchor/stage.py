@@ -9,6 +9,7 @@ import numpy as np
 
 from evaluation.anchor.choosing import brighter, diverse
 from evaluation.anchor.encoding import Encoded, active_units, kl_per_latent
+from evaluation.anchor.fidelity import outside
 from evaluation.anchor.mosaics import colours, mosaic, still
 from evaluation.anchor.outlying import remoteness
 from evaluation.denoising import aperture_flux
@@ -100,9 +101,14 @@ class Stage:
 
     @cached_property
     def bright(self) -> np.ndarray:
-        """Rows of the brighter galaxies, outliers left out, brightest first, for pictures."""
-        far = remoteness(self.encoded.mean)
-        ordinary = far <= np.quantile(far, _ORDINARY)
+        """Rows of the brighter galaxies, brightest first, for pictures.
+
+        Outliers are left out, and images redrawn badly beside the galaxy: trails, bright stars.
+        """
+        e = self.encoded
+        left = (e.decoded - e.images).numpy()[..., outside(e.space.frame)]
+        odd = remoteness(e.mean), np.square(left).sum((1, 2))
+        ordinary = np.all([score <= np.quantile(score, _ORDINARY) for score in odd], axis=0)
         return brighter(np.where(ordinary, self.flux[:, self.middle], -np.inf), _BRIGHT)
 
     @property

@@ -196,8 +196,8 @@ def _walked(
     start = base - ((base - e.mean.mean(0)) @ step / max(step @ step, 1e-12)) * step
     ends = REACH_SIGMA * step
     frames = stage.zoomed(stage.redraw(slide(start - ends, start + ends, 2 * (STEPS - 1) + 1)))
-    real = stage.bright[np.argsort(place[stage.bright], kind="stable")]
-    lowest, highest = (stage.zoomed(stage.seen[rows]) for rows in (real[:_ENDS], real[-_ENDS:]))
+    seen = stage.bright[np.argsort(place[stage.bright], kind="stable")]
+    lowest, highest = (stage.zoomed(stage.seen[rows]) for rows in (seen[:_ENDS], seen[-_ENDS:]))
     return {
         "name": name,
         "note": note,

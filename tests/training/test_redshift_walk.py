@@ -14,6 +14,7 @@ from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
 from galaxy_da.tables import Sample
 from training.conditional import ConditionalAutoencoder, save_conditional
+from training.image_source import standard_redshift
 from training.redshift_walk import main, redshift_walk
 
 SMALL = Architecture(widths=(8, 16, 16), features=32, latents=6)
@@ -59,6 +60,18 @@ def test_a_galaxy_a_row_observed_and_over_redshift(folder, tmp_path, monkeypatch
     main()
     assert np.array_equal(np.asarray(Image.open(out)), picture)
     assert "observed, then redshift 0.02" in capsys.readouterr().out
+
+
+def test_a_simulated_sky_lends_the_redshifts_of_its_training(folder, tmp_path):
+    sample = sample_with(tmp_path, pa.nulls(20, pa.float64()))
+    magnitude = np.linspace(17, 21, 20)
+    ids = sample.catalog["object_id"].to_pylist()
+    truth = pa.table({"decals_id": ids[::-1], "r_mag": magnitude})
+    _, steps = redshift_walk(folder, sample, truth)
+    expected = np.quantile(standard_redshift(magnitude), (0.05, 0.95))
+    np.testing.assert_allclose(steps[[0, -1]], expected, rtol=1e-6)
+    with pytest.raises(TableError, match="columns decals_id and r_mag"):
+        redshift_walk(folder, sample, truth.drop_columns("r_mag"))
 
 
 def test_what_it_needs_is_said(folder, tmp_path):

@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from evaluation.anchor import read_drawn, write_anchor_report
 from evaluation.anchor.encoding import encode_sample
+from evaluation.anchor.stage import Stage
 from evaluation.denoising import compare_images
 from galaxy_da.errors import SpaceError, StorageError, TableError
 from galaxy_da.tables import Sample
@@ -141,6 +143,14 @@ def test_answers_are_on_the_page_and_the_latent_that_made_them_gives_them(world)
         score = answer["scores"]["galaxy"]
         shown = f"{100 * score['value']:.1f}%" if answer["counts"] else f"{score['value']:.3f}"
         assert any(shown in row and answer["question"].replace("_", " ") in row for row in rows)
+
+
+def test_a_galaxy_behind_a_trail_is_not_among_the_pictures(world):
+    some = world.seen
+    brightest = Stage(encoded=some).bright[0]
+    images = some.images.clone()
+    images[brightest, 1, :, 5] += 20  # far from the galaxy
+    assert brightest not in Stage(encoded=replace(some, images=images)).bright
 
 
 def test_rates_name_every_space(world):

@@ -1,0 +1,72 @@
+"""Galaxy Zoo's colours of DECaLS, backwards to flux.
+
+Galaxy Zoo did not show the Legacy Surveys viewer's colours: each band goes through an asinh of its
+own, from -0.5 to 300 units, and each pixel is then pulled towards grey, the more the more coloured
+it is (`dr2_style_rgb` with ``desaturate``, zooniverse/decals; Walmsley et al. 2022, MNRAS 509,
+3966). Read as the viewer's, its sky would lie a noise and more below zero.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+__all__ = ["PIXEL_SCALE_ARCSEC", "PLANES", "galaxy_zoo_flux"]
+
+PLANES = ("z", "r", "g")
+PIXEL_SCALE_ARCSEC = 0.262
+"""Pixel that the flux refers to, whatever the image's pixels: the viewer does not rescale it."""
+
+_UNIT = np.array([0.019, 0.014, 0.008])[:, None, None]  # nanomaggy
+_LOW, _HIGH = np.arcsinh((-0.5, 300))
+_GREYEST = 2.5  # times the mean of the planes: a pixel so coloured turns wholly grey
+_FOLD = 1.78  # beyond this, a more coloured pixel comes out less coloured
+_HALVINGS = 16
+
+
+def galaxy_zoo_flux(colour: np.ndarray) -> np.ndarray:
+    """Recover flux from a Galaxy Zoo image of DECaLS.
+
+    A pixel that is more than 1.78 times as bright in one plane as on average cannot be told from a
+    less coloured one and is taken for that.
+
+    Parameters
+    ----------
+    colour : (3, y, x) uint8 array
+        Red, green and blue.
+
+    Returns
+    -------
+    (3, y, x) float32 array [nanomaggy per pixel of 0.262 arcsec]
+        In the order of `PLANES`. Pixels at 0 or 255 in a plane are limits, not values.
+    """
+    whole = colour.astype(np.int32)
+    total = whole.sum(0)
+    grey, gain = (table[total, whole.max(0)] for table in _tables())
+    stretched = grey + (whole - total / 3) / 255 / gain
+    flux = _UNIT * np.sinh(_LOW + stretched * (_HIGH - _LOW))
+    return np.asarray(flux, np.float32)
+
+
+@cache
+def _tables() -> tuple[np.ndarray, np.ndarray]:
+    """Both of `_desaturation`, for each (sum, largest) of three bytes, by halving intervals."""
+    total, largest = np.arange(3 * 255 + 1)[:, None], np.arange(256)
+    mean = (total / 3 + 0.5) / 255 + 0 * largest  # bytes were cut off, not rounded
+    above = (largest - total / 3) / 255
+    low, high = np.ones_like(mean), np.full_like(mean, _FOLD)  # largest plane over the mean
+    for _ in range(_HALVINGS):
+        ratio = (low + high) / 2
+        grey, gain = _desaturation(mean, ratio)
+        enough = grey * (ratio - 1) * gain >= above
+        low, high = np.where(enough, low, ratio), np.where(enough, ratio, high)
+    return _desaturation(mean, (low + high) / 2)
+
+
+def _desaturation(mean: np.ndarray, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the planes before, given it after, and what their differences were multiplied by."""
+    pull = 1 - np.sin((1 - ratio / _GREYEST) * np.pi / 2)
+    square = np.maximum(pull**2, 1e-12)
+    grey = (np.sqrt(1 + 4 * square * mean) - 1) / (2 * square)  # mean = grey + square grey^2
+    return grey, 1 - pull + square * grey
