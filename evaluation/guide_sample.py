@@ -22,7 +22,7 @@ from galaxy_da.cutouts import Cutout
 from galaxy_da.files import ensure_folder
 from galaxy_da.tables import write_table
 
-__all__ = ["write_guide_sample"]
+__all__ = ["stored_images", "write_guide_sample"]
 
 
 def write_guide_sample(
@@ -60,7 +60,7 @@ def write_guide_sample(
             "ra": np.arange(n) * 2.0 % 360,
             "dec": np.zeros(n),
             "pixel_scale_arcsec": [cutout.pixel_scale_arcsec for cutout in images.cutouts],
-            "image": _stored(images.cutouts),
+            "image": stored_images(images.cutouts),
         }
     )
     answer = np.where(images.featured, "featured", "smooth")
@@ -70,8 +70,14 @@ def write_guide_sample(
     return paths
 
 
-def _stored(cutouts: Sequence[Cutout]) -> pa.Array:
-    """Write colour cutouts as PNG, those in flux as nested bands."""
+def stored_images(cutouts: Sequence[Cutout]) -> pa.Array:
+    """Return an ``image`` column: colour cutouts as PNG, those in flux as nested bands.
+
+    Parameters
+    ----------
+    cutouts : sequence of Cutout
+        Of one survey, all as large.
+    """
     if cutouts[0].is_colour:
         return pa.array([_png(cutout) for cutout in cutouts])
     pixels = np.stack([cutout.pixels for cutout in cutouts])

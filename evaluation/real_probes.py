@@ -18,7 +18,6 @@ import hashlib
 import io
 import os
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +46,7 @@ __all__ = [
     "GuideImages",
     "colour_cutout",
     "galaxy_zoo_cutout",
+    "guide_cutout",
     "guide_rows",
     "read_colour",
     "read_guide",
@@ -135,10 +135,30 @@ def read_guide(
         pixels[key] = plane
         votes.setdefault(key, set()).add(vote)
     clear = [key for key, said in votes.items() if len(said) == 1]
-    width = _R90_PER_PIXEL * r90_arcsec * _SIDE
-    read = galaxy_zoo_cutout if survey == "decals" else partial(colour_cutout, survey=definition)
-    cutouts = [read(pixels[key], width_arcsec=width) for key in clear]
+    cutouts = [_guide_cutout(pixels[key], definition, r90_arcsec) for key in clear]
     return GuideImages(definition, cutouts, np.array([True in votes[key] for key in clear], bool))
+
+
+def guide_cutout(image: bytes, survey: Survey, r90_arcsec: float = R90_ARCSEC) -> Cutout:
+    """Return one guide image as a cutout, by the colours of its survey.
+
+    Parameters
+    ----------
+    image : bytes
+        A file.
+    survey : Survey
+        With a stretch (`with_stretch`).
+    r90_arcsec : float
+        Assumed Petrosian R90 [arcsec].
+    """
+    return _guide_cutout(read_colour(image), survey, r90_arcsec)
+
+
+def _guide_cutout(pixels: np.ndarray, survey: Survey, r90_arcsec: float) -> Cutout:
+    width = _R90_PER_PIXEL * r90_arcsec * _SIDE
+    if survey.name == "decals":
+        return galaxy_zoo_cutout(pixels, width)
+    return colour_cutout(pixels, survey, width)
 
 
 def read_colour(image: bytes) -> np.ndarray:

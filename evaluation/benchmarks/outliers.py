@@ -21,9 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from evaluation.benchmarks.tables import print_rows
+from evaluation.guide_sample import stored_images
 from evaluation.odd_sky import ORDINARY, odd_sky
 from evaluation.outliers import detection, method_rows, purity, ranked_kinds
-from evaluation.real_probes import R90_ARCSEC
+from evaluation.real_probes import guide_cutout, with_stretch
+from galaxy_da.cutouts import Cutout
 from galaxy_da.extraction import extract
 from galaxy_da.features import Features
 from galaxy_da.index import LatentIndex
@@ -39,7 +41,6 @@ __all__ = ["guide_rows", "learning_rows", "odd_indexes", "purity_rows", "speed_r
 _SURVEYS = ("decals", "sdss")
 _TOP = 30
 _ROUNDS, _PER_ROUND = 4, 15
-_R90_PER_PIXEL, _SIDE = 0.02, 424  # as in evaluation.real_probes
 _ARTEFACT = ("0", "2")  # question and answer of stars and artefacts
 
 
@@ -183,24 +184,22 @@ def _learn(
 
 def _guide_sample(path: Path, survey: str, folder: Path) -> Sample:
     """Write the distinct guide images of a survey as a sample, artefacts named so."""
+    definition = with_stretch(get_survey(survey))
     table = pq.read_table(path, filters=[("survey", "=", survey)])
-    images: dict[str, tuple[bytes, float, bool]] = {}
+    images: dict[str, tuple[Cutout, bool]] = {}
     for row in table.to_pylist():
         key = hashlib.sha256(row["image"]).hexdigest()[:16]
         is_artefact = (str(row["gz_question"]), str(row["gz_answer"])) == _ARTEFACT
-        before = images.get(key, (b"", 0.0, False))[2]
-        scale = _R90_PER_PIXEL * R90_ARCSEC * _SIDE / row["width"]
-        images[key] = (row["image"], scale, is_artefact or before)
-    n, values = len(images), list(images.values())
+        before = key in images and images[key][1]
+        images[key] = (guide_cutout(row["image"], definition), is_artefact or before)
+    cutouts = [cutout for cutout, _ in images.values()]
     sample = {
-        "object_id": [
-            f"{'artefact' if value[2] else 'galaxy'}-{key}" for key, value in images.items()
-        ],
-        "survey": [survey] * n,
-        "ra": np.zeros(n),
-        "dec": np.zeros(n),
-        "pixel_scale_arcsec": [value[1] for value in values],
-        "image": pa.array([value[0] for value in values], pa.binary()),
+        "object_id": [f"{'artefact' if odd else 'galaxy'}-{k}" for k, (_, odd) in images.items()],
+        "survey": [survey] * len(images),
+        "ra": np.zeros(len(images)),
+        "dec": np.zeros(len(images)),
+        "pixel_scale_arcsec": [cutout.pixel_scale_arcsec for cutout in cutouts],
+        "image": stored_images(cutouts),
     }
     write_table(pa.table(sample), folder / "sample.parquet")
     return Sample(folder / "sample.parquet")
