@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -99,6 +100,7 @@ def running(scheduler: str | None) -> Iterator[Runner]:
             LocalCluster(
                 threads_per_worker=1,
                 memory_limit=0,  # mapped files count as memory, which would end their workers
+                silence_logs=logging.ERROR,
                 dashboard_address=":0",
             )
         )
