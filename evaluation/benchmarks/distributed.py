@@ -12,6 +12,7 @@ import argparse
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,6 +130,7 @@ def _measured(verb: str, folder: Path, out: Path, workers: int) -> dict[str, flo
         Client(cluster) as client,
     ):
         run(folder / "small", folder / f"small-{workers}", cluster.scheduler_address)
+        client.run(_import)  # in workers that had none of it
         before = sum(client.run(_clock).values())
         began = clocks()
         run(folder / "input", out, cluster.scheduler_address)
@@ -137,6 +139,15 @@ def _measured(verb: str, folder: Path, out: Path, workers: int) -> dict[str, flo
         worker = max(client.run(peak_gib).values()) * _MIB_OF_GIB
     main = peak_gib() * _MIB_OF_GIB
     return {"time_s": time_s, "cpu_s": cpu_s, "worker_mib": worker, "main_mib": main}
+
+
+def _import() -> None:
+    for name in (
+        "catalogs.distributed",
+        "galaxy_da.cluster.extraction",
+        "galaxy_da.cluster.filling",
+    ):
+        import_module(name)
 
 
 def _clock() -> float:

@@ -154,6 +154,7 @@ class _Cluster:
 
     def in_order(self, tasks: Iterable[Delayed]) -> Iterator[Any]:
         from dask.distributed import KilledWorker
+        from distributed.comm import CommClosedError
 
         waiting = iter(tasks)
         futures: deque[Any] = deque()
@@ -166,11 +167,12 @@ class _Cluster:
                 yield futures.popleft().result()
         except KilledWorker as error:
             raise _deadly(1, error) from error
-        except CancelledError as error:
+        except (CancelledError, CommClosedError) as error:
             raise _lost() from error
 
     def as_done(self, tasks: Iterable[Delayed]) -> Iterator[Any]:
         from dask.distributed import KilledWorker, as_completed
+        from distributed.comm import CommClosedError
 
         futures = self._client.compute(list(tasks), resources=self._resources())
         killed: list[KilledWorker] = []
@@ -181,7 +183,7 @@ class _Cluster:
                 except KilledWorker as error:
                     killed.append(error)
                 future.release()
-        except CancelledError as error:
+        except (CancelledError, CommClosedError) as error:
             raise _lost() from error
         if killed:
             raise _deadly(len(killed), killed[0])
