@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galaxy_da.cli import AsJson, Out, SurveyFiles, print_result
+from galaxy_da.cli import (
+    AsJson,
+    Engine,
+    Out,
+    Scheduler,
+    SurveyFiles,
+    check_engine,
+    print_result,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -109,12 +117,8 @@ def crossmatch(
     target_features: Annotated[
         Path | None, typer.Option(help="Made by `extract`; by default extracted from TARGET.")
     ] = None,
-    engine: Annotated[
-        str, typer.Option(help="local, or dask for HATS catalogues larger than memory.")
-    ] = "local",
-    scheduler: Annotated[
-        str | None, typer.Option(help="Address of a Dask scheduler; by default one is started.")
-    ] = None,
+    engine: Engine = "local",
+    scheduler: Scheduler = None,
     json: AsJson = False,
 ) -> None:
     """Pair two catalogues by position: FITS, VOTable, ECSV, CSV, Parquet or HATS.
@@ -131,13 +135,12 @@ def crossmatch(
     for name, value, choices in (
         ("mode", mode, get_args(Mode)),
         ("how", how, get_args(How)),
-        ("engine", engine, ("local", "dask")),
     ):
         if value not in choices:
             raise typer.BadParameter(f"{name} is one of {', '.join(choices)}, not {value!r}")
     options = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
     options |= {"error": error, "reference-epoch": reference_epoch}
-    if engine == "dask":
+    if check_engine(engine, scheduler):
         from catalogs.distributed import crossmatch_hats
 
         only_local = {**options, "sigmas": sigmas, "min-radius": min_radius, "epoch": epoch}
@@ -164,7 +167,6 @@ def crossmatch(
             )
         _print_match(result, out, json)
         return
-    _refuse({"scheduler": scheduler}, "--engine local")
     features = anchor_features, target_features
     if space is None:
         _refuse(

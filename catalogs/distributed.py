@@ -21,9 +21,10 @@ import pyarrow.parquet as pq
 
 from catalogs.columns import find_ids
 from catalogs.crossmatch import MAX_RADIUS_ARCSEC, Mode
-from catalogs.hats import open_hats, quiet_lsdb
+from catalogs.hats import open_hats
 from catalogs.partitions import PixelMatch, Reading, Total, match_pixel
-from catalogs.scheduling import running
+from galaxy_da.cluster.hats import quiet_lsdb
+from galaxy_da.cluster.scheduling import running
 from galaxy_da.errors import CatalogError
 from galaxy_da.files import atomic_path
 from galaxy_da.tables import with_metadata
@@ -100,8 +101,10 @@ def crossmatch_hats(
     ValueError
         If the radius or mode is out of range.
     CatalogError
-        If a catalogue, its ids or a wide enough margin is missing, no scheduler answers, the two
-        sides are one survey, or nothing pairs.
+        If a catalogue, its ids or a wide enough margin is missing, the two sides are one survey, or
+        nothing pairs.
+    ClusterError
+        If the scheduler or all workers that take a partition are lost.
     TableError
         If an ``object_id`` is repeated within a partition.
     StorageError
@@ -140,7 +143,7 @@ def crossmatch_hats(
             "n_target": target.n_rows,
         }
         with atomic_path(out) as temporary, running(scheduler) as run:
-            parts = run(
+            parts = run.in_order(
                 match(*task.rows, task.pixel, task.is_whole, readings, options, allow_same_survey)
                 for task in tasks
             )

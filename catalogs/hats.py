@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.files import ensure_folder
 from galaxy_da.tables import check_positions
@@ -27,7 +27,7 @@ from galaxy_da.tables import check_positions
 if TYPE_CHECKING:
     from lsdb import Catalog
 
-__all__ = ["add_margin", "open_hats", "quiet_lsdb", "to_hats"]
+__all__ = ["add_margin", "open_hats", "to_hats"]
 
 MARGIN_ARCSEC = 10.0
 """Width of the margin written by default [arcsec]: enough for a mutual match within 2.5 arcsec."""
@@ -200,17 +200,6 @@ def open_hats(
             )
         chosen = min(wide, key=lambda name: wide[name])
         return lsdb.open_catalog(path, columns=columns or "all", margin_cache=chosen)
-
-
-@contextmanager
-def quiet_lsdb() -> Iterator[None]:
-    """Silence what LSDB's own calls are told: about the next pandas, and files read slowly."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Computing partitions from catalog parquet files")
-        warnings.filterwarnings(
-            "ignore", category=DeprecationWarning, module=r"(lsdb|nested_pandas|hats|hats_import)\b"
-        )
-        yield
 
 
 def _read(path: str | os.PathLike[str]) -> Any:

@@ -33,7 +33,7 @@ from galaxy_da.features import vectors
 from galaxy_da.files import atomic_path, ensure_folder
 from galaxy_da.tables import write_table
 
-__all__ = ["COLUMN_NOTES", "describe", "to_astropy", "write_catalogue"]
+__all__ = ["COLUMN_NOTES", "describe", "described", "to_astropy", "write_catalogue"]
 
 COLUMN_NOTES: Mapping[str, tuple[str, str, str]] = {
     "object_id": ("", "meta.id;meta.main", "Identifier, unique within its survey"),
@@ -172,7 +172,7 @@ def _write_votable(table: pa.Table, path: Path) -> None:
 
 
 def _write_parquet(table: pa.Table, path: Path) -> None:
-    write_table(_with_voparquet(describe(table)), path)
+    write_table(described(table), path)
 
 
 def _write_hats(table: pa.Table, path: Path) -> None:
@@ -184,7 +184,7 @@ def _write_hats(table: pa.Table, path: Path) -> None:
         ) from error
     if path.exists():
         raise StorageError(f"{path}: is there already; delete it or give another --out")
-    described = _with_voparquet(describe(table))
+    notes = described(table)
     partial = ensure_folder(path.parent) / f".{path.name}.{os.getpid()}.partial"
     frame = table.replace_schema_metadata(None).to_pandas(types_mapper=pd.ArrowDtype)
     try:
@@ -194,7 +194,7 @@ def _write_hats(table: pa.Table, path: Path) -> None:
         catalogue.write_catalog(
             partial, catalog_name=path.name, as_collection=False, progress_bar=False
         )
-        _annotate(partial / "dataset" / "_common_metadata", described)
+        _annotate(partial / "dataset" / "_common_metadata", notes)
         partial.rename(path)
     except OSError as error:
         raise StorageError(f"{path}: could not be written ({error.strerror or error})") from error
@@ -202,20 +202,21 @@ def _write_hats(table: pa.Table, path: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _annotate(path: Path, described: pa.Table) -> None:
+def _annotate(path: Path, notes: pa.Table) -> None:
     """Give the fields of a schema file the metadata of our columns."""
     schema = pq.read_schema(path)
     for number, field in enumerate(schema):
-        if field.name in described.schema.names:
-            metadata = described.schema.field(field.name).metadata
+        if field.name in notes.schema.names:
+            metadata = notes.schema.field(field.name).metadata
             schema = schema.set(number, field.with_metadata(metadata))
-    schema = schema.with_metadata({**(schema.metadata or {}), **(described.schema.metadata or {})})
+    schema = schema.with_metadata({**(schema.metadata or {}), **(notes.schema.metadata or {})})
     with atomic_path(path) as temporary:
         pq.write_metadata(schema, temporary)
 
 
-def _with_voparquet(table: pa.Table) -> pa.Table:
-    """Add a VOTable without data that describes the columns (IVOA Note VOParquet 1.0)."""
+def described(table: pa.Table) -> pa.Table:
+    """Return `describe`'s table with a VOTable header in its metadata (IVOA Note VOParquet 1.0)."""
+    table = describe(table)
     text = io.BytesIO()
     writeto(from_table(to_astropy(table.slice(0, 0))), text)
     keys = {

@@ -21,13 +21,28 @@ from galaxy_da.errors import GalaxyDAError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["AsJson", "Out", "SurveyFiles", "main", "print_result", "print_table"]
+__all__ = [
+    "AsJson",
+    "Engine",
+    "Out",
+    "Scheduler",
+    "SurveyFiles",
+    "check_engine",
+    "main",
+    "print_result",
+    "print_table",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 SurveyFiles = Annotated[
     list[Path] | None,
     typer.Option("--survey-file", help="TOML definition of a survey that is not built in."),
+]
+Engine = Annotated[str, typer.Option(help="local, or dask for what is larger than a machine.")]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(help="Address of a Dask scheduler; by default one is started here."),
 ]
 
 _GROUP = "galaxy_da.commands"
@@ -91,6 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     return 0
+
+
+def check_engine(engine: str, scheduler: str | None) -> bool:
+    """Return whether an engine is Dask, and refuse one there is not."""
+    if engine not in ("local", "dask"):
+        raise typer.BadParameter(f"engine is one of local, dask, not {engine!r}")
+    if scheduler is not None and engine == "local":
+        raise typer.BadParameter("--scheduler cannot be used with --engine local")
+    return engine == "dask"
 
 
 def print_result(result: Mapping[str, Any], as_json: bool) -> None:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galaxy_da.cli import AsJson, Out, SurveyFiles, print_result
+from galaxy_da.cli import (
+    AsJson,
+    Engine,
+    Out,
+    Scheduler,
+    SurveyFiles,
+    check_engine,
+    print_result,
+)
+
+if TYPE_CHECKING:
+    from galaxy_da.space import LatentSpace
 
 __all__ = ["extract", "surveys"]
 
@@ -41,7 +52,13 @@ def surveys(
 
 def extract(
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
-    sample: Annotated[Path, typer.Option(help="Sample table (Parquet) of cutouts.")],
+    sample: Annotated[
+        Path,
+        typer.Option(
+            help="Sample table (Parquet) of cutouts; with --engine dask also a HATS catalogue or a "
+            "folder of tables."
+        ),
+    ],
     out: Out,
     survey_file: SurveyFiles = None,
     unadapted: Annotated[
@@ -49,40 +66,49 @@ def extract(
     ] = False,
     reconstruct: Annotated[bool, typer.Option(help="Record the reconstruction error.")] = True,
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    engine: Engine = "local",
+    scheduler: Scheduler = None,
     json: AsJson = False,
 ) -> None:
     """Extract the features of every cutout; run again to go on after a stop.
+
+    With --engine dask they become a HATS catalogue, partition by partition.
 
     Example: galaxy-da extract --space decals --sample decals/sample.parquet --out features/decals
     """
     from typing import cast
 
-    import pyarrow.compute as pc
-
     from galaxy_da.devices import Precision
-    from galaxy_da.extraction import extract as run
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import load_survey
-    from galaxy_da.tables import Sample
 
     if precision not in ("auto", "fp32", "bf16"):
         raise typer.BadParameter(f"precision is auto, fp32 or bf16, not {precision!r}")
-    features = run(
-        LatentSpace.load(space),
-        Sample(sample),
-        out,
-        surveys=[load_survey(path) for path in survey_file or []],
-        unadapted=unadapted,
-        precision=cast(Precision, precision),
-        reconstruct=reconstruct,
-        progress=True,
-    )
-    counts = pc.value_counts(features.table["status"]).to_pylist()
-    print_result(
-        {
-            "features": str(out),
-            "rows": features.table.num_rows,
-            **{item["values"]: item["counts"] for item in counts},
-        },
-        json,
-    )
+    how: dict[str, Any] = {
+        "surveys": [load_survey(path) for path in survey_file or []],
+        "unadapted": unadapted,
+        "precision": cast(Precision, precision),
+        "reconstruct": reconstruct,
+        "progress": True,
+    }
+    if check_engine(engine, scheduler):
+        from galaxy_da.cluster.extraction import extract_partitions
+
+        counts = extract_partitions(
+            LatentSpace.load(space), sample, out, scheduler=scheduler, **how
+        )
+    else:
+        counts = _extract(LatentSpace.load(space), sample, out, how)
+    print_result({"features": str(out), **counts}, json)
+
+
+def _extract(space: LatentSpace, sample: Path, out: Path, how: dict[str, Any]) -> dict[str, int]:
+    """Extract in this process; return the number of rows, and of each status."""
+    import pyarrow.compute as pc
+
+    from galaxy_da.extraction import extract as run
+    from galaxy_da.tables import Sample
+
+    table = run(space, Sample(sample), out, **how).table
+    counts = pc.value_counts(table["status"]).to_pylist()
+    return {"rows": table.num_rows, **{item["values"]: item["counts"] for item in counts}}

@@ -9,7 +9,8 @@
     ├── CutoutError      one image that cannot be read (carries a row status)
     ├── SpaceError       a latent space that is missing, edited, or not the one expected
     ├── LatentIndexError an index that is missing, damaged, or built with another space
-    └── StorageError     an output that cannot be written
+    ├── StorageError     an output that cannot be written
+    └── ClusterError     a Dask scheduler or workers that do not answer
 
 Bad arguments to a function are plain ``ValueError``.
 """
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 __all__ = [
     "CatalogError",
+    "ClusterError",
     "CutoutError",
     "GalaxyDAError",
     "LatentIndexError",
@@ -70,3 +72,7 @@ class LatentIndexError(GalaxyDAError):
 
 class StorageError(GalaxyDAError):
     """An output that cannot be written."""
+
+
+class ClusterError(GalaxyDAError):
+    """A Dask scheduler or workers that do not answer."""

@@ -29,7 +29,7 @@ from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, write_table
 
-__all__ = ["extract", "reconstruction_error"]
+__all__ = ["begin", "extract", "fingerprint", "recipe", "reconstruction_error"]
 
 _PART_ROWS = 2048
 _PLAN = "extraction.json"
@@ -160,40 +160,57 @@ def _refuse_taken_columns(sample: Sample, space: LatentSpace) -> None:
         )
 
 
-def _plan(job: _Job, sample: Sample) -> dict[str, Any]:
-    """Say what makes two extractions the same."""
-    with sample.path.open("rb") as handle:
-        size = handle.seek(0, os.SEEK_END)
-        handle.seek(max(0, size - (1 << 16)))
-        footer = handle.read()
-    probes = {"probes": [probe.hash for probe in job.space.probes]} if job.space.probes else {}
+def recipe(
+    space: LatentSpace, encoders: Mapping[str, str], precision: Precision, reconstruct: bool
+) -> dict[str, Any]:
+    """Say what makes two extractions of one sample the same."""
+    probes = {"probes": [probe.hash for probe in space.probes]} if space.probes else {}
     return {
         **probes,
-        "space_id": job.space.id,
-        "encoders": job.encoders.hashes,
-        "sample": json_hash([size, len(sample), footer.hex()]),
-        "precision": job.precision,
-        "reconstruct": job.reconstruct,
-        "part_rows": _PART_ROWS,
+        "space_id": space.id,
+        "encoders": dict(encoders),
+        "precision": precision,
+        "reconstruct": reconstruct,
     }
 
 
-def _read_plan(folder: Path) -> dict[str, Any] | None:
+def fingerprint(path: Path, n_rows: int) -> str:
+    """Tell a Parquet table from others by its size, rows, and end, where its statistics are."""
+    with path.open("rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, size - (1 << 16)))
+        return json_hash([size, n_rows, handle.read().hex()])
+
+
+def begin(folder: Path, plan: Mapping[str, Any]) -> bool:
+    """Begin an extraction, or go on with it; return whether it is finished already.
+
+    Raises
+    ------
+    TableError
+        If the folder holds another.
+    """
     path = folder / _PLAN
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
-
-
-def _extract_to(folder: Path, job: _Job, sample: Sample, progress: bool) -> None:
-    plan, old = _plan(job, sample), _read_plan(folder)
-    if old is None:
-        write_json(folder / _PLAN, plan)
-    elif old != plan:
+    if not path.is_file():
+        write_json(path, plan)
+        return False
+    old = json.loads(path.read_text(encoding="utf-8"))
+    if old != plan:
         differ = ", ".join(sorted(key for key in plan if plan[key] != old.get(key)))
         raise TableError(
             f"{folder}: holds the features of another extraction ({differ} differ); give another "
             "--out or delete the folder"
         )
-    elif (folder / MANIFEST).exists():
+    return (folder / MANIFEST).exists()
+
+
+def _extract_to(folder: Path, job: _Job, sample: Sample, progress: bool) -> None:
+    plan = {
+        **recipe(job.space, job.encoders.hashes, job.precision, job.reconstruct),
+        "sample": fingerprint(sample.path, len(sample)),
+        "part_rows": _PART_ROWS,
+    }
+    if begin(folder, plan):
         return
     total = -(-len(sample) // _PART_ROWS)
     done = next((i for i in range(total) if not part_path(folder, i).is_file()), total)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,16 @@ import pyarrow.parquet as pq
 
 from galaxy_da.errors import TableError
 
-__all__ = ["FEATURE_COLUMNS", "MANIFEST", "Features", "part_path", "vectors"]
+__all__ = [
+    "FEATURE_COLUMNS",
+    "MANIFEST",
+    "SKY_INDEX",
+    "Features",
+    "part_path",
+    "part_paths",
+    "read_part",
+    "vectors",
+]
 
 MANIFEST = "features.json"
 
@@ -32,6 +42,9 @@ FEATURE_COLUMNS = (
     "reconstruction_error",
 )
 """What extraction adds to the columns of the sample table."""
+
+SKY_INDEX = "_healpix_29"
+"""The column that parts in HATS are sorted by; it is left out when they are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +86,7 @@ class Features:
                 "`galaxy-da extract` again, it goes on where it stopped"
             )
         header = json.loads(manifest.read_text(encoding="utf-8"))
-        parts = [pq.read_table(part_path(folder, i)) for i in range(header["parts"])]
+        parts = [read_part(path) for path in part_paths(folder, header)]
         return cls(
             table=pa.concat_tables(parts),
             space_id=header["space_id"],
@@ -88,6 +101,20 @@ class Features:
 def part_path(folder: Path, number: int) -> Path:
     """Return where part `number` of a feature folder lies."""
     return folder / f"part-{number:05d}.parquet"
+
+
+def part_paths(folder: Path, header: Mapping[str, Any]) -> list[Path]:
+    """Return the parts that a manifest counts, or names where they are those of HATS."""
+    parts: int | list[str] = header["parts"]
+    if isinstance(parts, int):
+        return [part_path(folder, i) for i in range(parts)]
+    return [folder / name for name in parts]
+
+
+def read_part(path: Path) -> pa.Table:
+    """Read a part without what only its place in a catalogue needs."""
+    table = pq.ParquetFile(path).read()
+    return table.drop_columns(SKY_INDEX) if SKY_INDEX in table.column_names else table
 
 
 def vectors(table: pa.Table, column: str = "embedding") -> np.ndarray:

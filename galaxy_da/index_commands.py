@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from galaxy_da.cli import AsJson, Out, print_result
+from galaxy_da.cli import AsJson, Engine, Out, Scheduler, check_engine, print_result
 
 __all__ = ["index", "index_add", "index_delete", "index_info", "index_rebuild"]
 
@@ -29,9 +29,13 @@ def index(
     kind: Annotated[str, typer.Option(help="auto, flat, ivfpq or hnsw.")] = "auto",
     memory_gb: _MemoryGb = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what it will take.")] = False,
+    engine: Engine = "local",
+    scheduler: Scheduler = None,
     json: AsJson = False,
 ) -> None:
     """Index the features of one space, all surveys together.
+
+    With --engine dask workers code the vectors, which takes most of the time of an ivfpq index.
 
     Example: galaxy-da index features/decals features/sdss --out index
     """
@@ -39,12 +43,20 @@ def index(
     from galaxy_da.indexing.sources import Sources
 
     _check_kind(kind)
+    on_dask = check_engine(engine, scheduler)
+    if on_dask and kind == "hnsw":
+        raise typer.BadParameter("a graph cannot be made in shards; ivfpq can, or --engine local")
     memory = _bytes(memory_gb)
     if dry_run:
         opened = Sources(features)
         print_result(cost(opened.n_rows, opened.dimension, kind, memory).as_dict(), json)
         return
-    create(out, features, kind=kind, memory_bytes=memory)
+    if on_dask:
+        from galaxy_da.cluster.filling import create_on_workers
+
+        create_on_workers(out, features, kind=kind, memory_bytes=memory, scheduler=scheduler)
+    else:
+        create(out, features, kind=kind, memory_bytes=memory)
     print_result(_described(out), json)
 
 

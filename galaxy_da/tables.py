@@ -28,6 +28,7 @@ __all__ = [
     "Sample",
     "check_positions",
     "check_unique",
+    "open_parquet",
     "read_metadata",
     "read_pairs",
     "validate_pairs",
@@ -122,7 +123,7 @@ class Sample:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._file = _open_parquet(self.path)
+        self._file = open_parquet(self.path)
         names = self._file.schema_arrow.names
         light = [name for name in names if name != "image"]
         self.catalog: pa.Table = self._file.read(columns=light)
@@ -258,7 +259,7 @@ def read_pairs(path: str | os.PathLike[str]) -> pa.Table:
     TableError
         If it is no Parquet file or lacks a column.
     """
-    table = _open_parquet(Path(path)).read()
+    table = open_parquet(Path(path)).read()
     validate_pairs(table, str(path))
     return table
 
@@ -310,7 +311,18 @@ def check_unique(table: pa.Table, columns: Sequence[str], where: str) -> None:
         )
 
 
-def _open_parquet(path: Path) -> pq.ParquetFile:
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a Parquet table, mapped.
+
+    Raises
+    ------
+    TableError
+        If it is missing, a folder, or no Parquet file.
+    """
+    if path.is_dir():
+        raise TableError(
+            f"{path}: is a folder; a HATS catalogue or a folder of tables needs --engine dask"
+        )
     if not path.is_file():
         raise TableError(f"{path}: no such table")
     try:

@@ -1,13 +1,15 @@
 """``python -m evaluation.benchmarks``: the benchmark tables that take minutes, one after another.
 
 Longer ones have commands of their own: ``python -m evaluation.benchmarks.crossmatch 10000000``,
-``.index 10000000``, ``.outliers``, ``.probes``, ``python -m training.comparisons`` and
-``galaxy-da benchmark``.
+``.index 10000000``, ``.distributed --sizes 10000000``, ``.outliers``, ``.probes``,
+``python -m training.comparisons`` and ``galaxy-da benchmark``.
 """
 
 from __future__ import annotations
 
 from evaluation.benchmarks.crossmatch import TITLE, crossmatch_rows
+from evaluation.benchmarks.distributed import TITLE as DISTRIBUTED_TITLE
+from evaluation.benchmarks.distributed import VERBS, distributed_rows
 from evaluation.benchmarks.extraction import extraction_rows, product_rows
 from evaluation.benchmarks.index import (
     FILTER_TITLE,
@@ -31,6 +33,9 @@ def main() -> None:
     for n in (100_000, 1_000_000):
         print_rows(f"{FILTER_TITLE}, {n:,} vectors", list(filter_rows(n)))
     print_rows(GROWTH_TITLE, list(growth_rows((100_000, 1_000_000))))
+    for verb, rule in VERBS.items():
+        for n in rule.sizes:
+            print_rows(DISTRIBUTED_TITLE, list(distributed_rows(verb, n)))
     print_rows("Similar by id over HTTP, beside raw FAISS", similar_rows())
     print_rows("Encoding an image over HTTP, beside the bare encoder", image_rows())
 

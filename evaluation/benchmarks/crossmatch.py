@@ -15,10 +15,7 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +23,10 @@ import numpy as np
 import pyarrow as pa
 
 from evaluation.benchmarks.crossmatch_peers import PEERS, read_pairs, why_not, write_inputs
+from evaluation.benchmarks.processes import alone, clocks, peak_gib
 from evaluation.benchmarks.tables import print_rows
 
-__all__ = ["TITLE", "crossmatch_rows"]
+__all__ = ["TITLE", "catalogs", "crossmatch_rows"]
 
 TITLE = "Crossmatch, from files to a pair file (ratio: the peer's time over ours)"
 
@@ -95,12 +93,12 @@ def _rows_of(
     reasons = {peer: why_not(peer) for peer in peers}
     here = [peer for peer in peers if not reasons[peer]]
     for peer in here:
-        _alone(_prepare, folder, n, seed, peer)
-        _alone(_prepare, folder / "small", _SMALL_ROWS, seed, peer)
+        alone(_prepare, folder, n, seed, peer)
+        alone(_prepare, folder / "small", _SMALL_ROWS, seed, peer)
     runs: dict[str, list[tuple[float, float, float]]] = {peer: [] for peer in here}
     for _ in range(repeats if n <= _REPEATED_ROWS else 1):
         for peer in here:
-            runs[peer].append(_alone(_measure, peer, folder, mode))
+            runs[peer].append(alone(_measure, peer, folder, mode))
             said = "{:.3g} s, {:.3g} s of all cores, {:.3g} GiB".format(*runs[peer][-1])
             print(f"{n} rows, {mode}, {peer}: {said}", file=sys.stderr, flush=True)
     medians = {peer: np.median(runs[peer], axis=0) for peer in here}
@@ -117,57 +115,41 @@ def _rows_of(
     return rows
 
 
-def _alone(function: Any, *arguments: Any) -> Any:
-    """Call a function in a fresh process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
-
-
 def _prepare(folder: Path, n: int, seed: int, peer: str) -> None:
     names = ("anchor", "target")
     folder.mkdir(exist_ok=True)
-    write_inputs(folder, dict(zip(names, _catalogs(n, seed), strict=True)), peer)
+    write_inputs(folder, dict(zip(names, catalogs(n, seed), strict=True)), peer)
 
 
 def _measure(peer: str, folder: Path, mode: str) -> tuple[float, float, float]:
     """Return the time, time of all cores [s] and peak memory [GiB] of one match."""
     start_s = np.zeros(2)
     if peer == "stilts":
-        start_s -= _clocks()
+        start_s -= clocks()
         subprocess.run(["stilts", "-version"], check=True, capture_output=True)
-        start_s += _clocks()
+        start_s += clocks()
     match = PEERS[peer]()
     match(folder / "small", mode)
-    began = _clocks()
+    began = clocks()
     out = match(folder, mode)
-    time_s, cpu_s = _clocks() - began - start_s
+    time_s, cpu_s = clocks() - began - start_s
     peak = _peak_gib(peer)
     np.save(folder / f"{peer}.npy", read_pairs(out) @ [1 << 32, 1])  # one number for a pair
     return time_s, cpu_s, peak
 
 
-def _clocks() -> np.ndarray:
-    """Return the time and the time of all cores, children's included [s]."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return np.array([time.perf_counter(), sum(u.ru_utime + u.ru_stime for u in used)])
-
-
 def _peak_gib(peer: str) -> float:
     """Return the peak memory of this process, or of Java [GiB].
 
-    From ``/proc``: ``getrusage`` of a child also counts what its parent held when it started, which
-    for Java is this small process.
+    ``getrusage`` of a child also counts what its parent held when it started, which for Java is
+    this small process.
     """
-    status = Path("/proc/self/status")
     if peer == "stilts":
         return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
-    if not status.exists():
-        return float("nan")
-    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(fields["VmHWM"].split()[0]) / 2**20
+    return peak_gib()
 
 
-def _catalogs(n: int, seed: int) -> tuple[pa.Table, pa.Table]:
+def catalogs(n: int, seed: int) -> tuple[pa.Table, pa.Table]:
     """Draw an anchor and a target that holds a jittered, permuted part of it and strangers."""
     rng = np.random.default_rng(seed)
     sines = np.sin(np.radians([_SOUTH_DEG, _NORTH_DEG]))

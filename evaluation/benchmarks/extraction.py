@@ -28,7 +28,7 @@ from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from galaxy_da.tables import Sample
 
-__all__ = ["extraction_rows"]
+__all__ = ["extraction_rows", "jpeg_stamps"]
 
 _CPU = torch.device("cpu")
 
@@ -182,15 +182,20 @@ def _float_sample(folder: Path, n: int, seed: int) -> Sample:
 
 
 def _jpeg_sample(folder: Path, n: int, seed: int) -> Sample:
+    table = _table(n, image=jpeg_stamps(n, seed), pixel_scale_arcsec=np.full(n, 0.262))
+    pq.write_table(table, folder / "jpegs.parquet", row_group_size=1000)
+    return Sample(folder / "jpegs.parquet")
+
+
+def jpeg_stamps(n: int, seed: int) -> list[bytes]:
+    """Draw n JPEG stamps of 120 px."""
     images = []
     for flux in _galaxies(n, 120, 0.262, seed):
         colour = np.moveaxis((np.arcsinh(flux[::-1] * 30) * 60 + 30).clip(0, 255), 0, -1)
         buffer = io.BytesIO()
         Image.fromarray(colour.astype(np.uint8)).save(buffer, "JPEG", quality=90)
         images.append(buffer.getvalue())
-    table = _table(n, image=images, pixel_scale_arcsec=np.full(n, 0.262))
-    pq.write_table(table, folder / "jpegs.parquet", row_group_size=1000)
-    return Sample(folder / "jpegs.parquet")
+    return images
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ __all__ = [
     "filter_rows",
     "growth_rows",
     "synthetic_latents",
+    "write_features",
 ]
 
 SIZES = (100_000, 1_000_000, 10_000_000)
@@ -159,7 +160,7 @@ def benchmark_search(
         makes the answer's table, and single objects of the index by `similar`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        create(Path(folder) / "index", [_features(Path(folder), n, dimension)], kind=kind)
+        create(Path(folder) / "index", [write_features(Path(folder), n, dimension)], kind=kind)
         index = LatentIndex.open(Path(folder) / "index")
     ask = _raw_search(index, k)
     batch = synthetic_latents(_BATCH, dimension, seed=1)
@@ -224,7 +225,7 @@ def filter_rows(
     Searching first asks for twice as many neighbours as the condition would leave ten of.
     """
     with tempfile.TemporaryDirectory() as folder:
-        create(Path(folder) / "index", [_features(Path(folder), n, dimension)], kind=kind)
+        create(Path(folder) / "index", [write_features(Path(folder), n, dimension)], kind=kind)
         index = LatentIndex.open(Path(folder) / "index")
     queries = synthetic_latents(_SINGLES, dimension, seed=1)
     uniform = index.rows["uniform"].to_numpy()
@@ -251,7 +252,7 @@ def filter_rows(
 
 
 def _growth(folder: Path, n: int, dimension: int, kind: str) -> Growth:
-    features = _features(folder, n, dimension)
+    features = write_features(folder, n, dimension)
     path = folder / "index"
     start = time.perf_counter()
     create(path, [features], kind=kind)
@@ -357,7 +358,7 @@ def _seconds(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
-def _features(folder: Path, n: int, dimension: int) -> Path:
+def write_features(folder: Path, n: int, dimension: int) -> Path:
     """Write a feature folder of synthetic latents, part by part."""
     out = folder / "features"
     starts = range(0, n, _PART_ROWS)

@@ -31,6 +31,7 @@ import faiss as typed_faiss
 import numpy as np
 
 __all__ = [
+    "CHUNK",
     "FLAT_ROWS",
     "KINDS",
     "TRAINING_ROWS",
@@ -40,9 +41,11 @@ __all__ = [
     "choose",
     "cost",
     "default_memory",
+    "fill",
     "mapped",
     "nearest",
     "parameters",
+    "trained",
 ]
 
 KINDS = ("flat", "ivfpq", "hnsw")
@@ -52,12 +55,14 @@ TRAINING_ROWS = 10_000
 
 faiss: Any = typed_faiss  # whose stubs lack half of what is used here
 
+CHUNK = 1 << 17
+"""Vectors added at a time."""
+
 _LINKS = 16
 _BUILD_BEAM = 64
 _BEAM = 128
 _PROBES = 16
 _CELL_SAMPLE = 64
-_CHUNK = 1 << 17
 _ROW_BYTES = 60
 
 
@@ -180,9 +185,16 @@ def build(vectors: np.ndarray, kind: str) -> Any:
     faiss.Index or None
         None for ``flat``, which needs nothing beside the vectors.
     """
-    n, dimension = vectors.shape
     if kind == "flat":
         return None
+    index = trained(vectors, kind)
+    fill(index, vectors)
+    return index
+
+
+def trained(vectors: np.ndarray, kind: str) -> Any:
+    """Return an empty index fitted to a sample of the vectors, not of kind ``flat``."""
+    n, dimension = vectors.shape
     if kind == "hnsw":
         index = faiss.IndexHNSWSQ(dimension, faiss.ScalarQuantizer.QT_8bit, _LINKS)
         index.hnsw.efConstruction = _BUILD_BEAM
@@ -194,9 +206,13 @@ def build(vectors: np.ndarray, kind: str) -> Any:
         index.use_precomputed_table = -1  # it takes more memory than the codes, and no less time
     sample = np.random.default_rng(0).choice(n, min(n, _CELL_SAMPLE * _cells(n)), replace=False)
     index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
-    for low in range(0, n, _CHUNK):
-        index.add(np.ascontiguousarray(vectors[low : low + _CHUNK]))
     return index
+
+
+def fill(index: Any, vectors: np.ndarray) -> None:
+    """Add vectors to a trained index, a chunk at a time."""
+    for low in range(0, len(vectors), CHUNK):
+        index.add(np.ascontiguousarray(vectors[low : low + CHUNK]))
 
 
 def mapped(path: str) -> Any:

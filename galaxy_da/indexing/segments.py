@@ -8,7 +8,7 @@ mapped when opened, so opening reads little.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,7 +29,9 @@ from galaxy_da.indexing.manifest import Drafts, SegmentFiles, StoredFile
 from galaxy_da.indexing.selections import Allowed
 from galaxy_da.indexing.sources import BATCH_ROWS, KEY, united
 
-__all__ = ["Segment", "built", "copied", "living", "mark_deleted", "opened", "stored"]
+__all__ = ["Build", "Segment", "built", "copied", "living", "mark_deleted", "opened", "stored"]
+
+Build = Callable[[np.ndarray, str], Any]
 
 _ROWS = "rows.arrow"
 _VECTORS = "vectors.npy"
@@ -141,8 +143,14 @@ def stored(
     shape: tuple[int, int],
     kind: str,
     memory_bytes: int,
+    build: Build = kinds.build,
 ) -> SegmentFiles:
     """Write a segment from sorted rows with their embeddings, holding one batch at a time.
+
+    Parameters
+    ----------
+    build : callable
+        Makes what it is searched with from its mapped vectors and its kind.
 
     Raises
     ------
@@ -151,7 +159,7 @@ def stored(
     """
     chosen, reason = kinds.choose(*shape, kind, memory_bytes)
     surveys = _write_batches(drafts, batches, shape)
-    search = kinds.build(np.load(drafts.path(_VECTORS), mmap_mode="r"), chosen)
+    search = build(np.load(drafts.path(_VECTORS), mmap_mode="r"), chosen)
     return SegmentFiles(surveys=surveys, kind=chosen, reason=reason, **_kept(drafts, search))
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from galaxy_da.errors import LatentIndexError, TableError
-from galaxy_da.features import MANIFEST, Features, part_path, vectors
+from galaxy_da.features import MANIFEST, SKY_INDEX, Features, part_paths, read_part, vectors
 from galaxy_da.indexing.gathering import Batches
 from galaxy_da.tables import check_positions
 
@@ -88,7 +88,7 @@ class Sources:
     def tables(self) -> Iterator[pa.Table]:
         """Yield the rows that have an embedding, part by part, all of one schema."""
         for part in self._parts:
-            table = pq.read_table(part) if isinstance(part, Path) else part
+            table = read_part(part) if isinstance(part, Path) else part
             yield united([self.schema.empty_table(), _indexable(table)])
 
     def nothing(self) -> LatentIndexError:
@@ -189,8 +189,7 @@ def _opened(source: Source) -> tuple[str, dict[str, str], list[pa.Table | Path]]
             "`galaxy-da extract` again, it goes on where it stopped"
         )
     header = json.loads(manifest.read_text(encoding="utf-8"))
-    parts: list[pa.Table | Path] = [part_path(folder, i) for i in range(header["parts"])]
-    return header["space_id"], header["encoders"], parts
+    return header["space_id"], header["encoders"], [*part_paths(folder, header)]
 
 
 def _schema(part: pa.Table | Path) -> pa.Schema:
@@ -213,7 +212,9 @@ def _indexable(table: pa.Table) -> pa.Table:
     living = table.filter(table["embedding"].is_valid())
     columns = {name: living[name].cast(pa.string()) for name in KEY[:2]}
     columns |= {name: living[name].cast(pa.float64()) for name in KEY[2:]}
-    kept = [name for name in names if name not in (*KEY, "status", "message", "embedding")]
+    kept = [
+        name for name in names if name not in (*KEY, "status", "message", "embedding", SKY_INDEX)
+    ]
     columns |= {"embedding": living["embedding"]} | {name: living[name] for name in kept}
     return pa.table(columns)
 

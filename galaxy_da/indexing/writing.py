@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.indexing import manifest, segments
+from galaxy_da.indexing import kinds, manifest, segments
 from galaxy_da.indexing.kinds import check_kind, default_memory
 from galaxy_da.indexing.locks import only_writer
 from galaxy_da.indexing.manifest import Drafts, Manifest, SegmentFiles
 from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.indexing.segments import Segment, living
+from galaxy_da.indexing.segments import Build, Segment, living
 from galaxy_da.indexing.selections import Selection
 from galaxy_da.indexing.sources import (
     BATCH_ROWS,
@@ -44,6 +44,7 @@ def create(
     *,
     kind: str = "auto",
     memory_bytes: int | None = None,
+    build: Build = kinds.build,
 ) -> None:
     """Index every row that has an embedding, holding a part at a time.
 
@@ -57,6 +58,8 @@ def create(
         ``auto`` or one of `galaxy_da.indexing.KINDS`.
     memory_bytes : int, optional
         What ``auto`` may use; by default half of the machine's memory.
+    build : callable
+        As of `galaxy_da.indexing.segments.stored`; by default in this process.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def create(
     memory = default_memory() if memory_bytes is None else memory_bytes
     with only_writer(folder):
         with manifest.drafts(folder) as drafts, _scratch(drafts, opened) as table:
-            files = _segment(drafts, table, kind, memory)
+            files = _segment(drafts, table, kind, memory, build)
         manifest.commit(
             folder,
             Manifest(
@@ -209,9 +212,11 @@ def _changed(
     return count
 
 
-def _segment(drafts: Drafts, table: pa.Table, kind: str, memory_bytes: int) -> SegmentFiles:
+def _segment(
+    drafts: Drafts, table: pa.Table, kind: str, memory_bytes: int, build: Build = kinds.build
+) -> SegmentFiles:
     shape = (table.num_rows, table.schema.field("embedding").type.list_size)
-    return segments.stored(drafts, sorted_batches(table), shape, kind, memory_bytes)
+    return segments.stored(drafts, sorted_batches(table), shape, kind, memory_bytes, build)
 
 
 @contextmanager

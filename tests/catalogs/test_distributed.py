@@ -11,11 +11,11 @@ from astropy.coordinates import offset_by
 from astropy_healpix import lonlat_to_healpix
 from dask.distributed import LocalCluster
 
-from catalogs import scheduling
 from catalogs.crossmatch import crossmatch
 from catalogs.distributed import crossmatch_hats, margins_arcsec
 from catalogs.hats import to_hats
-from galaxy_da.errors import CatalogError
+from galaxy_da.cluster import scheduling
+from galaxy_da.errors import CatalogError, ClusterError
 from galaxy_da.tables import read_metadata, read_pairs
 
 MODES = ("mutual", "nearest", "all")
@@ -212,7 +212,7 @@ def test_one_survey_may_be_allowed(small, tmp_path):
 def test_a_scheduler_that_does_not_answer_is_named(small, tmp_path, monkeypatch):
     monkeypatch.setattr(scheduling, "_TIMEOUT_S", 0.2)
     address = "tcp://127.0.0.1:9"
-    with pytest.raises(CatalogError, match=f"{address}: no Dask scheduler answers there"):
+    with pytest.raises(ClusterError, match=f"{address}: no Dask scheduler answers there"):
         _match((small["a"], small["ids"]), tmp_path / "pairs.parquet", address)
 
 

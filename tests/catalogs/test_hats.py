@@ -7,8 +7,9 @@ pytest.importorskip("lsdb", reason="needs the extra 'hats'")
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from catalogs.hats import add_margin, open_hats, quiet_lsdb, to_hats
+from catalogs.hats import add_margin, open_hats, to_hats
 from catalogs.reading import read_catalog
+from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.errors import CatalogError, StorageError
 
 MARGIN = 900.0

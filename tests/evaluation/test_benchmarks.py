@@ -4,6 +4,7 @@ import pytest
 
 from evaluation.benchmarks.crossmatch import crossmatch_rows
 from evaluation.benchmarks.crossmatch_peers import PEERS
+from evaluation.benchmarks.distributed import distributed_rows
 from evaluation.benchmarks.extraction import extraction_rows, product_rows
 from evaluation.benchmarks.index import benchmark_search, filter_rows, growth_rows
 
@@ -51,3 +52,15 @@ def test_growth_finds_what_comparing_with_all_finds():
 def test_filters_find_as_much_before_as_after():
     for row in filter_rows(n=10_000, dimension=8):
         assert row["pushed_recall"] > 0.9
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("verb", "n"), [("extract", 600), ("index", 12_000), ("crossmatch", 8_000)]
+)
+def test_workers_make_what_the_local_run_makes(verb, n):
+    local, workers = distributed_rows(verb, n, (0, 2))
+    assert local["kept"] == 1
+    assert local["differs"] == 0
+    assert workers["differs"] <= (1e-6 if verb == "extract" else 0)
+    assert workers["cpu_s"] > 0

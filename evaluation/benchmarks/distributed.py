@@ -1,0 +1,270 @@
+"""Extraction, index and crossmatch on worker processes: the same results, time and memory of all.
+
+``python -m evaluation.benchmarks.distributed [--verbs VERB ...] [--sizes N ...] [--workers N ...]``
+prints a table for each verb and size. Each measurement has a cluster of its own on this machine,
+one thread a worker, whose processes have done a small task first, so that imports are not timed. On
+a busy machine read the time of all cores: that of the workers, the scheduler and the client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from evaluation.benchmarks.crossmatch import catalogs
+from evaluation.benchmarks.extraction import jpeg_stamps
+from evaluation.benchmarks.index import synthetic_latents, write_features
+from evaluation.benchmarks.processes import alone, clocks, peak_gib
+from evaluation.benchmarks.tables import print_rows
+
+__all__ = ["TITLE", "VERBS", "distributed_rows"]
+
+TITLE = "On worker processes (workers 0: the local run)"
+
+_STAMPS = 1000  # distinct images; larger samples repeat them
+_WIDTH_DEG = 10.0
+_DIMENSION = 28
+_RADIUS_ARCSEC, _MARGIN_ARCSEC = 1.0, 10.0
+_QUERIES = 500
+_MIB_OF_GIB = 1024
+
+
+class _Verb(NamedTuple):
+    """How a verb is measured.
+
+    Attributes
+    ----------
+    prepare : callable
+        Writes an input of n rows to a folder.
+    run : callable
+        Goes from the folder to an output, on a scheduler, or as the local run if that is None.
+    differ : callable
+        Says how two outputs differ, 0 where they do not.
+    small : int
+        Rows of the input that workers do first.
+    sizes : tuple of int
+        What `make bench` measures.
+    """
+
+    prepare: Callable[[Path, int], None]
+    run: Callable[[Path, Path, str | None], None]
+    differ: Callable[[Path, Path], float]
+    small: int
+    sizes: tuple[int, ...]
+
+
+def distributed_rows(
+    verb: str, n: int, workers: Sequence[int] = (0, 1, 2, 4)
+) -> Iterator[dict[str, Any]]:
+    """Measure a verb with each number of worker processes.
+
+    Parameters
+    ----------
+    verb : str
+        One of `VERBS`.
+    n : int
+        Rows of the input.
+    workers : sequence of int
+        Numbers of processes; 0 is the local run, in one process without Dask.
+
+    Yields
+    ------
+    dict
+        ``verb``, ``n``, ``workers``, ``time_s``, ``cpu_s`` of all processes, ``per_core``, rows a
+        second of one core, ``kept``, its ratio to the first measurement, peak memory of a worker
+        and of the main process [MiB], and how the output ``differs`` from that of the first:
+        largest difference of a latent; rows of pairs; neighbours of 500 vectors.
+    """
+    rule = VERBS[verb]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part, rows in (("input", n), ("small", rule.small)):
+            (folder / part).mkdir()
+            alone(rule.prepare, folder / part, rows)
+        first: tuple[Path, float] | None = None
+        for count in workers:
+            out = folder / f"out-{count}"
+            measured = alone(_measured, verb, folder, out, count)
+            per_core = n / measured["cpu_s"]
+            first = first or (out, per_core)
+            yield {
+                "verb": verb,
+                "n": n,
+                "workers": count,
+                **measured,
+                "per_core": per_core,
+                "kept": per_core / first[1],
+                "differs": rule.differ(first[0], out),
+            }
+
+
+def _measured(verb: str, folder: Path, out: Path, workers: int) -> dict[str, float]:
+    """Run a verb once, after a small run; return its times [s] and peaks [MiB]."""
+    run = VERBS[verb].run
+    if not workers:
+        run(folder / "small", folder / "small-0", None)
+        began = clocks()
+        run(folder / "input", out, None)
+        time_s, cpu_s = clocks() - began
+        main = peak_gib() * _MIB_OF_GIB
+        return {"time_s": time_s, "cpu_s": cpu_s, "worker_mib": np.nan, "main_mib": main}
+    from dask.distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            memory_limit=0,
+            dashboard_address=":0",
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        run(folder / "small", folder / f"small-{workers}", cluster.scheduler_address)
+        client.run(_import)  # in workers that had none of it
+        before = sum(client.run(_clock).values())
+        began = clocks()
+        run(folder / "input", out, cluster.scheduler_address)
+        time_s, own_s = clocks() - began
+        cpu_s = own_s + sum(client.run(_clock).values()) - before
+        worker = max(client.run(peak_gib).values()) * _MIB_OF_GIB
+    main = peak_gib() * _MIB_OF_GIB
+    return {"time_s": time_s, "cpu_s": cpu_s, "worker_mib": worker, "main_mib": main}
+
+
+def _import() -> None:
+    for name in (
+        "catalogs.distributed",
+        "galaxy_da.cluster.extraction",
+        "galaxy_da.cluster.filling",
+    ):
+        import_module(name)
+
+
+def _clock() -> float:
+    return float(clocks()[1])
+
+
+def _prepare_sample(folder: Path, n: int) -> None:
+    """Write JPEG stamps in order of the sky."""
+    from galaxy_da.cluster.hats import in_sky_order
+
+    rng = np.random.default_rng(1)
+    stamps = jpeg_stamps(min(n, _STAMPS), 1)
+    table = pa.table(
+        {
+            "object_id": [f"g{i:09d}" for i in range(n)],
+            "survey": pa.array(["decals"] * n),
+            "ra": rng.uniform(150, 150 + _WIDTH_DEG, n),
+            "dec": rng.uniform(0, _WIDTH_DEG, n),
+            "pixel_scale_arcsec": np.full(n, 0.262),
+        }
+    )
+    images = pa.array([stamps[i % len(stamps)] for i in range(n)], pa.large_binary())
+    table = in_sky_order(table).append_column("image", images.cast(pa.binary()))
+    pq.write_table(table, folder / "sample.parquet", row_group_size=500)
+
+
+def _extract(folder: Path, out: Path, scheduler: str | None) -> None:
+    from galaxy_da.cluster.extraction import extract_partitions
+    from galaxy_da.extraction import extract
+    from galaxy_da.space import LatentSpace
+    from galaxy_da.tables import Sample
+
+    space, sample = LatentSpace.load("decals"), folder / "sample.parquet"
+    if scheduler is None:
+        extract(space, Sample(sample), out)
+    else:
+        extract_partitions(space, sample, out, scheduler=scheduler)
+
+
+def _latents_differ(first: Path, second: Path) -> float:
+    from galaxy_da.features import Features, vectors
+
+    ours, theirs = (Features.open(path).ok().sort_by("object_id") for path in (first, second))
+    if not ours["object_id"].equals(theirs["object_id"]):
+        return np.inf
+    return float(np.abs(vectors(ours) - vectors(theirs)).max())
+
+
+def _prepare_catalogs(folder: Path, n: int) -> None:
+    from catalogs.hats import to_hats
+
+    for name, table in zip(("anchor", "target"), catalogs(n, 1), strict=True):
+        rows = min(500_000, max(n // 8, 1000))
+        to_hats(table, folder / name, margin_arcsec=_MARGIN_ARCSEC, partition_rows=rows)
+
+
+def _match(folder: Path, out: Path, scheduler: str | None) -> None:
+    from catalogs.distributed import crossmatch_hats
+
+    crossmatch_hats(
+        folder / "anchor",
+        folder / "target",
+        radius_arcsec=_RADIUS_ARCSEC,
+        out=out,
+        scheduler=scheduler or "synchronous",
+    )
+
+
+def _pairs_differ(first: Path, second: Path) -> float:
+    columns = ["anchor_id", "target_id", "separation_arcsec", "ambiguous"]
+    ours, theirs = (
+        set(map(tuple, pq.read_table(path, columns=columns).to_pandas().to_numpy()))
+        for path in (first, second)
+    )
+    return len(ours ^ theirs)
+
+
+def _prepare_features(folder: Path, n: int) -> None:
+    write_features(folder, n, _DIMENSION)
+
+
+def _index(folder: Path, out: Path, scheduler: str | None) -> None:
+    from galaxy_da.cluster.filling import create_on_workers
+    from galaxy_da.indexing import create
+
+    if scheduler is None:
+        create(out, [folder / "features"], kind="ivfpq")
+    else:
+        create_on_workers(out, [folder / "features"], kind="ivfpq", scheduler=scheduler)
+
+
+def _neighbours_differ(first: Path, second: Path) -> float:
+    from galaxy_da.index import LatentIndex
+
+    queries = synthetic_latents(_QUERIES, _DIMENSION, seed=1)
+    ours, theirs = (LatentIndex.open(path).search(queries, 10)[1] for path in (first, second))
+    return int((ours != theirs).sum())
+
+
+VERBS = {
+    "extract": _Verb(_prepare_sample, _extract, _latents_differ, 200, (1_000, 10_000)),
+    "index": _Verb(_prepare_features, _index, _neighbours_differ, 20_000, (100_000, 1_000_000)),
+    "crossmatch": _Verb(_prepare_catalogs, _match, _pairs_differ, 10_000, (100_000, 1_000_000)),
+}
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--verbs", nargs="+", choices=tuple(VERBS), default=list(VERBS))
+    parser.add_argument("--sizes", nargs="+", type=lambda text: int(float(text)))
+    parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2, 4])
+    given = parser.parse_args()
+    for verb in given.verbs:
+        for n in given.sizes or VERBS[verb].sizes:
+            print_rows(TITLE, list(distributed_rows(verb, n, given.workers)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Measure work in a process of its own: time of all cores, and peak memory."""
+
+from __future__ import annotations
+
+import resource
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["alone", "clocks", "peak_gib"]
+
+
+def alone(function: Any, *arguments: Any) -> Any:
+    """Call a function in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def clocks() -> np.ndarray:
+    """Return the time and the time of all cores, ended children's included [s]."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return np.array([time.perf_counter(), sum(u.ru_utime + u.ru_stime for u in used)])
+
+
+def peak_gib() -> float:
+    """Return the peak memory of this process [GiB], NaN where ``/proc`` does not tell."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float("nan")
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    return int(fields["VmHWM"].split()[0]) / 2**20

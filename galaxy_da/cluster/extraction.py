@@ -1,0 +1,158 @@
+"""Extraction in partitions of the sky, by `galaxy_da.extraction.extract` itself.
+
+Each partition is one task: its sample goes through `extract` in memory, and its features become a
+file of a HATS catalogue. A task depends on nothing but its partition, so it may run anywhere, twice
+or again after a worker was lost; a partition that is there is not made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from galaxy_da.cluster.hats import finish_hats, in_sky_order, partition_name
+from galaxy_da.cluster.partitions import Partition, PartitionSample, partitions_of
+from galaxy_da.cluster.scheduling import Shared, running
+from galaxy_da.devices import Precision
+from galaxy_da.extraction import begin, extract, fingerprint, recipe
+from galaxy_da.features import MANIFEST, Features
+from galaxy_da.files import ensure_folder, json_hash, write_json
+from galaxy_da.space import LatentSpace
+from galaxy_da.surveys import Survey
+from galaxy_da.tables import Sample, read_metadata, with_metadata, write_table
+
+__all__ = ["extract_partitions"]
+
+Extract = Callable[[Sample], Features]
+
+
+def extract_partitions(
+    space: LatentSpace,
+    sample: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    scheduler: str | None = None,
+    surveys: Sequence[Survey] = (),
+    unadapted: bool = False,
+    precision: Precision = "auto",
+    reconstruct: bool = True,
+    partition_rows: int | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Encode a sample partition by partition into a HATS catalogue of features.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        The space to map into; sent to each worker once.
+    sample : path
+        A HATS catalogue whose columns are a sample table's, a sample table, or a folder of them;
+        where the workers see it too.
+    out : path
+        The HATS catalogue, where the workers see it too; an unfinished extraction there is
+        continued with the partitions it lacks. `Features.open` and an index read it as well.
+    scheduler : str, optional
+        As of `galaxy_da.cluster.scheduling.running`.
+    surveys, unadapted, precision, reconstruct
+        As of `galaxy_da.extraction.extract`.
+    partition_rows : int, optional
+        As of `galaxy_da.cluster.partitions.partitions_of`.
+    progress : bool
+        Show a progress bar on stderr.
+
+    Returns
+    -------
+    dict
+        ``rows``, ``partitions``, and the number of rows of each status.
+
+    Raises
+    ------
+    SpaceError, SurveyError, TableError, CatalogError, StorageError
+        As `extract`; finished partitions stay.
+    ClusterError
+        If the scheduler or all workers that take a partition are lost; finished partitions stay.
+    """
+    parts = partitions_of(sample, partition_rows)
+    folder = ensure_folder(out).resolve()
+    encoders = {name: space.encoder(name).hash for name in space.surveys}
+    plan = {
+        **recipe(space, encoders, precision, reconstruct),
+        "unadapted": unadapted,
+        "surveys": json_hash([survey.model_dump(mode="json") for survey in surveys]),
+        "sample": json_hash([_identity(part) for part in parts]),
+    }
+    if begin(folder, plan):
+        return _told(folder)
+    own = partial(
+        extract,
+        space,
+        surveys=surveys,
+        unadapted=unadapted,
+        precision=precision,
+        reconstruct=reconstruct,
+    )
+    with tqdm(total=len(parts), unit="partition", desc="extract", disable=not progress) as bar:
+        missing = [part for part in parts if not (folder / partition_name(part.pixel)).is_file()]
+        bar.update(len(parts) - len(missing))
+        for _ in _run(own, missing, folder, scheduler) if missing else ():
+            bar.update()
+    _finish(folder, parts, plan)
+    return _told(folder)
+
+
+def _identity(part: Partition) -> list[Any]:
+    return [*part.pixel, *(fingerprint(path, part.pixel.n_rows) for path in part.files)]
+
+
+def _run(
+    own: Extract, parts: list[Partition], folder: Path, scheduler: str | None
+) -> Iterator[None]:
+    import dask
+
+    task = dask.delayed(extract_partition, pure=False)
+    with running(scheduler) as run:
+        shared = run.share(own)
+        yield from run.as_done([task(shared, part, folder) for part in parts])
+
+
+def extract_partition(shared: Shared[Extract], part: Partition, folder: Path) -> None:
+    """Write the features of one partition."""
+    features = shared.get()(PartitionSample(part))
+    table = in_sky_order(features.table)
+    counts = pc.value_counts(table["status"]).to_pylist()
+    said = {
+        "space_id": features.space_id,
+        "encoders": features.encoders,
+        "status": {item["values"]: item["counts"] for item in counts},
+    }
+    write_table(with_metadata(table, said), folder / partition_name(part.pixel))
+
+
+def _finish(folder: Path, parts: list[Partition], plan: dict[str, Any]) -> None:
+    """Describe what is there, once all partitions are."""
+    names = [partition_name(part.pixel) for part in parts]
+    encoders: dict[str, str] = {}
+    status: Counter[str] = Counter()
+    for name in names:
+        said = read_metadata(pq.read_schema(folder / name))
+        encoders |= said["encoders"]
+        status.update(said["status"])
+    for left in (folder / "dataset").rglob(".*.partial.parquet"):
+        left.unlink(missing_ok=True)
+    finish_hats(folder, [part.pixel for part in parts])
+    manifest = {"format": 1, "parts": names, "rows": status.total(), "status": dict(status)}
+    write_json(folder / MANIFEST, {**plan, **manifest, "encoders": encoders})
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    header = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    return {"rows": header["rows"], "partitions": len(header["parts"]), **header["status"]}

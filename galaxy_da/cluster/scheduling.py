@@ -1,0 +1,212 @@
+"""Where Dask tasks run: in this process, on a cluster of this machine, or on a scheduler."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from uuid import uuid4
+
+from galaxy_da.errors import ClusterError
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+    from dask.distributed import Client
+
+__all__ = ["Runner", "Shared", "running"]
+
+_TASKS_AHEAD = 4  # per thread: what is computed but not yet taken stays small
+_TIMEOUT_S = 20
+_GPU = "GPU"
+
+T = TypeVar("T")
+
+
+class Shared(Generic[T]):
+    """A value that tasks have in common, sent to each worker once.
+
+    Workers that join later, or take the place of lost ones, get it before their first task.
+    """
+
+    def __init__(self, value: T) -> None:
+        self.name = f"galaxy_da-{uuid4().hex}"
+        self._here = [value]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"name": self.name, "_here": []}
+
+    def get(self) -> T:
+        """Return the value, in the process that shared it or in a task."""
+        if self._here:
+            return self._here[0]
+        from dask.distributed import get_worker
+
+        value: T = get_worker().plugins[self.name].value
+        return value
+
+
+class Runner(Protocol):
+    """Computes tasks."""
+
+    def share(self, value: T) -> Shared[T]:
+        """Make a value known to all workers, those to come included."""
+
+    def in_order(self, tasks: Iterable[Delayed]) -> Iterator[Any]:
+        """Yield results in the order of their tasks.
+
+        A few tasks are computed ahead of the result that is taken, so that neither all tasks nor
+        all results are held at once.
+        """
+
+    def as_done(self, tasks: Iterable[Delayed]) -> Iterator[Any]:
+        """Yield results as they come; tasks that no worker survives are told at the end.
+
+        Where workers declare the resource ``GPU``, the tasks go to those.
+        """
+
+
+@contextmanager
+def running(scheduler: str | None) -> Iterator[Runner]:
+    """Yield what computes tasks; one that a lost worker had is computed again.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address of a Dask scheduler, such as ``tcp://host:8786``; or ``threads`` or ``synchronous``,
+        in this process. By default a cluster of processes on this machine, for as long as the
+        block lasts.
+
+    Raises
+    ------
+    ClusterError
+        If no scheduler answers there, it is lost, or a task ends every worker that takes it.
+    """
+    if scheduler in ("threads", "synchronous"):
+        yield _Here(scheduler)
+        return
+    try:
+        from dask.distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ClusterError(
+            "Dask is not installed; install it with `pip install galaxy_da[hats]`"
+        ) from error
+    with ExitStack() as stack:
+        address = scheduler or stack.enter_context(
+            LocalCluster(
+                threads_per_worker=1,
+                memory_limit=0,  # mapped files count as memory, which would end their workers
+                silence_logs=logging.ERROR,
+                dashboard_address=":0",
+            )
+        )
+        try:
+            client = stack.enter_context(Client(address, timeout=_TIMEOUT_S))
+        except (OSError, ValueError) as error:
+            raise ClusterError(
+                f"{scheduler}: no Dask scheduler answers there ({error}); start one by "
+                "`dask scheduler`, or leave it out to use this machine"
+            ) from error
+        yield _Cluster(client, stack)
+
+
+class _Here:
+    """In this process."""
+
+    def __init__(self, scheduler: str) -> None:
+        self._scheduler = scheduler
+
+    def share(self, value: T) -> Shared[T]:
+        return Shared(value)
+
+    def in_order(self, tasks: Iterable[Delayed]) -> Iterator[Any]:
+        import dask
+
+        waiting = iter(tasks)
+        while batch := list(islice(waiting, _TASKS_AHEAD * (os.cpu_count() or 1))):
+            yield from dask.compute(*batch, scheduler=self._scheduler)
+
+    as_done = in_order
+
+
+class _Cluster:
+    """The workers of a scheduler."""
+
+    def __init__(self, client: Client, stack: ExitStack) -> None:
+        self._client = client
+        self._stack = stack
+
+    def share(self, value: T) -> Shared[T]:
+        from galaxy_da.cluster.carrying import Carrier
+
+        shared = Shared(value)
+        self._client.register_plugin(Carrier(value), name=shared.name)
+        self._stack.callback(self._forget, shared.name)
+        return shared
+
+    def _forget(self, name: str) -> None:
+        with suppress(OSError, ValueError, TimeoutError, CancelledError):
+            self._client.unregister_worker_plugin(name)
+
+    def in_order(self, tasks: Iterable[Delayed]) -> Iterator[Any]:
+        from dask.distributed import KilledWorker
+        from distributed.comm import CommClosedError
+
+        waiting = iter(tasks)
+        futures: deque[Any] = deque()
+        try:
+            while True:
+                short = _TASKS_AHEAD * self._n_threads() - len(futures)
+                futures.extend(self._client.compute(task) for task in islice(waiting, short))
+                if not futures:
+                    return
+                yield futures.popleft().result()
+        except KilledWorker as error:
+            raise _deadly(1, error) from error
+        except (CancelledError, CommClosedError) as error:
+            raise _lost() from error
+
+    def as_done(self, tasks: Iterable[Delayed]) -> Iterator[Any]:
+        from dask.distributed import KilledWorker, as_completed
+        from distributed.comm import CommClosedError
+
+        futures = self._client.compute(list(tasks), resources=self._resources())
+        killed: list[KilledWorker] = []
+        try:
+            for future in as_completed(futures):
+                try:
+                    yield future.result()
+                except KilledWorker as error:
+                    killed.append(error)
+                future.release()
+        except (CancelledError, CommClosedError) as error:
+            raise _lost() from error
+        if killed:
+            raise _deadly(len(killed), killed[0])
+
+    def _n_threads(self) -> int:
+        threads: dict[str, int] = self._client.nthreads()
+        return max(sum(threads.values()), 1)
+
+    def _resources(self) -> dict[str, int] | None:
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        has_gpu = any(worker["resources"].get(_GPU) for worker in workers)
+        return {_GPU: 1} if has_gpu else None
+
+
+def _deadly(count: int, error: Exception) -> ClusterError:
+    return ClusterError(
+        f"{count} tasks ended every worker that took them ({str(error).splitlines()[0]}); what is "
+        "finished stays; give workers more memory, or look at their logs, and run the same command "
+        "again"
+    )
+
+
+def _lost() -> ClusterError:
+    return ClusterError(
+        "the Dask scheduler was lost; what is finished stays, run the same command again to go on"
+    )

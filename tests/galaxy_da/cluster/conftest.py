@@ -1,0 +1,24 @@
+"""A sample table, and its features of one run."""
+
+import pytest
+from conftest import blobs, make_space, write_sample
+
+from galaxy_da.extraction import extract
+from galaxy_da.tables import Sample
+
+N = 120
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    """A sample table, two rows of which cannot be used."""
+    images = blobs(N, 64, 0.55)
+    images[7] = 0
+    status = ["ok"] * N
+    status[11] = "fetch_failed"
+    return write_sample(tmp_path_factory.mktemp("decals"), images, status=status, votes=[*range(N)])
+
+
+@pytest.fixture(scope="module")
+def local(sample):
+    return extract(make_space(), Sample(sample), precision="fp32").table

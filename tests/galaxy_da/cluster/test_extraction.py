@@ -1,0 +1,109 @@
+"""Extraction in partitions: the features of one run."""
+
+import os
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("lsdb", reason="needs the extra 'hats'")
+
+import lsdb
+from cluster_helpers import check_catalogue, extract_here
+from conftest import make_space
+
+from galaxy_da.cli import main
+from galaxy_da.cluster.hats import quiet_lsdb
+from galaxy_da.errors import SpaceError, TableError
+from galaxy_da.features import Features
+
+
+def test_partitions_hold_the_features_of_one_run(sample, local, tmp_path):
+    said = extract_here(sample, tmp_path / "out")
+    assert said == {"rows": 120, "partitions": said["partitions"], "ok": 118, "no_data": 1} | {
+        "fetch_failed": 1
+    }
+    assert said["partitions"] > 10
+    assert check_catalogue(tmp_path / "out", local).encoders == {
+        "decals": make_space().encoder("decals").hash
+    }
+    with quiet_lsdb():
+        rows = lsdb.open_catalog(tmp_path / "out", columns=["ra", "embedding"]).head(1)
+    assert [len(row) for row in rows["embedding"]] == [6]
+    field = pq.read_schema(tmp_path / "out" / "dataset" / "_common_metadata").field("ra")
+    assert field.metadata[b"unit"] == b"deg"
+
+
+def test_a_folder_of_tables_is_one_sample(sample, local, tmp_path):
+    whole = pq.read_table(sample)
+    for number in range(3):
+        rows = list(range(number, 120, 3))
+        pq.write_table(whole.take(rows), tmp_path / f"{number}.parquet", row_group_size=16)
+    os.link(sample.parent / "cutouts.npy", tmp_path / "cutouts.npy")
+    extract_here(tmp_path, tmp_path / "out")
+    check_catalogue(tmp_path / "out", local)
+
+
+def test_a_hats_catalogue_keeps_its_partitions(sample, local, tmp_path):
+    sky = tmp_path / "sky"
+    with quiet_lsdb():
+        frame = pq.read_table(sample).to_pandas(types_mapper=pd.ArrowDtype)
+        given = lsdb.from_dataframe(frame, partition_rows=40, margin_threshold=None)
+        given.write_catalog(sky, as_collection=False, progress_bar=False)
+    os.link(sample.parent / "cutouts.npy", sky / "cutouts.npy")
+    extract_here(sky, tmp_path / "out")
+    check_catalogue(tmp_path / "out", local)
+    with quiet_lsdb():
+        made = lsdb.open_catalog(tmp_path / "out")
+    assert made.get_healpix_pixels() == given.get_healpix_pixels()
+
+
+def test_only_missing_partitions_are_made_again(sample, local, tmp_path):
+    extract_here(sample, tmp_path / "out")
+    parts = sorted((tmp_path / "out" / "dataset").rglob("Npix=*"))
+    before = [path.stat().st_mtime_ns for path in parts]
+    for name in ("features.json", "hats.properties"):
+        (tmp_path / "out" / name).unlink()
+    parts[2].unlink()
+    left = parts[0].with_name(".Npix=5.123.partial.parquet")
+    left.write_bytes(b"of a killed worker")
+    with pytest.raises(TableError, match="no finished features here"):
+        Features.open(tmp_path / "out")
+    extract_here(sample, tmp_path / "out")
+    after = [path.stat().st_mtime_ns for path in parts]
+    assert [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b] == [2]
+    assert not left.exists()
+    check_catalogue(tmp_path / "out", local)
+
+
+def test_what_differs_is_refused(sample, tmp_path):
+    extract_here(sample, tmp_path / "out")
+    with pytest.raises(TableError, match=r"another extraction \(precision differ"):
+        extract_here(sample, tmp_path / "out", precision="bf16")
+    with pytest.raises(TableError, match=r"another extraction \(sample differ"):
+        extract_here(sample, tmp_path / "out", partition_rows=50)
+
+
+def test_mistakes_are_told_in_one_line(sample, tmp_path, capsys):
+    table = pq.read_table(sample)
+    with pytest.raises(TableError, match="holds neither a HATS catalogue"):
+        extract_here(tmp_path, tmp_path / "out")
+    pq.write_table(table, tmp_path / "a.parquet")
+    pq.write_table(table.drop_columns("votes"), tmp_path / "b.parquet")
+    with pytest.raises(TableError, match=r"b\.parquet: its columns or their types are not those"):
+        extract_here(tmp_path, tmp_path / "out")
+    pq.write_table(table.slice(0, 0), tmp_path / "empty.parquet")
+    with pytest.raises(TableError, match="has no rows"):
+        extract_here(tmp_path / "empty.parquet", tmp_path / "out")
+    sdss = table.set_column(1, "survey", pa.array(["sdss"] * 120))
+    pq.write_table(sdss, tmp_path / "sdss.parquet")
+    with pytest.raises(SpaceError, match="no encoder for 'sdss'"):
+        extract_here(tmp_path / "sdss.parquet", tmp_path / "out")
+    command = ["extract", "--space", "decals", "--sample", str(tmp_path), "--out", "out"]
+    assert main(command) == 2
+    assert "is a folder; a HATS catalogue or a folder of tables needs --engine dask" in (
+        capsys.readouterr().err
+    )
+    assert main([*command, "--engine", "spark"]) == 2
+    assert "engine is one of local, dask, not 'spark'" in capsys.readouterr().err

@@ -1,0 +1,74 @@
+"""An index coded on workers is the one that one process makes."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+pytest.importorskip("distributed", reason="needs the extra 'hats'")
+
+from index_helpers import make, random_vectors, write_features
+
+from galaxy_da.cli import main
+from galaxy_da.cluster import filling
+from galaxy_da.features import Features
+from galaxy_da.index import LatentIndex
+from galaxy_da.indexing import create, manifest
+
+N = 12_000
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    vectors = list(random_vectors(N, 8))
+    vectors[17] = None
+    return write_features(tmp_path_factory.mktemp("sdss") / "features", make("sdss", vectors))
+
+
+@pytest.fixture(scope="module")
+def local(features, tmp_path_factory):
+    path = tmp_path_factory.mktemp("local") / "index"
+    create(path, [features], kind="ivfpq")
+    return path
+
+
+def _hashes(path):
+    return [file.sha256 for part in manifest.read(path).segments for file in part.files()]
+
+
+def test_shards_make_the_same_files(features, local, tmp_path, monkeypatch):
+    monkeypatch.setattr(filling, "SHARD_ROWS", 2_500)
+    filling.create_on_workers(tmp_path / "index", [features], kind="ivfpq", scheduler="synchronous")
+    assert _hashes(tmp_path / "index") == _hashes(local)
+    queries = random_vectors(20, 8, seed=1)
+    opened = [LatentIndex.open(path) for path in (local, tmp_path / "index")]
+    ours, theirs = (index.search(queries, 10) for index in opened)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_features_in_hats_are_indexed_like_others(tmp_path):
+    table = make("sdss", list(random_vectors(40, 4))).table
+    plain = write_features(tmp_path / "plain", make("sdss", list(random_vectors(40, 4))))
+    names = [f"dataset/Norder=0/Dir=0/Npix={i}.parquet" for i in range(4)]
+    for i, name in enumerate(names):
+        (tmp_path / "hats" / name).parent.mkdir(parents=True, exist_ok=True)
+        part = table.slice(10 * i, 10)
+        pq.write_table(
+            part.add_column(0, "_healpix_29", pa.array(range(10))), tmp_path / "hats" / name
+        )
+    header = json.loads((plain / "features.json").read_text()) | {"parts": names}
+    (tmp_path / "hats" / "features.json").write_text(json.dumps(header))
+    assert Features.open(tmp_path / "hats").table.equals(table)
+    for name in ("plain", "hats"):
+        create(tmp_path / f"{name}-index", [tmp_path / name])
+    assert _hashes(tmp_path / "plain-index") == _hashes(tmp_path / "hats-index")
+
+
+def test_a_graph_is_not_made_in_shards(features, tmp_path, capsys):
+    with pytest.raises(ValueError, match="an hnsw graph cannot be made in shards"):
+        filling.create_on_workers(tmp_path / "index", [features], kind="hnsw")
+    command = ["index", str(features), "--out", str(tmp_path / "index"), "--kind", "hnsw"]
+    assert main([*command, "--engine", "dask"]) == 2
+    assert "a graph cannot be made in shards" in capsys.readouterr().err
