@@ -151,6 +151,7 @@ def _directions(own: pd.DataFrame) -> Iterator[str]:
         & (own["stratum"] == "all")
         & (own["distractors"] == "random")
     ]
+    chosen = chosen[chosen["seeds"] == chosen["seeds"].max()]  # pools that every sky has
     chosen = chosen.assign(
         column=chosen["look"] + ", " + chosen["direction"] + ", " + chosen["pool"].astype(str)
     )
