@@ -46,6 +46,8 @@ Scheduler = Annotated[
 ]
 
 _GROUP = "galaxy_da.commands"
+_INTERRUPTED = 130
+"""What Typer makes of `KeyboardInterrupt`."""
 
 
 class _Verbs(TyperGroup):
@@ -100,10 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GalaxyDAError as error:
         print(f"galaxy-da: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("galaxy-da: interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
     except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            print("galaxy-da: interrupted; run the same command again to go on", file=sys.stderr)
         return int(end.code or 0)
     return 0
 

@@ -29,7 +29,11 @@ _LOOK_AHEAD = 6
 
 
 def read_batches(
-    sample: Sample, surveys: Mapping[str, Survey], start: int = 0, wanted: np.ndarray | None = None
+    sample: Sample,
+    surveys: Mapping[str, Survey],
+    start: int = 0,
+    wanted: np.ndarray | None = None,
+    stop: int | None = None,
 ) -> Iterator[tuple[pa.Table, list[Cutout | CutoutError]]]:
     """Read a sample's cutouts in order.
 
@@ -43,6 +47,8 @@ def read_batches(
         First row.
     wanted : (n,) bool array, optional
         Rows of the sample to read; by default all.
+    stop : int, optional
+        Row to end before; by default after the last.
 
     Yields
     ------
@@ -56,7 +62,7 @@ def read_batches(
     SurveyError
         If cutouts are colour images of a survey without a stretch.
     """
-    batches = _batches(sample, start, wanted)
+    batches = _batches(sample, start, wanted, stop)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
 
         def submit(rows: pa.Table) -> _Waiting:
@@ -94,10 +100,12 @@ def load_images(
     """
     wanted = np.zeros(len(sample), bool)
     wanted[rows] = True
+    start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
+    surveys = {encoder.survey.name: encoder.survey}
     side = frame.pixels
     images = [torch.empty(0, len(encoder.bands), side, side)]
     ok = []
-    for table, cutouts in read_batches(sample, {encoder.survey.name: encoder.survey}, 0, wanted):
+    for table, cutouts in read_batches(sample, surveys, start, wanted, stop):
         good = [cutout for cutout in cutouts if isinstance(cutout, Cutout)]
         prepared = encoder.prepare(good, frame)
         batch = torch.zeros(table.num_rows, *images[0].shape[1:])
@@ -120,9 +128,11 @@ def row_numbers(sample: Sample, ids: pa.ChunkedArray) -> np.ndarray:
 _Waiting = tuple[pa.Table, "Future[list[Cutout | CutoutError]]"]
 
 
-def _batches(sample: Sample, start: int, wanted: np.ndarray | None) -> Iterator[pa.Table]:
+def _batches(
+    sample: Sample, start: int, wanted: np.ndarray | None, stop: int | None
+) -> Iterator[pa.Table]:
     position = start
-    for rows in sample.batches(_BATCH_ROWS, start):
+    for rows in sample.batches(_BATCH_ROWS, start, stop):
         if wanted is None:
             yield rows
         elif wanted[position : position + rows.num_rows].any():

@@ -158,10 +158,17 @@ class Sample:
     def __len__(self) -> int:
         return int(self.catalog.num_rows)
 
+    @property
+    def row_group_edges(self) -> np.ndarray:
+        """(groups + 1,) int array: the first row of each row group, and the end."""
+        groups = range(self._file.num_row_groups)
+        rows = [self._file.metadata.row_group(i).num_rows for i in groups]
+        return np.concatenate([[0], np.cumsum(rows)]).astype(int)
+
     def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
         """Stream rows `start` to `stop`, images included, in table order.
 
-        Row groups that lie before `start` are not read.
+        Row groups that lie wholly outside are not read.
 
         Parameters
         ----------
@@ -176,11 +183,8 @@ class Sample:
             Up to `rows` rows with every column.
         """
         stop = len(self) if stop is None else min(stop, len(self))
-        group_rows = [
-            self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)
-        ]
-        edges = np.concatenate([[0], np.cumsum(group_rows)]).astype(int)
-        wanted = [i for i in range(len(group_rows)) if edges[i + 1] > start and edges[i] < stop]
+        edges = self.row_group_edges
+        wanted = [i for i in range(len(edges) - 1) if edges[i + 1] > start and edges[i] < stop]
         if not wanted or stop <= start:
             return
         position = int(edges[wanted[0]])

@@ -4,32 +4,37 @@ The anchor stays frozen. Candidates are the un-adapted encoder, closed forms
 (`training.closed_form`), a network that learnt without pairs from degraded images of the anchor
 (`training.unpaired`), and one refined from the best of these on pairs (`training.refine`). Doing
 nothing is a candidate, and another one has to beat it by more than the error of the comparison.
+Processes that adapt together follow the first one's decisions, which an interrupted run keeps.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from catalogs.pairs import PairedRows
 from evaluation.evaluate import sample_bands
-from galaxy_da.errors import CatalogError, SpaceError
-from galaxy_da.files import ensure_folder
+from galaxy_da.errors import CatalogError, SpaceError, StorageError
+from galaxy_da.files import ensure_folder, json_hash, write_json
 from galaxy_da.models import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, read_metadata
 from training.candidates import CLOSED_FORMS, Training, calibrated
+from training.fabric import make_fabric
 from training.paired_images import PairedImages, load_paired_images
 from training.plausible import plausibility
 from training.refine import RefineSettings, refine
 from training.sameness_fit import sameness_record
+from training.sharing import agreed, is_first
 from training.unpaired import Unpaired, match_distributions
 
 __all__ = ["adapt"]
@@ -43,8 +48,10 @@ FEWEST_PAIRS = 10
 FEW_HELD_OUT = 30
 """Validation pairs below which candidates are judged by cross-validation, and none is trained."""
 
+T = TypeVar("T")
+
 _FOLDS = 5
-_DEGRADED = "degraded"
+_DEGRADED, _DECISIONS = "degraded", "decisions.json"
 
 
 def adapt(
@@ -78,7 +85,8 @@ def adapt(
     seed : int
         Of order and choice.
     checkpoint : path, optional
-        Folder from whose files an interrupted adaptation goes on.
+        Folder from whose files an interrupted adaptation goes on, with any number of processes, all
+        of which see it.
     progress : bool
         Show a progress bar on stderr.
 
@@ -93,12 +101,16 @@ def adapt(
         If fewer than 10 usable pairs fall outside the test part of the sky.
     SpaceError
         If the survey is the space's anchor.
+    StorageError
+        If the checkpoint is of another adaptation.
     """
+    make_fabric()
     settings = settings or RefineSettings()
     if survey.name == space.anchor:
         raise SpaceError(f"{survey.name}: is the anchor of this space and stays as it is")
     start = space.unadapted(survey, sample_bands(target, survey), every_band=True)
     how = _Way(settings, seed, None if checkpoint is None else ensure_folder(checkpoint), progress)
+    how.claim([space.id, _what(anchor), _what(target), _ids(pairs), survey.name])
     if pairs is None:
         unpaired = Unpaired.load(space, anchor, target, start, seed)
         network, record = match_distributions(unpaired, settings, how.file(_DEGRADED), progress)
@@ -133,6 +145,30 @@ class _Way:
     folder: Path | None
     progress: bool
 
+    def claim(self, inputs: list[Any]) -> None:
+        """Mark the folder as that of this adaptation, or refuse where it is another's."""
+        if self.folder is None:
+            return
+        identity = json_hash([inputs, self.settings.model_dump(), self.seed])
+        if self.kept("adaptation", lambda: identity) != identity:
+            raise StorageError(
+                f"{self.folder}: is left over from another adaptation; delete it, or choose "
+                "another output"
+            )
+
+    def kept(self, name: str, decide: Callable[[], T]) -> T:
+        """Return what was decided, by an earlier run or else now, by the first process."""
+        path = None if self.folder is None else self.folder / _DECISIONS
+        known: dict[str, T] = {}
+        if path is not None and path.is_file():
+            known = json.loads(path.read_text(encoding="utf-8"))
+        if agreed(name in known):
+            return agreed(known)[name]
+        known[name] = agreed(decide())
+        if path is not None and is_first():
+            write_json(path, known)
+        return known[name]
+
     def file(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{name}.safetensors"
 
@@ -142,6 +178,19 @@ class _Way:
             return {}
         network, _ = images.degraded(self.settings, self.file(_DEGRADED), self.progress)
         return {_DEGRADED: network}
+
+
+def _what(sample: Sample) -> list[Any]:
+    """Say briefly which galaxies a sample holds."""
+    places = [float(pc.sum(sample.catalog[axis]).as_py()) for axis in ("ra", "dec")]
+    return [sample.path.name, len(sample), *places]
+
+
+def _ids(pairs: pa.Table | None) -> list[Any]:
+    """List the ids that are paired."""
+    if pairs is None:
+        return []
+    return [pairs[name].to_pylist() for name in ("anchor_id", "target_id")]
 
 
 def _enough(
@@ -162,7 +211,7 @@ def _by_few(
     networks, ranks = _cross_validated(training)
     for name, network in how.degraded(images).items():
         networks[name], ranks[name] = network, pairs.reciprocal_ranks(network)
-    chosen = _best(ranks)
+    chosen = agreed(_best(ranks))
     record = _record(f"{_FOLDS}-fold", chosen, ranks) | {
         "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)}
     }
@@ -176,11 +225,11 @@ def _by_pairs(
     training = Training.of(train)
     unpaired = how.degraded(images)
     networks, ranks = _judged(training, held, unpaired)
-    sound = _sound(training, networks[_best(ranks)], how.seed)
+    sound = how.kept("sound", lambda: _sound(training, networks[_best(ranks)], how.seed).tolist())
     if len(sound) < len(training):
-        training = training.take(sound)
+        training = training.take(np.asarray(sound))
         networks, ranks = _judged(training, held, unpaired)
-    best = _best(ranks)
+    best = how.kept("start", lambda: _best(ranks))
     networks["refined"], curves = refine(
         networks[best],
         training,
@@ -192,7 +241,7 @@ def _by_pairs(
         progress=how.progress,
     )
     ranks["refined"] = held.reciprocal_ranks(networks["refined"], training.pairs.mean)
-    chosen = _best(ranks)
+    chosen = agreed(_best(ranks))
     record = _record("validation pairs", chosen, ranks) | {
         "refined_from": best,
         "curves": curves,

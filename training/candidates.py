@@ -21,6 +21,7 @@ from training.closed_form import (
     rotate,
 )
 from training.paired_images import PairedImages
+from training.sharing import Share
 
 __all__ = ["CLOSED_FORMS", "Training", "calibrated"]
 
@@ -45,11 +46,13 @@ class Training:
 
     @classmethod
     def of(cls, pairs: PairedImages) -> Training:
-        """Encode both sides in every symmetry."""
-        space = pairs.space
-        latents = turned_means(space, space.encoder(space.anchor), pairs.anchor)
-        features = turned_features(pairs.encoder.network, pairs.target)
-        return cls(pairs=pairs, latents=latents, features=features)
+        """Encode both sides in every symmetry, each process some of the pairs."""
+        space, share = pairs.space, Share.of(len(pairs))
+        latents = turned_means(space, space.encoder(space.anchor), pairs.anchor[share.own])
+        features = turned_features(pairs.encoder.network, pairs.target[share.own])
+        return cls(
+            pairs=pairs, latents=share.whole(latents, dim=1), features=share.whole(features, dim=1)
+        )
 
     def __len__(self) -> int:
         return len(self.pairs)

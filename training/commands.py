@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from galaxy_da.cli import AsJson, Out, print_result
+
+if TYPE_CHECKING:
+    from galaxy_da.space import LatentSpace
 
 __all__ = ["adapt", "demo", "pretrain"]
 
@@ -30,26 +33,31 @@ def pretrain(
 ) -> None:
     """Train an anchor; run again to go on after a stop.
 
+    Under torchrun, as many processes as it starts share each batch.
+
     Example: galaxy-da pretrain simulated --out spaces/mine
     """
     from galaxy_da.cli import print_table
+    from galaxy_da.space import LatentSpace
     from galaxy_da.tables import Sample
     from training.pretrain import pretrain as run
     from training.recipes import load_recipe
     from training.scan import scan_latents
+    from training.together import together
 
     if sample and scenes:
         raise typer.BadParameter("--scenes is for the simulated sky; leave it out with --sample")
-    settings = load_recipe(recipe)
-    images = Sample(sample) if sample else None
-    if settings.scan:
-        rows = scan_latents(
-            settings, out, sample=images, scenes=scenes, devices=devices, progress=True
-        )
-        print_table(rows, json)
-        return
-    space = run(settings, out, sample=images, scenes=scenes, devices=devices, progress=True)
-    print_result({"space": str(out), "id": space.id, **space.metrics}, json)
+    with together(devices) as is_first:
+        settings = load_recipe(recipe)
+        images = Sample(sample) if sample else None
+        train = scan_latents if settings.scan else run
+        made = train(settings, out, sample=images, scenes=scenes, devices=devices, progress=True)
+        if not is_first:
+            return
+        if isinstance(made, LatentSpace):
+            print_result({"space": str(out), "id": made.id, **made.metrics}, json)
+        else:
+            print_table(made, json)
 
 
 def adapt(
@@ -72,7 +80,7 @@ def adapt(
 ) -> None:
     """Map a new survey into a space; the best candidate on held-out pairs wins.
 
-    An interrupted run goes on where it was.
+    An interrupted run goes on where it was. Under torchrun, its processes share each batch.
 
     Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out space
@@ -82,37 +90,26 @@ def adapt(
     from galaxy_da.tables import Sample, read_pairs
     from training.adapt import adapt as run
     from training.refine import RefineSettings
+    from training.together import together
 
-    second = Sample(target)
-    definition = get_survey(survey or second.survey)
-    result = run(
-        LatentSpace.load(space),
-        Sample(anchor),
-        second,
-        read_pairs(pairs) if pairs else None,
-        survey=definition,
-        settings=None if steps is None else RefineSettings(steps=steps),
-        seed=seed,
-        checkpoint=out / _CHECKPOINT,
-        progress=True,
-    )
-    result.save(out)
-    shutil.rmtree(out / _CHECKPOINT)
-    record = result.encoder(definition.name).record
-    scores = {
-        item["name"]: {key: round(value, 4) for key, value in item.items() if key != "name"}
-        for item in record["candidates"]
-    }
-    print_result(
-        {
-            "space": str(out),
-            "surveys": ", ".join(result.surveys),
-            "chosen": record["chosen"],
-            "judged_by": record["judged_by"],
-            **scores,
-        },
-        json,
-    )
+    with together() as is_first:
+        second = Sample(target)
+        definition = get_survey(survey or second.survey)
+        result = run(
+            LatentSpace.load(space),
+            Sample(anchor),
+            second,
+            read_pairs(pairs) if pairs else None,
+            survey=definition,
+            settings=None if steps is None else RefineSettings(steps=steps),
+            seed=seed,
+            checkpoint=out / _CHECKPOINT,
+            progress=True,
+        )
+        if is_first:
+            result.save(out)
+            shutil.rmtree(out / _CHECKPOINT)
+            _print_adapted(result, definition.name, out, json)
 
 
 def demo(
@@ -130,3 +127,22 @@ def demo(
     result = run(out, n=n, seed=seed, as_json=json)
     if json:
         print_result(result, json)
+
+
+def _print_adapted(space: LatentSpace, survey: str, out: Path, json: bool) -> None:
+    """Say which candidate won, and what each scored."""
+    record = space.encoder(survey).record
+    scores = {
+        item["name"]: {key: round(value, 4) for key, value in item.items() if key != "name"}
+        for item in record["candidates"]
+    }
+    print_result(
+        {
+            "space": str(out),
+            "surveys": ", ".join(space.surveys),
+            "chosen": record["chosen"],
+            "judged_by": record["judged_by"],
+            **scores,
+        },
+        json,
+    )

@@ -119,7 +119,8 @@ class ImageMatch:
         (n, planes, y, x) float32 tensor
         """
         matched = [
-            self.observed(*self.spread(batch), draws) for batch in torch.split(images, _BATCH)
+            self.observed(*self.spread(batch), self.noise(len(batch), images.shape[-2:], draws))
+            for batch in torch.split(images, _BATCH)
         ]
         return torch.cat([torch.empty_like(images[:0, self.source]), *matched])
 
@@ -155,10 +156,14 @@ class ImageMatch:
         lacking = self.noise_to.square()[:, None, None] - noise * transfer.square()
         return seen, lacking.clamp_min(0).sqrt()
 
-    def observed(self, seen: Tensor, lacking: Tensor, draws: torch.Generator) -> Tensor:
-        """Add noise to what `spread` gives, and return prepared images."""
-        white = torch.fft.rfft2(torch.randn(seen.shape, generator=draws), norm="ortho")
-        noise = torch.fft.irfft2(white * lacking, s=seen.shape[-2:], norm="ortho")
+    def noise(self, n: int, side: torch.Size, draws: torch.Generator) -> Tensor:
+        """Draw white noise of unit variance for `observed`, (n, planes, *side)."""
+        return torch.randn((n, len(self.source), *side), generator=draws)
+
+    def observed(self, seen: Tensor, lacking: Tensor, white: Tensor) -> Tensor:
+        """Add white noise, coloured as is lacking, to what `spread` gives; prepare the images."""
+        spectrum = torch.fft.rfft2(white, norm="ortho")
+        noise = torch.fft.irfft2(spectrum * lacking, s=seen.shape[-2:], norm="ortho")
         return torch.asinh((seen + noise) / self.softening_to[:, None, None])
 
 

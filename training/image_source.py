@@ -1,11 +1,13 @@
 """Prepared training images on disk: of the simulated sky, or of a sample table.
 
-Both end as a float16 array in ``work/`` and a small table beside it, from which batches are read
-straight off the disk, so that memory does not grow with the data.
+Both end as float16 arrays in ``work/`` and a small table beside each, from which batches are read
+straight off the disk, so that memory does not grow with the data. Processes that train together
+each prepare a part, in the order of the sky or of the table; whoever opens them later sees all.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -28,15 +30,18 @@ from catalogs.simulate import CHUNK, SkyChunk, View, sky_chunks
 from catalogs.splits import sky_split
 from galaxy_da.cutouts import Cutout
 from galaxy_da.errors import StorageError, TableError
+from galaxy_da.files import write_json
 from galaxy_da.images import Frame, prepare
 from galaxy_da.loading import read_batches
 from galaxy_da.surveys import Survey, get_survey
 from galaxy_da.tables import Sample, write_table
 from training.recipes import Recipe
+from training.sharing import Share, everyones, is_first, wait
 
 __all__ = ["TrainingImages", "draw_sky", "prepare_view", "read_sample", "standard_redshift"]
 
-_IMAGES, _ROWS = "images.npy", "rows.parquet"
+_IMAGES, _ROWS, _PARTS = "images-{}.npy", "rows-{}.parquet", "parts.json"
+_COLUMNS = pa.schema({"part": pa.string(), "label": pa.string(), "redshift": pa.float32()})
 _STANDARD_MAG = -21.5
 """Absolute r magnitude that a simulated galaxy is given to place it in redshift [AB mag]."""
 _REDSHIFTS = np.linspace(0.001, 2.0, 4000)
@@ -48,25 +53,50 @@ class TrainingImages:
 
     Attributes
     ----------
-    images : (n, looks, bands, y, x) float16 array
-        Memory map of prepared images.
+    images : tuple of (n, looks, bands, y, x) float16 array
+        Memory maps of prepared images, one after the other.
     rows : pa.Table
         ``part`` of the sky, ``label`` (class name or null), ``redshift`` (or null) of each.
     """
 
-    images: np.ndarray
+    images: tuple[np.ndarray, ...]
     rows: pa.Table
 
     @classmethod
     def open(cls, work: Path) -> TrainingImages:
-        """Map what `draw_sky` or `read_sample` finished in a folder."""
-        rows = pq.read_table(work / _ROWS)
-        return cls(np.load(work / _IMAGES, mmap_mode="r")[: len(rows)], rows)
+        """Map what `draw_sky` or `read_sample` finished in a folder.
+
+        Raises
+        ------
+        StorageError
+            If it is not there.
+        """
+        try:
+            parts = range(json.loads((work / _PARTS).read_text(encoding="utf-8"))["parts"])
+            tables = [pq.read_table(work / _ROWS.format(i)) for i in parts]
+            maps = [np.load(work / _IMAGES.format(i), mmap_mode="r") for i in parts]
+        except OSError as error:
+            raise StorageError(
+                f"{work}: the prepared images cannot be read ({error.strerror or error}); where "
+                "several hosts train, --out has to be storage that all of them see"
+            ) from error
+        images = tuple(map_[: len(table)] for map_, table in zip(maps, tables, strict=True))
+        return cls(images, pa.concat_tables(tables))
 
     @staticmethod
     def finished(work: Path) -> bool:
         """Whether a folder holds them whole."""
-        return (work / _ROWS).is_file()
+        return (work / _PARTS).is_file()
+
+    def read(self, rows: np.ndarray, looks: int) -> np.ndarray:
+        """Read the first looks at some galaxies, (n, looks, bands, y, x) float32."""
+        ends = np.cumsum([len(part) for part in self.images])
+        owner = np.searchsorted(ends, rows, side="right")
+        found = np.empty((len(rows), looks, *self.images[0].shape[2:]), np.float32)
+        for number in np.unique(owner):
+            here, part = owner == number, self.images[number]
+            found[here] = part[rows[here] - (ends[number] - len(part)), :looks]
+        return found
 
     @cached_property
     def part(self) -> np.ndarray:
@@ -93,7 +123,7 @@ class TrainingImages:
 def draw_sky(
     recipe: Recipe, survey: Survey, scenes: Path | None, work: Path, progress: bool
 ) -> None:
-    """Draw and prepare the simulated sky of a recipe.
+    """Draw and prepare the simulated sky of a recipe, each process its part.
 
     Galaxies have a second look, turned and mirrored, where the recipe has latents for the view.
     Their redshift is `standard_redshift`, their class the truth's ``label``.
@@ -117,25 +147,29 @@ def draw_sky(
     """
     n = recipe.sky.galaxies
     looks = [survey.name, f"{survey.name}-repeat-turned"][: recipe.looks]
-    images = _open(recipe, work, n)
+    edges = np.append(np.arange(0, n, CHUNK), n)
+    first, end = _own_range(edges)
+    images = _open(recipe, work, first, end, n)
     tables = []
-    row = 0
-    with tqdm(total=n, desc="draw", unit="img", disable=not progress) as bar:
-        for chunk in _sky(recipe, survey, scenes):
-            new = slice(row, min(row + CHUNK, n))
+    with tqdm(total=end - first, desc="draw", unit="img", disable=not progress) as bar:
+        for row, chunk in zip(edges[:-1], _sky(recipe, survey, scenes), strict=True):
+            if not first <= row < end:
+                continue
+            rows = min(CHUNK, n - row)
+            new = slice(row - first, row - first + rows)
             for look, view in enumerate(chunk.look(looks).values()):
-                images[new, look] = prepare_view(view, recipe.frame)[: n - row].numpy()
-            truth = chunk.truth.slice(0, n - row)
+                images[new, look] = prepare_view(view, recipe.frame)[:rows].numpy()
+            truth = chunk.truth.slice(0, rows)
             redshift = standard_redshift(truth["r_mag"].to_numpy())
             tables.append(_rows(truth, "label", pa.array(redshift)))
-            row = new.stop
-            bar.update(new.stop - new.start)
-    images.flush()
-    write_table(pa.concat_tables(tables), work / _ROWS)
+            bar.update(rows)
+    _finish(images, tables, work)
 
 
 def read_sample(recipe: Recipe, survey: Survey, sample: Sample, work: Path, progress: bool) -> None:
     """Read and prepare the images of a sample table; those that cannot be used are left out.
+
+    Each process reads a range of whole row groups, where there are as many groups as processes.
 
     Parameters
     ----------
@@ -159,10 +193,11 @@ def read_sample(recipe: Recipe, survey: Survey, sample: Sample, work: Path, prog
         If the images do not fit on the disk.
     """
     _check_sample(recipe, survey, sample)
-    images = _open(recipe, work, len(sample))
+    first, end = _own_range(sample.row_group_edges)
+    images = _open(recipe, work, first, end, len(sample))
     tables, row = [], 0
-    with tqdm(total=len(sample), desc="read", unit="img", disable=not progress) as bar:
-        for table, cutouts in read_batches(sample, {sample.survey: survey}):
+    with tqdm(total=end - first, desc="read", unit="img", disable=not progress) as bar:
+        for table, cutouts in read_batches(sample, {sample.survey: survey}, first, stop=end):
             good = [i for i, cutout in enumerate(cutouts) if isinstance(cutout, Cutout)]
             chosen = [cutout for cutout in cutouts if isinstance(cutout, Cutout)]
             prepared = prepare(chosen, survey, recipe.frame, recipe.frame.bands)
@@ -172,13 +207,12 @@ def read_sample(recipe: Recipe, survey: Survey, sample: Sample, work: Path, prog
             tables.append(_rows(kept, recipe.objective.class_column, _redshift(kept)))
             row += len(kept)
             bar.update(len(table))
-    if not row:
+    if not sum(everyones(row)):
         raise TableError(
             f"{sample.path}: none of its {len(sample)} images can be used; `galaxy-da extract` "
             "says why, row by row"
         )
-    images.flush()
-    write_table(pa.concat_tables(tables), work / _ROWS)
+    _finish(images, tables, work)
 
 
 def standard_redshift(r_mag: np.ndarray) -> np.ndarray:
@@ -221,17 +255,43 @@ def _check_sample(recipe: Recipe, survey: Survey, sample: Sample) -> None:
         )
 
 
-def _open(recipe: Recipe, work: Path, n: int) -> np.memmap:
-    """Start the array of prepared images."""
+def _own_range(edges: np.ndarray) -> tuple[int, int]:
+    """Choose a contiguous range of rows for this process, about as long as those of the others.
+
+    Ranges begin at some of the `edges`, unless these are too few for every process to have one.
+    """
+    share = Share.of(int(edges[-1]))
+    ends = np.linspace(0, share.rows, share.processes + 1).round().astype(int)
+    if len(edges) > share.processes:
+        ends = edges[np.abs(edges[:, None] - ends).argmin(0)]
+    return int(ends[share.number]), int(ends[share.number + 1])
+
+
+def _open(recipe: Recipe, work: Path, first: int, end: int, n: int) -> np.memmap:
+    """Start the array of this process's prepared images."""
     side = recipe.frame.pixels
-    shape = (n, recipe.looks, len(recipe.frame.bands), side, side)
-    need, free = 2 * math.prod(shape), shutil.disk_usage(work).free
+    one = (recipe.looks, len(recipe.frame.bands), side, side)
+    need, free = 2 * n * math.prod(one), shutil.disk_usage(work).free
     if need > free:
         raise StorageError(
             f"{work}: the prepared images need {need / 1e9:.1f} GB but {free / 1e9:.1f} GB are "
             "free; choose another --out, or fewer images"
         )
-    return np.lib.format.open_memmap(work / _IMAGES, "w+", np.float16, shape)
+    shape = (max(end - first, 1), *one)  # nothing cannot be mapped
+    path = work / _IMAGES.format(Share.of(n).number)
+    return np.lib.format.open_memmap(path, "w+", np.float16, shape)
+
+
+def _finish(images: np.memmap, tables: list[pa.Table], work: Path) -> None:
+    """Close this process's part, and mark the whole as finished when every process has."""
+    images.flush()
+    share = Share.of(len(images))
+    table = pa.concat_tables([_COLUMNS.empty_table(), *tables])
+    write_table(table, work / _ROWS.format(share.number))
+    wait()
+    if is_first():
+        write_json(work / _PARTS, {"parts": share.processes})
+    wait()
 
 
 def _sky(recipe: Recipe, survey: Survey, scenes: Path | None) -> Iterator[SkyChunk]:
@@ -275,7 +335,8 @@ def _rows(table: pa.Table, class_column: str, redshift: pa.Array) -> pa.Table:
         label = table[class_column].cast(pa.string())
     ra, dec = (table[name].to_numpy(zero_copy_only=False) for name in ("ra", "dec"))
     return pa.table(
-        {"part": sky_split(ra, dec), "label": label, "redshift": redshift.cast(pa.float32())}
+        {"part": sky_split(ra, dec), "label": label, "redshift": redshift.cast(pa.float32())},
+        schema=_COLUMNS,
     )
 
 

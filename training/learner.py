@@ -20,6 +20,7 @@ from training.objectives import (
     redshift_error,
 )
 from training.recipes import Recipe
+from training.sharing import Share
 from training.two_looks import exchange, same_galaxy
 
 __all__ = ["Batch", "Learner", "Outcome", "loss_of"]
@@ -104,11 +105,17 @@ class Learner(VariationalAutoencoder):
         return self
 
     def forward(  # type: ignore[override]
-        self, batch: Batch, change: Callable[[Tensor], Tensor] | None = None
+        self,
+        batch: Batch,
+        change: Callable[[Tensor], Tensor] | None = None,
+        draw: Callable[[Tensor], Tensor] = torch.randn_like,
     ) -> Outcome:
-        """Encode, draw one latent vector from each posterior, change it, and decode it."""
+        """Encode, draw one latent vector from each posterior, change it, and decode it.
+
+        The unit Gaussian draws for some (n, latents) means come from `draw`.
+        """
         posterior, redshift = self.encode(batch)
-        drawn = posterior.mean + posterior.variance.sqrt() * torch.randn_like(posterior.mean)
+        drawn = posterior.mean + posterior.variance.sqrt() * draw(posterior.mean)
         decoded = self.decode(drawn if change is None else change(drawn), batch.redshift).float()
         scores = None
         if self.classifier is not None:
@@ -127,8 +134,9 @@ def loss_of(
     batch: Batch,
     epoch: float,
     perceptual: PerceptualDistance | None = None,
+    share: Share | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Compute a recipe's objective of one batch.
+    """Compute a recipe's objective of one batch, whichever part of it this process has.
 
     Parameters
     ----------
@@ -138,22 +146,27 @@ def loss_of(
     forward : callable
         The network as Fabric wrapped it.
     batch : Batch
-        With two looks, the first looks and then the second.
+        What this process has of it; with two looks, the first looks and then the second.
     epoch : float
         Epochs done, for the schedule of beta.
     perceptual : PerceptualDistance, optional
         Needed where the recipe weighs it.
+    share : Share, optional
+        Of the batch's galaxies; by default these are all.
 
     Returns
     -------
     loss : scalar tensor
     terms : dict of scalar tensors
-        Each term before its weight.
+        Each term of the whole batch before its weight.
     """
     objective, galaxy = recipe.objective, recipe.architecture.galaxy_latents
     two, images = recipe.looks == 2, batch.images
-    outcome = forward(batch, partial(exchange, galaxy_latents=galaxy) if two else None)
-    posterior, decoded = outcome.posterior, outcome.decoded
+    share = share or Share(len(images) // recipe.looks)
+    change = partial(exchange, galaxy_latents=galaxy) if two else None
+    outcome = forward(batch, change, partial(_draw, share, recipe.looks))
+    whole, decoded = partial(_whole, share, recipe.looks), outcome.decoded
+    posterior = Posterior(*map(whole, outcome.posterior))
     weight = inverse_variance(images, objective.noise) if objective.weighting == "sky" else None
     loss, terms = negative_elbo(
         images,
@@ -163,21 +176,35 @@ def loss_of(
         beta=beta_at(objective.beta, epoch),
         free_nats=objective.free_nats,
         weight=weight,
+        over_all=share.mean,
     )
     pixels = images[0].numel()
     if two and objective.contrast:
         terms["contrast"] = same_galaxy(posterior.mean[:, :galaxy])
         loss = loss + objective.contrast * terms["contrast"] / pixels
     if objective.mmd:
-        terms["mmd"] = prior_mmd(outcome.drawn)
+        terms["mmd"] = prior_mmd(whole(outcome.drawn))
         loss = loss + objective.mmd * terms["mmd"] / pixels
     if outcome.scores is not None:
-        terms["classes"] = class_error(outcome.scores, batch.labels)
+        error = class_error(outcome.scores, batch.labels)
+        terms["classes"] = share.mean(error, (batch.labels >= 0).sum())
         loss = loss + objective.classes * terms["classes"] / pixels
     if outcome.redshift is not None:
-        terms["redshift"] = redshift_error(outcome.redshift, learner.scaled(batch.redshift))
+        error = redshift_error(outcome.redshift, learner.scaled(batch.redshift))
+        terms["redshift"] = share.mean(error, batch.redshift.isfinite().sum())
         loss = loss + objective.redshift * terms["redshift"] / pixels
     if perceptual is not None:
-        terms["perceptual"] = perceptual(images, decoded)
+        terms["perceptual"] = share.mean(perceptual(images, decoded), len(images))
         loss = loss + objective.perceptual * terms["perceptual"]
     return loss, terms
+
+
+def _draw(share: Share, looks: int, own: Tensor) -> Tensor:
+    """Draw for the whole batch, as every process does, and return what belongs to own rows."""
+    whole = torch.randn((looks, share.rows, *own.shape[1:]), device=own.device)
+    return whole[:, share.own].flatten(0, 1)
+
+
+def _whole(share: Share, looks: int, own: Tensor) -> Tensor:
+    """Put together (looks * own rows, ...) of all processes, look by look."""
+    return share.whole(own.reshape(looks, -1, *own.shape[1:]), dim=1).flatten(0, 1)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from catalogs.pairs import PairedRows
 from evaluation.retrieval import match_ranks
-from galaxy_da.loading import load_images
 from galaxy_da.models import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample
+from training.shared_images import load_shared_images, shared_posterior
 
 __all__ = ["PairedImages", "load_paired_images"]
 
@@ -61,11 +61,11 @@ class PairedImages:
         return replace(self, **joined)
 
     def encode(self, network: Encoder) -> Posterior:
-        """Encode the target images with a candidate network."""
+        """Encode the target images with a candidate network, each process some of them."""
         candidate = SurveyEncoder(
             survey=self.encoder.survey, bands=self.encoder.bands, network=network
         )
-        return self.space.encode(self.target, candidate)
+        return shared_posterior(self.space, self.target, candidate)
 
     def reciprocal_ranks(self, network: Encoder, others: Tensor | None = None) -> np.ndarray:
         """(n,) inverse ranks at which a candidate finds the anchor's galaxies.
@@ -89,7 +89,7 @@ class PairedImages:
 def load_paired_images(
     space: LatentSpace, anchor: Sample, target: Sample, rows: PairedRows, encoder: SurveyEncoder
 ) -> PairedImages:
-    """Read and prepare pairs, those whose cutouts are usable on both sides.
+    """Read and prepare pairs, those whose cutouts are usable on both sides; once among processes.
 
     Parameters
     ----------
@@ -103,10 +103,10 @@ def load_paired_images(
         Says which bands of the target are wanted.
     """
     own = space.encoder(space.anchor)
-    first, seen = load_images(anchor, rows.anchor, own, space.frame)
-    second, seen_too = load_images(target, rows.target, encoder, space.frame)
+    first, seen = load_shared_images(anchor, rows.anchor, own, space.frame)
+    second, seen_too = load_shared_images(target, rows.target, encoder, space.frame)
     good = torch.from_numpy(seen & seen_too)
-    posterior = space.encode(first[good], own)
+    posterior = shared_posterior(space, first[good], own)
     return PairedImages(
         space=space,
         encoder=encoder,

@@ -1,7 +1,8 @@
 """Pretrain an anchor: draw or read images, train, save.
 
 The images are prepared once into ``work/`` of the output folder; every epoch ends with a checkpoint
-there. A run that was stopped goes on after its last epoch and ends with the same weights.
+there. A run that was stopped goes on after its last epoch and ends with the same weights, also with
+another number of processes (`training.sharing`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from training.image_source import TrainingImages, draw_sky, read_sample
 from training.learner import Batch, Learner, loss_of
 from training.objectives import PerceptualDistance
 from training.recipes import Optimiser, Recipe
+from training.sharing import Share, agreed, check_together, is_first, wait
 
 __all__ = ["pretrain", "train"]
 
@@ -65,9 +67,10 @@ def pretrain(
         Folder to prepare the images in, or to find them in as another run of the same images left
         them; it stays. By default ``work/``.
     devices : int
-        GPUs, or processes where there is none, that share each batch.
+        GPUs, or processes where there is none, that share each batch; see
+        `training.fabric.make_fabric`.
     progress : bool
-        Show progress bars on stderr.
+        Show progress bars on stderr, of the first process.
 
     Returns
     -------
@@ -91,16 +94,16 @@ def pretrain(
     survey = get_survey(recipe.survey)
     fabric = make_fabric(devices)
     store = work if images is None else ensure_folder(images)
-    if fabric.is_global_zero:
+    progress = progress and is_first()
+    if is_first():
         source = sample.path if sample else scenes
         _claim(work, "recipe.json", recipe.model_dump(mode="json"), source)
         _claim(store, "images.json", _what_is_seen(recipe), source)
-        if not TrainingImages.finished(store):
-            if sample is None:
-                draw_sky(recipe, survey, scenes, store, progress)
-            else:
-                read_sample(recipe, survey, sample, store, progress)
-    fabric.barrier()
+    if not agreed(TrainingImages.finished(store)):
+        if sample is None:
+            draw_sky(recipe, survey, scenes, store, progress)
+        else:
+            read_sample(recipe, survey, sample, store, progress)
     data = TrainingImages.open(store)
     rows, held_rows = _parts(recipe, data)
     learner, curves = train(recipe, data, rows, held_rows, work, fabric, progress)
@@ -126,13 +129,17 @@ def pretrain(
             **({"redshift": middle, "classes": data.classes} if recipe.condition else {}),
         },
     )
-    space.metrics = health(space, _batch(data, held_rows, first=True).images)
-    if fabric.is_global_zero:
+    if is_first():
+        space.metrics = health(space, _batch(data, held_rows, 1).images)
+    space.metrics = agreed(space.metrics)
+    del data  # closes the files, without which a network file system keeps their folder
+    wait()
+    if is_first():
         if isinstance(learner, ConditionalAutoencoder):
             save_conditional(learner, folder)
         space.save(folder)
         shutil.rmtree(work)
-    fabric.barrier()
+    wait()
     return space
 
 
@@ -164,6 +171,12 @@ def _parts(recipe: Recipe, data: TrainingImages) -> tuple[np.ndarray, np.ndarray
             f"{len(rows)} training and {len(held)} validation galaxies are too few for batches of "
             f"{recipe.optimiser.batch}; give more images, raise sky.galaxies in the recipe, or "
             "lower optimiser.batch"
+        )
+    share = Share.of(recipe.optimiser.batch // recipe.looks)
+    if share.rows < share.processes:
+        raise TableError(
+            f"batches of {share.rows} galaxies cannot be shared by {share.processes} processes; "
+            "start fewer, or raise optimiser.batch"
         )
     return rows, held
 
@@ -202,7 +215,7 @@ def train(
     rows, held_rows : (n,), (m,) int array
         Rows of `data` to train on, and to watch.
     work : Path
-        Folder of the checkpoint.
+        Folder of the checkpoint, the same for all processes.
     fabric : Fabric
         Device, precision and how many share a batch.
     progress : bool
@@ -214,6 +227,11 @@ def train(
         On the CPU; at its best epoch where the recipe has patience.
     curves : list of dict
         ``epoch``, the mean of each term and ``held_out``, the error on `held_rows`, by epoch.
+
+    Raises
+    ------
+    StorageError
+        If the checkpoint is of another recipe, or not every process sees it.
     """
     settings, objective = recipe.optimiser, recipe.objective
     learner = _learner(recipe, data, rows)
@@ -226,38 +244,39 @@ def train(
     if (work / _CHECKPOINT).is_file():
         curves = load_checkpoint(work / _CHECKPOINT, learner, plain_optimiser)["curves"]
         best = load_best(work / _CHECKPOINT) or None
+    check_together(work / _CHECKPOINT, len(curves))
     forward, optimiser = fabric.setup(learner, plain_optimiser)
     perceptual = None
     if objective.perceptual:
         perceptual = PerceptualDistance(objective.perceptual_weights).to(fabric.device)
-    held = _batch(data, held_rows, first=True)
-    per_epoch = len(rows) // (settings.batch // recipe.looks)
+    share, watched = Share.of(settings.batch // recipe.looks), Share.of(len(held_rows))
+    held = _batch(data, held_rows[watched.own], 1)
+    per_epoch = len(rows) // share.rows
     while len(curves) < settings.epochs and not _is_stale(curves, settings.patience):
         epoch = len(curves)
         seed = recipe.seed * 1000 + epoch
-        torch.manual_seed(seed * fabric.world_size + fabric.global_rank)
+        torch.manual_seed(seed)
         sums: dict[str, float] = {}
-        batches = _batches(recipe, data, rows, seed, fabric)
+        batches = _batches(recipe, data, rows, seed, share)
         shown = tqdm(batches, total=per_epoch, desc=f"epoch {epoch + 1}", disable=not progress)
         for i, batch in enumerate(shown):
             _set_rate(optimiser, epoch * per_epoch + i, settings.epochs * per_epoch, settings)
             done = epoch + i / per_epoch
             loss, terms = loss_of(
-                recipe, learner, forward, batch.to(fabric.device), done, perceptual
+                recipe, learner, forward, batch.to(fabric.device), done, perceptual, share
             )
             fabric.backward(loss)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.detach()) / per_epoch
-        held_out = fabric.broadcast(_held_out(learner, held))
+        held_out = agreed(_held_out(learner, held, watched))
         curves.append({"epoch": epoch + 1, **sums, "held_out": held_out})
         if settings.patience and not _epochs_since_best(curves):
             best = {name: value.clone() for name, value in learner.state_dict().items()}
-        if fabric.is_global_zero:
+        if is_first():
             record = {"curves": curves}
             save_checkpoint(work / _CHECKPOINT, learner, plain_optimiser, record, best)
-        fabric.barrier()
     if best is not None:
         learner.load_state_dict(best)
     return learner.cpu(), curves
@@ -273,27 +292,25 @@ def _epochs_since_best(curves: list[dict[str, float]]) -> int:
 
 
 def _batches(
-    recipe: Recipe, data: TrainingImages, rows: np.ndarray, seed: int, fabric: Fabric
+    recipe: Recipe, data: TrainingImages, rows: np.ndarray, seed: int, share: Share
 ) -> Iterator[Batch]:
     """Shuffled batches of one epoch, first looks before second ones, in random symmetries.
 
-    Every process draws the same order and takes its share of each batch.
+    Every process draws the same order and reads its share of each batch.
     """
-    size = recipe.optimiser.batch // recipe.looks
     rng = np.random.default_rng(seed)
     order = rng.permutation(rows)
-    for i in range(0, len(order) - size + 1, size):
-        batch = _batch(data, order[i : i + size][fabric.global_rank :: fabric.world_size])
+    for i in range(0, len(order) - share.rows + 1, share.rows):
+        batch = _batch(data, order[i : i + share.rows][share.own], recipe.looks)
         looks = [
             turn(look, int(rng.integers(SYMMETRIES))) for look in batch.images.chunk(recipe.looks)
         ]
         yield batch._replace(images=torch.cat(looks))
 
 
-def _batch(data: TrainingImages, rows: np.ndarray, *, first: bool = False) -> Batch:
-    """Read galaxies: all their first looks, then unless `first` all their second ones."""
-    looks = 1 if first else data.images.shape[1]
-    images = torch.from_numpy(data.images[rows, :looks].astype(np.float32))
+def _batch(data: TrainingImages, rows: np.ndarray, looks: int) -> Batch:
+    """Read galaxies: all their first looks, then, of two, all their second ones."""
+    images = torch.from_numpy(data.read(rows, looks))
     return Batch(
         torch.cat(images.unbind(1)),
         torch.from_numpy(data.redshift[rows]).repeat(looks),
@@ -310,11 +327,12 @@ def _set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int, settings:
 
 
 @torch.no_grad()
-def _held_out(learner: Learner, held: Batch) -> float:
-    """Mean squared error of the decoded posterior mean."""
+def _held_out(learner: Learner, held: Batch, share: Share) -> float:
+    """Mean squared error of the decoded posterior mean, of all processes' images."""
     device = next(learner.parameters()).device
     errors = []
     for parts in zip(*(torch.split(part, 256) for part in held), strict=True):
         batch = Batch(*(part.to(device) for part in parts))
-        errors.append((learner.reconstruct(batch) - batch.images).square().mean())
-    return float(torch.stack(errors).mean())
+        errors.append((learner.reconstruct(batch) - batch.images).square().mean((1, 2, 3)))
+    together = torch.cat(errors)
+    return float(share.mean(together.mean(), len(together)))

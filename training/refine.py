@@ -4,7 +4,8 @@ The loss is explicit and every term is logged: paired latents, contrast over tru
 denoising term in which the frozen decoder must draw the anchor's image of a galaxy from the
 target's latents. Each galaxy has one or two looks, over which the terms are averaged: the target's
 image, and the anchor's as the target would have seen it, with new noise each time
-(`training.image_matching`).
+(`training.image_matching`). Processes that train together share each batch, and every term is that
+of the whole (`training.sharing`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from galaxy_da.errors import StorageError
+from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.files import json_hash
 from galaxy_da.models import Encoder
 from galaxy_da.space import network_hash
@@ -33,6 +34,7 @@ from training.checkpoints import load_best, load_checkpoint, save_checkpoint
 from training.fabric import make_fabric
 from training.image_matching import ImageMatch
 from training.paired_images import PairedImages
+from training.sharing import Share, agreed, check_together, is_first
 
 __all__ = ["RefineSettings", "refine"]
 
@@ -105,7 +107,8 @@ def refine(
     use_target : bool
         Whether the target's own images are a look; they need not be where there is another.
     checkpoint : Path, optional
-        Where each look leaves what resuming needs; a file there is gone on from.
+        Where each look leaves what resuming needs; a file there is gone on from, with any number of
+        processes.
     progress : bool
         Show a progress bar on stderr.
 
@@ -119,9 +122,18 @@ def refine(
     Raises
     ------
     StorageError
-        If the checkpoint is of another start, settings, seed or number of pairs.
+        If the checkpoint is of other settings, seed, network or number of pairs, or not every
+        process sees it.
+    CatalogError
+        If the batches are too small for the number of processes.
     """
     fabric = make_fabric()
+    share = Share.of(min(settings.batch, len(training)))
+    if share.rows < _DRAWN * share.processes:
+        raise CatalogError(
+            f"batches of {share.rows} pairs are too few for {share.processes} processes, which "
+            f"need {_DRAWN} each; start fewer, or match a larger area"
+        )
     trained = copy.deepcopy(network).requires_grad_(True).train()
     trained.to(memory_format=torch.channels_last)
     trained.log_variance.requires_grad_(False)
@@ -134,7 +146,8 @@ def refine(
     best, best_state = _score(held, network, others), copy.deepcopy(trained.state_dict())
     curves: list[dict[str, float]] = []
     looks = [use_target, degrade is not None]
-    identity = json_hash([network_hash(network), settings.model_dump(), seed, len(training), looks])
+    plainest = network_hash(training.network)
+    identity = json_hash([plainest, settings.model_dump(), seed, len(training), looks])
     if checkpoint is not None and checkpoint.is_file():
         record = load_checkpoint(checkpoint, trained, plain)
         if record["identity"] != identity:
@@ -145,15 +158,17 @@ def refine(
         best, curves = record["best"], record["curves"]
         best_state = load_best(checkpoint)
     done = int(curves[-1]["step"]) if curves else 0
+    if checkpoint is not None:
+        check_together(checkpoint, done)
     steps = range(done + 1, settings.steps + 1)
-    batches = islice(_batches(len(training), settings.batch, seed), done, None)
-    for step in tqdm(steps, desc="refine", initial=done, disable=not progress):
+    batches = islice(_batches(len(training), share.rows, seed), done, None)
+    for step in tqdm(steps, desc="refine", initial=done, disable=not (progress and is_first())):
         if _idle(curves, best) >= settings.patience:
             break
         for group in plain.param_groups:
             group["lr"] = settings.rate(step)
         rows, k = next(batches)
-        terms = terms_of(model, rows, k, step)
+        terms = terms_of(model, rows, k, step, share)
         fabric.backward(
             torch.stack([getattr(settings, name) * term for name, term in terms.items()]).sum()
         )
@@ -166,7 +181,7 @@ def refine(
         curves.append({"step": step, **logged, "held_out_mrr": score})
         if score > best:
             best, best_state = score, copy.deepcopy(trained.state_dict())
-        if checkpoint is not None:
+        if checkpoint is not None and is_first():
             record = {"identity": identity, "best": best, "curves": curves}
             save_checkpoint(checkpoint, trained, plain, record, best_state)
     trained.load_state_dict(best_state)
@@ -200,30 +215,41 @@ class _Terms:
             float(off[:, :width].sum(1).median().clamp_min(1e-3)) for width in self.widths
         ]
 
-    def __call__(self, model: nn.Module, rows: Tensor, k: int, step: int) -> dict[str, Tensor]:
-        device, pairs = self.fabric.device, self.training.pairs
-        looks = self._looks(rows, step)
+    def __call__(
+        self, model: nn.Module, rows: Tensor, k: int, step: int, share: Share
+    ) -> dict[str, Tensor]:
+        device, own = self.fabric.device, rows[share.own]
+        looks = self._looks(rows, step, share)
         images = turn(torch.cat(looks), k).to(device, memory_format=torch.channels_last)
-        means = model(images).mean.split(len(rows))
+        means = model(images).mean.split(len(own))
         wanted = self.training.latents[k, rows].to(device)
-        image = turn(pairs.anchor[rows], k).to(device)
-        terms = [self._terms(mean, wanted, image) for mean in means]
+        drawn = Share(max(len(rows) // _DRAWN, 1), share.number, share.processes)
+        image = turn(self.training.pairs.anchor[own[: len(drawn)]], k).to(device)
+        terms = [
+            self._terms(share.whole(mean), wanted)
+            | {"denoising": drawn.mean(self._denoising(mean[: len(drawn)], image), len(drawn))}
+            for mean in means
+        ]
         return {name: torch.stack([term[name] for term in terms]).mean() for name in terms[0]}
 
-    def _looks(self, rows: Tensor, step: int) -> list[Tensor]:
-        pairs = self.training.pairs
-        looks = [pairs.target[rows]] if self.use_target else []
+    def _looks(self, rows: Tensor, step: int, share: Share) -> list[Tensor]:
+        own = rows[share.own]
+        looks = [self.training.pairs.target[own]] if self.use_target else []
         if self.degrade is not None:
             draws = torch.Generator().manual_seed(
                 int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0])
             )
-            looks.append(self.degrade.observed(self.seen[rows], self.lacking, draws))
+            white = self.degrade.noise(len(rows), self.seen.shape[-2:], draws)[share.own]
+            looks.append(self.degrade.observed(self.seen[own], self.lacking, white))
         return looks
 
-    def _terms(self, mean: Tensor, wanted: Tensor, image: Tensor) -> dict[str, Tensor]:
-        some = slice(max(len(mean) // _DRAWN, 1))
+    def _denoising(self, mean: Tensor, image: Tensor) -> Tensor:
         with self.fabric.autocast():
-            drawn = self.decoder(mean[some]).float()
+            drawn = self.decoder(mean).float()
+        error: Tensor = (drawn - image).square().mean()
+        return error
+
+    def _terms(self, mean: Tensor, wanted: Tensor) -> dict[str, Tensor]:
         contrasts = [
             contrastive(mean[:, :width], wanted[:, :width], temperature)
             for width, temperature in zip(self.widths, self.temperatures, strict=True)
@@ -233,12 +259,11 @@ class _Terms:
             "paired": paired(mean, wanted, self.scale),
             "contrastive": torch.stack(contrasts).mean(),
             "mmd": mmd(mean[:, :galaxy], wanted[:, :galaxy]),
-            "denoising": (drawn - image[some]).square().mean(),
         }
 
 
 def _score(held: PairedImages, network: Encoder, others: Tensor) -> float:
-    return float(held.reciprocal_ranks(network, others).mean())
+    return agreed(float(held.reciprocal_ranks(network, others).mean()))
 
 
 def _idle(curves: list[dict[str, float]], best: float) -> int:
@@ -250,7 +275,6 @@ def _idle(curves: list[dict[str, float]], best: float) -> int:
 def _batches(n: int, size: int, seed: int) -> Iterator[tuple[Tensor, int]]:
     """Endless shuffled batches of row numbers, each with a random symmetry."""
     rng = np.random.default_rng(seed)
-    size = min(size, n)
     while True:
         order = rng.permutation(n)
         for i in range(0, n - size + 1, size):

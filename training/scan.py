@@ -15,6 +15,7 @@ from galaxy_da.space import LatentSpace
 from galaxy_da.tables import Sample
 from training.pretrain import pretrain
 from training.recipes import Recipe
+from training.sharing import agreed, is_first
 
 __all__ = ["scan_latents"]
 
@@ -62,7 +63,7 @@ def scan_latents(
     for size in recipe.scan:
         architecture = recipe.architecture.model_copy(update={"latents": size})
         one = recipe.model_copy(update={"architecture": architecture, "scan": ()})
-        space = _finished(folder / f"latents-{size}", one)
+        space = agreed(_finished(folder / f"latents-{size}", one))
         if space is None:
             space = pretrain(
                 one,
@@ -74,8 +75,10 @@ def scan_latents(
                 progress=progress,
             )
         rows.append({"latents": size, **{name: space.metrics[name] for name in _COLUMNS}})
-        write_json(folder / "scan.json", {"recipe": recipe.name, "rows": rows})
-    shutil.rmtree(images, ignore_errors=True)
+        if is_first():
+            write_json(folder / "scan.json", {"recipe": recipe.name, "rows": rows})
+    if is_first():
+        shutil.rmtree(images, ignore_errors=True)
     return pa.Table.from_pylist(rows)
 
 

@@ -47,7 +47,7 @@ def training_rows(rounds: int = _ROUNDS) -> list[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         data = _data(Path(folder), _IMAGES)
-        images = torch.from_numpy(data.images[:, 0].astype(np.float32))
+        images = torch.from_numpy(data.read(np.arange(_IMAGES), 1)[:, 0])
         ways: dict[str, Callable[[], float]] = {
             "plain fp32 eager": _plain(images),
             "fp32, channels last": _step(images, "fp32", last=True),
@@ -207,7 +207,7 @@ def _data(folder: Path, n: int) -> TrainingImages:
     images.flush()
     nothing = pa.nulls(n, pa.string()), pa.nulls(n, pa.float32())
     rows = pa.table({"part": ["train"] * n, "label": nothing[0], "redshift": nothing[1]})
-    return TrainingImages(np.load(folder / "images.npy", mmap_mode="r"), rows)
+    return TrainingImages((np.load(folder / "images.npy", mmap_mode="r"),), rows)
 
 
 def main() -> None:

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from catalogs.splits import sky_split
 from galaxy_da.errors import CatalogError
-from galaxy_da.loading import load_images
 from galaxy_da.models import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample
@@ -32,6 +31,8 @@ from training.closed_form import match_covariances, match_moments
 from training.image_matching import ImageMatch
 from training.paired_images import PairedImages
 from training.refine import RefineSettings, refine
+from training.shared_images import load_shared_images, shared_posterior
+from training.sharing import agreed
 
 __all__ = ["FEWEST_IMAGES", "MOST_IMAGES", "Unpaired", "match_distributions"]
 
@@ -86,9 +87,14 @@ class Unpaired:
         return ImageMatch.to_target(self.space, self.start, self.anchor, self.target)
 
     @cached_property
+    def loses(self) -> bool:
+        """Whether the target sees no deeper than the anchor."""
+        return agreed(self.match.loses)
+
+    @cached_property
     def posterior(self) -> Posterior:
         """Of the anchor's images, mean and variance (n, latents)."""
-        return self.space.encode(self.anchor, self.space.encoder(self.space.anchor))
+        return shared_posterior(self.space, self.anchor, self.space.encoder(self.space.anchor))
 
     @property
     def latents(self) -> Tensor:
@@ -97,7 +103,8 @@ class Unpaired:
 
     def encode(self, network: Encoder) -> Tensor:
         """(m, latents) of the target's images by a network."""
-        return self.space.encode(self.target, replace(self.start, network=network)).mean
+        encoder = replace(self.start, network=network)
+        return shared_posterior(self.space, self.target, encoder).mean
 
     @cached_property
     def pretended(self) -> tuple[PairedImages, PairedImages]:
@@ -179,18 +186,18 @@ def match_distributions(
         "images": {"anchor": len(images.anchor), "target": len(images.target)},
         "seed": images.seed,
     }
-    if images.match.loses:
+    if images.loses:
         networks["degraded"], record["curves"] = images.degraded(settings, checkpoint, progress)
         train, held = images.pretended
         scores = {
             name: float(held.reciprocal_ranks(network, train.mean).mean())
             for name, network in networks.items()
         }
-        chosen = max(scores, key=lambda name: scores[name])
+        chosen = agreed(max(scores, key=lambda name: scores[name]))
         record |= _judged("degraded anchor images", "mean_reciprocal_rank", scores)
         return calibrated(networks[chosen], held), record | {"chosen": chosen}
     apart = _discrepancies(images, networks)
-    chosen = min(apart, key=lambda name: apart[name])
+    chosen = agreed(min(apart, key=lambda name: apart[name]))
     record |= _judged("maximum mean discrepancy", "mmd", apart)
     return networks[chosen], record | {"chosen": chosen}
 
@@ -217,7 +224,7 @@ def _images(space: LatentSpace, sample: Sample, encoder: SurveyEncoder, seed: in
     ra, dec = (np.asarray(sample.catalog[name]) for name in ("ra", "dec"))
     rows = np.flatnonzero(sky_split(ra, dec) != "test")
     rows = np.random.default_rng(seed).permutation(rows)[:MOST_IMAGES]
-    images, usable = load_images(sample, rows, encoder, space.frame)
+    images, usable = load_shared_images(sample, rows, encoder, space.frame)
     if usable.sum() < FEWEST_IMAGES:
         raise CatalogError(
             f"{sample.path}: only {int(usable.sum())} usable cutouts lie outside the test part of "

@@ -1,5 +1,4 @@
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -237,35 +236,3 @@ def test_training_stops_where_it_gets_no_better_and_keeps_the_best(tmp_path):
 def test_a_sample_that_does_not_suit_is_refused(sample, tmp_path, changes, message):
     with pytest.raises(TableError, match=message):
         pretrain(changed(TINY, **changes), tmp_path / "s", sample=sample)
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one(sample, tmp_path):
-    """With no noise from draws (beta 0 shrinks it) both ways give nearly the same network."""
-    code = (
-        "import sys; from training.pretrain import pretrain; from galaxy_da.tables import Sample;"
-        "from training.recipes import load_recipe;"
-        "s = pretrain(load_recipe(sys.argv[1]), sys.argv[2], sample=Sample(sys.argv[3]),"
-        " devices=int(sys.argv[4])); print(s.id)"
-    )
-    path = tmp_path / "tiny.toml"
-    path.write_text(
-        'name = "tiny"\n[sky]\ngalaxies = 1\n[architecture]\nwidths = [8, 16, 16]\n'
-        "features = 32\nlatents = 4\n[objective]\nnoise = 0.33\n"
-        "[optimiser]\nepochs = 2\nbatch = 16\n"
-    )
-    script = tmp_path / "run.py"
-    script.write_text(code)
-    spaces = {}
-    for devices in (1, 2):
-        out = tmp_path / f"d{devices}"
-        subprocess.run(
-            [sys.executable, script, path, out, sample.path, str(devices)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
-        spaces[devices] = LatentSpace.load(out)
-    one, two = (spaces[devices].training["curves"][-1]["held_out"] for devices in (1, 2))
-    assert two == pytest.approx(one, rel=0.1)

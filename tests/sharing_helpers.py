@@ -1,0 +1,277 @@
+"""What one process, and then two that share each batch, compute; kept in files to compare."""
+
+import functools
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from conftest import blobs, make_space
+from torch import nn
+
+from galaxy_da.errors import TableError
+from galaxy_da.models import Posterior
+from galaxy_da.surveys import get_survey
+from galaxy_da.tables import Sample
+from training import alignment, fabric
+from training import pretrain as pretraining
+from training import refine as refining
+from training.candidates import Training
+from training.conditional import ConditionalAutoencoder
+from training.image_matching import ImageMatch
+from training.learner import Batch, Learner, loss_of
+from training.objectives import PerceptualDistance
+from training.paired_images import PairedImages
+from training.recipes import Recipe
+from training.refine import RefineSettings, refine
+from training.shared_images import load_shared_images
+from training.sharing import Share, is_first, wait
+from training.together import together
+
+PIXELS, LATENTS, GALAXIES = 48, 4, 7
+OBJECTIVES = {
+    "elbo": {},
+    "sky, free bits, mmd": {"weighting": "sky", "free_nats": 0.03, "mmd": 50.0},
+    "perceptual": {"perceptual": 1.0},
+    "classes": {"classes": 50.0},
+    "two looks": {"contrast": 50.0, "mmd": 50.0},
+    "cvae": {},
+    "cvae2": {},
+    "cvae-predict": {"redshift": 50.0},
+}
+ALIGNMENTS = {
+    "paired": lambda a, b: alignment.paired(a.mean, b.mean, torch.full((LATENTS,), 0.5)),
+    "contrastive": lambda a, b: alignment.contrastive(a.mean, b.mean, 0.7),
+    "mmd": lambda a, b: alignment.mmd(a.mean, b.mean),
+    "mmd, median": lambda a, b: alignment.mmd(
+        a.mean, b.mean, kernel="inverse-multiquadric", bandwidth="median"
+    ),
+    "coral": lambda a, b: alignment.coral(a.mean, b.mean),
+    "sinkhorn": lambda a, b: alignment.sinkhorn_divergence(a.mean, b.mean, 0.5),
+    "paired_kl": alignment.paired_kl,
+    "paired_wasserstein": lambda a, b: alignment.paired_wasserstein(
+        a, b, torch.full((LATENTS,), 0.5)
+    ),
+    "retention": alignment.retention,
+    "adversarial": lambda a, b: alignment.adversarial(a.mean, b.mean, classifier()),
+}
+TRAINED = {
+    "name": "tiny",
+    "seed": 3,
+    "sky": {"galaxies": 1},
+    "condition": "cvae-predict",
+    "architecture": {"widths": (8, 8, 8), "features": 16, "latents": LATENTS},
+    "objective": {"noise": 0.3, "mmd": 50.0, "classes": 50.0, "redshift": 50.0, "weighting": "sky"},
+    "optimiser": {"epochs": 2, "batch": 15, "learning_rate": 1e-3, "warmup_steps": 2},
+}
+
+
+def classifier():
+    torch.manual_seed(4)
+    return alignment.DomainClassifier(LATENTS, hidden=8)
+
+
+def in_two_processes(number, port, folder):
+    """Join a group of two as ``torchrun`` has its processes do, and compute everything."""
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    os.environ |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2")
+    os.environ |= {name: str(number) for name in ("RANK", "LOCAL_RANK")}
+    os.environ |= {"GROUP_RANK": "0"}
+    torch.set_num_threads(1)
+    everything(folder / f"process-{number}", folder / "one")
+    end = "nothing went wrong"
+    try:
+        with together():
+            if number == 1:
+                raise TableError("only the second process finds this")
+    except (TableError, SystemExit) as error:
+        end = repr(error)
+    (folder / f"process-{number}" / "end.txt").write_text(end)
+
+
+def everything(folder, earlier=None):
+    """Compute all that tests compare; go on from where an earlier computation was stopped."""
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fabric, "has_bf16", lambda device: False)
+        lightning = fabric.make_fabric()
+        found = {}
+        for name, objective in OBJECTIVES.items():
+            found[f"objective {name}"] = objective_gradients(lightning, name, objective)
+        for name, term in ALIGNMENTS.items():
+            found[f"alignment {name}"] = alignment_gradients(lightning, term)
+        found["refine"] = refine_gradients(lightning)
+        found["refined"] = refined()
+        found["read"] = read(folder.parent / "sample.parquet")
+        shared = folder.parent / ("one" if earlier is None else "two")
+        found["trained"] = trained(patch, folder.parent, shared / "trained")
+        if earlier is not None:
+            found["resumed"] = resumed(folder.parent, earlier / "stopped", shared / "resumed")
+    for name, tensors in found.items():
+        safetensors.torch.save_file(
+            {key: value.contiguous().clone() for key, value in tensors.items()},
+            folder / f"{name}.safetensors",
+        )
+
+
+def objective_gradients(lightning, name, objective):
+    two, condition = name == "two looks", name if name.startswith("cvae") else None
+    recipe = Recipe.model_validate(
+        {
+            "name": name,
+            "sky": {"galaxies": 1},
+            "condition": condition,
+            "architecture": {
+                "pixels": PIXELS, "widths": (8, 8, 8), "features": 16, "latents": LATENTS,
+                "view_latents": int(two),
+            },
+            "frame": {"pixels": PIXELS},
+            "objective": {"noise": 0.3, **objective},
+            "optimiser": {"epochs": 1},
+        }
+    )  # fmt: skip
+    draws = torch.Generator().manual_seed(1)
+    images = torch.randn(recipe.looks, GALAXIES, 3, PIXELS, PIXELS, generator=draws)
+    images[:, 0, :, :3] = 0  # not observed
+    redshift = torch.rand(GALAXIES, generator=draws)
+    labels = torch.tensor([0, -1, 1, -1, 2, -1, 0])  # one of two processes knows none
+    if name == "cvae-predict":
+        redshift[1::2] = torch.nan
+    torch.manual_seed(2)
+    classes = 3 if "classes" in objective else 0
+    if condition is None:
+        learner = Learner(recipe.architecture, classes)
+    else:
+        learner = ConditionalAutoencoder(recipe.architecture, condition, centre=0.5, spread=0.3)
+    share = Share.of(GALAXIES)
+    if name == "cvae-predict":  # the decoder is told redshifts, which have to be known
+        learner.decode = lambda latents, redshift: ConditionalAutoencoder.decode(
+            learner, latents, redshift.nan_to_num(0.5)
+        )
+    batch = Batch(
+        images[:, share.own].flatten(0, 1),
+        redshift[share.own].repeat(recipe.looks),
+        labels[share.own].repeat(recipe.looks),
+    )
+    forward, _ = lightning.setup(learner, torch.optim.SGD(learner.parameters()))
+    perceptual = PerceptualDistance() if "perceptual" in objective else None
+    torch.manual_seed(3)
+    loss, terms = loss_of(recipe, learner, forward, batch, 0.0, perceptual, share)
+    lightning.backward(loss)
+    return {"loss": loss.detach(), **detached(terms), **gradients(learner)}
+
+
+def alignment_gradients(lightning, term):
+    draws = torch.Generator().manual_seed(1)
+    images = torch.randn(GALAXIES, 5, generator=draws)
+    anchor = Posterior(
+        torch.randn(GALAXIES, LATENTS, generator=draws),
+        torch.rand(GALAXIES, LATENTS, generator=draws) + 0.1,
+    )
+    torch.manual_seed(2)
+    network = nn.Linear(5, 2 * LATENTS)
+    model, _ = lightning.setup(network, torch.optim.SGD(network.parameters()))
+    share = Share.of(GALAXIES)
+    mean, log_variance = share.whole(model(images[share.own])).chunk(2, 1)
+    loss = term(Posterior(mean, log_variance.exp()), anchor)
+    lightning.backward(loss)
+    return {"loss": loss.detach(), **gradients(network)}
+
+
+@functools.cache
+def pairs():
+    """Pairs of blobs, some of them held out, and what makes the anchor's like the target's."""
+    space = make_space(widths=(8, 8, 8), pixels=32)
+    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"))
+    anchor = torch.asinh(torch.from_numpy(blobs(49, 32, 1.0, noise=0.02)))
+    target = torch.asinh(torch.from_numpy(blobs(49, 32, 1.0, noise=0.2)))
+    mean, variance = space.encode(anchor, space.encoder("decals"), precision="fp32")
+    whole = PairedImages(
+        space=space, encoder=start, anchor=anchor, target=target, mean=mean, variance=variance
+    )
+    match = ImageMatch.to_target(space, start, anchor, target)
+    return whole.take(np.arange(35)), whole.take(np.arange(35, 49)), match
+
+
+def refine_gradients(lightning):
+    train, held, match = pairs()
+    training = Training.of(train)
+    network = make_space(widths=(8, 8, 8), pixels=32).encoder("decals").network
+    network.requires_grad_(True).train().log_variance.requires_grad_(False)
+    model, _ = lightning.setup(network, torch.optim.SGD(network.parameters()))
+    share = Share.of(17)
+    terms_of = refining._Terms(training, train.encoder.network, held, lightning, match, True, 5)
+    terms = terms_of(model, torch.arange(3, 20), 3, 1, share)
+    lightning.backward(torch.stack(list(terms.values())).sum())
+    return {**detached(terms), **gradients(network)}
+
+
+def refined():
+    train, held, match = pairs()
+    settings = RefineSettings(steps=3, batch=17, check_every=1)
+    network, curves = refine(
+        train.encoder.network, Training.of(train), held, settings=settings, seed=2, degrade=match
+    )
+    return network.state_dict() | {"curves": torch.tensor([list(row.values()) for row in curves])}
+
+
+def read(path):
+    space = make_space()
+    rows = np.array([3, 60, 7, 7, 1, 44, 90])
+    images, ok = load_shared_images(Sample(path), rows, space.encoder("decals"), space.frame)
+    return {"images": images, "ok": torch.from_numpy(ok)}
+
+
+def trained(patch, data, folder):
+    """Train, and keep what the first epoch left as if training had been stopped there."""
+    real = pretraining.save_checkpoint
+
+    def keep(*arguments):
+        real(*arguments)
+        if not (folder.parent / "stopped").exists():
+            shutil.copytree(folder, folder.parent / "stopped")
+
+    with patch.context() as during:
+        during.setattr(pretraining, "save_checkpoint", keep)
+        return pretrained(data, folder)
+
+
+def resumed(data, stopped, folder):
+    if is_first():
+        shutil.copytree(stopped, folder)
+    wait()
+    return pretrained(data, folder)
+
+
+def pretrained(data, folder):
+    space = pretraining.pretrain(
+        Recipe.model_validate(TRAINED), folder, sample=Sample(data / "sample.parquet")
+    )
+    curves = [list(row.values()) for row in space.training["curves"]]
+    states = space.encoder("decals").network.state_dict(), space.decoder.state_dict()
+    return {f"{i} {k}": v for i, state in enumerate(states) for k, v in state.items()} | {
+        "curves": torch.tensor(curves)
+    }
+
+
+def detached(terms):
+    return {name: term.detach() for name, term in terms.items()}
+
+
+def gradients(network):
+    return {
+        f"gradient of {name}": weight.grad
+        for name, weight in network.named_parameters()
+        if weight.requires_grad
+    }
+
+
+def load(path: Path):
+    return safetensors.torch.load_file(path)

@@ -1,0 +1,82 @@
+import socket
+
+import numpy as np
+import pytest
+import sharing_helpers as helpers
+import torch
+from conftest import blobs, write_sample
+
+from training.sharing import Share
+
+COMPARED = [
+    *(f"objective {name}" for name in helpers.OBJECTIVES),
+    *(f"alignment {name}" for name in helpers.ALIGNMENTS),
+    "refine",
+    "read",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What one process computed, and two that share each batch, and one that went on from two."""
+    folder = tmp_path_factory.mktemp("shared")
+    n = 96
+    images = blobs(n, 80, 0.262)
+    images[44] = np.nan
+    rng = np.random.default_rng(0)
+    redshift, kind = rng.uniform(0.1, 0.3, n), np.where(np.arange(n) % 3, "spiral", None)
+    write_sample(folder, images, redshift=redshift, label=kind)
+    helpers.everything(folder / "one")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(helpers.in_two_processes, (port, folder), nprocs=2)
+    return folder
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_two_processes_have_the_loss_and_gradient_of_one(folder, name):
+    """Of batches that do not divide by two, with masks that fall on one process."""
+    one, first, second = (
+        helpers.load(folder / who / f"{name}.safetensors")
+        for who in ("one", "process-0", "process-1")
+    )
+    assert any(value.abs().max() > 1e-4 for value in one.values())
+    for key, value in one.items():
+        scale = float(value.abs().max()) if value.is_floating_point() else 0.0
+        torch.testing.assert_close(first[key], value, rtol=1e-4, atol=1e-5 * scale + 1e-7)
+        torch.testing.assert_close(second[key], first[key], rtol=0, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize("name", ["trained", "refined"])
+def test_two_processes_train_to_the_weights_of_one(folder, name):
+    one, *two = (
+        helpers.load(folder / who / f"{name}.safetensors")
+        for who in ("one", "process-0", "process-1")
+    )
+    for weights in two:
+        for key, value in one.items():
+            torch.testing.assert_close(weights[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_training_goes_on_with_another_number_of_processes(folder, monkeypatch):
+    straight = helpers.load(folder / "one" / "trained.safetensors")
+    from_one = helpers.load(folder / "process-0" / "resumed.safetensors")
+    monkeypatch.setattr("training.fabric.has_bf16", lambda device: False)
+    from_two = helpers.resumed(folder, folder / "two" / "stopped", folder / "again")
+    for weights in (from_one, from_two):
+        for key, value in straight.items():
+            torch.testing.assert_close(weights[key], value, rtol=1e-3, atol=1e-4)
+
+
+def test_what_goes_wrong_in_one_process_ends_both_and_is_raised_once(folder):
+    ends = [(folder / f"process-{number}" / "end.txt").read_text() for number in (0, 1)]
+    assert ends == ["SystemExit(2)", "TableError('only the second process finds this')"]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 5])
+def test_shares_divide_the_rows(processes):
+    rows = np.arange(7)
+    own = [Share(7, number, processes) for number in range(processes)]
+    assert sorted(np.concatenate([rows[share.own] for share in own])) == rows.tolist()
+    assert [len(share) for share in own] == [len(rows[share.own]) for share in own]

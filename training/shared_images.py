@@ -1,0 +1,40 @@
+"""Chosen images read, and encoded, once among the processes that train together."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galaxy_da.images import Frame
+from galaxy_da.loading import load_images
+from galaxy_da.models import Posterior
+from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.tables import Sample
+from training.sharing import Share
+
+__all__ = ["load_shared_images", "shared_posterior"]
+
+
+def load_shared_images(
+    sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame
+) -> tuple[Tensor, np.ndarray]:
+    """Prepare the cutouts of chosen rows, in the memory of every process.
+
+    Each process reads a range of the table and gives the others what it prepared. Parameters and
+    results are those of `galaxy_da.loading.load_images`.
+    """
+    needed, place = np.unique(rows, return_inverse=True)
+    share = Share.of(len(needed))
+    ranges = np.array_split(needed, share.processes)
+    images, ok = load_images(sample, ranges[share.number], encoder, frame)
+    dealt = np.argsort(np.arange(share.rows) % share.processes, kind="stable")
+    flags = share.whole(torch.from_numpy(ok.astype(np.uint8))).numpy().astype(bool)
+    return share.whole(images)[dealt][place], flags[dealt][place]
+
+
+def shared_posterior(space: LatentSpace, images: Tensor, encoder: SurveyEncoder) -> Posterior:
+    """Encode (n, planes, y, x) prepared images, each process some of them; see `LatentSpace`."""
+    share = Share.of(len(images))
+    own = space.encode(images[share.own], encoder)
+    return Posterior(share.whole(own.mean), share.whole(own.variance))
