@@ -1,6 +1,7 @@
 """Fetch a catalogue in a process of its own: `run_fetch.py FOLDER URL RATE [FILE_SIZE_LIMIT]`."""
 
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -29,6 +30,8 @@ class Sky(StampSource):
             raise
 
 
+# what a shell starts in the background is started deaf to Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)
 folder, url, rate = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
 if len(sys.argv) > 4:
     limit = int(sys.argv[4])
