@@ -12,6 +12,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
 from galaxy_da.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Runner", "Shared", "running"]
 
+_SHARED_TRIES = 6
 _TASKS_AHEAD = 4  # per thread: what is computed but not yet taken stays small
 _TIMEOUT_S = 20
 _GPU = "GPU"
@@ -144,7 +147,17 @@ class _Cluster:
         from galaxy_da.cluster.carrying import Carrier
 
         shared = Shared(value)
-        self._client.register_plugin(Carrier(value), name=shared.name)
+        try:
+            for attempt in Retrying(
+                retry=retry_if_exception_type(OSError),  # a worker died on receiving it
+                stop=stop_after_attempt(_SHARED_TRIES),
+                wait=wait_exponential(0.2),
+                reraise=True,
+            ):
+                with attempt:
+                    self._client.register_plugin(Carrier(value), name=shared.name)
+        except OSError as error:
+            raise _lost() from error
         self._stack.callback(self._forget, shared.name)
         return shared
 
