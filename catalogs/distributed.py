@@ -47,8 +47,8 @@ def margins_arcsec(radius_arcsec: float, mode: Mode) -> tuple[float, float]:
 
 
 def crossmatch_hats(
-    anchor_path: str | os.PathLike[str],
-    target_path: str | os.PathLike[str],
+    anchor_path: Where,
+    target_path: Where,
     *,
     radius_arcsec: float = 1.0,
     mode: Mode = "mutual",
