@@ -152,7 +152,7 @@ def _check_shared(out: UPath) -> None:
         )
 
 
-def _print_adapted(space: LatentSpace, survey: str, out: Path, json: bool) -> None:
+def _print_adapted(space: LatentSpace, survey: str, out: UPath, json: bool) -> None:
     """Say which candidate won, and what each scored."""
     record = space.encoder(survey).record
     scores = {
