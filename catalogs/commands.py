@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import (
     AsJson,
@@ -23,6 +23,8 @@ from galaxy_da.cli import (
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from galaxy_da.storage import Where
+
 __all__ = ["crossmatch", "read_and_tell", "select", "simulate"]
 
 
@@ -34,7 +36,7 @@ def simulate(
     n: Annotated[int, typer.Option("--n", min=1, help="Galaxies.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Of the whole sky.")] = 1,
     scenes: Annotated[
-        Path | None, typer.Option(help="Sample table of real images to use as galaxies.")
+        UPath | None, typer.Option(help="Sample table of real images to use as galaxies.")
     ] = None,
     turned: Annotated[
         bool, typer.Option(help="Also look with the camera at random angles: NAME-turned.")
@@ -47,21 +49,23 @@ def simulate(
     Example: galaxy-da simulate --surveys decals,sdss,hsc --n 2000 --seed 1 --out sky
     """
     from catalogs.simulate import simulate as run
+    from galaxy_da.storage import renamed, staged_folder
     from galaxy_da.surveys import get_survey, load_survey
 
     own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
     wanted = [name.strip() for name in surveys.split(",") if name.strip()]
     wanted += [name for name in own if name not in wanted]
-    result = run(
-        [own.get(name) or get_survey(name) for name in wanted],
-        n,
-        seed=seed,
-        out=out,
-        scenes=scenes,
-        turned=turned,
-        progress=True,
-    )
-    print_result(result, json)
+    with staged_folder(out) as folder:
+        result = run(
+            [own.get(name) or get_survey(name) for name in wanted],
+            n,
+            seed=seed,
+            out=folder,
+            scenes=scenes,
+            turned=turned,
+            progress=True,
+        )
+    print_result(renamed(result, folder, out), json)
 
 
 _ONE_OR_TWO = "One for both catalogues, or ANCHOR,TARGET; an empty one is recognised."
@@ -98,7 +102,7 @@ def crossmatch(
         bool, typer.Option(help="Add the columns of both, ending in _anchor and _target.")
     ] = False,
     centred: Annotated[
-        Path | None,
+        UPath | None,
         typer.Option(
             help="Folder for anchor.parquet and target.parquet: the paired rows of two sample "
             "tables, both about their common position."
@@ -112,10 +116,10 @@ def crossmatch(
         typer.Option(help="Latent space: choose among all within the radius by appearance too."),
     ] = None,
     anchor_features: Annotated[
-        Path | None, typer.Option(help="Made by `extract`; by default extracted from ANCHOR.")
+        UPath | None, typer.Option(help="Made by `extract`; by default extracted from ANCHOR.")
     ] = None,
     target_features: Annotated[
-        Path | None, typer.Option(help="Made by `extract`; by default extracted from TARGET.")
+        UPath | None, typer.Option(help="Made by `extract`; by default extracted from TARGET.")
     ] = None,
     engine: Engine = "local",
     scheduler: Scheduler = None,
@@ -130,6 +134,7 @@ def crossmatch(
     from catalogs.crossmatch import How, Mode
     from catalogs.crossmatch import crossmatch as run
     from catalogs.joining import join_catalogs, write_centred
+    from galaxy_da.storage import location
     from galaxy_da.tables import read_metadata, write_table
 
     for name, value, choices in (
@@ -193,14 +198,14 @@ def crossmatch(
         pairs = _resolve(pairs, tables, (anchor, target), space, features)
     if centred is not None:
         for table, path, side in zip(tables, (anchor, target), ("anchor", "target"), strict=True):
-            write_centred(table, Path(path).parent, pairs, side, centred / f"{side}.parquet")
+            write_centred(table, location(path).parent, pairs, side, centred / f"{side}.parquet")
     write_table(join_catalogs(pairs, *tables) if join else pairs, out)
     _print_match(read_metadata(pairs.schema), out, json)
 
 
 def select(
     catalog: Annotated[
-        Path, typer.Argument(metavar="CATALOG", help="Galaxy Zoo table with vote fractions.")
+        UPath, typer.Argument(metavar="CATALOG", help="Galaxy Zoo table with vote fractions.")
     ],
     preset: Annotated[str, typer.Option(help="Class of galaxies, such as smooth-round.")],
     out: Out,
@@ -236,7 +241,7 @@ def _resolve(
     tables: Sequence[pa.Table],
     paths: Sequence[str],
     space: str,
-    features: Sequence[Path | None],
+    features: Sequence[UPath | None],
 ) -> pa.Table:
     """Choose among candidates by position and by their images' posteriors in a space."""
     from catalogs.appearance import appearance_ratios, resolve
@@ -256,7 +261,7 @@ def _resolve(
     return resolve(candidates, tables[0], tables[1], ratios)
 
 
-def _print_match(result: Mapping[str, Any], out: Path, as_json: bool) -> None:
+def _print_match(result: Mapping[str, Any], out: UPath, as_json: bool) -> None:
     """Print what a match measured, its notes on stderr; lists and tables only as JSON."""
     for note in result.get("notes", []):
         print(f"note: {note}", file=sys.stderr)
@@ -274,7 +279,7 @@ def _by_side(name: str, value: str) -> tuple[str | None, str | None]:
 
 
 def read_and_tell(
-    path: str | Path,
+    path: Where,
     side: str,
     asked: Mapping[str, str | None] | None = None,
     epoch: float | None = None,
@@ -283,7 +288,7 @@ def read_and_tell(
 
     Parameters
     ----------
-    path : path
+    path : path or URL
         The catalogue.
     side : str
         What to call it.
@@ -294,6 +299,7 @@ def read_and_tell(
         Epoch to move positions to [Julian year].
     """
     from catalogs.reading import read_catalog
+    from galaxy_da.storage import location
     from galaxy_da.tables import read_metadata
 
     named = {"id": "object_id", "error": "position_error", "reference-epoch": "reference_epoch"}
@@ -311,7 +317,7 @@ def read_and_tell(
     columns = ", ".join(f"{made} from {found}" for made, found in said["columns"].items())
     units = said["units"]
     unit = units["ra"] if units["ra"] == units["dec"] else f"{units['ra']}, {units['dec']}"
-    name = Path(path).name
+    name = location(path).name
     print(f"{side}: {name}: {columns} [{unit}]; frame {said['frame']}", file=sys.stderr)
     for note in said["notes"]:
         print(f"{side}: {name}: {note}", file=sys.stderr)

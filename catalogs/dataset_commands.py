@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, Out, print_result
 
@@ -14,14 +14,14 @@ __all__ = ["sample"]
 
 def sample(
     source: Annotated[
-        Path, typer.Argument(metavar="SET", help="Galaxy10 HDF5, Parquet shards, or HATS.")
+        UPath, typer.Argument(metavar="SET", help="Galaxy10 HDF5, Parquet shards, or HATS.")
     ],
     out: Out,
     survey: Annotated[str, typer.Option(help="What the images are of: name or TOML.")],
     image: Annotated[str | None, typer.Option(help="Column of images, if several.")] = None,
     bands: Annotated[str, typer.Option(help="Names of unnamed planes, as g,r,i,z.")] = "",
     positions: Annotated[
-        Path | None, typer.Option(help="Catalogue with a row per image of an HDF5 file.")
+        UPath | None, typer.Option(help="Catalogue with a row per image of an HDF5 file.")
     ] = None,
     pixel_scale: Annotated[
         float | None, typer.Option(help="Side of a pixel [arcsec], if the file does not say.")

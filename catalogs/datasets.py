@@ -28,8 +28,16 @@ from catalogs.columns import find_ids, find_positions, make_ids
 from catalogs.reading import read_catalog
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.files import atomic_path
+from galaxy_da.storage import Location, Where, exists, local_copy, location, reaching, read_text
 from galaxy_da.surveys import get_survey
-from galaxy_da.tables import check_positions, check_unique, with_metadata, write_table
+from galaxy_da.tables import (
+    check_positions,
+    check_unique,
+    open_parquet,
+    read_table,
+    with_metadata,
+    write_table,
+)
 
 __all__ = ["GALAXY10_CLASSES", "write_galaxy10", "write_sample", "write_shards"]
 
@@ -66,9 +74,7 @@ _HATS_FILES = ("hats.properties", "properties", "collection.properties")
 _IMAGE_FIELDS = ("band", "flux", "psf_fwhm", "scale", "bytes", "path")
 
 
-def write_sample(
-    source: str | os.PathLike[str], out: str | os.PathLike[str], survey: str, **options: Any
-) -> dict[str, Any]:
+def write_sample(source: Where, out: Where, survey: str, **options: Any) -> dict[str, Any]:
     """Write the sample table of a published image set, whatever its layout.
 
     Parameters
@@ -94,30 +100,30 @@ def write_sample(
     TableError
         If ids repeat.
     """
-    source = Path(source)
-    write = write_galaxy10 if source.suffix.lower() in (".h5", ".hdf5") else write_shards
-    return write(source, Path(out), survey, **options)
+    place = location(source)
+    write = write_galaxy10 if place.suffix.lower() in (".h5", ".hdf5") else write_shards
+    return write(place, location(out), survey, **options)
 
 
 def write_galaxy10(
-    source: Path,
-    out: Path,
+    source: Location,
+    out: Location,
     survey: str,
     *,
-    positions: str | os.PathLike[str] | None = None,
+    positions: Where | None = None,
     pixel_scale_arcsec: float | None = None,
 ) -> dict[str, Any]:
     """Write a sample table that points into a Galaxy10 HDF5 file.
 
     Parameters
     ----------
-    source : Path
+    source : Location
         The file. Rows are named ``FILE#ROW``, relative to the table's folder.
-    out : Path
+    out : Location
         The sample table.
     survey : str
         ``decals`` or ``sdss``.
-    positions : path, optional
+    positions : path or URL, optional
         Catalogue with one row per image, in order, for a file without ``ra`` and ``dec``.
     pixel_scale_arcsec : float, optional
         Side of a pixel [arcsec], for a file without ``pxscale``. (Galaxy10 SDSS was cut from
@@ -137,7 +143,7 @@ def write_galaxy10(
 
     get_survey(survey)
     try:
-        with h5py.File(source, "r") as file:
+        with h5py.File(local_copy(source), "r") as file:
             sizes = {name: file[name].shape[0] for name in file if file[name].shape}
             columns = {name: file[name][:] for name in file if len(file[name].shape) == 1}
     except (OSError, AttributeError) as error:
@@ -146,7 +152,7 @@ def write_galaxy10(
     if not n or set(sizes.values()) != {n}:
         raise CatalogError(f"{source}: expected 'images' and columns as long but has {sizes}")
     if positions is not None:
-        columns |= _catalog_columns(Path(positions), n, source)
+        columns |= _catalog_columns(location(positions), n, source)
     columns["pixel_scale_arcsec"] = _pixel_scales(columns, pixel_scale_arcsec, n, source)
     columns.pop("pxscale", None)
     if not {"ra", "dec"} <= columns.keys():
@@ -155,7 +161,7 @@ def write_galaxy10(
             "positions=, since without them galaxies can be neither matched nor split by sky"
         )
     check_positions(columns["ra"], columns["dec"], str(source))
-    where = os.path.relpath(source, out.parent)
+    where = _relative(source, out.parent)
     made = {
         "object_id": [str(i) for i in columns.pop("object_id", range(n))],
         "survey": [survey] * n,
@@ -172,8 +178,8 @@ def write_galaxy10(
 
 
 def write_shards(
-    source: Path,
-    out: Path,
+    source: Location,
+    out: Location,
     survey: str,
     *,
     image: str | None = None,
@@ -189,9 +195,9 @@ def write_shards(
 
     Parameters
     ----------
-    source : Path
+    source : Location
         A Parquet file, a folder of them at any depth, or a HATS catalogue or collection.
-    out : Path
+    out : Location
         The sample table.
     survey : str
         What the images are of.
@@ -252,7 +258,7 @@ def write_shards(
 # Galaxy10
 
 
-def _catalog_columns(path: Path, n: int, source: Path) -> dict[str, np.ndarray]:
+def _catalog_columns(path: Location, n: int, source: Location) -> dict[str, np.ndarray]:
     """Return ids, positions and pixel scales of a catalogue with one row per image."""
     table = read_catalog(path)
     if len(table) != n:
@@ -265,8 +271,15 @@ def _catalog_columns(path: Path, n: int, source: Path) -> dict[str, np.ndarray]:
     return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
 
 
+def _relative(file: Location, folder: Location) -> str:
+    """Return a path as seen from a folder; a URL, or an absolute path where only one is local."""
+    if isinstance(file, Path):
+        return os.path.relpath(file, folder) if isinstance(folder, Path) else str(file.resolve())
+    return str(file)
+
+
 def _pixel_scales(
-    columns: Mapping[str, np.ndarray], asked: float | None, n: int, source: Path
+    columns: Mapping[str, np.ndarray], asked: float | None, n: int, source: Location
 ) -> np.ndarray:
     known = columns.get("pixel_scale_arcsec", columns.get("pxscale"))
     scales = np.full(n, np.nan if asked is None else asked) if known is None else known
@@ -278,7 +291,7 @@ def _pixel_scales(
     return np.asarray(scales, dtype=np.float64)
 
 
-def _write(table: pa.Table, out: Path, source: Path, layout: str) -> dict[str, Any]:
+def _write(table: pa.Table, out: Location, source: Location, layout: str) -> dict[str, Any]:
     write_table(with_metadata(table, {"source": source.name, "layout": layout}), out)
     return {"sample": str(out), "rows": len(table), "layout": layout}
 
@@ -286,24 +299,25 @@ def _write(table: pa.Table, out: Path, source: Path, layout: str) -> dict[str, A
 # Parquet shards
 
 
-def _shards(source: Path) -> tuple[list[Path], str]:
+def _shards(source: Location) -> tuple[list[Location], str]:
     """Return the Parquet files of an image set, and what kind of set it is."""
-    if source.is_file():
+    if exists(source):
         return [source], "Parquet"
-    layout = "HATS" if any((source / name).is_file() for name in _HATS_FILES) else "Parquet"
+    layout = "HATS" if any(exists(source / name) for name in _HATS_FILES) else "Parquet"
     collection = source / "collection.properties"
-    if collection.is_file():
-        lines = collection.read_text(encoding="utf-8").splitlines()
+    if exists(collection):
+        lines = read_text(collection).splitlines()
         pairs = {key.strip(): value for key, _, value in (line.partition("=") for line in lines)}
         if "hats_primary_table_url" not in pairs:
             raise CatalogError(f"{collection}: does not name its table (hats_primary_table_url)")
         source = source / pairs["hats_primary_table_url"].strip()
     pattern = "**/Npix=*" if layout == "HATS" else "**/*.parquet"
-    found = [
-        part
-        for path in source.glob(pattern)
-        for part in (path.rglob("*.parquet") if path.is_dir() else [path])
-    ]
+    with reaching(source, "listed"):
+        found = [
+            part
+            for path in source.glob(pattern)
+            for part in (path.rglob("*.parquet") if path.is_dir() else [path])
+        ]
     files = sorted(
         {file for file in found if file.suffix == ".parquet" and file.name[0] not in "_."}
     )
@@ -315,10 +329,10 @@ def _shards(source: Path) -> tuple[list[Path], str]:
     return files, layout
 
 
-def _common_schema(files: Sequence[Path], source: Path) -> pa.Schema:
+def _common_schema(files: Sequence[Location], source: Location) -> pa.Schema:
     try:
-        schemas = [pq.read_schema(file).remove_metadata() for file in files]
-    except (pa.ArrowInvalid, OSError) as error:
+        schemas = [open_parquet(file).schema_arrow.remove_metadata() for file in files]
+    except (TableError, OSError) as error:
         raise CatalogError(f"{source}: a shard is not a Parquet file ({error})") from error
     for file, schema in zip(files, schemas, strict=True):
         if schema != schemas[0]:
@@ -326,9 +340,8 @@ def _common_schema(files: Sequence[Path], source: Path) -> pa.Schema:
     return schemas[0]
 
 
-def _read(file: Path, columns: list[str]) -> pa.Table:
-    with pq.ParquetFile(file) as shard:
-        return shard.read(columns).replace_schema_metadata()
+def _read(file: Location, columns: list[str]) -> pa.Table:
+    return read_table(file, columns).replace_schema_metadata()
 
 
 def _images(schema: pa.Schema) -> list[str]:
@@ -344,7 +357,7 @@ def _is_image(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _image_column(schema: pa.Schema, asked: str | None, source: Path) -> str:
+def _image_column(schema: pa.Schema, asked: str | None, source: Location) -> str:
     found = _images(schema)
     if asked is not None and asked in found:
         return asked
@@ -365,15 +378,15 @@ def _first(made: Mapping[str, pa.ChunkedArray], catalog: pa.Table, used: set[str
 
 
 def _image_batches(
-    files: Sequence[Path], image: str, bands: tuple[str, ...], source: Path
+    files: Sequence[Location], image: str, bands: tuple[str, ...], source: Location
 ) -> Iterator[pa.Array]:
     for file in files:
-        with pq.ParquetFile(file) as shard:
+        with reaching(file), open_parquet(file) as shard:
             for batch in shard.iter_batches(_ROWS, columns=[image]):
                 yield _keep(batch.column(0), bands, source)
 
 
-def _keep(images: pa.Array, bands: tuple[str, ...], source: Path) -> pa.Array:
+def _keep(images: pa.Array, bands: tuple[str, ...], source: Location) -> pa.Array:
     """Drop what no reader uses of nested images, and name their bands where asked to."""
     if not pa.types.is_struct(images.type):
         return images
@@ -387,7 +400,7 @@ def _keep(images: pa.Array, bands: tuple[str, ...], source: Path) -> pa.Array:
 
 
 def _stream(
-    catalog: pa.Table, images: Iterator[pa.Array], out: Path, metadata: Mapping[str, Any]
+    catalog: pa.Table, images: Iterator[pa.Array], out: Location, metadata: Mapping[str, Any]
 ) -> None:
     """Write the catalogue with its images, batch by batch."""
     writer, row = None, 0

@@ -27,6 +27,7 @@ from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.cluster.scheduling import running
 from galaxy_da.errors import CatalogError
 from galaxy_da.files import atomic_path
+from galaxy_da.storage import Where
 from galaxy_da.tables import with_metadata
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ def margins_arcsec(radius_arcsec: float, mode: Mode) -> tuple[float, float]:
 
 
 def crossmatch_hats(
-    anchor_path: str | os.PathLike[str],
-    target_path: str | os.PathLike[str],
+    anchor_path: Where,
+    target_path: Where,
     *,
     radius_arcsec: float = 1.0,
     mode: Mode = "mutual",
-    out: str | os.PathLike[str],
+    out: Where,
     scheduler: str | None = None,
     anchor_id: str | None = None,
     target_id: str | None = None,

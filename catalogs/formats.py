@@ -18,8 +18,18 @@ from astropy.coordinates import SkyCoord
 from astropy.io import votable
 from astropy.table import Table
 from astropy.table.serialize import represent_mixins_as_columns
+from upath import UPath
 
-from galaxy_da.errors import CatalogError
+from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.storage import (
+    Location,
+    exists,
+    is_folder,
+    local_copy,
+    parquet_source,
+    reaching,
+    read_text,
+)
 
 __all__ = ["CatalogFile", "field_note", "is_number", "is_text", "load_file"]
 
@@ -54,13 +64,14 @@ class CatalogFile(NamedTuple):
     warnings: list[str]
 
 
-def load_file(path: Path, id_columns: IdColumns) -> CatalogFile:
+def load_file(path: Location, id_columns: IdColumns) -> CatalogFile:
     """Read a catalogue file or HATS folder.
 
     Parameters
     ----------
-    path : Path
-        Its ending tells the format; a folder is a HATS catalogue.
+    path : Location
+        Its ending tells the format; a folder is a HATS catalogue. Of Parquet and HATS at a URL only
+        what is wanted is fetched, other files are copied first.
     id_columns : callable
         Picks, from the column names, those to read as they are written (CSV).
 
@@ -68,12 +79,15 @@ def load_file(path: Path, id_columns: IdColumns) -> CatalogFile:
     ------
     CatalogError
         If there is none, its format is unknown, or it cannot be read.
+    StorageError
+        If the store it is in fails.
     """
     name = re.sub(r"\.(gz|bz2|fz)$", "", path.name.lower())
     suffix = name.rsplit(".", 1)[-1] if "." in name else ""
-    if not path.exists():
+    is_file = exists(path)
+    if not is_file and not is_folder(path):
         raise CatalogError(f"{path}: no such file")
-    form, reader = ("HATS", _read_hats) if path.is_dir() else _READERS.get(suffix, ("", None))
+    form, reader = _READERS.get(suffix, ("", None)) if is_file else ("HATS", _read_hats)
     if reader is None:
         raise CatalogError(
             f"{path}: is a file of unknown format {suffix!r}; catalogues are read from FITS, "
@@ -84,7 +98,7 @@ def load_file(path: Path, id_columns: IdColumns) -> CatalogFile:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             table, header = reader(path, id_columns)
-    except CatalogError:
+    except (CatalogError, StorageError):
         raise
     except Exception as error:  # every parser has errors of its own
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -114,13 +128,15 @@ def is_number(kind: pa.DataType) -> bool:
 _Loaded = tuple[pa.Table, dict[str, Any]]
 
 
-def _read_fits(path: Path, id_columns: IdColumns) -> _Loaded:
-    table = Table.read(path, format="fits", mask_invalid=False, unit_parse_strict="silent")
+def _read_fits(path: Location, id_columns: IdColumns) -> _Loaded:
+    table = Table.read(
+        local_copy(path), format="fits", mask_invalid=False, unit_parse_strict="silent"
+    )
     return _to_arrow(table), _cards(table.meta)
 
 
-def _read_ecsv(path: Path, id_columns: IdColumns) -> _Loaded:
-    table = Table.read(path, format="ascii.ecsv")
+def _read_ecsv(path: Location, id_columns: IdColumns) -> _Loaded:
+    table = Table.read(local_copy(path), format="ascii.ecsv")
     notes: dict[str, dict[str, str]] = {}
     for name in table.colnames:
         if isinstance(table[name], SkyCoord):
@@ -131,8 +147,8 @@ def _read_ecsv(path: Path, id_columns: IdColumns) -> _Loaded:
     return _to_arrow(table, notes), _cards(table.meta)
 
 
-def _read_votable(path: Path, id_columns: IdColumns) -> _Loaded:
-    tree = votable.parse(path)
+def _read_votable(path: Location, id_columns: IdColumns) -> _Loaded:
+    tree = votable.parse(local_copy(path))
     first = tree.get_table_by_index(0)
     systems = [
         system
@@ -157,17 +173,18 @@ def _resources(resources: Sequence[Any]) -> list[Any]:
     return [one for r in resources for one in (r, *_resources(r.resources))]
 
 
-def _read_csv(path: Path, id_columns: IdColumns) -> _Loaded:
+def _read_csv(path: Location, id_columns: IdColumns) -> _Loaded:
     """Read a CSV file below its ``#`` lines, with the ids as they are written."""
-    with pa.input_stream(path) as stream:
+    file = local_copy(path)
+    with pa.input_stream(file) as stream:
         head = stream.read(1 << 16).splitlines()
     skip = next((k for k, line in enumerate(head) if not line.startswith(b"#")), len(head))
     options = pa.csv.ReadOptions(skip_rows=skip)
-    with pa.csv.open_csv(path, read_options=options) as reader:
+    with pa.csv.open_csv(file, read_options=options) as reader:
         inferred = reader.schema
     ids = id_columns(inferred.names)
     convert = pa.csv.ConvertOptions(column_types=dict.fromkeys(ids, pa.string()))
-    table = pa.csv.read_csv(path, read_options=options, convert_options=convert)
+    table = pa.csv.read_csv(file, read_options=options, convert_options=convert)
     for name in ids:
         decimal = pc.any(pc.match_substring_regex(table[name], "[.eE]")).as_py()
         if decimal and pa.types.is_floating(inferred.field(name).type):
@@ -178,31 +195,35 @@ def _read_csv(path: Path, id_columns: IdColumns) -> _Loaded:
     return table, {}
 
 
-def _read_parquet(path: Path, id_columns: IdColumns) -> _Loaded:
-    with pq.ParquetFile(path) as file:
+def _read_parquet(path: Location, id_columns: IdColumns) -> _Loaded:
+    with reaching(path), pq.ParquetFile(parquet_source(path), pre_buffer=True) as file:
         return file.read(_light_columns(file.schema_arrow)), {}
 
 
-def _read_hats(path: Path, id_columns: IdColumns) -> _Loaded:
+def _read_hats(path: Location, id_columns: IdColumns) -> _Loaded:
     """Read the partitions of a HATS catalogue, or of the main one of a collection."""
     collection = path / "collection.properties"
-    if collection.is_file():
+    if exists(collection):
         path = path / _properties(collection)["hats_primary_table_url"]
-    found = [path / name for name in _HATS_PROPERTIES if (path / name).is_file()]
-    files = sorted(str(part) for part in path.glob(f"{_HATS_PARTITIONS}.parquet"))
-    files += sorted(str(part) for part in path.glob(f"{_HATS_PARTITIONS}/*.parquet"))
+    found = [path / name for name in _HATS_PROPERTIES if exists(path / name)]
+    with reaching(path, "listed"):
+        parts = [*path.glob(f"{_HATS_PARTITIONS}.parquet")]
+        parts += path.glob(f"{_HATS_PARTITIONS}/*.parquet")
+    files = sorted(part.path if isinstance(part, UPath) else str(part) for part in parts)
     if not found or not files:
         raise CatalogError(
             f"{path}: is a folder but no HATS catalogue: it should hold hats.properties and "
             f"{_HATS_PARTITIONS}.parquet; name one file, or the catalogue's own folder"
         )
-    dataset = pyarrow.dataset.dataset(files, format="parquet")
-    return dataset.to_table(_light_columns(dataset.schema)), _properties(found[0])
+    store = None if isinstance(path, Path) else path.fs
+    with reaching(path):
+        dataset = pyarrow.dataset.dataset(files, format="parquet", filesystem=store)
+        return dataset.to_table(_light_columns(dataset.schema)), _properties(found[0])
 
 
-def _properties(path: Path) -> dict[str, str]:
+def _properties(path: Location) -> dict[str, str]:
     """Read a file of ``key=value`` lines."""
-    lines = [line.partition("=") for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [line.partition("=") for line in read_text(path).splitlines()]
     return {
         key.strip(): value.strip() for key, _, value in lines if value and not key.startswith("#")
     }
@@ -217,7 +238,7 @@ def _light_columns(schema: pa.Schema) -> list[str]:
     ]
 
 
-_READERS: dict[str, tuple[str, Callable[[Path, IdColumns], _Loaded] | None]] = {
+_READERS: dict[str, tuple[str, Callable[[Location, IdColumns], _Loaded] | None]] = {
     "fits": ("FITS", _read_fits),
     "fit": ("FITS", _read_fits),
     "vot": ("VOTable", _read_votable),

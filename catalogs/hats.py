@@ -22,6 +22,7 @@ import pyarrow as pa
 from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.files import ensure_folder
+from galaxy_da.storage import Location, Where, location
 from galaxy_da.tables import check_positions
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def add_margin(path: str | os.PathLike[str], margin_arcsec: float = MARGIN_ARCSE
         from hats_import.margin_cache.margin_cache import generate_margin_cache
         from hats_import.margin_cache.margin_cache_arguments import MarginCacheArguments
 
-        main = Path(str(_main_path(_read(path))))
+        main = Path(str(_main_path(_read(Path(path)))))
         out = main.with_name(f"{main.name}_{margin_arcsec:g}arcs")
         if out.exists():
             raise StorageError(f"{out}: exists already; it is the margin, or an unfinished one")
@@ -159,7 +160,7 @@ def add_margin(path: str | os.PathLike[str], margin_arcsec: float = MARGIN_ARCSE
 
 
 def open_hats(
-    path: str | os.PathLike[str],
+    path: Where,
     margin_arcsec: float,
     columns: list[str] | None = None,
 ) -> Catalog:
@@ -188,21 +189,26 @@ def open_hats(
     with quiet_lsdb():
         import lsdb
 
-        hats = _read(path)
-        margins = {str(margin): _width(margin) for margin in _margin_paths(hats)}
-        wide = {name: width for name, width in margins.items() if width >= margin_arcsec}
+        place = _place(path)
+        margins = [(_width(margin), margin) for margin in _margin_paths(_read(place))]
+        wide = [(width, margin) for width, margin in margins if width >= margin_arcsec]
         if not wide:
-            have = ", ".join(f"{width:g} arcsec" for width in margins.values()) or "none"
+            have = ", ".join(f"{width:g} arcsec" for width, _ in margins) or "none"
             raise CatalogError(
                 f"{path}: needs a margin of {margin_arcsec:g} arcsec but has {have}; make one by "
                 f"python -c \"from catalogs.hats import add_margin; add_margin('{path}', "
                 f'{margin_arcsec:g})", or ask for a smaller radius'
             )
-        chosen = min(wide, key=lambda name: wide[name])
-        return lsdb.open_catalog(path, columns=columns or "all", margin_cache=chosen)
+        chosen = min(wide, key=lambda one: (one[0], str(one[1])))[1]
+        return lsdb.open_catalog(place, columns=columns or "all", margin_cache=chosen)
 
 
-def _read(path: str | os.PathLike[str]) -> Any:
+def _place(path: Where) -> Location | str:
+    """Return where a catalogue is; LSDB would ask a store anonymously, but HTTP as it should."""
+    return str(path) if str(path).startswith("http") else location(path)
+
+
+def _read(path: Location | str) -> Any:
     """Return a HATS catalogue's structure, or that of a collection."""
     import hats
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import CatalogError
+from galaxy_da.storage import Location, Where, resolve
 from galaxy_da.tables import validate_pairs, write_table
 
 __all__ = ["join_catalogs", "recentre", "write_centred"]
@@ -113,18 +114,20 @@ def recentre(sample: pa.Table, pairs: pa.Table, side: str) -> pa.Table:
     return table
 
 
-def write_centred(sample: pa.Table, folder: Path, pairs: pa.Table, side: str, out: Path) -> None:
+def write_centred(
+    sample: pa.Table, folder: Location, pairs: pa.Table, side: str, out: Where
+) -> None:
     """Write the paired rows of a sample table, each centred on its pair's common position.
 
     Parameters
     ----------
     sample : pa.Table
         With ``cutout`` or ``image``.
-    folder : Path
-        Where its relative cutouts start; they become absolute.
+    folder : Location
+        Where its relative cutouts start; they become absolute, or URLs.
     pairs, side
         As for `recentre`.
-    out : Path
+    out : path or URL
         Parquet file.
 
     Raises
@@ -139,10 +142,9 @@ def write_centred(sample: pa.Table, folder: Path, pairs: pa.Table, side: str, ou
         )
     table = recentre(sample, pairs, side)
     if "cutout" in table.column_names:
-        start = str(folder.resolve())
+        start = folder.resolve() if isinstance(folder, Path) else folder
         uris = [
-            uri if uri is None or Path(uri).is_absolute() else f"{start}/{uri}"
-            for uri in table["cutout"].to_pylist()
+            None if uri is None else str(resolve(start, uri)) for uri in table["cutout"].to_pylist()
         ]
         place = table.column_names.index("cutout")
         table = table.set_column(place, "cutout", pa.array(uris, pa.string()))

@@ -8,9 +8,7 @@ unit, frame and epoch, and what was noticed on the way, stands in the table's me
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +32,7 @@ from catalogs.columns import (
 from catalogs.formats import CatalogFile, field_note, is_number, is_text, load_file
 from catalogs.frames import angle_unit, frame_named, sexagesimal_to_deg, to_epoch, to_icrs
 from galaxy_da.errors import CatalogError
+from galaxy_da.storage import Location, Where, exists, local_copy, location, resolve
 from galaxy_da.tables import check_positions, check_unique, read_metadata, with_metadata
 
 __all__ = ["ROW_NUMBER", "read_catalog"]
@@ -44,7 +43,7 @@ _CUTOUTS_ASKED = 5  # cutouts whose headers are looked into
 
 
 def read_catalog(
-    path: str | os.PathLike[str],
+    path: Where,
     *,
     ra: str | None = None,
     dec: str | None = None,
@@ -59,7 +58,7 @@ def read_catalog(
 
     Parameters
     ----------
-    path : path
+    path : path or URL
         FITS (``.fits``, ``.fit``), VOTable (``.vot``, ``.votable``, ``.xml``), ECSV or CSV, these
         also with ``.gz``, Parquet, or a HATS folder, read whole. Of several tables in a file the
         first is read.
@@ -100,8 +99,10 @@ def read_catalog(
         or an id, position, unit, frame or epoch cannot be used.
     TableError
         If an id is repeated within its survey.
+    StorageError
+        If the store it is in fails.
     """
-    path, where = Path(path), str(path)
+    path, where = location(path), str(path)
     for year in (epoch, reference_epoch):
         if year is not None and not _YEARS[0] <= year <= _YEARS[1]:
             raise ValueError(f"an epoch must be a Julian year such as 2016.0 but is {year}")
@@ -375,15 +376,15 @@ def _in_unit(
         ) from error
 
 
-def _surveys(file: CatalogFile, path: Path) -> list[str]:
+def _surveys(file: CatalogFile, path: Location) -> list[str]:
     """Return the surveys, with version, that the file's header and its cutouts' name."""
     headers: list[Any] = [file.header]
     if "cutout" in file.table.column_names and is_text(file.table["cutout"].type):
         for uri in file.table["cutout"][:_CUTOUTS_ASKED].to_pylist():
-            image = path.parent / str(uri)
-            if image.name.lower().endswith((".fits", ".fits.gz", ".fits.fz")) and image.is_file():
+            image = resolve(path.parent, str(uri))
+            if image.name.lower().endswith((".fits", ".fits.gz", ".fits.fz")) and exists(image):
                 try:
-                    headers.append(fits.getheader(image))
+                    headers.append(fits.getheader(local_copy(image)))
                 except OSError:  # a broken cutout is for those to judge who read its pixels
                     continue
     labels = {

@@ -9,7 +9,6 @@ stand in for its neighbours.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +28,7 @@ from galaxy_da.cutouts import Cutout, read_cutouts
 from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.images import to_surface_brightness
 from galaxy_da.resample import resample
+from galaxy_da.storage import Where
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Survey, get_survey
 from galaxy_da.tables import Sample
 
@@ -87,7 +87,7 @@ class ScenePool:
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], *, limit: int = MAX_SCENES, survey: Survey | None = None
+        cls, path: Where, *, limit: int = MAX_SCENES, survey: Survey | None = None
     ) -> ScenePool:
         """Read a sample table and keep the images that can be scenes.
 

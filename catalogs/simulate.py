@@ -37,6 +37,7 @@ from catalogs.observing import (
 from catalogs.scenes import ScenePool
 from galaxy_da.errors import StorageError
 from galaxy_da.files import atomic_path, ensure_folder
+from galaxy_da.storage import Location
 from galaxy_da.surveys import Band, Survey
 from galaxy_da.tables import with_metadata
 
@@ -164,7 +165,7 @@ def simulate(
     *,
     seed: int,
     out: Path,
-    scenes: Path | None = None,
+    scenes: Location | None = None,
     repeat_anchor: bool = True,
     turned: bool = False,
     every_band: bool = False,
@@ -188,7 +189,7 @@ def simulate(
         Not negative. The same seed gives the same sky.
     out : Path
         Folder to write into.
-    scenes : Path, optional
+    scenes : Location, optional
         Sample table of real images to use instead of parametric galaxies.
     repeat_anchor : bool
         Whether to write the second look.

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, print_result
 
@@ -15,10 +15,10 @@ __all__ = ["report_anchor"]
 
 def report_anchor(
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
-    sample: Annotated[Path, typer.Option(help="Sample table of the anchor survey.")],
-    out: Annotated[Path, typer.Option(help="Folder for anchor.html and anchor.json.")],
+    sample: Annotated[UPath, typer.Option(help="Sample table of the anchor survey.")],
+    out: Annotated[UPath, typer.Option(help="Folder for anchor.html and anchor.json.")],
     labels: Annotated[
-        Path | None, typer.Option(help="Parquet table of labels or truth, for random forests.")
+        UPath | None, typer.Option(help="Parquet table of labels or truth, for random forests.")
     ] = None,
     column: Annotated[
         list[str] | None,
@@ -29,7 +29,7 @@ def report_anchor(
         typer.Option(help="Another space of the same frame, for rate and distortion; may repeat."),
     ] = None,
     drawn: Annotated[
-        Path | None,
+        UPath | None,
         typer.Option(help="Drawn latents (.npy), such as a flow's, to judge beside ours."),
     ] = None,
     limit: Annotated[int, typer.Option(min=20, help="Most galaxies.")] = 2000,
@@ -45,13 +45,14 @@ def report_anchor(
     from evaluation.observed import read_truth
     from galaxy_da.files import write_json
     from galaxy_da.space import LatentSpace
+    from galaxy_da.storage import location
     from galaxy_da.tables import Sample
 
     if column and labels is None:
         raise typer.BadParameter("--column names columns of --labels; give both")
     figures = write_anchor_report(
         out / "anchor.html",
-        title=f"The {Path(space).name} space",
+        title=f"The {location(space).name} space",
         space=LatentSpace.load(space),
         sample=Sample(sample),
         labels=read_truth(labels) if labels else None,
@@ -68,7 +69,7 @@ def report_anchor(
         print_result(_summary(out / "anchor.html", figures), json)
 
 
-def _summary(page: Path, figures: Mapping[str, Any]) -> dict[str, str]:
+def _summary(page: UPath, figures: Mapping[str, Any]) -> dict[str, str]:
     rebuilt, latents = figures["reconstruction"], figures["latents"]
     lines = {
         "report": str(page),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, SurveyFiles, print_result, print_table
 
@@ -14,28 +14,30 @@ __all__ = ["evaluate"]
 
 def evaluate(
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
-    anchor: Annotated[Path, typer.Option(help="Sample table of the anchor survey.")],
-    target: Annotated[list[Path], typer.Option(help="Sample table of another survey; may repeat.")],
-    pairs: Annotated[
-        list[Path], typer.Option(help="Pair table from anchor to target; one per --target.")
+    anchor: Annotated[UPath, typer.Option(help="Sample table of the anchor survey.")],
+    target: Annotated[
+        list[UPath], typer.Option(help="Sample table of another survey; may repeat.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for report.html and metrics.json, .parquet.")],
+    pairs: Annotated[
+        list[UPath], typer.Option(help="Pair table from anchor to target; one per --target.")
+    ],
+    out: Annotated[UPath, typer.Option(help="Folder for report.html and metrics.json, .parquet.")],
     survey_file: SurveyFiles = None,
     repeat: Annotated[
-        Path | None, typer.Option(help="Second anchor observation, for the ceiling.")
+        UPath | None, typer.Option(help="Second anchor observation, for the ceiling.")
     ] = None,
     repeat_pairs: Annotated[
-        Path | None, typer.Option(help="Pair table from anchor to its repeat.")
+        UPath | None, typer.Option(help="Pair table from anchor to its repeat.")
     ] = None,
     turned: Annotated[
-        list[Path] | None,
+        list[UPath] | None,
         typer.Option(help="The target again, the camera turned: pose-free recall; per --target."),
     ] = None,
     turned_pairs: Annotated[
-        list[Path] | None, typer.Option(help="Pair table from anchor to each --turned.")
+        list[UPath] | None, typer.Option(help="Pair table from anchor to each --turned.")
     ] = None,
     truth: Annotated[
-        Path | None,
+        UPath | None,
         typer.Option(help="Table of r_mag, half_light_arcsec, g_minus_r, label by anchor id."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the fixed pool and the bootstrap.")] = 0,
@@ -103,7 +105,7 @@ def evaluate(
         print_table(table_of(evaluations), json)
 
 
-def _next_steps(space: str, samples: list[Path]) -> list[str]:
+def _next_steps(space: str, samples: list[UPath]) -> list[str]:
     folders = [f"features/{sample.parent.name}" for sample in samples]
     extract = [
         f"galaxy-da extract --space {space} --sample {sample} --out {folder}"

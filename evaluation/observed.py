@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -17,8 +15,9 @@ from evaluation.evaluate import sample_bands
 from galaxy_da.errors import TableError
 from galaxy_da.loading import load_images
 from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.storage import Where
 from galaxy_da.surveys import Survey
-from galaxy_da.tables import Sample
+from galaxy_da.tables import Sample, read_table
 from galaxy_da.turned import turned_means
 
 __all__ = ["Observed", "observe_truth", "read_truth", "truth_positions"]
@@ -92,7 +91,7 @@ def observe_truth(
     )
 
 
-def read_truth(path: str | os.PathLike[str]) -> pa.Table:
+def read_truth(path: Where) -> pa.Table:
     """Read a Parquet table of truth or labels.
 
     Raises
@@ -100,10 +99,7 @@ def read_truth(path: str | os.PathLike[str]) -> pa.Table:
     TableError
         If it is missing or no Parquet file.
     """
-    try:
-        return pq.read_table(path)
-    except (FileNotFoundError, pa.ArrowInvalid) as error:
-        raise TableError(f"{path}: is not a readable Parquet table ({error})") from error
+    return read_table(path)
 
 
 def truth_positions(truth: pa.Table, anchor: Sample) -> np.ndarray:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from galaxy_da.files import atomic_path
+from galaxy_da.storage import Where
 
 __all__ = ["write_page"]
 
 
-def write_page(path: str | os.PathLike[str], template: str, page: Mapping[str, Any]) -> None:
+def write_page(path: Where, template: str, page: Mapping[str, Any]) -> None:
     """Render a template and write it.
 
     Parameters

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, SurveyFiles, print_result, print_table
 
@@ -15,11 +15,11 @@ __all__ = ["probe"]
 def probe(
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
     sample: Annotated[
-        list[Path],
+        list[UPath],
         typer.Option(help="Sample table of the anchor; repeat to measure other surveys too."),
     ],
-    truth: Annotated[Path, typer.Option(help="Parquet table of truth or labels.")],
-    out: Annotated[Path, typer.Option(help="Folder of the new space.")],
+    truth: Annotated[UPath, typer.Option(help="Parquet table of truth or labels.")],
+    out: Annotated[UPath, typer.Option(help="Folder of the new space.")],
     column: Annotated[
         list[str] | None,
         typer.Option(help="Column of --truth to fit; by default all that are known."),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,6 +28,7 @@ from galaxy_da.features import vectors
 from galaxy_da.index import LatentIndex
 from galaxy_da.loading import load_images, row_numbers
 from galaxy_da.space import LatentSpace
+from galaxy_da.storage import Where
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Flag, Sample
 
@@ -55,7 +55,7 @@ _CHART = (320.0, 120.0)
 
 
 def write_report(
-    path: str | os.PathLike[str],
+    path: Where,
     *,
     title: str,
     space: LatentSpace,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ from evaluation.reporting.details import Details
 from galaxy_da.extraction import extract
 from galaxy_da.index import LatentIndex
 from galaxy_da.space import LatentSpace
+from galaxy_da.storage import Where
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample
 
@@ -46,7 +46,7 @@ def table_of(evaluations: Sequence[Evaluation]) -> pa.Table:
 
 
 def report_on(
-    path: str | os.PathLike[str],
+    path: Where,
     space: LatentSpace,
     anchor: Sample,
     targets: Sequence[tuple[Evaluation, Sample, pa.Table]],

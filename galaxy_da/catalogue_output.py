@@ -13,8 +13,6 @@ HATS       the same, in ``dataset/_common_metadata``
 from __future__ import annotations
 
 import io
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,9 +26,10 @@ from astropy.io import fits
 from astropy.io.votable import from_table, writeto
 from astropy.table import Column, MaskedColumn, Table
 
-from galaxy_da.errors import StorageError, TableError
+from galaxy_da.errors import TableError
 from galaxy_da.features import vectors
-from galaxy_da.files import atomic_path, ensure_folder
+from galaxy_da.files import atomic_path, new_folder
+from galaxy_da.storage import Location, Where, location
 from galaxy_da.tables import write_table
 
 __all__ = ["COLUMN_NOTES", "describe", "described", "to_astropy", "write_catalogue"]
@@ -110,14 +109,14 @@ def to_astropy(table: pa.Table) -> Table:
     return Table(columns, copy=False)
 
 
-def write_catalogue(table: pa.Table, path: str | os.PathLike[str]) -> str:
+def write_catalogue(table: pa.Table, path: Where) -> str:
     """Write a feature table in the format its name ends in.
 
     Parameters
     ----------
     table : pa.Table
         As `galaxy_da.features.Features.table`.
-    path : path
+    path : path or URL
         ``.fits``, ``.vot`` or ``.xml``, ``.parquet``; a name without ending becomes a HATS folder.
 
     Returns
@@ -132,7 +131,7 @@ def write_catalogue(table: pa.Table, path: str | os.PathLike[str]) -> str:
     StorageError
         If the output cannot be written, or a HATS folder is there already.
     """
-    target = Path(path)
+    target = location(path)
     writers = {
         ".fits": ("FITS", _write_fits),
         ".vot": ("VOTable", _write_votable),
@@ -150,7 +149,7 @@ def write_catalogue(table: pa.Table, path: str | os.PathLike[str]) -> str:
     return name
 
 
-def _write_fits(table: pa.Table, path: Path) -> None:
+def _write_fits(table: pa.Table, path: Location) -> None:
     converted = to_astropy(table)
     hdu = fits.table_to_hdu(converted, character_as_bytes=False)
     hdu.name = "FEATURES"
@@ -166,40 +165,32 @@ def _write_fits(table: pa.Table, path: Path) -> None:
         fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary)
 
 
-def _write_votable(table: pa.Table, path: Path) -> None:
+def _write_votable(table: pa.Table, path: Location) -> None:
     with atomic_path(path) as temporary:
         writeto(from_table(to_astropy(table)), str(temporary), tabledata_format="binary2")
 
 
-def _write_parquet(table: pa.Table, path: Path) -> None:
+def _write_parquet(table: pa.Table, path: Location) -> None:
     write_table(described(table), path)
 
 
-def _write_hats(table: pa.Table, path: Path) -> None:
+def _write_hats(table: pa.Table, where: Location) -> None:
     try:
         import lsdb
     except ImportError as error:
         raise TableError(
             "a HATS catalogue needs lsdb; install it with `pip install galaxy_da[hats]`"
         ) from error
-    if path.exists():
-        raise StorageError(f"{path}: is there already; delete it or give another --out")
     notes = described(table)
-    partial = ensure_folder(path.parent) / f".{path.name}.{os.getpid()}.partial"
     frame = table.replace_schema_metadata(None).to_pandas(types_mapper=pd.ArrowDtype)
-    try:
+    with new_folder(where) as partial:
         catalogue = lsdb.from_dataframe(
             frame, ra_column="ra", dec_column="dec", margin_threshold=None
         )
         catalogue.write_catalog(
-            partial, catalog_name=path.name, as_collection=False, progress_bar=False
+            partial, catalog_name=where.name, as_collection=False, progress_bar=False
         )
         _annotate(partial / "dataset" / "_common_metadata", notes)
-        partial.rename(path)
-    except OSError as error:
-        raise StorageError(f"{path}: could not be written ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _annotate(path: Path, notes: pa.Table) -> None:

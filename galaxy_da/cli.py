@@ -1,7 +1,8 @@
 """The ``galaxy-da`` command: a shell that loads only the verb asked for.
 
 Each package lists its verbs under the entry-point group ``galaxy_da.commands``. A user's mistake
-(`GalaxyDAError`) ends as one line on stderr and exit status 2.
+(`GalaxyDAError`) ends as one line on stderr and exit status 2. A parameter that is a `UPath` takes
+a path or a URL, one that is a `Path` only a path of this machine.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.models import ParameterInfo
+from upath import UPath
 
 from galaxy_da.errors import GalaxyDAError
 
@@ -34,9 +37,9 @@ __all__ = [
 ]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Out = Annotated[Path, typer.Option(help="Where to write.")]
+Out = Annotated[UPath, typer.Option(help="Where to write.")]
 SurveyFiles = Annotated[
-    list[Path] | None,
+    list[UPath] | None,
     typer.Option("--survey-file", help="TOML definition of a survey that is not built in."),
 ]
 Engine = Annotated[str, typer.Option(help="local, or dask for what is larger than a machine.")]
@@ -77,11 +80,32 @@ def _about() -> None:
 
 def _command(entry: EntryPoint) -> TyperCommand:
     function: Callable[..., None] = entry.load()
+    _read_paths(function)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(name=entry.name)(function)
     command = typer.main.get_command(app)
     assert isinstance(command, TyperCommand)
     return command
+
+
+def _read_paths(function: Callable[..., None]) -> None:
+    """Give the parameters of a verb that are paths, or may be URLs, what reads them."""
+    from galaxy_da.storage import location
+
+    function.__annotations__ = get_type_hints(function, include_extras=True)
+    for hint in function.__annotations__.values():
+        kind, *notes = get_args(hint) or [None]
+        kinds = {kind, *get_args(kind), *get_args(get_args(kind)[0] if get_args(kind) else None)}
+        for info in notes:
+            if isinstance(info, ParameterInfo) and info.parser is None and kinds & {Path, UPath}:
+                info.parser = location if UPath in kinds else _local
+                info.metavar = info.metavar or "PATH"
+
+
+def _local(text: str | Path) -> Path:
+    if "://" in str(text):
+        raise typer.BadParameter(f"takes a path of this machine, not the URL {text}")
+    return Path(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

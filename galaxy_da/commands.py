@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import (
     AsJson,
@@ -19,13 +19,14 @@ from galaxy_da.cli import (
 
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
+    from galaxy_da.storage import Location
 
 __all__ = ["extract", "surveys"]
 
 
 def surveys(
     name: Annotated[str | None, typer.Argument(help="Show one survey in full.")] = None,
-    file: Annotated[Path | None, typer.Option(help="Check a definition of your own.")] = None,
+    file: Annotated[UPath | None, typer.Option(help="Check a definition of your own.")] = None,
     json: AsJson = False,
 ) -> None:
     """List the surveys, show one, or check a definition file.
@@ -53,7 +54,7 @@ def surveys(
 def extract(
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
     sample: Annotated[
-        Path,
+        UPath,
         typer.Option(
             help="Sample table (Parquet) of cutouts; with --engine dask also a HATS catalogue or a "
             "folder of tables."
@@ -102,7 +103,9 @@ def extract(
     print_result({"features": str(out), **counts}, json)
 
 
-def _extract(space: LatentSpace, sample: Path, out: Path, how: dict[str, Any]) -> dict[str, int]:
+def _extract(
+    space: LatentSpace, sample: Location, out: Location, how: dict[str, Any]
+) -> dict[str, int]:
     """Extract in this process; return the number of rows, and of each status."""
     import pyarrow.compute as pc
 

@@ -1,6 +1,6 @@
 """Read cutouts: FITS (cube, or a file per band), JPEG/PNG, HDF5, NumPy, and images inside Parquet.
 
-A ``cutout`` URI is a path relative to its sample table:
+A ``cutout`` URI is relative to its sample table, an absolute path, or a URL:
 
 ================================  ===============================================================
 ``cube.fits``                     all bands in one file, plane names in ``BANDS``, ``BANDn``,
@@ -13,6 +13,9 @@ A ``cutout`` URI is a path relative to its sample table:
 
 An ``image`` column holds the bytes of a FITS, JPEG or PNG file, the Hugging Face ``{bytes, path}``,
 or nested ``band`` and ``flux`` lists as in the Multimodal Universe.
+
+From an object store images are read whole, several at once; HDF5 and NumPy files are copied to this
+machine first.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +34,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import CutoutError, SurveyError
+from galaxy_da.storage import Location, exists, local_copy, read_bytes, resolve
 from galaxy_da.surveys import Survey
 
 __all__ = ["Cutout", "read_cutout", "read_cutouts", "read_image"]
@@ -39,6 +44,8 @@ _MAX_ROTATION_DEG = 0.5
 _HDF5_LOCK = Lock()
 _NPY_LOCK = Lock()
 """NumPy parses headers as Python; in threads CPython 3.11.7 was seen to fail at that."""
+_REQUESTS = 16
+"""Images asked of a store at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +73,7 @@ class Cutout:
     is_colour: bool = False
 
 
-def read_cutouts(table: pa.Table, folder: Path, survey: Survey) -> list[Cutout | CutoutError]:
+def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cutout | CutoutError]:
     """Read the cutouts of some rows of a sample table.
 
     Parameters
@@ -74,7 +81,7 @@ def read_cutouts(table: pa.Table, folder: Path, survey: Survey) -> list[Cutout |
     table : pa.Table
         Rows of one survey, with ``cutout`` or ``image``; ``bands`` (comma-separated names) and
         ``pixel_scale_arcsec`` are used where present.
-    folder : Path
+    folder : Location
         Where relative URIs start.
     survey : Survey
         What the rows are images of.
@@ -88,6 +95,8 @@ def read_cutouts(table: pa.Table, folder: Path, survey: Survey) -> list[Cutout |
     ------
     SurveyError
         If the rows are colour images and the survey documents no stretch.
+    StorageError
+        If the store they are in fails.
     """
     columns = {
         name: table[name].to_pylist()
@@ -95,19 +104,22 @@ def read_cutouts(table: pa.Table, folder: Path, survey: Survey) -> list[Cutout |
         if name in table.column_names
     }
     images = table["image"] if "image" in table.column_names else None
-    results: list[Cutout | CutoutError] = []
-    for i in range(table.num_rows):
+
+    def read(i: int) -> Cutout | CutoutError:
         row = {name: values[i] for name, values in columns.items()}
         try:
-            image = None if images is None else images[i]
-            results.append(read_cutout(row, folder, survey, image))
+            return read_cutout(row, folder, survey, None if images is None else images[i])
         except CutoutError as error:
-            results.append(error)
-    return results
+            return error
+
+    if isinstance(folder, Path) or images is not None:
+        return [read(i) for i in range(table.num_rows)]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        return list(pool.map(read, range(table.num_rows)))
 
 
 def read_cutout(
-    row: dict[str, Any], folder: Path, survey: Survey, image: pa.Scalar | None = None
+    row: dict[str, Any], folder: Location, survey: Survey, image: pa.Scalar | None = None
 ) -> Cutout:
     """Read one cutout.
 
@@ -115,7 +127,7 @@ def read_cutout(
     ----------
     row : dict
         ``ra``, ``dec`` [ICRS deg]; ``cutout``, ``bands`` and ``pixel_scale_arcsec`` where known.
-    folder : Path
+    folder : Location
         Where a relative URI starts.
     survey : Survey
         What the image is of.
@@ -137,7 +149,7 @@ def read_cutout(
     path, _, item = str(uri).partition("#")
     if "{band}" in path:
         return _read_band_files(row, survey, folder, path)
-    file = folder / path
+    file = resolve(folder, path)
     suffix = file.suffix.lower()
     if suffix in (".npy", ".h5", ".hdf5"):
         pixels = _read_array_row(file, item)
@@ -147,12 +159,12 @@ def read_cutout(
     return _read_encoded(row, survey, _read_bytes(file))
 
 
-def read_image(source: Path | bytes, survey: Survey) -> Cutout:
+def read_image(source: Location | bytes, survey: Survey) -> Cutout:
     """Read one FITS, JPEG or PNG file whose galaxy is in the middle.
 
     Parameters
     ----------
-    source : Path or bytes
+    source : Location or bytes
         The file, or what is in it.
     survey : Survey
         What it is an image of.
@@ -166,9 +178,9 @@ def read_image(source: Path | bytes, survey: Survey) -> Cutout:
     return _read_encoded({}, survey, data)
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: Location) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise CutoutError(f"{path.name}: {error.strerror or error}") from error
 
@@ -376,14 +388,13 @@ def _turn(cutout: Cutout, turn: np.ndarray, scale: float, centre_xy: tuple[float
     )
 
 
-def _read_band_files(row: dict[str, Any], survey: Survey, folder: Path, pattern: str) -> Cutout:
-    bands = _row_bands(row) or [
-        name for name in survey.band_names if (folder / pattern.format(band=name)).exists()
-    ]
+def _read_band_files(row: dict[str, Any], survey: Survey, folder: Location, pattern: str) -> Cutout:
+    files = {name: resolve(folder, pattern.format(band=name)) for name in survey.band_names}
+    bands = _row_bands(row) or [name for name in survey.band_names if exists(files[name])]
     if not bands:
         raise CutoutError(f"{pattern}: no file for any band of {survey.name}")
     parts = [
-        _read_fits(row, survey, _read_bytes(folder / pattern.format(band=band)), [band])
+        _read_fits(row, survey, _read_bytes(resolve(folder, pattern.format(band=band))), [band])
         for band in bands
     ]
     return _stack_bands(parts)
@@ -422,10 +433,11 @@ def _regrid(part: Cutout, onto: Cutout) -> np.ndarray:
 # Arrays and nested columns
 
 
-def _read_array_row(path: Path, item: str) -> np.ndarray:
+def _read_array_row(file: Location, item: str) -> np.ndarray:
     if not item.isdigit():
-        raise CutoutError(f"{path.name}: name a row, as in {path.name}#17, not {item!r}")
+        raise CutoutError(f"{file.name}: name a row, as in {file.name}#17, not {item!r}")
     try:
+        path = local_copy(file)
         stamp = path.stat()
         if path.suffix == ".npy":
             with _NPY_LOCK:
@@ -435,7 +447,7 @@ def _read_array_row(path: Path, item: str) -> np.ndarray:
             images = _open_hdf5(path, stamp.st_mtime_ns, stamp.st_size)["images"]
             return np.asarray(images[int(item)])
     except (OSError, ValueError, IndexError, KeyError) as error:
-        raise CutoutError(f"{path.name}#{item}: {error}") from error
+        raise CutoutError(f"{file.name}#{item}: {error}") from error
 
 
 @lru_cache(maxsize=16)

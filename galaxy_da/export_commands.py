@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, print_result
 
@@ -13,9 +13,9 @@ __all__ = ["export"]
 
 
 def export(
-    features: Annotated[Path, typer.Argument(metavar="FEATURES", help="Folder made by `extract`.")],
+    features: Annotated[UPath, typer.Argument(metavar="FEATURES", help="Made by `extract`.")],
     out: Annotated[
-        Path, typer.Option(help="NAME.fits, NAME.vot, NAME.parquet, or NAME for a HATS folder.")
+        UPath, typer.Option(help="NAME.fits, NAME.vot, NAME.parquet, or NAME for a HATS folder.")
     ],
     latents: Annotated[
         bool, typer.Option(help="Also write the latents, their variances and the view.")

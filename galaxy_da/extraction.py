@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,11 @@ from galaxy_da.cutouts import Cutout
 from galaxy_da.devices import Precision
 from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.features import FEATURE_COLUMNS, MANIFEST, Features, part_path
-from galaxy_da.files import ensure_folder, json_hash, write_json
+from galaxy_da.files import json_hash, output_folder, write_json
 from galaxy_da.loading import read_batches
 from galaxy_da.probes import probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.storage import Location, Where, exists, names, reaching, read_text
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, write_table
 
@@ -38,7 +38,7 @@ _PLAN = "extraction.json"
 def extract(
     space: LatentSpace,
     sample: Sample,
-    out: str | os.PathLike[str] | None = None,
+    out: Where | None = None,
     *,
     surveys: Sequence[Survey] = (),
     unadapted: bool = False,
@@ -54,7 +54,7 @@ def extract(
         The space to map into.
     sample : Sample
         Galaxies of one or more surveys.
-    out : path, optional
+    out : path or URL, optional
         Folder for the features; an unfinished extraction there is continued. In memory by default.
     surveys : sequence of Survey
         Definitions of surveys that are neither in the space nor built in.
@@ -97,7 +97,7 @@ def extract(
         return Features(
             table=pa.concat_tables(parts), space_id=space.id, encoders=job.encoders.hashes
         )
-    folder = ensure_folder(out)
+    folder = output_folder(out)
     _extract_to(folder, job, sample, progress)
     return Features.open(folder)
 
@@ -174,37 +174,39 @@ def recipe(
     }
 
 
-def fingerprint(path: Path, n_rows: int) -> str:
+def fingerprint(path: Location, n_rows: int) -> str:
     """Tell a Parquet table from others by its size, rows, and end, where its statistics are."""
-    with path.open("rb") as handle:
+    with reaching(path), path.open("rb") as handle:
         size = handle.seek(0, os.SEEK_END)
         handle.seek(max(0, size - (1 << 16)))
         return json_hash([size, n_rows, handle.read().hex()])
 
 
-def begin(folder: Path, plan: Mapping[str, Any]) -> bool:
+def begin(folder: Location, plan: Mapping[str, Any]) -> bool:
     """Begin an extraction, or go on with it; return whether it is finished already.
 
     Raises
     ------
     TableError
         If the folder holds another.
+    StorageError
+        If the store it is in fails, or the folder cannot be written.
     """
     path = folder / _PLAN
-    if not path.is_file():
+    if not exists(path):
         write_json(path, plan)
         return False
-    old = json.loads(path.read_text(encoding="utf-8"))
+    old = json.loads(read_text(path))
     if old != plan:
         differ = ", ".join(sorted(key for key in plan if plan[key] != old.get(key)))
         raise TableError(
             f"{folder}: holds the features of another extraction ({differ} differ); give another "
             "--out or delete the folder"
         )
-    return (folder / MANIFEST).exists()
+    return exists(folder / MANIFEST)
 
 
-def _extract_to(folder: Path, job: _Job, sample: Sample, progress: bool) -> None:
+def _extract_to(folder: Location, job: _Job, sample: Sample, progress: bool) -> None:
     plan = {
         **recipe(job.space, job.encoders.hashes, job.precision, job.reconstruct),
         "sample": fingerprint(sample.path, len(sample)),
@@ -212,8 +214,8 @@ def _extract_to(folder: Path, job: _Job, sample: Sample, progress: bool) -> None
     }
     if begin(folder, plan):
         return
-    total = -(-len(sample) // _PART_ROWS)
-    done = next((i for i in range(total) if not part_path(folder, i).is_file()), total)
+    total, there = -(-len(sample) // _PART_ROWS), names(folder)
+    done = next((i for i in range(total) if part_path(folder, i).name not in there), total)
     for number, part in enumerate(_encode_parts(job, sample, done * _PART_ROWS, progress), done):
         write_table(part, part_path(folder, number))
     write_json(

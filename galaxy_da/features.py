@@ -7,17 +7,16 @@ folder without it is an unfinished extraction.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from galaxy_da.errors import TableError
+from galaxy_da.storage import Location, Where, exists, location, read_text
+from galaxy_da.tables import read_table
 
 __all__ = [
     "FEATURE_COLUMNS",
@@ -26,6 +25,7 @@ __all__ = [
     "Features",
     "part_path",
     "part_paths",
+    "read_header",
     "read_part",
     "vectors",
 ]
@@ -70,22 +70,18 @@ class Features:
     encoders: dict[str, str]
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Features:
-        """Read a feature folder.
+    def open(cls, path: Where) -> Features:
+        """Read a feature folder, at a path or a URL.
 
         Raises
         ------
         TableError
             If the folder is missing or its extraction did not finish.
+        StorageError
+            If the store it is in fails.
         """
-        folder = Path(path)
-        manifest = folder / MANIFEST
-        if not manifest.is_file():
-            raise TableError(
-                f"{folder}: no finished features here ({MANIFEST} is missing); run the same "
-                "`galaxy-da extract` again, it goes on where it stopped"
-            )
-        header = json.loads(manifest.read_text(encoding="utf-8"))
+        folder = location(path)
+        header = read_header(folder)
         parts = [read_part(path) for path in part_paths(folder, header)]
         return cls(
             table=pa.concat_tables(parts),
@@ -98,12 +94,28 @@ class Features:
         return self.table.filter(self.table["embedding"].is_valid())
 
 
-def part_path(folder: Path, number: int) -> Path:
+def read_header(folder: Location) -> dict[str, Any]:
+    """Return what the manifest of a feature folder says.
+
+    Raises
+    ------
+    TableError
+        If the folder is missing or its extraction did not finish.
+    """
+    if not exists(folder / MANIFEST):
+        raise TableError(
+            f"{folder}: no finished features here ({MANIFEST} is missing); run the same "
+            "`galaxy-da extract` again, it goes on where it stopped"
+        )
+    return dict(json.loads(read_text(folder / MANIFEST)))
+
+
+def part_path(folder: Location, number: int) -> Location:
     """Return where part `number` of a feature folder lies."""
     return folder / f"part-{number:05d}.parquet"
 
 
-def part_paths(folder: Path, header: Mapping[str, Any]) -> list[Path]:
+def part_paths(folder: Location, header: Mapping[str, Any]) -> list[Location]:
     """Return the parts that a manifest counts, or names where they are those of HATS."""
     parts: int | list[str] = header["parts"]
     if isinstance(parts, int):
@@ -111,9 +123,9 @@ def part_paths(folder: Path, header: Mapping[str, Any]) -> list[Path]:
     return [folder / name for name in parts]
 
 
-def read_part(path: Path) -> pa.Table:
+def read_part(path: Location) -> pa.Table:
     """Read a part without what only its place in a catalogue needs."""
-    table = pq.ParquetFile(path).read()
+    table = read_table(path)
     return table.drop_columns(SKY_INDEX) if SKY_INDEX in table.column_names else table
 
 

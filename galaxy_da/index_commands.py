@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, Engine, Out, Scheduler, check_engine, print_result
 
 __all__ = ["index", "index_add", "index_delete", "index_info", "index_rebuild"]
 
-_IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
-_Features = Annotated[list[Path], typer.Argument(help="Feature folders made by `extract`.")]
+_IndexPath = Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
+_Features = Annotated[list[UPath], typer.Argument(help="Feature folders made by `extract`.")]
 _MemoryGb = Annotated[
     float | None,
     typer.Option(min=0, help="Memory that searching may keep [GB]; by default half of it."),
@@ -79,7 +79,7 @@ def index_add(
 def index_delete(
     index: _IndexPath,
     id: Annotated[list[str] | None, typer.Option(help="SURVEY:OBJECT_ID.")] = None,
-    ids: Annotated[Path | None, typer.Option(help="Text file of them, one a line.")] = None,
+    ids: Annotated[UPath | None, typer.Option(help="Text file of them, one a line.")] = None,
     survey: Annotated[str | None, typer.Option(help="All of a survey.")] = None,
     where: _Where = None,
     json: AsJson = False,
@@ -134,7 +134,7 @@ def index_info(
     print_result({**_described(index, whole=check), **({"check": "whole"} if check else {})}, json)
 
 
-def _described(path: Path, *, whole: bool = False) -> dict[str, Any]:
+def _described(path: UPath, *, whole: bool = False) -> dict[str, Any]:
     """Rows, surveys and segments of an index folder."""
     from galaxy_da.indexing import StoredIndex
 
@@ -166,5 +166,7 @@ def _bytes(memory_gb: float | None) -> int | None:
     return None if memory_gb is None else int(memory_gb * 1e9)
 
 
-def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").split("\n") if line]
+def _lines(path: UPath) -> list[str]:
+    from galaxy_da.storage import read_text
+
+    return [line for line in read_text(path).split("\n") if line]

@@ -7,21 +7,19 @@ beside the index: ``survey``, ``object_id``, ``x``, ``y`` (float32), in the orde
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from galaxy_da.errors import LatentIndexError
+from galaxy_da.errors import LatentIndexError, TableError
 from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.tables import read_metadata, with_metadata, write_table
+from galaxy_da.storage import Location, Where, exists, location
+from galaxy_da.tables import read_metadata, read_table, with_metadata, write_table
 
 __all__ = ["MAP_FILE", "LatentMap", "draw_map", "read_map", "write_map"]
 
@@ -103,7 +101,7 @@ def draw_map(
     return LatentMap(points=points, method=method, generation=index.generation, fitted_on=len(rows))
 
 
-def write_map(drawn: LatentMap, index: StoredIndex, folder: str | os.PathLike[str]) -> Path:
+def write_map(drawn: LatentMap, index: StoredIndex, folder: Where) -> Location:
     """Write a map beside its index; the one before stays until it is replaced in one step.
 
     Raises
@@ -120,12 +118,12 @@ def write_map(drawn: LatentMap, index: StoredIndex, folder: str | os.PathLike[st
         "fitted_on": drawn.fitted_on,
         "space_id": index.space_id,
     }
-    path = Path(folder) / MAP_FILE
+    path = location(folder) / MAP_FILE
     write_table(with_metadata(table, about), path)
     return path
 
 
-def read_map(folder: str | os.PathLike[str], index: StoredIndex) -> LatentMap | None:
+def read_map(folder: Where, index: StoredIndex) -> LatentMap | None:
     """Read the map of an index; None where there is none, or it is of another generation.
 
     Raises
@@ -133,9 +131,11 @@ def read_map(folder: str | os.PathLike[str], index: StoredIndex) -> LatentMap | 
     LatentIndexError
         If the file cannot be read.
     """
-    path = Path(folder) / MAP_FILE
+    path = location(folder) / MAP_FILE
+    if not exists(path):
+        return None
     try:
-        table = pq.read_table(path, columns=["x", "y"])
+        table = read_table(path, columns=["x", "y"])
         about = read_metadata(table.schema)
         if (about["generation"], about["space_id"]) != (index.generation, index.space_id):
             return None
@@ -148,9 +148,7 @@ def read_map(folder: str | os.PathLike[str], index: StoredIndex) -> LatentMap | 
             generation=about["generation"],
             fitted_on=about["fitted_on"],
         )
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError) as error:
+    except (TableError, OSError, ValueError, KeyError) as error:
         raise LatentIndexError(
             f"{path}: is not a map of an index ({error}); run `galaxy-da map {folder}` again"
         ) from error

@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +18,7 @@ from galaxy_da.cutouts import Cutout, read_cutouts
 from galaxy_da.errors import CutoutError
 from galaxy_da.images import Frame
 from galaxy_da.space import SurveyEncoder
+from galaxy_da.storage import Location
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample
 
@@ -141,7 +141,7 @@ def _batches(
 
 
 def _read(
-    rows: pa.Table, folder: Path, surveys: Mapping[str, Survey]
+    rows: pa.Table, folder: Location, surveys: Mapping[str, Survey]
 ) -> list[Cutout | CutoutError]:
     """Read a batch that may mix surveys, in row order."""
     names = rows["survey"].to_pylist()

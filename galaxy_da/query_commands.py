@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, Out, print_result, print_table
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["distances", "duplicates", "outliers", "rank", "same", "similar", "travel"]
 
-_IndexPath = Annotated[Path, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
+_IndexPath = Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
 _Where = Annotated[
     list[str] | None,
     typer.Option("--where", help="COLUMN OPERATOR VALUE; all that are given must hold."),
@@ -35,7 +35,7 @@ _Method = Annotated[
     str,
     typer.Option("--method", help="combined, knn, lof, forest, reconstruction or disagreement."),
 ]
-_OutTable = Annotated[Path | None, typer.Option("--out", help="Write the table as Parquet.")]
+_OutTable = Annotated[UPath | None, typer.Option("--out", help="Write the table as Parquet.")]
 
 
 def similar(
@@ -44,9 +44,9 @@ def similar(
     position: Annotated[
         tuple[float, float] | None, typer.Option(help="RA and Dec, ICRS degrees.")
     ] = None,
-    image: Annotated[Path | None, typer.Option(help="A FITS, JPEG or PNG cutout.")] = None,
+    image: Annotated[UPath | None, typer.Option(help="A FITS, JPEG or PNG cutout.")] = None,
     vector: Annotated[
-        Path | None, typer.Option(help="A latent vector: .npy, or a text file of numbers.")
+        UPath | None, typer.Option(help="A latent vector: .npy, or a text file of numbers.")
     ] = None,
     like: Annotated[
         list[str] | None, typer.Option(help="SURVEY:OBJECT_ID of one of several examples.")
@@ -121,7 +121,7 @@ def same(
 
 def distances(
     index: _IndexPath,
-    pairs: Annotated[Path, typer.Option(help="Pair table made by `crossmatch`.")],
+    pairs: Annotated[UPath, typer.Option(help="Pair table made by `crossmatch`.")],
     anchor: Annotated[str, typer.Option(help="Survey of anchor_id.")],
     target: Annotated[str, typer.Option(help="Survey of target_id.")],
     space: Annotated[
@@ -215,13 +215,13 @@ def outliers(
 def rank(
     index: _IndexPath,
     scores: Annotated[
-        Path, typer.Option(help="Parquet or CSV of survey, object_id and score (0 to 5).")
+        UPath, typer.Option(help="Parquet or CSV of survey, object_id and score (0 to 5).")
     ],
     out: Out,
     survey: _Survey = None,
     method: _Method = "combined",
     start: Annotated[
-        Path | None, typer.Option(help="An earlier ranking, so that only the learning is done.")
+        UPath | None, typer.Option(help="An earlier ranking, so that only the learning is done.")
     ] = None,
     clean: _Clean = False,
     where: _Where = None,
@@ -308,7 +308,7 @@ def _space(name: str | None) -> LatentSpace | None:
     return LatentSpace.load(name)
 
 
-def _write_or_print(table: pa.Table, out: Path | None, json: bool) -> None:
+def _write_or_print(table: pa.Table, out: UPath | None, json: bool) -> None:
     from galaxy_da.tables import write_table
 
     if out is None:

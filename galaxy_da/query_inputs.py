@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from galaxy_da.cutouts import read_image
 from galaxy_da.errors import LatentIndexError, TableError
 from galaxy_da.indexing import StoredIndex
 from galaxy_da.space import LatentSpace
+from galaxy_da.storage import Location, local_copy
+from galaxy_da.tables import read_table
 
 __all__ = ["encode_file", "read_rows", "read_vector"]
 
@@ -20,13 +19,13 @@ _TYPES = {"survey": pa.string(), "object_id": pa.string(), "score": pa.float64()
 
 
 def encode_file(
-    image: Path, survey: str, space: str, index: StoredIndex, *, unadapted: bool
+    image: Location, survey: str, space: str, index: StoredIndex, *, unadapted: bool
 ) -> np.ndarray:
     """Encode an image file as a query.
 
     Parameters
     ----------
-    image : Path
+    image : Location
         FITS, JPEG or PNG.
     survey : str
         What it is of: a name, or a TOML definition.
@@ -64,7 +63,7 @@ def encode_file(
     return np.asarray(mean[0, : loaded.galaxy_latents].numpy())
 
 
-def read_vector(path: Path) -> np.ndarray:
+def read_vector(path: Location) -> np.ndarray:
     """Read a latent vector from ``.npy`` or from text, numbers parted by blanks or lines.
 
     Raises
@@ -73,13 +72,14 @@ def read_vector(path: Path) -> np.ndarray:
         If the file holds no such thing.
     """
     try:
-        read = np.load(path) if path.suffix.lower() == ".npy" else np.loadtxt(path)
+        file = local_copy(path)
+        read = np.load(file) if file.suffix.lower() == ".npy" else np.loadtxt(file)
         return np.asarray(read, np.float32).ravel()
     except (OSError, ValueError) as error:
         raise TableError(f"{path}: is no vector of numbers ({error})") from error
 
 
-def read_rows(path: Path) -> pa.Table:
+def read_rows(path: Location) -> pa.Table:
     """Read a Parquet or CSV table of objects, ids as text.
 
     Raises
@@ -89,8 +89,8 @@ def read_rows(path: Path) -> pa.Table:
     """
     try:
         if path.suffix.lower() != ".csv":
-            return pq.read_table(path)
+            return read_table(path)
         options = pyarrow.csv.ConvertOptions(column_types=_TYPES)
-        return pyarrow.csv.read_csv(path, convert_options=options)
+        return pyarrow.csv.read_csv(local_copy(path), convert_options=options)
     except (OSError, pa.ArrowException) as error:
         raise TableError(f"{path}: cannot be read as a table ({error})") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, print_result
 
@@ -13,10 +14,10 @@ __all__ = ["draw", "serve", "token"]
 
 
 def serve(
-    index: Annotated[Path, typer.Option(help="Folder made by `index`.")],
+    index: Annotated[UPath, typer.Option(help="Folder made by `index`.")],
     space: Annotated[str, typer.Option(help="Latent space it was built with.")],
     sample: Annotated[
-        list[Path] | None,
+        list[UPath] | None,
         typer.Option(help="Sample table whose cutouts are shown; may be given several times."),
     ] = None,
     jobs: Annotated[
@@ -75,7 +76,7 @@ def token(
 
 
 def draw(
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="Folder made by `index`.")],
+    index: Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")],
     method: Annotated[str, typer.Option(help="umap or pca.")] = "umap",
     sample: Annotated[int, typer.Option(min=16, help="Objects to fit on.")] = 20_000,
     seed: Annotated[int, typer.Option(help="Of the sample and of UMAP.")] = 0,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,11 +24,12 @@ from torch import Tensor, nn
 from galaxy_da.cutouts import Cutout
 from galaxy_da.devices import Precision, autocast, best_device
 from galaxy_da.errors import SpaceError
-from galaxy_da.files import atomic_path, ensure_folder, file_hash, json_hash, write_json
+from galaxy_da.files import atomic_path, json_hash, output_folder, write_json
 from galaxy_da.images import Frame, Prepared, pick_bands, prepare
 from galaxy_da.models import Architecture, Decoder, Encoder, Posterior
 from galaxy_da.probes import Probe, probe_tensors, read_probes
 from galaxy_da.sameness import Sameness
+from galaxy_da.storage import Location, Where, exists, location, read_bytes, read_text
 from galaxy_da.surveys import Survey, get_survey
 
 __all__ = ["LatentSpace", "SurveyEncoder", "network_hash"]
@@ -320,7 +320,7 @@ class LatentSpace:
 
     # Storage
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Where) -> None:
         """Write the space; ``space.json`` comes last, so a folder with it is whole.
 
         Raises
@@ -328,7 +328,7 @@ class LatentSpace:
         StorageError
             If the folder cannot be written.
         """
-        folder = ensure_folder(path)
+        folder = output_folder(path)
         anchor = _state(self.encoder(self.anchor).network)
         written = {
             _ANCHOR_FILE: anchor,
@@ -353,9 +353,10 @@ class LatentSpace:
             written[_PROBES_FILE] = {key: torch.from_numpy(arrays[key]) for key in arrays}
         hashes = {}
         for name, tensors in written.items():
+            data = safetensors.torch.save(tensors)
             with atomic_path(folder / name) as temporary:
-                temporary.write_bytes(safetensors.torch.save(tensors))
-            hashes[name] = file_hash(folder / name)
+                temporary.write_bytes(data)
+            hashes[name] = hashlib.sha256(data).hexdigest()
         manifest = {
             "format": _FORMAT,
             "anchor": self.anchor,
@@ -370,18 +371,20 @@ class LatentSpace:
         write_json(folder / _MANIFEST, {**manifest, "hash": json_hash(manifest)})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> LatentSpace:
+    def load(cls, path: Where) -> LatentSpace:
         """Load a space from a folder, or a shipped one by name.
 
         Parameters
         ----------
-        path : path or str
+        path : path, URL or str
             A folder holding ``space.json``; or ``"decals"``, the space that comes with the library.
 
         Raises
         ------
         SpaceError
             If it is missing, of another format, or was edited after it was saved.
+        StorageError
+            If the store it is in fails.
         """
         folder = _find(path)
         manifest = _read_manifest(folder)
@@ -434,23 +437,24 @@ def network_hash(network: nn.Module) -> str:
     return hashlib.sha256(safetensors.torch.save(_state(network))).hexdigest()
 
 
-def _find(path: str | os.PathLike[str]) -> Path:
-    folder = Path(path)
+def _find(path: Where) -> Location:
+    folder = location(path)
+    if exists(folder / _MANIFEST):
+        return folder
     shipped = Path(str(files("galaxy_da") / "spaces"))
-    if not (folder / _MANIFEST).is_file() and (shipped / str(path) / _MANIFEST).is_file():
-        return shipped / str(path)
-    if not (folder / _MANIFEST).is_file():
-        names = sorted(p.parent.name for p in shipped.glob(f"*/{_MANIFEST}"))
-        raise SpaceError(
-            f"{path}: no latent space here ({_MANIFEST} is missing); shipped with the library: "
-            f"{', '.join(names) or 'none'}"
-        )
-    return folder
+    named = shipped / str(path)
+    if isinstance(folder, Path) and (named / _MANIFEST).is_file():
+        return named
+    names = sorted(p.parent.name for p in shipped.glob(f"*/{_MANIFEST}"))
+    raise SpaceError(
+        f"{path}: no latent space here ({_MANIFEST} is missing); shipped with the library: "
+        f"{', '.join(names) or 'none'}"
+    )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def _read_manifest(folder: Location) -> dict[str, Any]:
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(folder / _MANIFEST))
         stated = manifest.pop("hash")
         version = manifest["format"]
     except (ValueError, KeyError, AttributeError) as error:
@@ -468,12 +472,14 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise SpaceError(f"{path}: is missing; copy the whole space folder")
-    if file_hash(path) != sha256:
+def _read_tensors(path: Location, sha256: str) -> dict[str, Tensor]:
+    try:
+        data = read_bytes(path)
+    except FileNotFoundError as error:
+        raise SpaceError(f"{path}: is missing; copy the whole space folder") from error
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise SpaceError(
             f"{path}: does not match the hash in {_MANIFEST}; it was changed or damaged, restore "
             "the original"
         )
-    return safetensors.torch.load_file(path)
+    return safetensors.torch.load(data)

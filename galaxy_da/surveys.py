@@ -6,7 +6,6 @@ and no code. Sources of each constant are comments in the files under ``survey_d
 
 from __future__ import annotations
 
-import os
 import tomllib
 from functools import lru_cache
 from importlib.resources import files
@@ -16,6 +15,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from galaxy_da.errors import SurveyError
+from galaxy_da.storage import Where, location, read_text
 
 __all__ = ["Band", "Stretch", "Survey", "builtin_surveys", "get_survey", "load_survey"]
 
@@ -185,16 +185,18 @@ class Survey(_Frozen):
         return min(choices, key=lambda band: abs(band.wavelength_nm - wavelength_nm))
 
 
-def load_survey(path: str | os.PathLike[str]) -> Survey:
-    """Read a survey definition from a TOML file.
+def load_survey(path: Where) -> Survey:
+    """Read a survey definition from a TOML file, at a path or a URL.
 
     Raises
     ------
     SurveyError
         If the file is missing, not TOML, has an unknown key, unit or band, or lacks a field.
+    StorageError
+        If the store it is in fails.
     """
     try:
-        return Survey.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        return Survey.model_validate(tomllib.loads(read_text(location(path))))
     except OSError as error:
         raise SurveyError(f"{path}: no such survey file ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

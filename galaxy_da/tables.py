@@ -7,7 +7,6 @@ hash of a space) is JSON under the key ``galaxy_da`` of the schema metadata.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntFlag
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow.parquet as pq
 
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.files import atomic_path
+from galaxy_da.storage import Location, Where, exists, location, parquet_source, reaching
 
 __all__ = [
     "IMAGE_COLUMNS",
@@ -31,6 +31,7 @@ __all__ = [
     "open_parquet",
     "read_metadata",
     "read_pairs",
+    "read_table",
     "validate_pairs",
     "validate_sample",
     "with_metadata",
@@ -79,10 +80,8 @@ def read_metadata(schema: pa.Schema) -> dict[str, Any]:
     return dict(json.loads(raw)) if raw else {}
 
 
-def write_table(
-    table: pa.Table, path: str | os.PathLike[str], row_group_size: int | None = None
-) -> None:
-    """Write a Parquet table atomically.
+def write_table(table: pa.Table, path: Where, row_group_size: int | None = None) -> None:
+    """Write a Parquet table atomically, to a path or a URL.
 
     Raises
     ------
@@ -111,7 +110,7 @@ class Sample:
 
     Parameters
     ----------
-    path : path
+    path : path or URL
         Parquet file with ``object_id``, ``survey``, ``ra``, ``dec`` [ICRS deg], and ``cutout``
         (URI, relative to the file's folder) or ``image`` (bytes, or nested bands).
 
@@ -119,18 +118,21 @@ class Sample:
     ------
     TableError
         If the file is no Parquet table, a column is missing, or a row breaks the contract.
+    StorageError
+        If the store it is in fails.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Where) -> None:
+        self.path = location(path)
         self._file = open_parquet(self.path)
         names = self._file.schema_arrow.names
         light = [name for name in names if name != "image"]
-        self.catalog: pa.Table = self._file.read(columns=light)
+        with reaching(self.path):
+            self.catalog: pa.Table = self._file.read(columns=light)
         validate_sample(self.catalog, str(self.path), has_image="image" in names)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Location:
         """Where relative cutout URIs start."""
         return self.path.parent
 
@@ -188,7 +190,12 @@ class Sample:
         if not wanted or stop <= start:
             return
         position = int(edges[wanted[0]])
-        for batch in self._file.iter_batches(batch_size=rows, row_groups=wanted):
+        batches = self._file.iter_batches(batch_size=rows, row_groups=wanted)
+        while True:
+            with reaching(self.path):
+                batch = next(batches, None)
+            if batch is None:
+                return
             low, high = max(start - position, 0), min(stop - position, batch.num_rows)
             if high > low:
                 yield pa.Table.from_batches([batch.slice(low, high - low)])
@@ -255,17 +262,34 @@ def validate_pairs(table: pa.Table, where: str) -> None:
     )
 
 
-def read_pairs(path: str | os.PathLike[str]) -> pa.Table:
+def read_pairs(path: Where) -> pa.Table:
     """Read a pair table; its match parameters are in `read_metadata` of its schema.
 
     Raises
     ------
     TableError
         If it is no Parquet file or lacks a column.
+    StorageError
+        If the store it is in fails.
     """
-    table = open_parquet(Path(path)).read()
+    table = read_table(path)
     validate_pairs(table, str(path))
     return table
+
+
+def read_table(path: Where, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a Parquet table, all of it or some columns.
+
+    Raises
+    ------
+    TableError
+        If there is none, or it is no Parquet file.
+    StorageError
+        If the store it is in fails.
+    """
+    place = location(path)
+    with reaching(place):
+        return open_parquet(place).read(columns=columns)
 
 
 def check_positions(ra: np.ndarray, dec: np.ndarray, where: str) -> None:
@@ -315,22 +339,25 @@ def check_unique(table: pa.Table, columns: Sequence[str], where: str) -> None:
         )
 
 
-def open_parquet(path: Path) -> pq.ParquetFile:
-    """Open a Parquet table, mapped.
+def open_parquet(path: Location) -> pq.ParquetFile:
+    """Open a Parquet table, mapped where it is on this machine.
 
     Raises
     ------
     TableError
         If it is missing, a folder, or no Parquet file.
+    StorageError
+        If the store it is in fails.
     """
-    if path.is_dir():
-        raise TableError(
-            f"{path}: is a folder; a HATS catalogue or a folder of tables needs --engine dask"
-        )
-    if not path.is_file():
+    if not exists(path):
+        if isinstance(path, Path) and path.is_dir():
+            raise TableError(
+                f"{path}: is a folder; a HATS catalogue or a folder of tables needs --engine dask"
+            )
         raise TableError(f"{path}: no such table")
     try:
-        return pq.ParquetFile(path, memory_map=True)
+        with reaching(path):
+            return pq.ParquetFile(parquet_source(path), memory_map=True, pre_buffer=True)
     except pa.ArrowInvalid as error:
         raise TableError(f"{path}: is not a Parquet file ({error})") from error
 

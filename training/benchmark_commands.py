@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, Out, print_result
 
@@ -28,7 +28,7 @@ def benchmark(
         str, typer.Option(help="Targets to measure with few, wrong and no pairs.")
     ] = "",
     scenes: Annotated[
-        Path | None, typer.Option(help="Sample table of real images to use as galaxies.")
+        UPath | None, typer.Option(help="Sample table of real images to use as galaxies.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Most refining steps of adapt.")] = None,
     json: AsJson = False,
@@ -40,6 +40,7 @@ def benchmark(
     from pydantic import ValidationError
 
     from galaxy_da.space import LatentSpace
+    from galaxy_da.storage import staged_folder
     from training.benchmark.methods import ADAPT
     from training.benchmark.run import run_benchmark
     from training.benchmark.settings import BenchmarkSettings
@@ -63,14 +64,23 @@ def benchmark(
         raise typer.BadParameter("; ".join(item["msg"] for item in error.errors())) from error
     except ValueError as error:
         raise typer.BadParameter(f"--seeds must be whole numbers ({error})") from error
-    try:
-        cells = run_benchmark(LatentSpace.load(space), settings, out, scenes=scenes, progress=True)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-    paths = write_tables(out, cells)
+    with staged_folder(out) as folder:
+        try:
+            cells = run_benchmark(
+                LatentSpace.load(space), settings, folder, scenes=scenes, progress=True
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        paths = write_tables(folder, cells)
     failed = sum("error" in cell for cell in cells)
+    named = {name: str(out / path.name) for name, path in paths.items()}
     print_result(
-        {"cells": len(cells), "not_measured": failed, **{k: str(v) for k, v in paths.items()}}, json
+        {
+            "cells": len(cells),
+            "not_measured": failed,
+            **named,
+        },
+        json,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, Out, print_result
 
@@ -22,11 +23,11 @@ def pretrain(
     recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="TOML file, or a shipped name.")],
     out: Out,
     sample: Annotated[
-        Path | None,
+        UPath | None,
         typer.Option(help="Sample table to train on, instead of the recipe's simulated sky."),
     ] = None,
     scenes: Annotated[
-        Path | None, typer.Option(help="Sample table of real images to use as galaxies.")
+        UPath | None, typer.Option(help="Sample table of real images to use as galaxies.")
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="GPUs that share each batch.")] = 1,
     json: AsJson = False,
@@ -39,6 +40,7 @@ def pretrain(
     """
     from galaxy_da.cli import print_table
     from galaxy_da.space import LatentSpace
+    from galaxy_da.storage import staged_folder
     from galaxy_da.tables import Sample
     from training.pretrain import pretrain as run
     from training.recipes import load_recipe
@@ -48,10 +50,14 @@ def pretrain(
     if sample and scenes:
         raise typer.BadParameter("--scenes is for the simulated sky; leave it out with --sample")
     with together(devices) as is_first:
+        _check_shared(out)
         settings = load_recipe(recipe)
         images = Sample(sample) if sample else None
         train = scan_latents if settings.scan else run
-        made = train(settings, out, sample=images, scenes=scenes, devices=devices, progress=True)
+        with staged_folder(out) as folder:
+            made = train(
+                settings, folder, sample=images, scenes=scenes, devices=devices, progress=True
+            )
         if not is_first:
             return
         if isinstance(made, LatentSpace):
@@ -62,11 +68,11 @@ def pretrain(
 
 def adapt(
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
-    anchor: Annotated[Path, typer.Option(help="Sample table of the anchor survey.")],
-    target: Annotated[Path, typer.Option(help="Sample table of the new survey.")],
+    anchor: Annotated[UPath, typer.Option(help="Sample table of the anchor survey.")],
+    target: Annotated[UPath, typer.Option(help="Sample table of the new survey.")],
     out: Out,
     pairs: Annotated[
-        Path | None,
+        UPath | None,
         typer.Option(help="Pair table from anchor to target; without, images alone teach."),
     ] = None,
     survey: Annotated[
@@ -86,6 +92,7 @@ def adapt(
     --target sdss/sample.parquet --pairs pairs.parquet --out space
     """
     from galaxy_da.space import LatentSpace
+    from galaxy_da.storage import staged_folder
     from galaxy_da.surveys import get_survey
     from galaxy_da.tables import Sample, read_pairs
     from training.adapt import adapt as run
@@ -93,22 +100,25 @@ def adapt(
     from training.together import together
 
     with together() as is_first:
+        _check_shared(out)
         second = Sample(target)
         definition = get_survey(survey or second.survey)
-        result = run(
-            LatentSpace.load(space),
-            Sample(anchor),
-            second,
-            read_pairs(pairs) if pairs else None,
-            survey=definition,
-            settings=None if steps is None else RefineSettings(steps=steps),
-            seed=seed,
-            checkpoint=out / _CHECKPOINT,
-            progress=True,
-        )
+        with staged_folder(out) as folder:
+            result = run(
+                LatentSpace.load(space),
+                Sample(anchor),
+                second,
+                read_pairs(pairs) if pairs else None,
+                survey=definition,
+                settings=None if steps is None else RefineSettings(steps=steps),
+                seed=seed,
+                checkpoint=folder / _CHECKPOINT,
+                progress=True,
+            )
+            if is_first:
+                result.save(folder)
+                shutil.rmtree(folder / _CHECKPOINT)
         if is_first:
-            result.save(out)
-            shutil.rmtree(out / _CHECKPOINT)
             _print_adapted(result, definition.name, out, json)
 
 
@@ -129,7 +139,20 @@ def demo(
         print_result(result, json)
 
 
-def _print_adapted(space: LatentSpace, survey: str, out: Path, json: bool) -> None:
+def _check_shared(out: UPath) -> None:
+    """Refuse a URL to several processes, of which each would stage a folder of its own."""
+    from galaxy_da.errors import StorageError
+    from galaxy_da.storage import location
+    from training.sharing import everyones
+
+    if len(everyones(None)) > 1 and not isinstance(location(out), Path):
+        raise StorageError(
+            f"{out}: several processes train in one folder that all of them see; give --out such a "
+            "folder and copy it to the store afterwards"
+        )
+
+
+def _print_adapted(space: LatentSpace, survey: str, out: UPath, json: bool) -> None:
     """Say which candidate won, and what each scored."""
     record = space.encoder(survey).record
     scores = {

@@ -33,6 +33,7 @@ from galaxy_da.errors import StorageError, TableError
 from galaxy_da.files import write_json
 from galaxy_da.images import Frame, prepare
 from galaxy_da.loading import read_batches
+from galaxy_da.storage import Location
 from galaxy_da.surveys import Survey, get_survey
 from galaxy_da.tables import Sample, write_table
 from training.recipes import Recipe
@@ -121,7 +122,7 @@ class TrainingImages:
 
 
 def draw_sky(
-    recipe: Recipe, survey: Survey, scenes: Path | None, work: Path, progress: bool
+    recipe: Recipe, survey: Survey, scenes: Location | None, work: Path, progress: bool
 ) -> None:
     """Draw and prepare the simulated sky of a recipe, each process its part.
 
@@ -294,7 +295,7 @@ def _finish(images: np.memmap, tables: list[pa.Table], work: Path) -> None:
     wait()
 
 
-def _sky(recipe: Recipe, survey: Survey, scenes: Path | None) -> Iterator[SkyChunk]:
+def _sky(recipe: Recipe, survey: Survey, scenes: Location | None) -> Iterator[SkyChunk]:
     """Chunks of drawn galaxies and of real ones in the recipe's proportion, enough of both."""
     share = recipe.sky.scene_share if scenes else 0.0
     seen = {band.name for band in frame_bands(survey)}

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from galaxy_da.errors import TableError
 from galaxy_da.files import ensure_folder, json_hash, write_json
 from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.storage import Location
 from galaxy_da.surveys import get_survey
 from galaxy_da.symmetry import SYMMETRIES, turn
 from galaxy_da.tables import Sample
@@ -46,7 +47,7 @@ def pretrain(
     out: str | os.PathLike[str],
     *,
     sample: Sample | None = None,
-    scenes: Path | None = None,
+    scenes: Location | None = None,
     images: Path | None = None,
     devices: int = 1,
     progress: bool = False,
@@ -143,7 +144,7 @@ def pretrain(
     return space
 
 
-def _claim(folder: Path, name: str, settings: dict[str, Any], source: Path | None) -> None:
+def _claim(folder: Path, name: str, settings: dict[str, Any], source: Location | None) -> None:
     """Mark a folder as that of a run, or refuse where it is another's."""
     identity = json_hash([settings, source.name if source else None])
     marker = folder / name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.images import Frame
 from galaxy_da.models import Architecture
+from galaxy_da.storage import Where, exists, location, read_text
 from training.objectives import Beta
 
 __all__ = ["Condition", "Objective", "Optimiser", "Recipe", "RecipeError", "Sky", "load_recipe"]
@@ -174,7 +174,7 @@ class Recipe(_Frozen):
         return 2 if self.architecture.view_latents else 1
 
 
-def load_recipe(path: str | os.PathLike[str]) -> Recipe:
+def load_recipe(path: Where) -> Recipe:
     """Read a recipe from a TOML file, or a shipped one by name.
 
     Raises
@@ -182,14 +182,14 @@ def load_recipe(path: str | os.PathLike[str]) -> Recipe:
     RecipeError
         If it is missing, not TOML, or has an unknown or wrong setting.
     """
-    file = Path(path)
+    file = location(path)
     shipped = Path(str(files("training") / "recipes"))
-    if not file.is_file() and (shipped / f"{path}.toml").is_file():
+    if (shipped / f"{path}.toml").is_file() and not exists(file):
         file = shipped / f"{path}.toml"
     try:
-        recipe = Recipe.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
+        recipe = Recipe.model_validate(tomllib.loads(read_text(file)))
         beside = file.parent / recipe.survey
-        return recipe.model_copy(update={"survey": str(beside)}) if beside.is_file() else recipe
+        return recipe.model_copy(update={"survey": str(beside)}) if exists(beside) else recipe
     except OSError as error:
         names = ", ".join(sorted(p.stem for p in shipped.glob("*.toml")))
         raise RecipeError(f"{path}: no such recipe; shipped are {names}") from error

@@ -12,6 +12,7 @@ import pyarrow as pa
 from galaxy_da.errors import SpaceError
 from galaxy_da.files import ensure_folder, write_json
 from galaxy_da.space import LatentSpace
+from galaxy_da.storage import Location
 from galaxy_da.tables import Sample
 from training.pretrain import pretrain
 from training.recipes import Recipe
@@ -27,7 +28,7 @@ def scan_latents(
     out: str | os.PathLike[str],
     *,
     sample: Sample | None = None,
-    scenes: Path | None = None,
+    scenes: Location | None = None,
     devices: int = 1,
     progress: bool = False,
 ) -> pa.Table:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from upath import UPath
 
 from galaxy_da.cli import AsJson, Out, print_result
 
@@ -17,7 +18,7 @@ _OWN_MOC, _NO_MOC = "survey", "none"
 def fetch(
     survey: Annotated[str, typer.Argument(metavar="SURVEY", help="Built-in name, or a TOML file.")],
     catalog: Annotated[
-        Path, typer.Option(help="Positions: FITS, VOTable, ECSV, CSV, Parquet or a sample table.")
+        UPath, typer.Option(help="Positions: FITS, VOTable, ECSV, CSV, Parquet or a sample table.")
     ],
     out: Out,
     size_arcsec: Annotated[
@@ -66,6 +67,7 @@ def fetch(
     from catalogs.archives.cache import Cache
     from catalogs.archives.fetch import fetch as run
     from catalogs.commands import read_and_tell
+    from galaxy_da.storage import renamed, staged_folder
 
     if mosaic is not None and service not in (None, "mosaic"):
         raise typer.BadParameter(f"--mosaic cuts local files, --service {service} does not")
@@ -75,7 +77,9 @@ def fetch(
     source = _open(survey, service, options, size_arcsec, moc)
     columns = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
     table = read_and_tell(catalog, "catalogue", columns)
-    print_result(run(source, table, out, cache=Cache(cache), progress=True), json)
+    with staged_folder(out) as folder:
+        result = run(source, table, folder, cache=Cache(cache), progress=True)
+    print_result(renamed(result, folder, out), json)
 
 
 def _parse_option(text: str) -> tuple[str, str | int | float | tuple[str, ...]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
@@ -11,6 +9,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KernelDensity
 
 from galaxy_da.errors import TableError
+from galaxy_da.storage import Where, local_copy, location
 
 __all__ = ["draw", "read_drawn", "told_apart"]
 
@@ -84,7 +83,7 @@ def told_apart(drawn: np.ndarray, real: np.ndarray, seed: int = 0) -> float:
     return float(roc_auc_score(is_real, score[:, 1]))
 
 
-def read_drawn(path: str | os.PathLike[str]) -> np.ndarray:
+def read_drawn(path: Where) -> np.ndarray:
     """Read (n, latents) points that another model of the latents drew, from a ``.npy`` file.
 
     Raises
@@ -93,7 +92,7 @@ def read_drawn(path: str | os.PathLike[str]) -> np.ndarray:
         If it is missing, no such file, or holds anything but finite numbers.
     """
     try:
-        points = np.load(path, allow_pickle=False)
+        points = np.load(local_copy(location(path)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise TableError(f"{path}: is not a readable .npy file of latents ({error})") from error
     if not (isinstance(points, np.ndarray) and points.dtype.kind in "fi"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,6 +33,7 @@ from evaluation.anchor.walks import (
 from evaluation.page_file import write_page
 from galaxy_da.errors import SpaceError
 from galaxy_da.space import LatentSpace
+from galaxy_da.storage import Where
 from galaxy_da.tables import Sample
 
 __all__ = ["write_anchor_report"]
@@ -43,7 +43,7 @@ LIMIT = 2000
 
 
 def write_anchor_report(
-    path: str | os.PathLike[str],
+    path: Where,
     *,
     title: str,
     space: LatentSpace,

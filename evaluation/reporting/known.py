@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from galaxy_da.errors import TableError
-from galaxy_da.tables import Sample
+from galaxy_da.storage import Where
+from galaxy_da.tables import Sample, read_table
 
 __all__ = ["Known", "known_of"]
 
@@ -44,7 +43,7 @@ class Known:
         return np.array(pc.fill_null(self.table[name].cast(pa.string()), "").to_pylist())
 
 
-def known_of(sample: Sample, truth: str | os.PathLike[str] | None = None) -> Known:
+def known_of(sample: Sample, truth: Where | None = None) -> Known:
     """Take the sample's own columns, and those of a table of the truth where it is given.
 
     Parameters
@@ -62,10 +61,7 @@ def known_of(sample: Sample, truth: str | os.PathLike[str] | None = None) -> Kno
     """
     if truth is None:
         return Known(sample.catalog)
-    try:
-        table = pq.read_table(truth)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise TableError(f"{truth}: no readable Parquet table ({error})") from error
+    table = read_table(truth)
     own = f"{sample.survey}_id"
     key = own if own in table.column_names else _ID
     if key not in table.column_names:

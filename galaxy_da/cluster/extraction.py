@@ -8,7 +8,6 @@ or again after a worker was lost; a partition that is there is not made again.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -21,12 +20,13 @@ from tqdm import tqdm
 
 from galaxy_da.cluster.hats import finish_hats, in_sky_order, partition_name
 from galaxy_da.cluster.partitions import Partition, PartitionSample, partitions_of
-from galaxy_da.cluster.scheduling import Shared, running
+from galaxy_da.cluster.scheduling import Shared, running, shared_path
 from galaxy_da.devices import Precision
 from galaxy_da.extraction import begin, extract, fingerprint, recipe
 from galaxy_da.features import MANIFEST, Features
 from galaxy_da.files import ensure_folder, json_hash, write_json
 from galaxy_da.space import LatentSpace
+from galaxy_da.storage import Where
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, read_metadata, with_metadata, write_table
 
@@ -37,8 +37,8 @@ Extract = Callable[[Sample], Features]
 
 def extract_partitions(
     space: LatentSpace,
-    sample: str | os.PathLike[str],
-    out: str | os.PathLike[str],
+    sample: Where,
+    out: Where,
     *,
     scheduler: str | None = None,
     surveys: Sequence[Survey] = (),
@@ -56,9 +56,9 @@ def extract_partitions(
         The space to map into; sent to each worker once.
     sample : path
         A HATS catalogue whose columns are a sample table's, a sample table, or a folder of them;
-        where the workers see it too.
+        where the workers see it too, not at a URL.
     out : path
-        The HATS catalogue, where the workers see it too; an unfinished extraction there is
+        The HATS catalogue, likewise; an unfinished extraction there is
         continued with the partitions it lacks. `Features.open` and an index read it as well.
     scheduler : str, optional
         As of `galaxy_da.cluster.scheduling.running`.
@@ -81,8 +81,9 @@ def extract_partitions(
     ClusterError
         If the scheduler or all workers that take a partition are lost; finished partitions stay.
     """
-    parts = partitions_of(sample, partition_rows)
-    folder = ensure_folder(out).resolve()
+    given, place = shared_path(sample), shared_path(out)
+    parts = partitions_of(given, partition_rows)
+    folder = ensure_folder(place).resolve()
     encoders = {name: space.encoder(name).hash for name in space.surveys}
     plan = {
         **recipe(space, encoders, precision, reconstruct),

@@ -7,18 +7,17 @@ single process, byte for byte.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import faiss as typed_faiss
 import numpy as np
 
-from galaxy_da.cluster.scheduling import Runner, Shared, running
+from galaxy_da.cluster.scheduling import Runner, Shared, running, shared_path
 from galaxy_da.indexing import create, kinds
 from galaxy_da.indexing.sources import Source
+from galaxy_da.storage import Where
 
 __all__ = ["SHARD_ROWS", "create_on_workers"]
 
@@ -29,7 +28,7 @@ SHARD_ROWS = 4 * kinds.CHUNK
 
 
 def create_on_workers(
-    path: str | os.PathLike[str],
+    path: Where,
     features: Sequence[Source],
     *,
     kind: str = "auto",
@@ -41,7 +40,7 @@ def create_on_workers(
     Parameters
     ----------
     path : path
-        Folder, where the workers see it too.
+        Folder, where the workers see it too, not at a URL.
     features, kind, memory_bytes
         As of `create`.
     scheduler : str, optional
@@ -56,7 +55,7 @@ def create_on_workers(
     """
     if kind == "hnsw":
         raise ValueError("an hnsw graph cannot be made in shards; choose ivfpq, or engine local")
-    folder = Path(path).resolve()
+    folder = shared_path(path).resolve()
     with running(scheduler) as run:
         create(folder, features, kind=kind, memory_bytes=memory_bytes, build=partial(_build, run))
 

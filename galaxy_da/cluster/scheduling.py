@@ -9,18 +9,20 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from galaxy_da.errors import ClusterError
+from galaxy_da.errors import ClusterError, StorageError
+from galaxy_da.storage import Where, location
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
     from dask.distributed import Client
 
-__all__ = ["Runner", "Shared", "running"]
+__all__ = ["Runner", "Shared", "running", "shared_path"]
 
 _SHARED_TRIES = 6
 _TASKS_AHEAD = 4  # per thread: what is computed but not yet taken stays small
@@ -51,6 +53,23 @@ class Shared(Generic[T]):
 
         value: T = get_worker().plugins[self.name].value
         return value
+
+
+def shared_path(where: Where) -> Path:
+    """Return where workers look too, on a disk that all see.
+
+    Raises
+    ------
+    StorageError
+        If it is a URL.
+    """
+    path = location(where)
+    if not isinstance(path, Path):
+        raise StorageError(
+            f"{where}: with Dask this has to be a path that all workers see, not a URL; give one, "
+            "or engine local"
+        )
+    return path
 
 
 class Runner(Protocol):

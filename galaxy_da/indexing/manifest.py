@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ __all__ = [
     "StoredFile",
     "commit",
     "drafts",
+    "leftovers",
     "next_generation",
     "read",
 ]
@@ -136,7 +137,7 @@ class Manifest(_Record):
         return {file.name for segment in self.segments for file in segment.files()}
 
 
-def read(folder: Path) -> Manifest:
+def read(folder: Path, name: str = MANIFEST) -> Manifest:
     """Read the manifest of an index folder.
 
     Raises
@@ -144,7 +145,7 @@ def read(folder: Path) -> Manifest:
     LatentIndexError
         If there is none, or it is damaged, edited or of another format.
     """
-    path = folder / MANIFEST
+    path = folder / name
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -187,12 +188,13 @@ def commit(folder: Path, manifest: Manifest) -> None:
     write_json(folder / MANIFEST, {**header, "header_sha256": json_hash(header)})
     _sync_folder(folder)
     remove_unpinned(
-        [
-            path
-            for path in folder.iterdir()
-            if path.name.startswith(_DATA) and path.name not in manifest.names
-        ]
+        [folder / name for name in leftovers([path.name for path in folder.iterdir()], manifest)]
     )
+
+
+def leftovers(names: Iterable[str], manifest: Manifest) -> list[str]:
+    """Return which names are of data files that a manifest does not name."""
+    return [name for name in names if name.startswith(_DATA) and name not in manifest.names]
 
 
 class Drafts:

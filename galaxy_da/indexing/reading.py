@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -21,6 +19,8 @@ from galaxy_da.indexing.locks import only_writer
 from galaxy_da.indexing.segments import Segment
 from galaxy_da.indexing.selections import Condition, Cone, Selection, cone_mask, where_mask
 from galaxy_da.indexing.sources import Source, Sources, sorted_batches, usable
+from galaxy_da.indexing.stores import mirrored, workplace
+from galaxy_da.storage import Where
 
 __all__ = ["StoredIndex"]
 
@@ -113,13 +113,13 @@ class StoredIndex:
         )
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, whole: bool = False) -> Self:
+    def open(cls, path: Where, *, whole: bool = False) -> Self:
         """Open a saved index, its files mapped from disk.
 
         Parameters
         ----------
-        path : path
-            Its folder.
+        path : path or URL
+            Its folder; of a URL the files are copied to the user's cache first.
         whole : bool
             Compare every byte with its hash. By default that is done for files of up to 1 GiB
             together; of larger ones only sizes and ends are compared.
@@ -128,8 +128,10 @@ class StoredIndex:
         ------
         LatentIndexError
             If there is none, or a file is missing, damaged or edited.
+        StorageError
+            If the store it is in fails.
         """
-        folder = Path(path)
+        folder = mirrored(path)
         while True:
             now = manifest.read(folder)
             size = sum(file.bytes for part in now.segments for file in part.files())
@@ -152,7 +154,7 @@ class StoredIndex:
                 generation=now.generation,
             )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Where) -> None:
         """Write the index to a folder; one that is there already stays whole until replaced.
 
         Raises
@@ -162,8 +164,7 @@ class StoredIndex:
         StorageError
             If the folder or a file cannot be written.
         """
-        folder = Path(path)
-        with only_writer(folder):
+        with workplace(path, anew=True) as folder, only_writer(folder):
             with manifest.drafts(folder) as drafts:
                 files = [segments.copied(drafts, segment) for segment in self.segments]
             manifest.commit(

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from galaxy_da.errors import LatentIndexError, TableError
-from galaxy_da.features import MANIFEST, SKY_INDEX, Features, part_paths, read_part, vectors
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.features import SKY_INDEX, Features, part_paths, read_header, read_part, vectors
 from galaxy_da.indexing.gathering import Batches
-from galaxy_da.tables import check_positions
+from galaxy_da.storage import Location, Where, location
+from galaxy_da.tables import check_positions, open_parquet
 
 __all__ = [
     "BATCH_ROWS",
@@ -31,8 +28,8 @@ __all__ = [
 
 KEY = ("object_id", "survey", "ra", "dec")
 
-Source = Features | str | os.PathLike[str]
-"""Features in memory, or the folder of a finished extraction."""
+Source = Features | Where
+"""Features in memory, or the folder of a finished extraction, at a path or a URL."""
 
 BATCH_ROWS = 1 << 18
 
@@ -64,7 +61,7 @@ class Sources:
     def __init__(self, sources: Sequence[Source]) -> None:
         if not sources:
             raise LatentIndexError("nothing to index: no features were given")
-        self._parts: list[pa.Table | Path] = []
+        self._parts: list[pa.Table | Location] = []
         self.space_id = ""
         self.encoders: dict[str, str] = {}
         for source in sources:
@@ -81,14 +78,14 @@ class Sources:
         self.dimension: int = widths.pop()
         self.schema = unified(schemas)
         self.n_rows = sum(
-            pq.read_metadata(part).num_rows if isinstance(part, Path) else part.num_rows
+            part.num_rows if isinstance(part, pa.Table) else open_parquet(part).metadata.num_rows
             for part in self._parts
         )
 
     def tables(self) -> Iterator[pa.Table]:
         """Yield the rows that have an embedding, part by part, all of one schema."""
         for part in self._parts:
-            table = read_part(part) if isinstance(part, Path) else part
+            table = part if isinstance(part, pa.Table) else read_part(part)
             yield united([self.schema.empty_table(), _indexable(table)])
 
     def nothing(self) -> LatentIndexError:
@@ -178,22 +175,16 @@ def usable(points: np.ndarray) -> np.ndarray:
     return good
 
 
-def _opened(source: Source) -> tuple[str, dict[str, str], list[pa.Table | Path]]:
+def _opened(source: Source) -> tuple[str, dict[str, str], list[pa.Table | Location]]:
     if isinstance(source, Features):
         return source.space_id, source.encoders, [source.table]
-    folder = Path(source)
-    manifest = folder / MANIFEST
-    if not manifest.is_file():
-        raise TableError(
-            f"{folder}: no finished features here ({MANIFEST} is missing); run the same "
-            "`galaxy-da extract` again, it goes on where it stopped"
-        )
-    header = json.loads(manifest.read_text(encoding="utf-8"))
+    folder = location(source)
+    header = read_header(folder)
     return header["space_id"], header["encoders"], [*part_paths(folder, header)]
 
 
-def _schema(part: pa.Table | Path) -> pa.Schema:
-    return pq.read_schema(part) if isinstance(part, Path) else part.schema
+def _schema(part: pa.Table | Location) -> pa.Schema:
+    return part.schema if isinstance(part, pa.Table) else open_parquet(part).schema_arrow
 
 
 def _indexable(table: pa.Table) -> pa.Table:

@@ -1,15 +1,14 @@
 """Make and change an index folder while others read it.
 
 One process writes at a time. Each change writes new files, waits until they are on disk, and then
-replaces the manifest in one step; when the call returns, the change is kept whatever happens.
+replaces the manifest in one step; when the call returns, the change is kept whatever happens. An
+index in an object store is changed as `galaxy_da.indexing.stores` says.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +31,8 @@ from galaxy_da.indexing.sources import (
     unified,
     united,
 )
+from galaxy_da.indexing.stores import workplace
+from galaxy_da.storage import Where
 
 __all__ = ["add", "create", "delete", "rebuild"]
 
@@ -39,7 +40,7 @@ _SCRATCH = "scratch.arrow"
 
 
 def create(
-    path: str | os.PathLike[str],
+    path: Where,
     features: Sequence[Source],
     *,
     kind: str = "auto",
@@ -50,7 +51,7 @@ def create(
 
     Parameters
     ----------
-    path : path
+    path : path or URL
         Folder; an index that is there already stays whole until replaced.
     features : sequence of Features or path
         Of one latent space, in any order.
@@ -69,9 +70,9 @@ def create(
         If the folder or a file cannot be written.
     """
     check_kind(kind)
-    opened, folder = Sources(features), Path(path)
+    opened = Sources(features)
     memory = default_memory() if memory_bytes is None else memory_bytes
-    with only_writer(folder):
+    with workplace(path, anew=True) as folder, only_writer(folder):
         with manifest.drafts(folder) as drafts, _scratch(drafts, opened) as table:
             files = _segment(drafts, table, kind, memory, build)
         manifest.commit(
@@ -88,7 +89,7 @@ def create(
         )
 
 
-def add(path: str | os.PathLike[str], features: Sequence[Source], *, replace: bool = False) -> int:
+def add(path: Where, features: Sequence[Source], *, replace: bool = False) -> int:
     """Add the rows that have an embedding; return how many.
 
     They become a segment, which takes in those that are no larger, so that there are few.
@@ -131,9 +132,7 @@ def add(path: str | os.PathLike[str], features: Sequence[Source], *, replace: bo
     return _changed(path, change)
 
 
-def delete(
-    path: str | os.PathLike[str], what: Iterable[str] | Callable[[StoredIndex], Selection]
-) -> int:
+def delete(path: Where, what: Iterable[str] | Callable[[StoredIndex], Selection]) -> int:
     """Delete objects; return how many.
 
     They are only marked; `rebuild` frees their room.
@@ -167,9 +166,7 @@ def delete(
     return _changed(path, change)
 
 
-def rebuild(
-    path: str | os.PathLike[str], *, kind: str | None = None, memory_bytes: int | None = None
-) -> None:
+def rebuild(path: Where, *, kind: str | None = None, memory_bytes: int | None = None) -> None:
     """Write all living rows as one new segment.
 
     Parameters
@@ -198,17 +195,17 @@ def rebuild(
 
 
 def _changed(
-    path: str | os.PathLike[str],
+    path: Where,
     change: Callable[[Drafts, StoredIndex, Manifest], tuple[Manifest, int]],
 ) -> int:
     """Make a change to an index folder as its only writer."""
-    folder = Path(path)
-    now = manifest.read(folder)
-    with only_writer(folder):
-        now = manifest.read(folder)
-        with manifest.drafts(folder) as drafts:
-            new, count = change(drafts, StoredIndex.open(folder), now)
-        manifest.commit(folder, new.model_copy(update={"generation": now.generation + 1}))
+    with workplace(path) as folder:
+        manifest.read(folder)
+        with only_writer(folder):
+            now = manifest.read(folder)
+            with manifest.drafts(folder) as drafts:
+                new, count = change(drafts, StoredIndex.open(folder), now)
+            manifest.commit(folder, new.model_copy(update={"generation": now.generation + 1}))
     return count
 
 

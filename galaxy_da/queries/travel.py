@@ -6,7 +6,6 @@ first object's, so that only the galaxy changes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from galaxy_da.errors import SpaceError
 from galaxy_da.features import vectors
 from galaxy_da.files import atomic_path
 from galaxy_da.indexing.reading import StoredIndex
+from galaxy_da.storage import Where
 
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
@@ -166,7 +166,7 @@ def draw_strip(space: LatentSpace, latents: np.ndarray) -> np.ndarray:
     return np.asarray(north_up.reshape(frame.pixels, -1, 3).numpy())
 
 
-def write_strip(strip: np.ndarray, path: str | os.PathLike[str]) -> None:
+def write_strip(strip: np.ndarray, path: Where) -> None:
     """Write a strip as PNG.
 
     Raises

@@ -30,6 +30,7 @@ from galaxy_da.service.protocol import BoundedProtocol
 from galaxy_da.service.telemetry import log_json
 from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace
+from galaxy_da.storage import Location
 from galaxy_da.tables import Sample
 
 __all__ = ["SERVER", "Settings", "app_of", "serve"]
@@ -71,9 +72,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    index: Path
+    index: Location
     space: str
-    samples: tuple[Path, ...] = ()
+    samples: tuple[Location, ...] = ()
     jobs: Path | None = None
     token_file: Path | None = None
     limits: Limits = Limits()

@@ -87,6 +87,22 @@ def test_it_goes_on_after_the_last_whole_part(space, sample, tmp_path, small_par
     assert (tmp_path / "f" / "part-00000.parquet").stat().st_mtime_ns == before
 
 
+def test_it_goes_on_in_an_object_store(space, sample, small_parts, monkeypatch):
+    whole, real, written = extract(space, sample).table, extraction.write_table, []
+
+    def die_in_third(table, path):
+        written.append(path.name)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        real(table, path)
+
+    monkeypatch.setattr(extraction, "write_table", die_in_third)
+    with pytest.raises(KeyboardInterrupt):
+        extract(space, sample, "memory://going-on")
+    assert extract(space, sample, "memory://going-on").table.equals(whole)
+    assert written == [f"part-{number:05d}.parquet" for number in (0, 1, 2, 2)]
+
+
 CHILD = """
 import sys
 sys.path.insert(0, {tests!r})

@@ -18,6 +18,7 @@ from catalogs.scenes import ScenePool
 from galaxy_da.errors import GalaxyDAError, TableError
 from galaxy_da.files import ensure_folder, write_json
 from galaxy_da.space import LatentSpace
+from galaxy_da.storage import Location
 from training.benchmark.ground import Ground, ground_of
 from training.benchmark.measure import Latents, image_baselines, measure, measure_images
 from training.benchmark.methods import CEILING, METHODS, learn
@@ -33,7 +34,7 @@ def run_benchmark(
     settings: BenchmarkSettings,
     out: Path,
     *,
-    scenes: Path | None = None,
+    scenes: Location | None = None,
     progress: bool = False,
 ) -> list[dict[str, Any]]:
     """Measure every method on every target, sky and variant.
@@ -95,7 +96,7 @@ def _plan(
 
 
 def _check_settings(
-    out: Path, space: LatentSpace, settings: BenchmarkSettings, scenes: Path | None
+    out: Path, space: LatentSpace, settings: BenchmarkSettings, scenes: Location | None
 ) -> None:
     """Refuse a folder whose cells or skies would not be comparable."""
     fixed = settings.model_dump(include={"galaxies", "pool", "small_pool", "steps"})

@@ -98,7 +98,7 @@ def check_sample(table: Path, limits: Limits) -> None:
     if "cutout" in names:
         uris = pc.unique(sample.catalog["cutout"].cast(pa.string())).drop_null().to_pylist()
         for path in sorted({uri.partition("#")[0] for uri in uris}):
-            for file in _named(path, sample.folder):
+            for file in _named(path, table.parent):
                 _check_file(file, limits)
     for rows in sample.batches(_ROWS):
         if "image" in rows.column_names:

@@ -107,3 +107,15 @@ def test_mistakes_are_told_in_one_line(sample, tmp_path, capsys):
     )
     assert main([*command, "--engine", "spark"]) == 2
     assert "engine is one of local, dask, not 'spark'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--sample", "--out"])
+def test_a_url_is_refused(sample, tmp_path, capsys, option):
+    given = {"--sample": str(sample), "--out": str(tmp_path / "out"), option: "memory://sky"}
+    options = [part for pair in given.items() for part in pair]
+    assert main(["extract", "--space", "decals", *options, "--engine", "dask"]) == 2
+    assert capsys.readouterr().err == (
+        "galaxy-da: memory://sky: with Dask this has to be a path that all workers see, not a URL; "
+        "give one, or engine local\n"
+    )
+    assert not (tmp_path / "out").exists()

@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("distributed", reason="needs the extra 'hats'")
 
+from fsspec.implementations.memory import MemoryFileSystem
 from index_helpers import make, random_vectors, write_features
 
 from galaxy_da.cli import main
@@ -16,6 +17,7 @@ from galaxy_da.cluster import filling
 from galaxy_da.features import Features
 from galaxy_da.index import LatentIndex
 from galaxy_da.indexing import create, manifest
+from galaxy_da.storage import location, put_folder
 
 N = 12_000
 
@@ -64,6 +66,16 @@ def test_features_in_hats_are_indexed_like_others(tmp_path):
     for name in ("plain", "hats"):
         create(tmp_path / f"{name}-index", [tmp_path / name])
     assert _hashes(tmp_path / "plain-index") == _hashes(tmp_path / "hats-index")
+    put_folder(tmp_path / "hats", location("memory://hats"))
+    create(tmp_path / "url-index", ["memory://hats"])
+    MemoryFileSystem.store.clear()
+    assert _hashes(tmp_path / "plain-index") == _hashes(tmp_path / "url-index")
+
+
+def test_an_index_at_a_url_is_not_made_on_workers(features, capsys):
+    command = ["index", str(features), "--out", "memory://index", "--engine", "dask"]
+    assert main(command) == 2
+    assert capsys.readouterr().err.startswith("galaxy-da: memory://index: with Dask this has to be")
 
 
 def test_a_graph_is_not_made_in_shards(features, tmp_path, capsys):
