@@ -135,26 +135,22 @@ def read_guide(
         pixels[key] = plane
         votes.setdefault(key, set()).add(vote)
     clear = [key for key, said in votes.items() if len(said) == 1]
-    cutouts = [_guide_cutout(pixels[key], definition, r90_arcsec) for key in clear]
+    cutouts = [guide_cutout(pixels[key], definition, r90_arcsec) for key in clear]
     return GuideImages(definition, cutouts, np.array([True in votes[key] for key in clear], bool))
 
 
-def guide_cutout(image: bytes, survey: Survey, r90_arcsec: float = R90_ARCSEC) -> Cutout:
+def guide_cutout(pixels: np.ndarray, survey: Survey, r90_arcsec: float = R90_ARCSEC) -> Cutout:
     """Return one guide image as a cutout, by the colours of its survey.
 
     Parameters
     ----------
-    image : bytes
-        A file.
+    pixels : (y, x, 3) uint8 array
+        As `read_colour` gives it.
     survey : Survey
         With a stretch (`with_stretch`).
     r90_arcsec : float
         Assumed Petrosian R90 [arcsec].
     """
-    return _guide_cutout(read_colour(image), survey, r90_arcsec)
-
-
-def _guide_cutout(pixels: np.ndarray, survey: Survey, r90_arcsec: float) -> Cutout:
     width = _R90_PER_PIXEL * r90_arcsec * _SIDE
     if survey.name == "decals":
         return galaxy_zoo_cutout(pixels, width)

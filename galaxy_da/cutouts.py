@@ -389,14 +389,13 @@ def _turn(cutout: Cutout, turn: np.ndarray, scale: float, centre_xy: tuple[float
 
 
 def _read_band_files(row: dict[str, Any], survey: Survey, folder: Location, pattern: str) -> Cutout:
-    files = {name: resolve(folder, pattern.format(band=name)) for name in survey.band_names}
-    bands = _row_bands(row) or [name for name in survey.band_names if exists(files[name])]
+    def file(band: str) -> Location:
+        return resolve(folder, pattern.format(band=band))
+
+    bands = _row_bands(row) or [name for name in survey.band_names if exists(file(name))]
     if not bands:
         raise CutoutError(f"{pattern}: no file for any band of {survey.name}")
-    parts = [
-        _read_fits(row, survey, _read_bytes(resolve(folder, pattern.format(band=band))), [band])
-        for band in bands
-    ]
+    parts = [_read_fits(row, survey, _read_bytes(file(band)), [band]) for band in bands]
     return _stack_bands(parts)
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from fsspec.implementations.memory import MemoryFileSystem
 
 from galaxy_da.images import Frame
 from galaxy_da.models import Architecture, VariationalAutoencoder
@@ -17,6 +18,15 @@ from galaxy_da.surveys import get_survey
 @pytest.fixture(scope="session", autouse=True)
 def _threads():
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def store(monkeypatch, tmp_path):
+    """Return the objects of ``memory://``, of which none are left afterwards."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield MemoryFileSystem.store
+    MemoryFileSystem.store.clear()
+    MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 @pytest.fixture(scope="session")

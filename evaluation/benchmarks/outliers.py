@@ -24,7 +24,7 @@ from evaluation.benchmarks.tables import print_rows
 from evaluation.guide_sample import stored_images
 from evaluation.odd_sky import ORDINARY, odd_sky
 from evaluation.outliers import detection, method_rows, purity, ranked_kinds
-from evaluation.real_probes import guide_cutout, with_stretch
+from evaluation.real_probes import guide_cutout, read_colour, with_stretch
 from galaxy_da.cutouts import Cutout
 from galaxy_da.extraction import extract
 from galaxy_da.features import Features
@@ -191,7 +191,8 @@ def _guide_sample(path: Path, survey: str, folder: Path) -> Sample:
         key = hashlib.sha256(row["image"]).hexdigest()[:16]
         is_artefact = (str(row["gz_question"]), str(row["gz_answer"])) == _ARTEFACT
         before = key in images and images[key][1]
-        images[key] = (guide_cutout(row["image"], definition), is_artefact or before)
+        cutout = guide_cutout(read_colour(row["image"]), definition)
+        images[key] = (cutout, is_artefact or before)
     cutouts = [cutout for cutout, _ in images.values()]
     sample = {
         "object_id": [f"{'artefact' if odd else 'galaxy'}-{k}" for k, (_, odd) in images.items()],

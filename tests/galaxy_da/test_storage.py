@@ -30,13 +30,7 @@ from galaxy_da.storage import (
 )
 from galaxy_da.tables import Sample, read_table, write_table
 
-
-@pytest.fixture(autouse=True)
-def store(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield MemoryFileSystem.store
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
+pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.mark.parametrize(

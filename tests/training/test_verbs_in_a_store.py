@@ -3,21 +3,12 @@
 import json
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from galaxy_da.cli import main
 from galaxy_da.features import Features
 from galaxy_da.tables import read_table
 
 SKY = "memory://sky"
-
-
-@pytest.fixture
-def store(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield MemoryFileSystem.store
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 from index_helpers import make, random_vectors, same_index
 
 from galaxy_da.errors import LatentIndexError
@@ -14,12 +13,7 @@ from galaxy_da.storage import cache_folder, location, names
 URL = "memory://survey/index"
 
 
-@pytest.fixture(autouse=True)
-def store(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    yield MemoryFileSystem.store
-    MemoryFileSystem.store.clear()
-    MemoryFileSystem.pseudo_dirs[:] = [""]
+pytestmark = pytest.mark.usefixtures("store")
 
 
 def features(survey, n=40):
