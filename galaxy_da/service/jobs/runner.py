@@ -77,10 +77,11 @@ class JobRunner:
             return
         running = self._queue.in_state(State.RUNNING)
         for job in running:
-            self._signal(job.id, signal.SIGINT)
+            self._interrupt(job.id)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         for job in running:
             while self._is_alive(job.id) and time.monotonic() < deadline:
+                self._interrupt(job.id)
                 time.sleep(_POLL_SECONDS)
             while self._is_alive(job.id):
                 self._signal(job.id, signal.SIGKILL)
@@ -140,10 +141,9 @@ class JobRunner:
 
     def _follow(self, job: Job) -> None:
         if job.cancelling:
-            if job.id not in self._asked:
-                self._asked[job.id] = time.monotonic()
-                self._signal(job.id, signal.SIGINT)
-            elif time.monotonic() - self._asked[job.id] > _PATIENCE_SECONDS:
+            self._interrupt(job.id)
+            asked = self._asked.get(job.id)
+            if asked is not None and time.monotonic() - asked > _PATIENCE_SECONDS:
                 self._signal(job.id, signal.SIGKILL)
             return
         progress = _progress(self._queue.path(job.id) / process.LOG)
@@ -195,13 +195,22 @@ class JobRunner:
         if child is not None and child.poll() is not None:
             del self._children[job_id]
 
-    def _signal(self, job_id: str, number: signal.Signals) -> None:
-        """Signal the processes of a job whose lock is held, so that its pid is its own."""
+    def _interrupt(self, job_id: str) -> None:
+        """Interrupt a job once; one too young to hear it is asked again at the next call."""
+        if job_id not in self._asked and self._signal(job_id, signal.SIGINT):
+            self._asked[job_id] = time.monotonic()
+
+    def _signal(self, job_id: str, number: signal.Signals) -> bool:
+        """Signal the processes of a job whose lock is held, so that its pid is its own.
+
+        False where it has not written its pid yet, or has ended.
+        """
         try:
             pid = json.loads((self._queue.path(job_id) / process.PID).read_text(encoding="utf-8"))
             os.killpg(pid, number)
         except (FileNotFoundError, ProcessLookupError):
-            pass
+            return False
+        return True
 
     def _sweep(self) -> None:
         """Remove folders of uploads that were never acknowledged."""

@@ -1,6 +1,10 @@
 """Jobs from upload to result: verbs of the command line in processes of their own."""
 
 import json
+import os
+import signal
+import subprocess
+import time
 import zipfile
 
 import httpx
@@ -14,7 +18,10 @@ from service_helpers import running, wait_for, zipped
 
 from galaxy_da.client import Client, ServiceError
 from galaxy_da.features import Features, vectors
+from galaxy_da.files import write_json
+from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
+from galaxy_da.service.jobs.runner import JobRunner, hold
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.parts import Jobs
 from galaxy_da.space import LatentSpace
@@ -192,3 +199,27 @@ def test_states_change_once(tmp_path):
     assert queue.get(job).cancelling and queue.get(job).state is State.RUNNING
     assert queue.get(job, "somebody else") is None
     assert sum(queue.counts().values()) == 1
+
+
+def test_a_job_too_young_to_hear_is_interrupted_later(tmp_path):
+    """A job may be cancelled before its process has written whom to signal."""
+    queue = JobQueue(tmp_path)
+    job = queue.new_id()
+    folder = queue.path(job)
+    folder.mkdir()
+    lock = hold(folder / process.LOCK)
+    queue.add(job, "", "extract", {})
+    assert queue.move(job, State.QUEUED, State.RUNNING)
+    queue.cancel(job)
+    runner = JobRunner(queue, 1)
+    runner.start()
+    with subprocess.Popen(["sleep", "60"], start_new_session=True) as young:
+        time.sleep(1)
+        write_json(folder / process.PID, young.pid)
+        assert young.wait(30) == -signal.SIGINT
+    os.close(lock)
+    deadline = time.monotonic() + 30
+    while queue.get(job).state is State.RUNNING and time.monotonic() < deadline:
+        time.sleep(0.05)
+    runner.stop()
+    assert queue.get(job).state is State.CANCELLED
