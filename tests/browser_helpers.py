@@ -1,5 +1,6 @@
 """A page that tells of every fault, and short words for what a person does and sees."""
 
+import time
 from contextlib import contextmanager
 
 DESKTOP = {"width": 1440, "height": 900}
@@ -38,11 +39,20 @@ def visit(page, where=""):
     settle(page)
 
 
+def wait_until(page, expression, argument=None, seconds=15):
+    """Wait until an expression is true; the page's policy forbids Playwright's own way."""
+    deadline = time.monotonic() + seconds
+    while not page.evaluate(expression, argument):
+        assert time.monotonic() < deadline, f"not true after {seconds} s: {expression}"
+        page.wait_for_timeout(20)
+
+
 def settle(page):
     """Wait until the view of the URL, and no earlier one, is on show."""
-    page.wait_for_function(
+    wait_until(
+        page,
         "!document.body.classList.contains('loading')"
-        " && document.body.dataset.route === location.hash"
+        " && document.body.dataset.route === location.hash",
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from fastapi_offline import FastAPIOffline
 
 from galaxy_da.index import LatentIndex
 from galaxy_da.latent_map import LatentMap, draw_map
@@ -101,7 +102,9 @@ def create_app(
         encoder=encoding_batcher(space, limits, metrics.batches.labels("encode").observe),
         neighbours=neighbour_batcher(index, limits, metrics.batches.labels("similar").observe),
     )
-    app = FastAPI(
+    app = FastAPIOffline(
+        favicon_url="/page/icon.svg",
+        redoc_url=None,  # shows a picture from the network
         title="galaxy_da",
         summary="Galaxies of many surveys in one latent space.",
         version=version("galaxy_da"),

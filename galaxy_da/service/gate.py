@@ -31,6 +31,12 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-frame-options", b"DENY"),
 )
+_POLICY = (
+    b"default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+    b"form-action 'self'; frame-ancestors 'none'"
+)
+_INLINE = b"; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
+_DOCUMENTATION = "/docs"  # not our page; its scripts and styles are inline
 
 
 class Gate:
@@ -70,7 +76,9 @@ class Gate:
         given = headers.get(b"x-request-id", b"")
         name = given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
         scope.setdefault("state", {})["request_id"] = name.decode()
-        seen = _Seen(send, name, self._limits.idle_seconds)
+        policy = _POLICY + (_INLINE if scope["path"] == _DOCUMENTATION else b"")
+        own = ((b"x-request-id", name), (b"content-security-policy", policy), *_HEADERS)
+        seen = _Seen(send, own, self._limits.idle_seconds)
         self._metrics.open.inc()
         try:
             refused = self._refused(scope, headers)
@@ -152,9 +160,11 @@ class Gate:
 class _Seen:
     """Sends an answer, and remembers what of it the record needs."""
 
-    def __init__(self, send: Send, name: bytes, idle_seconds: float) -> None:
+    def __init__(
+        self, send: Send, headers: Sequence[tuple[bytes, bytes]], idle_seconds: float
+    ) -> None:
         self._send = send
-        self._name = name
+        self._headers = headers
         self._idle_seconds = idle_seconds
         self.began = time.perf_counter()
         self.status = 0
@@ -164,7 +174,7 @@ class _Seen:
         """Send a part; a client that reads nothing for too long loses its connection."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", self._name), *_HEADERS]
+            message["headers"] = [*message["headers"], *self._headers]
         else:
             self.bytes += len(message.get("body", b""))
         await asyncio.wait_for(self._send(message), self._idle_seconds)

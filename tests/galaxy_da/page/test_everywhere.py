@@ -2,7 +2,7 @@
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browser_helpers import DESKTOP, PHONE, open_page, settle, visit
+from browser_helpers import DESKTOP, PHONE, open_page, settle, visit, wait_until
 
 KEY = "decals:decals-0003"
 VIEWS = {
@@ -50,7 +50,7 @@ def test_theme_follows_the_system_until_one_is_chosen(browser, service):
         background = "getComputedStyle(document.body).backgroundColor"
         light = page.evaluate(background)
         page.emulate_media(color_scheme="dark")
-        page.wait_for_function(f"{background} !== '{light}'")
+        wait_until(page, f"{background} !== '{light}'")
         dark = page.evaluate(background)
         page.click("#theme")
         assert page.evaluate(background) == light
@@ -65,7 +65,7 @@ def test_keys_lead_everywhere(page):
     for key, path in (("m", "/map"), ("o", "/outliers"), ("e", "/latents"), ("s", "/")):
         page.keyboard.press("g")
         page.keyboard.press(key)
-        page.wait_for_function("path => location.hash === `#${path}`", arg=path)
+        wait_until(page, "path => location.hash === `#${path}`", path)
         settle(page)
     page.keyboard.press("?")
     assert "Re-rank" in page.inner_text("dialog")
@@ -101,7 +101,7 @@ def test_title_and_focus_follow_the_view(page):
     visit(page, "/")
     assert "galaxies" in page.title()
     page.click("nav >> text=Outliers")
-    page.wait_for_function("document.title.startsWith('Outliers')")
+    wait_until(page, "document.title.startsWith('Outliers')")
     assert page.evaluate("document.activeElement.tagName") == "H1"
     assert page.get_attribute("nav a[aria-current]", "href") == "#/outliers"
 
@@ -133,3 +133,19 @@ def test_service_that_needs_a_token_is_given_one(browser, service):
         page.click("dialog .primary")
         page.wait_for_selector("main form")
         assert seen == [None, "Bearer secret"]
+
+
+def test_documentation_of_the_routes_needs_no_network(page):
+    page.goto(f"{page.address}/docs")
+    page.wait_for_selector(".opblock")
+
+
+def test_scripts_of_others_are_not_run(page):
+    """The policy is at work: what slips into the page by way of a name is text at most."""
+    page.expected.append("Content Security Policy")
+    visit(page, "/jobs")
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=data:, onerror=hit=1>')")
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {text: 'hit=1'}))"
+    )
+    assert page.evaluate("typeof hit") == "undefined"

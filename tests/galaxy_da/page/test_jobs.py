@@ -5,7 +5,7 @@ import zipfile
 
 import pyarrow.parquet as pq
 import pytest
-from browser_helpers import visit
+from browser_helpers import visit, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def test_extraction_is_submitted_watched_and_downloaded(page, sky, packed):
     visit(page, "/jobs")
     page.set_input_files("#sample", packed)
     page.click("main form .primary")
-    page.wait_for_function("location.hash.includes('id=')")
+    wait_until(page, "location.hash.includes('id=')")
     job = page.locator(".job.chosen-job")
     page.wait_for_selector(".job.chosen-job[data-state=done]", timeout=150_000)  # by its events
     with page.expect_download() as download:
@@ -33,7 +33,19 @@ def test_extraction_is_submitted_watched_and_downloaded(page, sky, packed):
     job.get_by_role("button", name="Log").click()
     page.wait_for_selector(".log:not([hidden])")
     job.get_by_role("button", name="Remove").click()
-    page.wait_for_function("!location.hash.includes('id=')")
+    wait_until(page, "!location.hash.includes('id=')")
+
+
+def test_a_job_is_cancelled(page, packed):
+    visit(page, "/jobs")
+    page.set_input_files("#sample", packed)
+    page.click("main form .primary")
+    wait_until(page, "location.hash.includes('id=')")
+    job = page.locator(".job.chosen-job")
+    job.get_by_role("button", name="Cancel").click()
+    page.wait_for_selector(".job.chosen-job[data-state=cancelled]", timeout=60_000)
+    job.get_by_role("button", name="Remove").click()
+    wait_until(page, "!location.hash.includes('id=')")
 
 
 def test_unusable_upload_is_refused_in_words(page, tmp_path):

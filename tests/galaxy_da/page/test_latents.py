@@ -4,22 +4,24 @@ import io
 
 import httpx
 import numpy as np
-from browser_helpers import drawn, visit
+from browser_helpers import drawn, visit, wait_until
 from PIL import Image
 
 KEY = "decals:decals-0005"
 
 
 def pixels(page, selector):
-    """What an image element shows, as an array."""
-    data = page.locator(selector).evaluate(
+    """What a picture on the page shows, (y, x, 3)."""
+    width, data = page.locator(selector).evaluate(
         """async image => {
           await image.decode();
-          const blob = await (await fetch(image.src)).blob();
-          return [...new Uint8Array(await blob.arrayBuffer())];
+          const {naturalWidth: x, naturalHeight: y} = image;
+          const context = new OffscreenCanvas(x, y).getContext("2d");
+          context.drawImage(image, 0, 0);
+          return [x, [...context.getImageData(0, 0, x, y).data]];
         }"""
     )
-    return np.array(Image.open(io.BytesIO(bytes(data))).convert("RGB"), int)
+    return np.array(data, int).reshape(-1, width, 4)[..., :3]
 
 
 def decoded(service, latents):
@@ -39,7 +41,7 @@ def test_slider_decodes_what_it_says(page, service, api):
     moved = list(about["latents"])
     moved[2] += 1.5 * about["spread"][2]
     expected = decoded(service, moved)
-    page.wait_for_function("location.hash.includes('set=2')")
+    wait_until(page, "location.hash.includes('set=2')")
     page.wait_for_load_state("networkidle")
     after = pixels(page, "img.decoded")
     assert np.abs(after - expected).max() <= 1
@@ -54,7 +56,7 @@ def test_url_restores_sliders_and_reset_puts_back(page):
     assert page.input_value("#latent-7") == "-2"
     page.wait_for_selector("img.decoded[src^=blob]")
     page.click("#reset")
-    page.wait_for_function("!location.hash.includes('set=')")
+    wait_until(page, "!location.hash.includes('set=')")
     assert page.input_value("#latent-7") == "0"
 
 
@@ -64,7 +66,7 @@ def test_nearest_real_galaxies_follow(page):
     assert page.locator(".neighbours .card").first.get_attribute("data-key") == KEY
     page.focus("#latent-0")
     page.keyboard.press("End")
-    page.wait_for_function(f"document.querySelector('.neighbours .card')?.dataset.key !== '{KEY}'")
+    wait_until(page, f"document.querySelector('.neighbours .card')?.dataset.key !== '{KEY}'")
 
 
 def test_start_offers_galaxies(page):

@@ -6,7 +6,7 @@ import time
 import httpx
 import numpy as np
 import pytest
-from browser_helpers import PHONE, cards, open_page, visit
+from browser_helpers import PHONE, cards, open_page, visit, wait_until
 from PIL import Image
 
 LONG = 100
@@ -79,9 +79,9 @@ def test_column_colours_and_its_range(page, points):
     expected = np.quantile(points[2], [0.02, 0.98])
     assert np.allclose([low, high], expected, atol=0.2)
     page.select_option("#column", "kind")
-    page.wait_for_function("document.querySelectorAll('.legend li').length === 2")
+    wait_until(page, "document.querySelectorAll('.legend li').length === 2")
     assert "round" in page.inner_text(".legend")
-    page.wait_for_function("location.hash.includes('column=kind')")
+    wait_until(page, "location.hash.includes('column=kind')")
 
 
 def test_hover_names_a_galaxy_and_click_opens_it(page, points):
@@ -94,7 +94,7 @@ def test_hover_names_a_galaxy_and_click_opens_it(page, points):
     tip.wait_for()
     assert tip.get_attribute("data-key") == keys[one]
     page.mouse.click(x + 1, y + 1)
-    page.wait_for_function("location.hash.startsWith('#/object')")
+    wait_until(page, "location.hash.startsWith('#/object')")
     page.wait_for_selector(f"h1:has-text('{keys[one].split(':')[1]}')")
 
 
@@ -123,7 +123,7 @@ def test_outline_becomes_a_gallery_with_a_url(page, points):
     caught = set(cards(page))
     assert inside(-2) <= caught <= inside(2)
     assert caught
-    page.wait_for_function("location.hash.includes('lasso=')")
+    wait_until(page, "location.hash.includes('lasso=')")
     visit(page, page.evaluate("location.hash.slice(1)"))
     page.wait_for_selector(".caught .card")
     assert set(cards(page)) == caught
@@ -142,7 +142,7 @@ def test_keyboard_pans_zooms_and_selects_what_is_in_view(page, points):
     page.click("#forget-outline")
     for key in ("+", "+", "+", "+", "ArrowLeft", "ArrowUp", "Enter"):
         page.keyboard.press(key)
-    page.wait_for_function("location.hash.includes('at=')")
+    wait_until(page, "location.hash.includes('at=')")
     total = int(page.inner_text(".caught h2").split()[0])
     assert 0 <= total < len(keys)
 
@@ -156,7 +156,7 @@ def test_survey_can_be_hidden(page, points):
     page.wait_for_selector(".caught .card")
     total = sum(key.startswith("decals:") for key in keys)
     assert f"{total} galaxies" in page.inner_text(".caught h2")
-    page.wait_for_function("location.hash.includes('hide=sdss')")
+    wait_until(page, "location.hash.includes('hide=sdss')")
 
 
 OBSERVE = """

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from browser_helpers import cards, settle, visit
+from browser_helpers import cards, settle, visit, wait_until
 
 from galaxy_da.index import LatentIndex
 
@@ -22,7 +22,7 @@ def test_order_is_the_librarys(page, index, method):
     page.select_option("#filter-method", method)
     page.select_option("#filter-survey", "sdss")
     page.select_option("#filter-k", "24")
-    page.wait_for_function("location.hash.includes('k=24')")
+    wait_until(page, "location.hash.includes('k=24')")
     settle(page)
     assert cards(page) == keys_of(index.outliers("sdss", 24, method))
 
@@ -30,7 +30,7 @@ def test_order_is_the_librarys(page, index, method):
 def test_only_clean_images(page, index):
     visit(page, "/outliers?k=12")
     page.check("#filter-clean")
-    page.wait_for_function("location.hash.includes('clean=1')")
+    wait_until(page, "location.hash.includes('clean=1')")
     settle(page)
     assert cards(page) == keys_of(index.outliers(k=12, clean=True))
 
@@ -48,7 +48,7 @@ def test_scores_rerank_as_the_library_does(page, index):
     assert "4 scores" in page.inner_text(".score-bar")
     assert page.locator(".card").nth(1).get_attribute("data-verdict") == "dislike"
     page.keyboard.press("r")
-    page.wait_for_function("location.hash.includes('by=')")
+    wait_until(page, "location.hash.includes('by=')")
     settle(page)
     given = dict(zip(shown[:4], (5, 0, 3, 4), strict=True))
     scores = pa.table(
@@ -65,7 +65,7 @@ def test_scores_rerank_as_the_library_does(page, index):
     assert cards(page) == expected
     assert "by 4 scores" in page.inner_text("h1")
     page.click("#forget")
-    page.wait_for_function("!location.hash.includes('by=')")
+    wait_until(page, "!location.hash.includes('by=')")
     settle(page)
     assert cards(page) == shown
 

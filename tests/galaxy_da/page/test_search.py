@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from browser_helpers import cards, drawn, settle, visit
+from browser_helpers import cards, drawn, settle, visit, wait_until
 from PIL import Image
 
 from galaxy_da.cutouts import read_image
@@ -13,7 +13,7 @@ from galaxy_da.space import LatentSpace
 
 
 def expect_key(page, path):
-    page.wait_for_function(f"location.hash.startsWith('#{path}')")
+    wait_until(page, f"location.hash.startsWith('#{path}')")
     settle(page)
 
 
@@ -28,10 +28,8 @@ def test_others_shows_other_galaxies_and_has_a_url(page):
     visit(page, "/")
     first = page.locator(".tiles a").evaluate_all("all => all.map(one => one.title)")
     page.click("#others")
-    page.wait_for_function("location.hash === '#/?seed=1'")
-    page.wait_for_function(
-        "first => document.querySelector('.tiles a').title !== first", arg=first[0]
-    )
+    wait_until(page, "location.hash === '#/?seed=1'")
+    wait_until(page, "first => document.querySelector('.tiles a').title !== first", first[0])
     shown = page.locator(".tiles a").evaluate_all("all => all.map(one => one.title)")
     visit(page, "/?seed=1")
     assert page.locator(".tiles a").evaluate_all("all => all.map(one => one.title)") == shown

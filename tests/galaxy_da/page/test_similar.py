@@ -6,7 +6,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from astropy.io import votable
-from browser_helpers import cards, drawn, settle, visit
+from browser_helpers import cards, drawn, settle, visit, wait_until
 
 from galaxy_da.index import LatentIndex
 
@@ -24,10 +24,11 @@ def index(sky):
 
 def shows(page, table):
     """Wait until the wall shows these galaxies, in this order."""
-    page.wait_for_function(
+    wait_until(
+        page,
         "keys => JSON.stringify([...document.querySelectorAll('main .card')]"
         ".map(card => card.dataset.key)) === JSON.stringify(keys)",
-        arg=keys_of(table),
+        keys_of(table),
     )
 
 
@@ -62,12 +63,12 @@ def test_likes_and_dislikes_refine(page, index):
 def test_survey_number_and_conditions_narrow_the_search(page, index):
     visit(page, f"/similar?like={KEY}")
     page.select_option("#filter-survey", "sdss")
-    page.wait_for_function("location.hash.includes('survey=sdss')")
+    wait_until(page, "location.hash.includes('survey=sdss')")
     settle(page)
     page.click("text=Conditions")
     page.fill("[name=where]", "mag_r < 19\nkind = disc")
     page.click("text=Apply")
-    page.wait_for_function("location.hash.includes('where=')")
+    wait_until(page, "location.hash.includes('where=')")
     settle(page)
     expected = index.similar(KEY, k=60, survey="sdss", where=["mag_r < 19", "kind = disc"])
     assert cards(page) == keys_of(expected)
@@ -83,7 +84,7 @@ def test_wrong_condition_is_told_in_the_librarys_words(page):
 def test_each_survey_apart(page, index):
     visit(page, f"/similar?like={KEY}&k=12")
     page.check("#by-survey")
-    page.wait_for_function("location.hash.includes('by=survey')")
+    wait_until(page, "location.hash.includes('by=survey')")
     settle(page)
     for name in ("decals", "sdss"):
         wall = page.get_by_label(f"Neighbours in {name}")
@@ -106,7 +107,7 @@ def test_arrow_keys_move_and_enter_opens(page):
     at = page.evaluate("document.activeElement.closest('.card').dataset.key")
     assert at == shown[columns + 1]
     page.keyboard.press("Enter")
-    page.wait_for_function("location.hash.startsWith('#/object')")
+    wait_until(page, "location.hash.startsWith('#/object')")
     page.wait_for_selector(f"h1:has-text('{at.split(':')[1]}')")
 
 
