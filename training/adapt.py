@@ -1,9 +1,10 @@
 """Map a new survey into a space: try candidates, keep what held-out pairs say is best.
 
-The anchor stays frozen. Candidates are the un-adapted encoder, closed forms
-(`training.closed_form`), a network that learnt without pairs from degraded images of the anchor
-(`training.unpaired`), and one refined from the best of these on pairs (`training.refine`). Doing
-nothing is a candidate, and another one has to beat it by more than the error of the comparison.
+The anchor stays frozen. Candidates are the un-adapted encoder, a network that learnt without pairs
+from degraded images of the anchor (`training.unpaired`), one refined on pairs from the best that
+came before (`training.refine`), and closed forms on each of these (`training.closed_form`).
+Doing nothing is a candidate, and another one has to beat it by more than the error of the
+comparison. A closed form that wins is fitted once more, to the pairs that chose it too.
 Processes that adapt together follow the first one's decisions, which an interrupted run keeps.
 """
 
@@ -28,7 +29,7 @@ from galaxy_da.models import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, read_metadata
-from training.candidates import CLOSED_FORMS, Training, calibrated
+from training.candidates import UNADAPTED, Training, calibrated, closed_forms
 from training.fabric import make_fabric
 from training.paired_images import PairedImages, load_paired_images
 from training.plausible import plausibility
@@ -51,7 +52,7 @@ FEW_HELD_OUT = 30
 T = TypeVar("T")
 
 _FOLDS = 5
-_DEGRADED, _DECISIONS = "degraded", "decisions.json"
+_DEGRADED, _REFINED, _DECISIONS = "degraded", "refined", "decisions.json"
 
 
 def adapt(
@@ -130,9 +131,8 @@ def adapt(
     if len(held) < FEW_HELD_OUT:
         network, record = _by_few(train.with_more(held), images, how)
     else:
-        network, record = _by_pairs(train, held, images, how)
         share = float(read_metadata(pairs.schema).get("expected_false_share", 0.0))
-        record["sameness"] = sameness_record(held, network, wrong_share=share, seed=seed)
+        network, record = _by_pairs(train, held, images, how, share)
     return space.with_survey(replace(start, network=network, record=record | {"seed": seed}))
 
 
@@ -174,7 +174,7 @@ class _Way:
 
     def degraded(self, images: Unpaired | None) -> dict[str, Encoder]:
         """Return the candidate that needs no pairs, where there can be one."""
-        if images is None or not images.match.loses:
+        if images is None or not images.loses:
             return {}
         network, _ = images.degraded(self.settings, self.file(_DEGRADED), self.progress)
         return {_DEGRADED: network}
@@ -207,10 +207,9 @@ def _by_few(
     pairs: PairedImages, images: Unpaired | None, how: _Way
 ) -> tuple[Encoder, dict[str, Any]]:
     """Choose by cross-validation, and train on no pair."""
-    training = Training.of(pairs)
-    networks, ranks = _cross_validated(training)
-    for name, network in how.degraded(images).items():
-        networks[name], ranks[name] = network, pairs.reciprocal_ranks(network)
+    bases = _bases(pairs, how.degraded(images))
+    networks = {name: form.network for name, form in closed_forms(bases).items()}
+    ranks = _cross_validated(bases)
     chosen = agreed(_best(ranks))
     record = _record(f"{_FOLDS}-fold", chosen, ranks) | {
         "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)}
@@ -219,29 +218,33 @@ def _by_few(
 
 
 def _by_pairs(
-    train: PairedImages, held: PairedImages, images: Unpaired | None, how: _Way
+    train: PairedImages, held: PairedImages, images: Unpaired | None, how: _Way, wrong_share: float
 ) -> tuple[Encoder, dict[str, Any]]:
     """Choose on held-out pairs, and train on the others that are sound."""
-    training = Training.of(train)
     unpaired = how.degraded(images)
-    networks, ranks = _judged(training, held, unpaired)
-    sound = how.kept("sound", lambda: _sound(training, networks[_best(ranks)], how.seed).tolist())
-    if len(sound) < len(training):
-        training = training.take(np.asarray(sound))
-        networks, ranks = _judged(training, held, unpaired)
+    bases = _bases(train, unpaired)
+    networks, ranks = _judged(bases, held)
+    sound = how.kept("sound", lambda: _sound(train, networks[_best(ranks)], how.seed).tolist())
+    if len(sound) < len(train):
+        bases = {name: seen.take(np.asarray(sound)) for name, seen in bases.items()}
+        networks, ranks = _judged(bases, held)
+    training = bases[UNADAPTED]
     best = how.kept("start", lambda: _best(ranks))
-    networks["refined"], curves = refine(
+    refined, curves = refine(
         networks[best],
         training,
         held,
         settings=how.settings,
         seed=how.seed,
         degrade=images.match if images is not None and unpaired else None,
-        checkpoint=how.file("refined"),
+        checkpoint=how.file(_REFINED),
         progress=how.progress,
     )
-    ranks["refined"] = held.reciprocal_ranks(networks["refined"], training.pairs.mean)
+    bases[_REFINED] = training.of_network(refined)
+    last = _judged({_REFINED: bases[_REFINED]}, held)
+    networks, ranks = networks | last[0], ranks | last[1]
     chosen = agreed(_best(ranks))
+    network = calibrated(networks[chosen], held)
     record = _record("validation pairs", chosen, ranks) | {
         "refined_from": best,
         "curves": curves,
@@ -251,40 +254,50 @@ def _by_pairs(
             "left_out": len(train) - len(training),
             "validation": len(held),
         },
+        "sameness": sameness_record(held, network, wrong_share=wrong_share, seed=how.seed),
     }
-    return calibrated(networks[chosen], held), record
+    if chosen in bases:
+        return network, record
+    form = closed_forms(bases)[chosen]
+    more = held.take(agreed(_sound(held, networks[chosen], how.seed)))
+    record["pairs"]["fitted_at_last"] = len(training) + len(more)
+    return _with_variance_of(network, form.fit(form.training.with_more(more))), record
+
+
+def _bases(pairs: PairedImages, others: Mapping[str, Encoder]) -> dict[str, Training]:
+    """Return the pairs as seen by the un-adapted network, and by others."""
+    plain = Training.of(pairs)
+    return {UNADAPTED: plain} | {name: plain.of_network(net) for name, net in others.items()}
 
 
 def _judged(
-    training: Training, held: PairedImages, more: Mapping[str, Encoder]
+    bases: Mapping[str, Training], held: PairedImages
 ) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
     """Fit every closed form and rank the held-out pairs, among them and the training galaxies."""
-    networks = {name: fit(training) for name, fit in CLOSED_FORMS.items()} | dict(more)
-    others = training.pairs.mean
+    networks = {name: form.network for name, form in closed_forms(bases).items()}
+    others = next(iter(bases.values())).pairs.mean
     return networks, {name: held.reciprocal_ranks(net, others) for name, net in networks.items()}
 
 
-def _cross_validated(
-    training: Training,
-) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
-    """Fit every closed form to all pairs, and rank each pair by a fit that did not see it.
+def _cross_validated(bases: Mapping[str, Training]) -> dict[str, np.ndarray]:
+    """Rank each pair by closed forms that were fitted without it.
 
     Each galaxy is looked for among all of them.
     """
-    n = len(training)
-    ranks = {name: np.zeros(n) for name in CLOSED_FORMS}
+    pairs = bases[UNADAPTED].pairs
+    n = len(pairs)
+    ranks = {name: np.zeros(n) for name in closed_forms(bases)}
     for fold in range(_FOLDS):
         seen, unseen = (np.flatnonzero((np.arange(n) % _FOLDS == fold) == own) for own in (0, 1))
-        part, held = training.take(seen), training.pairs.take(unseen)
-        for name, fit in CLOSED_FORMS.items():
-            others = training.pairs.mean[seen]
-            ranks[name][unseen] = held.reciprocal_ranks(fit(part), others)
-    return {name: fit(training) for name, fit in CLOSED_FORMS.items()}, ranks
+        held, others = pairs.take(unseen), pairs.mean[seen]
+        for name, form in closed_forms({name: t.take(seen) for name, t in bases.items()}).items():
+            ranks[name][unseen] = held.reciprocal_ranks(form.network, others)
+    return ranks
 
 
-def _sound(training: Training, network: Encoder, seed: int) -> np.ndarray:
-    """Rows of the training pairs that are more likely one galaxy than two."""
-    pairs, n = training.pairs, len(training)
+def _sound(pairs: PairedImages, network: Encoder, seed: int) -> np.ndarray:
+    """Rows of the pairs that are more likely one galaxy than two."""
+    n = len(pairs)
     strangers = np.random.default_rng(seed).integers(1, n, n)
     galaxy = pairs.space.galaxy_latents
     mean = pairs.encode(network).mean[:, :galaxy]
@@ -295,14 +308,20 @@ def _sound(training: Training, network: Encoder, seed: int) -> np.ndarray:
     return np.flatnonzero(plausibility(own, other) > 0.5)
 
 
+def _with_variance_of(judged: Encoder, network: Encoder) -> Encoder:
+    """Return a network with the variances of one that was judged on pairs it had not seen."""
+    network.log_variance.load_state_dict(judged.log_variance.state_dict())
+    return network
+
+
 def _best(ranks: Mapping[str, np.ndarray]) -> str:
     """Name the candidate with the highest mean reciprocal rank, if it beats doing nothing.
 
     The gain has to exceed its own standard error.
     """
     best = max(ranks, key=lambda name: float(ranks[name].mean()))
-    gain = ranks[best] - ranks["unadapted"]
-    return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else "unadapted"
+    gain = ranks[best] - ranks[UNADAPTED]
+    return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else UNADAPTED
 
 
 def _record(judged_by: str, chosen: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -316,7 +335,7 @@ def _record(judged_by: str, chosen: str, ranks: Mapping[str, np.ndarray]) -> dic
 
 def _line(name: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Say what one candidate scored."""
-    gain = ranks[name] - ranks["unadapted"]
+    gain = ranks[name] - ranks[UNADAPTED]
     return {
         "name": name,
         "mean_reciprocal_rank": float(ranks[name].mean()),

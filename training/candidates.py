@@ -1,10 +1,11 @@
-"""What adaptation tries without training: closed forms on the latents of the training pairs."""
+"""What adaptation tries on pairs without training: closed forms on what a network makes of them."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from training.closed_form import (
 from training.paired_images import PairedImages
 from training.sharing import Share
 
-__all__ = ["CLOSED_FORMS", "Training", "calibrated"]
+__all__ = ["CLOSED_FORMS", "UNADAPTED", "Candidate", "Training", "calibrated", "closed_forms"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Training:
     latents : (8, n, latents) float tensor
         The anchor's posterior means.
     features : (8, n, features) float tensor
-        Last features of the target's images in its un-adapted network.
+        Last features of the target's images in its network, the un-adapted one or another.
     """
 
     pairs: PairedImages
@@ -59,8 +60,21 @@ class Training:
 
     @property
     def network(self) -> Encoder:
-        """The un-adapted network."""
+        """What closed forms start from."""
         return self.pairs.encoder.network
+
+    def of_network(self, network: Encoder) -> Training:
+        """Return the same pairs as another network of the target sees them."""
+        return Training.of(self.pairs.seen_by(network))
+
+    def with_more(self, other: PairedImages) -> Training:
+        """Return these pairs and others of the same survey."""
+        more = Training.of(other.seen_by(self.network))
+        return Training(
+            pairs=self.pairs.with_more(other),
+            latents=torch.cat([self.latents, more.latents], 1),
+            features=torch.cat([self.features, more.features], 1),
+        )
 
     def take(self, rows: np.ndarray) -> Training:
         """Return some of the pairs."""
@@ -85,8 +99,10 @@ def _on_latents(match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
     )
 
 
+UNADAPTED = "unadapted"
+
 CLOSED_FORMS: Mapping[str, Fit] = {
-    "unadapted": lambda training: training.network,
+    UNADAPTED: lambda training: training.network,
     "moments": _on_latents(match_moments),
     "covariances": _on_latents(match_covariances),
     "rotation": _on_latents(rotate),
@@ -94,7 +110,41 @@ CLOSED_FORMS: Mapping[str, Fit] = {
     "ridge-latents": _on_pairs(ridge_from_latents),
     "ridge-features": _on_pairs(ridge_from_features),
 }
-"""Candidates by name, each from training pairs to a network."""
+"""Closed forms by name, each from training pairs to a network."""
+
+
+class Candidate(NamedTuple):
+    """A closed form and what it is fitted to."""
+
+    training: Training
+    fit: Fit
+
+    @property
+    def network(self) -> Encoder:
+        """What it comes to."""
+        return self.fit(self.training)
+
+
+def closed_forms(bases: Mapping[str, Training]) -> dict[str, Candidate]:
+    """List every closed form on each of some networks.
+
+    Parameters
+    ----------
+    bases : dict of str to Training
+        The same pairs as seen by the networks, `UNADAPTED` and others.
+
+    Returns
+    -------
+    dict of str to Candidate
+        By the form's name; those of other networks than the un-adapted one by both names.
+    """
+    return {
+        form if base == UNADAPTED else base if form == UNADAPTED else f"{base}+{form}": Candidate(
+            training, fit
+        )
+        for base, training in bases.items()
+        for form, fit in CLOSED_FORMS.items()
+    }
 
 
 def calibrated(network: Encoder, held: PairedImages) -> Encoder:

@@ -60,12 +60,13 @@ class PairedImages:
         }
         return replace(self, **joined)
 
+    def seen_by(self, network: Encoder) -> PairedImages:
+        """Return these pairs with another network of the target to start from."""
+        return replace(self, encoder=replace(self.encoder, network=network))
+
     def encode(self, network: Encoder) -> Posterior:
         """Encode the target images with a candidate network, each process some of them."""
-        candidate = SurveyEncoder(
-            survey=self.encoder.survey, bands=self.encoder.bands, network=network
-        )
-        return shared_posterior(self.space, self.target, candidate)
+        return shared_posterior(self.space, self.target, replace(self.encoder, network=network))
 
     def reciprocal_ranks(self, network: Encoder, others: Tensor | None = None) -> np.ndarray:
         """(n,) inverse ranks at which a candidate finds the anchor's galaxies.

