@@ -11,6 +11,7 @@ import atexit
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ __all__ = [
     "location",
     "names",
     "parquet_source",
+    "partial_path",
     "put",
     "put_folder",
     "reaching",
@@ -203,6 +205,11 @@ def parquet_source(where: Location) -> Path | pa.NativeFile:
         return pa.PythonFile(where.fs.open(where.path, "rb", cache_type="none"), mode="r")
 
 
+def partial_path(target: Path) -> Path:
+    """Return a hidden path beside a target, of the same suffix, that no process anywhere has."""
+    return target.with_name(f".{target.stem}.{secrets.token_hex(8)}.partial{target.suffix}")
+
+
 def get(source: UPath, target: Path) -> None:
     """Copy an object to a local file, which is whole or as it was.
 
@@ -213,7 +220,7 @@ def get(source: UPath, target: Path) -> None:
     StorageError
         If the store fails, or the file cannot be written.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = partial_path(target)
     with reaching(source):
         try:
             source.fs.get_file(source.path, str(partial))
