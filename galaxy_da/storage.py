@@ -34,6 +34,7 @@ __all__ = [
     "cache_folder",
     "create_object",
     "exists",
+    "files_below",
     "get",
     "is_folder",
     "local_copy",
@@ -166,6 +167,21 @@ def names(folder: Location) -> set[str]:
     except FileNotFoundError:
         return set()
     return {name.rstrip("/").rsplit("/", 1)[-1] for name in found}
+
+
+def files_below(folder: Location) -> list[Location]:
+    """Return all files in a folder and its folders, in order of their names.
+
+    Raises
+    ------
+    StorageError
+        If the store does not say.
+    """
+    if isinstance(folder, Path):
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+    with reaching(folder, "listed"):
+        found = folder.fs.find(folder.path)
+    return [folder / name.removeprefix(folder.path).lstrip("/") for name in sorted(found)]
 
 
 def is_folder(where: Location) -> bool:
