@@ -175,15 +175,17 @@ def _write_parquet(table: pa.Table, path: Location) -> None:
 
 
 def _write_hats(table: pa.Table, where: Location) -> None:
-    try:
-        import lsdb
-    except ImportError as error:
-        raise TableError(
-            "a HATS catalogue needs lsdb; install it with `pip install galaxy_da[hats]`"
-        ) from error
+    from galaxy_da.cluster.hats import quiet_lsdb  # which needs this module
+
     notes = described(table)
     frame = table.replace_schema_metadata(None).to_pandas(types_mapper=pd.ArrowDtype)
-    with new_folder(where) as partial:
+    with new_folder(where) as partial, quiet_lsdb():
+        try:
+            import lsdb
+        except ImportError as error:
+            raise TableError(
+                "a HATS catalogue needs lsdb; install it with `pip install galaxy_da[hats]`"
+            ) from error
         catalogue = lsdb.from_dataframe(
             frame, ra_column="ra", dec_column="dec", margin_threshold=None
         )

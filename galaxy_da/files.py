@@ -18,7 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from galaxy_da.errors import StorageError
-from galaxy_da.storage import Location, Where, exists, is_folder, location, put, put_folder
+from galaxy_da.storage import (
+    Location,
+    Where,
+    exists,
+    is_folder,
+    location,
+    partial_path,
+    put,
+    put_folder,
+)
 
 __all__ = [
     "atomic_path",
@@ -61,7 +70,7 @@ def atomic_path(where: Where) -> Iterator[Path]:
             put(temporary, target)
         return
     ensure_folder(target.parent)
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    temporary = partial_path(target)
     try:
         with _said(target):
             yield temporary
@@ -94,7 +103,8 @@ def new_folder(where: Where) -> Iterator[Path]:
             yield Path(scratch) / target.name
             put_folder(Path(scratch) / target.name, target)
         return
-    partial = ensure_folder(target.parent) / f".{target.name}.{os.getpid()}.partial"
+    ensure_folder(target.parent)
+    partial = partial_path(target)
     try:
         with _said(target):
             yield partial

@@ -11,6 +11,7 @@ import atexit
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,12 +34,14 @@ __all__ = [
     "cache_folder",
     "create_object",
     "exists",
+    "files_below",
     "get",
     "is_folder",
     "local_copy",
     "location",
     "names",
     "parquet_source",
+    "partial_path",
     "put",
     "put_folder",
     "reaching",
@@ -166,6 +169,21 @@ def names(folder: Location) -> set[str]:
     return {name.rstrip("/").rsplit("/", 1)[-1] for name in found}
 
 
+def files_below(folder: Location) -> list[Location]:
+    """Return all files in a folder and its folders, in order of their names.
+
+    Raises
+    ------
+    StorageError
+        If the store does not say.
+    """
+    if isinstance(folder, Path):
+        return sorted(path for path in folder.rglob("*") if path.is_file())
+    with reaching(folder, "listed"):
+        found = folder.fs.find(folder.path)
+    return [folder / name.removeprefix(folder.path).lstrip("/") for name in sorted(found)]
+
+
 def is_folder(where: Location) -> bool:
     """Whether there is a folder, or are objects below a URL; errors as of `names`."""
     return where.is_dir() if isinstance(where, Path) else bool(names(where))
@@ -203,6 +221,11 @@ def parquet_source(where: Location) -> Path | pa.NativeFile:
         return pa.PythonFile(where.fs.open(where.path, "rb", cache_type="none"), mode="r")
 
 
+def partial_path(target: Path) -> Path:
+    """Return a hidden path beside a target, of the same suffix, that no process anywhere has."""
+    return target.with_name(f".{target.stem}.{secrets.token_hex(8)}.partial{target.suffix}")
+
+
 def get(source: UPath, target: Path) -> None:
     """Copy an object to a local file, which is whole or as it was.
 
@@ -213,7 +236,7 @@ def get(source: UPath, target: Path) -> None:
     StorageError
         If the store fails, or the file cannot be written.
     """
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = partial_path(target)
     with reaching(source):
         try:
             source.fs.get_file(source.path, str(partial))

@@ -8,6 +8,7 @@ from conftest import make_space
 from galaxy_da.cluster.extraction import extract_partitions
 from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.features import Features, vectors
+from galaxy_da.storage import location
 
 
 def extract_here(sample, out, scheduler="synchronous", **options):
@@ -28,7 +29,7 @@ def check_catalogue(out, local):
         ours = vectors(table.filter(good), name)
         np.testing.assert_allclose(ours, vectors(local.filter(good), name), atol=1e-6)
     with quiet_lsdb():
-        catalog = lsdb.open_catalog(out)
+        catalog = lsdb.open_catalog(location(out))
         frame = catalog.compute(progress_bar=False)
     assert sorted(frame["object_id"]) == table["object_id"].to_pylist()
     assert catalog.hc_structure.catalog_info.total_rows == len(local)

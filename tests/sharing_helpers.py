@@ -3,22 +3,26 @@
 import functools
 import os
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
 import torch
-from conftest import blobs, make_space
+from conftest import blobs, make_space, pair_table, write_sample
 from torch import nn
 
 from galaxy_da.errors import TableError
 from galaxy_da.models import Posterior
+from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
-from galaxy_da.tables import Sample
+from galaxy_da.tables import Sample, read_pairs
 from training import alignment, fabric
 from training import pretrain as pretraining
 from training import refine as refining
+from training.adapt import adapt
 from training.candidates import Training
 from training.conditional import ConditionalAutoencoder
 from training.image_matching import ImageMatch
@@ -69,22 +73,17 @@ TRAINED = {
 }
 
 
+ADAPTED = RefineSettings(steps=6, check_every=2, batch=32)
+
+
 def classifier():
     torch.manual_seed(4)
     return alignment.DomainClassifier(LATENTS, hidden=8)
 
 
 def in_two_processes(number, port, folder):
-    """Join a group of two as ``torchrun`` has its processes do, and compute everything."""
-    os.environ |= {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_RUN_ID": "test",
-    }
-    os.environ |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2")
-    os.environ |= {name: str(number) for name in ("RANK", "LOCAL_RANK")}
-    os.environ |= {"GROUP_RANK": "0"}
-    torch.set_num_threads(1)
+    """Compute everything in a group of two."""
+    join(number, port)
     everything(folder / f"process-{number}", folder / "one")
     end = "nothing went wrong"
     try:
@@ -94,6 +93,19 @@ def in_two_processes(number, port, folder):
     except (TableError, SystemExit) as error:
         end = repr(error)
     (folder / f"process-{number}" / "end.txt").write_text(end)
+
+
+def join(number, port):
+    """Join a group of two as ``torchrun`` has its processes do."""
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+    os.environ |= dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2")
+    os.environ |= {name: str(number) for name in ("RANK", "LOCAL_RANK")}
+    os.environ |= {"GROUP_RANK": "0"}
+    torch.set_num_threads(1)
 
 
 def everything(folder, earlier=None):
@@ -108,12 +120,17 @@ def everything(folder, earlier=None):
         for name, term in ALIGNMENTS.items():
             found[f"alignment {name}"] = alignment_gradients(lightning, term)
         found["refine"] = refine_gradients(lightning)
-        found["refined"] = refined()
         found["read"] = read(folder.parent / "sample.parquet")
         shared = folder.parent / ("one" if earlier is None else "two")
+        shared.mkdir(exist_ok=True)
+        found["refined"] = refined(patch, shared / "refined")
         found["trained"] = trained(patch, folder.parent, shared / "trained")
         if earlier is not None:
-            found["resumed"] = resumed(folder.parent, earlier / "stopped", shared / "resumed")
+            found |= resumed(folder.parent, earlier, shared)
+    keep(found, folder)
+
+
+def keep(found, folder):
     for name, tensors in found.items():
         safetensors.torch.save_file(
             {key: value.contiguous().clone() for key, value in tensors.items()},
@@ -213,13 +230,45 @@ def refine_gradients(lightning):
     return {**detached(terms), **gradients(network)}
 
 
-def refined():
+def refined(patch, folder):
+    """Refine, and keep what the first look left."""
+    folder.mkdir(exist_ok=True)
+    with stops(patch, refining, folder):
+        return refined_in(folder)
+
+
+def refined_in(folder):
     train, held, match = pairs()
-    settings = RefineSettings(steps=3, batch=17, check_every=1)
     network, curves = refine(
-        train.encoder.network, Training.of(train), held, settings=settings, seed=2, degrade=match
+        train.encoder.network,
+        Training.of(train),
+        held,
+        settings=RefineSettings(steps=3, batch=17, check_every=1),
+        seed=2,
+        degrade=match,
+        checkpoint=folder / "refined.safetensors",
     )
     return network.state_dict() | {"curves": torch.tensor([list(row.values()) for row in curves])}
+
+
+@contextmanager
+def stops(patch, module, folder):
+    """Keep the folder as it is at each checkpoint's first state, as if a run had stopped there."""
+    real = module.save_checkpoint
+
+    def keeping(path, *arguments):
+        real(path, *arguments)
+        stopped = stopped_at(folder, path.stem)
+        if not stopped.exists():
+            shutil.copytree(folder, stopped)
+
+    with patch.context() as during:
+        during.setattr(module, "save_checkpoint", keeping)
+        yield
+
+
+def stopped_at(folder, checkpoint):
+    return folder.with_name(f"{folder.name}-stopped-at-{checkpoint}")
 
 
 def read(path):
@@ -230,24 +279,28 @@ def read(path):
 
 
 def trained(patch, data, folder):
-    """Train, and keep what the first epoch left as if training had been stopped there."""
-    real = pretraining.save_checkpoint
-
-    def keep(*arguments):
-        real(*arguments)
-        if not (folder.parent / "stopped").exists():
-            shutil.copytree(folder, folder.parent / "stopped")
-
-    with patch.context() as during:
-        during.setattr(pretraining, "save_checkpoint", keep)
+    """Train, and keep what the first epoch left."""
+    with stops(patch, pretraining, folder):
         return pretrained(data, folder)
 
 
-def resumed(data, stopped, folder):
+def resumed(data, earlier, shared):
+    """Go on from what others left when they stopped."""
+    again = {}
+    for name, checkpoint in (("refined", "refined"), ("trained", "checkpoint")):
+        again[name] = goes_on(stopped_at(earlier / name, checkpoint), shared / f"{name}-again")
+    return {
+        "refined again": refined_in(again["refined"]),
+        "trained again": pretrained(data, again["trained"]),
+    }
+
+
+def goes_on(stopped, folder):
+    """Copy what a run left when it stopped, for all processes."""
     if is_first():
         shutil.copytree(stopped, folder)
     wait()
-    return pretrained(data, folder)
+    return folder
 
 
 def pretrained(data, folder):
@@ -258,6 +311,64 @@ def pretrained(data, folder):
     states = space.encoder("decals").network.state_dict(), space.decoder.state_dict()
     return {f"{i} {k}": v for i, state in enumerate(states) for k, v in state.items()} | {
         "curves": torch.tensor(curves)
+    }
+
+
+def write_views(folder, n):
+    """Blobs as DECaLS and as a noisier, miscalibrated SDSS; their pairs; a small space."""
+    noise = np.random.default_rng(9)
+    clean = blobs(n, 90, 0.396, seed=2, noise=0.0)
+    finer = blobs(n, 140, 0.262, seed=2, noise=0.0)
+    first = finer + noise.normal(0, 0.003, finer.shape)
+    second = clean[:, [1, 0, 2]] * 8 + noise.normal(0, 0.01, clean.shape)
+    place = {"ra": np.linspace(130, 230, n), "dec": np.linspace(0, 30, n)}
+    bands = ["g,r,z"] * n
+    write_sample(folder / "decals", first.astype(np.float32), bands=bands, **place)
+    write_sample(folder / "sdss", second.astype(np.float32), "sdss", bands=bands, **place)
+    ids = [[f"{survey}-{i:04d}" for i in range(n)] for survey in ("decals", "sdss")]
+    pq.write_table(pair_table(*ids), folder / "pairs.parquet")
+    make_space().save(folder / "space")
+
+
+def adapt_in_two_processes(number, port, folder):
+    join(number, port)
+    found = adaptations(folder, folder / "work-two")
+    found |= adapted_again(folder, folder / "work-one", folder / "two-after-one")
+    (folder / f"process-{number}").mkdir()
+    keep(found, folder / f"process-{number}")
+
+
+def adaptations(data, work):
+    """Adapt, and keep what each of its trainings left at its first look."""
+    work.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch, stops(patch, refining, work / "adapted"):
+        return {"adapted": adapted(data, work / "adapted")}
+
+
+def adapted_again(data, earlier, work):
+    """Go on where another adaptation was stopped in each of its trainings."""
+    work.mkdir(exist_ok=True)
+    stopped = {at: stopped_at(earlier / "adapted", at) for at in ("degraded", "refined")}
+    return {f"again {at}": adapted(data, goes_on(stopped[at], work / at)) for at in stopped}
+
+
+def adapted(data, checkpoint):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fabric, "has_bf16", lambda device: False)
+        space = adapt(
+            LatentSpace.load(data / "space"),
+            *(Sample(data / survey / "sample.parquet") for survey in ("decals", "sdss")),
+            read_pairs(data / "pairs.parquet"),
+            survey=get_survey("sdss"),
+            settings=ADAPTED,
+            seed=1,
+            checkpoint=checkpoint,
+        )
+    record = space.encoder("sdss").record
+    scores = [item["mean_reciprocal_rank"] for item in record["candidates"]]
+    return space.encoder("sdss").network.state_dict() | {
+        "scores": torch.tensor(scores),
+        "curves": torch.tensor([list(row.values()) for row in record["curves"]]),
     }
 
 

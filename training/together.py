@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,7 +27,7 @@ _TO_ANSWER = timedelta(seconds=10)
 
 @contextmanager
 def together(devices: int = 1) -> Iterator[bool]:
-    """Run a block in every process of a training; for a command, not a library's function.
+    """Run a block in every process of a training; for a command, which ends when the block fails.
 
     Parameters
     ----------
@@ -57,11 +58,14 @@ def together(devices: int = 1) -> Iterator[bool]:
         yield is_first()
         wait()
     except BaseException:
+        for number in (signal.SIGTERM, signal.SIGINT):  # torchrun asks who is still there to end
+            signal.signal(number, signal.SIG_IGN)
         if not _fails_first(store):
             raise SystemExit(2) from None
+        if not is_first():
+            print(file=sys.stderr)  # where the first process's progress bar ends
         raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    signal.signal(signal.SIGTERM, previous)
     dist.destroy_process_group()
 
 

@@ -2,8 +2,9 @@
 
 ``python -m evaluation.benchmarks.distributed [--verbs VERB ...] [--sizes N ...] [--workers N ...]``
 prints a table for each verb and size. Each measurement has a cluster of its own on this machine,
-one thread a worker, whose processes have done a small task first, so that imports are not timed. On
-a busy machine read the time of all cores: that of the workers, the scheduler and the client.
+one thread a worker. What it takes until every worker has done a small input by itself (processes,
+imports, first calls) is its start, told apart from the steady work that follows. On a busy machine
+read the time of all cores: that of the workers, the scheduler and the client.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import argparse
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evaluation.benchmarks.crossmatch import catalogs
@@ -25,6 +26,9 @@ from evaluation.benchmarks.extraction import jpeg_stamps
 from evaluation.benchmarks.index import synthetic_latents, write_features
 from evaluation.benchmarks.processes import alone, clocks, peak_gib
 from evaluation.benchmarks.tables import print_rows
+
+if TYPE_CHECKING:
+    from dask.distributed import Client
 
 __all__ = ["TITLE", "VERBS", "distributed_rows"]
 
@@ -50,7 +54,7 @@ class _Verb(NamedTuple):
     differ : callable
         Says how two outputs differ, 0 where they do not.
     small : int
-        Rows of the input that workers do first.
+        Rows of the input that every process does first.
     sizes : tuple of int
         What `make bench` measures.
     """
@@ -79,9 +83,12 @@ def distributed_rows(
     Yields
     ------
     dict
-        ``verb``, ``n``, ``workers``, ``time_s``, ``cpu_s`` of all processes, ``per_core``, rows a
-        second of one core, ``kept``, its ratio to the first measurement, peak memory of a worker
-        and of the main process [MiB], and how the output ``differs`` from that of the first:
+        ``verb``, ``n``, ``workers``; ``start_s``, ``start_cpu_s``, ``time_s`` and ``cpu_s``: start
+        and steady work by the clock and of all cores; ``us_row`` and ``cpu_us_row``, steady
+        microseconds a row; ``per_core``, rows a second of one core, ``kept``, its ratio to the
+        first measurement, and ``kept_all``, that with the start; peak memory of a worker and of the
+        main process [MiB], and by how many bytes a row it exceeds that of the start
+        (``worker_b_row``, ``main_b_row``); how the output ``differs`` from that of the first:
         largest difference of a latent; rows of pairs; neighbours of 500 vectors.
     """
     rule = VERBS[verb]
@@ -90,33 +97,59 @@ def distributed_rows(
         for part, rows in (("input", n), ("small", rule.small)):
             (folder / part).mkdir()
             alone(rule.prepare, folder / part, rows)
-        first: tuple[Path, float] | None = None
+        first: tuple[Path, _Measured] | None = None
         for count in workers:
             out = folder / f"out-{count}"
-            measured = alone(_measured, verb, folder, out, count)
-            per_core = n / measured["cpu_s"]
-            first = first or (out, per_core)
+            found: _Measured = alone(_measured, verb, folder, out, count)
+            first = first or (out, found)
             yield {
                 "verb": verb,
                 "n": n,
                 "workers": count,
-                **measured,
-                "per_core": per_core,
-                "kept": per_core / first[1],
+                **_row(found, first[1], n),
                 "differs": rule.differ(first[0], out),
             }
 
 
-def _measured(verb: str, folder: Path, out: Path, workers: int) -> dict[str, float]:
-    """Run a verb once, after a small run; return its times [s] and peaks [MiB]."""
-    run = VERBS[verb].run
+class _Measured(NamedTuple):
+    """Start and steady work: by the clock and of all cores [s], peak of a worker and here [MiB]."""
+
+    start_s: np.ndarray
+    steady_s: np.ndarray
+    start_mib: np.ndarray
+    peak_mib: np.ndarray
+
+
+def _row(found: _Measured, first: _Measured, n: int) -> dict[str, float]:
+    (start_s, start_cpu_s), (time_s, cpu_s) = map(float, found.start_s), map(float, found.steady_s)
+    first_cpu_s = float(first.steady_s[1])
+    growth = (found.peak_mib - found.start_mib) * 2**20 / n
+    return {
+        "start_s": start_s,
+        "start_cpu_s": start_cpu_s,
+        "time_s": time_s,
+        "cpu_s": cpu_s,
+        "us_row": time_s / n * 1e6,
+        "cpu_us_row": cpu_s / n * 1e6,
+        "per_core": n / cpu_s,
+        "kept": first_cpu_s / cpu_s,
+        "kept_all": (float(first.start_s[1]) + first_cpu_s) / (start_cpu_s + cpu_s),
+        "worker_mib": float(found.peak_mib[0]),
+        "worker_b_row": float(growth[0]),
+        "main_mib": float(found.peak_mib[1]),
+        "main_b_row": float(growth[1]),
+    }
+
+
+def _measured(verb: str, folder: Path, out: Path, workers: int) -> _Measured:
+    """Run a verb on a small input and then once on all of it."""
+    run, began = VERBS[verb].run, clocks()
     if not workers:
         run(folder / "small", folder / "small-0", None)
-        began = clocks()
+        steady, start_mib = clocks(), np.array([np.nan, _peak_mib()])
         run(folder / "input", out, None)
-        time_s, cpu_s = clocks() - began
-        main = peak_gib() * _MIB_OF_GIB
-        return {"time_s": time_s, "cpu_s": cpu_s, "worker_mib": np.nan, "main_mib": main}
+        ended, peak_mib = clocks(), np.array([np.nan, _peak_mib()])
+        return _Measured(steady - began, ended - steady, start_mib, peak_mib)
     from dask.distributed import Client, LocalCluster
 
     with (
@@ -129,29 +162,42 @@ def _measured(verb: str, folder: Path, out: Path, workers: int) -> dict[str, flo
         ) as cluster,
         Client(cluster) as client,
     ):
-        run(folder / "small", folder / f"small-{workers}", cluster.scheduler_address)
-        client.run(_import)  # in workers that had none of it
-        before = sum(client.run(_clock).values())
-        began = clocks()
+        client.wait_for_workers(workers)
+        addresses = list(client.scheduler_info(n_workers=-1)["workers"])
+        first = [
+            client.submit(_small, verb, folder, number, workers=[address], pure=False)
+            for number, address in enumerate(addresses)
+        ]
+        client.gather(first)
+        run(folder / "small", folder / "small-all", cluster.scheduler_address)
+        steady, start_mib = _clocks_of_all(client), _peaks(client)
         run(folder / "input", out, cluster.scheduler_address)
-        time_s, own_s = clocks() - began
-        cpu_s = own_s + sum(client.run(_clock).values()) - before
-        worker = max(client.run(peak_gib).values()) * _MIB_OF_GIB
-    main = peak_gib() * _MIB_OF_GIB
-    return {"time_s": time_s, "cpu_s": cpu_s, "worker_mib": worker, "main_mib": main}
+        ended, peak_mib = _clocks_of_all(client), _peaks(client)
+    return _Measured(steady - began, ended - steady, start_mib, peak_mib)
 
 
-def _import() -> None:
-    for name in (
-        "catalogs.distributed",
-        "galaxy_da.cluster.extraction",
-        "galaxy_da.cluster.filling",
-    ):
-        import_module(name)
+def _small(verb: str, folder: Path, number: int) -> None:
+    """Do the small input in this worker, as a local run."""
+    VERBS[verb].run(folder / "small", folder / f"small-of-{number}", None)
 
 
-def _clock() -> float:
+def _clocks_of_all(client: Client) -> np.ndarray:
+    """Return the time and the time of all cores, of this process and the workers [s]."""
+    time_s, own_cpu_s = clocks()
+    return np.array([time_s, own_cpu_s + sum(client.run(_cpu_s).values())])
+
+
+def _cpu_s() -> float:
     return float(clocks()[1])
+
+
+def _peaks(client: Client) -> np.ndarray:
+    """Return the peak memory of the largest worker and of this process [MiB]."""
+    return np.array([max(client.run(_peak_mib).values()), _peak_mib()])
+
+
+def _peak_mib() -> float:
+    return peak_gib() * _MIB_OF_GIB
 
 
 def _prepare_sample(folder: Path, n: int) -> None:
@@ -218,11 +264,9 @@ def _match(folder: Path, out: Path, scheduler: str | None) -> None:
 
 def _pairs_differ(first: Path, second: Path) -> float:
     columns = ["anchor_id", "target_id", "separation_arcsec", "ambiguous"]
-    ours, theirs = (
-        set(map(tuple, pq.read_table(path, columns=columns).to_pandas().to_numpy()))
-        for path in (first, second)
-    )
-    return len(ours ^ theirs)
+    tables = [pq.read_table(path, columns=columns) for path in (first, second)]
+    found = pa.concat_tables(tables).group_by(columns).aggregate([([], "count_all")])
+    return int(pc.sum(pc.not_equal(found["count_all"], 2)).as_py() or 0)
 
 
 def _prepare_features(folder: Path, n: int) -> None:

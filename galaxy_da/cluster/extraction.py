@@ -9,28 +9,31 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from galaxy_da.cluster.hats import finish_hats, in_sky_order, partition_name
-from galaxy_da.cluster.partitions import Partition, PartitionSample, partitions_of
-from galaxy_da.cluster.scheduling import Shared, running, shared_path
+from galaxy_da.cluster.hats import DATASET, finish_hats, in_sky_order, partition_name
+from galaxy_da.cluster.partitions import AT_ONCE, Partition, PartitionSample, partitions_of
+from galaxy_da.cluster.scheduling import Shared, running, seen_by_workers
 from galaxy_da.devices import Precision
 from galaxy_da.extraction import begin, extract, fingerprint, recipe
 from galaxy_da.features import MANIFEST, Features
-from galaxy_da.files import ensure_folder, json_hash, write_json
+from galaxy_da.files import json_hash, output_folder, write_json
 from galaxy_da.space import LatentSpace
-from galaxy_da.storage import Where
+from galaxy_da.storage import Location, Where, files_below, read_text
 from galaxy_da.surveys import Survey
-from galaxy_da.tables import Sample, read_metadata, with_metadata, write_table
+from galaxy_da.tables import Sample, open_parquet, read_metadata, with_metadata, write_table
 
 __all__ = ["extract_partitions"]
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 Extract = Callable[[Sample], Features]
 
@@ -56,10 +59,10 @@ def extract_partitions(
         The space to map into; sent to each worker once.
     sample : path
         A HATS catalogue whose columns are a sample table's, a sample table, or a folder of them;
-        where the workers see it too, not at a URL.
+        where the workers see it too, or a URL.
     out : path
-        The HATS catalogue, likewise; an unfinished extraction there is
-        continued with the partitions it lacks. `Features.open` and an index read it as well.
+        The HATS catalogue, likewise; an unfinished extraction there is continued with the
+        partitions it lacks. `Features.open` and an index read it as well.
     scheduler : str, optional
         As of `galaxy_da.cluster.scheduling.running`.
     surveys, unadapted, precision, reconstruct
@@ -81,15 +84,15 @@ def extract_partitions(
     ClusterError
         If the scheduler or all workers that take a partition are lost; finished partitions stay.
     """
-    given, place = shared_path(sample), shared_path(out)
+    given, place = (seen_by_workers(where, scheduler) for where in (sample, out))
     parts = partitions_of(given, partition_rows)
-    folder = ensure_folder(place).resolve()
+    folder = output_folder(place)
     encoders = {name: space.encoder(name).hash for name in space.surveys}
     plan = {
         **recipe(space, encoders, precision, reconstruct),
         "unadapted": unadapted,
         "surveys": json_hash([survey.model_dump(mode="json") for survey in surveys]),
-        "sample": json_hash([_identity(part) for part in parts]),
+        "sample": json_hash(_at_once(_identity, parts)),
     }
     if begin(folder, plan):
         return _told(folder)
@@ -102,7 +105,8 @@ def extract_partitions(
         reconstruct=reconstruct,
     )
     with tqdm(total=len(parts), unit="partition", desc="extract", disable=not progress) as bar:
-        missing = [part for part in parts if not (folder / partition_name(part.pixel)).is_file()]
+        there = set(files_below(folder / DATASET))
+        missing = [part for part in parts if folder / partition_name(part.pixel) not in there]
         bar.update(len(parts) - len(missing))
         for _ in _run(own, missing, folder, scheduler) if missing else ():
             bar.update()
@@ -110,12 +114,17 @@ def extract_partitions(
     return _told(folder)
 
 
+def _at_once(function: Callable[[T], U], items: Iterable[T]) -> list[U]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(function, items))
+
+
 def _identity(part: Partition) -> list[Any]:
     return [*part.pixel, *(fingerprint(path, part.pixel.n_rows) for path in part.files)]
 
 
 def _run(
-    own: Extract, parts: list[Partition], folder: Path, scheduler: str | None
+    own: Extract, parts: list[Partition], folder: Location, scheduler: str | None
 ) -> Iterator[None]:
     import dask
 
@@ -125,7 +134,7 @@ def _run(
         yield from run.as_done([task(shared, part, folder) for part in parts])
 
 
-def extract_partition(shared: Shared[Extract], part: Partition, folder: Path) -> None:
+def extract_partition(shared: Shared[Extract], part: Partition, folder: Location) -> None:
     """Write the features of one partition."""
     features = shared.get()(PartitionSample(part))
     table = in_sky_order(features.table)
@@ -138,22 +147,23 @@ def extract_partition(shared: Shared[Extract], part: Partition, folder: Path) ->
     write_table(with_metadata(table, said), folder / partition_name(part.pixel))
 
 
-def _finish(folder: Path, parts: list[Partition], plan: dict[str, Any]) -> None:
+def _finish(folder: Location, parts: list[Partition], plan: dict[str, Any]) -> None:
     """Describe what is there, once all partitions are."""
     names = [partition_name(part.pixel) for part in parts]
     encoders: dict[str, str] = {}
     status: Counter[str] = Counter()
-    for name in names:
-        said = read_metadata(pq.read_schema(folder / name))
+    for schema in _at_once(lambda name: open_parquet(folder / name).schema_arrow, names):
+        said = read_metadata(schema)
         encoders |= said["encoders"]
         status.update(said["status"])
-    for left in (folder / "dataset").rglob(".*.partial.parquet"):
-        left.unlink(missing_ok=True)
+    if isinstance(folder, Path):
+        for left in (folder / DATASET).rglob(".*.partial.parquet"):
+            left.unlink(missing_ok=True)
     finish_hats(folder, [part.pixel for part in parts])
     manifest = {"format": 1, "parts": names, "rows": status.total(), "status": dict(status)}
     write_json(folder / MANIFEST, {**plan, **manifest, "encoders": encoders})
 
 
-def _told(folder: Path) -> dict[str, Any]:
-    header = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+def _told(folder: Location) -> dict[str, Any]:
+    header = json.loads(read_text(folder / MANIFEST))
     return {"rows": header["rows"], "partitions": len(header["parts"]), **header["status"]}

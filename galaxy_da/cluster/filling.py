@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import faiss as typed_faiss
 import numpy as np
 
-from galaxy_da.cluster.scheduling import Runner, Shared, running, shared_path
+from galaxy_da.cluster.scheduling import IN_PROCESS, Runner, Shared, running, seen_by_workers
+from galaxy_da.errors import StorageError
 from galaxy_da.indexing import create, kinds
 from galaxy_da.indexing.sources import Source
 from galaxy_da.storage import Where
@@ -40,7 +42,8 @@ def create_on_workers(
     Parameters
     ----------
     path : path
-        Folder, where the workers see it too, not at a URL.
+        Folder, where the workers see it too; at a URL only with workers of this machine, since what
+        is put there is made in the user's cache.
     features, kind, memory_bytes
         As of `create`.
     scheduler : str, optional
@@ -55,7 +58,13 @@ def create_on_workers(
     """
     if kind == "hnsw":
         raise ValueError("an hnsw graph cannot be made in shards; choose ivfpq, or engine local")
-    folder = shared_path(path).resolve()
+    folder = seen_by_workers(path, IN_PROCESS[0])
+    if scheduler not in (None, *IN_PROCESS) and not isinstance(folder, Path):
+        raise StorageError(
+            f"{path}: is made in the cache of this machine first, where the workers of {scheduler} "
+            "do not see it; leave the scheduler out, or give a path that all see and copy the "
+            "folder, which is an index there too"
+        )
     with running(scheduler) as run:
         create(folder, features, kind=kind, memory_bytes=memory_bytes, build=partial(_build, run))
 

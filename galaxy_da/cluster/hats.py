@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,11 @@ import pyarrow.parquet as pq
 from galaxy_da.catalogue_output import described
 from galaxy_da.features import SKY_INDEX
 from galaxy_da.files import atomic_path
+from galaxy_da.storage import Location, files_below, reaching
+from galaxy_da.tables import open_parquet
 
 __all__ = [
+    "DATASET",
     "SKY_ORDER",
     "Pixel",
     "finish_hats",
@@ -33,7 +36,7 @@ __all__ = [
 ]
 
 SKY_ORDER = 29
-_DATASET = "dataset"
+DATASET = "dataset"
 
 
 class Pixel(NamedTuple):
@@ -79,10 +82,10 @@ def in_sky_order(table: pa.Table) -> pa.Table:
 def partition_name(pixel: Pixel) -> str:
     """Return where a pixel's rows lie, relative to the catalogue."""
     folder = pixel.number // 10_000 * 10_000
-    return f"{_DATASET}/Norder={pixel.order}/Dir={folder}/Npix={pixel.number}.parquet"
+    return f"{DATASET}/Norder={pixel.order}/Dir={folder}/Npix={pixel.number}.parquet"
 
 
-def finish_hats(folder: Path, pixels: Sequence[Pixel]) -> None:
+def finish_hats(folder: Location, pixels: Sequence[Pixel]) -> None:
     """Describe a catalogue whose partitions are all there, ``hats.properties`` last.
 
     Raises
@@ -94,8 +97,8 @@ def finish_hats(folder: Path, pixels: Sequence[Pixel]) -> None:
     from hats.io.file_io import get_upath
     from hats.pixel_math import HealpixPixel
 
-    schema = pq.read_schema(folder / partition_name(pixels[0]))
-    with atomic_path(folder / _DATASET / "_common_metadata") as path:
+    schema = open_parquet(folder / partition_name(pixels[0])).schema_arrow
+    with atomic_path(folder / DATASET / "_common_metadata") as path:
         pq.write_metadata(described(schema.remove_metadata().empty_table()).schema, path)
     info = PartitionInfo([HealpixPixel(pixel.order, pixel.number) for pixel in pixels])
     with atomic_path(folder / "partition_info.csv") as path:
@@ -112,7 +115,23 @@ def finish_hats(folder: Path, pixels: Sequence[Pixel]) -> None:
         hats_max_rows=max(pixel.n_rows for pixel in pixels),
         moc_sky_fraction=float(info.calculate_fractional_coverage()),
         npix_suffix=".parquet",
-        **TableProperties.new_provenance_dict(folder, builder=f"galaxy_da v{version('galaxy_da')}"),
+        **_provenance(folder),
     )
     with atomic_path(folder / "hats.properties") as path:
         properties.to_properties_file_path(get_upath(path))
+
+
+def _provenance(folder: Location) -> dict[str, Any]:
+    """Say what made a catalogue, and how large it is.
+
+    HATS's own estimate asks a store for each file, and remembers that the last is not there yet.
+    """
+    from hats.catalog import TableProperties
+
+    if isinstance(folder, Path):
+        size = sum(path.stat().st_size for path in files_below(folder))
+    else:
+        with reaching(folder, "listed"):
+            size = int(folder.fs.du(folder.path))
+    made = TableProperties.new_provenance_dict(builder=f"galaxy_da v{version('galaxy_da')}")
+    return {**made, "hats_estsize": size // 1024}

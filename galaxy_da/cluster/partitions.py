@@ -6,19 +6,35 @@ reads its rows.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_da.cluster.hats import SKY_ORDER, Pixel, quiet_lsdb, sky_index
 from galaxy_da.errors import CatalogError, TableError
+from galaxy_da.storage import (
+    Location,
+    Where,
+    exists,
+    files_below,
+    is_folder,
+    location,
+    names,
+    reaching,
+)
 from galaxy_da.tables import Sample, check_positions, open_parquet, validate_sample
 
-__all__ = ["Partition", "PartitionSample", "partitions_of"]
+if TYPE_CHECKING:
+    from hats.pixel_math import HealpixPixel
+
+__all__ = ["AT_ONCE", "Partition", "PartitionSample", "partitions_of"]
+
+AT_ONCE = 16
+"""Footers of partitions that are read at once."""
 
 _MOST_ROWS = 100_000
 _FEWEST_ROWS = 500
@@ -36,17 +52,17 @@ class Partition:
     ----------
     pixel : Pixel
         On the sky, with its number of rows.
-    files : tuple of Path
+    files : tuple of Path or UPath
         Parquet tables that hold them.
-    folder : Path
+    folder : Path or UPath
         Where relative cutout URIs start.
     is_whole : bool
         Whether the files hold no others.
     """
 
     pixel: Pixel
-    files: tuple[Path, ...]
-    folder: Path
+    files: tuple[Location, ...]
+    folder: Location
     is_whole: bool
 
 
@@ -60,7 +76,7 @@ class PartitionSample(Sample):
 
     Raises
     ------
-    TableError, CatalogError
+    TableError, CatalogError, StorageError
         As `Sample`.
     """
 
@@ -69,7 +85,8 @@ class PartitionSample(Sample):
         self._folder = partition.folder
         self._files = [open_parquet(path) for path in partition.files]
         light = [name for name in self._files[0].schema_arrow.names if name != "image"]
-        tables = [file.read(columns=light) for file in self._files]
+        with reaching(self.path):
+            tables = [file.read(columns=light) for file in self._files]
         self._chosen = [
             np.ones(len(table), bool) if partition.is_whole else _inside(table, partition.pixel)
             for table in tables
@@ -82,14 +99,19 @@ class PartitionSample(Sample):
         validate_sample(self.catalog, str(self.path), has_image=has_image)
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> Location:
         """Where relative cutout URIs start."""
         return self._folder
 
     def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
         """Stream rows as `Sample.batches` does; row groups without any are not read."""
         position, stop = 0, len(self) if stop is None else stop
-        for batch in _rebatched(self._rows(rows), rows):
+        batches = _rebatched(self._rows(rows), rows)
+        while True:
+            with reaching(self.path):
+                batch = next(batches, None)
+            if batch is None:
+                return
             first, last = max(start - position, 0), min(stop - position, len(batch))
             if last > first:
                 yield batch.slice(first, last - first)
@@ -108,14 +130,12 @@ class PartitionSample(Sample):
                         yield pa.Table.from_batches([batch.filter(pa.array(here))])
 
 
-def partitions_of(
-    path: str | os.PathLike[str], partition_rows: int | None = None
-) -> list[Partition]:
+def partitions_of(path: Where, partition_rows: int | None = None) -> list[Partition]:
     """Return the partitions of a sample, in order of the sky.
 
     Parameters
     ----------
-    path : path
+    path : path or URL
         A HATS catalogue, a Parquet table, or a folder of Parquet tables of the same columns.
         Relative cutout URIs start at the folder, or beside the table.
     partition_rows : int, optional
@@ -127,12 +147,18 @@ def partitions_of(
     TableError, CatalogError
         If there is no such catalogue or table, tables differ in their columns, or a position is
         bad.
+    StorageError
+        If the store it is in fails.
     """
-    place = Path(path)
-    names = ("hats.properties", "properties", "collection.properties")
-    if any((place / name).is_file() for name in names):
+    place = location(path)
+    if exists(place):
+        return _of_tables([place], partition_rows)
+    there = names(place)
+    if there & {"hats.properties", "properties", "collection.properties"}:
         return _of_catalogue(place)
-    files = sorted(place.glob("*.parquet")) if place.is_dir() else [place]
+    files = [place / name for name in sorted(there) if name.endswith(".parquet")]
+    if not files and not there and not is_folder(place):
+        files = [place]  # which is said to be missing
     if not files:
         raise TableError(
             f"{place}: holds neither a HATS catalogue (hats.properties) nor sample tables "
@@ -141,33 +167,40 @@ def partitions_of(
     return _of_tables(files, partition_rows)
 
 
-def _of_catalogue(path: Path) -> list[Partition]:
+def _of_catalogue(path: Location) -> list[Partition]:
     with quiet_lsdb():
         import hats
         from hats.io.paths import pixel_catalog_file
 
         try:
-            found = hats.read_hats(path)
-            main = Path(str(getattr(found, "main_catalog_dir", None) or found.catalog_path))
-            catalog = hats.read_hats(main)
+            with reaching(path):
+                found = hats.read_hats(path)
+                main = location(str(getattr(found, "main_catalog_dir", None) or found.catalog_path))
+                catalog = hats.read_hats(main)
         except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())
             raise CatalogError(f"{path}: is no HATS catalogue ({reason})") from error
         suffix = catalog.catalog_info.npix_suffix
         places = {
-            pixel: Path(str(pixel_catalog_file(main, pixel, npix_suffix=suffix)))
+            pixel: location(str(pixel_catalog_file(main, pixel, npix_suffix=suffix)))
             for pixel in catalog.get_healpix_pixels()
         }
-    partitions = []
-    for pixel, place in places.items():
-        files = tuple(sorted(place.rglob("*.parquet"))) if place.is_dir() else (place,)
+
+    def partition(item: tuple[HealpixPixel, Location]) -> Partition:
+        pixel, place = item
+        files: tuple[Location, ...] = (place,)
+        if suffix == "/":
+            files = tuple(file for file in files_below(place) if file.suffix == ".parquet")
         n_rows = sum(open_parquet(file).metadata.num_rows for file in files)
         known = Pixel(int(pixel.order), int(pixel.pixel), n_rows)
-        partitions.append(Partition(pixel=known, files=files, folder=path, is_whole=True))
-    return sorted(partitions, key=lambda partition: partition.pixel.first)
+        return Partition(pixel=known, files=files, folder=path, is_whole=True)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        partitions = pool.map(partition, places.items())
+        return sorted(partitions, key=lambda partition: partition.pixel.first)
 
 
-def _of_tables(files: list[Path], partition_rows: int | None) -> list[Partition]:
+def _of_tables(files: Sequence[Location], partition_rows: int | None) -> list[Partition]:
     counts = np.zeros(12 * 4**_HIGHEST_ORDER, np.int64)
     cells = []
     schema = open_parquet(files[0]).schema_arrow
@@ -180,7 +213,9 @@ def _of_tables(files: list[Path], partition_rows: int | None) -> list[Partition]
                 f"{path}: its columns or their types are not those of {files[0].name}; the tables "
                 "of a sample are alike"
             )
-        index = _index(file.read(columns=["ra", "dec"]), str(path), _HIGHEST_ORDER)
+        with reaching(path):
+            positions = file.read(columns=["ra", "dec"])
+        index = _index(positions, str(path), _HIGHEST_ORDER)
         own, rows = np.unique(index, return_counts=True)
         counts[own] += rows
         cells.append(own)
@@ -190,7 +225,7 @@ def _of_tables(files: list[Path], partition_rows: int | None) -> list[Partition]
     most = partition_rows or int(np.clip(n // _PARTITIONS, _FEWEST_ROWS, _MOST_ROWS))
     pixels = _pixels(counts, max(most, int(counts.max())))
     starts = np.array([pixel.first for pixel in pixels])
-    holding: list[list[Path]] = [[] for _ in pixels]
+    holding: list[list[Location]] = [[] for _ in pixels]
     for path, own in zip(files, cells, strict=True):
         first = own << 2 * (SKY_ORDER - _HIGHEST_ORDER)
         for number in np.unique(np.searchsorted(starts, first, side="right") - 1):

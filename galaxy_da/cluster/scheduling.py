@@ -16,13 +16,16 @@ from uuid import uuid4
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from galaxy_da.errors import ClusterError, StorageError
-from galaxy_da.storage import Where, location
+from galaxy_da.storage import Location, Where, location
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
     from dask.distributed import Client
 
-__all__ = ["Runner", "Shared", "running", "shared_path"]
+__all__ = ["IN_PROCESS", "Runner", "Shared", "running", "seen_by_workers"]
+
+IN_PROCESS = ("threads", "synchronous")
+"""Schedulers that compute in this process."""
 
 _SHARED_TRIES = 6
 _TASKS_AHEAD = 4  # per thread: what is computed but not yet taken stays small
@@ -55,21 +58,23 @@ class Shared(Generic[T]):
         return value
 
 
-def shared_path(where: Where) -> Path:
-    """Return where workers look too, on a disk that all see.
+def seen_by_workers(where: Where, scheduler: str | None) -> Location:
+    """Return where workers look too: a path, made absolute, of a disk that all see; or a URL.
 
     Raises
     ------
     StorageError
-        If it is a URL.
+        If it is in the memory of this process and workers are others, or the store is not known.
     """
-    path = location(where)
-    if not isinstance(path, Path):
+    place = location(where)
+    if isinstance(place, Path):
+        return place.absolute()
+    if place.protocol == "memory" and scheduler not in IN_PROCESS:
         raise StorageError(
-            f"{where}: with Dask this has to be a path that all workers see, not a URL; give one, "
-            "or engine local"
+            f"{where}: is in the memory of this process, where workers do not see it; give a path "
+            "or a URL that all workers see, or engine local"
         )
-    return path
+    return place
 
 
 class Runner(Protocol):
@@ -108,7 +113,7 @@ def running(scheduler: str | None) -> Iterator[Runner]:
     ClusterError
         If no scheduler answers there, it is lost, or a task ends every worker that takes it.
     """
-    if scheduler in ("threads", "synchronous"):
+    if scheduler in IN_PROCESS:
         yield _Here(scheduler)
         return
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.files import ensure_folder
 
-__all__ = ["Pin", "only_writer", "remove_unpinned"]
+__all__ = ["Pin", "is_pinned", "only_writer", "remove_unpinned"]
 
 _LOCK = ".writer"
 
@@ -45,12 +45,21 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 class Pin:
-    """Keeps a file from `remove_unpinned` until this is garbage or its process ends."""
+    """Keeps a file from being removed until this is garbage or its process ends."""
 
     def __init__(self, path: Path) -> None:
         handle = _open(path, os.O_RDONLY)
         fcntl.flock(handle, fcntl.LOCK_SH)
         weakref.finalize(self, os.close, handle)
+
+
+def is_pinned(path: Path) -> bool:
+    """Say whether a reader needs a file."""
+    handle = _open(path, os.O_RDWR)
+    try:
+        return not _locked(handle, fcntl.LOCK_EX)
+    finally:
+        os.close(handle)
 
 
 def remove_unpinned(paths: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -131,7 +132,11 @@ class StoredIndex:
         StorageError
             If the store it is in fails.
         """
-        folder = mirrored(path)
+        with mirrored(path) as folder:
+            return cls._opened(folder, whole)
+
+    @classmethod
+    def _opened(cls, folder: Path, whole: bool) -> Self:
         while True:
             now = manifest.read(folder)
             size = sum(file.bytes for part in now.segments for file in part.files())

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from filelock import FileLock
 from upath import UPath
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.indexing import manifest
+from galaxy_da.indexing.cache import copies, make_room, scratch
 from galaxy_da.indexing.manifest import MANIFEST, Manifest, StoredFile
 from galaxy_da.storage import (
     Where,
-    cache_folder,
     create_object,
     get,
     location,
@@ -33,7 +31,6 @@ from galaxy_da.storage import (
     put,
     reaching,
     read_bytes,
-    short_name,
 )
 
 __all__ = ["mirrored", "workplace"]
@@ -42,8 +39,12 @@ _NUMBERED = re.compile(r"index-(\d{6,})\.json")
 _KEPT = timedelta(days=1)
 
 
-def mirrored(where: Where) -> Path:
-    """Return a local folder that is an index: the path itself, or an up-to-date copy of a URL's.
+@contextmanager
+def mirrored(where: Where) -> Iterator[Path]:
+    """Yield a local folder that is an index: the path itself, or an up-to-date copy of a URL's.
+
+    A copy is safe until the block ends; those of other indexes make room for it in the user's cache
+    (`galaxy_da.indexing.cache`).
 
     Raises
     ------
@@ -54,25 +55,11 @@ def mirrored(where: Where) -> Path:
     """
     target = location(where)
     if isinstance(target, Path):
-        return target
-    mirror = _mirror(target)
-    with FileLock(mirror / ".fetching"):
-        while True:
-            newest = _newest(target)
-            if newest is None:
-                raise LatentIndexError(
-                    f"{target}: no index here ({MANIFEST} is missing); make one with "
-                    f"`galaxy-da index FEATURES --out {target}`"
-                )
-            try:
-                _fetch(target, newest, mirror)
-                return mirror
-            except FileNotFoundError as error:
-                if _newest(target) == newest:
-                    raise LatentIndexError(
-                        f"{error.filename}: is missing though {newest} names it; build the index "
-                        "again"
-                    ) from error
+        yield target
+        return
+    with copies(target) as mirror:
+        _update(target, mirror)
+        yield mirror
 
 
 @contextmanager
@@ -95,24 +82,35 @@ def workplace(where: Where, *, anew: bool = False) -> Iterator[Path]:
     if isinstance(target, Path):
         yield target
         return
-    with tempfile.TemporaryDirectory(prefix="change-", dir=cache_folder("indexes")) as scratch:
-        folder = Path(scratch)
+    with scratch() as folder:
         before = None
         if not anew:
-            mirror = mirrored(target)
-            before = manifest.read(mirror)
-            for name in (*before.names, MANIFEST):
-                os.link(mirror / name, folder / name)
+            with mirrored(target) as mirror:
+                before = manifest.read(mirror)
+                for name in (*before.names, MANIFEST):
+                    os.link(mirror / name, folder / name)
         elif newest := _newest(target):
             (folder / MANIFEST).write_bytes(read_bytes(target / newest))
         yield folder
         _publish(folder, target, before)
 
 
-def _mirror(target: UPath) -> Path:
-    folder = cache_folder("indexes") / short_name(target)
-    folder.mkdir(exist_ok=True)
-    return folder
+def _update(target: UPath, mirror: Path) -> None:
+    """Bring a mirror to the newest state of its index."""
+    while True:
+        newest = _newest(target)
+        if newest is None:
+            raise LatentIndexError(
+                f"{target}: no index here ({MANIFEST} is missing); make one with "
+                f"`galaxy-da index FEATURES --out {target}`"
+            )
+        try:
+            return _fetch(target, newest, mirror)
+        except FileNotFoundError as error:
+            if _newest(target) == newest:
+                raise LatentIndexError(
+                    f"{error.filename}: is missing though {newest} names it; build the index again"
+                ) from error
 
 
 def _newest(target: UPath) -> str | None:
@@ -134,6 +132,7 @@ def _fetch(target: UPath, newest: str, mirror: Path) -> None:
     """
     get(target / newest, mirror / f".{MANIFEST}")
     wanted = manifest.read(mirror, f".{MANIFEST}")
+    make_room(mirror, _bytes(wanted))
     for file in _files(wanted):
         try:
             file.check(mirror, whole=False)
@@ -146,10 +145,14 @@ def _fetch(target: UPath, newest: str, mirror: Path) -> None:
 def _publish(folder: Path, target: UPath, before: Manifest | None) -> None:
     """Put a changed index into its store: data files, then the manifest, where there is none."""
     now = manifest.read(folder)
-    mirror = _mirror(target)
     for file in _files(now):
         if before is None or file.name not in before.names:
             put(folder / file.name, target / file.name)
+    with copies(target) as mirror:
+        make_room(mirror, _bytes(now))
+        for file in _files(now):
+            if not (mirror / file.name).exists():
+                os.link(folder / file.name, mirror / file.name)
     numbered = target / f"index-{now.generation:06d}.json"
     try:
         create_object(numbered, (folder / MANIFEST).read_bytes())
@@ -158,10 +161,6 @@ def _publish(folder: Path, target: UPath, before: Manifest | None) -> None:
             f"{target}: another process changed this index meanwhile ({numbered.name} is there); "
             "nothing of this change is kept, run it again"
         ) from error
-    with FileLock(mirror / ".fetching"):
-        for file in _files(now):
-            if not (mirror / file.name).exists():
-                os.link(folder / file.name, mirror / file.name)
     _remove_old(target, now)
 
 
@@ -178,3 +177,7 @@ def _remove_old(target: UPath, now: Manifest) -> None:
 
 def _files(index: Manifest) -> list[StoredFile]:
     return [file for segment in index.segments for file in segment.files()]
+
+
+def _bytes(index: Manifest) -> int:
+    return sum(file.bytes for file in _files(index))

@@ -62,5 +62,5 @@ def test_workers_make_what_the_local_run_makes(verb, n):
     local, workers = distributed_rows(verb, n, (0, 2))
     assert local["kept"] == 1
     assert local["differs"] == 0
-    assert workers["differs"] <= (1e-6 if verb == "extract" else 0)
+    assert workers["differs"] <= (1e-5 if verb == "extract" else 0)  # 1e-6 in fp32
     assert workers["cpu_s"] > 0

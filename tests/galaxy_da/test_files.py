@@ -17,6 +17,18 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+def test_writers_of_one_file_do_not_share_a_temporary(tmp_path):
+    """As two hosts of a shared disk did, whose processes had the same number."""
+    target = tmp_path / "a.txt"
+    with atomic_path(target) as one:
+        one.write_text("one")
+        with atomic_path(target) as other:
+            other.write_text("other")
+        assert target.read_text() == "other"
+    assert target.read_text() == "one"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
 def test_a_full_disk_is_one_clear_line(tmp_path):
     expected = r"a\.json: could not be written \(No space left"
     with pytest.raises(StorageError, match=expected), atomic_path(tmp_path / "a.json"):

@@ -27,11 +27,15 @@ def folder(tmp_path_factory):
     redshift, kind = rng.uniform(0.1, 0.3, n), np.where(np.arange(n) % 3, "spiral", None)
     write_sample(folder, images, redshift=redshift, label=kind)
     helpers.everything(folder / "one")
+    in_two(helpers.in_two_processes, folder)
+    return folder
+
+
+def in_two(function, folder):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    torch.multiprocessing.spawn(helpers.in_two_processes, (port, folder), nprocs=2)
-    return folder
+    torch.multiprocessing.spawn(function, (port, folder), nprocs=2)
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -59,14 +63,39 @@ def test_two_processes_train_to_the_weights_of_one(folder, name):
             torch.testing.assert_close(weights[key], value, rtol=1e-3, atol=1e-4)
 
 
-def test_training_goes_on_with_another_number_of_processes(folder, monkeypatch):
-    straight = helpers.load(folder / "one" / "trained.safetensors")
-    from_one = helpers.load(folder / "process-0" / "resumed.safetensors")
-    monkeypatch.setattr("training.fabric.has_bf16", lambda device: False)
-    from_two = helpers.resumed(folder, folder / "two" / "stopped", folder / "again")
-    for weights in (from_one, from_two):
+@pytest.fixture(scope="module")
+def again(folder):
+    """What one process computed that went on from two."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.fabric.has_bf16", lambda device: False)
+        return helpers.resumed(folder, folder / "two", folder / "one")
+
+
+@pytest.mark.parametrize("name", ["trained", "refined"])
+def test_training_goes_on_with_another_number_of_processes(folder, again, name):
+    straight = helpers.load(folder / "one" / f"{name}.safetensors")
+    from_one = helpers.load(folder / "process-0" / f"{name} again.safetensors")
+    for weights in (from_one, again[f"{name} again"]):
         for key, value in straight.items():
             torch.testing.assert_close(weights[key], value, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_an_adaptation_goes_on_with_another_number_of_processes(tmp_path):
+    """To the same weights and scores, whichever of its two trainings it was stopped in."""
+    helpers.write_views(tmp_path, 360)
+    straight = helpers.adaptations(tmp_path, tmp_path / "work-one")["adapted"]
+    in_two(helpers.adapt_in_two_processes, tmp_path)
+    found = {
+        path.stem: helpers.load(path) for path in (tmp_path / "process-0").glob("*.safetensors")
+    }
+    again = helpers.adapted_again(tmp_path, tmp_path / "work-two", tmp_path / "one-after-two")
+    assert straight["curves"][:, 0].tolist() == [2, 4, 6]
+    assert found.keys() == {"adapted", *again}
+    for adapted in (*found.values(), *again.values()):
+        for key, value in straight.items():
+            torch.testing.assert_close(adapted[key], value, rtol=1e-3, atol=1e-4)
 
 
 def test_what_goes_wrong_in_one_process_ends_both_and_is_raised_once(folder):

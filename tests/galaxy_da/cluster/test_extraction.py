@@ -15,8 +15,10 @@ from conftest import make_space
 
 from galaxy_da.cli import main
 from galaxy_da.cluster.hats import quiet_lsdb
+from galaxy_da.cluster.partitions import partitions_of
 from galaxy_da.errors import SpaceError, TableError
 from galaxy_da.features import Features
+from galaxy_da.storage import location, put_folder
 
 
 def test_partitions_hold_the_features_of_one_run(sample, local, tmp_path):
@@ -109,13 +111,43 @@ def test_mistakes_are_told_in_one_line(sample, tmp_path, capsys):
     assert "engine is one of local, dask, not 'spark'" in capsys.readouterr().err
 
 
+def test_a_sample_and_its_features_may_be_in_a_store(sample, local, store):
+    sky, out = "memory://sky", "memory://out"
+    put_folder(sample.parent, location(sky))
+    extract_here(f"{sky}/sample.parquet", out)
+    check_catalogue(out, local)
+    parts = [name for name in store if name.startswith("/out/dataset/Norder=")]
+    kept, gone = store[parts[0]], parts[1]
+    for name in ("/out/features.json", "/out/hats.properties", gone):
+        del store[name]
+    extract_here(f"{sky}/sample.parquet", out)
+    assert store[parts[0]] is kept and gone in store
+    check_catalogue(out, local)
+
+
+def test_a_catalogue_in_a_store_is_taken_partition_by_partition(sample, local, tmp_path, store):
+    with quiet_lsdb():
+        table = pq.read_table(sample).to_pandas(types_mapper=pd.ArrowDtype)
+        given = lsdb.from_dataframe(table, partition_rows=30, margin_threshold=None)
+        given.write_catalog(tmp_path / "sky", as_collection=False, progress_bar=False)
+    os.link(sample.parent / "cutouts.npy", tmp_path / "sky" / "cutouts.npy")
+    put_folder(tmp_path / "sky", location("memory://sky"))
+    extract_here("memory://sky", "memory://out")
+    check_catalogue("memory://out", local)
+    made = [partition.pixel for partition in partitions_of("memory://out")]
+    assert [(p.order, p.number) for p in made] == [
+        (p.order, p.pixel) for p in given.get_healpix_pixels()
+    ]
+    assert sum(pixel.n_rows for pixel in made) == len(local)
+
+
 @pytest.mark.parametrize("option", ["--sample", "--out"])
-def test_a_url_is_refused(sample, tmp_path, capsys, option):
+def test_the_memory_of_one_process_is_refused_to_workers(sample, tmp_path, capsys, option):
     given = {"--sample": str(sample), "--out": str(tmp_path / "out"), option: "memory://sky"}
     options = [part for pair in given.items() for part in pair]
     assert main(["extract", "--space", "decals", *options, "--engine", "dask"]) == 2
     assert capsys.readouterr().err == (
-        "galaxy-da: memory://sky: with Dask this has to be a path that all workers see, not a URL; "
-        "give one, or engine local\n"
+        "galaxy-da: memory://sky: is in the memory of this process, where workers do not see it; "
+        "give a path or a URL that all workers see, or engine local\n"
     )
     assert not (tmp_path / "out").exists()

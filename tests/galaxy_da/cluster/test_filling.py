@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("distributed", reason="needs the extra 'hats'")
 
 from fsspec.implementations.memory import MemoryFileSystem
-from index_helpers import make, random_vectors, write_features
+from index_helpers import make, random_vectors, same_index, write_features
 
 from galaxy_da.cli import main
 from galaxy_da.cluster import filling
@@ -72,10 +72,17 @@ def test_features_in_hats_are_indexed_like_others(tmp_path):
     assert _hashes(tmp_path / "plain-index") == _hashes(tmp_path / "url-index")
 
 
-def test_an_index_at_a_url_is_not_made_on_workers(features, capsys):
+def test_an_index_at_a_url_is_not_made_on_workers_elsewhere(features, capsys):
     command = ["index", str(features), "--out", "memory://index", "--engine", "dask"]
-    assert main(command) == 2
-    assert capsys.readouterr().err.startswith("galaxy-da: memory://index: with Dask this has to be")
+    assert main([*command, "--scheduler", "tcp://far:8786"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("galaxy-da: memory://index: is made in the cache of this machine first")
+    assert "tcp://far:8786" in said
+
+
+def test_an_index_at_a_url_is_made_on_workers_of_this_machine(features, local, store):
+    filling.create_on_workers("memory://index", [features], kind="ivfpq", scheduler="synchronous")
+    assert same_index(LatentIndex.open(local), LatentIndex.open("memory://index"))
 
 
 def test_a_graph_is_not_made_in_shards(features, tmp_path, capsys):

@@ -3,12 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from filelock import FileLock
 from index_helpers import make, random_vectors, same_index
 
-from galaxy_da.errors import LatentIndexError
+from galaxy_da.errors import LatentIndexError, StorageError
 from galaxy_da.index import LatentIndex
 from galaxy_da.indexing import add, create, delete, rebuild, stores
-from galaxy_da.storage import cache_folder, location, names
+from galaxy_da.storage import cache_folder, location, names, short_name
 
 URL = "memory://survey/index"
 
@@ -52,6 +53,59 @@ def test_what_is_here_already_is_not_fetched_again(monkeypatch):
         path.write_bytes(b"spoilt")
     assert len(LatentIndex.open(URL)) == 119
     assert any(name.startswith("vectors-") for name in fetched)
+
+
+def copied(url):
+    """How many bytes of an index are in the user's cache."""
+    folder = cache_folder("indexes") / short_name(location(url))
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_copies_opened_longest_ago_make_room(monkeypatch):
+    one, two, three = (f"memory://survey/{name}" for name in ("one", "two", "three"))
+    for url in (one, two, three):
+        create(url, [features("decals")])
+        LatentIndex.open(url)
+    size = copied(one)
+    LatentIndex.open(one)
+    monkeypatch.setenv("GALAXY_DA_INDEX_CACHE_GIB", str(2.5 * size / 2**30))
+    used = LatentIndex.open(one)
+    assert [copied(url) > 0 for url in (one, two, three)] == [True, False, True]
+    LatentIndex.open(two)
+    assert [copied(url) > 0 for url in (one, two, three)] == [True, True, False]
+    again = LatentIndex.open(three)
+    assert [copied(url) > 0 for url in (one, two, three)] == [True, False, True]
+    assert same_index(used, again)
+    monkeypatch.setenv("GALAXY_DA_INDEX_CACHE_GIB", "0")
+    delete(two, ["decals:id 1"])
+    assert [copied(url) > 0 for url in (one, two, three)] == [True, True, True]  # all in use
+    del used, again
+    LatentIndex.open(two)
+    assert [copied(url) > 0 for url in (one, two, three)] == [False, True, False]
+
+
+def test_what_killed_processes_left_in_the_cache_goes(monkeypatch):
+    create(URL, [features("decals")])
+    LatentIndex.open(URL)
+    cache = cache_folder("indexes")
+    partial = cache / short_name(location(URL)) / ".rows-1.abc.partial.arrow"
+    dead, used = cache / "change-dead", cache / "change-used"
+    for folder in (dead, used):
+        folder.mkdir()
+        (folder / ".fetching").touch()
+    partial.touch()
+    with FileLock(used / ".fetching"):
+        LatentIndex.open(URL)
+        assert used.is_dir() and not dead.exists() and not partial.exists()
+
+
+def test_a_limit_that_is_no_number_is_named(monkeypatch):
+    monkeypatch.setenv("GALAXY_DA_INDEX_CACHE_GIB", "many")
+    with pytest.raises(StorageError, match="GALAXY_DA_INDEX_CACHE_GIB: is 'many' but has to be"):
+        create(URL, [features("decals")])
+    monkeypatch.delenv("GALAXY_DA_INDEX_CACHE_GIB")
+    with pytest.raises(LatentIndexError, match="no index here"):
+        LatentIndex.open(URL)
 
 
 def test_of_two_writers_one_is_told():

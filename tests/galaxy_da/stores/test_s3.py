@@ -118,6 +118,39 @@ def check_puts(store, folder):
     assert {method for method, _ in store.requests} == {"GET", "HEAD", "PUT"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_workers_read_and_write_a_failing_store(store, here, tmp_path):
+    """Partitions of a table become a HATS catalogue, that one another, and that an index."""
+    pytest.importorskip("lsdb", reason="needs the extra 'hats'")
+    from cluster_helpers import check_catalogue
+    from dask.distributed import LocalCluster
+
+    from galaxy_da.cluster.extraction import extract_partitions
+    from galaxy_da.cluster.filling import create_on_workers
+
+    space, sample = LatentSpace.load(here / "space"), here / "again" / "sample.parquet"
+    local = extract(space, Sample(sample), precision="fp32")
+    said, how = [], {"precision": "fp32", "partition_rows": 12}
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+        how["scheduler"] = cluster.scheduler_address
+        with store.failing(0.05):
+            given = f"{URL}/in/again/sample.parquet"
+            said.append(extract_partitions(space, given, f"{URL}/dask/features", **how))
+            files().rm(f"{BUCKET}/dask/features/features.json")
+            store.requests.clear()
+            said.append(extract_partitions(space, given, f"{URL}/dask/features", **how))
+    written = [path for method, path in store.requests if method == "PUT"]
+    assert not any("Npix=" in path for path in written)
+    assert said[0] == said[1] and said[0]["partitions"] > 3
+    check_catalogue(f"{URL}/dask/features", local.table.sort_by("object_id"))
+    with store.failing(0.05):
+        given, index = [f"{URL}/dask/features"], f"{URL}/dask/index"
+        create_on_workers(index, given, scheduler="synchronous")
+    assert same_index(LatentIndex.build(given), LatentIndex.open(index))
+    assert store.refused > 5
+
+
 _EXTRACT = """
 import sys
 from galaxy_da import extraction, loading
