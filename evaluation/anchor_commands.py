@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -57,7 +57,7 @@ def report_anchor(
         sample=Sample(sample),
         labels=read_truth(labels) if labels else None,
         columns=column or (),
-        others={name: LatentSpace.load(name) for name in compare or ()},
+        others=dict(zip(_titles(compare or ()), map(LatentSpace.load, compare or ()), strict=True)),
         drawn=read_drawn(drawn) if drawn else None,
         limit=limit,
         seed=seed,
@@ -67,6 +67,14 @@ def report_anchor(
         print_result({"report": str(out / "anchor.html"), **figures}, json)
     else:
         print_result(_summary(out / "anchor.html", figures), json)
+
+
+def _titles(paths: Sequence[str]) -> Sequence[str]:
+    """Folder names, or the whole paths where some folders share a name."""
+    from galaxy_da.storage import location
+
+    names = [location(path).name for path in paths]
+    return names if len(set(names)) == len(names) else paths
 
 
 def _summary(page: UPath, figures: Mapping[str, Any]) -> dict[str, str]:

@@ -320,8 +320,8 @@ def _batch(data: TrainingImages, rows: np.ndarray, looks: int) -> Batch:
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int, settings: Optimiser) -> None:
-    """Linear warm-up, then cosine decay to zero."""
-    warm = min(1.0, (step + 1) / max(settings.warmup_steps, 1))
+    """Linear warm-up of at most a quarter of all steps, then cosine decay to zero."""
+    warm = min(1.0, (step + 1) / max(min(settings.warmup_steps, steps // 4), 1))
     decay = 0.5 * (1 + np.cos(np.pi * step / steps))
     for group in optimiser.param_groups:
         group["lr"] = settings.learning_rate * warm * decay

@@ -104,7 +104,8 @@ class Optimiser(_Frozen):
     Attributes
     ----------
     epochs, batch, warmup_steps : int
-        Passes over the data, images per step, steps to reach the full rate.
+        Passes over the data, images per step, steps to reach the full rate (at most a quarter of
+        all steps of all epochs).
     learning_rate, weight_decay : float
         Of AdamW.
     patience : int

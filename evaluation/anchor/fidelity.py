@@ -76,13 +76,18 @@ def outside(frame: Frame) -> np.ndarray:
     return np.asarray(np.hypot(along[:, None], along) > _INNER_ARCSEC)
 
 
-def sky_residuals(images: Tensor, decoded: Tensor, frame: Frame) -> tuple[SkyResidual, ...]:
+def sky_residuals(
+    images: Tensor, decoded: Tensor, frame: Frame, empty: np.ndarray | None = None
+) -> tuple[SkyResidual, ...]:
     """Compare decoded and observed sky, band by band.
 
     A pixel of a band is empty sky if it was observed, lies farther than 11 arcsec from the middle,
-    and no *other* band, smoothed, shows light there: noise is independent from band to band, so
-    choosing pixels this way does not bias the band they are chosen for. A single band chooses for
-    itself. Beyond 5 times the noise a pixel is no sky either, but an artefact in this band alone.
+    and is known to be empty. Where nothing is known, no *other* band, smoothed, may show light
+    there: noise is independent from band to band, so none of this band's is chosen. Its light is,
+    though: pixels that turned out dark hold less than could be expected of them, and a decoder of
+    expectations comes out above them (`training.empty_sky` tells by how much). A single band
+    chooses for itself. Beyond 5 times the noise a pixel is then no sky either, but an artefact in
+    this band alone.
 
     Parameters
     ----------
@@ -90,6 +95,8 @@ def sky_residuals(images: Tensor, decoded: Tensor, frame: Frame) -> tuple[SkyRes
         In asinh units; exactly zero in `images` where nothing was observed.
     frame : Frame
         Theirs.
+    empty : (n, y, x) bool array, optional
+        Pixels that are known to be empty in every band.
 
     Returns
     -------
@@ -101,16 +108,17 @@ def sky_residuals(images: Tensor, decoded: Tensor, frame: Frame) -> tuple[SkyRes
     beside = outside(frame)
     if not beside.any():
         return ()
-    quiet = _quiet(seen, beside)
+    quiet = _quiet(seen, beside) if empty is None else empty[:, None]
     found = []
     for number, band in enumerate(frame.bands):
-        others = np.delete(quiet, number, axis=1) if len(frame.bands) > 1 else quiet
+        others = np.delete(quiet, number, axis=1) if quiet.shape[1] > 1 else quiet
         sky = beside & others.all(1) & (seen[:, number] != 0)
         pixels = seen[:, number][sky]
         if len(pixels) < _FEWEST_PIXELS:
             continue
         noise = max(_MAD_TO_SIGMA * float(np.median(np.abs(pixels - np.median(pixels)))), 1e-12)
-        sky &= np.abs(seen[:, number] - np.median(pixels)) < _ARTEFACT_SIGMA * noise
+        if empty is None:
+            sky &= np.abs(seen[:, number] - np.median(pixels)) < _ARTEFACT_SIGMA * noise
         counts = sky.sum((1, 2))
         of_image = (residual[:, number] * sky).sum((1, 2))[counts > 0] / counts[counts > 0]
         scatter = of_image.std(ddof=1) if len(of_image) > 1 else np.nan

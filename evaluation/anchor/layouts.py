@@ -28,6 +28,7 @@ PLOT = 200.0
 """Side of a square chart [SVG units]."""
 
 _CHART = (320.0, 180.0)
+_LABEL = 18.0  # wide, with some room
 _PER_CELL, _CELLS = 3.0, (6, 16)
 _COMPONENTS, _DENSITIES, _BINS, _EDGE = 4, 4, 36, 3.5
 _OUTLIERS = 12
@@ -175,8 +176,8 @@ def _rate_charts(rates: Sequence[Rate], components: Sequence[Rate]) -> list[dict
     ends = (low - margin, high + margin)
     charts = []
     for title, lines in (
-        ("PSNR over latents", [("spaces", rates, "latents"), ("pca", components, "latents")]),
-        ("PSNR over rate [bits per galaxy]", [("spaces", sorted(rates, key=_bits), "bits")]),
+        ("PSNR [dB] over latents", [("spaces", rates, "latents"), ("pca", components, "latents")]),
+        ("PSNR [dB] over rate [bits per galaxy]", [("spaces", sorted(rates, key=_bits), "bits")]),
     ):
         across = [getattr(r, key) for _, line, key in lines for r in line]
         room = 0.08 * max(max(across) - min(across), 1)
@@ -186,28 +187,24 @@ def _rate_charts(rates: Sequence[Rate], components: Sequence[Rate]) -> list[dict
                 "title": title,
                 "size": _CHART,
                 "ends": (x_ends, ends),
-                "lines": [
-                    (
-                        kind,
-                        list(
-                            zip(
-                                curve(
-                                    np.array([getattr(r, key) for r in line]),
-                                    np.array([r.psnr for r in line]),
-                                    x_ends,
-                                    ends,
-                                    *_CHART,
-                                ),
-                                [f"{getattr(r, key):.0f}" for r in line],
-                                strict=True,
-                            )
-                        ),
-                    )
-                    for kind, line, key in lines
-                ],
+                "lines": [(kind, _labelled(line, key, x_ends, ends)) for kind, line, key in lines],
             }
         )
     return charts
+
+
+def _labelled(
+    line: Sequence[Rate], key: str, x_ends: tuple[float, float], y_ends: tuple[float, float]
+) -> list[tuple[tuple[float, float], str]]:
+    """Points of a line, each with its value across, or without where it would hide the last."""
+    across = [getattr(r, key) for r in line]
+    points = curve(np.array(across), np.array([r.psnr for r in line]), x_ends, y_ends, *_CHART)
+    labelled, last = [], -np.inf
+    for point, value in zip(points, across, strict=True):
+        clear = point[0] - last >= _LABEL
+        labelled.append((point, f"{value:.0f}" if clear else ""))
+        last = point[0] if clear else last
+    return labelled
 
 
 def _bits(found: Rate) -> float:

@@ -182,15 +182,39 @@ def test_too_few_galaxies_for_a_batch(tmp_path):
         pretrain(few, tmp_path / "s")
 
 
-def test_the_rate_warms_up_and_decays():
-    weight = torch.nn.Parameter(torch.zeros(1))
-    optimiser = torch.optim.SGD([weight], lr=0.0)
+@pytest.mark.parametrize(("warmup_steps", "last_of_it"), [(5, 4), (300, 24)])
+def test_the_rate_warms_up_over_at_most_a_quarter_of_all_steps_and_decays(warmup_steps, last_of_it):
+    settings = TINY.optimiser.model_copy(update={"warmup_steps": warmup_steps})
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.0)
     rates = []
     for step in range(100):
-        module._set_rate(optimiser, step, 100, TINY.optimiser)
+        module._set_rate(optimiser, step, 100, settings)
         rates.append(optimiser.param_groups[0]["lr"])
-    assert np.argmax(rates) == 4
-    assert rates[0] == pytest.approx(3e-3 / 5) and rates[-1] < 1e-5
+    assert np.argmax(rates) == last_of_it
+    assert rates[0] == pytest.approx(3e-3 / (last_of_it + 1)) and rates[-1] < 1e-5
+
+
+def test_the_shipped_space_was_trained_longer_than_four_warm_ups():
+    training = LatentSpace.load("decals").training
+    settings = load_recipe("simulated").optimiser
+    galaxies_a_step = settings.batch // load_recipe("simulated").looks
+    steps = settings.epochs * (training["images"] // galaxies_a_step)
+    assert steps > 4 * settings.warmup_steps
+
+
+def test_a_stopped_run_warms_up_as_if_it_had_not_been(tmp_path, monkeypatch):
+    recipe, rates = changed(TINY, optimiser={"warmup_steps": 300}), []
+    set_rate = module._set_rate
+
+    def watch(optimiser, *others):
+        set_rate(optimiser, *others)
+        rates.append(optimiser.param_groups[0]["lr"])
+
+    monkeypatch.setattr(module, "_set_rate", watch)
+    pretrain(recipe, tmp_path / "a")
+    straight, rates[:] = rates.copy(), []
+    stopped_and_resumed(recipe, tmp_path / "b", monkeypatch)
+    assert rates == straight and 0 < np.argmax(rates) < len(rates) / 4
 
 
 def test_a_stopped_run_on_a_sample_ends_with_the_same_weights(sample, tmp_path, monkeypatch):

@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from catalogs.datasets import write_sample
+from catalogs.observing import pixel_noise
 from galaxy_da.space import LatentSpace
+from galaxy_da.surveys import load_survey
 from galaxy_da.tables import Sample
 from training.pretrain import pretrain
 from training.recipes import Recipe, load_recipe
@@ -115,6 +117,17 @@ def test_the_seeds_and_ours_are_shipped():
     seeds = {"galaxy-vae", "galaxy10-elbo", "galaxy10-mmd", "galaxy10-decals-keras"}
     ours = {"latent-scan", "decals-galaxy10", "decals-legacy", "simulated"}
     assert seeds | ours | set(SPACE_TELESCOPE) == set(NAMES) and len(SPACE_TELESCOPE) == 4
+
+
+@pytest.mark.parametrize("name", SPACE_TELESCOPE)
+def test_the_sky_of_a_space_telescope_is_as_noisy_as_its_objective_says(name):
+    recipe = load_recipe(name)
+    survey = load_survey(recipe.survey)
+    (band,), scale = survey.bands, survey.pixel_scale_arcsec
+    assert scale == recipe.frame.pixel_scale_arcsec
+    noise = pixel_noise(np.array(band.depth_mag), np.array(band.psf_fwhm_arcsec), scale) / scale**2
+    prepared = np.arcsinh(noise / recipe.frame.softening[0])
+    assert prepared == pytest.approx(recipe.objective.noise, rel=0.1)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "simulated"])

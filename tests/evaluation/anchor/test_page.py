@@ -17,12 +17,16 @@ from typer.testing import CliRunner
 
 from evaluation.anchor import read_drawn, write_anchor_report
 from evaluation.anchor.encoding import encode_sample
+from evaluation.anchor.layouts import _labelled
+from evaluation.anchor.rates import Rate
 from evaluation.anchor.stage import Stage
+from evaluation.anchor_commands import _titles
 from evaluation.denoising import compare_images
 from galaxy_da.errors import SpaceError, StorageError, TableError
 from galaxy_da.tables import Sample
 
 N = 64
+BITS = ((2, 10.0), (12, 60.0), (24, 62.0), (40, 70.0))
 BLANK = 3
 HOSTILE = '<script>alert("x")</script>&{{ title }}'
 VOID = {"meta", "img", "polygon", "line", "br", "source", "path", "circle", "polyline"}
@@ -235,12 +239,27 @@ def test_the_verb_writes_page_and_figures(world, tmp_path):
     app.command()(report_anchor)
     words = ["--space", tmp_path / "space", "--sample", world.arguments["sample"].path]
     words += ["--labels", tmp_path / "labels.parquet", "--out", tmp_path / "out", "--json"]
+    make_space(seed=1, latents=3).save(tmp_path / "scan" / "latents-3")
+    words += ["--compare", tmp_path / "scan" / "latents-3"]
     result = CliRunner().invoke(app, [str(w) for w in [*words, "--limit", "50"]])
     assert result.exit_code == 0, result.output
     printed = json.loads(result.stdout)
     stored = json.loads((tmp_path / "out" / "anchor.json").read_text(encoding="utf-8"))
     assert printed == {"report": str(tmp_path / "out" / "anchor.html"), **stored}
+    assert [r["name"] for r in printed["rates"][:2]] == ["latents-3", "this space"]
     assert (tmp_path / "out" / "anchor.html").is_file()
+
+
+def test_compared_spaces_are_told_apart():
+    assert _titles(["scan/latents-2", "s3://b/latents-3"]) == ["latents-2", "latents-3"]
+    assert _titles(["a/space", "b/space"]) == ["a/space", "b/space"]
+
+
+def test_no_label_hides_another():
+    rates = [Rate(name="", latents=n, active=n, bits=b, mse=0, psnr=b, ssim=0) for n, b in BITS]
+    shown = _labelled(rates, "bits", (0.0, 100.0), (0.0, 100.0))
+    assert [label for _, label in shown] == ["10", "60", "", "70"]
+    assert [x for (x, _), _ in shown] == pytest.approx([3.2 * b for _, b in BITS])
 
 
 def test_an_old_page_survives_a_failed_write(world, tmp_path, monkeypatch):
