@@ -23,10 +23,10 @@ from catalogs.columns import find_ids
 from catalogs.crossmatch import MAX_RADIUS_ARCSEC, Mode
 from catalogs.hats import open_hats
 from catalogs.partitions import PixelMatch, Reading, Total, match_pixel
-from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.cluster.scheduling import running
 from galaxy_da.errors import CatalogError
 from galaxy_da.files import atomic_path
+from galaxy_da.quiet import quiet_lsdb
 from galaxy_da.storage import Where
 from galaxy_da.tables import with_metadata
 

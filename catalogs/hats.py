@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.files import ensure_folder
+from galaxy_da.quiet import quiet_lsdb
 from galaxy_da.storage import Location, Where, location
 from galaxy_da.tables import check_positions
 

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from catalogs.columns import make_ids
 from catalogs.crossmatch import crossmatch
 from catalogs.identity import refuse_same_survey
-from galaxy_da.cluster.hats import quiet_lsdb
+from galaxy_da.quiet import quiet_lsdb
 from galaxy_da.tables import read_metadata
 
 if TYPE_CHECKING:

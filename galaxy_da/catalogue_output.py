@@ -29,6 +29,7 @@ from astropy.table import Column, MaskedColumn, Table
 from galaxy_da.errors import TableError
 from galaxy_da.features import vectors
 from galaxy_da.files import atomic_path, new_folder
+from galaxy_da.quiet import quiet_lsdb
 from galaxy_da.storage import Location, Where, location
 from galaxy_da.tables import write_table
 
@@ -175,8 +176,6 @@ def _write_parquet(table: pa.Table, path: Location) -> None:
 
 
 def _write_hats(table: pa.Table, where: Location) -> None:
-    from galaxy_da.cluster.hats import quiet_lsdb  # which needs this module
-
     notes = described(table)
     frame = table.replace_schema_metadata(None).to_pandas(types_mapper=pd.ArrowDtype)
     with new_folder(where) as partial, quiet_lsdb():

@@ -6,8 +6,8 @@ import pyarrow as pa
 from conftest import make_space
 
 from galaxy_da.cluster.extraction import extract_partitions
-from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.features import Features, vectors
+from galaxy_da.quiet import quiet_lsdb
 from galaxy_da.storage import location
 
 

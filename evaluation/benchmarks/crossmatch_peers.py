@@ -133,7 +133,7 @@ def _astropy() -> Match:
 
 
 def _lsdb() -> Match:
-    from galaxy_da.cluster.hats import quiet_lsdb
+    from galaxy_da.quiet import quiet_lsdb
 
     with quiet_lsdb():
         import lsdb

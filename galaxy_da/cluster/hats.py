@@ -7,9 +7,7 @@ https://www.ivoa.net/documents/Notes/HATS/.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +29,6 @@ __all__ = [
     "finish_hats",
     "in_sky_order",
     "partition_name",
-    "quiet_lsdb",
     "sky_index",
 ]
 
@@ -50,17 +47,6 @@ class Pixel(NamedTuple):
     def first(self) -> int:
         """The first pixel of order 29 in it, by which pixels are in order of the sky."""
         return self.number << 2 * (SKY_ORDER - self.order)
-
-
-@contextmanager
-def quiet_lsdb() -> Iterator[None]:
-    """Silence what LSDB's own calls are told: about the next pandas, and files read slowly."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Computing partitions from catalog parquet files")
-        warnings.filterwarnings(
-            "ignore", category=DeprecationWarning, module=r"(lsdb|nested_pandas|hats|hats_import)\b"
-        )
-        yield
 
 
 def sky_index(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from galaxy_da.cluster.hats import SKY_ORDER, Pixel, quiet_lsdb, sky_index
+from galaxy_da.cluster.hats import SKY_ORDER, Pixel, sky_index
 from galaxy_da.errors import CatalogError, TableError
+from galaxy_da.quiet import quiet_lsdb
 from galaxy_da.storage import (
     Location,
     Where,

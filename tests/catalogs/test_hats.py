@@ -9,8 +9,8 @@ from astropy.coordinates import SkyCoord
 
 from catalogs.hats import add_margin, open_hats, to_hats
 from catalogs.reading import read_catalog
-from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.quiet import quiet_lsdb
 
 MARGIN = 900.0
 

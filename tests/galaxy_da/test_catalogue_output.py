@@ -12,12 +12,12 @@ from astropy.table import Table
 from conftest import blobs, make_space, write_sample
 
 from galaxy_da.catalogue_output import COLUMN_NOTES, describe, to_astropy, write_catalogue
-from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.errors import StorageError, TableError
 from galaxy_da.export_commands import export
 from galaxy_da.extraction import extract
 from galaxy_da.features import vectors
 from galaxy_da.probes import Probe
+from galaxy_da.quiet import quiet_lsdb
 from galaxy_da.tables import Sample
 
 

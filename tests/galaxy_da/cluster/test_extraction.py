@@ -14,10 +14,10 @@ from cluster_helpers import check_catalogue, extract_here
 from conftest import make_space
 
 from galaxy_da.cli import main
-from galaxy_da.cluster.hats import quiet_lsdb
 from galaxy_da.cluster.partitions import partitions_of
 from galaxy_da.errors import SpaceError, TableError
 from galaxy_da.features import Features
+from galaxy_da.quiet import quiet_lsdb
 from galaxy_da.storage import location, put_folder
 
 
