@@ -61,7 +61,7 @@ class BenchmarkSettings(_Frozen):
     curve_targets : tuple of str
         Targets for which the curves are measured.
     few_pairs : tuple of int
-        Points of the few-pairs curve, 0 for unpaired images.
+        Points of the few-pairs curve, 0 for unpaired images; those a sky has galaxies for.
     wrong_pairs : tuple of float
         Points of the wrong-pairs curve.
     steps : int, optional
@@ -100,7 +100,7 @@ class BenchmarkSettings(_Frozen):
         """Return what is measured of a target: all pairs, then the points of its curves."""
         curves: list[Variant] = []
         if target in self.curve_targets:
-            curves += [Variant(pairs=pairs) for pairs in self.few_pairs]
+            curves += [Variant(pairs=n) for n in self.few_pairs if n < self.galaxies]
             curves += [Variant(wrong=share) for share in self.wrong_pairs if share]
         return (Variant(), *curves)
 
