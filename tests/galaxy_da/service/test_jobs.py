@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 import zipfile
+from functools import partial
 
 import httpx
 import numpy as np
@@ -212,8 +213,9 @@ def test_a_job_too_young_to_hear_is_interrupted_later(tmp_path):
     assert queue.move(job, State.QUEUED, State.RUNNING)
     queue.cancel(job)
     runner = JobRunner(queue, 1)
-    runner.start()
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as young:
+    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # background jobs may not
+    with subprocess.Popen(["sleep", "60"], start_new_session=True, preexec_fn=hears) as young:
+        runner.start()
         time.sleep(1)
         write_json(folder / process.PID, young.pid)
         assert young.wait(30) == -signal.SIGINT

@@ -77,7 +77,9 @@ def test_the_page_says_what_won_and_what_did_not():
 
 def test_settings():
     assert benchmark_survey("kids2").band_names == ("g", "r")
-    settings = BenchmarkSettings(curve_targets=("hsc",), few_pairs=(0, 30, 2000), wrong_pairs=(0, 0.1))
+    settings = BenchmarkSettings(
+        curve_targets=("hsc",), few_pairs=(0, 30, 2000), wrong_pairs=(0, 0.1)
+    )
     assert [v.name for v in settings.variants("hsc")] == ["all", "0 pairs", "30 pairs", "10% wrong"]
     assert [v.name for v in settings.variants("sdss")] == ["all"]
     with pytest.raises(ValueError, match="curve_targets names des"):
