@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import pyarrow as pa
 from platformdirs import user_cache_path
@@ -44,6 +44,7 @@ __all__ = [
     "partial_path",
     "put",
     "put_folder",
+    "reached",
     "reaching",
     "read_bytes",
     "read_text",
@@ -58,6 +59,8 @@ Where: TypeAlias = str | os.PathLike[str] | UPath
 
 Location: TypeAlias = Path | UPath
 """A path of this machine, or an object in a store."""
+
+T = TypeVar("T")
 
 _EXTRAS = {"s3": "galaxy_da[s3]", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """What to install for a store."""
@@ -132,6 +135,17 @@ def reaching(where: Location, done: str = "read") -> Iterator[None]:
             f"{where}: could not be {done} ({reason}); check the URL, the credentials and the "
             "connection, then run this again"
         ) from error
+
+
+def reached(where: Location, items: Iterator[T]) -> Iterator[T]:
+    """Yield what is read bit by bit from a store; errors of the reading as of `reaching`."""
+    while True:
+        with reaching(where):
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item
 
 
 def exists(where: Location) -> bool:

@@ -7,7 +7,7 @@ hash of a space) is JSON under the key ``galaxy_da`` of the schema metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntFlag
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.files import atomic_path
-from galaxy_da.storage import Location, Where, exists, location, parquet_source, reaching
+from galaxy_da.storage import Location, Where, exists, location, parquet_source, reached, reaching
 
 __all__ = [
     "IMAGE_COLUMNS",
@@ -28,6 +28,7 @@ __all__ = [
     "Sample",
     "check_positions",
     "check_unique",
+    "clipped",
     "open_parquet",
     "read_metadata",
     "read_pairs",
@@ -191,15 +192,18 @@ class Sample:
             return
         position = int(edges[wanted[0]])
         batches = self._file.iter_batches(batch_size=rows, row_groups=wanted)
-        while True:
-            with reaching(self.path):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            low, high = max(start - position, 0), min(stop - position, batch.num_rows)
-            if high > low:
-                yield pa.Table.from_batches([batch.slice(low, high - low)])
-            position += batch.num_rows
+        tables = (pa.Table.from_batches([batch]) for batch in batches)
+        yield from clipped(reached(self.path, tables), start - position, stop - position)
+
+
+def clipped(tables: Iterable[pa.Table], start: int, stop: int) -> Iterator[pa.Table]:
+    """Yield rows `start` to `stop` of tables that follow one another; none that is empty."""
+    position = 0
+    for table in tables:
+        low, high = max(start - position, 0), min(stop - position, table.num_rows)
+        if high > low:
+            yield table.slice(low, high - low)
+        position += table.num_rows
 
 
 def validate_sample(table: pa.Table, where: str, *, has_image: bool | None = None) -> None:

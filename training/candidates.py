@@ -50,9 +50,8 @@ class Training:
         """Encode both sides in every symmetry, each process some of the pairs."""
         space, share = pairs.space, Share.of(len(pairs))
         latents = turned_means(space, space.encoder(space.anchor), pairs.anchor[share.own])
-        features = turned_features(pairs.encoder.network, pairs.target[share.own])
         return cls(
-            pairs=pairs, latents=share.whole(latents, dim=1), features=share.whole(features, dim=1)
+            pairs=pairs, latents=share.whole(latents, dim=1), features=_shared_features(pairs)
         )
 
     def __len__(self) -> int:
@@ -65,7 +64,8 @@ class Training:
 
     def of_network(self, network: Encoder) -> Training:
         """Return the same pairs as another network of the target sees them."""
-        return Training.of(self.pairs.seen_by(network))
+        pairs = self.pairs.seen_by(network)
+        return replace(self, pairs=pairs, features=_shared_features(pairs))
 
     def with_more(self, other: PairedImages) -> Training:
         """Return these pairs and others of the same survey."""
@@ -84,6 +84,13 @@ class Training:
             latents=self.latents[:, rows],
             features=self.features[:, rows],
         )
+
+
+def _shared_features(pairs: PairedImages) -> Tensor:
+    """Last features of the target's images in every symmetry, each process some of them."""
+    share = Share.of(len(pairs))
+    own = turned_features(pairs.encoder.network, pairs.target[share.own])
+    return share.whole(own, dim=1)
 
 
 Fit = Callable[[Training], Encoder]
@@ -139,12 +146,14 @@ def closed_forms(bases: Mapping[str, Training]) -> dict[str, Candidate]:
         By the form's name; those of other networks than the un-adapted one by both names.
     """
     return {
-        form if base == UNADAPTED else base if form == UNADAPTED else f"{base}+{form}": Candidate(
-            training, fit
-        )
+        _name(base, form): Candidate(training, fit)
         for base, training in bases.items()
         for form, fit in CLOSED_FORMS.items()
     }
+
+
+def _name(base: str, form: str) -> str:
+    return "+".join(part for part in (base, form) if part != UNADAPTED) or UNADAPTED
 
 
 def calibrated(network: Encoder, held: PairedImages) -> Encoder:

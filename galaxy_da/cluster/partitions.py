@@ -25,9 +25,10 @@ from galaxy_da.storage import (
     is_folder,
     location,
     names,
+    reached,
     reaching,
 )
-from galaxy_da.tables import Sample, check_positions, open_parquet, validate_sample
+from galaxy_da.tables import Sample, check_positions, clipped, open_parquet, validate_sample
 
 if TYPE_CHECKING:
     from hats.pixel_math import HealpixPixel
@@ -106,17 +107,8 @@ class PartitionSample(Sample):
 
     def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
         """Stream rows as `Sample.batches` does; row groups without any are not read."""
-        position, stop = 0, len(self) if stop is None else stop
-        batches = _rebatched(self._rows(rows), rows)
-        while True:
-            with reaching(self.path):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            first, last = max(start - position, 0), min(stop - position, len(batch))
-            if last > first:
-                yield batch.slice(first, last - first)
-            position += len(batch)
+        batches = reached(self.path, _rebatched(self._rows(rows), rows))
+        yield from clipped(batches, start, len(self) if stop is None else stop)
 
     def _rows(self, rows: int) -> Iterator[pa.Table]:
         """Yield the partition's rows as they lie in their files, images included."""

@@ -8,14 +8,14 @@ training of `training.adapt`.
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from evaluation.benchmarks.processes import clocks
 from evaluation.benchmarks.tables import print_rows
 from evaluation.retrieval import match_ranks
 from galaxy_da.space import LatentSpace
@@ -64,7 +64,7 @@ def speed_rows(galaxies: int = 1540, seed: int = 1) -> list[dict[str, Any]]:
 
 def _closed_forms(lesson: Lesson) -> dict[str, Any]:
     """Time all closed forms of `training.adapt` together, which always run first."""
-    spent = _stopwatch()
+    began = clocks()
     space = lesson.space
     posterior = space.encode(lesson.anchor, space.encoder(space.anchor))
     here, there = (torch.from_numpy(side.copy()) for side in lesson.pairs.T)
@@ -80,13 +80,13 @@ def _closed_forms(lesson: Lesson) -> dict[str, Any]:
     )
     for fit in CLOSED_FORMS.values():
         fit(training)
-    return {"method": "all closed forms", "pairs": len(lesson.pairs), **spent()}
+    return {"method": "all closed forms", "pairs": len(lesson.pairs), **_since(began)}
 
 
 def _row(ground: Ground, lesson: Lesson, method: str, steps: int | None) -> dict[str, Any]:
-    spent = _stopwatch()
+    began = clocks()
     learned = learn(method, replace(lesson, steps=steps))
-    seconds = spent()
+    seconds = _since(began)
     name = method if steps is None else f"{method}, {steps} steps"
     looks = ground.repeats if method == CEILING else ground.looks
     row = {"method": name, "pairs": len(lesson.pairs), **seconds}
@@ -99,12 +99,9 @@ def _row(ground: Ground, lesson: Lesson, method: str, steps: int | None) -> dict
     return row
 
 
-def _stopwatch() -> Callable[[], dict[str, float]]:
-    clock, processor = time.perf_counter(), time.process_time()
-    return lambda: {
-        "seconds": time.perf_counter() - clock,
-        "processor_seconds": time.process_time() - processor,
-    }
+def _since(began: np.ndarray) -> dict[str, float]:
+    seconds, of_cores = map(float, clocks() - began)
+    return {"seconds": seconds, "processor_seconds": of_cores}
 
 
 if __name__ == "__main__":
