@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from astropy.stats import mad_std
 from scipy.special import bdtr
 
 from catalogs.matching import Match
@@ -106,7 +107,7 @@ def measure_offset(anchor: Zones, target: Zones, match: Match, reach: Reach) -> 
     middle = np.radians((target.dec[j] + anchor.dec[i]) / 2)
     steps = 3600 * np.stack([turn * np.cos(middle), target.dec[j] - anchor.dec[i]])
     offset = np.median(steps, axis=1)
-    scatter = float(1.4826 * np.median(np.abs(steps - offset[:, None])))
+    scatter = float(mad_std(steps - offset[:, None]))
     size = float(np.hypot(*offset))
     notes = []
     if len(i) >= _FEWEST_PAIRS:

@@ -27,6 +27,7 @@ from catalogs.observing import Modes, Sky
 from galaxy_da.cutouts import Cutout, read_cutouts
 from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.images import to_surface_brightness
+from galaxy_da.noise import SIGMA_PER_MAD
 from galaxy_da.resample import resample
 from galaxy_da.storage import Where
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Survey, get_survey
@@ -348,7 +349,7 @@ def _signal_to_noise(light: Tensor) -> Tensor:
     """(m, y, x) bands stacked and smoothed, over the noise of the border."""
     noise = _border(light).abs().median(-1).values.clamp_min(1e-6)
     stacked = _smooth((light / noise[..., None, None]).mean(1, keepdim=True), _SMOOTHING_PX)
-    sigma = 1.4826 * _border(stacked).abs().median(-1).values.clamp_min(1e-6)
+    sigma = SIGMA_PER_MAD * _border(stacked).abs().median(-1).values.clamp_min(1e-6)
     return (stacked / sigma[..., None, None])[:, 0]
 
 

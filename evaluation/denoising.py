@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from astropy.stats import mad_std
 from sklearn.decomposition import PCA
 from torch import Tensor
 
@@ -218,7 +219,7 @@ def flux_bias(flux: np.ndarray, reference: np.ndarray, seed: int = 0) -> dict[st
         "bias": float(middle - 1),
         "low": float(low),
         "high": float(high),
-        "scatter": float(1.4826 * np.median(np.abs(ratio - middle))),
+        "scatter": float(mad_std(ratio)),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+from astropy.stats import mad_std
 from sklearn.metrics import log_loss, roc_auc_score
 
 from evaluation.calibration import brier, expected_calibration_error
@@ -17,8 +18,6 @@ __all__ = ["FEWEST", "error_rows", "measure", "measure_probes", "residuals"]
 
 FEWEST = 50
 """Galaxies that a fit and a measurement take at least."""
-
-_MAD_TO_SIGMA = 1.4826
 
 
 def measure_probes(
@@ -93,7 +92,7 @@ def measure(link: Link, truth: np.ndarray, value: np.ndarray) -> dict[str, float
     variance = 180**2 / 12 if link == "angle" else float(spread.var())
     return n | {
         "bias": bias,
-        "scatter": float(_MAD_TO_SIGMA * np.median(np.abs(off - bias))),
+        "scatter": float(mad_std(off)),
         "rms": float(np.sqrt(np.square(off).mean())),
         "r2": float(1 - np.square(off).mean() / max(variance, 1e-30)),
     }

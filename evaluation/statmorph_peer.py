@@ -17,6 +17,7 @@ import numpy as np
 import statmorph
 from scipy import ndimage
 
+from galaxy_da.noise import SIGMA_PER_MAD
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT
 
 __all__ = ["PEER_COLUMNS", "measure_morphology", "segment"]
@@ -42,7 +43,6 @@ PEER_COLUMNS = (
 
 _SMOOTHING_PX, _THRESHOLD = 1.5, 1.5
 _BORDER = 8
-_MAD_TO_SIGMA = 1.4826
 _PSF_SIDE = 21
 _MOFFAT_BETA = 3.5
 
@@ -93,7 +93,7 @@ def segment(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     sigma : float
         Sky noise per pixel.
     """
-    sigma = _MAD_TO_SIGMA * float(np.median(np.abs(_border(image))))
+    sigma = SIGMA_PER_MAD * float(np.median(np.abs(_border(image))))
     smooth = ndimage.gaussian_filter(image, _SMOOTHING_PX)
     noise = sigma / (2 * math.sqrt(math.pi) * _SMOOTHING_PX)
     labels, count = ndimage.label(smooth > _THRESHOLD * noise)

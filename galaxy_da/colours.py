@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from galaxy_da.images import Frame
+from galaxy_da.noise import SIGMA_PER_MAD
 from galaxy_da.stretches import apply_stretch
 from galaxy_da.surveys import Survey, get_survey
 
@@ -20,7 +21,6 @@ __all__ = ["to_decals_colour"]
 
 _COLOURS_OF = "decals"
 _SMOOTHING_PX = 1.5
-_SIGMA_PER_MEDIAN = 1.4826  # of the absolute value of Gaussian noise
 
 
 def to_decals_colour(images: Tensor, survey: Survey, bands: Sequence[str], frame: Frame) -> Tensor:
@@ -68,7 +68,7 @@ def to_decals_colour(images: Tensor, survey: Survey, bands: Sequence[str], frame
 def _without_colour_noise(planes: Tensor) -> Tensor:
     """Fade (n, 3, y, x) planes to grey where their mean is below the noise."""
     smooth = torch.from_numpy(gaussian_filter(planes.numpy(), (0, 0, *(_SMOOTHING_PX,) * 2)))
-    rough = (planes - smooth).abs().flatten(2).median(2).values * _SIGMA_PER_MEDIAN
+    rough = (planes - smooth).abs().flatten(2).median(2).values * SIGMA_PER_MAD
     variance = rough.square().clamp_min(1e-8)[..., None, None]
     grey = (planes / variance).sum(1, keepdim=True) / (1 / variance).sum(1, keepdim=True)
     light = smooth.mean(1, keepdim=True).clamp_min(0).square()

@@ -17,6 +17,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from galaxy_da.noise import mad_std
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
 __all__ = ["ImageMatch", "background_noise"]
@@ -178,15 +179,13 @@ def background_noise(images: Tensor) -> Tensor:
     Returns
     -------
     (planes,) tensor
-        1.4826 times the median absolute deviation in each image's outer eighth, its median over
+        Robust standard deviation in each image's outer eighth, its median over
         images; in the units of `images`.
     """
     side = images.shape[-1]
     edge = torch.ones(images.shape[-2:], dtype=torch.bool)
     edge[side // 8 : -(side // 8), side // 8 : -(side // 8)] = False
-    outer = images[..., edge]
-    deviation = (outer - outer.median(-1, keepdim=True).values).abs().median(-1).values
-    return 1.4826 * deviation.median(0).values
+    return mad_std(images[..., edge]).median(0).values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from astropy.stats import mad_std
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
@@ -17,7 +18,6 @@ _INNER_ARCSEC = 11.0
 """Radius within which the galaxy's own light may be."""
 _SMOOTHING_PX, _LIGHT_SIGMA = 2.0, 2.0
 _FEWEST_PIXELS, _ARTEFACT_SIGMA = 50, 5.0
-_MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ def sky_residuals(
         pixels = seen[:, number][sky]
         if len(pixels) < _FEWEST_PIXELS:
             continue
-        noise = max(_MAD_TO_SIGMA * float(np.median(np.abs(pixels - np.median(pixels)))), 1e-12)
+        noise = max(float(mad_std(pixels)), 1e-12)
         if empty is None:
             sky &= np.abs(seen[:, number] - np.median(pixels)) < _ARTEFACT_SIGMA * noise
         counts = sky.sum((1, 2))
@@ -139,5 +139,5 @@ def _quiet(images: np.ndarray, beside: np.ndarray) -> np.ndarray:
     smooth = gaussian_filter(images, (0, 0, _SMOOTHING_PX, _SMOOTHING_PX))
     around = smooth[:, :, beside]
     middle = np.median(around, 2, keepdims=True)
-    sigma = _MAD_TO_SIGMA * np.median(np.abs(around - middle), 2, keepdims=True)
+    sigma = mad_std(around, 2)[:, :, None]
     return np.asarray(smooth < (middle + _LIGHT_SIGMA * sigma)[..., None])

@@ -10,7 +10,6 @@ read the time of all cores: that of the workers, the scheduler and the client.
 from __future__ import annotations
 
 import argparse
-import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -150,16 +149,12 @@ def _measured(verb: str, folder: Path, out: Path, workers: int) -> _Measured:
         run(folder / "input", out, None)
         ended, peak_mib = clocks(), np.array([np.nan, _peak_mib()])
         return _Measured(steady - began, ended - steady, start_mib, peak_mib)
-    from dask.distributed import Client, LocalCluster
+    from dask.distributed import Client
+
+    from galaxy_da.cluster.scheduling import workers_here
 
     with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            memory_limit=0,
-            dashboard_address=":0",
-            silence_logs=logging.ERROR,
-        ) as cluster,
+        workers_here(workers) as cluster,
         Client(cluster) as client,
     ):
         client.wait_for_workers(workers)

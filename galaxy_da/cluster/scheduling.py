@@ -20,9 +20,9 @@ from galaxy_da.storage import Location, Where, location
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
-    from dask.distributed import Client
+    from dask.distributed import Client, LocalCluster
 
-__all__ = ["IN_PROCESS", "Runner", "Shared", "running", "seen_by_workers"]
+__all__ = ["IN_PROCESS", "Runner", "Shared", "running", "seen_by_workers", "workers_here"]
 
 IN_PROCESS = ("threads", "synchronous")
 """Schedulers that compute in this process."""
@@ -117,20 +117,13 @@ def running(scheduler: str | None) -> Iterator[Runner]:
         yield _Here(scheduler)
         return
     try:
-        from dask.distributed import Client, LocalCluster
+        from dask.distributed import Client
     except ImportError as error:
         raise ClusterError(
             "Dask is not installed; install it with `pip install galaxy_da[hats]`"
         ) from error
     with ExitStack() as stack:
-        address = scheduler or stack.enter_context(
-            LocalCluster(
-                threads_per_worker=1,
-                memory_limit=0,  # mapped files count as memory, which would end their workers
-                silence_logs=logging.ERROR,
-                dashboard_address=":0",
-            )
-        )
+        address = scheduler or stack.enter_context(workers_here()).scheduler_address
         try:
             client = stack.enter_context(Client(address, timeout=_TIMEOUT_S))
         except (OSError, ValueError) as error:
@@ -139,6 +132,29 @@ def running(scheduler: str | None) -> Iterator[Runner]:
                 "`dask scheduler`, or leave it out to use this machine"
             ) from error
         yield _Cluster(client, stack)
+
+
+@contextmanager
+def workers_here(n_workers: int | None = None) -> Iterator[LocalCluster]:
+    """Yield worker processes of one thread on this machine, by default one for each core.
+
+    Dask has its workers give memory back to the system as soon as it is free, and fetching it anew
+    for each tensor makes an encoder half as slow again. Here they keep it, as this process does.
+    """
+    import dask
+    from dask.distributed import LocalCluster
+
+    with (
+        dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}),
+        LocalCluster(
+            n_workers=n_workers,
+            threads_per_worker=1,
+            memory_limit=0,  # mapped files count as memory, which would end their workers
+            silence_logs=logging.ERROR,
+            dashboard_address=":0",
+        ) as cluster,
+    ):
+        yield cluster
 
 
 class _Here:

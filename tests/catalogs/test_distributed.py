@@ -9,7 +9,6 @@ pytest.importorskip("lsdb", reason="needs the extra 'hats'")
 from astropy import units as u
 from astropy.coordinates import offset_by
 from astropy_healpix import lonlat_to_healpix
-from dask.distributed import LocalCluster
 
 from catalogs.crossmatch import crossmatch
 from catalogs.distributed import crossmatch_hats, margins_arcsec
@@ -117,16 +116,18 @@ def test_equal_separations_pair_alike_on_both_sides_of_a_border(tmp_path, mode):
     assert _rows(pairs) == _rows(crossmatch(*tables, radius_arcsec=radius, mode=mode))
 
 
-def test_two_worker_processes_write_what_one_process_writes(tmp_path):
+@pytest.mark.parametrize("n_workers", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_any_number_of_workers_writes_the_pairs_of_the_local_engine(tmp_path, n_workers):
     rng = np.random.default_rng(4)
     tables = [_patch(rng, 1_000, prefix) for prefix in "at"]
     paths = _write(tmp_path, tables, 400.0, (200, 300))
     one, said = _match(paths, tmp_path / "one.parquet", radius_arcsec=100.0)
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with scheduling.workers_here(n_workers) as cluster:
         address = cluster.scheduler_address
-        two, again = _match(paths, tmp_path / "two.parquet", address, radius_arcsec=100.0)
-    assert two.equals(one, check_metadata=True)
+        many, again = _match(paths, tmp_path / "many.parquet", address, radius_arcsec=100.0)
+    assert many.equals(one, check_metadata=True)
     assert again == said
+    assert _rows(many) == _rows(crossmatch(*tables, radius_arcsec=100.0))
 
 
 def test_chance_matches_of_a_uniform_field(tmp_path):

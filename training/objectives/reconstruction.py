@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from galaxy_da.noise import mad_std
+
 __all__ = ["inverse_variance", "squared_error"]
 
-_MAD_TO_SIGMA = 1.4826
 _BORDER = 8
 """The sky is measured in a border of this fraction of the side."""
 
@@ -66,8 +67,6 @@ def inverse_variance(images: Tensor, floor: float) -> Tensor:
     width = max(images.shape[-1] // _BORDER, 1)
     inside = torch.zeros(images.shape[-2:], dtype=torch.bool, device=images.device)
     inside[width:-width, width:-width] = True
-    border = images[..., ~inside]
-    middle = border.median(-1, keepdim=True).values
-    sky = _MAD_TO_SIGMA * (border - middle).abs().median(-1).values
+    sky = mad_std(images[..., ~inside])
     variance = floor**2 + (sky[..., None, None] / torch.cosh(images)).square()
     return torch.where(images == 0, 0.0, 1 / variance)

@@ -16,11 +16,11 @@ pytest.importorskip("lsdb", reason="needs the extra 'hats'")
 import dask
 from cluster_helpers import check_catalogue, extract_here
 from conftest import blobs, make_space, write_sample
-from dask.distributed import Client, LocalCluster, Scheduler, SpecCluster, Status, Worker
+from dask.distributed import Client, Scheduler, SpecCluster, Status, Worker
 from index_helpers import make, random_vectors, write_features
 
 from galaxy_da.cluster import filling
-from galaxy_da.cluster.scheduling import running
+from galaxy_da.cluster.scheduling import running, workers_here
 from galaxy_da.errors import ClusterError
 from galaxy_da.extraction import extract
 from galaxy_da.index import LatentIndex
@@ -28,14 +28,10 @@ from galaxy_da.indexing import create, manifest
 from galaxy_da.tables import Sample
 
 
-def _cluster(n_workers):
-    return LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=":0")
-
-
 @pytest.fixture(scope="module")
 def cluster():
     """Two worker processes, and another for each that is killed."""
-    with _cluster(2) as cluster:
+    with workers_here(2) as cluster:
         yield cluster
 
 
@@ -91,6 +87,13 @@ def test_vectors_coded_on_workers_make_the_same_files(tmp_path, cluster, monkeyp
     assert ours == theirs
 
 
+def test_workers_keep_the_memory_they_free(cluster):
+    """Dask's own setting has them fetch it anew for each tensor."""
+    with Client(cluster.scheduler_address) as client:
+        found = client.run(lambda: os.environ.get("MALLOC_TRIM_THRESHOLD_"))
+    assert set(found.values()) == {os.environ.get("MALLOC_TRIM_THRESHOLD_")}
+
+
 def _where(shared):
     return shared.get(), dask.distributed.get_worker().name
 
@@ -135,7 +138,7 @@ def test_twenty_killed_workers_change_nothing(tmp_path, cluster):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("n_workers", [2, 4])
 def test_any_number_of_workers_makes_the_same_catalogue(sample, local, tmp_path, n_workers):
-    with _cluster(n_workers) as cluster:
+    with workers_here(n_workers) as cluster:
         extract_here(sample, tmp_path / "out", cluster.scheduler_address)
     check_catalogue(tmp_path / "out", local)
 

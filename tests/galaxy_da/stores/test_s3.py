@@ -124,15 +124,15 @@ def test_workers_read_and_write_a_failing_store(store, here, tmp_path):
     """Partitions of a table become a HATS catalogue, that one another, and that an index."""
     pytest.importorskip("lsdb", reason="needs the extra 'hats'")
     from cluster_helpers import check_catalogue
-    from dask.distributed import LocalCluster
 
     from galaxy_da.cluster.extraction import extract_partitions
     from galaxy_da.cluster.filling import create_on_workers
+    from galaxy_da.cluster.scheduling import workers_here
 
     space, sample = LatentSpace.load(here / "space"), here / "again" / "sample.parquet"
     local = extract(space, Sample(sample), precision="fp32")
     said, how = [], {"precision": "fp32", "partition_rows": 12}
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
+    with workers_here(2) as cluster:
         how["scheduler"] = cluster.scheduler_address
         with store.failing(0.05):
             given = f"{URL}/in/again/sample.parquet"
