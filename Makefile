@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TWO := --numprocesses 2 --dist loadfile
+ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .PHONY: demo test test-all lint bench clean
 
@@ -10,10 +11,10 @@ demo: $(READY)
 	$(BIN)/galaxy-da demo --out demo
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" $(TWO)
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow" $(TWO)
 
 test-all: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(TWO)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(TWO)
 
 lint: $(READY)
 	$(BIN)/ruff check .
