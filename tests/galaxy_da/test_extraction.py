@@ -60,6 +60,17 @@ def test_on_disk_in_parts_it_is_the_same_table(space, sample, tmp_path, small_pa
     assert Features.open(tmp_path / "f").space_id == space.id
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_threads_change_nothing_and_are_as_many_as_before(space, sample, precision):
+    one = extract(space, sample, precision=precision).table
+    torch.set_num_threads(2)
+    try:
+        assert extract(space, sample, precision=precision).table.equals(one)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_a_finished_extraction_is_not_repeated(space, sample, tmp_path, monkeypatch):
     first = extract(space, sample, tmp_path / "f")
     monkeypatch.setattr(space, "encode", None)

@@ -49,7 +49,7 @@ shutil.rmtree(out)
 ends = {"killed": 0, "finished": 0, "wholes": 0}
 while ends["killed"] < kills:
     pid = start()
-    time.sleep(draw.uniform(0, longest / 4))
+    time.sleep(draw.uniform(0, longest / 3))
     os.kill(pid, signal.SIGKILL)
     ended = os.waitpid(pid, 0)[1]
     ends["killed" if ended else "finished"] += 1
