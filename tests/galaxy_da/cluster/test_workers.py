@@ -90,8 +90,8 @@ def test_vectors_coded_on_workers_make_the_same_files(tmp_path, cluster, monkeyp
 def test_workers_keep_the_memory_they_free(cluster):
     """Dask's own setting has them fetch it anew for each tensor."""
     with Client(cluster.scheduler_address) as client:
-        found = client.run(lambda: os.environ.get("MALLOC_TRIM_THRESHOLD_"))
-    assert set(found.values()) == {os.environ.get("MALLOC_TRIM_THRESHOLD_")}
+        found = client.run(lambda: int(os.environ["MALLOC_TRIM_THRESHOLD_"]))
+    assert min(found.values()) >= 2**30
 
 
 def _where(shared):
