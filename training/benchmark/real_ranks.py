@@ -1,14 +1,16 @@
 """Real galaxies that two surveys share, found among real SDSS galaxies, before and after adapting.
 
 Real pairs to adapt with there are none, so the encoders are adapted on a simulated sky that shows
-the bands the real images have. Brightness and size are those of the files where they are known
-(FITS); the colour images of Galaxy Zoo do not say their scale, and are taken to be of one size.
+the bands and the field that the real images have. Brightness and size are those of the files where
+they are known (FITS); the colour images of Galaxy Zoo do not say their scale, and are taken to be
+of one size.
 """
 
 from __future__ import annotations
 
 import csv
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ from catalogs.simulate import simulate
 from evaluation.real_pairs import RealPairs, cut_to_field, prepare_field, rank_real_pairs
 from evaluation.real_probes import R90_ARCSEC, colour_cutout, read_colour, with_stretch
 from galaxy_da.cutouts import Cutout, read_cutouts
+from galaxy_da.files import atomic_path, ensure_folder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey, get_survey
 from galaxy_da.tables import Sample, read_pairs
@@ -93,8 +96,8 @@ def adapt_on_simulated_sky(
     for survey in lacking:
         space = adapt(
             space,
-            Sample(sky / anchor.name / "sample.parquet"),
-            Sample(sky / survey.name / "sample.parquet"),
+            _of_the_field(sky, anchor),
+            _of_the_field(sky, survey),
             read_pairs(sky / f"pairs-{anchor.name}-{survey.name}.parquet"),
             survey=survey,
             settings=settings,
@@ -102,6 +105,25 @@ def adapt_on_simulated_sky(
         )
         space.save(out / "space")
     return space
+
+
+def _of_the_field(sky: Path, survey: Survey) -> Sample:
+    """Return a survey's simulated sample with zeros outside the field of the real images.
+
+    A network that learnt on whole frames finds other latents in a frame that is half empty.
+    """
+    whole, cut = sky / survey.name, sky / f"{survey.name}-field"
+    if not (cut / "sample.parquet").is_file():
+        ensure_folder(cut)
+        cutouts = np.load(whole / "cutouts.npy", mmap_mode="r")
+        along = (
+            np.arange(cutouts.shape[-1]) - (cutouts.shape[-1] - 1) / 2
+        ) * survey.pixel_scale_arcsec
+        inside = np.hypot(along[:, None], along) <= FIELD_ARCSEC / 2
+        np.save(cut / "cutouts.npy", np.where(inside, cutouts, np.float32(0)))
+        with atomic_path(cut / "sample.parquet") as path:
+            shutil.copyfile(whole / "sample.parquet", path)
+    return Sample(cut / "sample.parquet")
 
 
 def rank_rows(

@@ -6,10 +6,13 @@ import torch
 from conftest import make_space
 from sklearn.metrics import f1_score, roc_auc_score
 
+from catalogs.simulate import simulate
+from galaxy_da.cutouts import read_cutouts
 from galaxy_da.models import Encoder
 from galaxy_da.surveys import get_survey
+from galaxy_da.tables import Sample
 from training.benchmark import real_transfer
-from training.benchmark.real_ranks import restricted
+from training.benchmark.real_ranks import _of_the_field, restricted
 from training.benchmark.real_surveys import measure_real_surveys
 from training.benchmark.real_transfer import LabelledSurvey, transfer_rows
 
@@ -71,6 +74,20 @@ def test_a_shift_is_undone_by_moments(network):
 def test_a_survey_of_some_bands():
     kids = restricted(get_survey("kids"), ("r",))
     assert (kids.name, kids.band_names, kids.stretch) == ("kids-r", ("r",), None)
+
+
+def test_the_simulated_sky_is_cut_to_the_field_of_the_real_images(tmp_path):
+    sdss = restricted(get_survey("sdss"), ("r",))
+    simulate([get_survey("decals"), sdss], 6, seed=1, out=tmp_path, progress=False)
+    whole = Sample(tmp_path / "sdss-r" / "sample.parquet")
+    sample = _of_the_field(tmp_path, sdss)
+    assert sample.catalog.equals(_of_the_field(tmp_path, sdss).catalog)
+    cutouts = (read_cutouts(item.catalog, item.folder, sdss) for item in (whole, sample))
+    for one, other in zip(*cutouts, strict=True):
+        y, x = np.indices(one.pixels.shape[1:]) - (one.pixels.shape[-1] - 1) / 2
+        outside = np.hypot(y, x) * 0.396 > 10
+        assert outside.any() and not other.pixels[:, outside].any()
+        assert np.array_equal(other.pixels[:, ~outside], one.pixels[:, ~outside])
 
 
 def test_absent_data_is_skipped_with_a_reason(tmp_path):
