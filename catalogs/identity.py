@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from astropy.stats import mad_std
 from scipy.special import bdtr
 
 from catalogs.matching import Match
 from catalogs.zones import Reach, Zones
 from galaxy_da.errors import CatalogError
+from galaxy_da.noise import SIGMA_PER_MAD
 from galaxy_da.tables import read_metadata
 
 __all__ = ["measure_offset", "refuse_same_ids", "refuse_same_survey"]
@@ -107,7 +107,7 @@ def measure_offset(anchor: Zones, target: Zones, match: Match, reach: Reach) -> 
     middle = np.radians((target.dec[j] + anchor.dec[i]) / 2)
     steps = 3600 * np.stack([turn * np.cos(middle), target.dec[j] - anchor.dec[i]])
     offset = np.median(steps, axis=1)
-    scatter = float(mad_std(steps - offset[:, None]))
+    scatter = float(SIGMA_PER_MAD * np.median(np.abs(steps - offset[:, None])))
     size = float(np.hypot(*offset))
     notes = []
     if len(i) >= _FEWEST_PAIRS:

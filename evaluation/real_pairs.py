@@ -20,7 +20,7 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.images import Frame
 from galaxy_da.space import SurveyEncoder
 
-__all__ = ["RealPairs", "cut_to_field", "prepare_field", "rank_real_pairs"]
+__all__ = ["RealPairs", "cut_to_field", "in_field", "prepare_field", "rank_real_pairs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +116,13 @@ def prepare_field(
 
 def cut_to_field(images: Tensor, frame: Frame, field_arcsec: float) -> Tensor:
     """Return (n, planes, y, x) images with zeros outside a round field [arcsec]."""
-    along = (torch.arange(frame.pixels) - (frame.pixels - 1) / 2) * frame.pixel_scale_arcsec
-    return images * (torch.hypot(along[:, None], along) <= field_arcsec / 2)
+    return images * in_field(frame.pixels, frame.pixel_scale_arcsec, field_arcsec)
+
+
+def in_field(pixels: int, pixel_scale_arcsec: float, field_arcsec: float) -> Tensor:
+    """Mark the (pixels, pixels) of a square image in a round field [arcsec] about its centre."""
+    along = (torch.arange(pixels) - (pixels - 1) / 2) * pixel_scale_arcsec
+    return torch.hypot(along[:, None], along) <= field_arcsec / 2
 
 
 def _reach_arcsec(cutout: Cutout) -> float:

@@ -179,8 +179,8 @@ def background_noise(images: Tensor) -> Tensor:
     Returns
     -------
     (planes,) tensor
-        Robust standard deviation in each image's outer eighth, its median over
-        images; in the units of `images`.
+        Robust standard deviation in each image's outer eighth, its median over images; in the units
+        of `images`.
     """
     side = images.shape[-1]
     edge = torch.ones(images.shape[-2:], dtype=torch.bool)

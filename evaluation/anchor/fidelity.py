@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from galaxy_da.images import Frame
+from galaxy_da.noise import SIGMA_PER_MAD
 
 __all__ = ["SkyResidual", "outside", "per_image", "sky_residuals", "value_range"]
 
@@ -139,5 +140,5 @@ def _quiet(images: np.ndarray, beside: np.ndarray) -> np.ndarray:
     smooth = gaussian_filter(images, (0, 0, _SMOOTHING_PX, _SMOOTHING_PX))
     around = smooth[:, :, beside]
     middle = np.median(around, 2, keepdims=True)
-    sigma = mad_std(around, 2)[:, :, None]
+    sigma = SIGMA_PER_MAD * np.median(np.abs(around - middle), 2, keepdims=True)
     return np.asarray(smooth < (middle + _LIGHT_SIGMA * sigma)[..., None])

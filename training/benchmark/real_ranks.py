@@ -26,7 +26,13 @@ from scipy.stats import wilcoxon
 from torch import Tensor
 
 from catalogs.simulate import simulate
-from evaluation.real_pairs import RealPairs, cut_to_field, prepare_field, rank_real_pairs
+from evaluation.real_pairs import (
+    RealPairs,
+    cut_to_field,
+    in_field,
+    prepare_field,
+    rank_real_pairs,
+)
 from evaluation.real_probes import R90_ARCSEC, colour_cutout, read_colour, with_stretch
 from galaxy_da.cutouts import Cutout, read_cutouts
 from galaxy_da.files import atomic_path, ensure_folder
@@ -116,10 +122,7 @@ def _of_the_field(sky: Path, survey: Survey) -> Sample:
     if not (cut / "sample.parquet").is_file():
         ensure_folder(cut)
         cutouts = np.load(whole / "cutouts.npy", mmap_mode="r")
-        along = (
-            np.arange(cutouts.shape[-1]) - (cutouts.shape[-1] - 1) / 2
-        ) * survey.pixel_scale_arcsec
-        inside = np.hypot(along[:, None], along) <= FIELD_ARCSEC / 2
+        inside = in_field(cutouts.shape[-1], survey.pixel_scale_arcsec, FIELD_ARCSEC).numpy()
         np.save(cut / "cutouts.npy", np.where(inside, cutouts, np.float32(0)))
         with atomic_path(cut / "sample.parquet") as path:
             shutil.copyfile(whole / "sample.parquet", path)
