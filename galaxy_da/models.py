@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from galaxy_da import seed_network
+from galaxy_da.smoothing import Smoothing
 from galaxy_da.symmetry import SYMMETRIES, turn
 
 __all__ = ["Architecture", "Decoder", "Encoder", "Posterior", "VariationalAutoencoder"]
@@ -141,6 +142,7 @@ class Encoder(nn.Module):
         a = architecture
         self.galaxy_latents, self.symmetric = a.galaxy_latents, a.symmetric
         self._padding = a.padding * 2
+        self.smoothing: nn.Module = nn.Identity()
         self.stem = nn.Conv2d(planes or a.bands, a.bands, 1)
         if a.kind == "galaxy-vae":
             self.body, features = seed_network.encoder_body(a.bands, a.widths), a.map_size
@@ -173,35 +175,48 @@ class Encoder(nn.Module):
         other.stem.bias.copy_(self.stem.bias)  # type: ignore[union-attr, arg-type]
         return other
 
+    def smoothed(self, smoothing: Smoothing) -> Encoder:
+        """Return a copy that sees its images smoothed."""
+        other = copy.deepcopy(self)
+        other.smoothing = smoothing
+        return other
+
     def features(self, images: Tensor) -> Tensor:
         """Return the last features, (n, features), of (n, planes, y, x) images."""
-        seen = self.stem(images)
-        if any(self._padding):
-            seen = nn.functional.pad(seen, self._padding)
-        result: Tensor = self.body(seen)
-        return result
+        return self._features(self.smoothing(images))
 
     def forward(self, images: Tensor) -> Posterior:
         """Return the posterior of (n, planes, y, x) images in the frame."""
-        features = self.features(images)
-        log_variance = self.log_variance(features).float().clamp(-12, 6)
-        return Posterior(self.mean(features).float(), log_variance.exp())
+        return self._posterior(self.smoothing(images))
 
     def pooled(self, images: Tensor) -> Posterior:
         """Return the posterior, its galaxy latents averaged over symmetries where that is asked.
 
         The view latents are those of the images as they are.
         """
-        mean, variance = self(images)
+        seen = self.smoothing(images)
+        mean, variance = self._posterior(seen)
         if self.symmetric:
             galaxy = self.galaxy_latents
-            turned = [self(turn(images, k)) for k in range(1, SYMMETRIES)]
+            turned = [self._posterior(turn(seen, k)) for k in range(1, SYMMETRIES)]
             for own, others in (
                 (mean, [other.mean for other in turned]),
                 (variance, [other.variance for other in turned]),
             ):
                 own[:, :galaxy] = torch.stack([own, *others])[:, :, :galaxy].mean(0)
         return Posterior(mean, variance)
+
+    def _features(self, seen: Tensor) -> Tensor:
+        read = self.stem(seen)
+        if any(self._padding):
+            read = nn.functional.pad(read, self._padding)
+        result: Tensor = self.body(read)
+        return result
+
+    def _posterior(self, seen: Tensor) -> Posterior:
+        features = self._features(seen)
+        log_variance = self.log_variance(features).float().clamp(-12, 6)
+        return Posterior(self.mean(features).float(), log_variance.exp())
 
 
 class Decoder(nn.Module):

@@ -29,6 +29,7 @@ from galaxy_da.images import Frame, Prepared, pick_bands, prepare
 from galaxy_da.models import Architecture, Decoder, Encoder, Posterior
 from galaxy_da.probes import Probe, probe_tensors, read_probes
 from galaxy_da.sameness import Sameness
+from galaxy_da.smoothing import Smoothing
 from galaxy_da.storage import Location, Where, exists, location, read_bytes, read_text
 from galaxy_da.surveys import Survey, get_survey
 
@@ -39,6 +40,7 @@ _MANIFEST = "space.json"
 _ANCHOR_FILE = "anchor.safetensors"
 _DECODER_FILE = "decoder.safetensors"
 _PROBES_FILE = "probes.safetensors"
+_TAPS = "smoothing.taps"
 _BATCH = 512
 
 
@@ -399,6 +401,8 @@ class LatentSpace:
             for name, entry in manifest["surveys"].items():
                 state = {**anchor_state, **tensors.get(f"{name}.safetensors", {})}
                 network = Encoder(architecture, planes=state["stem.weight"].shape[1])
+                if _TAPS in state:
+                    network.smoothing = Smoothing(state[_TAPS])
                 network.load_state_dict(state)
                 encoders[name] = SurveyEncoder(
                     survey=Survey.model_validate(entry["survey"]),

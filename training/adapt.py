@@ -1,8 +1,9 @@
 """Map a new survey into a space: try candidates, keep what held-out pairs say is best.
 
-The anchor stays frozen. Candidates are the un-adapted encoder, a network that learnt without pairs
-from degraded images of the anchor (`training.unpaired`), one refined on pairs from the best that
-came before (`training.refine`), and closed forms on each of these (`training.closed_form`).
+The anchor stays frozen. Candidates are the un-adapted encoder, the same on images smoothed to the
+anchor's PSF (`galaxy_da.smoothing`) or a network that learnt without pairs from degraded images of
+the anchor (`training.unpaired`), one refined on pairs from the best that came before
+(`training.refine`), and closed forms on each of these (`training.closed_form`).
 Doing nothing is a candidate, and another one has to beat it by more than the error of the
 comparison. A closed form that wins is fitted once more, to the pairs that chose it too.
 Processes that adapt together follow the first one's decisions, which an interrupted run keeps.
@@ -29,7 +30,14 @@ from galaxy_da.models import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, read_metadata
-from training.candidates import UNADAPTED, Training, calibrated, closed_forms
+from training.candidates import (
+    SMOOTHED,
+    UNADAPTED,
+    Training,
+    calibrated,
+    closed_forms,
+    plain_networks,
+)
 from training.fabric import make_fabric
 from training.paired_images import PairedImages, load_paired_images
 from training.plausible import plausibility
@@ -236,7 +244,7 @@ def _by_pairs(
         held,
         settings=how.settings,
         seed=how.seed,
-        degrade=images.match if images is not None and unpaired else None,
+        degrade=images.match if images and unpaired and not best.startswith(SMOOTHED) else None,
         checkpoint=how.file(_REFINED),
         progress=how.progress,
     )
@@ -265,9 +273,11 @@ def _by_pairs(
 
 
 def _bases(pairs: PairedImages, others: Mapping[str, Encoder]) -> dict[str, Training]:
-    """Return the pairs as seen by the un-adapted network, and by others."""
+    """Return the pairs as seen by networks that nothing was learnt for, and by others."""
     plain = Training.of(pairs)
-    return {UNADAPTED: plain} | {name: plain.of_network(net) for name, net in others.items()}
+    networks = plain_networks(pairs.space, pairs.encoder) | dict(others)
+    del networks[UNADAPTED]
+    return {UNADAPTED: plain} | {name: plain.of_network(net) for name, net in networks.items()}
 
 
 def _judged(

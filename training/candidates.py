@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 
 from galaxy_da.models import Encoder
+from galaxy_da.smoothing import Smoothing
+from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.turned import turned_features, turned_means
 from training.closed_form import (
     match_covariances,
@@ -21,10 +23,21 @@ from training.closed_form import (
     ridge_to_identity,
     rotate,
 )
+from training.image_matching import excess_variance
 from training.paired_images import PairedImages
 from training.sharing import Share
 
-__all__ = ["CLOSED_FORMS", "UNADAPTED", "Candidate", "Training", "calibrated", "closed_forms"]
+__all__ = [
+    "CLOSED_FORMS",
+    "SMOOTHED",
+    "UNADAPTED",
+    "Candidate",
+    "Training",
+    "calibrated",
+    "closed_forms",
+    "joined",
+    "plain_networks",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +119,7 @@ def _on_latents(match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
     )
 
 
-UNADAPTED = "unadapted"
+UNADAPTED, SMOOTHED = "unadapted", "smoothed"
 
 CLOSED_FORMS: Mapping[str, Fit] = {
     UNADAPTED: lambda training: training.network,
@@ -146,14 +159,36 @@ def closed_forms(bases: Mapping[str, Training]) -> dict[str, Candidate]:
         By the form's name; those of other networks than the un-adapted one by both names.
     """
     return {
-        _name(base, form): Candidate(training, fit)
+        joined(base, form): Candidate(training, fit)
         for base, training in bases.items()
         for form, fit in CLOSED_FORMS.items()
     }
 
 
-def _name(base: str, form: str) -> str:
+def joined(base: str, form: str) -> str:
+    """Name a closed form on a network."""
     return "+".join(part for part in (base, form) if part != UNADAPTED) or UNADAPTED
+
+
+def plain_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, Encoder]:
+    """Return the networks that nothing was learnt for: the un-adapted one, plain and smoothing.
+
+    Parameters
+    ----------
+    space : LatentSpace
+    start : SurveyEncoder
+        The target's un-adapted encoder.
+
+    Returns
+    -------
+    dict of str to Encoder
+        ``smoothed`` where a band of the target is sharper than the anchor's.
+    """
+    excess = excess_variance(space, start)
+    networks = {UNADAPTED: start.network}
+    if (excess > 0).any():
+        networks[SMOOTHED] = start.network.smoothed(Smoothing.by(excess))
+    return networks
 
 
 def calibrated(network: Encoder, held: PairedImages) -> Encoder:

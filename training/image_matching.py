@@ -20,13 +20,15 @@ from torch import Tensor
 from galaxy_da.noise import mad_std
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["ImageMatch", "background_noise"]
+__all__ = ["ImageMatch", "background_noise", "excess_variance"]
 
 _FWHM_TO_SIGMA = 1 / math.sqrt(8 * math.log(2))
 _BATCH = 256
 _TINY = 1e-12
 _SAME_NOISE = 0.9
 """Noise over that of the images it is given to, from which an image counts as no deeper."""
+_SHARPER_PX2 = 0.1
+"""Variance by which the anchor's PSF is the wider, from which a survey counts as sharper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,6 +170,25 @@ class ImageMatch:
         return torch.asinh((seen + noise) / self.softening_to[:, None, None])
 
 
+def excess_variance(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
+    """By how much the anchor's PSF is wider than a target's.
+
+    Parameters
+    ----------
+    space, encoder
+        As for `ImageMatch.to_anchor`.
+
+    Returns
+    -------
+    (planes,) tensor
+        Variance of the Gaussian between them, 0 for bands that are not clearly the sharper
+        [pixel^2].
+    """
+    wide = _sigma_px(space, space.encoder(space.anchor))[_twins(space, encoder)]
+    excess = wide.square() - _sigma_px(space, encoder).square()
+    return torch.where(excess > _SHARPER_PX2, excess, 0)
+
+
 def background_noise(images: Tensor) -> Tensor:
     """Noise of a background pixel, robust to sources and to gradients.
 
@@ -205,10 +226,9 @@ class _Side:
         frame, survey = space.frame, encoder.survey
         bands = [survey.band(name) for name in encoder.bands]
         softening = torch.tensor([frame.softening_at(band.wavelength_nm) for band in bands])
-        fwhm = torch.tensor([band.psf_fwhm_arcsec for band in bands])
         return cls(
             softening=softening,
-            sigma_px=fwhm * _FWHM_TO_SIGMA / frame.pixel_scale_arcsec,
+            sigma_px=_sigma_px(space, encoder),
             noise=background_noise(torch.sinh(images) * softening[:, None, None]),
         )
 
@@ -218,6 +238,12 @@ class _Side:
             sigma_px=self.sigma_px[planes],
             noise=self.noise[planes],
         )
+
+
+def _sigma_px(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
+    """(planes,) standard deviation of the survey's PSF in each band [pixel]."""
+    fwhm = [encoder.survey.band(name).psf_fwhm_arcsec for name in encoder.bands]
+    return torch.tensor(fwhm) * _FWHM_TO_SIGMA / space.frame.pixel_scale_arcsec
 
 
 def _twins(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:

@@ -26,9 +26,9 @@ from galaxy_da.models import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample
 from training.alignment import mmd
-from training.candidates import Training, calibrated
+from training.candidates import UNADAPTED, Training, calibrated, joined, plain_networks
 from training.closed_form import match_covariances, match_moments
-from training.image_matching import ImageMatch
+from training.image_matching import ImageMatch, excess_variance
 from training.paired_images import PairedImages
 from training.refine import RefineSettings, refine
 from training.shared_images import load_shared_images, shared_posterior
@@ -88,8 +88,9 @@ class Unpaired:
 
     @cached_property
     def loses(self) -> bool:
-        """Whether the target sees no deeper than the anchor."""
-        return agreed(self.match.loses)
+        """Whether the target sees no deeper than the anchor, nor sharper in every band."""
+        sharper = bool((excess_variance(self.space, self.start) > 0).all())
+        return agreed(self.match.loses and not sharper)
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -177,11 +178,10 @@ def match_distributions(
     dict
         What to record: ``chosen``, ``judged_by``, ``candidates``, ``images``, ``seed``.
     """
-    start, here = images.start.network, images.encode(images.start.network)
-    networks = {"unadapted": start} | {
-        name: match(start, here[::2], images.latents[::2])
-        for name, match in (("moments", match_moments), ("covariances", match_covariances))
-    }
+    plain = plain_networks(images.space, images.start)
+    if images.loses:  # nothing is smoothed of what is judged there
+        plain = {UNADAPTED: plain[UNADAPTED]}
+    networks = _matched(images, plain)
     record: dict[str, Any] = {
         "images": {"anchor": len(images.anchor), "target": len(images.target)},
         "seed": images.seed,
@@ -200,6 +200,16 @@ def match_distributions(
     chosen = agreed(min(apart, key=lambda name: apart[name]))
     record |= _judged("maximum mean discrepancy", "mmd", apart)
     return networks[chosen], record | {"chosen": chosen}
+
+
+def _matched(images: Unpaired, starts: Mapping[str, Encoder]) -> dict[str, Encoder]:
+    """Return networks, and each with the anchor's moments or covariances of some latents."""
+    networks = dict(starts)
+    for name, network in starts.items():
+        here = images.encode(network)[::2]
+        for form, match in (("moments", match_moments), ("covariances", match_covariances)):
+            networks[joined(name, form)] = match(network, here, images.latents[::2])
+    return networks
 
 
 def _discrepancies(images: Unpaired, networks: Mapping[str, Encoder]) -> dict[str, float]:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from safetensors.torch import load_file
 
 from galaxy_da.errors import SpaceError, StorageError
 from galaxy_da.files import write_json
+from galaxy_da.smoothing import Smoothing
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
 
@@ -37,6 +39,18 @@ def test_a_saved_space_gives_the_same_numbers(space, tmp_path):
     torch.testing.assert_close(loaded.encode(images, "hsc"), both.encode(images, "hsc"))
     latents = torch.randn(3, 6)
     torch.testing.assert_close(loaded.decode(latents), both.decode(latents))
+
+
+def test_a_survey_that_is_smoothed_is_so_when_loaded(space, tmp_path):
+    plain = space.unadapted(HSC, HSC.band_names, every_band=True)
+    network = plain.network.smoothed(Smoothing.by(torch.full((5,), 0.9)))
+    both = space.with_survey(replace(plain, network=network))
+    both.save(tmp_path)
+    loaded = LatentSpace.load(tmp_path)
+    assert loaded.encoder("hsc").hash == both.encoder("hsc").hash != plain.hash
+    images = torch.randn(3, 5, 64, 64)
+    torch.testing.assert_close(loaded.encode(images, "hsc"), both.encode(images, "hsc"))
+    assert set(load_file(tmp_path / "hsc.safetensors")) == {"stem.weight", "smoothing.taps"}
 
 
 def test_adapting_keeps_the_anchors_identity_and_the_old_space(space):

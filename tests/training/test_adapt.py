@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import blobs, make_space, pair_table, write_sample
+from scipy.ndimage import gaussian_filter
 
 from catalogs.pairs import PairedRows
 from evaluation.evaluate import evaluate
@@ -123,6 +124,31 @@ def test_the_test_part_confirms_it(adapted, views):
     assert result.adapted.distance_ratio < result.unadapted.distance_ratio
     assert result.ceiling.mean_reciprocal_rank > result.unadapted.mean_reciprocal_rank
     assert result.adapted.pool == result.ceiling.pool > 100
+
+
+def test_a_sharper_survey_is_smoothed_to_the_anchors_psf(views, tmp_path):
+    """The network that is right for the anchor then needs no fit."""
+    anchor, seen = views["decals"], np.load(views["decals"].folder / "cutouts.npy")
+    survey = get_survey("decals").model_copy(update={"name": "sharp"})
+    sharper = [band.model_copy(update={"psf_fwhm_arcsec": 0.4}) for band in survey.bands]
+    survey = survey.model_copy(update={"bands": tuple(sharper)})
+    excess = [band.psf_fwhm_arcsec**2 - 0.4**2 for band in get_survey("decals").bands]
+    place = {name: anchor.catalog[name] for name in ("ra", "dec", "bands")}
+    blurred = np.stack(
+        [
+            gaussian_filter(seen[:, i], (0, *[np.sqrt(more / (8 * np.log(2))) / 0.262] * 2))
+            for i, more in enumerate(excess)
+        ],
+        axis=1,
+    )
+    wide = Sample(write_sample(tmp_path / "a", blurred, **place))
+    sharp = Sample(write_sample(tmp_path / "s", seen, "sharp", **place))
+    pairs = pair_table(wide.catalog["object_id"], sharp.catalog["object_id"])
+    new = adapt(make_space(), wide, sharp, pairs, survey=survey, settings=QUICK).encoder("sharp")
+    scores = {item["name"]: item["mean_reciprocal_rank"] for item in new.record["candidates"]}
+    assert scores["smoothed"] > 0.97 > scores["unadapted"] + 0.05
+    assert new.record["chosen"].startswith("smoothed")
+    assert "smoothing.taps" in new.network.state_dict()
 
 
 def test_the_anchor_does_not_move(adapted):

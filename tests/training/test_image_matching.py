@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from galaxy_da.surveys import get_survey
 from training.baselines import AdaptationData, PsfMatching
-from training.image_matching import ImageMatch, background_noise
+from training.image_matching import ImageMatch, background_noise, excess_variance
 
 SCALE = 0.524
 SIGMA = 1 / math.sqrt(8 * math.log(2))
@@ -171,3 +171,16 @@ def test_flux_of_a_band_comes_from_the_nearest():
     seen = torch.asinh(torch.stack([star(2.0, 10), star(2.0, 20), star(2.0, 30)]) / softening)
     made = torch.sinh(found(seen[None], torch.Generator().manual_seed(0))) * found.softening_to
     assert_allclose(made.sum(), star(2.0, 20).sum(), rtol=0.05)
+
+
+def test_only_what_is_clearly_sharper_than_the_anchor_is_smoothed():
+    space = make_space()
+    names = {"hsc": "grizy", "bass-mzls": "grz", "sdss": "ugriz"}
+    excess = {
+        name: excess_variance(space, space.unadapted(get_survey(name), bands, every_band=True))
+        for name, bands in names.items()
+    }
+    expected = [1.48**2 - 0.79**2, 1.33**2 - 0.75**2, 1.33**2 - 0.61**2]  # i is nearest to r
+    assert_allclose(excess["hsc"][:3], np.array(expected) * (SIGMA / SCALE) ** 2, rtol=1e-4)
+    assert (excess["bass-mzls"] > 0).tolist() == [False, False, True]
+    assert not excess["sdss"].any()
