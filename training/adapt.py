@@ -216,13 +216,12 @@ def _by_few(
 ) -> tuple[Encoder, dict[str, Any]]:
     """Choose by cross-validation, and train on no pair."""
     bases = _bases(pairs, how.degraded(images))
-    networks = {name: form.network for name, form in closed_forms(bases).items()}
     ranks = _cross_validated(bases)
     chosen = agreed(_best(ranks))
     record = _record(f"{_FOLDS}-fold", chosen, ranks) | {
         "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)}
     }
-    return calibrated(networks[chosen], pairs), record
+    return calibrated(closed_forms(bases)[chosen].network, pairs), record
 
 
 def _by_pairs(
@@ -230,12 +229,12 @@ def _by_pairs(
 ) -> tuple[Encoder, dict[str, Any]]:
     """Choose on held-out pairs, and train on the others that are sound."""
     unpaired = how.degraded(images)
-    bases = _bases(train, unpaired)
-    networks, ranks = _judged(bases, held)
+    bases, seen = (_bases(pairs, unpaired) for pairs in (train, held))
+    networks, ranks = _judged(bases, seen)
     sound = how.kept("sound", lambda: _sound(train, networks[_best(ranks)], how.seed).tolist())
     if len(sound) < len(train):
-        bases = {name: seen.take(np.asarray(sound)) for name, seen in bases.items()}
-        networks, ranks = _judged(bases, held)
+        bases = {name: some.take(np.asarray(sound)) for name, some in bases.items()}
+        networks, ranks = _judged(bases, seen)
     training = bases[UNADAPTED]
     best = how.kept("start", lambda: _best(ranks))
     refined, curves = refine(
@@ -248,8 +247,10 @@ def _by_pairs(
         checkpoint=how.file(_REFINED),
         progress=how.progress,
     )
-    bases[_REFINED] = training.of_network(refined)
-    last = _judged({_REFINED: bases[_REFINED]}, held)
+    bases[_REFINED], seen[_REFINED] = (
+        some[UNADAPTED].of_network(refined) for some in (bases, seen)
+    )
+    last = _judged({_REFINED: bases[_REFINED]}, seen)
     networks, ranks = networks | last[0], ranks | last[1]
     chosen = agreed(_best(ranks))
     network = calibrated(networks[chosen], held)
@@ -267,7 +268,7 @@ def _by_pairs(
     if chosen in bases:
         return network, record
     form = closed_forms(bases)[chosen]
-    more = held.take(agreed(_sound(held, networks[chosen], how.seed)))
+    more = seen[form.base].take(agreed(_sound(held, networks[chosen], how.seed)))
     record["pairs"]["fitted_at_last"] = len(training) + len(more)
     return _with_variance_of(network, form.fit(form.training.with_more(more))), record
 
@@ -281,12 +282,18 @@ def _bases(pairs: PairedImages, others: Mapping[str, Encoder]) -> dict[str, Trai
 
 
 def _judged(
-    bases: Mapping[str, Training], held: PairedImages
+    bases: Mapping[str, Training], seen: Mapping[str, Training]
 ) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
-    """Fit every closed form and rank the held-out pairs, among them and the training galaxies."""
-    networks = {name: form.network for name, form in closed_forms(bases).items()}
-    others = next(iter(bases.values())).pairs.mean
-    return networks, {name: held.reciprocal_ranks(net, others) for name, net in networks.items()}
+    """Fit every closed form and rank the held-out pairs, among them and the training galaxies.
+
+    The held-out pairs are given as the same networks see them.
+    """
+    networks, ranks = {}, {}
+    for name, form in closed_forms(bases).items():
+        held, others = seen[form.base], form.training.pairs.mean
+        networks[name] = form.network
+        ranks[name] = held.pairs.reciprocal_ranks(held.encode(networks[name]), others)
+    return networks, ranks
 
 
 def _cross_validated(bases: Mapping[str, Training]) -> dict[str, np.ndarray]:
@@ -294,14 +301,15 @@ def _cross_validated(bases: Mapping[str, Training]) -> dict[str, np.ndarray]:
 
     Each galaxy is looked for among all of them.
     """
-    pairs = bases[UNADAPTED].pairs
-    n = len(pairs)
+    n = len(bases[UNADAPTED])
     ranks = {name: np.zeros(n) for name in closed_forms(bases)}
     for fold in range(_FOLDS):
-        seen, unseen = (np.flatnonzero((np.arange(n) % _FOLDS == fold) == own) for own in (0, 1))
-        held, others = pairs.take(unseen), pairs.mean[seen]
-        for name, form in closed_forms({name: t.take(seen) for name, t in bases.items()}).items():
-            ranks[name][unseen] = held.reciprocal_ranks(form.network, others)
+        fitted, unseen = (np.flatnonzero((np.arange(n) % _FOLDS == fold) == own) for own in (0, 1))
+        some, held = (
+            {name: base.take(rows) for name, base in bases.items()} for rows in (fitted, unseen)
+        )
+        for name, found in _judged(some, held)[1].items():
+            ranks[name][unseen] = found
     return ranks
 
 

@@ -72,21 +72,30 @@ class Training:
 
     @property
     def network(self) -> Encoder:
-        """What closed forms start from."""
-        return self.pairs.encoder.network
+        """What closed forms start from, on the CPU as the features are."""
+        return self.pairs.encoder.network.cpu()
 
     def of_network(self, network: Encoder) -> Training:
         """Return the same pairs as another network of the target sees them."""
         pairs = self.pairs.seen_by(network)
         return replace(self, pairs=pairs, features=_shared_features(pairs))
 
-    def with_more(self, other: PairedImages) -> Training:
-        """Return these pairs and others of the same survey."""
-        more = Training.of(other.seen_by(self.network))
+    def encode(self, network: Encoder) -> Tensor:
+        """(n, latents) posterior means by a network that differs from this one in its last layer.
+
+        As `Encoder.pooled` gives them: averaged over symmetries or not, which a linear layer does
+        not mind to do of its inputs.
+        """
+        last, galaxy, plain = network.cpu().mean, network.galaxy_latents, self.features[0]
+        pooled = self.features.mean(0) if network.symmetric else plain
+        return torch.cat([last(pooled)[:, :galaxy], last(plain)[:, galaxy:]], 1)
+
+    def with_more(self, other: Training) -> Training:
+        """Return these pairs and others as the same network sees them."""
         return Training(
-            pairs=self.pairs.with_more(other),
-            latents=torch.cat([self.latents, more.latents], 1),
-            features=torch.cat([self.features, more.features], 1),
+            pairs=self.pairs.with_more(other.pairs),
+            latents=torch.cat([self.latents, other.latents], 1),
+            features=torch.cat([self.features, other.features], 1),
         )
 
     def take(self, rows: np.ndarray) -> Training:
@@ -113,29 +122,40 @@ def _on_pairs(regress: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
     return lambda t: regress(t.network, t.features.flatten(0, 1), t.latents.flatten(0, 1))
 
 
-def _on_latents(match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
-    return lambda t: match(
-        t.network, t.network.mean(t.features.flatten(0, 1)), t.latents.flatten(0, 1)
-    )
+def _as_it_is(training: Training) -> Encoder:
+    return training.network
+
+
+def _then(fit: Fit, match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
+    """Match what a fit comes to with the anchor's latents, whose spread regression narrows."""
+
+    def both(t: Training) -> Encoder:
+        network = fit(t)
+        return match(network, network.mean(t.features.flatten(0, 1)), t.latents.flatten(0, 1))
+
+    return both
 
 
 UNADAPTED, SMOOTHED = "unadapted", "smoothed"
 
 CLOSED_FORMS: Mapping[str, Fit] = {
-    UNADAPTED: lambda training: training.network,
-    "moments": _on_latents(match_moments),
-    "covariances": _on_latents(match_covariances),
-    "rotation": _on_latents(rotate),
+    UNADAPTED: _as_it_is,
+    "moments": _then(_as_it_is, match_moments),
+    "covariances": _then(_as_it_is, match_covariances),
+    "rotation": _then(_as_it_is, rotate),
     "ridge-to-identity": _on_pairs(ridge_to_identity),
     "ridge-latents": _on_pairs(ridge_from_latents),
     "ridge-features": _on_pairs(ridge_from_features),
+    "ridge-then-moments": _then(_on_pairs(ridge_from_features), match_moments),
+    "ridge-then-covariances": _then(_on_pairs(ridge_from_features), match_covariances),
 }
 """Closed forms by name, each from training pairs to a network."""
 
 
 class Candidate(NamedTuple):
-    """A closed form and what it is fitted to."""
+    """A closed form, the name of the network it is on, and what it is fitted to."""
 
+    base: str
     training: Training
     fit: Fit
 
@@ -159,7 +179,7 @@ def closed_forms(bases: Mapping[str, Training]) -> dict[str, Candidate]:
         By the form's name; those of other networks than the un-adapted one by both names.
     """
     return {
-        joined(base, form): Candidate(training, fit)
+        joined(base, form): Candidate(base, training, fit)
         for base, training in bases.items()
         for form, fit in CLOSED_FORMS.items()
     }

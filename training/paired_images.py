@@ -68,22 +68,21 @@ class PairedImages:
         """Encode the target images with a candidate network, each process some of them."""
         return shared_posterior(self.space, self.target, replace(self.encoder, network=network))
 
-    def reciprocal_ranks(self, network: Encoder, others: Tensor | None = None) -> np.ndarray:
-        """(n,) inverse ranks at which a candidate finds the anchor's galaxies.
+    def reciprocal_ranks(self, queries: Tensor, others: Tensor | None = None) -> np.ndarray:
+        """(n,) inverse ranks at which latents of the target find the anchor's galaxies.
 
         The mean of two: by the galaxy latents alone, and by all of them.
 
         Parameters
         ----------
-        network : Encoder
-            The candidate.
+        queries : (n, latents) float tensor
+            Of the target's images.
         others : (m, latents) float tensor, optional
             The anchor's latents of more galaxies to choose from.
         """
         pool = (self.mean if others is None else torch.cat([self.mean, others])).numpy()
-        queries = self.encode(network).mean.numpy()
         widths = (self.space.galaxy_latents, self.space.architecture.latents)
-        ranks = [1 / match_ranks(queries[:, :width], pool[:, :width]) for width in widths]
+        ranks = [1 / match_ranks(queries.numpy()[:, :width], pool[:, :width]) for width in widths]
         return np.asarray(np.mean(ranks, axis=0))
 
 

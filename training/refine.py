@@ -263,7 +263,7 @@ class _Terms:
 
 
 def _score(held: PairedImages, network: Encoder, others: Tensor) -> float:
-    return agreed(float(held.reciprocal_ranks(network, others).mean()))
+    return agreed(float(held.reciprocal_ranks(held.encode(network).mean, others).mean()))
 
 
 def _idle(curves: list[dict[str, float]], best: float) -> int:

@@ -190,7 +190,7 @@ def match_distributions(
         networks["degraded"], record["curves"] = images.degraded(settings, checkpoint, progress)
         train, held = images.pretended
         scores = {
-            name: float(held.reciprocal_ranks(network, train.mean).mean())
+            name: float(held.reciprocal_ranks(held.encode(network).mean, train.mean).mean())
             for name, network in networks.items()
         }
         chosen = agreed(max(scores, key=lambda name: scores[name]))

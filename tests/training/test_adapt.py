@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from itertools import count
 
@@ -90,7 +91,7 @@ def test_refining_never_ends_below_its_start(adapted):
     assert scores["refined"] >= scores[record["refined_from"]]
 
 
-@pytest.mark.parametrize("form", ["moments", "ridge-features"])
+@pytest.mark.parametrize("form", ["moments", "ridge-features", "ridge-then-covariances"])
 def test_a_closed_form_that_wins_learns_from_validation_pairs_too(form, views, monkeypatch):
     """It is the map that training and validation pairs together give."""
     kept = {name: CLOSED_FORMS[name] for name in ("unadapted", form)}
@@ -154,6 +155,17 @@ def test_a_sharper_survey_is_smoothed_to_the_anchors_psf(views, tmp_path):
 def test_the_anchor_does_not_move(adapted):
     before = make_space()
     assert adapted.id == before.id and adapted.surveys == ("decals", "sdss")
+
+
+def test_held_out_pairs_are_encoded_from_features_as_from_images(views):
+    space = make_space(view_latents=2, symmetric=True)
+    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
+    rows = PairedRows.of(pairs_with(views, "sdss"), views["decals"], views["sdss"])
+    pairs = load_paired_images(space, views["decals"], views["sdss"], rows.only("train"), start)
+    training = Training.of(pairs)
+    network = CLOSED_FORMS["ridge-then-covariances"](training)
+    expected = space.encode(pairs.target, replace(start, network=network), precision="fp32").mean
+    torch.testing.assert_close(training.encode(network), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_variances_are_calibrated_on_pairs():
