@@ -14,11 +14,11 @@ from training.refine import RefineSettings
 from training.unpaired import Unpaired
 
 
-def samples(folder, n, factor):
+def samples(folder, n, factor, survey="sdss"):
     """Different galaxies in two surveys, the second too bright by a factor."""
     place = {"ra": np.linspace(130, 230, n), "dec": np.linspace(0, 30, n), "bands": ["g,r,z"] * n}
     here = write_sample(folder / "a", blobs(n, 128, 0.262, seed=1), **place)
-    there = write_sample(folder / "b", factor * blobs(n, 128, 0.262, seed=2), "sdss", **place)
+    there = write_sample(folder / "b", factor * blobs(n, 128, 0.262, seed=2), survey, **place)
     return Sample(here), Sample(there)
 
 
@@ -48,6 +48,21 @@ def test_a_deeper_survey_is_brought_onto_the_anchors_distribution(tmp_path):
     apart = {item["name"]: item["mmd"] for item in record["candidates"]}
     assert record["chosen"] != "unadapted"
     assert apart[record["chosen"]] < 0.3 * apart["unadapted"]
+
+
+@pytest.mark.parametrize("factor", [0.2, 6.0], ids=["deeper", "noisier"])
+def test_a_survey_sharper_in_every_band_is_smoothed_not_degraded_to(tmp_path, factor):
+    """Of what the anchor's PSF has blurred no sharper image can be made, however noisy."""
+    anchor, target = samples(tmp_path, 500, factor, "hsc")
+    space = adapt(make_space(), anchor, target, None, survey=get_survey("hsc"), settings=QUICK)
+    record = space.encoder("hsc").record
+    apart = {item["name"]: item["mmd"] for item in record["candidates"]}
+    forms = ("unadapted", "moments", "covariances")
+    smoothed = {"smoothed", "smoothed+moments", "smoothed+covariances"}
+    assert set(apart) == {*forms, *smoothed}
+    assert apart[record["chosen"]] == min(apart.values())
+    layer = "smoothing.taps" in space.encoder("hsc").network.state_dict()
+    assert layer == (record["chosen"] in smoothed)
 
 
 def test_degraded_images_are_the_anchors_with_the_targets_noise(tmp_path):
