@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,17 +30,11 @@ from galaxy_da.models import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, read_metadata
-from training.candidates import (
-    SMOOTHED,
-    UNADAPTED,
-    Training,
-    calibrated,
-    closed_forms,
-    plain_networks,
-)
+from training.candidates import SMOOTHED, UNADAPTED, bases_of, calibrated, closed_forms
 from training.fabric import make_fabric
+from training.judging import FOLDS, best_of, cross_validated, judged, verdict
 from training.paired_images import PairedImages, load_paired_images
-from training.plausible import plausibility
+from training.plausible import sound_pairs
 from training.refine import RefineSettings, refine
 from training.sameness_fit import sameness_record
 from training.sharing import agreed, is_first
@@ -59,7 +53,6 @@ FEW_HELD_OUT = 30
 
 T = TypeVar("T")
 
-_FOLDS = 5
 _DEGRADED, _REFINED, _DECISIONS = "degraded", "refined", "decisions.json"
 
 
@@ -215,10 +208,10 @@ def _by_few(
     pairs: PairedImages, images: Unpaired | None, how: _Way
 ) -> tuple[Encoder, dict[str, Any]]:
     """Choose by cross-validation, and train on no pair."""
-    bases = _bases(pairs, how.degraded(images))
-    ranks = _cross_validated(bases)
-    chosen = agreed(_best(ranks))
-    record = _record(f"{_FOLDS}-fold", chosen, ranks) | {
+    bases = bases_of(pairs, how.degraded(images))
+    ranks = cross_validated(bases)
+    chosen = agreed(best_of(ranks))
+    record = verdict(f"{FOLDS}-fold", chosen, ranks) | {
         "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)}
     }
     return calibrated(closed_forms(bases)[chosen].network, pairs), record
@@ -229,14 +222,16 @@ def _by_pairs(
 ) -> tuple[Encoder, dict[str, Any]]:
     """Choose on held-out pairs, and train on the others that are sound."""
     unpaired = how.degraded(images)
-    bases, seen = (_bases(pairs, unpaired) for pairs in (train, held))
-    networks, ranks = _judged(bases, seen)
-    sound = how.kept("sound", lambda: _sound(train, networks[_best(ranks)], how.seed).tolist())
+    bases, seen = (bases_of(pairs, unpaired) for pairs in (train, held))
+    networks, ranks = judged(bases, seen)
+    sound = how.kept(
+        "sound", lambda: sound_pairs(train, networks[best_of(ranks)], how.seed).tolist()
+    )
     if len(sound) < len(train):
         bases = {name: some.take(np.asarray(sound)) for name, some in bases.items()}
-        networks, ranks = _judged(bases, seen)
+        networks, ranks = judged(bases, seen)
     training = bases[UNADAPTED]
-    best = how.kept("start", lambda: _best(ranks))
+    best = how.kept("start", lambda: best_of(ranks))
     refined, curves = refine(
         networks[best],
         training,
@@ -250,11 +245,11 @@ def _by_pairs(
     bases[_REFINED], seen[_REFINED] = (
         some[UNADAPTED].of_network(refined) for some in (bases, seen)
     )
-    last = _judged({_REFINED: bases[_REFINED]}, seen)
+    last = judged({_REFINED: bases[_REFINED]}, seen)
     networks, ranks = networks | last[0], ranks | last[1]
-    chosen = agreed(_best(ranks))
+    chosen = agreed(best_of(ranks))
     network = calibrated(networks[chosen], held)
-    record = _record("validation pairs", chosen, ranks) | {
+    record = verdict("validation pairs", chosen, ranks) | {
         "refined_from": best,
         "curves": curves,
         "settings": how.settings.model_dump(),
@@ -268,96 +263,12 @@ def _by_pairs(
     if chosen in bases:
         return network, record
     form = closed_forms(bases)[chosen]
-    more = seen[form.base].take(agreed(_sound(held, networks[chosen], how.seed)))
+    more = seen[form.base].take(agreed(sound_pairs(held, networks[chosen], how.seed)))
     record["pairs"]["fitted_at_last"] = len(training) + len(more)
     return _with_variance_of(network, form.fit(form.training.with_more(more))), record
 
 
-def _bases(pairs: PairedImages, others: Mapping[str, Encoder]) -> dict[str, Training]:
-    """Return the pairs as seen by networks that nothing was learnt for, and by others."""
-    plain = Training.of(pairs)
-    networks = plain_networks(pairs.space, pairs.encoder) | dict(others)
-    del networks[UNADAPTED]
-    return {UNADAPTED: plain} | {name: plain.of_network(net) for name, net in networks.items()}
-
-
-def _judged(
-    bases: Mapping[str, Training], seen: Mapping[str, Training]
-) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
-    """Fit every closed form and rank the held-out pairs, among them and the training galaxies.
-
-    The held-out pairs are given as the same networks see them.
-    """
-    networks, ranks = {}, {}
-    for name, form in closed_forms(bases).items():
-        held, others = seen[form.base], form.training.pairs.mean
-        networks[name] = form.network
-        ranks[name] = held.pairs.reciprocal_ranks(held.encode(networks[name]), others)
-    return networks, ranks
-
-
-def _cross_validated(bases: Mapping[str, Training]) -> dict[str, np.ndarray]:
-    """Rank each pair by closed forms that were fitted without it.
-
-    Each galaxy is looked for among all of them.
-    """
-    n = len(bases[UNADAPTED])
-    ranks = {name: np.zeros(n) for name in closed_forms(bases)}
-    for fold in range(_FOLDS):
-        fitted, unseen = (np.flatnonzero((np.arange(n) % _FOLDS == fold) == own) for own in (0, 1))
-        some, held = (
-            {name: base.take(rows) for name, base in bases.items()} for rows in (fitted, unseen)
-        )
-        for name, found in _judged(some, held)[1].items():
-            ranks[name][unseen] = found
-    return ranks
-
-
-def _sound(pairs: PairedImages, network: Encoder, seed: int) -> np.ndarray:
-    """Rows of the pairs that are more likely one galaxy than two."""
-    n = len(pairs)
-    strangers = np.random.default_rng(seed).integers(1, n, n)
-    galaxy = pairs.space.galaxy_latents
-    mean = pairs.encode(network).mean[:, :galaxy]
-    own, other = (
-        (mean - pairs.mean[rows, :galaxy]).norm(dim=1).numpy()
-        for rows in (np.arange(n), (np.arange(n) + strangers) % n)
-    )
-    return np.flatnonzero(plausibility(own, other) > 0.5)
-
-
-def _with_variance_of(judged: Encoder, network: Encoder) -> Encoder:
+def _with_variance_of(other: Encoder, network: Encoder) -> Encoder:
     """Return a network with the variances of one that was judged on pairs it had not seen."""
-    network.log_variance.load_state_dict(judged.log_variance.state_dict())
+    network.log_variance.load_state_dict(other.log_variance.state_dict())
     return network
-
-
-def _best(ranks: Mapping[str, np.ndarray]) -> str:
-    """Name the candidate with the highest mean reciprocal rank, if it beats doing nothing.
-
-    The gain has to exceed its own standard error.
-    """
-    best = max(ranks, key=lambda name: float(ranks[name].mean()))
-    gain = ranks[best] - ranks[UNADAPTED]
-    return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else UNADAPTED
-
-
-def _record(judged_by: str, chosen: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Say what was tried and what won."""
-    return {
-        "judged_by": judged_by,
-        "chosen": chosen,
-        "candidates": [_line(name, ranks) for name in ranks],
-    }
-
-
-def _line(name: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Say what one candidate scored."""
-    gain = ranks[name] - ranks[UNADAPTED]
-    return {
-        "name": name,
-        "mean_reciprocal_rank": float(ranks[name].mean()),
-        "recall_at_1": float((ranks[name] == 1).mean()),
-        "gain": float(gain.mean()),
-        "gain_error": float(gain.std() / np.sqrt(len(gain))),
-    }

@@ -33,6 +33,7 @@ __all__ = [
     "UNADAPTED",
     "Candidate",
     "Training",
+    "bases_of",
     "calibrated",
     "closed_forms",
     "joined",
@@ -209,6 +210,26 @@ def plain_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, Encode
     if (excess > 0).any():
         networks[SMOOTHED] = start.network.smoothed(Smoothing.by(excess))
     return networks
+
+
+def bases_of(pairs: PairedImages, others: Mapping[str, Encoder]) -> dict[str, Training]:
+    """Show pairs to the networks that nothing was learnt for, and to others.
+
+    Parameters
+    ----------
+    pairs : PairedImages
+    others : dict of str to Encoder
+        Further networks of the target.
+
+    Returns
+    -------
+    dict of str to Training
+        By name of the network, `UNADAPTED` the first.
+    """
+    plain = Training.of(pairs)
+    networks = plain_networks(pairs.space, pairs.encoder) | dict(others)
+    del networks[UNADAPTED]
+    return {UNADAPTED: plain} | {name: plain.of_network(net) for name, net in networks.items()}
 
 
 def calibrated(network: Encoder, held: PairedImages) -> Encoder:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import gaussian_kde, norm
 
-__all__ = ["plausibility"]
+from galaxy_da.models import Encoder
+from training.paired_images import PairedImages
+
+__all__ = ["plausibility", "sound_pairs"]
 
 _ROUNDS = 100
 
@@ -45,3 +48,30 @@ def plausibility(distances: np.ndarray, random: np.ndarray) -> np.ndarray:
         if np.abs(right - before).max() < 1e-6:
             break
     return np.asarray(right)
+
+
+def sound_pairs(pairs: PairedImages, network: Encoder, seed: int) -> np.ndarray:
+    """Find the pairs that are more likely one galaxy than two.
+
+    Parameters
+    ----------
+    pairs : PairedImages
+    network : Encoder
+        Of the target, the best that is known.
+    seed : int
+        Of the random pairs they are compared with.
+
+    Returns
+    -------
+    (k,) int array
+        Their rows.
+    """
+    n = len(pairs)
+    strangers = np.random.default_rng(seed).integers(1, n, n)
+    galaxy = pairs.space.galaxy_latents
+    mean = pairs.encode(network).mean[:, :galaxy]
+    own, other = (
+        (mean - pairs.mean[rows, :galaxy]).norm(dim=1).numpy()
+        for rows in (np.arange(n), (np.arange(n) + strangers) % n)
+    )
+    return np.flatnonzero(plausibility(own, other) > 0.5)

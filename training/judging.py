@@ -1,0 +1,89 @@
+"""Which candidate of an adaptation is best, by pairs that it was not fitted to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from galaxy_da.models import Encoder
+from training.candidates import UNADAPTED, Training, closed_forms
+
+__all__ = ["FOLDS", "best_of", "cross_validated", "judged", "verdict"]
+
+FOLDS = 5
+"""Of the cross-validation."""
+
+
+def judged(
+    bases: Mapping[str, Training], seen: Mapping[str, Training]
+) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
+    """Fit every closed form and rank the held-out pairs, among them and the training galaxies.
+
+    Parameters
+    ----------
+    bases, seen : dict of str to Training
+        The pairs to fit, and those held out, as the same networks see them.
+
+    Returns
+    -------
+    networks : dict of str to Encoder
+        What each form comes to.
+    ranks : dict of str to (n,) float array
+        Inverse ranks of the held-out pairs; see `PairedImages.reciprocal_ranks`.
+    """
+    networks, ranks = {}, {}
+    for name, form in closed_forms(bases).items():
+        held, others = seen[form.base], form.training.pairs.mean
+        networks[name] = form.network
+        ranks[name] = held.pairs.reciprocal_ranks(held.encode(networks[name]), others)
+    return networks, ranks
+
+
+def cross_validated(bases: Mapping[str, Training]) -> dict[str, np.ndarray]:
+    """Rank each pair by closed forms that were fitted without it.
+
+    Each galaxy is looked for among all of them.
+    """
+    n = len(bases[UNADAPTED])
+    ranks = {name: np.zeros(n) for name in closed_forms(bases)}
+    for fold in range(FOLDS):
+        fitted, unseen = (np.flatnonzero((np.arange(n) % FOLDS == fold) == own) for own in (0, 1))
+        some, held = (
+            {name: base.take(rows) for name, base in bases.items()} for rows in (fitted, unseen)
+        )
+        for name, found in judged(some, held)[1].items():
+            ranks[name][unseen] = found
+    return ranks
+
+
+def best_of(ranks: Mapping[str, np.ndarray]) -> str:
+    """Name the candidate with the highest mean reciprocal rank, if it beats doing nothing.
+
+    The gain has to exceed its own standard error.
+    """
+    best = max(ranks, key=lambda name: float(ranks[name].mean()))
+    gain = ranks[best] - ranks[UNADAPTED]
+    return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else UNADAPTED
+
+
+def verdict(judged_by: str, chosen: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Say what was tried and what won."""
+    return {
+        "judged_by": judged_by,
+        "chosen": chosen,
+        "candidates": [_line(name, ranks) for name in ranks],
+    }
+
+
+def _line(name: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Say what one candidate scored."""
+    gain = ranks[name] - ranks[UNADAPTED]
+    return {
+        "name": name,
+        "mean_reciprocal_rank": float(ranks[name].mean()),
+        "recall_at_1": float((ranks[name] == 1).mean()),
+        "gain": float(gain.mean()),
+        "gain_error": float(gain.std() / np.sqrt(len(gain))),
+    }
