@@ -231,14 +231,14 @@ def _by_pairs(
         bases = {name: some.take(np.asarray(sound)) for name, some in bases.items()}
         networks, ranks = judged(bases, seen)
     training = bases[UNADAPTED]
-    best = how.kept("start", lambda: best_of(ranks))
+    best = how.kept("start", lambda: best_of(_startable(ranks, unpaired)))
     refined, curves = refine(
         networks[best],
         training,
         held,
         settings=how.settings,
         seed=how.seed,
-        degrade=images.match if images and unpaired and not best.startswith(SMOOTHED) else None,
+        degrade=images.match if images is not None and unpaired else None,
         checkpoint=how.file(_REFINED),
         progress=how.progress,
     )
@@ -266,6 +266,16 @@ def _by_pairs(
     more = seen[form.base].take(agreed(sound_pairs(held, networks[chosen], how.seed)))
     record["pairs"]["fitted_at_last"] = len(training) + len(more)
     return _with_variance_of(network, form.fit(form.training.with_more(more))), record
+
+
+def _startable(ranks: dict[str, np.ndarray], unpaired: dict[str, Encoder]) -> dict[str, np.ndarray]:
+    """Leave out what cannot be refined on degraded images, where there are some.
+
+    They have the anchor's PSF or a wider one, and would be smoothed once more.
+    """
+    return {
+        name: found for name, found in ranks.items() if not (unpaired and name.startswith(SMOOTHED))
+    }
 
 
 def _with_variance_of(other: Encoder, network: Encoder) -> Encoder:
