@@ -3,9 +3,10 @@
 Where the target is no deeper than the anchor, the anchor's images are made to look as the target
 would have seen them (`training.image_matching`), and a network learns to give them the latents of
 the originals; then its latents of the target's own images get the anchor's mean and spread. Images
-made in the same way and held out judge it. A deeper target leaves distributions alone to go by:
-nothing can then vouch that the same galaxy is found again, and of the maps that exist the one is
-taken whose latents of unseen images are least told apart from the anchor's.
+made in the same way and held out judge it. A deeper or sharper target is smoothed to the anchor's
+PSF where that is the wider, and leaves distributions to go by: nothing can then vouch that the same
+galaxy is found again, and of the maps that exist the one is taken whose latents of unseen images
+are least told apart from the anchor's.
 """
 
 from __future__ import annotations
@@ -178,10 +179,13 @@ def match_distributions(
     dict
         What to record: ``chosen``, ``judged_by``, ``candidates``, ``images``, ``seed``.
     """
-    plain = plain_networks(images.space, images.start)
-    if images.loses:  # nothing is smoothed of what is judged there
-        plain = {UNADAPTED: plain[UNADAPTED]}
-    networks = _matched(images, plain)
+    networks = plain_networks(images.space, images.start)
+    if images.loses:  # what is judged there has the anchor's PSF
+        networks = {UNADAPTED: networks[UNADAPTED]}
+    *_, start = networks
+    here = images.encode(networks[start])[::2]
+    for form, match in (("moments", match_moments), ("covariances", match_covariances)):
+        networks[joined(start, form)] = match(networks[start], here, images.latents[::2])
     record: dict[str, Any] = {
         "images": {"anchor": len(images.anchor), "target": len(images.target)},
         "seed": images.seed,
@@ -200,16 +204,6 @@ def match_distributions(
     chosen = agreed(min(apart, key=lambda name: apart[name]))
     record |= _judged("maximum mean discrepancy", "mmd", apart)
     return networks[chosen], record | {"chosen": chosen}
-
-
-def _matched(images: Unpaired, starts: Mapping[str, Encoder]) -> dict[str, Encoder]:
-    """Return networks, and each with the anchor's moments or covariances of some latents."""
-    networks = dict(starts)
-    for name, network in starts.items():
-        here = images.encode(network)[::2]
-        for form, match in (("moments", match_moments), ("covariances", match_covariances)):
-            networks[joined(name, form)] = match(network, here, images.latents[::2])
-    return networks
 
 
 def _discrepancies(images: Unpaired, networks: Mapping[str, Encoder]) -> dict[str, float]:
