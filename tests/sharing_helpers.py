@@ -21,17 +21,17 @@ from galaxy_da.surveys import get_survey
 from galaxy_da.tables import Sample, read_pairs
 from training import alignment, fabric
 from training import pretrain as pretraining
-from training import refine as refining
 from training.adapt import adapt
-from training.candidates import Training
+from training.adaptation import refine as refining
+from training.adaptation.candidates import Training
+from training.adaptation.image_matching import ImageMatch
+from training.adaptation.paired_images import PairedImages
+from training.adaptation.refine import RefineSettings, refine
+from training.adaptation.shared_images import load_shared_images
 from training.conditional import ConditionalAutoencoder
-from training.image_matching import ImageMatch
 from training.learner import Batch, Learner, loss_of
 from training.objectives import PerceptualDistance
-from training.paired_images import PairedImages
 from training.recipes import Recipe
-from training.refine import RefineSettings, refine
-from training.shared_images import load_shared_images
 from training.sharing import Share, is_first, wait
 from training.together import together
 

@@ -2,11 +2,11 @@
 
 The anchor stays frozen. Candidates are the un-adapted encoder, the same on images smoothed to the
 anchor's PSF (`galaxy_da.smoothing`) or a network that learnt without pairs from degraded images of
-the anchor (`training.unpaired`), one refined on pairs from the best that came before
-(`training.refine`), and closed forms on each of these (`training.closed_form`).
-Doing nothing is a candidate, and another one has to beat it by more than the error of the
-comparison. A closed form that wins is fitted once more, to the pairs that chose it too.
-Processes that adapt together follow the first one's decisions, which an interrupted run keeps.
+the anchor (`training.adaptation.unpaired`), one refined on pairs from the best that came before,
+and closed forms on each of these. Doing nothing is a candidate, and another one has to beat it by
+more than the error of the comparison. A closed form that wins is fitted once more, to the pairs
+that chose it too. Processes that adapt together follow the first one's decisions, which an
+interrupted run keeps.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from galaxy_da.models import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 from galaxy_da.tables import Sample, read_metadata
-from training.candidates import SMOOTHED, UNADAPTED, bases_of, calibrated, closed_forms
+from training.adaptation.candidates import SMOOTHED, UNADAPTED, bases_of, calibrated, closed_forms
+from training.adaptation.judging import FOLDS, best_of, cross_validated, judged, verdict
+from training.adaptation.paired_images import PairedImages, load_paired_images
+from training.adaptation.plausible import sound_pairs
+from training.adaptation.refine import RefineSettings, refine
+from training.adaptation.sameness_fit import sameness_record
+from training.adaptation.unpaired import Unpaired, match_distributions
 from training.fabric import make_fabric
-from training.judging import FOLDS, best_of, cross_validated, judged, verdict
-from training.paired_images import PairedImages, load_paired_images
-from training.plausible import sound_pairs
-from training.refine import RefineSettings, refine
-from training.sameness_fit import sameness_record
 from training.sharing import agreed, is_first
-from training.unpaired import Unpaired, match_distributions
 
 __all__ = ["adapt"]
 
@@ -79,7 +79,8 @@ def adapt(
     pairs : pa.Table
         Pair table from anchor to target. Its training part (by sky position) fits, its validation
         part chooses, its test part is left for `evaluation`. Pairs that look like two galaxies are
-        left out of the fit. Without pairs only images are learnt from (`training.unpaired`).
+        left out of the fit. Without pairs only images are learnt from
+        (`training.adaptation.unpaired`).
     survey : Survey
         The new survey's definition.
     settings : RefineSettings, optional

@@ -96,7 +96,7 @@ def adapt(
     from galaxy_da.surveys import get_survey
     from galaxy_da.tables import Sample, read_pairs
     from training.adapt import adapt as run
-    from training.refine import RefineSettings
+    from training.adaptation.refine import RefineSettings
     from training.together import together
 
     with together() as is_first:

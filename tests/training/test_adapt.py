@@ -17,13 +17,13 @@ from galaxy_da.models import Posterior
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from galaxy_da.tables import Sample
-from training import candidates
-from training import refine as module
 from training.adapt import adapt
-from training.candidates import CLOSED_FORMS, Training, calibrated
-from training.paired_images import load_paired_images
-from training.refine import RefineSettings
-from training.unpaired import Unpaired
+from training.adaptation import candidates
+from training.adaptation import refine as module
+from training.adaptation.candidates import CLOSED_FORMS, Training, calibrated
+from training.adaptation.paired_images import load_paired_images
+from training.adaptation.refine import RefineSettings
+from training.adaptation.unpaired import Unpaired
 
 QUICK = RefineSettings(steps=20, check_every=10, batch=32)
 

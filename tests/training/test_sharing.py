@@ -95,7 +95,8 @@ def test_an_adaptation_goes_on_with_another_number_of_processes(tmp_path):
     assert found.keys() == {"adapted", *again}
     for adapted in (*found.values(), *again.values()):
         for key, value in straight.items():
-            torch.testing.assert_close(adapted[key], value, rtol=1e-3, atol=1e-4)
+            near = 1e-3 if key == "scores" else 1e-4  # rounding may swap two far ranks
+            torch.testing.assert_close(adapted[key], value, rtol=1e-3, atol=near)
 
 
 def test_what_goes_wrong_in_one_process_ends_both_and_is_raised_once(folder):

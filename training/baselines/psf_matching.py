@@ -7,17 +7,18 @@ from typing import ClassVar
 
 import torch
 
+from training.adaptation.image_matching import ImageMatch
 from training.baselines.interface import AdaptationData, Fitted
-from training.image_matching import ImageMatch
 
 __all__ = ["PsfMatching"]
 
 
 @dataclass(frozen=True)
 class PsfMatching:
-    """The un-adapted encoder on images of matched PSF and noise (`training.image_matching`).
+    """The un-adapted encoder on images of matched PSF and noise.
 
-    Against the frozen encoder only images change, so it needs no pairs and no training.
+    See `training.adaptation.image_matching`. Against the frozen encoder only images change, so it
+    needs no pairs and no training.
     """
 
     name: ClassVar[str] = "psf-noise-matching"

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from galaxy_da.models import Encoder
 from galaxy_da.turned import turned_features
+from training.adaptation.closed_form import ridge_from_features, ridge_from_latents
 from training.baselines.interface import AdaptationData, Fitted
-from training.closed_form import ridge_from_features, ridge_from_latents
 
 __all__ = ["RidgeFromFeatures", "RidgeFromLatents"]
 

@@ -23,6 +23,7 @@ from galaxy_da.images import Frame
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample, write_table
 from training.adapt import adapt
+from training.adaptation.refine import RefineSettings
 from training.baselines import (
     AdaptationData,
     Baseline,
@@ -32,7 +33,6 @@ from training.baselines import (
     Sidda,
     every_baseline,
 )
-from training.refine import RefineSettings
 
 __all__ = ["ADAPT", "CEILING", "METHODS", "Learned", "Lesson", "learn"]
 

@@ -40,7 +40,7 @@ from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey, get_survey
 from galaxy_da.tables import Sample, read_pairs
 from training.adapt import adapt
-from training.refine import RefineSettings
+from training.adaptation.refine import RefineSettings
 
 __all__ = ["adapt_on_simulated_sky", "rank_rows", "restricted"]
 

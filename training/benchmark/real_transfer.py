@@ -4,9 +4,9 @@ Unpaired adaptation brings every survey's latents onto those of the space's anch
 fitted to Galaxy Zoo's answers in one survey and tested in another, before and after. Images tested
 on are never among those that a map was fitted to.
 
-The guide images are far fewer than `training.unpaired` asks for, and carry no position to split
-the sky by, so its closed forms are fitted here directly, and judged by folds. Galaxy Zoo 1 lends
-SDSS the labels that its guide images lack.
+The guide images are far fewer than `training.adaptation.unpaired` asks for, and carry no position
+to split the sky by, so its closed forms are fitted here directly, and judged by folds. Galaxy Zoo 1
+lends SDSS the labels that its guide images lack.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from galaxy_da.models import Encoder
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from galaxy_da.symmetry import SYMMETRIES, turn
+from training.adaptation.closed_form import match_covariances, match_moments
 from training.alignment import mmd
-from training.closed_form import match_covariances, match_moments
 
 __all__ = ["FEWEST_PER_CLASS", "LabelledSurvey", "read_labelled", "transfer_rows"]
 
@@ -54,7 +54,7 @@ MAPS: Mapping[str, Callable[[Encoder, Tensor, Tensor], Encoder]] = {
 }
 BY_DISCREPANCY = "by discrepancy"
 """For each survey the map whose held-out latents have the smallest discrepancy from the anchor's,
-as `training.unpaired` chooses where images are many."""
+as `training.adaptation.unpaired` chooses where images are many."""
 
 _FOLDS = 5
 _BOOTSTRAPS = 1000

@@ -19,11 +19,11 @@ from evaluation.benchmarks.processes import clocks
 from evaluation.benchmarks.tables import print_rows
 from evaluation.retrieval import match_ranks
 from galaxy_da.space import LatentSpace
+from training.adaptation.candidates import CLOSED_FORMS, Training
+from training.adaptation.paired_images import PairedImages
 from training.benchmark.ground import Ground, ground_of
 from training.benchmark.methods import ADAPT, CEILING, Lesson, learn
 from training.benchmark.settings import BenchmarkSettings, Variant
-from training.candidates import CLOSED_FORMS, Training
-from training.paired_images import PairedImages
 
 __all__ = ["speed_rows"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from galaxy_da.models import Encoder
-from training.candidates import UNADAPTED, Training, closed_forms
+from training.adaptation.candidates import UNADAPTED, Training, closed_forms
 
 __all__ = ["FOLDS", "best_of", "cross_validated", "judged", "verdict"]
 

@@ -1,12 +1,12 @@
 """Adaptation without pairs: from what is known of both surveys, and from their distributions.
 
 Where the target is no deeper than the anchor, the anchor's images are made to look as the target
-would have seen them (`training.image_matching`), and a network learns to give them the latents of
-the originals; then its latents of the target's own images get the anchor's mean and spread. Images
-made in the same way and held out judge it. A deeper or sharper target is smoothed to the anchor's
-PSF where that is the wider, and leaves distributions to go by: nothing can then vouch that the same
-galaxy is found again, and of the maps that exist the one is taken whose latents of unseen images
-are least told apart from the anchor's.
+would have seen them (`training.adaptation.image_matching`), and a network learns to give them the
+latents of the originals; then its latents of the target's own images get the anchor's mean and
+spread. Images made in the same way and held out judge it. A deeper or sharper target is smoothed to
+the anchor's PSF where that is the wider, and leaves distributions to go by: nothing can then vouch
+that the same galaxy is found again, and of the maps that exist the one is taken whose latents of
+unseen images are least told apart from the anchor's.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.models import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample
+from training.adaptation.candidates import UNADAPTED, Training, calibrated, joined, plain_networks
+from training.adaptation.closed_form import match_covariances, match_moments
+from training.adaptation.image_matching import ImageMatch, excess_variance
+from training.adaptation.paired_images import PairedImages
+from training.adaptation.refine import RefineSettings, refine
+from training.adaptation.shared_images import load_shared_images, shared_posterior
 from training.alignment import mmd
-from training.candidates import UNADAPTED, Training, calibrated, joined, plain_networks
-from training.closed_form import match_covariances, match_moments
-from training.image_matching import ImageMatch, excess_variance
-from training.paired_images import PairedImages
-from training.refine import RefineSettings, refine
-from training.shared_images import load_shared_images, shared_posterior
 from training.sharing import agreed
 
 __all__ = ["FEWEST_IMAGES", "MOST_IMAGES", "Unpaired", "match_distributions"]
@@ -133,7 +133,7 @@ class Unpaired:
         settings : RefineSettings
             Of the training.
         checkpoint : Path, optional
-            As for `training.refine.refine`.
+            As for `training.adaptation.refine.refine`.
         progress : bool
             Show a progress bar on stderr.
 

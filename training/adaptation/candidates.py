@@ -15,7 +15,7 @@ from galaxy_da.models import Encoder
 from galaxy_da.smoothing import Smoothing
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.turned import turned_features, turned_means
-from training.closed_form import (
+from training.adaptation.closed_form import (
     match_covariances,
     match_moments,
     ridge_from_features,
@@ -23,8 +23,8 @@ from training.closed_form import (
     ridge_to_identity,
     rotate,
 )
-from training.image_matching import excess_variance
-from training.paired_images import PairedImages
+from training.adaptation.image_matching import excess_variance
+from training.adaptation.paired_images import PairedImages
 from training.sharing import Share
 
 __all__ = [

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import gaussian_kde, norm
 
 from galaxy_da.models import Encoder
-from training.paired_images import PairedImages
+from training.adaptation.paired_images import PairedImages
 
 __all__ = ["plausibility", "sound_pairs"]
 

@@ -14,7 +14,7 @@ from evaluation.retrieval import match_ranks
 from galaxy_da.models import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.tables import Sample
-from training.shared_images import load_shared_images, shared_posterior
+from training.adaptation.shared_images import load_shared_images, shared_posterior
 
 __all__ = ["PairedImages", "load_paired_images"]
 

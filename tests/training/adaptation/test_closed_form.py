@@ -4,7 +4,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from galaxy_da.models import Architecture, Encoder
-from training.closed_form import (
+from training.adaptation.closed_form import (
     match_covariances,
     match_moments,
     ridge_from_features,

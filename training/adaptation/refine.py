@@ -4,8 +4,8 @@ The loss is explicit and every term is logged: paired latents, contrast over tru
 denoising term in which the frozen decoder must draw the anchor's image of a galaxy from the
 target's latents. Each galaxy has one or two looks, over which the terms are averaged: the target's
 image, and the anchor's as the target would have seen it, with new noise each time
-(`training.image_matching`). Processes that train together share each batch, and every term is that
-of the whole (`training.sharing`).
+(`training.adaptation.image_matching`). Processes that train together share each batch, and every
+term is that of the whole (`training.sharing`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from galaxy_da.files import json_hash
 from galaxy_da.models import Encoder
 from galaxy_da.space import network_hash
 from galaxy_da.symmetry import SYMMETRIES, turn
+from training.adaptation.candidates import Training
+from training.adaptation.image_matching import ImageMatch
+from training.adaptation.paired_images import PairedImages
 from training.alignment import contrastive, mmd, paired
-from training.candidates import Training
 from training.checkpoints import load_best, load_checkpoint, save_checkpoint
 from training.fabric import make_fabric
-from training.image_matching import ImageMatch
-from training.paired_images import PairedImages
 from training.sharing import Share, agreed, check_together, is_first
 
 __all__ = ["RefineSettings", "refine"]

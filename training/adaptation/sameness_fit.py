@@ -17,7 +17,7 @@ from torch import Tensor
 from evaluation.sameness import Trials, calibration, sameness_trials
 from galaxy_da.models import Encoder
 from galaxy_da.sameness import Population, Sameness, statistics
-from training.paired_images import PairedImages
+from training.adaptation.paired_images import PairedImages
 
 __all__ = ["Looks", "fit_sameness", "judged_sameness", "sameness_record"]
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.plausible import plausibility
+from training.adaptation.plausible import plausibility
 
 
 def drawn(wrong_share, seed=0, n=2000):

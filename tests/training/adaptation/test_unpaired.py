@@ -9,9 +9,9 @@ from galaxy_da.symmetry import turn
 from galaxy_da.tables import Sample
 from galaxy_da.turned import turned_means
 from training.adapt import adapt
-from training.image_matching import background_noise
-from training.refine import RefineSettings
-from training.unpaired import Unpaired
+from training.adaptation.image_matching import background_noise
+from training.adaptation.refine import RefineSettings
+from training.adaptation.unpaired import Unpaired
 
 
 def samples(folder, n, factor, survey="sdss"):

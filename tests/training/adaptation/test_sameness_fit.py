@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 
 from evaluation.sameness import calibration
 from galaxy_da.sameness import Population, gaussian_log_ratio, probability, statistics
-from training.sameness_fit import Looks, _strangers, fit_sameness, judged_sameness
+from training.adaptation.sameness_fit import Looks, _strangers, fit_sameness, judged_sameness
 
 LATENTS = 6
 POPULATION = Population(mean=(0.5,) * LATENTS, variance=(1.0,) * LATENTS)

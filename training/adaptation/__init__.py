@@ -1,0 +1,1 @@
+"""What adapting a survey is made of: pairs, candidates, training, and the choice among them."""
