@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -76,6 +77,13 @@ class Training:
         """What closed forms start from, on the CPU as the features are."""
         return self.pairs.encoder.network.cpu()
 
+    @cached_property
+    def ridge(self) -> Encoder:
+        """The dearest of the closed forms, which others go on from."""
+        return ridge_from_features(
+            self.network, self.features.flatten(0, 1), self.latents.flatten(0, 1)
+        )
+
     def of_network(self, network: Encoder) -> Training:
         """Return the same pairs as another network of the target sees them."""
         pairs = self.pairs.seen_by(network)
@@ -127,6 +135,10 @@ def _as_it_is(training: Training) -> Encoder:
     return training.network
 
 
+def _ridge(training: Training) -> Encoder:
+    return training.ridge
+
+
 def _then(fit: Fit, match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
     """Match what a fit comes to with the anchor's latents, whose spread regression narrows."""
 
@@ -146,9 +158,9 @@ CLOSED_FORMS: Mapping[str, Fit] = {
     "rotation": _then(_as_it_is, rotate),
     "ridge-to-identity": _on_pairs(ridge_to_identity),
     "ridge-latents": _on_pairs(ridge_from_latents),
-    "ridge-features": _on_pairs(ridge_from_features),
-    "ridge-then-moments": _then(_on_pairs(ridge_from_features), match_moments),
-    "ridge-then-covariances": _then(_on_pairs(ridge_from_features), match_covariances),
+    "ridge-features": _ridge,
+    "ridge-then-moments": _then(_ridge, match_moments),
+    "ridge-then-covariances": _then(_ridge, match_covariances),
 }
 """Closed forms by name, each from training pairs to a network."""
 
