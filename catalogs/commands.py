@@ -41,6 +41,8 @@ def simulate(
     turned: Annotated[
         bool, typer.Option(help="Also look with the camera at random angles: NAME-turned.")
     ] = False,
+    brightest: Annotated[float, typer.Option(help="r of the brightest galaxies [AB mag].")] = 17.0,
+    faintest: Annotated[float, typer.Option(help="r of the faintest [AB mag].")] = 21.5,
     survey_file: SurveyFiles = None,
     json: AsJson = False,
 ) -> None:
@@ -55,7 +57,7 @@ def simulate(
     own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
     wanted = [name.strip() for name in surveys.split(",") if name.strip()]
     wanted += [name for name in own if name not in wanted]
-    with staged_folder(out) as folder:
+    with staged_folder(out) as folder, _arguments():
         result = run(
             [own.get(name) or get_survey(name) for name in wanted],
             n,
@@ -63,6 +65,7 @@ def simulate(
             out=folder,
             scenes=scenes,
             turned=turned,
+            magnitudes=(brightest, faintest),
             progress=True,
         )
     print_result(renamed(result, folder, out), json)

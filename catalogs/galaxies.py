@@ -31,6 +31,7 @@ from galaxy_da.surveys import NANOMAGGY_ZEROPOINT
 
 __all__ = [
     "LABELS",
+    "MAGNITUDES",
     "Galaxies",
     "draw_companions",
     "draw_galaxies",
@@ -41,8 +42,8 @@ __all__ = [
 LABELS = ("elliptical", "disc", "spiral", "barred", "edge-on")
 """Morphological classes."""
 
-BRIGHTEST_MAG, FAINTEST_MAG = 17.0, 21.5
-"""Range of r [AB mag]."""
+MAGNITUDES = (17.0, 21.5)
+"""Range of r, the brightest and the faintest [AB mag]."""
 
 REGION_RA_DEG, REGION_DEC_DEG = (130.0, 230.0), (-5.0, 30.0)
 """The part of the sky galaxies are strewn over, evenly [ICRS deg]."""
@@ -133,7 +134,9 @@ class Galaxies:
         return Sky(spectra, modes, _population_fluxes)
 
 
-def draw_galaxies(n: int, rng: np.random.Generator) -> Galaxies:
+def draw_galaxies(
+    n: int, rng: np.random.Generator, magnitudes: tuple[float, float] = MAGNITUDES
+) -> Galaxies:
     """Draw n galaxies and their neighbours.
 
     r magnitudes rise towards the faint end; half-light radii follow magnitude with log-normal
@@ -146,9 +149,11 @@ def draw_galaxies(n: int, rng: np.random.Generator) -> Galaxies:
         How many.
     rng : numpy Generator
         Source of all randomness.
+    magnitudes : (float, float)
+        Range of r [AB mag].
     """
     label = rng.choice(len(LABELS), n, p=_LABEL_SHARES)
-    truth: dict[str, np.ndarray] = {"r_mag": draw_magnitudes(n, rng)}
+    truth: dict[str, np.ndarray] = {"r_mag": draw_magnitudes(n, rng, magnitudes)}
     truth["half_light_arcsec"] = typical_half_light(truth["r_mag"], rng)
     for name, ranges in _RANGES.items():
         low, high = np.array(ranges)[label].T
@@ -178,9 +183,11 @@ def draw_galaxies(n: int, rng: np.random.Generator) -> Galaxies:
     )
 
 
-def draw_magnitudes(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw r between `BRIGHTEST_MAG` and `FAINTEST_MAG` from rising counts."""
-    low, high = 10 ** (_COUNTS_SLOPE * np.array([BRIGHTEST_MAG, FAINTEST_MAG]))
+def draw_magnitudes(
+    n: int, rng: np.random.Generator, magnitudes: tuple[float, float]
+) -> np.ndarray:
+    """Draw r between two magnitudes from rising counts."""
+    low, high = 10 ** (_COUNTS_SLOPE * np.array(magnitudes))
     return np.asarray(np.log10(rng.uniform(low, high, n)) / _COUNTS_SLOPE)
 
 

@@ -22,7 +22,7 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from catalogs.galaxies import draw_companions, draw_magnitudes, typical_half_light
+from catalogs.galaxies import MAGNITUDES, draw_companions, draw_magnitudes, typical_half_light
 from catalogs.observing import Modes, Sky
 from galaxy_da.cutouts import Cutout, read_cutouts
 from galaxy_da.errors import CutoutError, TableError
@@ -145,14 +145,16 @@ class ScenePool:
     def __len__(self) -> int:
         return len(self.scene_id)
 
-    def draw(self, n: int, rng: np.random.Generator) -> DrawnScenes:
+    def draw(
+        self, n: int, rng: np.random.Generator, magnitudes: tuple[float, float] = MAGNITUDES
+    ) -> DrawnScenes:
         """Draw n galaxies and their neighbours from the scenes, with replacement.
 
-        r magnitudes and radii follow the parametric galaxies; a scene is shrunk towards the radius
-        within `SHRINK`. Positions are random within the scene's HEALPix cell (nside 256), so that
-        a split of the sky into such cells or larger also separates the scenes.
+        r magnitudes, within a range, and radii follow the parametric galaxies; a scene is shrunk
+        towards the radius within `SHRINK`. Positions are random within the scene's HEALPix cell
+        (nside 256), so that a split of the sky into such cells or larger also separates the scenes.
         """
-        main = self._draw_scenes(draw_magnitudes(n, rng), SHRINK, rng)
+        main = self._draw_scenes(draw_magnitudes(n, rng, magnitudes), SHRINK, rng)
         places = draw_companions(main["r_mag"], main["half_light_arcsec"], rng)
         near = self._draw_scenes(places["r_mag"], _NEIGHBOUR_SHRINK, rng)
         scene = main["scene"]

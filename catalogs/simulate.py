@@ -24,7 +24,7 @@ from astropy.coordinates import angular_separation
 from torch import Tensor
 from tqdm import tqdm
 
-from catalogs.galaxies import draw_galaxies
+from catalogs.galaxies import MAGNITUDES, draw_galaxies
 from catalogs.observing import (
     Conditions,
     Sky,
@@ -108,6 +108,7 @@ def sky_chunks(
     repeat_anchor: bool = False,
     turned: bool = False,
     every_band: bool = False,
+    magnitudes: tuple[float, float] = MAGNITUDES,
 ) -> Iterator[SkyChunk]:
     """Stream a simulated sky.
 
@@ -131,6 +132,8 @@ def sky_chunks(
         a random angle and every other stamp mirrored.
     every_band : bool
         All bands of each survey instead of those nearest to the frame's.
+    magnitudes : (float, float)
+        Range of the galaxies' r [AB mag].
 
     Yields
     ------
@@ -148,7 +151,8 @@ def sky_chunks(
         first = number * CHUNK
         rows = CHUNK if n is None else min(CHUNK, n - first)
         rng = np.random.default_rng([seed, number])
-        drawn = draw_galaxies(CHUNK, rng) if pool is None else pool.draw(CHUNK, rng)
+        draw = draw_galaxies if pool is None else pool.draw
+        drawn = draw(CHUNK, rng, magnitudes)
         rngs = {name: np.random.default_rng([seed, number, _key(name)]) for name in lookers}
         states = {name: looker.conditions(rngs[name]) for name, looker in lookers.items()}
         yield SkyChunk(
@@ -169,6 +173,7 @@ def simulate(
     repeat_anchor: bool = True,
     turned: bool = False,
     every_band: bool = False,
+    magnitudes: tuple[float, float] = MAGNITUDES,
     progress: bool = True,
 ) -> dict[str, Any]:
     """Write a sky seen by several surveys.
@@ -198,6 +203,8 @@ def simulate(
         camera at a random angle (``turn_deg``, ``mirrored``).
     every_band : bool
         All bands of each survey instead of those nearest to the frame's.
+    magnitudes : (float, float)
+        Range of the galaxies' r, the brightest first [AB mag].
     progress : bool
         Show a bar on stderr.
 
@@ -209,7 +216,8 @@ def simulate(
     Raises
     ------
     ValueError
-        If n is not positive, the seed is negative, or `surveys` is empty or repeats a name.
+        If n is not positive, the seed is negative, `surveys` is empty or repeats a name, or
+        `magnitudes` do not rise.
     TableError
         If `scenes` has no usable image.
     StorageError
@@ -219,6 +227,11 @@ def simulate(
         raise ValueError(f"n must be at least 1 galaxy but is {n}")
     if seed < 0:
         raise ValueError(f"seed must be 0 or more but is {seed}")
+    if not magnitudes[0] < magnitudes[1]:
+        raise ValueError(
+            f"magnitudes must rise, the brightest first, but are {magnitudes[0]:g} and "
+            f"{magnitudes[1]:g}"
+        )
     lookers = _lookers(surveys, repeat_anchor, turned, every_band)
     covered = _coverage(n, lookers, seed)
     total = len(next(iter(covered.values())))
@@ -234,6 +247,7 @@ def simulate(
         repeat_anchor=repeat_anchor,
         turned=turned,
         every_band=every_band,
+        magnitudes=magnitudes,
     )
     chunks = list(sky)  # drawn but not yet looked at, so small
     truth = pa.concat_tables([chunk.truth for chunk in chunks])

@@ -208,6 +208,15 @@ def test_drawn_galaxies_span_the_classes_and_magnitudes():
     assert (truth["bar_strength"].to_numpy()[label != "barred"] == 0).all()
 
 
+def test_brighter_galaxies_are_drawn_where_they_are_wanted():
+    truth = draw_galaxies(2000, np.random.default_rng(8), (14.5, 18)).truth
+    r_mag = truth["r_mag"].to_numpy()
+    assert 14.5 <= r_mag.min() < 14.6
+    assert 17.9 < r_mag.max() <= 18
+    bright = truth["half_light_arcsec"].to_numpy()[r_mag < 15.5]
+    assert np.median(bright) > 5
+
+
 def test_same_seed_same_galaxies():
     one, two = (draw_galaxies(16, np.random.default_rng(9)) for _ in range(2))
     assert one.truth.equals(two.truth)

@@ -238,6 +238,8 @@ def test_bad_arguments(surveys, tmp_path):
         simulate([surveys[1]] * 2, 1, seed=1, out=tmp_path, repeat_anchor=False)
     with pytest.raises(ValueError, match="at least one survey"):
         simulate([], 1, seed=1, out=tmp_path)
+    with pytest.raises(ValueError, match="brightest first, but are 21 and 17"):
+        simulate(surveys, 1, seed=1, out=tmp_path, magnitudes=(21, 17))
 
 
 def test_turned_views_are_extra_looks_at_the_same_galaxies(surveys, tmp_path):

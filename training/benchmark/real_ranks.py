@@ -1,9 +1,9 @@
 """Real galaxies that two surveys share, found among real SDSS galaxies, before and after adapting.
 
 Real pairs to adapt with there are none, so the encoders are adapted on a simulated sky that shows
-the bands and the field that the real images have. Brightness and size are those of the files where
-they are known (FITS); the colour images of Galaxy Zoo do not say their scale, and are taken to be
-of one size.
+the bands, the field and the brightness that the real images have. What is real keeps the brightness
+and size of its file where they are known (FITS); the colour images of Galaxy Zoo do not say their
+scale, and are taken to be of one size.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ __all__ = ["adapt_on_simulated_sky", "rank_rows", "restricted"]
 
 FIELD_ARCSEC = 20.0
 """Diameter that every image is cut to; the smallest stamp of the ten FITS pairs spans 20.2."""
+
+MAGNITUDES = (14.5, 21.5)
+"""Range of r in the simulated sky; the ten galaxies have 15.0 to 18.1 within the field."""
 
 _COLOURS, _RED = ("g", "r", "i"), ("r",)
 _GUIDE_WIDTH = 0.02 * 424 * R90_ARCSEC
@@ -97,7 +100,16 @@ def adapt_on_simulated_sky(
     sky, anchor = out / "sky", space.survey(space.anchor)
     if not (sky / "truth.parquet").is_file():
         looks = [anchor, *lacking]
-        simulate(looks, n, seed=seed, out=sky, scenes=scenes, repeat_anchor=False, progress=False)
+        simulate(
+            looks,
+            n,
+            seed=seed,
+            out=sky,
+            scenes=scenes,
+            repeat_anchor=False,
+            magnitudes=MAGNITUDES,
+            progress=False,
+        )
     settings = RefineSettings() if steps is None else RefineSettings(steps=steps)
     for survey in lacking:
         space = adapt(
