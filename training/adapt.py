@@ -53,7 +53,8 @@ FEW_HELD_OUT = 30
 
 T = TypeVar("T")
 
-_DEGRADED, _REFINED, _DECISIONS = "degraded", "refined", "decisions.json"
+_UNPAIRED, _DEGRADED, _REFINED = "unpaired", "degraded", "refined"
+_DECISIONS = "decisions.json"
 
 
 def adapt(
@@ -174,6 +175,13 @@ class _Way:
     def file(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{name}.safetensors"
 
+    def unpaired(self, images: Unpaired | None) -> dict[str, Encoder]:
+        """Return what would be chosen without pairs, where there are images enough."""
+        if images is None:
+            return {}
+        network, _ = match_distributions(images, self.settings, self.file(_DEGRADED), self.progress)
+        return {_UNPAIRED: network}
+
     def degraded(self, images: Unpaired | None) -> dict[str, Encoder]:
         """Return the candidate that needs no pairs, where there can be one."""
         if images is None or not images.loses:
@@ -208,10 +216,11 @@ def _enough(
 def _by_few(
     pairs: PairedImages, images: Unpaired | None, how: _Way
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Choose by cross-validation, and train on no pair."""
-    bases = bases_of(pairs, how.degraded(images))
+    """Choose by cross-validation what beats learning without pairs, and train on no pair."""
+    known = how.unpaired(images)
+    bases = bases_of(pairs, known)
     ranks = cross_validated(bases)
-    chosen = agreed(best_of(ranks))
+    chosen = agreed(best_of(ranks, than=next(iter(known), UNADAPTED)))
     record = verdict(f"{FOLDS}-fold", chosen, ranks) | {
         "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)}
     }

@@ -58,14 +58,19 @@ def cross_validated(bases: Mapping[str, Training]) -> dict[str, np.ndarray]:
     return ranks
 
 
-def best_of(ranks: Mapping[str, np.ndarray]) -> str:
-    """Name the candidate with the highest mean reciprocal rank, if it beats doing nothing.
+def best_of(ranks: Mapping[str, np.ndarray], than: str = UNADAPTED) -> str:
+    """Name the candidate with the highest mean reciprocal rank, if it beats another.
 
-    The gain has to exceed its own standard error.
+    Parameters
+    ----------
+    ranks : dict of str to (n,) float array
+        Inverse ranks of the same pairs.
+    than : str
+        What to do unless there is a gain that exceeds its own standard error; nothing by default.
     """
     best = max(ranks, key=lambda name: float(ranks[name].mean()))
-    gain = ranks[best] - ranks[UNADAPTED]
-    return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else UNADAPTED
+    gain = ranks[best] - ranks[than]
+    return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else than
 
 
 def verdict(judged_by: str, chosen: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
