@@ -1,8 +1,9 @@
 """Fit the probability of sameness on pairs that are known.
 
-True pairs are told from pairs of different galaxies by logistic regression, so that the log odds
-are the log likelihood ratio. Of the many pairs of different galaxies every look-alike is used, and
-some of the rest, weighted to stand for all.
+True pairs are told from pairs of different galaxies by logistic regression, at the odds with which
+they occur, of which the log likelihood ratio is then freed: what looks alike has to be told apart,
+which few of all pairs do. Every look-alike is used, and some of the rest, weighted to stand for
+all.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
+from scipy.special import expit
 from torch import Tensor
 
 from evaluation.sameness import Trials, calibration, sameness_trials
@@ -114,7 +116,8 @@ def fit_sameness(looks: Looks, *, wrong_share: float = 0.0, seed: int = 0) -> Sa
         looks.target_mean[target],
         looks.target_variance[target],
     )
-    intercept, weights, floor = _regress(x, same, weight / weight.sum(), least=1 / (n + 2))
+    prior = -np.log(n - 1)
+    intercept, weights, floor = _regress(x, same, weight / (2 * n), prior, least=1 / (n + 2))
     floor = max((floor - wrong_share) / (1 - wrong_share), 1 / (n + 2))
     return Sameness(
         population=population,
@@ -156,7 +159,7 @@ def _population(looks: Looks) -> Population:
 
 
 def _strangers(looks: Looks, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Targets and anchors that are not one galaxy, weighted to stand for n pairs drawn at random.
+    """Targets and anchors that are not one galaxy, weighted to stand for all such pairs.
 
     The nearest anchors of each target are all taken; others are drawn from the rest.
     """
@@ -167,28 +170,30 @@ def _strangers(looks: Looks, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndar
     near = min(_LOOKALIKES, n - 2)
     drawn = np.random.default_rng(seed).integers(near, n - 1, (n, _OTHERS))
     anchor = np.hstack([order[:, :near], np.take_along_axis(order, drawn, axis=1)])
-    weight = np.repeat([1.0, (n - 1 - near) / _OTHERS], [near, _OTHERS]) / (n - 1)
+    weight = np.repeat([1.0, (n - 1 - near) / _OTHERS], [near, _OTHERS])
     return np.repeat(np.arange(n), anchor.shape[1]), anchor.ravel(), np.tile(weight, n)
 
 
 def _regress(
-    x: np.ndarray, same: np.ndarray, weight: np.ndarray, least: float
+    x: np.ndarray, same: np.ndarray, weight: np.ndarray, prior: float, least: float
 ) -> tuple[float, tuple[float, float, float], float]:
-    """Logistic regression with a floor under the odds: intercept, weights, floor.
+    """Logistic regression with a floor under the likelihood ratio: intercept, weights, floor.
 
-    The floor makes it robust to true pairs that look like strangers (Copas 1988, J. R. Stat. Soc. B
-    50, 225). Signs are bounded, so that what is closer is never less probable.
+    `prior` is the log odds with which true pairs occur. The floor makes it robust to true pairs
+    that look like strangers (Copas 1988, J. R. Stat. Soc. B 50, 225). Signs are bounded, so that
+    what is closer is never less probable.
     """
     centre, spread = x.mean(0), np.maximum(x.std(0), 1e-9)
     z = np.column_stack([np.ones(len(x)), (x - centre) / spread])
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         eta, floor = z @ parameters[:4], parameters[4]
-        log_odds = np.logaddexp(np.log(floor), np.log1p(-floor) + eta)
+        log_ratio = np.logaddexp(np.log(floor), np.log1p(-floor) + eta)
+        log_odds = log_ratio + prior
         value = weight @ np.logaddexp(0, np.where(same, -log_odds, log_odds))
-        slope = weight * (1 / (1 + np.exp(-log_odds)) - same)
-        share = np.exp(np.log1p(-floor) + eta - log_odds)
-        by_floor = slope @ (np.exp(-log_odds) - share / (1 - floor))
+        slope = weight * (expit(log_odds) - same)
+        share = np.exp(np.log1p(-floor) + eta - log_ratio)
+        by_floor = slope @ (np.exp(-log_ratio) - share / (1 - floor))
         penalty = _RIDGE * np.array([0, *parameters[1:4]])
         return value + penalty @ parameters[:4] / 2, np.append(
             (slope * share) @ z + penalty, by_floor
