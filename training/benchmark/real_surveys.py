@@ -39,7 +39,7 @@ def measure_real_surveys(
     out: Path,
     *,
     parts: Sequence[str] = PARTS,
-    galaxies: int = 800,
+    galaxies: int = 2000,
     distractors: int = 3000,
     gz1_images: int = 1000,
     scenes: Path | None = None,
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--space", default="decals", help="latent space: a folder, or 'decals'")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real images")
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
-    parser.add_argument("--n", type=int, default=800, help="galaxies of the simulated sky")
+    parser.add_argument("--n", type=int, default=2000, help="galaxies of the simulated sky")
     parser.add_argument("--distractors", type=int, default=3000, help="real SDSS galaxies")
     parser.add_argument("--gz1", type=int, default=1000, help="Galaxy Zoo 1 images")
     parser.add_argument("--scenes", type=Path, help="real images as galaxies of the simulated sky")
