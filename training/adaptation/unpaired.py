@@ -43,6 +43,7 @@ MOST_IMAGES = 4000
 FEWEST_IMAGES = 200
 
 _HELD_OUT = 8  # one in so many
+_MATCHES = {"moments": match_moments, "covariances": match_covariances}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,14 +179,26 @@ def match_distributions(
     Encoder
     dict
         What to record: ``chosen``, ``judged_by``, ``candidates``, ``images``, ``seed``.
+
+    Notes
+    -----
+    What matches distributions is fitted to every other image to be judged on the rest, and once
+    more to all of them if it is chosen.
     """
     networks = plain_networks(images.space, images.start)
     if images.loses:  # what is judged there has the anchor's PSF
         networks = {UNADAPTED: networks[UNADAPTED]}
     *_, start = networks
-    here = images.encode(networks[start])[::2]
-    for form, match in (("moments", match_moments), ("covariances", match_covariances)):
-        networks[joined(start, form)] = match(networks[start], here, images.latents[::2])
+    found = images.encode(networks[start])
+
+    def matched(rows: slice) -> dict[str, Encoder]:
+        """Match the distributions of some of the images."""
+        return {
+            joined(start, form): match(networks[start], found[rows], images.latents[rows])
+            for form, match in _MATCHES.items()
+        }
+
+    networks |= matched(slice(0, None, 2))
     record: dict[str, Any] = {
         "images": {"anchor": len(images.anchor), "target": len(images.target)},
         "seed": images.seed,
@@ -197,13 +210,17 @@ def match_distributions(
             name: float(held.reciprocal_ranks(held.encode(network).mean, train.mean).mean())
             for name, network in networks.items()
         }
-        chosen = agreed(max(scores, key=lambda name: scores[name]))
         record |= _judged("degraded anchor images", "mean_reciprocal_rank", scores)
-        return calibrated(networks[chosen], held), record | {"chosen": chosen}
-    apart = _discrepancies(images, networks)
-    chosen = agreed(min(apart, key=lambda name: apart[name]))
-    record |= _judged("maximum mean discrepancy", "mmd", apart)
-    return networks[chosen], record | {"chosen": chosen}
+        best = max(scores, key=lambda name: scores[name])
+    else:
+        apart = _discrepancies(images, networks)
+        record |= _judged("maximum mean discrepancy", "mmd", apart)
+        best = min(apart, key=lambda name: apart[name])
+    chosen = agreed(best)
+    network = (networks | matched(slice(None)))[chosen]
+    if images.loses:
+        network = calibrated(network, images.pretended[1])
+    return network, record | {"chosen": chosen}
 
 
 def _discrepancies(images: Unpaired, networks: Mapping[str, Encoder]) -> dict[str, float]:

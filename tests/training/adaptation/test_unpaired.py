@@ -9,9 +9,10 @@ from galaxy_da.symmetry import turn
 from galaxy_da.tables import Sample
 from galaxy_da.turned import turned_means
 from training.adapt import adapt
+from training.adaptation.closed_form import match_covariances, match_moments
 from training.adaptation.image_matching import background_noise
 from training.adaptation.refine import RefineSettings
-from training.adaptation.unpaired import Unpaired
+from training.adaptation.unpaired import Unpaired, match_distributions
 
 
 def samples(folder, n, factor, survey="sdss"):
@@ -48,6 +49,17 @@ def test_a_deeper_survey_is_brought_onto_the_anchors_distribution(tmp_path):
     apart = {item["name"]: item["mmd"] for item in record["candidates"]}
     assert record["chosen"] != "unadapted"
     assert apart[record["chosen"]] < 0.3 * apart["unadapted"]
+
+
+def test_distributions_are_matched_on_all_images_in_the_end(tmp_path):
+    anchor, target = samples(tmp_path, 500, 0.2)
+    space, survey = make_space(), get_survey("sdss")
+    start = space.unadapted(survey, ("g", "r", "z"), every_band=True)
+    images = Unpaired.load(space, anchor, target, start, seed=0)
+    network, record = match_distributions(images, QUICK)
+    match = {"moments": match_moments, "covariances": match_covariances}[record["chosen"]]
+    whole = match(start.network, images.encode(start.network), images.latents)
+    torch.testing.assert_close(network.mean.weight, whole.mean.weight)
 
 
 @pytest.mark.parametrize("factor", [0.2, 6.0], ids=["deeper", "noisier"])
