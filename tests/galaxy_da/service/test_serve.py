@@ -48,6 +48,7 @@ def workers_of(child):
     ]
 
 
+@pytest.mark.slow
 def test_workers_share_an_index_and_a_queue(stage, tmp_path):
     log = tmp_path / "log"
     child, url = started(stage, tmp_path / "jobs", log, "--workers", "2")
