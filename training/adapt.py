@@ -5,7 +5,8 @@ anchor's PSF (`galaxy_da.smoothing`) or a network that learnt without pairs from
 the anchor (`training.adaptation.unpaired`), one refined on pairs from the best that came before,
 and closed forms on each of these. Doing nothing is a candidate, and another one has to beat it by
 more than the error of the comparison. A closed form that wins is fitted once more, to the pairs
-that chose it too. Processes that adapt together follow the first one's decisions, which an
+that chose it too. Few pairs are cross-validated, train nothing, and have to beat what would be
+chosen without any. Processes that adapt together follow the first one's decisions, which an
 interrupted run keeps.
 """
 
