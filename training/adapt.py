@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from torch import Tensor
 
 from catalogs.pairs import PairedRows
 from evaluation.evaluate import sample_bands
@@ -133,7 +134,8 @@ def adapt(
         )
     images = _enough(space, anchor, target, start, seed)
     if len(held) < FEW_HELD_OUT:
-        network, record = _by_few(train.with_more(held), images, how)
+        others = None if images is None else images.latents_beside(rows.anchor)
+        network, record = _by_few(train.with_more(held), images, others, how)
     else:
         share = float(read_metadata(pairs.schema).get("expected_false_share", 0.0))
         network, record = _by_pairs(train, held, images, how, share)
@@ -215,12 +217,15 @@ def _enough(
 
 
 def _by_few(
-    pairs: PairedImages, images: Unpaired | None, how: _Way
+    pairs: PairedImages, images: Unpaired | None, others: Tensor | None, how: _Way
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Choose by cross-validation what beats learning without pairs, and train on no pair."""
+    """Choose by cross-validation what beats learning without pairs, and train on no pair.
+
+    A few galaxies are soon found among themselves: `others` are the anchor's latents of more.
+    """
     known = how.unpaired(images)
     bases = bases_of(pairs, known)
-    ranks = cross_validated(bases)
+    ranks = cross_validated(bases, others)
     chosen = agreed(best_of(ranks, than=next(iter(known), UNADAPTED)))
     record = verdict(f"{FOLDS}-fold", chosen, ranks) | {
         "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)}

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from galaxy_da.models import Encoder
 from training.adaptation.candidates import UNADAPTED, Training, closed_forms
@@ -17,14 +19,16 @@ FOLDS = 5
 
 
 def judged(
-    bases: Mapping[str, Training], seen: Mapping[str, Training]
+    bases: Mapping[str, Training], seen: Mapping[str, Training], others: Tensor | None = None
 ) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
-    """Fit every closed form and rank the held-out pairs, among them and the training galaxies.
+    """Fit every closed form and rank the held-out pairs, among all pairs and other galaxies.
 
     Parameters
     ----------
     bases, seen : dict of str to Training
         The pairs to fit, and those held out, as the same networks see them.
+    others : (m, latents) float tensor, optional
+        The anchor's latents of more galaxies to choose from.
 
     Returns
     -------
@@ -35,16 +39,20 @@ def judged(
     """
     networks, ranks = {}, {}
     for name, form in closed_forms(bases).items():
-        held, others = seen[form.base], form.training.pairs.mean
+        held, pool = seen[form.base], form.training.pairs.mean
+        if others is not None:
+            pool = torch.cat([pool, others])
         networks[name] = form.network
-        ranks[name] = held.pairs.reciprocal_ranks(held.encode(networks[name]), others)
+        ranks[name] = held.pairs.reciprocal_ranks(held.encode(networks[name]), pool)
     return networks, ranks
 
 
-def cross_validated(bases: Mapping[str, Training]) -> dict[str, np.ndarray]:
+def cross_validated(
+    bases: Mapping[str, Training], others: Tensor | None = None
+) -> dict[str, np.ndarray]:
     """Rank each pair by closed forms that were fitted without it.
 
-    Each galaxy is looked for among all of them.
+    Each galaxy is looked for among all of them, and `others` as in `judged`.
     """
     n = len(bases[UNADAPTED])
     ranks = {name: np.zeros(n) for name in closed_forms(bases)}
@@ -53,7 +61,7 @@ def cross_validated(bases: Mapping[str, Training]) -> dict[str, np.ndarray]:
         some, held = (
             {name: base.take(rows) for name, base in bases.items()} for rows in (fitted, unseen)
         )
-        for name, found in judged(some, held)[1].items():
+        for name, found in judged(some, held, others)[1].items():
             ranks[name][unseen] = found
     return ranks
 

@@ -58,6 +58,8 @@ class Unpaired:
         The target's un-adapted encoder.
     anchor, target : (n, bands, y, x) and (m, planes, y, x) float tensors
         Prepared images, in random order.
+    anchor_rows : (n,) int array
+        Of the anchor's sample.
     seed : int
         Of the order and all draws.
     """
@@ -66,6 +68,7 @@ class Unpaired:
     start: SurveyEncoder
     anchor: Tensor
     target: Tensor
+    anchor_rows: np.ndarray
     seed: int
 
     @classmethod
@@ -80,8 +83,11 @@ class Unpaired:
             If either has fewer than 200 usable cutouts outside the test part of the sky.
         """
         own = space.encoder(space.anchor)
-        images = (_images(space, anchor, own, seed), _images(space, target, start, seed))
-        return cls(space=space, start=start, anchor=images[0], target=images[1], seed=seed)
+        first, rows = _images(space, anchor, own, seed)
+        second, _ = _images(space, target, start, seed)
+        return cls(
+            space=space, start=start, anchor=first, target=second, anchor_rows=rows, seed=seed
+        )
 
     @cached_property
     def match(self) -> ImageMatch:
@@ -103,6 +109,10 @@ class Unpaired:
     def latents(self) -> Tensor:
         """(n, latents) posterior means of the anchor's images."""
         return self.posterior.mean
+
+    def latents_beside(self, rows: np.ndarray) -> Tensor:
+        """Those of other galaxies than some rows of the anchor's sample."""
+        return self.latents[torch.from_numpy(~np.isin(self.anchor_rows, rows))]
 
     def encode(self, network: Encoder) -> Tensor:
         """(m, latents) of the target's images by a network."""
@@ -240,8 +250,10 @@ def _judged(by: str, measure: str, scores: Mapping[str, float]) -> dict[str, Any
     }
 
 
-def _images(space: LatentSpace, sample: Sample, encoder: SurveyEncoder, seed: int) -> Tensor:
-    """Prepare images of a sample outside the test part of the sky, in random order."""
+def _images(
+    space: LatentSpace, sample: Sample, encoder: SurveyEncoder, seed: int
+) -> tuple[Tensor, np.ndarray]:
+    """Prepare images of a sample outside the test part of the sky, in random order; their rows."""
     ra, dec = (np.asarray(sample.catalog[name]) for name in ("ra", "dec"))
     rows = np.flatnonzero(sky_split(ra, dec) != "test")
     rows = np.random.default_rng(seed).permutation(rows)[:MOST_IMAGES]
@@ -251,4 +263,4 @@ def _images(space: LatentSpace, sample: Sample, encoder: SurveyEncoder, seed: in
             f"{sample.path}: only {int(usable.sum())} usable cutouts lie outside the test part of "
             f"the sky, at least {FEWEST_IMAGES} are needed to adapt without pairs"
         )
-    return images[torch.from_numpy(usable)]
+    return images[torch.from_numpy(usable)], rows[usable]
