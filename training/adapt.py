@@ -118,8 +118,7 @@ def adapt(
     how = _Way(settings, seed, None if checkpoint is None else ensure_folder(checkpoint), progress)
     how.claim([space.id, _what(anchor), _what(target), _ids(pairs), survey.name])
     if pairs is None:
-        unpaired = Unpaired.load(space, anchor, target, start, seed)
-        network, record = match_distributions(unpaired, settings, how.file(_DEGRADED), progress)
+        network, record = how.without_pairs(Unpaired.load(space, anchor, target, start, seed))
         return space.with_survey(replace(start, network=network, record=record))
     rows = PairedRows.of(pairs, anchor, target)
     train, held = (
@@ -178,12 +177,9 @@ class _Way:
     def file(self, name: str) -> Path | None:
         return None if self.folder is None else self.folder / f"{name}.safetensors"
 
-    def unpaired(self, images: Unpaired | None) -> dict[str, Encoder]:
-        """Return what would be chosen without pairs, where there are images enough."""
-        if images is None:
-            return {}
-        network, _ = match_distributions(images, self.settings, self.file(_DEGRADED), self.progress)
-        return {_UNPAIRED: network}
+    def without_pairs(self, images: Unpaired) -> tuple[Encoder, dict[str, Any]]:
+        """Choose what images of any galaxies teach, and say how."""
+        return match_distributions(images, self.settings, self.file(_DEGRADED), self.progress)
 
     def degraded(self, images: Unpaired | None) -> dict[str, Encoder]:
         """Return the candidate that needs no pairs, where there can be one."""
@@ -223,10 +219,10 @@ def _by_few(
 
     A few galaxies are soon found among themselves: `others` are the anchor's latents of more.
     """
-    known = how.unpaired(images)
+    known = {} if images is None else {_UNPAIRED: how.without_pairs(images)[0]}
     bases = bases_of(pairs, known)
     ranks = cross_validated(bases, others)
-    chosen = agreed(best_of(ranks, than=next(iter(known), UNADAPTED)))
+    chosen = agreed(best_of(ranks, than=_UNPAIRED if known else UNADAPTED))
     record = verdict(f"{FOLDS}-fold", chosen, ranks) | {
         "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)}
     }

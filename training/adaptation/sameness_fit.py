@@ -1,9 +1,9 @@
 """Fit the probability of sameness on pairs that are known.
 
-True pairs are told from pairs of different galaxies by logistic regression, at the odds with which
-they occur, of which the log likelihood ratio is then freed: what looks alike has to be told apart,
-which few of all pairs do. Every look-alike is used, and some of the rest, weighted to stand for
-all.
+True pairs are told from pairs of different galaxies by logistic regression, weighted as they occur:
+a fit at even odds would be decided far from where look-alikes lie. The log likelihood ratio is the
+log odds less those with which true pairs occur. Of the many pairs of different galaxies every
+look-alike is used, and some of the rest, weighted to stand for all.
 """
 
 from __future__ import annotations

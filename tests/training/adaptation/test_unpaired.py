@@ -12,6 +12,7 @@ from training.adapt import adapt
 from training.adaptation.closed_form import match_covariances, match_moments
 from training.adaptation.image_matching import background_noise
 from training.adaptation.refine import RefineSettings
+from training.adaptation.shared_images import load_shared_images
 from training.adaptation.unpaired import Unpaired, match_distributions
 
 
@@ -60,6 +61,19 @@ def test_distributions_are_matched_on_all_images_in_the_end(tmp_path):
     match = {"moments": match_moments, "covariances": match_covariances}[record["chosen"]]
     whole = match(start.network, images.encode(start.network), images.latents)
     torch.testing.assert_close(network.mean.weight, whole.mean.weight)
+
+
+def test_latents_beside_pairs_are_of_other_galaxies(tmp_path):
+    anchor, target = samples(tmp_path, 500, 6.0)
+    space = make_space()
+    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
+    images = Unpaired.load(space, anchor, target, start, seed=0)
+    paired, others = images.anchor_rows[:7], images.anchor_rows[7:]
+    own = space.encoder(space.anchor)
+    seen, usable = load_shared_images(anchor, others, own, space.frame)
+    assert usable.all()
+    alone = space.encode(seen, own).mean
+    torch.testing.assert_close(images.latents_beside(np.append(paired, 10**6)), alone)
 
 
 @pytest.mark.parametrize("factor", [0.2, 6.0], ids=["deeper", "noisier"])
