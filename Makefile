@@ -22,9 +22,9 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
-	$(BIN)/python -m evaluation.benchmarks
-	$(BIN)/python -m training.speed
-	$(BIN)/python -m training.benchmark.speed
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.adaptation_speed
 
 clean:
 	rm -rf demo build .pytest_cache .mypy_cache .ruff_cache

@@ -8,7 +8,8 @@ Multimodal Universe     the same with ``image`` {band, flux, mask, ivar, psf_fwh
 HATS                    ``Norder=/Dir=/Npix=.parquet`` with a nested ``image``
 ======================  ============================================================================
 
-Pixels are left as they are: `galaxy_da.cutouts` reads them all. Rows that carry images are streamed
+Pixels are left as they are: `galaxy_da.images.cutouts` reads them all. Rows that carry images
+are streamed
 from shard to table, never held together.
 """
 
@@ -24,13 +25,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalogs.columns import find_ids, find_positions, make_ids
-from catalogs.reading import read_catalog
+from catalogs.reading.catalogue import read_catalog
+from catalogs.reading.columns import find_ids, find_positions, make_ids
 from galaxy_da.errors import CatalogError, TableError
-from galaxy_da.files import atomic_path
-from galaxy_da.storage import Location, Where, exists, local_copy, location, reaching, read_text
-from galaxy_da.surveys import get_survey
-from galaxy_da.tables import (
+from galaxy_da.io.files import atomic_path
+from galaxy_da.io.storage import Location, Where, exists, local_copy, location, reaching, read_text
+from galaxy_da.io.tables import (
     check_positions,
     check_unique,
     open_parquet,
@@ -38,6 +38,7 @@ from galaxy_da.tables import (
     with_metadata,
     write_table,
 )
+from galaxy_da.surveys import get_survey
 
 __all__ = ["GALAXY10_CLASSES", "write_galaxy10", "write_sample", "write_shards"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy_healpix import lonlat_to_healpix
 
-from galaxy_da.tables import check_positions
+from galaxy_da.io.tables import check_positions
 
 __all__ = ["PARTS", "sky_split"]
 

@@ -15,7 +15,7 @@ from astropy.stats import mad_std
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from galaxy_da.images import Frame
+from galaxy_da.images.preparation import Frame
 
 __all__ = [
     "SSIM_SIGMA_PX",

@@ -1,6 +1,6 @@
 """Measure one survey in a space, on galaxies neither training nor selection has seen.
 
-Cutouts have north up, so all latents are compared, those of the view too; `evaluation.reporting`
+Cutouts have north up, so all latents are compared, those of the view too; `evaluation.reports`
 says what the galaxy's latents alone find, and what they find with the camera turned.
 """
 
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from catalogs.pairs import PairedRows
+from catalogs.matching.pairs import PairedRows
 from evaluation.retrieval import Retrieval, retrieve
 from galaxy_da.errors import CatalogError
-from galaxy_da.loading import load_images
+from galaxy_da.extraction.loading import load_images
+from galaxy_da.io.tables import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
-from galaxy_da.tables import Sample
 
 __all__ = ["Evaluation", "evaluate", "sample_bands"]
 
@@ -126,8 +126,8 @@ def evaluate(
 
 def sample_bands(sample: Sample, survey: Survey) -> tuple[str, ...]:
     """Bands that a sample's first readable cutout carries."""
-    from galaxy_da.cutouts import Cutout
-    from galaxy_da.loading import read_batches
+    from galaxy_da.extraction.loading import read_batches
+    from galaxy_da.images.cutouts import Cutout
 
     for _, cutouts in read_batches(sample, {survey.name: survey}):
         for cutout in cutouts:

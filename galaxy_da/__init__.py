@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from galaxy_da.errors import GalaxyDAError
-    from galaxy_da.extraction import extract
-    from galaxy_da.index import LatentIndex
+    from galaxy_da.extraction.pipeline import extract
+    from galaxy_da.io.tables import Sample
+    from galaxy_da.latent_index import LatentIndex
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import Survey, get_survey, load_survey
-    from galaxy_da.tables import Sample
 
 _HOMES = {
     "GalaxyDAError": "errors",

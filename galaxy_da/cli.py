@@ -1,6 +1,7 @@
 """The ``galaxy-da`` command: a shell that loads only the verb asked for.
 
-Each package lists its verbs under the entry-point group ``galaxy_da.commands``. A user's mistake
+Each package lists its verbs under the entry-point group ``galaxy_da.commands.extract``. A
+user's mistake
 (`GalaxyDAError`) ends as one line on stderr and exit status 2. A parameter that is a `UPath` takes
 a path or a URL, one that is a `Path` only a path of this machine.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
@@ -34,6 +35,7 @@ __all__ = [
     "main",
     "print_result",
     "print_table",
+    "run_function",
 ]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -61,7 +63,7 @@ class _Verbs(TyperGroup):
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
         for entry in entry_points(group=_GROUP, name=cmd_name):
-            return _command(entry)
+            return _command_of(entry.load(), entry.name)
         return None
 
 
@@ -78,11 +80,10 @@ def _about() -> None:
     """
 
 
-def _command(entry: EntryPoint) -> TyperCommand:
-    function: Callable[..., None] = entry.load()
+def _command_of(function: Callable[..., None], name: str) -> TyperCommand:
     _read_paths(function)
-    app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(name=entry.name)(function)
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name=name)(function)
     command = typer.main.get_command(app)
     assert isinstance(command, TyperCommand)
     return command
@@ -90,7 +91,7 @@ def _command(entry: EntryPoint) -> TyperCommand:
 
 def _read_paths(function: Callable[..., None]) -> None:
     """Give the parameters of a verb that are paths, or may be URLs, what reads them."""
-    from galaxy_da.storage import location
+    from galaxy_da.io.storage import location
 
     function.__annotations__ = get_type_hints(function, include_extras=True)
     for hint in function.__annotations__.values():
@@ -121,14 +122,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0, 2 for a mistake of the user's, 130 when interrupted.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return _run(typer.main.get_command(_shell), given, "galaxy-da")
+
+
+def run_function(
+    function: Callable[..., None], name: str, arguments: Sequence[str] | None = None
+) -> int:
+    """Run a function as a command of its own, with the manners of `main`.
+
+    Parameters
+    ----------
+    function : callable
+        Its annotated parameters are the command's arguments and options.
+    name : str
+        Name of the command, as messages show it.
+    arguments : sequence of str, optional
+        By default the process's own.
+
+    Returns
+    -------
+    int
+        Exit status, as for `main`.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return _run(_command_of(function, name), given, name)
+
+
+def _run(command: Callable[..., Any], arguments: list[str], name: str) -> int:
     try:
-        _shell(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="galaxy-da")
+        command(args=arguments, prog_name=name)
     except GalaxyDAError as error:
-        print(f"galaxy-da: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 2
     except SystemExit as end:
         if end.code == _INTERRUPTED:
-            print("galaxy-da: interrupted; run the same command again to go on", file=sys.stderr)
+            print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
         return int(end.code or 0)
     return 0
 

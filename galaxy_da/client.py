@@ -27,7 +27,7 @@ from astropy.io.votable import parse_single_table
 from astropy.table import Table
 
 from galaxy_da.errors import GalaxyDAError
-from galaxy_da.files import atomic_path
+from galaxy_da.io.files import atomic_path
 
 __all__ = ["Client", "RemoteJob", "ServiceError"]
 

@@ -21,21 +21,21 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from galaxy_da.cutouts import Cutout
-from galaxy_da.devices import Precision, autocast, best_device
 from galaxy_da.errors import SpaceError
-from galaxy_da.files import atomic_path, json_hash, output_folder, write_json
-from galaxy_da.images import Frame, Prepared, pick_bands, prepare
-from galaxy_da.models import Architecture, Decoder, Encoder, Posterior
-from galaxy_da.probes import Probe, probe_tensors, read_probes
-from galaxy_da.sameness import Sameness
-from galaxy_da.smoothing import Smoothing
-from galaxy_da.storage import Location, Where, exists, location, read_bytes, read_text
+from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.preparation import Frame, Prepared, pick_bands, prepare
+from galaxy_da.io.files import atomic_path, json_hash, output_folder, write_json
+from galaxy_da.io.storage import Location, Where, exists, location, read_bytes, read_text
+from galaxy_da.models.devices import Precision, autocast, best_device
+from galaxy_da.models.match_probability import MatchProbability
+from galaxy_da.models.networks import Architecture, Decoder, Encoder, Posterior
+from galaxy_da.models.probes import Probe, probe_tensors, read_probes
+from galaxy_da.models.smoothing import Smoothing
 from galaxy_da.surveys import Survey, get_survey
 
 __all__ = ["LatentSpace", "SurveyEncoder", "network_hash"]
 
-_FORMAT = 1
+_FORMAT = 2
 _MANIFEST = "space.json"
 _ANCHOR_FILE = "anchor.safetensors"
 _DECODER_FILE = "decoder.safetensors"
@@ -168,7 +168,7 @@ class LatentSpace:
             )
         return self._encoders[survey]
 
-    def sameness(self, first: str, second: str) -> Sameness:
+    def match_probability(self, first: str, second: str) -> MatchProbability:
         """Return the model that two cutouts, of the anchor and an adapted survey, are one galaxy.
 
         Raises
@@ -178,13 +178,13 @@ class LatentSpace:
         """
         others = [name for name in (first, second) if name != self.anchor]
         record = self.encoder(others[0]).record if len(others) == 1 else {}
-        if "sameness" not in record:
+        if "match_probability" not in record:
             raise SpaceError(
                 f"{first} and {second}: this space has no probability that they show the same "
                 f"galaxy; it needs {self.anchor} and a survey adapted with pairs, at least 30 of "
                 "them held out"
             )
-        return Sameness.model_validate(record["sameness"]["model"])
+        return MatchProbability.model_validate(record["match_probability"]["model"])
 
     def unadapted(
         self, survey: Survey, available: Sequence[str], *, every_band: bool = False

@@ -15,7 +15,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from galaxy_da.errors import SurveyError
-from galaxy_da.storage import Where, location, read_text
+from galaxy_da.io.storage import Where, location, read_text
 
 __all__ = ["Band", "Stretch", "Survey", "builtin_surveys", "get_survey", "load_survey"]
 

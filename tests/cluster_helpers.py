@@ -6,9 +6,9 @@ import pyarrow as pa
 from conftest import make_space
 
 from galaxy_da.cluster.extraction import extract_partitions
-from galaxy_da.features import Features, vectors
-from galaxy_da.quiet import quiet_lsdb
-from galaxy_da.storage import location
+from galaxy_da.io.features import Features, vectors
+from galaxy_da.io.quiet import quiet_lsdb
+from galaxy_da.io.storage import location
 
 
 def extract_here(sample, out, scheduler="synchronous", **options):

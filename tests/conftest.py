@@ -9,8 +9,8 @@ import pytest
 import torch
 from fsspec.implementations.memory import MemoryFileSystem
 
-from galaxy_da.images import Frame
-from galaxy_da.models import Architecture, VariationalAutoencoder
+from galaxy_da.images.preparation import Frame
+from galaxy_da.models.networks import Architecture, VariationalAutoencoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galaxy_da.features import Features, part_path
+from galaxy_da.io.features import Features, part_path
 
 SPACE = "5bace" + "0" * 59
 

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import strategies as st
 
-from galaxy_da.features import Features
-from galaxy_da.index import LatentIndex
+from galaxy_da.io.features import Features
+from galaxy_da.latent_index import LatentIndex
 
 texts = st.text(max_size=5)
 points = st.lists(

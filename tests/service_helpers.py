@@ -11,15 +11,15 @@ import numpy as np
 import uvicorn
 from conftest import blobs, make_space, write_sample
 
-from galaxy_da.extraction import extract
-from galaxy_da.features import Features
-from galaxy_da.index import LatentIndex
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.io.features import Features
+from galaxy_da.io.tables import Sample
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service import create_app
 from galaxy_da.service.cutouts import SampleCutouts
 from galaxy_da.service.run import SERVER
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
-from galaxy_da.tables import Sample
 
 SURVEYS = {"decals": 0.262, "sdss": 0.396, "hsc": 0.168}
 N = 24
@@ -30,8 +30,8 @@ class Stage:
 
     def __init__(self, folder):
         self.folder = folder
-        anchor = make_space(view_latents=2)
-        sdss = make_space(seed=1, view_latents=2).encoder("decals").network
+        anchor = make_space(nuisance_latents=2)
+        sdss = make_space(seed=1, nuisance_latents=2).encoder("decals").network
         adapted = SurveyEncoder(survey=get_survey("sdss"), bands=("g", "r", "z"), network=sdss)
         anchor.with_survey(adapted).save(folder / "space")
         self.space = LatentSpace.load(folder / "space")

@@ -15,25 +15,26 @@ from conftest import blobs, make_space, pair_table, write_sample
 from torch import nn
 
 from galaxy_da.errors import TableError
-from galaxy_da.models import Posterior
+from galaxy_da.io.tables import Sample, read_pairs
+from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
-from galaxy_da.tables import Sample, read_pairs
-from training import alignment, fabric
-from training import pretrain as pretraining
-from training.adapt import adapt
-from training.adaptation import refine as refining
+from training import losses as alignment
+from training.adaptation import fine_tuning as refining
 from training.adaptation.candidates import Training
+from training.adaptation.fine_tuning import FineTuningSettings, fine_tune
 from training.adaptation.image_matching import ImageMatch
 from training.adaptation.paired_images import PairedImages
-from training.adaptation.refine import RefineSettings, refine
+from training.adaptation.run import adapt
 from training.adaptation.shared_images import load_shared_images
-from training.conditional import ConditionalAutoencoder
-from training.learner import Batch, Learner, loss_of
-from training.objectives import PerceptualDistance
-from training.recipes import Recipe
-from training.sharing import Share, is_first, wait
-from training.together import together
+from training.losses import PerceptualDistance
+from training.parallel import fabric
+from training.parallel.launch import process_group
+from training.parallel.processes import Share, is_first, wait
+from training.pretraining import run as pretraining
+from training.pretraining.conditional import ConditionalAutoencoder
+from training.pretraining.learner import Batch, Learner, loss_of
+from training.pretraining.recipe import Recipe
 
 PIXELS, LATENTS, GALAXIES = 48, 4, 7
 OBJECTIVES = {
@@ -73,7 +74,7 @@ TRAINED = {
 }
 
 
-ADAPTED = RefineSettings(steps=6, check_every=2, batch=32)
+ADAPTED = FineTuningSettings(steps=6, check_every=2, batch=32)
 
 
 def classifier():
@@ -87,7 +88,7 @@ def in_two_processes(number, port, folder):
     everything(folder / f"process-{number}", folder / "one")
     end = "nothing went wrong"
     try:
-        with together():
+        with process_group():
             if number == 1:
                 raise TableError("only the second process finds this")
     except (TableError, SystemExit) as error:
@@ -119,11 +120,11 @@ def everything(folder, earlier=None):
             found[f"objective {name}"] = objective_gradients(lightning, name, objective)
         for name, term in ALIGNMENTS.items():
             found[f"alignment {name}"] = alignment_gradients(lightning, term)
-        found["refine"] = refine_gradients(lightning)
+        found["fine_tune"] = refine_gradients(lightning)
         found["read"] = read(folder.parent / "sample.parquet")
         shared = folder.parent / ("one" if earlier is None else "two")
         shared.mkdir(exist_ok=True)
-        found["refined"] = refined(patch, shared / "refined")
+        found["fine-tuned"] = fine_tuned(patch, shared / "fine-tuned")
         found["trained"] = trained(patch, folder.parent, shared / "trained")
         if earlier is not None:
             found |= resumed(folder.parent, earlier, shared)
@@ -147,7 +148,7 @@ def objective_gradients(lightning, name, objective):
             "condition": condition,
             "architecture": {
                 "pixels": PIXELS, "widths": (8, 8, 8), "features": 16, "latents": LATENTS,
-                "view_latents": int(two),
+                "nuisance_latents": int(two),
             },
             "frame": {"pixels": PIXELS},
             "objective": {"noise": 0.3, **objective},
@@ -155,7 +156,7 @@ def objective_gradients(lightning, name, objective):
         }
     )  # fmt: skip
     draws = torch.Generator().manual_seed(1)
-    images = torch.randn(recipe.looks, GALAXIES, 3, PIXELS, PIXELS, generator=draws)
+    images = torch.randn(recipe.observations, GALAXIES, 3, PIXELS, PIXELS, generator=draws)
     images[:, 0, :, :3] = 0  # not observed
     redshift = torch.rand(GALAXIES, generator=draws)
     labels = torch.tensor([0, -1, 1, -1, 2, -1, 0])  # one of two processes knows none
@@ -174,8 +175,8 @@ def objective_gradients(lightning, name, objective):
         )
     batch = Batch(
         images[:, share.own].flatten(0, 1),
-        redshift[share.own].repeat(recipe.looks),
-        labels[share.own].repeat(recipe.looks),
+        redshift[share.own].repeat(recipe.observations),
+        labels[share.own].repeat(recipe.observations),
     )
     forward, _ = lightning.setup(learner, torch.optim.SGD(learner.parameters()))
     perceptual = PerceptualDistance() if "perceptual" in objective else None
@@ -230,7 +231,7 @@ def refine_gradients(lightning):
     return {**detached(terms), **gradients(network)}
 
 
-def refined(patch, folder):
+def fine_tuned(patch, folder):
     """Refine, and keep what the first look left."""
     folder.mkdir(exist_ok=True)
     with stops(patch, refining, folder):
@@ -239,11 +240,11 @@ def refined(patch, folder):
 
 def refined_in(folder):
     train, held, match = pairs()
-    network, curves = refine(
+    network, curves = fine_tune(
         train.encoder.network,
         Training.of(train),
         held,
-        settings=RefineSettings(steps=3, batch=17, check_every=1),
+        settings=FineTuningSettings(steps=3, batch=17, check_every=1),
         seed=2,
         degrade=match,
         checkpoint=folder / "refined.safetensors",
@@ -287,10 +288,10 @@ def trained(patch, data, folder):
 def resumed(data, earlier, shared):
     """Go on from what others left when they stopped."""
     again = {}
-    for name, checkpoint in (("refined", "refined"), ("trained", "checkpoint")):
+    for name, checkpoint in (("fine-tuned", "fine-tuned"), ("trained", "checkpoint")):
         again[name] = goes_on(stopped_at(earlier / name, checkpoint), shared / f"{name}-again")
     return {
-        "refined again": refined_in(again["refined"]),
+        "refined again": refined_in(again["fine-tuned"]),
         "trained again": pretrained(data, again["trained"]),
     }
 
@@ -348,7 +349,7 @@ def adaptations(data, work):
 def adapted_again(data, earlier, work):
     """Go on where another adaptation was stopped in each of its trainings."""
     work.mkdir(exist_ok=True)
-    stopped = {at: stopped_at(earlier / "adapted", at) for at in ("degraded", "refined")}
+    stopped = {at: stopped_at(earlier / "adapted", at) for at in ("degraded", "fine-tuned")}
     return {f"again {at}": adapted(data, goes_on(stopped[at], work / at)) for at in stopped}
 
 

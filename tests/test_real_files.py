@@ -15,16 +15,16 @@ from astropy.io import fits
 from conftest import pair_table
 from PIL import Image
 
-from catalogs.simulate import sky_chunks
-from galaxy_da.cutouts import Cutout
+from catalogs.simulation.sky import sky_chunks
 from galaxy_da.errors import SurveyError
-from galaxy_da.extraction import extract
-from galaxy_da.features import Features, vectors
-from galaxy_da.index import LatentIndex
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.stretches import apply_stretch
+from galaxy_da.io.features import Features, vectors
+from galaxy_da.io.tables import Sample, read_metadata
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
-from galaxy_da.stretches import apply_stretch
 from galaxy_da.surveys import get_survey
-from galaxy_da.tables import Sample, read_metadata
 
 GAMA_SDSS = """
 name = "sdss-gama"
@@ -171,7 +171,7 @@ def _simulated(space):
     survey = get_survey("decals")
     cutouts = []
     for chunk in sky_chunks([survey], 320, seed=77):
-        flux = chunk.views["decals"].flux.numpy()
+        flux = chunk.observations["decals"].flux.numpy()
         middle = (flux.shape[-1] - 1) / 2
         cutouts += [
             Cutout(pixels=p, bands=("g", "r", "z"), pixel_scale_arcsec=0.262,

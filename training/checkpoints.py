@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from galaxy_da.errors import StorageError
-from galaxy_da.files import atomic_path
+from galaxy_da.io.files import atomic_path
 
 __all__ = ["load_best", "load_checkpoint", "save_checkpoint"]
 

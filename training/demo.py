@@ -13,7 +13,7 @@ from typing import Any
 
 from galaxy_da.cli import main
 from galaxy_da.errors import GalaxyDAError
-from galaxy_da.tables import read_pairs
+from galaxy_da.io.tables import read_pairs
 
 __all__ = ["demo"]
 

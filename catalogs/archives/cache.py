@@ -16,7 +16,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from galaxy_da.errors import StorageError
-from galaxy_da.files import ensure_folder
+from galaxy_da.io.files import ensure_folder
 
 __all__ = ["Cache", "Cached"]
 

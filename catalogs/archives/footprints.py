@@ -15,7 +15,7 @@ import numpy as np
 
 from catalogs.archives.source import BoolArray, FloatArray
 from galaxy_da.errors import CatalogError
-from galaxy_da.files import atomic_path
+from galaxy_da.io.files import atomic_path
 from galaxy_da.surveys import Survey
 
 if TYPE_CHECKING:

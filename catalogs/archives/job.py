@@ -26,14 +26,14 @@ from catalogs.archives.http import Http
 from catalogs.archives.journal import Journal, Outcome
 from catalogs.archives.source import CutoutSource
 from galaxy_da.errors import CatalogError, CutoutError, GalaxyDAError
-from galaxy_da.files import atomic_path, file_hash
+from galaxy_da.io.files import atomic_path, file_hash
 
 __all__ = ["Job", "cutout_path"]
 
 _UNSETTLED = ("fetch_failed", "unreadable")  # worth another try
 _FAILURES_IN_A_ROW = 20
 _READS = 3
-_AHEAD = 4  # requests queued per worker
+_PREFETCHED = 4  # requests queued per worker
 
 
 def cutout_path(key: str, suffix: str) -> Path:
@@ -214,7 +214,7 @@ def _in_threads(
     under_way: set[Future[_Result | None]] = set()
     try:
         while True:
-            room = _AHEAD * workers - len(under_way)
+            room = _PREFETCHED * workers - len(under_way)
             under_way |= {pool.submit(work, item) for item in islice(todo, room)}
             if not under_way:
                 return

@@ -27,7 +27,7 @@ class Outcome:
     key : str
         Of the request.
     status : str
-        One of `galaxy_da.tables.STATUSES`.
+        One of `galaxy_da.io.tables.STATUSES`.
     sha256 : str or None
         Of the cutout, where there is one.
     bytes : int or None

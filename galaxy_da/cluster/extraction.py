@@ -1,4 +1,4 @@
-"""Extraction in partitions of the sky, by `galaxy_da.extraction.extract` itself.
+"""Extraction in partitions of the sky, by `galaxy_da.extraction.pipeline.extract` itself.
 
 Each partition is one task: its sample goes through `extract` in memory, and its features become a
 file of a HATS catalogue. A task depends on nothing but its partition, so it may run anywhere, twice
@@ -18,17 +18,17 @@ from typing import Any, TypeVar
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from galaxy_da.cluster.hats import DATASET, finish_hats, in_sky_order, partition_name
+from galaxy_da.cluster.hats_features import DATASET, finish_hats, in_sky_order, partition_name
 from galaxy_da.cluster.partitions import AT_ONCE, Partition, PartitionSample, partitions_of
 from galaxy_da.cluster.scheduling import Shared, running, seen_by_workers
-from galaxy_da.devices import Precision
-from galaxy_da.extraction import begin, extract, fingerprint, recipe
-from galaxy_da.features import MANIFEST, Features
-from galaxy_da.files import json_hash, output_folder, write_json
+from galaxy_da.extraction.pipeline import begin, extract, fingerprint, recipe
+from galaxy_da.io.features import MANIFEST, Features
+from galaxy_da.io.files import json_hash, output_folder, write_json
+from galaxy_da.io.storage import Location, Where, files_below, read_text
+from galaxy_da.io.tables import Sample, open_parquet, read_metadata, with_metadata, write_table
+from galaxy_da.models.devices import Precision
 from galaxy_da.space import LatentSpace
-from galaxy_da.storage import Location, Where, files_below, read_text
 from galaxy_da.surveys import Survey
-from galaxy_da.tables import Sample, open_parquet, read_metadata, with_metadata, write_table
 
 __all__ = ["extract_partitions"]
 
@@ -66,7 +66,7 @@ def extract_partitions(
     scheduler : str, optional
         As of `galaxy_da.cluster.scheduling.running`.
     surveys, unadapted, precision, reconstruct
-        As of `galaxy_da.extraction.extract`.
+        As of `galaxy_da.extraction.pipeline.extract`.
     partition_rows : int, optional
         As of `galaxy_da.cluster.partitions.partitions_of`.
     progress : bool

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from galaxy_da.cluster.hats import SKY_ORDER, Pixel, sky_index
+from galaxy_da.cluster.hats_features import SKY_ORDER, Pixel, sky_index
 from galaxy_da.errors import CatalogError, TableError
-from galaxy_da.quiet import quiet_lsdb
-from galaxy_da.storage import (
+from galaxy_da.io.quiet import quiet_lsdb
+from galaxy_da.io.storage import (
     Location,
     Where,
     exists,
@@ -28,7 +28,7 @@ from galaxy_da.storage import (
     reached,
     reaching,
 )
-from galaxy_da.tables import Sample, check_positions, clipped, open_parquet, validate_sample
+from galaxy_da.io.tables import Sample, check_positions, clipped, open_parquet, validate_sample
 
 if TYPE_CHECKING:
     from hats.pixel_math import HealpixPixel

@@ -16,7 +16,7 @@ from uuid import uuid4
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from galaxy_da.errors import ClusterError, StorageError
-from galaxy_da.storage import Location, Where, location
+from galaxy_da.io.storage import Location, Where, location
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -28,7 +28,7 @@ IN_PROCESS = ("threads", "synchronous")
 """Schedulers that compute in this process."""
 
 _SHARED_TRIES = 6
-_TASKS_AHEAD = 4  # per thread: what is computed but not yet taken stays small
+_TASKS_PREFETCHED = 4  # per thread: what is computed but not yet taken stays small
 _TIMEOUT_S = 20
 _KEPT_BYTES = 1 << 30
 _WORKERS_CONFIG = {
@@ -177,7 +177,7 @@ class _Here:
         import dask
 
         waiting = iter(tasks)
-        while batch := list(islice(waiting, _TASKS_AHEAD * (os.cpu_count() or 1))):
+        while batch := list(islice(waiting, _TASKS_PREFETCHED * (os.cpu_count() or 1))):
             yield from dask.compute(*batch, scheduler=self._scheduler)
 
     as_done = in_order
@@ -191,7 +191,7 @@ class _Cluster:
         self._stack = stack
 
     def share(self, value: T) -> Shared[T]:
-        from galaxy_da.cluster.carrying import Carrier
+        from galaxy_da.cluster.broadcast import Carrier
 
         shared = Shared(value)
         try:
@@ -220,7 +220,7 @@ class _Cluster:
         futures: deque[Any] = deque()
         try:
             while True:
-                short = _TASKS_AHEAD * self._n_threads() - len(futures)
+                short = _TASKS_PREFETCHED * self._n_threads() - len(futures)
                 futures.extend(self._client.compute(task) for task in islice(waiting, short))
                 if not futures:
                     return

@@ -1,1 +1,4 @@
-"""The questions an index answers, one a module; `galaxy_da.index.LatentIndex` has them all."""
+"""Questions that an index answers, one a module.
+
+`galaxy_da.latent_index.LatentIndex` has all of them as methods.
+"""

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.indexing.selections import Selection
+from galaxy_da.index.reading import StoredIndex
+from galaxy_da.index.selections import Selection
 from galaxy_da.queries.neighbours import nearest_others, whitened
 from galaxy_da.queries.rows import posteriors
 from galaxy_da.queries.sky import counterparts
@@ -71,8 +71,16 @@ def disagreement(
         pair = counterparts(index, _of(index, rows, one), _of(index, rows, other), radius_arcsec)
         counts.append(f"{one} and {other} {len(pair[0])}")
         if len(pair[0]) >= enough:
-            looks = [look for own in pair[:2] for look in posteriors(index, own)]
-            parts.append((*pair, excess(*looks), np.linalg.norm(looks[0] - looks[2], axis=1)))
+            observations = [
+                observation for own in pair[:2] for observation in posteriors(index, own)
+            ]
+            parts.append(
+                (
+                    *pair,
+                    excess(*observations),
+                    np.linalg.norm(observations[0] - observations[2], axis=1),
+                )
+            )
     if not parts:
         raise LatentIndexError(
             f"disagreement takes two surveys with at least {enough} galaxies in common within "

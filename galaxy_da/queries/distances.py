@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.queries.rows import posteriors, rows_of, sameness_model, separations
-from galaxy_da.sameness import posterior_distance, probability
-from galaxy_da.tables import read_metadata, validate_pairs, with_metadata
+from galaxy_da.index.reading import StoredIndex
+from galaxy_da.io.tables import read_metadata, validate_pairs, with_metadata
+from galaxy_da.models.match_probability import posterior_distance, probability
+from galaxy_da.queries.rows import match_model, posteriors, rows_of, separations
 
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
@@ -40,7 +40,7 @@ def distances(
     index : StoredIndex
         Holding both surveys.
     pairs : pa.Table
-        Pair table (`galaxy_da.tables.validate_pairs`).
+        Pair table (`galaxy_da.io.tables.validate_pairs`).
     anchor, target : str
         Surveys that ``anchor_id`` and ``target_id`` belong to.
     space : LatentSpace, optional
@@ -54,8 +54,10 @@ def distances(
     pa.Table
         The pairs with ``distance`` (float32), ``percentile`` (share, 0 to 1, of `RANDOM_PAIRS`
         random anchor-target pairs that are closer than this one), ``posterior_distance``
-        (`galaxy_da.sameness.posterior_distance`) where the features have variances, and, with a
-        space, ``p_same``; all null where either object is not in the index. Metadata gains
+        (`galaxy_da.models.match_probability.posterior_distance`) where the features have
+        variances, and, with a
+        space, ``match_probability``; all null where either object is not in the index. Metadata
+        gains
         ``median_same``, ``median_random``, their ``ratio`` (None if the latter is 0), ``auc``
         (probability that a pair is closer than a random one), ``n_pairs``, ``n_missing`` and, with
         a space, ``prior``.
@@ -101,14 +103,21 @@ def distances(
     table = _with_column(pairs, "distance", same, found)
     table = _with_column(table, "percentile", closer / len(random), found)
     if "variance" in index.rows.column_names:
-        looks = [look for rows in (first, second) for look in posteriors(index, rows[found])]
-        table = _with_column(table, "posterior_distance", posterior_distance(*looks), found)
+        observations = [
+            observation
+            for rows in (first, second)
+            for observation in posteriors(index, rows[found])
+        ]
+        table = _with_column(table, "posterior_distance", posterior_distance(*observations), found)
     if space is not None:
-        model = sameness_model(index, space, anchor, target)
+        model = match_model(index, space, anchor, target)
         if prior is None:
             prior = _prior(pairs)
-        p_same = probability(model.log_ratio(*looks), prior)
-        table, summary["prior"] = _with_column(table, "p_same", p_same, found), prior
+        match_probability = probability(model.log_ratio(*observations), prior)
+        table, summary["prior"] = (
+            _with_column(table, "match_probability", match_probability, found),
+            prior,
+        )
     return with_metadata(table, {**read_metadata(pairs.schema), **summary})
 
 

@@ -11,8 +11,8 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.indexing.selections import Condition, Cone, Selection
+from galaxy_da.index.reading import StoredIndex
+from galaxy_da.index.selections import Condition, Cone, Selection
 from galaxy_da.queries.rows import BATCH, conditions, separations
 from galaxy_da.queries.sky import chord, directions, separation_arcsec
 
@@ -21,7 +21,7 @@ __all__ = ["MOST_PAIRS", "duplicates"]
 MOST_PAIRS = 10_000_000
 """Pairs beyond which a threshold is refused."""
 
-_FIRST_LOOK = 8
+_FIRST_OBSERVATION = 8
 
 
 def duplicates(
@@ -118,7 +118,7 @@ def _close_in_latents(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pairs by place among the selected, each once; looks wider where the last found is close."""
     rows, firsts, seconds, total = within.rows, [], [], 0
-    waiting, count = np.arange(len(rows)), min(_FIRST_LOOK, len(rows))
+    waiting, count = np.arange(len(rows)), min(_FIRST_OBSERVATION, len(rows))
     while len(waiting):
         wider = []
         for low in range(0, len(waiting), BATCH):

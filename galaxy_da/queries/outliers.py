@@ -1,6 +1,6 @@
 """Which galaxies are odd: far from others, or badly reconstructed.
 
-Measured on the simulated sky (``python -m evaluation.benchmarks.outliers``), whitened latents tell
+Measured on the simulated sky (``python -m benchmarks.outliers``), whitened latents tell
 artefacts and unseen classes far better than latents as they are, and the local outlier factor
 better than the distance to neighbours; the reconstruction error finds what latents do not hold.
 """
@@ -14,13 +14,13 @@ import pyarrow as pa
 from scipy.stats import rankdata
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.indexing.selections import Condition, Cone, Selection
+from galaxy_da.index.reading import StoredIndex
+from galaxy_da.index.selections import Condition, Cone, Selection
 from galaxy_da.queries.disagreement import disagreement
 from galaxy_da.queries.neighbours import local_outlier_factor, whitened
 from galaxy_da.queries.rows import BATCH, answer, conditions, without
 
-__all__ = ["METHODS", "oddness", "outliers"]
+__all__ = ["METHODS", "outlier_score", "outliers"]
 
 METHODS = ("combined", "knn", "lof", "forest", "reconstruction", "disagreement")
 """Ways to rank; see `outliers`."""
@@ -67,7 +67,7 @@ def outliers(
         How far apart positions of one galaxy may be, for ``disagreement`` [arcsec].
     clean : bool
         Leave out objects with quality flags first, except for substituted bands
-        (`galaxy_da.tables.Flag`).
+        (`galaxy_da.io.tables.Flag`).
     where, cone : optional
         Rank the objects that meet these only (`StoredIndex.select`).
 
@@ -95,12 +95,12 @@ def outliers(
         within = index.select(where=met, cone=cone)
         return disagreement(index, within, survey, k, radius_arcsec)
     within = index.select(survey, where=met, cone=cone)
-    score = oddness(index, within, method, neighbours)
-    oddest = np.argsort(-score, kind="stable")[:k]
-    return answer(index, within.rows[oddest], outlier_score=score[oddest])
+    score = outlier_score(index, within, method, neighbours)
+    highest = np.argsort(-score, kind="stable")[:k]
+    return answer(index, within.rows[highest], outlier_score=score[highest])
 
 
-def oddness(
+def outlier_score(
     index: StoredIndex, within: Selection, method: str = "combined", neighbours: int | None = None
 ) -> np.ndarray:
     """Score how odd each selected object is among them, in all ways but ``disagreement``.

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError, TableError
-from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.indexing.selections import Condition, Cone
+from galaxy_da.index.reading import StoredIndex
+from galaxy_da.index.selections import Condition, Cone
 from galaxy_da.queries.neighbours import whitened
-from galaxy_da.queries.outliers import oddness
+from galaxy_da.queries.outliers import outlier_score
 from galaxy_da.queries.rows import BATCH, answer, conditions, rows_of
 
 __all__ = ["BEST_SCORE", "rank", "trained_scores"]
@@ -76,7 +76,7 @@ def rank(
     """
     if start is None:
         within = index.select(survey, where=conditions(where, clean), cone=cone)
-        rows, odd = within.rows, oddness(index, within, method)
+        rows, odd = within.rows, outlier_score(index, within, method)
     else:
         _check_columns(start, ("survey", "object_id", "outlier_score"), "start")
         rows, odd = _found(index, start), start["outlier_score"].to_numpy()

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.features import vectors
-from galaxy_da.indexing.gathering import Vectors
-from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.indexing.selections import Condition
-from galaxy_da.sameness import Sameness
-from galaxy_da.tables import Flag
+from galaxy_da.index.gathering import Vectors
+from galaxy_da.index.reading import StoredIndex
+from galaxy_da.index.selections import Condition
+from galaxy_da.io.features import vectors
+from galaxy_da.io.tables import Flag
+from galaxy_da.models.match_probability import MatchProbability
 
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
@@ -24,9 +24,9 @@ __all__ = [
     "BATCH",
     "answer",
     "conditions",
+    "match_model",
     "posteriors",
     "rows_of",
-    "sameness_model",
     "separations",
     "without",
 ]
@@ -73,12 +73,16 @@ def posteriors(index: StoredIndex, rows: np.ndarray) -> tuple[np.ndarray, np.nda
     return index.vectors[rows], vectors(index.take(rows, ["variance"]), "variance")
 
 
-def sameness_model(index: StoredIndex, space: LatentSpace, anchor: str, target: str) -> Sameness:
+def match_model(
+    index: StoredIndex, space: LatentSpace, anchor: str, target: str
+) -> MatchProbability:
     """Return a space's model of two surveys for vectors of its own encoders."""
     index.check_space(space.id)
-    model = space.sameness(anchor, target)
+    model = space.match_probability(anchor, target)
     if "variance" not in index.rows.column_names:
-        raise LatentIndexError("the index holds no variances, which p_same needs; extract again")
+        raise LatentIndexError(
+            "the index holds no variances, which match_probability needs; extract again"
+        )
     for survey in (anchor, target):
         if index.encoders[survey] != space.encoder(survey).hash:
             raise LatentIndexError(

@@ -10,12 +10,12 @@ import pyarrow as pa
 from astropy.coordinates import angular_separation
 
 from galaxy_da.errors import SpaceError
-from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.indexing.selections import Condition, Cone
+from galaxy_da.index.reading import StoredIndex
+from galaxy_da.index.selections import Condition, Cone
+from galaxy_da.models.match_probability import probability
 from galaxy_da.queries.distances import random_pairs
-from galaxy_da.queries.rows import answer, posteriors, sameness_model, separations
+from galaxy_da.queries.rows import answer, match_model, posteriors, separations
 from galaxy_da.queries.sky import counterparts
-from galaxy_da.sameness import probability
 
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
@@ -61,7 +61,8 @@ def same(
         ``rank`` (from 1), ``survey``, ``object_id``, ``ra``, ``dec`` [deg], ``separation_arcsec``,
         ``distance`` in latents; ``percentile_same`` and ``percentile_random``, the shares (0 to 1)
         of pairs of these surveys that are closer: each other's nearest within the radius, and drawn
-        at random (null where there are none); with a space ``p_same`` (null for surveys it has no
+        at random (null where there are none); with a space ``match_probability`` (null for
+        surveys it has no
         model of); ``flags``. Nearest on the sky first; no row if there is no counterpart.
 
     Raises
@@ -88,7 +89,9 @@ def same(
     names = index.take(found, ["survey"])["survey"].to_numpy()
     measures |= _percentiles(index, survey, names, distance, radius_arcsec)
     if space is not None:
-        measures["p_same"] = _probabilities(index, space, survey, own, found, names, prior)
+        measures["match_probability"] = _probabilities(
+            index, space, survey, own, found, names, prior
+        )
     return answer(index, found, **measures)
 
 
@@ -132,15 +135,17 @@ def _probabilities(
     prior: float,
 ) -> pa.Array:
     index.check_space(space.id)
-    p_same = np.full(len(found), np.nan)
+    match_probability = np.full(len(found), np.nan)
     for name in np.unique(names):
         try:
-            model = sameness_model(index, space, survey, name)
+            model = match_model(index, space, survey, name)
         except SpaceError:
             continue
-        looks = posteriors(index, np.array([own])), posteriors(index, found[names == name])
-        p_same[names == name] = probability(model.log_ratio(*looks[0], *looks[1]), prior)
-    return _nullable(p_same)
+        observations = posteriors(index, np.array([own])), posteriors(index, found[names == name])
+        match_probability[names == name] = probability(
+            model.log_ratio(*observations[0], *observations[1]), prior
+        )
+    return _nullable(match_probability)
 
 
 def _nullable(values: np.ndarray) -> pa.Array:

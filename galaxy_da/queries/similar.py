@@ -9,10 +9,10 @@ import pyarrow as pa
 from astropy.coordinates import angular_separation
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.indexing.reading import StoredIndex
-from galaxy_da.indexing.selections import Condition, Cone
+from galaxy_da.index.reading import StoredIndex
+from galaxy_da.index.selections import Condition, Cone
+from galaxy_da.io.tables import check_positions
 from galaxy_da.queries.rows import answer
-from galaxy_da.tables import check_positions
 
 __all__ = ["Example", "at_position", "similar", "similar_to_each"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from galaxy_da.indexing.reading import StoredIndex
+from galaxy_da.index.reading import StoredIndex
 
 __all__ = ["chord", "counterparts", "directions", "separation_arcsec"]
 

@@ -13,29 +13,21 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from galaxy_da.index import LatentIndex
-from galaxy_da.latent_map import LatentMap, draw_map
-from galaxy_da.service import (
-    conesearch,
-    encode,
-    health,
-    images,
-    job_routes,
-    maps,
-    objects,
-    queries,
-)
+from galaxy_da.index.latent_map import LatentMap, draw_map
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.cutouts import CutoutSource
 from galaxy_da.service.encoding import encoding_batcher
 from galaxy_da.service.errors import add_error_handlers, documented
-from galaxy_da.service.gate import Gate
+from galaxy_da.service.executor import Workers
 from galaxy_da.service.jobs.runner import JobRunner
 from galaxy_da.service.limits import Limits
+from galaxy_da.service.middleware import Gate
 from galaxy_da.service.neighbours import neighbour_batcher
 from galaxy_da.service.parts import Jobs, Service
+from galaxy_da.service.routes import conesearch, encode, health, images, maps, objects, queries
+from galaxy_da.service.routes import jobs as job_routes
 from galaxy_da.service.telemetry import Metrics
 from galaxy_da.service.tokens import Tokens
-from galaxy_da.service.working import Workers
 from galaxy_da.space import LatentSpace
 
 __all__ = ["create_app"]

@@ -8,10 +8,10 @@ from typing import Protocol
 
 import pyarrow.compute as pc
 
-from galaxy_da.cutouts import Cutout, read_cutout
 from galaxy_da.errors import CutoutError
+from galaxy_da.images.cutouts import Cutout, read_cutout
+from galaxy_da.io.tables import Sample
 from galaxy_da.space import LatentSpace
-from galaxy_da.tables import Sample
 
 __all__ = ["CutoutSource", "SampleCutouts"]
 

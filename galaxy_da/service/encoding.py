@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galaxy_da.cutouts import Cutout
 from galaxy_da.errors import SpaceError
-from galaxy_da.extraction import reconstruction_error
+from galaxy_da.extraction.pipeline import reconstruction_error
+from galaxy_da.images.cutouts import Cutout
+from galaxy_da.service.executor import Batcher
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.pictures import encoder_for
-from galaxy_da.service.working import Batcher
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from galaxy_da.errors import GalaxyDAError
-from galaxy_da.index import LatentIndex
+from galaxy_da.latent_index import LatentIndex
+from galaxy_da.service.executor import Batcher
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.working import Batcher
 
 __all__ = ["Neighbours", "neighbour_batcher"]
 

@@ -9,16 +9,16 @@ import pyarrow as pa
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from galaxy_da.index import LatentIndex
-from galaxy_da.latent_map import LatentMap
+from galaxy_da.index.latent_map import LatentMap
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.cutouts import CutoutSource
 from galaxy_da.service.encoding import Encoded, Encoding
+from galaxy_da.service.executor import Batcher, Workers
 from galaxy_da.service.jobs.queue import JobQueue
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.neighbours import Neighbours
 from galaxy_da.service.telemetry import Metrics
 from galaxy_da.service.tokens import Tokens
-from galaxy_da.service.working import Batcher, Workers
 from galaxy_da.space import LatentSpace
 
 __all__ = ["Jobs", "Owner", "Parts", "Service"]

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from galaxy_da.colours import to_decals_colour
-from galaxy_da.cutouts import Cutout
-from galaxy_da.features import vectors
-from galaxy_da.images import to_surface_brightness
-from galaxy_da.index import LatentIndex
+from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.display import to_decals_colour
+from galaxy_da.images.preparation import to_surface_brightness
+from galaxy_da.io.features import vectors
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 

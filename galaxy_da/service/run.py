@@ -19,8 +19,10 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
 from galaxy_da.errors import GalaxyDAError
-from galaxy_da.index import LatentIndex
-from galaxy_da.latent_map import read_map
+from galaxy_da.index.latent_map import read_map
+from galaxy_da.io.storage import Location
+from galaxy_da.io.tables import Sample
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.app import create_app
 from galaxy_da.service.cutouts import SampleCutouts
 from galaxy_da.service.jobs.queue import JobQueue
@@ -30,8 +32,6 @@ from galaxy_da.service.protocol import BoundedProtocol
 from galaxy_da.service.telemetry import log_json
 from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace
-from galaxy_da.storage import Location
-from galaxy_da.tables import Sample
 
 __all__ = ["SERVER", "Settings", "app_of", "serve"]
 

@@ -20,9 +20,9 @@ from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from galaxy_da.catalogue_output import describe, to_astropy
+from galaxy_da.io.catalogue_output import describe, to_astropy
+from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.service.errors import documented
-from galaxy_da.tables import read_metadata, with_metadata
 
 __all__ = ["TABLE_RESPONSES", "Format", "TableAnswer", "table_response", "to_votable"]
 

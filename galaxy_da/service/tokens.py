@@ -17,7 +17,7 @@ from pathlib import Path
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_da.errors import TableError
-from galaxy_da.files import write_json
+from galaxy_da.io.files import write_json
 from galaxy_da.service.errors import RequestError
 
 __all__ = ["Token", "Tokens", "add_token"]

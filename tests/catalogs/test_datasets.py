@@ -9,12 +9,12 @@ import pytest
 import typer
 from PIL import Image
 
-from catalogs.dataset_commands import sample as sample_verb
+from catalogs.commands.sample import sample as sample_verb
 from catalogs.datasets import GALAXY10_CLASSES, write_sample
-from galaxy_da.cutouts import read_cutouts
 from galaxy_da.errors import CatalogError, SurveyError, TableError
+from galaxy_da.images.cutouts import read_cutouts
+from galaxy_da.io.tables import Sample, read_metadata
 from galaxy_da.surveys import get_survey
-from galaxy_da.tables import Sample, read_metadata
 
 RNG = np.random.default_rng(3)
 N = 7

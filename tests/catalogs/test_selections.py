@@ -6,7 +6,7 @@ import pytest
 
 from catalogs.selections import SELECTIONS, Selection, select
 from galaxy_da.errors import CatalogError
-from galaxy_da.tables import read_metadata, with_metadata
+from galaxy_da.io.tables import read_metadata, with_metadata
 
 ANSWERS = sorted({answer for one in SELECTIONS.values() for answer, _ in one.cuts})
 

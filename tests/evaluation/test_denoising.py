@@ -14,7 +14,7 @@ from evaluation.denoising import (
     gaussian_filtered,
     ssim,
 )
-from galaxy_da.images import Frame
+from galaxy_da.images.preparation import Frame
 
 SOFTENING = (0.07, 0.1, 0.25)
 

@@ -8,8 +8,8 @@ from conftest import make_space
 from safetensors.torch import load_file
 
 from galaxy_da.errors import SpaceError, StorageError
-from galaxy_da.files import write_json
-from galaxy_da.smoothing import Smoothing
+from galaxy_da.io.files import write_json
+from galaxy_da.models.smoothing import Smoothing
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
 

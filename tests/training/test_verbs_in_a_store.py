@@ -5,8 +5,8 @@ import json
 import pytest
 
 from galaxy_da.cli import main
-from galaxy_da.features import Features
-from galaxy_da.tables import read_table
+from galaxy_da.io.features import Features
+from galaxy_da.io.tables import read_table
 
 SKY = "memory://sky"
 

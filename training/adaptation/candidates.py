@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galaxy_da.models import Encoder
-from galaxy_da.smoothing import Smoothing
+from galaxy_da.models.networks import Encoder
+from galaxy_da.models.smoothing import Smoothing
+from galaxy_da.models.symmetric_outputs import features_by_symmetry, means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.turned import turned_features, turned_means
 from training.adaptation.closed_form import (
     match_covariances,
     match_moments,
@@ -26,7 +26,7 @@ from training.adaptation.closed_form import (
 )
 from training.adaptation.image_matching import excess_variance
 from training.adaptation.paired_images import PairedImages
-from training.sharing import Share
+from training.parallel.processes import Share
 
 __all__ = [
     "CLOSED_FORMS",
@@ -64,7 +64,7 @@ class Training:
     def of(cls, pairs: PairedImages) -> Training:
         """Encode both sides in every symmetry, each process some of the pairs."""
         space, share = pairs.space, Share.of(len(pairs))
-        latents = turned_means(space, space.encoder(space.anchor), pairs.anchor[share.own])
+        latents = means_by_symmetry(space, space.encoder(space.anchor), pairs.anchor[share.own])
         return cls(
             pairs=pairs, latents=share.whole(latents, dim=1), features=_shared_features(pairs)
         )
@@ -120,7 +120,7 @@ class Training:
 def _shared_features(pairs: PairedImages) -> Tensor:
     """Last features of the target's images in every symmetry, each process some of them."""
     share = Share.of(len(pairs))
-    own = turned_features(pairs.encoder.network, pairs.target[share.own])
+    own = features_by_symmetry(pairs.encoder.network, pairs.target[share.own])
     return share.whole(own, dim=1)
 
 

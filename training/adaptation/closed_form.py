@@ -15,7 +15,7 @@ from scipy.linalg import block_diag, orthogonal_procrustes
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
-from galaxy_da.models import Encoder
+from galaxy_da.models.networks import Encoder
 
 __all__ = [
     "match_covariances",

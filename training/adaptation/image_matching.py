@@ -17,7 +17,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from galaxy_da.noise import mad_std
+from galaxy_da.images.noise import mad_std
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
 __all__ = ["ImageMatch", "background_noise", "excess_variance"]

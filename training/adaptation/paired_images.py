@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catalogs.pairs import PairedRows
+from catalogs.matching.pairs import PairedRows
 from evaluation.retrieval import match_ranks
-from galaxy_da.models import Encoder, Posterior
+from galaxy_da.io.tables import Sample
+from galaxy_da.models.networks import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.tables import Sample
 from training.adaptation.shared_images import load_shared_images, shared_posterior
 
 __all__ = ["PairedImages", "load_paired_images"]

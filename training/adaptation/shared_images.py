@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galaxy_da.images import Frame
-from galaxy_da.loading import load_images
-from galaxy_da.models import Posterior
+from galaxy_da.extraction.loading import load_images
+from galaxy_da.images.preparation import Frame
+from galaxy_da.io.tables import Sample
+from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.tables import Sample
-from training.sharing import Share
+from training.parallel.processes import Share
 
 __all__ = ["load_shared_images", "shared_posterior"]
 
@@ -22,7 +22,7 @@ def load_shared_images(
     """Prepare the cutouts of chosen rows, in the memory of every process.
 
     Each process reads a range of the table and gives the others what it prepared. Parameters and
-    results are those of `galaxy_da.loading.load_images`.
+    results are those of `galaxy_da.extraction.loading.load_images`.
     """
     needed, place = np.unique(rows, return_inverse=True)
     share = Share.of(len(needed))

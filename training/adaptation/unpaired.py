@@ -23,17 +23,17 @@ from torch import Tensor
 
 from catalogs.splits import sky_split
 from galaxy_da.errors import CatalogError
-from galaxy_da.models import Encoder, Posterior
+from galaxy_da.io.tables import Sample
+from galaxy_da.models.networks import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.tables import Sample
 from training.adaptation.candidates import UNADAPTED, Training, calibrated, joined, plain_networks
 from training.adaptation.closed_form import match_covariances, match_moments
+from training.adaptation.fine_tuning import FineTuningSettings, fine_tune
 from training.adaptation.image_matching import ImageMatch, excess_variance
 from training.adaptation.paired_images import PairedImages
-from training.adaptation.refine import RefineSettings, refine
 from training.adaptation.shared_images import load_shared_images, shared_posterior
-from training.alignment import mmd
-from training.sharing import agreed
+from training.losses import mmd
+from training.parallel.processes import agreed
 
 __all__ = ["FEWEST_IMAGES", "MOST_IMAGES", "Unpaired", "match_distributions"]
 
@@ -135,16 +135,16 @@ class Unpaired:
         return pairs.take(np.flatnonzero(~held)), pairs.take(np.flatnonzero(held))
 
     def degraded(
-        self, settings: RefineSettings, checkpoint: Path | None = None, progress: bool = False
+        self, settings: FineTuningSettings, checkpoint: Path | None = None, progress: bool = False
     ) -> tuple[Encoder, list[dict[str, float]]]:
         """Learn from degraded images, then match the target's moments.
 
         Parameters
         ----------
-        settings : RefineSettings
+        settings : FineTuningSettings
             Of the training.
         checkpoint : Path, optional
-            As for `training.adaptation.refine.refine`.
+            As for `training.adaptation.fine_tuning.refine`.
         progress : bool
             Show a progress bar on stderr.
 
@@ -155,7 +155,7 @@ class Unpaired:
             Curves of the training.
         """
         train, held = self.pretended
-        network, curves = refine(
+        network, curves = fine_tune(
             self.start.network,
             Training.of(train),
             held,
@@ -171,7 +171,7 @@ class Unpaired:
 
 def match_distributions(
     images: Unpaired,
-    settings: RefineSettings,
+    settings: FineTuningSettings,
     checkpoint: Path | None = None,
     progress: bool = False,
 ) -> tuple[Encoder, dict[str, Any]]:

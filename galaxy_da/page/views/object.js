@@ -20,7 +20,7 @@ const PICTURES = [
 const MEASURES = [
   ["Apart", "on the sky", (row) => `${row.separation_arcsec.toFixed(2)}″`],
   ["Distance", "of the latents", (row) => [row.distance.toFixed(2), closer(row)]],
-  ["Same galaxy", "probability by the images", (row) => chance(row.p_same)],
+  ["Same galaxy", "probability by the images", (row) => chance(row.match_probability)],
 ];
 
 export async function view({ params, signal }) {

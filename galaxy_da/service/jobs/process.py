@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from galaxy_da.errors import GalaxyDAError
-from galaxy_da.files import atomic_path, ensure_folder, write_json
+from galaxy_da.io.files import atomic_path, ensure_folder, write_json
 
 __all__ = ["LOCK", "LOG", "OUTCOME", "PID", "REQUEST", "RESULTS", "UPLOAD"]
 

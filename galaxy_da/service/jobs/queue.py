@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from galaxy_da.errors import StorageError
-from galaxy_da.files import ensure_folder
+from galaxy_da.io.files import ensure_folder
 
 __all__ = ["ENDED", "Job", "JobQueue", "Progress", "State"]
 

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxy_da.files import ensure_folder
+from galaxy_da.io.files import ensure_folder
+from galaxy_da.io.tables import Sample
 from galaxy_da.service.errors import RequestError
+from galaxy_da.service.image_uploads import check_image
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.uploads import check_image
-from galaxy_da.tables import Sample
 
 __all__ = ["check_kind", "check_sample", "unpack_sample"]
 

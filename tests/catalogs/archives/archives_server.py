@@ -28,8 +28,8 @@ from server import ArchiveServer, Reply
 
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
-from galaxy_da.cutouts import read_cutout
 from galaxy_da.errors import CutoutError
+from galaxy_da.images.cutouts import read_cutout
 from galaxy_da.surveys import get_survey
 
 RA, DEC = 150.1, 2.2

@@ -18,10 +18,10 @@ from catalogs.archives.fetch import fetch, request_keys
 from catalogs.archives.http import Http
 from catalogs.archives.journal import Journal, Outcome
 from catalogs.archives.limits import Limits
-from galaxy_da.cutouts import Cutout, read_cutouts
 from galaxy_da.errors import CatalogError, CutoutError, StorageError, TableError
+from galaxy_da.images.cutouts import Cutout, read_cutouts
+from galaxy_da.io.tables import STATUSES, Sample, read_metadata
 from galaxy_da.surveys import get_survey
-from galaxy_da.tables import STATUSES, Sample, read_metadata
 
 _names = map("test-fetch-{}".format, count())
 

@@ -9,8 +9,9 @@ from astropy.io import fits
 from mocpy import MOC
 from server import ArchiveServer, Reply
 
-from catalogs.archives import commands, footprints
-from galaxy_da.tables import Sample
+from catalogs.archives import footprints
+from catalogs.commands import fetch as commands
+from galaxy_da.io.tables import Sample
 
 
 @pytest.fixture

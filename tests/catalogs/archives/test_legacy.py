@@ -20,7 +20,7 @@ from archives_server import (
 
 from catalogs.archives.legacy import LegacySurvey
 from galaxy_da.errors import CatalogError, CutoutError
-from galaxy_da.stretches import invert_stretch
+from galaxy_da.images.stretches import invert_stretch
 from galaxy_da.surveys import get_survey
 
 

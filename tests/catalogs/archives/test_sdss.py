@@ -18,7 +18,7 @@ from server import Reply
 
 from catalogs.archives.sdss import ImgCutout
 from galaxy_da.errors import CatalogError
-from galaxy_da.stretches import invert_stretch
+from galaxy_da.images.stretches import invert_stretch
 from galaxy_da.surveys import get_survey
 
 

@@ -3,8 +3,8 @@
 import pytest
 from conftest import blobs, make_space, write_sample
 
-from galaxy_da.extraction import extract
-from galaxy_da.tables import Sample
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.io.tables import Sample
 
 N = 120
 

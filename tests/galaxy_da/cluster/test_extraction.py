@@ -16,9 +16,9 @@ from conftest import make_space
 from galaxy_da.cli import main
 from galaxy_da.cluster.partitions import partitions_of
 from galaxy_da.errors import SpaceError, TableError
-from galaxy_da.features import Features
-from galaxy_da.quiet import quiet_lsdb
-from galaxy_da.storage import location, put_folder
+from galaxy_da.io.features import Features
+from galaxy_da.io.quiet import quiet_lsdb
+from galaxy_da.io.storage import location, put_folder
 
 
 def test_partitions_hold_the_features_of_one_run(sample, local, tmp_path):

@@ -19,13 +19,13 @@ from conftest import blobs, make_space, write_sample
 from dask.distributed import Client, Scheduler, SpecCluster, Status, Worker
 from index_helpers import make, random_vectors, write_features
 
-from galaxy_da.cluster import filling
+from galaxy_da.cluster import index as filling
 from galaxy_da.cluster.scheduling import running, workers_here
 from galaxy_da.errors import ClusterError
-from galaxy_da.extraction import extract
-from galaxy_da.index import LatentIndex
-from galaxy_da.indexing import create, manifest
-from galaxy_da.tables import Sample
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.index import create, manifest
+from galaxy_da.io.tables import Sample
+from galaxy_da.latent_index import LatentIndex
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ import pytest
 from browser_helpers import PHONE, open_page
 from conftest import blobs, write_sample
 
-from galaxy_da.extraction import extract
-from galaxy_da.features import Features
-from galaxy_da.index import LatentIndex
-from galaxy_da.sameness import Population, Sameness
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.io.features import Features
+from galaxy_da.io.tables import Sample
+from galaxy_da.latent_index import LatentIndex
+from galaxy_da.models.match_probability import MatchProbability, Population
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
-from galaxy_da.tables import Sample
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -77,7 +77,7 @@ def _two_surveys():
     """The shipped space with SDSS read by the anchor's network, and a rough chance of sameness."""
     space = LatentSpace.load("decals")
     plain = space.unadapted(get_survey("sdss"), ("g", "r", "z"))
-    chance = Sameness(
+    chance = MatchProbability(
         population=Population(
             mean=(0.0,) * space.galaxy_latents, variance=(1.0,) * space.galaxy_latents
         ),
@@ -86,7 +86,7 @@ def _two_surveys():
         floor=1e-3,
         most=6.0,
     )
-    record = {"sameness": {"model": chance.model_dump(mode="json")}}
+    record = {"match_probability": {"model": chance.model_dump(mode="json")}}
     return space.with_survey(
         SurveyEncoder(survey=plain.survey, bands=plain.bands, network=plain.network, record=record)
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from browser_helpers import cards, drawn, visit
 
-from galaxy_da.index import LatentIndex
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
 
 KEY = "decals:decals-0011"
@@ -30,7 +30,7 @@ def test_distance_and_probability_are_the_librarys(page, known):
     apart, distance, chance = page.locator(".measures tr td:nth-child(3)").all_inner_texts()
     assert apart == f"{row['separation_arcsec']:.2f}″"
     assert distance.split()[0] == f"{row['distance']:.2f}"
-    assert np.isclose(float(chance.strip("<> %")) / 100, row["p_same"], rtol=0.01)
+    assert np.isclose(float(chance.strip("<> %")) / 100, row["match_probability"], rtol=0.01)
 
 
 def test_what_is_known_and_neighbours(page, known):

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 from browser_helpers import cards, settle, visit, wait_until
 
-from galaxy_da.index import LatentIndex
+from galaxy_da.latent_index import LatentIndex
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 from browser_helpers import cards, drawn, settle, visit, wait_until
 from PIL import Image
 
-from galaxy_da.cutouts import read_image
-from galaxy_da.index import LatentIndex
+from galaxy_da.images.cutouts import read_image
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
 
 

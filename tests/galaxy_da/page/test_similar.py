@@ -8,7 +8,7 @@ import pytest
 from astropy.io import votable
 from browser_helpers import cards, drawn, settle, visit, wait_until
 
-from galaxy_da.index import LatentIndex
+from galaxy_da.latent_index import LatentIndex
 
 KEY = "decals:decals-0003"
 

@@ -6,12 +6,12 @@ from numpy.testing import assert_allclose
 from scipy.stats import chi
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.features import Features
-from galaxy_da.index import LatentIndex
+from galaxy_da.io.features import Features
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.disagreement import excess
 
 
-def looks(n=400, d=4, seed=0):
+def observations(n=400, d=4, seed=0):
     """Two looks at galaxies: a shift, scatter larger in one direction, and noise by galaxy."""
     rng = np.random.default_rng(seed)
     truth, noise = rng.normal(size=(n, d)), rng.uniform(0.05, 0.3, (n, 1))
@@ -23,7 +23,7 @@ def looks(n=400, d=4, seed=0):
 
 
 def test_excess_is_about_one_whatever_the_noise():
-    one, variance, other, _ = looks()
+    one, variance, other, _ = observations()
     found = excess(one, variance, other, variance)
     assert_allclose(np.median(found), 1, atol=0.05)
     noisy = variance[:, 0] > np.median(variance[:, 0])
@@ -35,7 +35,7 @@ def test_excess_is_about_one_whatever_the_noise():
 
 
 def test_excess_does_not_change_when_latents_are_mixed_or_shifted():
-    one, variance, other, _ = looks()
+    one, variance, other, _ = observations()
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0].astype(np.float32)
     flat = np.broadcast_to(variance[:, :1], variance.shape)
     before = excess(one, flat, other, flat)
@@ -44,7 +44,7 @@ def test_excess_does_not_change_when_latents_are_mixed_or_shifted():
 
 
 def both_surveys(changed=(3, 90), n=200, **columns):
-    one, variance, other, _ = looks(n)
+    one, variance, other, _ = observations(n)
     other[list(changed)] += 4
     rng = np.random.default_rng(2)
     ra, dec = rng.uniform(10, 20, n), rng.uniform(-5, 5, n)

@@ -8,8 +8,8 @@ from query_helpers import build, cloud, pair_table, separation
 from sklearn.metrics import roc_auc_score
 
 from galaxy_da.errors import LatentIndexError, TableError
+from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.queries.distances import RANDOM_PAIRS, random_pairs
-from galaxy_da.tables import read_metadata, with_metadata
 
 
 @given(st.integers(2, 25), st.integers(2, 25), st.integers(0, 2**31), st.data())

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from query_helpers import build, cloud
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.index import LatentIndex
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries import duplicates as module
 from galaxy_da.queries.sky import directions, separation_arcsec
 

@@ -9,7 +9,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.index import LatentIndex
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries import neighbours as module
 from galaxy_da.queries.neighbours import local_outlier_factor, nearest_others, whitened
 from galaxy_da.queries.outliers import METHODS

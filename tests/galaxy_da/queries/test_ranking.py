@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from query_helpers import build, cloud, keys
 
 from galaxy_da.errors import LatentIndexError, TableError
-from galaxy_da.index import LatentIndex
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.ranking import trained_scores
 
 

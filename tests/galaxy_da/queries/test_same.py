@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from query_helpers import build, cloud, keys
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.index import LatentIndex
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.sky import chord, counterparts, directions, separation_arcsec
 
 RADIUS = 2.0

@@ -18,8 +18,8 @@ from fastapi.testclient import TestClient
 from service_helpers import running, wait_for, zipped
 
 from galaxy_da.client import Client, ServiceError
-from galaxy_da.features import Features, vectors
-from galaxy_da.files import write_json
+from galaxy_da.io.features import Features, vectors
+from galaxy_da.io.files import write_json
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
 from galaxy_da.service.jobs.runner import JobRunner, hold

@@ -19,11 +19,11 @@ from index_helpers import same_index
 from store_helpers import BUCKET, files, running_store
 
 from galaxy_da.cli import main
-from galaxy_da.extraction import extract
-from galaxy_da.features import Features, vectors
-from galaxy_da.index import LatentIndex
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.io.features import Features, vectors
+from galaxy_da.io.tables import Sample, read_pairs
+from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
-from galaxy_da.tables import Sample, read_pairs
 
 URL = f"s3://{BUCKET}"
 N = 50
@@ -126,7 +126,7 @@ def test_workers_read_and_write_a_failing_store(store, here, tmp_path):
     from cluster_helpers import check_catalogue
 
     from galaxy_da.cluster.extraction import extract_partitions
-    from galaxy_da.cluster.filling import create_on_workers
+    from galaxy_da.cluster.index import create_on_workers
     from galaxy_da.cluster.scheduling import workers_here
 
     space, sample = LatentSpace.load(here / "space"), here / "again" / "sample.parquet"

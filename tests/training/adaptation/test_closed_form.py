@@ -3,7 +3,7 @@ import ot
 import torch
 from numpy.testing import assert_allclose
 
-from galaxy_da.models import Architecture, Encoder
+from galaxy_da.models.networks import Architecture, Encoder
 from training.adaptation.closed_form import (
     match_covariances,
     match_moments,
@@ -89,7 +89,7 @@ def test_the_covariance_map_is_pots_optimal_one():
 
 def test_a_rotation_is_found_and_blocks_are_not_mixed():
     torch.manual_seed(0)
-    network = Encoder(SMALL.model_copy(update={"view_latents": 1})).eval().requires_grad_(False)
+    network = Encoder(SMALL.model_copy(update={"nuisance_latents": 1})).eval().requires_grad_(False)
     features = network.features(torch.randn(500, 3, 16, 16))
     latents = network.mean(features)
     turn = torch.linalg.qr(torch.randn(3, 3)).Q

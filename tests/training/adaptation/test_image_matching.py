@@ -6,9 +6,9 @@ import torch
 from conftest import make_space
 from numpy.testing import assert_allclose
 
+from benchmarks.baselines import AdaptationData, PsfMatching
 from galaxy_da.surveys import get_survey
 from training.adaptation.image_matching import ImageMatch, background_noise, excess_variance
-from training.baselines import AdaptationData, PsfMatching
 
 SCALE = 0.524
 SIGMA = 1 / math.sqrt(8 * math.log(2))

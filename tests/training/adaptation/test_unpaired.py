@@ -4,14 +4,14 @@ import torch
 from conftest import blobs, make_space, write_sample
 
 from galaxy_da.errors import CatalogError
+from galaxy_da.io.tables import Sample
+from galaxy_da.models.symmetric_outputs import means_by_symmetry
+from galaxy_da.models.symmetry import turn
 from galaxy_da.surveys import get_survey
-from galaxy_da.symmetry import turn
-from galaxy_da.tables import Sample
-from galaxy_da.turned import turned_means
-from training.adapt import adapt
 from training.adaptation.closed_form import match_covariances, match_moments
+from training.adaptation.fine_tuning import FineTuningSettings
 from training.adaptation.image_matching import background_noise
-from training.adaptation.refine import RefineSettings
+from training.adaptation.run import adapt
 from training.adaptation.shared_images import load_shared_images
 from training.adaptation.unpaired import Unpaired, match_distributions
 
@@ -24,7 +24,7 @@ def samples(folder, n, factor, survey="sdss"):
     return Sample(here), Sample(there)
 
 
-QUICK = RefineSettings(steps=20, check_every=10, batch=32)
+QUICK = FineTuningSettings(steps=20, check_every=10, batch=32)
 
 
 def adapted_without_pairs(folder, factor):
@@ -122,13 +122,13 @@ def test_too_few_images(tmp_path):
         adapt(make_space(), *samples(tmp_path, 60, 1.0), None, survey=get_survey("sdss"))
 
 
-def test_turned_means_are_those_of_turned_images():
+def test_means_by_symmetry_are_those_of_turned_images():
     images = torch.randn(5, 3, 64, 64)
     plain = make_space()
-    means = turned_means(plain, plain.encoder("decals"), images)
+    means = means_by_symmetry(plain, plain.encoder("decals"), images)
     torch.testing.assert_close(means[3], plain.encode(turn(images, 3), "decals").mean)
-    pooled = make_space(view_latents=2, symmetric=True)
-    means = turned_means(pooled, pooled.encoder("decals"), images)
+    pooled = make_space(nuisance_latents=2, symmetric=True)
+    means = means_by_symmetry(pooled, pooled.encoder("decals"), images)
     for k in (0, 5):
         expected = pooled.encode(turn(images, k), "decals").mean
         torch.testing.assert_close(means[k], expected, rtol=1e-3, atol=1e-3)

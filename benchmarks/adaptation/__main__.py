@@ -1,0 +1,93 @@
+"""``python -m benchmarks.adaptation``: measure adaptation beside every baseline."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import AsJson, Out, print_result, run_function
+
+__all__ = ["benchmark"]
+
+
+def benchmark(
+    out: Out,
+    space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals'.")] = "decals",
+    seeds: Annotated[str, typer.Option(help="One sky each, by commas.")] = "1,2,3,4,5",
+    targets: Annotated[
+        str, typer.Option(help="Surveys by name or TOML file; kids2 is KiDS in g and r.")
+    ] = "sdss,bass-mzls,hsc,kids2,euclid-vis",
+    n: Annotated[int, typer.Option(help="Galaxies that every survey observes.")] = 2000,
+    pool: Annotated[int, typer.Option(help="Galaxies to choose from.")] = 10_000,
+    methods: Annotated[
+        str | None, typer.Option("--baselines", help="Only these methods, and adapt; or 'none'.")
+    ] = None,
+    curves: Annotated[
+        str, typer.Option(help="Targets to measure with few, wrong and no pairs.")
+    ] = "",
+    scenes: Annotated[
+        UPath | None, typer.Option(help="Sample table of real images to use as galaxies.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Most refining steps of adapt.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Measure adaptation beside every baseline; run again to go on after a stop.
+
+    Example: python -m benchmarks.adaptation --out bench --seeds 1 --targets sdss --n 400
+    """
+    from pydantic import ValidationError
+
+    from benchmarks.adaptation.methods import ADAPT
+    from benchmarks.adaptation.run import run_benchmark
+    from benchmarks.adaptation.settings import BenchmarkSettings
+    from benchmarks.adaptation.tables import write_tables
+    from galaxy_da.io.storage import staged_folder
+    from galaxy_da.space import LatentSpace
+
+    chosen = None
+    if methods is not None:
+        chosen = (*(name for name in _split(methods) if name not in ("none", ADAPT)), ADAPT)
+    try:
+        settings = BenchmarkSettings(
+            seeds=tuple(int(seed) for seed in _split(seeds)),
+            targets=_split(targets),
+            galaxies=n,
+            pool=pool,
+            small_pool=min(1000, pool),
+            methods=chosen,
+            curve_targets=_split(curves),
+            steps=steps,
+        )
+    except ValidationError as error:
+        raise typer.BadParameter("; ".join(item["msg"] for item in error.errors())) from error
+    except ValueError as error:
+        raise typer.BadParameter(f"--seeds must be whole numbers ({error})") from error
+    with staged_folder(out) as folder:
+        try:
+            cells = run_benchmark(
+                LatentSpace.load(space), settings, folder, scenes=scenes, progress=True
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+        paths = write_tables(folder, cells)
+    failed = sum("error" in cell for cell in cells)
+    named = {name: str(out / path.name) for name, path in paths.items()}
+    print_result(
+        {
+            "cells": len(cells),
+            "not_measured": failed,
+            **named,
+        },
+        json,
+    )
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+if __name__ == "__main__":
+    sys.exit(run_function(benchmark, "python -m benchmarks.adaptation"))

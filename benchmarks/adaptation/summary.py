@@ -1,0 +1,205 @@
+"""A benchmark as a page of Markdown: tables to read, and where the goals stand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+__all__ = ["markdown"]
+
+_CEILING, _ADAPT = "ceiling", "adapt"
+_SHARE_OF_CEILING = 0.95
+_COLUMNS: dict[str, dict[str, str]] = {
+    "aligned, random": {
+        "measure": "recall_at_1",
+        "observation": "aligned",
+        "distractors": "random",
+    },
+    "turned, random": {"measure": "recall_at_1", "observation": "rotated", "distractors": "random"},
+    "aligned, hard": {"measure": "recall_at_1", "observation": "aligned", "distractors": "hard"},
+    "turned, hard": {"measure": "recall_at_1", "observation": "rotated", "distractors": "hard"},
+}
+_OTHERS: dict[str, dict[str, str]] = {
+    "same/random": {"measure": "distance_ratio", "observation": "aligned"},
+    "same/hard": {"measure": "distance_hard_ratio", "observation": "aligned"},
+    "AUC": {"measure": "distance_auc", "observation": "aligned"},
+    "hard AUC": {"measure": "distance_hard_auc", "observation": "aligned"},
+    "domain AUC, logistic": {"measure": "domain_auc_logistic"},
+    "boosting": {"measure": "domain_auc_boosting"},
+    "accuracy": {"measure": "transfer_accuracy", "observation": "aligned"},
+    "macro-F1": {"measure": "transfer_macro_f1", "observation": "aligned"},
+    "ECE": {"measure": "transfer_ece", "observation": "aligned"},
+    "gap closed": {"measure": "transfer_gap_closed", "observation": "aligned"},
+    "seconds": {"measure": "seconds"},
+}
+_IMAGES: dict[str, dict[str, str]] = {
+    "PSNR [dB]": {"measure": "psnr"},
+    "SSIM": {"measure": "ssim"},
+    "flux bias g": {"measure": "flux_bias_g"},
+    "flux bias r": {"measure": "flux_bias_r"},
+    "flux bias z": {"measure": "flux_bias_z"},
+}
+_HEADLINES: dict[str, dict[str, str]] = {
+    "aligned, all": {"observation": "aligned", "distractors": "random", "stratum": "all"},
+    "turned, hard, faint": {"observation": "rotated", "distractors": "hard", "stratum": "faint"},
+}
+
+
+def markdown(means: pd.DataFrame, figures: pd.DataFrame, errors: Sequence[dict[str, Any]]) -> str:
+    """Write a benchmark as Markdown.
+
+    Parameters
+    ----------
+    means, figures : DataFrame
+        From `benchmarks.adaptation.tables`.
+    errors : sequence of dict
+        Cells that could not be measured.
+
+    Returns
+    -------
+    str
+        A page; every number is the mean over seeds, ± its standard deviation over seeds, and in
+        brackets the 95% interval over galaxies.
+    """
+    lines = ["# Adaptation benchmark", "", _legend(figures), ""]
+    full = means[means["variant"] == "all"]
+    for target in full["target"].unique():
+        own = full[full["target"] == target]
+        lines += [f"## {target}", "", *_verdicts(target, figures), ""]
+        for title, stratum in (("all", "all"), ("r > 20", "faint")):
+            chosen = own[(own["stratum"] == stratum) & (own["direction"] == "forward")]
+            lines += [f"Recall@1, {title}", "", *_table(_largest_pools(chosen), _COLUMNS), ""]
+        lines += ["Recall@1 in the smaller pool and in reverse", "", *_directions(own), ""]
+        lines += ["Distances, domains, morphology", "", *_table(own, _OTHERS), ""]
+        lines += ["Images beside the anchor's", "", *_table(own, _IMAGES), ""]
+        lines += [
+            "Recall@1 by magnitude and size over PSF (turned, hard)", "", *_by_stratum(own), ""
+        ]  # fmt: skip
+    curves = means[means["variant"] != "all"]
+    for target in curves["target"].unique():
+        lines += [f"## Curves: {target}", "", *_curves(means[means["target"] == target]), ""]
+    if errors:
+        lines += ["## Not measured", ""]
+        lines += [
+            f"- seed {e['seed']}, {e['target']}, {e['variant']}, {e['method']}: {e['error']}"
+            for e in errors
+        ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _legend(figures: pd.DataFrame) -> str:
+    seeds = sorted(figures["seed"].unique())
+    return (
+        f"{len(seeds)} seeds ({', '.join(map(str, seeds))}). Mean over seeds ± standard deviation "
+        "over seeds [95% interval over galaxies]. The ceiling is a second DECaLS-like observation "
+        "of the same galaxies by the anchor survey; turned means at a random angle and mirrored; "
+        "hard means among the 99 galaxies nearest in magnitude, size and colour."
+    )
+
+
+def _verdicts(target: str, figures: pd.DataFrame) -> Iterator[str]:
+    """Say by how much the adapted space beats the best baseline, and its share of the ceiling."""
+    for title, where in _HEADLINES.items():
+        chosen = figures[
+            (figures["target"] == target)
+            & (figures["variant"] == "all")
+            & (figures["measure"] == "recall_at_1")
+            & (figures["direction"] == "forward")
+        ]
+        for key, value in where.items():
+            chosen = chosen[chosen[key] == value]
+        table = _largest_pools(chosen).pivot_table(index="seed", columns="method", values="value")
+        baselines = table.drop(columns=[_ADAPT, _CEILING], errors="ignore")
+        if _ADAPT not in table or baselines.empty:
+            continue
+        best = baselines.mean().idxmax()
+        gain = table[_ADAPT] - table[best]
+        verdict = "above" if gain.mean() > 0 else "NOT above"
+        spread = f" ± {gain.std():.3f} over seeds" if len(gain) > 1 else ""
+        line = f"- {title}: adapt is {verdict} the best baseline, {best}, "
+        line += f"by {gain.mean():+.3f}{spread}"
+        if _CEILING in table and table[_CEILING].mean() > 0:
+            share = table[_ADAPT].mean() / table[_CEILING].mean()
+            goal = "reached" if share >= _SHARE_OF_CEILING else "not reached"
+            line += f"; {share:.1%} of the ceiling (goal of {_SHARE_OF_CEILING:.0%} {goal})"
+        yield line + "."
+
+
+def _largest_pools(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the smaller of two random pools."""
+    largest = rows.groupby(["distractors", "stratum"])["pool"].transform("max")
+    return rows[(rows["pool"] == largest) | (rows["distractors"] == "hard")]
+
+
+def _table(rows: pd.DataFrame, columns: dict[str, dict[str, str]]) -> Iterator[str]:
+    """One line per method that has any of the columns."""
+    found: dict[str, dict[str, str]] = {}
+    for name, where in columns.items():
+        chosen = rows
+        for key, value in where.items():
+            chosen = chosen[chosen[key] == value]
+        for row in chosen.itertuples():
+            found.setdefault(str(row.method), {})[name] = _number(row)
+    yield _line(["method", *columns])
+    yield _line(["---"] * (1 + len(columns)))
+    for method, values in found.items():
+        if method not in ("raw", "gaussian", "pca") or "PSNR [dB]" in columns:
+            yield _line([method, *(values.get(name, "") for name in columns)])
+
+
+def _directions(own: pd.DataFrame) -> Iterator[str]:
+    chosen = own[
+        (own["measure"] == "recall_at_1")
+        & (own["stratum"] == "all")
+        & (own["distractors"] == "random")
+    ]
+    chosen = chosen[chosen["seeds"] == chosen["seeds"].max()]  # pools that every sky has
+    chosen = chosen.assign(
+        column=chosen["observation"]
+        + ", "
+        + chosen["direction"]
+        + ", "
+        + chosen["pool"].astype(str)
+    )
+    yield from _grid(chosen, "method", "column")
+
+
+def _by_stratum(own: pd.DataFrame) -> Iterator[str]:
+    chosen = own[
+        (own["measure"] == "recall_at_1")
+        & (own["observation"] == "rotated")
+        & (own["distractors"] == "hard")
+        & ~own["stratum"].isin(["all", "faint"])
+    ]
+    yield from _grid(chosen, "method", "stratum")
+
+
+def _curves(own: pd.DataFrame) -> Iterator[str]:
+    for title, where in _HEADLINES.items():
+        chosen = own[(own["measure"] == "recall_at_1") & (own["direction"] == "forward")]
+        for key, value in where.items():
+            chosen = chosen[chosen[key] == value]
+        yield from (f"Recall@1, {title}", "", *_grid(_largest_pools(chosen), "method", "variant"))
+        yield ""
+
+
+def _grid(rows: pd.DataFrame, down: str, across: str) -> Iterator[str]:
+    columns = list(dict.fromkeys(rows[across]))
+    yield _line([down, *columns])
+    yield _line(["---"] * (1 + len(columns)))
+    for name, some in rows.groupby(down, sort=False):
+        values = {str(getattr(row, across)): _number(row) for row in some.itertuples()}
+        yield _line([str(name), *(values.get(column, "") for column in columns)])
+
+
+def _number(row: Any) -> str:
+    text = f"{row.value:.1f}" if abs(row.value) >= 10 else f"{row.value:.3f}"
+    if row.seeds > 1:
+        text += f" ± {row.seed_sd:.3f}"
+    return text if pd.isna(row.low) else f"{text} [{row.low:.3f}, {row.high:.3f}]"
+
+
+def _line(values: Sequence[str]) -> str:
+    return f"| {' | '.join(values)} |"

@@ -1,0 +1,102 @@
+"""New galaxies: points drawn from the prior or from a fit to the latents, and how real they are."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.neighbors import KernelDensity
+
+from galaxy_da.errors import TableError
+from galaxy_da.io.storage import Where, local_copy, location
+
+__all__ = ["draw", "read_drawn", "told_apart"]
+
+_TREES, _FOLDS = 100, 5
+
+
+def draw(latents: np.ndarray, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draw points three ways.
+
+    Parameters
+    ----------
+    latents : (n, latents) float array
+        Posterior means of real galaxies.
+    count : int
+        Points of each.
+    seed : int
+        Of the draws.
+
+    Returns
+    -------
+    dict of str to (count, latents) float array
+        ``prior``, N(0, I); ``gaussian``, with the latents' mean and covariance; ``kde``, a Gaussian
+        kernel with that covariance about each galaxy, its width by Scott's rule.
+    """
+    rng = np.random.default_rng(seed)
+    size = latents.shape[1]
+    centre = latents.mean(0)
+    # A little on the diagonal, so that a latent not in use does not make it singular.
+    covariance = np.cov(latents, rowvar=False).reshape(size, size) + 1e-9 * np.eye(size)
+    root = np.linalg.cholesky(covariance)
+    white = np.linalg.solve(root, (latents - centre).T).T
+    kernel = KernelDensity(bandwidth="scott").fit(white)
+    # Shrunk, so that the kernels do not widen the whole beyond the latents' own covariance.
+    smooth = kernel.sample(count, random_state=seed) / np.sqrt(1 + kernel.bandwidth_**2)
+    return {
+        "prior": rng.standard_normal((count, size)),
+        "gaussian": centre + rng.standard_normal((count, size)) @ root.T,
+        "kde": centre + smooth @ root.T,
+    }
+
+
+def told_apart(drawn: np.ndarray, real: np.ndarray, seed: int = 0) -> float:
+    """Let a random forest tell drawn points from real ones.
+
+    Parameters
+    ----------
+    drawn, real : (n, latents), (m, latents) float arrays
+        `real` must not be what `drawn` was fitted to.
+    seed : int
+        Of forest and folds.
+
+    Returns
+    -------
+    float
+        Cross-validated area under the ROC curve: 0.5 cannot be told apart, 1 always.
+
+    References
+    ----------
+    Lopez-Paz & Oquab 2017, arXiv 1610.06545.
+    """
+    n = min(len(drawn), len(real))
+    points = np.concatenate([drawn[:n], real[:n]])
+    is_real = np.repeat([False, True], n)
+    score = cross_val_predict(
+        RandomForestClassifier(_TREES, min_samples_leaf=3, random_state=seed),
+        points,
+        is_real,
+        cv=StratifiedKFold(_FOLDS, shuffle=True, random_state=seed),
+        method="predict_proba",
+    )
+    return float(roc_auc_score(is_real, score[:, 1]))
+
+
+def read_drawn(path: Where) -> np.ndarray:
+    """Read (n, latents) points that another model of the latents drew, from a ``.npy`` file.
+
+    Raises
+    ------
+    TableError
+        If it is missing, no such file, or holds anything but finite numbers.
+    """
+    try:
+        points = np.load(local_copy(location(path)), allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise TableError(f"{path}: is not a readable .npy file of latents ({error})") from error
+    if not (isinstance(points, np.ndarray) and points.dtype.kind in "fi"):
+        raise TableError(f"{path}: must hold an array of numbers, one row per drawn galaxy")
+    if not np.isfinite(points).all():
+        raise TableError(f"{path}: holds values that are not finite; draw again without them")
+    return points

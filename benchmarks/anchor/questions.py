@@ -1,0 +1,163 @@
+"""What a table of labels asks: Galaxy Zoo's votes, classes in words, measured quantities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evaluation.probes.quantities import QUANTITIES, find_quantities
+from galaxy_da.errors import TableError
+from galaxy_da.extraction.loading import row_numbers
+from galaxy_da.io.tables import Sample
+
+__all__ = ["Question", "find_questions"]
+
+_VOTES = "_fraction"
+_MAJORITY = 0.5
+_FEWEST_OF_CLASS = 10
+_MOST_CLASSES = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """Something known of galaxies that latents are asked for.
+
+    Attributes
+    ----------
+    name : str
+        Of the question or column.
+    classes : (n,) object array, optional
+        Each galaxy's answer, None where it has none; for a classification.
+    targets : (n, k) float array, optional
+        Each galaxy's value, NaN where it has none; two components of an angle.
+    """
+
+    name: str
+    classes: np.ndarray | None = None
+    targets: np.ndarray | None = None
+
+
+def find_questions(
+    labels: pa.Table, sample: Sample, rows: np.ndarray, columns: Sequence[str] = ()
+) -> tuple[Question, ...]:
+    """Find what a table of labels asks, and the answers for some galaxies of a sample.
+
+    Columns ``QUESTION_ANSWER_fraction`` are votes as Galaxy Zoo publishes them (question and answer
+    written with dashes): the answer is the one with more than half of the votes. Columns of text
+    are classes. Numbers and booleans are what `evaluation.probes.quantities` makes of them. An
+    answer that
+    fewer than ten galaxies have is left out.
+
+    Parameters
+    ----------
+    labels : pa.Table
+        With ``object_id`` or, as in a simulated sky, ``SURVEY_id``.
+    sample : Sample
+        One survey's cutouts.
+    rows : (n,) int array
+        Rows of the sample.
+    columns : sequence of str
+        Columns, or questions of votes, to ask; by default every one that is known.
+
+    Raises
+    ------
+    TableError
+        If labels and sample do not join, or there is nothing to ask.
+    """
+    joined = _joined(labels, sample, rows)
+    votes = _votes(joined)
+    words = [name for name in joined.column_names if _is_words(joined, name, bool(columns))]
+    numbers = [name for name in columns if name not in votes and name not in words]
+    asked = [*votes, *words] if not columns else [c for c in columns if c not in numbers]
+    questions = [
+        Question(name=name, classes=votes[name] if name in votes else _classes(joined, name))
+        for name in asked
+    ]
+    if numbers or (not columns and _knows_quantities(joined)):
+        questions += [
+            Question(
+                name=name, classes=_answers(~np.isnan(values), np.where(values >= 0.5, "yes", "no"))
+            )
+            if quantity.link == "logistic"
+            else Question(name=name, targets=targets)
+            for name, (quantity, values, targets) in find_quantities(joined, numbers).items()
+        ]
+    if not questions:
+        raise TableError(
+            "the labels hold no votes (QUESTION_ANSWER_fraction), no classes in words and no known "
+            f"quantity; they have {', '.join(labels.column_names)}; name yours with --column"
+        )
+    return tuple(_without_rare(question) for question in questions)
+
+
+def _joined(labels: pa.Table, sample: Sample, rows: np.ndarray) -> pa.Table:
+    """Return the labels of rows of a sample, null where there are none."""
+    keys = [k for k in ("object_id", f"{sample.survey}_id") if k in labels.column_names]
+    if not keys:
+        raise TableError(
+            f"the labels need a column object_id or {sample.survey}_id to be joined with the "
+            f"sample; they have {', '.join(labels.column_names)}"
+        )
+    place = row_numbers(sample, labels[keys[0]])
+    label_of = np.full(len(sample), -1)
+    label_of[place[place >= 0]] = np.flatnonzero(place >= 0)
+    wanted = label_of[rows]
+    if (wanted < 0).all():
+        raise TableError(
+            f"none of the {labels.num_rows} ids in the labels' column {keys[0]} is among the "
+            f"{len(rows)} galaxies of {sample.path}; give labels of this sample"
+        )
+    return labels.take(pa.array(wanted, mask=wanted < 0))
+
+
+def _votes(labels: pa.Table) -> dict[str, np.ndarray]:
+    """Return the majority's answer to each question of votes, None where there is none."""
+    answers: dict[str, dict[str, np.ndarray]] = {}
+    for column in labels.column_names:
+        question, _, answer = column.removesuffix(_VOTES).partition("_")
+        if column.endswith(_VOTES) and answer and pa.types.is_floating(labels[column].type):
+            votes = pc.fill_null(labels[column].cast(pa.float64()), 0.0)
+            answers.setdefault(question, {})[answer] = np.nan_to_num(np.asarray(votes))
+    found = {}
+    for question, votes in answers.items():
+        if len(votes) < 2:
+            continue
+        shares, names = np.stack([*votes.values()]), np.array([*votes], dtype=object)
+        found[question] = _answers(shares.max(0) > _MAJORITY, names[shares.argmax(0)])
+    return found
+
+
+def _answers(known: np.ndarray, answers: np.ndarray) -> np.ndarray:
+    """Return answers as objects, None where they are not known."""
+    found = np.full(len(answers), None, dtype=object)
+    found[known] = answers[known]
+    return found
+
+
+def _is_words(labels: pa.Table, name: str, named: bool) -> bool:
+    """Whether a text column is a class: ids differ for every galaxy, free text nearly so."""
+    kind = labels[name].type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        return False
+    return named or 2 <= pc.count_distinct(labels[name]).as_py() <= _MOST_CLASSES
+
+
+def _classes(labels: pa.Table, name: str) -> np.ndarray:
+    return np.array(labels[name].to_pylist(), dtype=object)
+
+
+def _knows_quantities(labels: pa.Table) -> bool:
+    return any(set(quantity.needs) <= set(labels.column_names) for quantity in QUANTITIES)
+
+
+def _without_rare(question: Question) -> Question:
+    if question.classes is None:
+        return question
+    known = [answer for answer in question.classes if answer is not None]
+    common = {answer for answer in set(known) if known.count(answer) >= _FEWEST_OF_CLASS}
+    kept = [answer if answer in common else None for answer in question.classes]
+    return Question(name=question.name, classes=np.array(kept, dtype=object))

@@ -1,0 +1,44 @@
+"""The network that trained baselines move: a copy of an encoder and of the space's decoder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from galaxy_da.models.networks import Decoder, Encoder, Posterior
+
+__all__ = ["Autoencoder", "Pass", "shuffled"]
+
+
+class Pass(NamedTuple):
+    """One forward pass: images, their posterior, and what a draw from it decodes to."""
+
+    images: Tensor
+    posterior: Posterior
+    decoded: Tensor
+
+
+class Autoencoder(nn.Module):
+    """Copies of both networks, ready to train; the originals stay as they are."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder = copy.deepcopy(encoder)
+        self.decoder = copy.deepcopy(decoder)
+        self.requires_grad_(True).train().to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> tuple[Posterior, Tensor]:
+        """Encode (n, planes, y, x) images and decode one draw from each posterior."""
+        posterior: Posterior = self.encoder(images)
+        draw = posterior.mean + posterior.variance.sqrt() * torch.randn_like(posterior.mean)
+        decoded: Tensor = self.decoder(draw)
+        return posterior, decoded.float()
+
+
+def shuffled(n: int, size: int) -> Iterator[Tensor]:
+    """Row numbers of one epoch in batches, the last one as long as what is left."""
+    yield from torch.split(torch.randperm(n), size)

@@ -1,0 +1,22 @@
+"""Do nothing: the anchor's encoder reads the target's nearest bands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from benchmarks.baselines.interface import AdaptationData, Fitted
+
+__all__ = ["Unadapted"]
+
+
+@dataclass(frozen=True)
+class Unadapted:
+    """The un-adapted encoder; preparation alone brings the surveys together."""
+
+    name: ClassVar[str] = "unadapted"
+    needs_pairs: ClassVar[bool] = False
+
+    def fit(self, data: AdaptationData) -> Fitted:
+        """Return the space's own maps."""
+        return Fitted(anchor=data.encode_anchor, target=data.encode_target)

@@ -1,0 +1,73 @@
+"""What latents and decoded images are worth, on galaxies that no candidate has seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from evaluation.denoising import compare_images
+from evaluation.fidelity import sky_residuals, value_range
+from evaluation.retrieval import match_ranks, recall_of
+from galaxy_da.images.preparation import Frame
+
+__all__ = ["drawn_again", "latents_worth"]
+
+_QUANTITIES = ("r_mag", "half_light_arcsec", "g_minus_r", "bulge_fraction", "axis_ratio")
+_NEIGHBOURS, _FOLDS = 10, 5
+
+
+def drawn_again(images: Tensor, decoded: Tensor) -> dict[str, float]:
+    """Compare decoded images in the default frame with those that went in.
+
+    Returns
+    -------
+    dict
+        ``psnr`` and ``ssim`` (sigma 1.5 px) over the range of the images, and ``sky_bias``, the
+        largest mean residual of empty sky in a band over its noise.
+    """
+    scores = compare_images(decoded, images, value_range(images))
+    bias = [band.residual for band in sky_residuals(images, decoded, Frame())]
+    return {"psnr": scores["psnr"], "ssim": scores["ssim"], "sky_bias": max(bias, key=abs)}
+
+
+def latents_worth(
+    first: np.ndarray, rotated: np.ndarray, second: np.ndarray, truth: pa.Table
+) -> dict[str, float]:
+    """Measure what latents tell of a galaxy, and whether they tell it again.
+
+    Parameters
+    ----------
+    first, turned, second : (n, latents) float arrays
+        Of the looks of `benchmarks.comparisons.sky.ComparisonSky`.
+    truth : pa.Table
+        True parameters.
+
+    Returns
+    -------
+    dict
+        Means over magnitude, radius, colour, bulge fraction and axis ratio of cross-validated R²:
+        ``probe_r2`` of ridges, ``neighbour_r2`` of the mean of ten nearest neighbours; and
+        ``recall``, ``recall_turned``: how often the nearest first look to a second one, as it is or
+        turned and mirrored, is of the same galaxy. Latents are standardised by the first looks.
+    """
+    scaler = StandardScaler().fit(first)
+    known, again, posed = (scaler.transform(some) for some in (first, second, rotated))
+    ridge, nearest = RidgeCV(np.logspace(-2, 4, 13)), KNeighborsRegressor(_NEIGHBOURS)
+    return {
+        "probe_r2": _mean_r2(ridge, known, truth),
+        "neighbour_r2": _mean_r2(nearest, known, truth),
+        "recall": recall_of(match_ranks(again, known), len(known)).recall_at_1,
+        "recall_rotated": recall_of(match_ranks(posed, known), len(known)).recall_at_1,
+    }
+
+
+def _mean_r2(model: RidgeCV | KNeighborsRegressor, latents: np.ndarray, truth: pa.Table) -> float:
+    scores = [
+        cross_val_score(model, latents, truth[name].to_numpy(), cv=_FOLDS) for name in _QUANTITIES
+    ]
+    return float(np.mean(scores))

@@ -1,0 +1,184 @@
+"""Train every candidate and measure it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from benchmarks.comparisons.measure import drawn_again, latents_worth
+from benchmarks.comparisons.networks import NETWORKS, ours
+from benchmarks.comparisons.orientation import canonical
+from benchmarks.comparisons.sky import ComparisonSky
+from benchmarks.comparisons.train import Trained, recipe_of, train
+from evaluation.reconstruction import active_units, decodable, kl_per_latent
+from galaxy_da.models.devices import autocast
+from galaxy_da.models.networks import Architecture, Encoder
+from galaxy_da.space import LatentSpace
+from training.pretraining.recipe import Recipe
+
+__all__ = ["compare_networks", "compare_poses", "measure_space"]
+
+_LATENTS, _VIEW = 40, 12
+_MMD, _CONTRAST = 1000.0, 500.0
+_CPU = torch.device("cpu")
+_Encode = Callable[[Tensor], np.ndarray]
+_Change = Callable[[Tensor], Tensor]
+
+
+def compare_networks(
+    sky: ComparisonSky, seconds: float, folder: Path, seed: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Train each network, and ours with the MMD objective, for so long; PCA takes what it takes.
+
+    Parameters
+    ----------
+    sky : ComparisonSky
+    seconds : float
+        Processor time of each training.
+    folder : Path
+        Keeps what is trained; what it holds is not trained again.
+    seed : int
+        Of weights, order and noise.
+
+    Yields
+    ------
+    dict
+        ``network``; `benchmarks.comparisons.measure`'s scores; ``active`` (latents in use) and
+        ``kl``
+        [nat]; ``images_per_s`` of training, and ``images`` it took in all.
+    """
+    pca = PCA(_LATENTS, svd_solver="randomized", random_state=seed)
+    pca.fit(sky.train.flatten(0, 1).flatten(1).float().numpy())
+    drawn = torch.from_numpy(pca.inverse_transform(pca.transform(sky.first.flatten(1).numpy())))
+    yield {
+        "network": f"PCA-{_LATENTS}",
+        **drawn_again(sky.first, drawn.float().view_as(sky.first)),
+        **_worth(sky, lambda images: pca.transform(images.flatten(1).numpy())),
+    }
+    plain = recipe_of(Architecture(latents=_LATENTS), seed)
+    infovae = recipe_of(Architecture(latents=_LATENTS), seed, beta=0.0, mmd=_MMD)
+    candidates = [(name, plain, build) for name, build in NETWORKS.items()]
+    for name, recipe, build in [*candidates, ("ours-mmd", infovae, ours)]:
+        trained = train(recipe, build, sky.train, seconds, folder / f"{name}.safetensors")
+        encoder, decoder = trained.learner.encoder, trained.learner.decoder
+        with torch.no_grad():
+            posterior = encoder(sky.first)
+            decoded = decoder(posterior.mean)
+        mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
+        yield {
+            "network": name,
+            **drawn_again(sky.first, decoded),
+            **_worth(sky, _means(encoder)),
+            "active": int(active_units(mean).sum()),
+            "kl": float(kl_per_latent(mean, variance).sum()),
+            "images_per_s": trained.images_per_s,
+            "images": trained.images,
+        }
+
+
+def compare_poses(
+    sky: ComparisonSky, seconds: float, folder: Path, seed: int = 1
+) -> Iterator[dict[str, Any]]:
+    """Keep pose out of the latents in each way, training for so long.
+
+    Parameters
+    ----------
+    sky, seconds, folder, seed
+        As for `compare_networks`; "ours" is the same network.
+
+    Yields
+    ------
+    dict
+        ``pose``; scores of the galaxy latents (`benchmarks.comparisons.measure`);
+        ``train_per_s`` and
+        ``encode_per_s``, images in a second of one thread.
+    """
+    plain = recipe_of(Architecture(latents=_LATENTS), seed)
+    apart = recipe_of(
+        Architecture(latents=_LATENTS, nuisance_latents=_VIEW), seed, contrast=_CONTRAST
+    )
+
+    def upright(images: Tensor) -> Tensor:
+        return canonical(images)[0]
+
+    def trained(name: str, recipe: Recipe, before: _Change | None = None) -> Trained:
+        keep = folder / f"{name}.safetensors"
+        return train(recipe, ours, sky.train, seconds, keep, before)
+
+    augmented, observations = trained("ours", plain), trained("two-looks", apart)
+    oriented = trained("canonical", plain, upright)
+    means = _means(oriented.learner.encoder)
+    for name, network, encode in (
+        ("augmentation", augmented, _means(augmented.learner.encoder)),
+        ("augmentation, pooled", augmented, _pooled(augmented.learner.encoder)),
+        ("canonical orientation", oriented, lambda images: means(upright(images))),
+        ("two looks", observations, _means(observations.learner.encoder)),
+        ("two looks, pooled", observations, _pooled(observations.learner.encoder)),
+    ):
+        start = time.process_time()
+        encode(sky.first)
+        encode_per_s = len(sky.first) / (time.process_time() - start)
+        yield {
+            "pose": name,
+            **_worth(sky, encode),
+            "train_per_s": network.images_per_s,
+            "encode_per_s": encode_per_s,
+        }
+
+
+def measure_space(sky: ComparisonSky, name: str) -> dict[str, Any]:
+    """Measure a finished space as `compare_networks` does, however long it was trained.
+
+    Parameters
+    ----------
+    sky : ComparisonSky
+        Of galaxies that the space has not seen.
+    name : str
+        Folder or shipped name of a space of the default frame.
+    """
+    space = LatentSpace.load(name)
+    galaxy = space.galaxy_latents
+
+    def embedded(images: Tensor) -> np.ndarray:
+        return space.encode(images, space.anchor).mean[:, :galaxy].numpy()
+
+    posterior = decodable(space, sky.first)
+    mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
+    return {
+        "network": name,
+        **drawn_again(sky.first, space.decode(posterior.mean)),
+        **_worth(sky, embedded),
+        "active": int(active_units(mean).sum()),
+        "kl": float(kl_per_latent(mean, variance).sum()),
+    }
+
+
+def _worth(sky: ComparisonSky, encode: _Encode) -> dict[str, float]:
+    return latents_worth(encode(sky.first), encode(sky.rotated), encode(sky.second), sky.truth)
+
+
+def _means(encoder: Encoder) -> _Encode:
+    """Return the galaxy latents' means of images, in bf16 where native."""
+    return lambda images: _encoded(encoder, images, symmetric=False)
+
+
+def _pooled(encoder: Encoder) -> _Encode:
+    return lambda images: _encoded(encoder, images, symmetric=True)
+
+
+@torch.no_grad()
+def _encoded(encoder: Encoder, images: Tensor, *, symmetric: bool) -> np.ndarray:
+    encoder.symmetric = symmetric
+    with autocast(_CPU, "auto"):
+        means = [
+            encoder.pooled(some.contiguous(memory_format=torch.channels_last)).mean
+            for some in torch.split(images, 256)
+        ]
+    return torch.cat(means)[:, : encoder.galaxy_latents].float().numpy()

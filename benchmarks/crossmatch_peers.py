@@ -1,0 +1,196 @@
+"""Who matches catalogues: this project, astropy, LSDB and STILTS, each from files to a pair file.
+
+Every peer is a function that imports what it needs and returns the match, so that imports are not
+timed. A match reads the catalogues of a folder in the form the peer likes best (`write_inputs`) and
+writes the pairs' row numbers to a file of the folder, which is returned.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+__all__ = ["PEERS", "RADIUS_ARCSEC", "read_pairs", "why_not", "write_inputs"]
+
+RADIUS_ARCSEC = 1.0
+
+_MARGIN_ARCSEC = 20.0
+_PARTITION_ROWS, _PARTITIONS = 500_000, 4  # the largest of the first, the fewest of the second
+_JAVA_HEAP = "-Xmx8g"
+
+Match = Callable[[Path, str], Path]
+
+
+def write_inputs(folder: Path, tables: Mapping[str, pa.Table], peer: str) -> None:
+    """Write ``anchor`` and ``target`` as `peer` reads them; what is there already is kept.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write.
+    tables : mapping of str to pa.Table
+        ``object_id`` (a letter and the row number), ``ra``, ``dec`` [ICRS deg].
+    peer : str
+        One of `PEERS`.
+    """
+    for name, table in tables.items():
+        if peer in ("lsdb", "ours on HATS"):
+            from catalogs.hats.catalogues import to_hats
+
+            path = folder / f"{name}_hats"
+            if not path.exists():
+                rows = min(_PARTITION_ROWS, len(table) // _PARTITIONS)
+                to_hats(table, path, margin_arcsec=_MARGIN_ARCSEC, partition_rows=rows)
+        elif peer == "stilts":
+            from astropy.table import Table
+
+            path = folder / f"{name}.fits"
+            if not path.exists():
+                columns = [_row_numbers(table["object_id"]), *map(np.asarray, table.columns[1:3])]
+                Table(columns, names=["row", "ra", "dec"]).write(path)
+        elif not (folder / f"{name}.parquet").exists():
+            pq.write_table(table, folder / f"{name}.parquet")
+
+
+def read_pairs(path: Path) -> np.ndarray:
+    """Return the row numbers a match wrote, (n_pairs, 2) int64, sorted."""
+    if path.suffix == ".fits":
+        from astropy.table import Table
+
+        table = Table.read(path)
+        rows = np.stack([np.asarray(table[f"row_{side}"]).astype(np.int64) for side in (1, 2)], 1)
+    else:
+        pairs = pq.read_table(path, columns=["anchor_id", "target_id"])
+        rows = np.stack([_row_numbers(column) for column in pairs.columns], axis=1)
+    return rows[np.lexsort(rows.T[::-1])]
+
+
+def why_not(peer: str) -> str | None:
+    """Return why a peer cannot run here, or None."""
+    if peer == "stilts" and not shutil.which("stilts"):
+        return "stilts is not on PATH; Debian's package has its name"
+    return None
+
+
+def _ours() -> Match:
+    from catalogs.matching.positions import crossmatch
+    from catalogs.reading.catalogue import read_catalog
+    from galaxy_da.io.tables import write_table
+
+    def match(folder: Path, mode: Any) -> Path:
+        tables = [read_catalog(folder / f"{name}.parquet") for name in ("anchor", "target")]
+        out = folder / "ours.parquet"
+        write_table(crossmatch(*tables, radius_arcsec=RADIUS_ARCSEC, mode=mode), out)
+        return out
+
+    return match
+
+
+def _ours_on_hats() -> Match:
+    from catalogs.hats.matching import crossmatch_hats
+
+    def match(folder: Path, mode: Any) -> Path:
+        out = folder / "ours_on_hats.parquet"
+        paths = (folder / f"{name}_hats" for name in ("anchor", "target"))
+        crossmatch_hats(
+            *paths, radius_arcsec=RADIUS_ARCSEC, mode=mode, out=out, scheduler="threads"
+        )
+        return out
+
+    return match
+
+
+def _astropy() -> Match:
+    from astropy import units as u
+    from astropy.coordinates import SkyCoord, match_coordinates_sky
+
+    def match(folder: Path, mode: str) -> Path:
+        """Match there and, for mutual pairs, back."""
+        tables = [pq.read_table(folder / f"{name}.parquet") for name in ("anchor", "target")]
+        a, t = (SkyCoord(x["ra"].to_numpy() * u.deg, x["dec"].to_numpy() * u.deg) for x in tables)
+        to_target, separation, _ = match_coordinates_sky(a, t)
+        keep = separation.arcsec <= RADIUS_ARCSEC
+        if mode == "mutual":
+            to_anchor, _, _ = match_coordinates_sky(t, a)
+            keep &= to_anchor[to_target] == np.arange(len(a))
+        rows = np.flatnonzero(keep)
+        return _write_pairs(
+            folder / "astropy.parquet",
+            tables[0]["object_id"].take(rows),
+            tables[1]["object_id"].take(to_target[rows]),
+            separation.arcsec[rows],
+        )
+
+    return match
+
+
+def _lsdb() -> Match:
+    from galaxy_da.io.quiet import quiet_lsdb
+
+    with quiet_lsdb():
+        import lsdb
+
+    def match(folder: Path, mode: str) -> Path:
+        """Match by LSDB's own k-d tree, which knows no mutual pairs."""
+        with quiet_lsdb():
+            a, t = (lsdb.open_catalog(folder / f"{name}_hats") for name in ("anchor", "target"))
+            found = a.crossmatch(
+                t,
+                radius_arcsec=RADIUS_ARCSEC,
+                require_right_margin=True,
+                suffixes=("_a", "_t"),
+                suffix_method="all_columns",
+            ).compute(progress_bar=False)
+        columns = ("object_id_a", "object_id_t", "_dist_arcsec")
+        return _write_pairs(folder / "lsdb.parquet", *(pa.array(found[name]) for name in columns))
+
+    return match
+
+
+def _stilts() -> Match:
+    def match(folder: Path, mode: str) -> Path:
+        """Match by ``tskymatch2``; ``find=best1`` is nearest, ``best`` greedy one to one."""
+        out = folder / "stilts.fits"
+        sides = [
+            f"{key}{side}={value}"
+            for side, name in ((1, "anchor"), (2, "target"))
+            for key, value in (("in", folder / f"{name}.fits"), ("ra", "ra"), ("dec", "dec"))
+        ]
+        find = {"nearest": "best1", "mutual": "best"}[mode]
+        command = ["stilts", _JAVA_HEAP, "tskymatch2", *sides, f"error={RADIUS_ARCSEC}"]
+        command += [f"find={find}", f"out={out}", "ofmt=fits-basic"]
+        subprocess.run(command, check=True, capture_output=True)
+        return out
+
+    return match
+
+
+PEERS: dict[str, Callable[[], Match]] = {
+    "ours": _ours,
+    "astropy": _astropy,
+    "stilts": _stilts,
+    "lsdb": _lsdb,
+    "ours on HATS": _ours_on_hats,
+}
+"""Name and import of each; the first is what the others are compared with."""
+
+
+def _write_pairs(path: Path, anchor: Any, target: Any, separation: Any) -> Path:
+    from galaxy_da.io.tables import write_table
+
+    columns = {"anchor_id": anchor, "target_id": target, "separation_arcsec": separation}
+    write_table(pa.table(columns), path)
+    return path
+
+
+def _row_numbers(ids: pa.ChunkedArray) -> np.ndarray:
+    """Return the numbers of ids such as ``a17``."""
+    return np.asarray(pc.utf8_slice_codeunits(ids, start=1).cast(pa.int64()))

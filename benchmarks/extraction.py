@@ -1,0 +1,205 @@
+"""Extraction beside the bare encoder, a Galaxy Zoo encoder, and the machine's own product rate.
+
+``python -m benchmarks.extraction`` prints the table. Inputs are made on the spot: float
+cutouts of 138 px and JPEG stamps of 120 px, random galaxies either way, in the shipped space.
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import timm
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from galaxy_da.extraction.loading import load_images, read_batches
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.io.tables import Sample
+from galaxy_da.models.devices import Precision, autocast, has_bf16
+from galaxy_da.space import LatentSpace
+from galaxy_da.surveys import get_survey
+
+__all__ = ["extraction_rows", "jpeg_stamps"]
+
+_CPU = torch.device("cpu")
+
+
+def extraction_rows(n: int = 3000, repeats: int = 5, seed: int = 1) -> list[dict[str, Any]]:
+    """Measure images per second.
+
+    Parameters
+    ----------
+    n : int
+        Cutouts of each kind.
+    repeats : int
+        Interleaved runs; medians are reported.
+    seed : int
+        Of the images.
+
+    Returns
+    -------
+    list of dict
+        ``what``, ``images_per_s``, and ``to_bare_encoder``, the ratio to the bare encoder on the
+        same images already prepared.
+    """
+    space = LatentSpace.load("decals")
+    with tempfile.TemporaryDirectory() as folder:
+        floats = _float_sample(Path(folder), n, seed)
+        jpegs = _jpeg_sample(Path(folder), n, seed)
+        plain = space.encoder("decals")
+        images, _ = load_images(floats, np.arange(n), plain, space.frame)
+        own = get_survey("decals")
+
+        def bare(precision: Precision) -> Callable[[], object]:
+            return lambda: space.encode(images, plain, precision=precision, device=_CPU)
+
+        def run(sample: Sample, reconstruct: bool) -> Callable[[], object]:
+            return lambda: extract(space, sample, reconstruct=reconstruct)
+
+        ways = {
+            "bare encoder": bare("auto"),
+            "bare encoder, fp32": bare("fp32"),
+            "extract floats, latents only": run(floats, False),
+            "extract floats, with reconstruction error": run(floats, True),
+            "extract JPEG, latents only": run(jpegs, False),
+            "extract JPEG, with reconstruction error": run(jpegs, True),
+            "decode JPEG alone": lambda: list(read_batches(jpegs, {"decals": own})),
+        }
+        rates = _rates(ways, n, repeats)
+    rates["timm convnext_nano, 224 px"] = _convnext_rate()
+    return [
+        {"what": what, "images_per_s": rate, "to_bare_encoder": rate / rates["bare encoder"]}
+        for what, rate in rates.items()
+    ]
+
+
+def product_rows(repeats: int = 9) -> list[dict[str, Any]]:
+    """Measure the encoder's share of the machine's matrix-product rate.
+
+    Parameters
+    ----------
+    repeats : int
+        Interleaved runs; medians are reported.
+
+    Returns
+    -------
+    list of dict
+        Per precision: the encoder's and a 2048-square product's rate [GFLOP/s], and their ratio.
+    """
+    space = LatentSpace.load("decals")
+    network = space.encoder("decals").network
+    images = torch.randn(512, 3, 64, 64).to(memory_format=torch.channels_last)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(images)
+    flops = counter.get_total_flops()
+    rows = []
+    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16(_CPU) else ["fp32"]
+    for precision in precisions:
+        kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        square = torch.randn(2048, 2048, dtype=kind)
+
+        def encode(precision: Precision = precision) -> None:
+            with torch.inference_mode(), autocast(_CPU, precision):
+                network(images)
+
+        def multiply(square: torch.Tensor = square) -> None:
+            torch.mm(square, square)
+
+        rates = _rates({"encoder": encode, "product": multiply}, 1, repeats)
+        ours, peak = rates["encoder"] * flops / 1e9, rates["product"] * 2 * 2048**3 / 1e9
+        rows.append(
+            {
+                "precision": precision,
+                "encoder_gflops": ours,
+                "product_gflops": peak,
+                "share": ours / peak,
+            }
+        )
+    return rows
+
+
+def _rates(ways: dict[str, Callable[[], object]], n: int, repeats: int) -> dict[str, float]:
+    """Median images per second of each way, run in turn."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats + 1):
+        for name, work in ways.items():
+            start = time.perf_counter()
+            work()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: n / float(np.median(times[1:])) for name, times in seconds.items()}
+
+
+def _convnext_rate(images: int = 32) -> float:
+    """Zoobot's small encoder (Walmsley et al. 2024, arXiv 2404.02973), random weights, no head."""
+    model = timm.create_model("convnext_nano", pretrained=False, num_classes=0).eval()
+    model = model.to(memory_format=torch.channels_last)
+    batch = torch.randn(images, 3, 224, 224).to(memory_format=torch.channels_last)
+
+    def work() -> None:
+        with torch.inference_mode(), autocast(_CPU, "auto"):
+            model(batch)
+
+    return _rates({"convnext": work}, images, 3)["convnext"]
+
+
+def _galaxies(n: int, side: int, scale: float, seed: int) -> np.ndarray:
+    """(n, 3, side, side) float32 Gaussian galaxies in noise [nanomaggy per pixel]."""
+    rng = np.random.default_rng(seed)
+    grid = (np.arange(side) - (side - 1) / 2) * scale
+    sigma = rng.uniform(0.8, 3, n)[:, None, None]
+    shape = np.exp(-0.5 * (grid[None, None] ** 2 + grid[None, :, None] ** 2) / sigma**2)
+    images = rng.normal(0, 0.004, (n, 3, side, side)).astype(np.float32)
+    images += (rng.uniform(0.5, 5, (n, 3, 1, 1)) * shape[:, None] * scale**2).astype(np.float32)
+    return images
+
+
+def _table(n: int, **columns: Any) -> pa.Table:
+    return pa.table(
+        {
+            "object_id": [f"{i}" for i in range(n)],
+            "survey": ["decals"] * n,
+            "ra": np.linspace(130, 230, n),
+            "dec": np.zeros(n),
+            **columns,
+        }
+    )
+
+
+def _float_sample(folder: Path, n: int, seed: int) -> Sample:
+    np.save(folder / "cutouts.npy", _galaxies(n, 138, 0.262, seed))
+    table = _table(n, cutout=[f"cutouts.npy#{i}" for i in range(n)])
+    pq.write_table(table, folder / "floats.parquet")
+    return Sample(folder / "floats.parquet")
+
+
+def _jpeg_sample(folder: Path, n: int, seed: int) -> Sample:
+    table = _table(n, image=jpeg_stamps(n, seed), pixel_scale_arcsec=np.full(n, 0.262))
+    pq.write_table(table, folder / "jpegs.parquet", row_group_size=1000)
+    return Sample(folder / "jpegs.parquet")
+
+
+def jpeg_stamps(n: int, seed: int) -> list[bytes]:
+    """Draw n JPEG stamps of 120 px."""
+    images = []
+    for flux in _galaxies(n, 120, 0.262, seed):
+        colour = np.moveaxis((np.arcsinh(flux[::-1] * 30) * 60 + 30).clip(0, 255), 0, -1)
+        buffer = io.BytesIO()
+        Image.fromarray(colour.astype(np.uint8)).save(buffer, "JPEG", quality=90)
+        images.append(buffer.getvalue())
+    return images
+
+
+if __name__ == "__main__":
+    from benchmarks.tables import print_rows
+
+    print_rows("Extraction", extraction_rows())
+    print_rows("Encoder against the machine's matrix product", product_rows())

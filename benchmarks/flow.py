@@ -1,0 +1,201 @@
+"""A density of the latents, so that sampling draws galaxies and not the prior's average.
+
+``python -m benchmarks.flow SPACE SAMPLE [--draws FILE.npy]`` fits one on a sample's latents and
+measures how near to real images the decoded draws are, beside draws of the unit Gaussian. The file
+gets draws of a flow of all the sample; ``python -m benchmarks.anchor --drawn`` shows and judges them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import zuko
+from sklearn.decomposition import PCA
+from torch import Tensor, nn
+
+from galaxy_da.extraction.loading import load_images
+from galaxy_da.io.files import atomic_path
+from galaxy_da.io.tables import Sample
+from galaxy_da.space import LatentSpace
+
+__all__ = ["LatentFlow", "fit_flow", "frechet_distance", "sample_quality"]
+
+_BATCH = 256
+_COMPONENTS = 40
+
+
+class LatentFlow(nn.Module):
+    """A neural spline flow over standardised latents.
+
+    Parameters
+    ----------
+    centre, spread : (latents,) float tensor
+        By which they are standardised.
+
+    References
+    ----------
+    Durkan et al. (2019), Neural spline flows, arXiv 1906.04032.
+    """
+
+    centre: Tensor
+    spread: Tensor
+
+    def __init__(self, centre: Tensor, spread: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("centre", centre)
+        self.register_buffer("spread", spread)
+        self.flow = zuko.flows.NSF(len(centre), transforms=3, hidden_features=(128, 128))
+
+    def log_density(self, latents: Tensor) -> Tensor:
+        """Return the (n,) natural logarithms of the density at (n, latents)."""
+        standard = (latents - self.centre) / self.spread
+        result: Tensor = self.flow().log_prob(standard) - self.spread.log().sum()
+        return result
+
+    @torch.no_grad()
+    def sample(self, n: int, seed: int = 0) -> Tensor:
+        """Draw n latent vectors, (n, latents)."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            drawn: Tensor = self.centre + self.spread * self.flow().sample((n,))
+            return drawn
+
+
+def fit_flow(latents: Tensor, *, steps: int = 2000, seed: int = 0) -> LatentFlow:
+    """Fit a flow by maximum likelihood.
+
+    Parameters
+    ----------
+    latents : (n, latents) float tensor
+        Draws from posteriors, or their means. A tenth, drawn at random, chooses the step to keep.
+    steps : int
+        Of Adam, 256 latents each, at a rate that decays to zero.
+    seed : int
+        Of weights, order and the tenth.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 20 vectors.
+    """
+    if len(latents) < 20:
+        raise ValueError(f"a flow needs at least 20 latent vectors but got {len(latents)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        order = torch.randperm(len(latents))
+        held, rows = latents[order[: len(order) // 10]], latents[order[len(order) // 10 :]]
+        flow = LatentFlow(rows.mean(0), rows.std(0).clamp_min(1e-6))
+        optimiser = torch.optim.Adam(flow.parameters(), lr=1e-3)
+        decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        best, best_state = -np.inf, flow.state_dict()
+        for step in range(steps):
+            batch = rows[torch.randint(len(rows), (min(_BATCH, len(rows)),))]
+            optimiser.zero_grad()
+            (-flow.log_density(batch).mean()).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(flow.parameters(), 1.0)
+            optimiser.step()
+            decay.step()
+            if (step + 1) % max(steps // 20, 1) == 0:
+                with torch.no_grad():
+                    score = float(flow.log_density(held).mean())
+                if score > best:
+                    best = score
+                    best_state = {k: v.clone() for k, v in flow.state_dict().items()}
+        flow.load_state_dict(best_state)
+    return flow.requires_grad_(False).eval()
+
+
+def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Squared Wasserstein distance of the Gaussians that have two samples' moments.
+
+    Parameters
+    ----------
+    a, b : (n, d), (m, d) float array
+
+    References
+    ----------
+    Dowson & Landau (1982), J. Multivariate Anal. 12, 450; for images Heusel et al. (2017), arXiv
+    1706.08500, there with features of Inception.
+    """
+    first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
+    eigenvalues = np.linalg.eigvals(first @ second)
+    overlap = np.sqrt(eigenvalues.real.clip(min=0)).sum()
+    apart = np.square(a.mean(0) - b.mean(0)).sum()
+    return float(apart + np.trace(first) + np.trace(second) - 2 * overlap)
+
+
+def sample_quality(
+    space: LatentSpace, images: Tensor, steps: int = 2000, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Compare decoded draws of a flow and of the prior with real images.
+
+    Parameters
+    ----------
+    space : LatentSpace
+    images : (n, bands, y, x) float tensor
+        The anchor's. The first half fits the flow, the other is compared with.
+    steps : int
+        Of the fit.
+    seed : int
+        Of the flow and the draws.
+
+    Returns
+    -------
+    list of dict
+        For ``decoded images`` (of the second half itself, the best there can be), ``flow`` and
+        ``N(0, I)``: the Frechet distance from what the first half decodes to, and from the second
+        half's images, in their first 40 principal components [asinh units^2].
+    """
+    half = len(images) // 2
+    posterior = space.encode(images, space.anchor, pooled=False)
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(posterior.mean.shape, generator=generator)
+    drawn = posterior.mean + posterior.variance.sqrt() * noise
+    flow = fit_flow(drawn[:half], steps=steps, seed=seed)
+    real = images[half:].flatten(1).numpy()
+    pca = PCA(min(_COMPONENTS, half // 2), random_state=seed).fit(images[:half].flatten(1).numpy())
+
+    def project(latents: Tensor) -> np.ndarray:
+        return np.asarray(pca.transform(space.decode(latents).flatten(1).numpy()))
+
+    reference = project(drawn[:half])
+    ways = {
+        "decoded images": drawn[half:],
+        "flow": flow.sample(half, seed),
+        "N(0, I)": torch.randn(half, drawn.shape[1], generator=generator),
+    }
+    return [
+        {
+            "latents": name,
+            "frechet_to_decoded": frechet_distance(project(latents), reference),
+            "frechet_to_images": frechet_distance(project(latents), pca.transform(real)),
+        }
+        for name, latents in ways.items()
+    ]
+
+
+def main() -> None:
+    """Print the table of `sample_quality` for a space and a sample of its anchor."""
+    from benchmarks.tables import print_rows
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("space")
+    parser.add_argument("sample", type=Path)
+    parser.add_argument("--draws", type=Path, help="a .npy file for as many draws as galaxies")
+    given = parser.parse_args()
+    space, sample = LatentSpace.load(given.space), Sample(given.sample)
+    encoder = space.encoder(space.anchor)
+    images, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
+    print_rows("Samples against images (Frechet)", sample_quality(space, images[ok]))
+    if given.draws is not None:
+        means = space.encode(images[ok], space.anchor).mean
+        with atomic_path(given.draws) as temporary, temporary.open("wb") as file:
+            np.save(file, fit_flow(means).sample(len(means)).numpy())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""A simulated sky with odd things in it, each known: what outlier rankings are measured on.
+
+Some images are spoiled or changed in one survey only (`SPOILED`), some galaxies are of a class that
+the sky otherwise lacks and that every survey sees (a ring of young stars), and some objects of the
+second survey carry another galaxy's image, as after a wrong match.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from catalogs.simulation.galaxies import draw_galaxies
+from catalogs.simulation.observing import (
+    ARTEFACTS,
+    Conditions,
+    Sky,
+    draw_conditions,
+    frame_bands,
+    modes_for,
+    observe,
+)
+from catalogs.simulation.scenes import ScenePool
+from galaxy_da.io.tables import Sample, write_table
+from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Band, Survey
+
+__all__ = ["ORDINARY", "SPOILED", "odd_sky"]
+
+ORDINARY = "ordinary"
+
+SPOILED = (*ARTEFACTS, "wrong-band", "blank", "empty", "transient")
+"""Kinds that one survey's image has: artefacts, bands in the wrong order, a band of zeros, sky
+without a galaxy, a point source."""
+
+_KINDS = (*SPOILED, "ring", "mismatch")
+_AT_A_TIME = 32
+_TRANSIENT_MAG = (17.5, 20.0)
+_TRANSIENT_ARCSEC = (1.5, 7.0)  # from the galaxy
+_RING_RADII, _RING_WIDTH = (1.3, 2.2), 0.2  # over half-light radius, over its own radius
+_MOFFAT_BETA = 3.5
+
+
+def odd_sky(
+    surveys: Sequence[Survey],
+    n: int,
+    each: int,
+    *,
+    seed: int,
+    out: Path,
+    scenes: Path | None = None,
+) -> dict[str, Sample]:
+    """Write a sample table per survey of one sky.
+
+    Parameters
+    ----------
+    surveys : sequence of Survey
+        Two.
+    n : int
+        Galaxies.
+    each : int
+        Galaxies of each kind of oddness among them, an even number; half of `SPOILED` are spoiled
+        in either survey.
+    seed : int
+        Of all that is drawn.
+    out : Path
+        Folder to write into.
+    scenes : Path, optional
+        Sample table of real images to use instead of parametric galaxies.
+
+    Returns
+    -------
+    dict of str to Sample
+        By survey, one row per galaxy in one order, object ids alike; column ``kind`` says what is
+        odd about this image, `ORDINARY` where nothing is.
+
+    Raises
+    ------
+    ValueError
+        If there are not two surveys, or more odd galaxies than galaxies.
+    TableError
+        If `scenes` has no usable image.
+    """
+    if len(surveys) != 2 or len(_KINDS) * each > n:
+        raise ValueError(
+            f"an odd sky takes 2 surveys and at least {len(_KINDS) * each} galaxies but got "
+            f"{len(surveys)} and {n}"
+        )
+    rng = np.random.default_rng(seed)
+    pool = None if scenes is None else ScenePool.open(scenes, limit=2 * n)
+    bands = {survey.name: frame_bands(survey) for survey in surveys}
+    modes = modes_for([band for some in bands.values() for band in some])
+    kinds = _assign(surveys, n, each, rng)
+    states = {name: _states(bands[name], kinds[name], rng) for name in bands}
+    flux: dict[str, list[Tensor]] = {name: [] for name in bands}
+    truth = []
+    for low in range(0, n, _AT_A_TIME):
+        rows = slice(low, min(low + _AT_A_TIME, n))
+        count = rows.stop - low
+        drawn = draw_galaxies(count, rng) if pool is None else pool.draw(count, rng)
+        truth.append(drawn.truth.select(["ra", "dec", "r_mag", "half_light_arcsec"]))
+        sky = drawn.render(modes)
+        _add_rings(sky, truth[-1], kinds[surveys[0].name][rows] == "ring", rng)
+        for survey in surveys:
+            some = Conditions(
+                **{
+                    name: values[rows]
+                    for name, values in vars(states[survey.name]).items()
+                    if values is not None
+                }
+            )
+            seen = _without_galaxy(sky, kinds[survey.name][rows] == "empty")
+            image = observe(seen, survey, bands[survey.name], some, rng)
+            flux[survey.name].append(
+                _spoil(image, kinds[survey.name][rows], survey, some.psf_fwhm_arcsec, rng)
+            )
+    catalogue = pa.concat_tables(truth)
+    return {
+        survey.name: _write(
+            out / survey.name,
+            survey,
+            bands[survey.name],
+            catalogue,
+            states[survey.name],
+            kinds[survey.name],
+            _mismatched(torch.cat(flux[survey.name]), kinds[survey.name] == "mismatch"),
+        )
+        for survey in surveys
+    }
+
+
+def _assign(
+    surveys: Sequence[Survey], n: int, each: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Say what is odd about each galaxy's image in either survey."""
+    first, second = (np.full(n, ORDINARY, dtype=object) for _ in surveys)
+    order = rng.permutation(n)
+    for number, kind in enumerate(_KINDS):
+        some = order[number * each : (number + 1) * each]
+        if kind == "ring":
+            first[some] = second[some] = kind
+        elif kind == "mismatch":
+            second[some] = kind
+        else:
+            first[some[: each // 2]] = second[some[each // 2 :]] = kind
+    return {survey.name: kinds for survey, kinds in zip(surveys, (first, second), strict=True)}
+
+
+def _states(bands: Sequence[Band], kinds: np.ndarray, rng: np.random.Generator) -> Conditions:
+    """Conditions with just the artefacts that were assigned."""
+    wanted = np.where(np.isin(kinds, ARTEFACTS), kinds, np.full(len(kinds), None))
+    return replace(draw_conditions(len(kinds), bands, rng), artefact=wanted)
+
+
+def _add_rings(sky: Sky, truth: pa.Table, rows: np.ndarray, rng: np.random.Generator) -> None:
+    """Put a thin ring, inclined at random, around some galaxies; as bright as they are."""
+    y, x = sky.modes.offsets[:, None], sky.modes.offsets[None, :]
+    r_mag, half_light = (truth[name].to_numpy() for name in ("r_mag", "half_light_arcsec"))
+    for row in np.flatnonzero(rows):
+        radius = half_light[row] * rng.uniform(*_RING_RADII)
+        ratio, angle = rng.uniform(0.5, 1), rng.uniform(0, np.pi)
+        along = x * np.cos(angle) + y * np.sin(angle)
+        across = (y * np.cos(angle) - x * np.sin(angle)) / ratio
+        distance = (torch.hypot(along, across) - radius) / (_RING_WIDTH * radius)
+        light = torch.exp(-0.5 * distance.square())
+        total = 10 ** (0.4 * (NANOMAGGY_ZEROPOINT - r_mag[row]))
+        light *= total / (light.sum() * sky.modes.pixel_arcsec**2)
+        sky.spectra[row, 0] += sky.modes.spectrum(light)
+
+
+def _without_galaxy(sky: Sky, rows: np.ndarray) -> Sky:
+    kept = torch.from_numpy(~rows)[:, None, None, None]
+    return replace(sky, spectra=sky.spectra * kept)
+
+
+def _spoil(
+    flux: Tensor, kinds: np.ndarray, survey: Survey, psf: np.ndarray, rng: np.random.Generator
+) -> Tensor:
+    """Change images as their kinds say; artefacts are there already."""
+    changes: Mapping[str, Callable[[Tensor, np.ndarray], Tensor]] = {
+        "wrong-band": lambda images, _: images.flip(1),
+        "blank": lambda images, _: _with_blank_band(images, rng),
+        "transient": lambda images, rows: images + _point_sources(images, survey, psf[rows], rng),
+    }
+    for kind, change in changes.items():
+        rows = np.flatnonzero(kinds == kind)
+        if len(rows):
+            flux[torch.from_numpy(rows)] = change(flux[torch.from_numpy(rows)], rows)
+    return flux
+
+
+def _with_blank_band(images: Tensor, rng: np.random.Generator) -> Tensor:
+    dark = torch.from_numpy(rng.integers(images.shape[1], size=len(images)))
+    blank = torch.nn.functional.one_hot(dark, images.shape[1]).bool()
+    return images.masked_fill(blank[..., None, None], 0.0)
+
+
+def _point_sources(
+    images: Tensor, survey: Survey, psf: np.ndarray, rng: np.random.Generator
+) -> Tensor:
+    """One star-like source in each image, of the same magnitude in every band."""
+    pixel, (n, side) = survey.pixel_scale_arcsec, (len(images), images.shape[-1])
+    angle, distance = rng.uniform(0, 2 * np.pi, n), rng.uniform(*_TRANSIENT_ARCSEC, n)
+    ramp = (np.arange(side) - (side - 1) / 2) * pixel
+    x = ramp[None, None, :] - (distance * np.cos(angle))[:, None, None]
+    y = ramp[None, :, None] - (distance * np.sin(angle))[:, None, None]
+    alpha = psf / (2 * np.sqrt(2 ** (1 / _MOFFAT_BETA) - 1))
+    square = (x**2 + y**2)[:, None] / alpha[..., None, None] ** 2
+    profile = (1 + square) ** -_MOFFAT_BETA * (_MOFFAT_BETA - 1) / np.pi
+    profile *= (pixel / alpha[..., None, None]) ** 2
+    total = 10 ** (0.4 * (NANOMAGGY_ZEROPOINT - rng.uniform(*_TRANSIENT_MAG, n)))
+    unit_pixel = survey.flux_pixel_scale_arcsec or pixel
+    per_unit = (unit_pixel / pixel) ** 2 / survey.nanomaggy_per_unit
+    return torch.from_numpy(total[:, None, None, None] * profile * per_unit).to(images)
+
+
+def _mismatched(flux: Tensor, rows: np.ndarray) -> Tensor:
+    """Give each of some objects the image of the next one."""
+    places = torch.from_numpy(np.flatnonzero(rows))
+    flux[places] = flux[places.roll(1)]
+    return flux
+
+
+def _write(
+    folder: Path,
+    survey: Survey,
+    bands: Sequence[Band],
+    truth: pa.Table,
+    states: Conditions,
+    kinds: np.ndarray,
+    flux: Tensor,
+) -> Sample:
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "cutouts.npy", flux.numpy())
+    n = truth.num_rows
+    dec = truth["dec"].to_numpy()
+    table = {
+        "object_id": [f"{i:06d}" for i in range(n)],
+        "survey": [survey.name] * n,
+        "ra": truth["ra"].to_numpy() + states.east_arcsec / np.cos(np.radians(dec)) / 3600,
+        "dec": dec + states.north_arcsec / 3600,
+        "bands": [",".join(band.name for band in bands)] * n,
+        "r_mag": truth["r_mag"],
+        "kind": pa.array(kinds.tolist(), pa.string()),
+        "cutout": [f"cutouts.npy#{i}" for i in range(n)],
+    }
+    write_table(pa.table(table), folder / "sample.parquet")
+    return Sample(folder / "sample.parquet")

@@ -1,0 +1,268 @@
+"""Physical columns on the simulated sky: truth against value for each survey, beside statmorph.
+
+``python -m benchmarks.probes [--space SPACE] [--n 2000] [--peers 100] [--guide FILE]``
+prints the tables: a sky is simulated that the space's probes were not fitted on, and they are
+measured in every survey, through its own encoder where the space has one and the anchor's where it
+has none. Some of the same galaxies go through statmorph. With the Galaxy Zoo guide images: what the
+probe of the simulated sky's ``p_featured`` says of real galaxies, and smooth against features by
+what is fitted to them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.real.probes import guide_rows, read_guide
+from benchmarks.statmorph_peer import measure_morphology
+from benchmarks.tables import print_rows
+from catalogs.simulation.sky import simulate
+from evaluation.probes.errors import error_rows, measure, measure_probes
+from evaluation.probes.ideal_images import add_structure
+from evaluation.probes.observations import observe_truth, read_truth
+from evaluation.probes.quantities import find_quantities
+from galaxy_da.errors import SpaceError
+from galaxy_da.extraction.loading import read_batches, row_numbers
+from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.preparation import to_surface_brightness
+from galaxy_da.io.tables import Sample
+from galaxy_da.models.probes import Probe
+from galaxy_da.space import LatentSpace
+from galaxy_da.surveys import get_survey
+
+__all__ = ["peer_rows", "probe_tables", "real_rows"]
+
+_R_NM, _G_NM = 642.0, 481.0
+_SURVEYS = ("decals", "sdss", "hsc")
+
+
+def probe_tables(
+    space: str = "decals",
+    n: int = 2000,
+    peers: int = 100,
+    seed: int = 77,
+    surveys: Sequence[str] = _SURVEYS,
+) -> dict[str, list[dict[str, Any]]]:
+    """Measure a space's probes on a fresh simulated sky.
+
+    Parameters
+    ----------
+    space : str
+        Folder or shipped name; its probes must be of quantities that the simulated sky knows.
+    n : int
+        Galaxies of the sky.
+    peers : int
+        Of them, how many also go through statmorph, in each survey.
+    seed : int
+        Of the sky; not one that the space or its probes were fitted on.
+    surveys : sequence of str
+        Which to observe, through the anchor's encoder where the space has none of their own.
+
+    Returns
+    -------
+    dict of str to list of dict
+        ``quantities`` and ``probabilities``: one row per probe and survey; ``peers``: as
+        `peer_rows`.
+
+    Raises
+    ------
+    SpaceError
+        If the space has no probes.
+    """
+    loaded = LatentSpace.load(space)
+    if not loaded.probes:
+        raise SpaceError(f"{space}: has no probes; fit them with `galaxy-da probe`")
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        definitions = [get_survey(name) for name in surveys]
+        simulate(definitions, n, seed=seed, out=out, repeat_anchor=False, progress=False)
+        truth = add_structure(read_truth(out / "truth.parquet"), seed)
+        samples = {name: Sample(out / name / "sample.parquet") for name in surveys}
+        seen = [observe_truth(loaded, some, truth, unadapted=True) for some in samples.values()]
+        values = {name: known[1] for name, known in find_quantities(truth).items()}
+        fresh = [replace(probe, errors={}) for probe in loaded.probes if probe.name in values]
+        probes = measure_probes(fresh, seen, values, np.ones(truth.num_rows, bool))
+        rows = error_rows(probes).to_pylist()
+        for row in rows:
+            row["encoder"] = "own" if row["survey"] in loaded.surveys else "anchor's"
+        return {
+            "quantities": _pick(rows, "r2", ("bias", "scatter", "rms", "r2")),
+            "probabilities": _pick(
+                rows, "brier", ("log_loss", "base_log_loss", "brier", "ece", "auc")
+            ),
+            "peers": peer_rows(loaded, probes, truth, samples, peers),
+        }
+
+
+def peer_rows(
+    space: LatentSpace,
+    probes: Sequence[Probe],
+    truth: pa.Table,
+    samples: Mapping[str, Sample],
+    most: int,
+) -> list[dict[str, Any]]:
+    """Measure probes and statmorph on the same cutouts.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        Where the probes' vectors come from.
+    probes : sequence of Probe
+        Fitted on other galaxies.
+    truth : pa.Table
+        Of the simulated sky, with the structure of noise-free views.
+    samples : dict of str to Sample
+        By survey.
+    most : int
+        How many galaxies, the first that every survey has.
+
+    Returns
+    -------
+    list of dict
+        One row per quantity and survey: ``n`` galaxies that statmorph could measure, and ``bias``,
+        ``scatter`` and ``r2`` of the probe (``ours``), of statmorph, and of its Sersic fit through
+        the PSF where that gives the quantity.
+    """
+    complete = np.logical_and.reduce([truth[f"{name}_id"].is_valid() for name in samples])
+    some = truth.take(pa.array(np.flatnonzero(complete)[:most]))
+    known = find_quantities(some)
+    rows = []
+    for name, sample in samples.items():
+        peer = _statmorph(sample, some)
+        seen = observe_truth(space, sample, some, unadapted=True)
+        for probe in probes:
+            if probe.name not in peer or probe.name not in known:
+                continue
+            ours = np.full(some.num_rows, np.nan)
+            ours[seen.rows] = probe.apply(seen.vectors[0])
+            answers = {"ours": ours, "statmorph": peer[probe.name]}
+            if f"sersic_{probe.name}" in peer:
+                answers["sersic"] = peer[f"sersic_{probe.name}"]
+            value = known[probe.name][1]
+            good = np.isfinite(np.stack([value, *answers.values()])).all(0)
+            row: dict[str, Any] = {"probe": probe.name, "survey": name, "n": int(good.sum())}
+            for who, answer in answers.items():
+                errors = measure(probe.link, value[good], answer[good])
+                row |= {f"{who}_{key}": errors[key] for key in ("bias", "scatter", "r2")}
+            rows.append(row)
+    return rows
+
+
+def real_rows(
+    space: LatentSpace, path: str | os.PathLike[str], surveys: Sequence[str] = ("decals", "sdss")
+) -> list[dict[str, Any]]:
+    """Ask the probe ``p_featured``, which has seen no real image, of Galaxy Zoo's guide images.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        With that probe.
+    path : path
+        The guide table (`benchmarks.real.probes.read_guide`).
+    surveys : sequence of str
+        Which of the guide's.
+
+    Returns
+    -------
+    list of dict
+        ``survey``, ``smooth`` and ``featured`` (counts), the mean probability of each, and ``auc``.
+    """
+    (probe,) = (probe for probe in space.probes if probe.name == "p_featured")
+    rows = []
+    for name in surveys:
+        guide = read_guide(path, name)
+        assert guide.survey.stretch is not None
+        encoder = (
+            space.encoder(name)
+            if name in space.surveys
+            else space.unadapted(guide.survey, guide.survey.stretch.planes)
+        )
+        prepared = encoder.prepare(guide.cutouts, space.frame)
+        p = probe.apply(space.encode(prepared.images, encoder).mean.numpy())
+        featured = guide.featured
+        rows.append(
+            {
+                "survey": name,
+                "smooth": int((~featured).sum()),
+                "featured": int(featured.sum()),
+                "mean p of smooth": float(p[~featured].mean()),
+                "mean p of featured": float(p[featured].mean()),
+                "auc": float(roc_auc_score(featured, p)),
+            }
+        )
+    return rows
+
+
+def _statmorph(sample: Sample, truth: pa.Table) -> dict[str, np.ndarray]:
+    """Return statmorph's answer for each row of truth, in the quantities' units."""
+    survey = get_survey(sample.survey)
+    numbers = row_numbers(sample, truth[f"{survey.name}_id"])
+    wanted = np.isin(np.arange(len(sample)), numbers)
+    cutouts: list[Cutout] = []
+    for _, batch in read_batches(sample, {survey.name: survey}, 0, wanted):
+        cutouts += [cutout for cutout in batch if isinstance(cutout, Cutout)]
+    pixel = survey.pixel_scale_arcsec
+    flux = to_surface_brightness(cutouts, survey).numpy() * pixel**2
+    flux = flux[np.searchsorted(np.flatnonzero(wanted), numbers)]
+    bands = cutouts[0].bands
+    g, r = (flux[:, bands.index(survey.nearest_band(nm, bands).name)] for nm in (_G_NM, _R_NM))
+    fwhm = sample.catalog["psf_fwhm_arcsec"].to_numpy()[numbers] / pixel
+    found = measure_morphology(r, fwhm)
+    same = ("ellipticity", "position_angle", "concentration", "asymmetry")
+    sersic = ("sersic_ellipticity", "sersic_position_angle")
+    return {
+        **{name: found[name] for name in same + sersic},
+        "half_light_arcsec": found["half_light_px"] * pixel,
+        "sersic_half_light_arcsec": found["sersic_half_light_px"] * pixel,
+        "r_mag": found["mag"],
+        "g_minus_r": _aperture_colour(g, r, found["petrosian_px"]),
+    }
+
+
+def _aperture_colour(g: np.ndarray, r: np.ndarray, radius_px: np.ndarray) -> np.ndarray:
+    """Colour g - r within statmorph's Petrosian radius [mag]."""
+    ramp = np.arange(g.shape[-1]) - (g.shape[-1] - 1) / 2
+    inside = np.hypot(ramp[:, None], ramp)[None] <= radius_px[:, None, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        flux = [np.nansum(image * inside, axis=(1, 2)) for image in (g, r)]
+        colour = -2.5 * np.log10(flux[0] / flux[1])
+    return np.where(np.isfinite(radius_px), colour, np.nan)
+
+
+def _pick(rows: list[dict[str, Any]], mark: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows that have one figure, with the columns that go with it."""
+    names = ("probe", "unit", "survey", "encoder", "n", *columns)
+    return [{name: row[name] for name in names} for row in rows if row[mark] is not None]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--space", default="decals")
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--peers", type=int, default=100)
+    parser.add_argument("--guide", type=Path, default=None)
+    given = parser.parse_args()
+    tables = probe_tables(given.space, given.n, given.peers)
+    print_rows("Physical columns by survey (relative where the unit is ln)", tables["quantities"])
+    print_rows("Probabilities by survey", tables["probabilities"])
+    print_rows("Beside statmorph, the same cutouts", tables["peers"])
+    if given.guide is not None:
+        loaded = LatentSpace.load(given.space)
+        print_rows("The probe p_featured on real images", real_rows(loaded, given.guide))
+        print_rows(
+            "Smooth against features, fitted to guide images", guide_rows(loaded, given.guide)
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Compare and measure on real galaxy images, which stay outside this repository."""

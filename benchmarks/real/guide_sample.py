@@ -1,0 +1,111 @@
+"""Galaxy Zoo's guide images as a sample table, so that the verbs and reports take them.
+
+``python -m benchmarks.real.guide_sample GUIDE --survey decals --out DIR`` writes
+``sample.parquet`` and
+``labels.parquet`` there. The guide says where none of its galaxies is, so positions are made up: a
+row along the equator, two degrees apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from benchmarks.real.probes import read_guide
+from galaxy_da.images.cutouts import Cutout
+from galaxy_da.io.files import ensure_folder
+from galaxy_da.io.tables import write_table
+
+__all__ = ["stored_images", "write_guide_sample"]
+
+
+def write_guide_sample(
+    guide: str | os.PathLike[str], survey: str, out: str | os.PathLike[str]
+) -> tuple[Path, Path]:
+    """Write one survey's distinct guide images and whether they are smooth or featured.
+
+    Parameters
+    ----------
+    guide : path
+        As `benchmarks.real.probes.read_guide` takes it.
+    survey : {"decals", "sdss"}
+        One whose stretch is documented.
+    out : path
+        Folder for both tables.
+
+    Returns
+    -------
+    sample, labels : Path
+        Images as PNG, or band and flux where the colours are Galaxy Zoo's own, and
+        ``smooth-or-featured`` by ``object_id``.
+
+    Raises
+    ------
+    TableError, StorageError
+        If the guide is missing, or a table cannot be written.
+    """
+    images = read_guide(guide, survey)
+    folder, n = ensure_folder(out), len(images.cutouts)
+    ids = pa.array([f"guide-{number:03d}" for number in range(n)])
+    sample = pa.table(
+        {
+            "object_id": ids,
+            "survey": [survey] * n,
+            "ra": np.arange(n) * 2.0 % 360,
+            "dec": np.zeros(n),
+            "pixel_scale_arcsec": [cutout.pixel_scale_arcsec for cutout in images.cutouts],
+            "image": stored_images(images.cutouts),
+        }
+    )
+    answer = np.where(images.featured, "featured", "smooth")
+    paths = folder / "sample.parquet", folder / "labels.parquet"
+    write_table(sample, paths[0])
+    write_table(pa.table({"object_id": ids, "smooth-or-featured": answer}), paths[1])
+    return paths
+
+
+def stored_images(cutouts: Sequence[Cutout]) -> pa.Array:
+    """Return an ``image`` column: colour cutouts as PNG, those in flux as nested bands.
+
+    Parameters
+    ----------
+    cutouts : sequence of Cutout
+        Of one survey, all as large.
+    """
+    if cutouts[0].is_colour:
+        return pa.array([_png(cutout) for cutout in cutouts])
+    pixels = np.stack([cutout.pixels for cutout in cutouts])
+    flux: pa.Array = pa.array(pixels.ravel())
+    for length in pixels.shape[:0:-1]:
+        flux = pa.FixedSizeListArray.from_arrays(flux, length)
+    band = pa.array([cutout.bands for cutout in cutouts], pa.list_(pa.string()))
+    return pa.StructArray.from_arrays([band, flux], ["band", "flux"])
+
+
+def _png(cutout: Cutout) -> bytes:
+    """Encode a colour cutout as it came, the first row northernmost."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.moveaxis(cutout.pixels[:, ::-1], 0, -1)).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def main() -> None:
+    """Write both tables and say where."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("guide", type=Path)
+    parser.add_argument("--survey", default="decals")
+    parser.add_argument("--out", type=Path, required=True)
+    given = parser.parse_args()
+    for path in write_guide_sample(given.guide, given.survey, given.out):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

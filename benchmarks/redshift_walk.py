@@ -1,0 +1,117 @@
+"""The same galaxies at other redshifts, as a picture.
+
+``python -m benchmarks.redshift_walk SPACE SAMPLE --out WALK.png`` draws, for a space of a
+conditional
+recipe, one galaxy a row: as observed, then with its own structure at redshifts from the 5th to the
+95th percentile of the sample's. A simulated sky has no redshifts; with ``--truth`` its galaxies get
+those that training gave them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from PIL import Image
+
+from benchmarks.anchor.choosing import diverse
+from benchmarks.anchor.mosaics import colours, mosaic
+from evaluation.probes.observations import read_truth
+from galaxy_da.errors import TableError
+from galaxy_da.extraction.loading import load_images
+from galaxy_da.io.files import atomic_path
+from galaxy_da.io.tables import Sample
+from galaxy_da.space import LatentSpace
+from training.pretraining.conditional import load_conditional, over_redshift
+from training.pretraining.image_source import standard_redshift
+
+__all__ = ["redshift_walk"]
+
+_GALAXIES, _STEPS = 8, 9
+
+
+def redshift_walk(
+    folder: str | os.PathLike[str], sample: Sample, truth: pa.Table | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw galaxies that differ most from each other at other redshifts.
+
+    Parameters
+    ----------
+    folder : path
+        Space of a conditional recipe.
+    sample : Sample
+        Of its anchor, with ``redshift``, or of a simulated sky.
+    truth : pa.Table, optional
+        Of that sky, for `training.pretraining.image_source.standard_redshift`.
+
+    Returns
+    -------
+    picture : (height, width, 3) uint8 array
+        A galaxy a row.
+    redshift : (steps,) float array
+        Of all columns but the first, which is observed.
+
+    Raises
+    ------
+    StorageError
+        If the space holds no conditional network.
+    TableError
+        If no usable galaxy of the sample has a redshift, or the truth is of another sky.
+    """
+    space, model = LatentSpace.load(folder), load_conditional(folder)
+    encoder = space.encoder(space.anchor)
+    images, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
+    redshift = _redshift(sample, truth)
+    known = np.flatnonzero(ok & np.isfinite(redshift))
+    if not len(known):
+        raise TableError(
+            f"{sample.path}: no usable galaxy has a redshift; it takes a column of that name"
+        )
+    low, high = np.quantile(redshift[known], (0.05, 0.95))
+    steps = np.linspace(low, high, _STEPS)
+    latents = space.encode(images[known], space.anchor).mean.numpy()
+    rows = known[diverse(latents, np.arange(len(known)), _GALAXIES)]
+    own, at = (torch.from_numpy(z).float() for z in (redshift[rows], steps))
+    drawn = over_redshift(model, images[rows], own, at)
+    every = torch.cat([images[rows][:, None], drawn], 1).flatten(0, 1)
+    return mosaic(colours(space, every), 1 + _STEPS), steps
+
+
+def _redshift(sample: Sample, truth: pa.Table | None) -> np.ndarray:
+    """(n,) redshifts, NaN where unknown."""
+    if truth is not None:
+        ids = f"{sample.survey}_id"
+        if not {ids, "r_mag"} <= set(truth.column_names):
+            raise TableError(
+                f"truth of a sky seen by {sample.survey} has columns {ids} and r_mag; this "
+                f"has {', '.join(truth.column_names)}"
+            )
+        rows = pc.index_in(sample.catalog["object_id"], value_set=truth[ids].combine_chunks())
+        return standard_redshift(truth["r_mag"].take(rows).to_numpy())
+    if "redshift" in sample.catalog.column_names:
+        return np.asarray(sample.catalog["redshift"].to_numpy(zero_copy_only=False), float)
+    return np.full(len(sample), np.nan)
+
+
+def main() -> None:
+    """Write the picture and say the redshift of each column."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("space", type=Path)
+    parser.add_argument("sample", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--truth", type=Path)
+    given = parser.parse_args()
+    truth = read_truth(given.truth) if given.truth else None
+    picture, steps = redshift_walk(given.space, Sample(given.sample), truth)
+    with atomic_path(given.out) as temporary:
+        Image.fromarray(picture).save(temporary, "png")
+    print(f"{given.out}: observed, then redshift", ", ".join(f"{z:.2f}" for z in steps))
+
+
+if __name__ == "__main__":
+    main()

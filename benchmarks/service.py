@@ -1,0 +1,231 @@
+"""The service beside what it rests on: raw FAISS and the bare encoder, in one process.
+
+Run ``python -m benchmarks.service [VECTORS]``. The clients are in a process of their
+own, on the same cores.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import httpx
+import numpy as np
+import pyarrow as pa
+import uvicorn
+from astropy.io import fits
+
+from benchmarks.index import synthetic_latents
+from benchmarks.service_load import Load, run_load
+from benchmarks.tables import print_rows
+from galaxy_da.images.cutouts import Cutout
+from galaxy_da.io.features import Features
+from galaxy_da.latent_index import LatentIndex
+from galaxy_da.service import create_app
+from galaxy_da.service.limits import Limits
+from galaxy_da.service.run import SERVER
+from galaxy_da.space import LatentSpace
+
+__all__ = ["image_rows", "similar_rows"]
+
+_CLIENTS = 16
+_SECONDS = 4.0
+_REPEATS = 3
+_K = 10
+_SIDE_PX = 128
+_SEED = 0
+
+
+def similar_rows(n: int = 100_000) -> list[dict[str, Any]]:
+    """Time similar-by-id over HTTP beside FAISS alone, asked for the same k by as many threads.
+
+    Parameters
+    ----------
+    n : int
+        Vectors in the index.
+
+    Returns
+    -------
+    list of dict
+        For each kind of load: answers per second, latencies, processor time of this process for
+        each answer, and ``ratio``, the throughput over that of FAISS: medians of repeats that take
+        turns.
+    """
+    space = LatentSpace.load("decals")
+    index = _index(space, n)
+    rng = np.random.default_rng(_SEED)
+    asked = [f"id={index.key(row)}&k={_K}" for row in rng.integers(n, size=500)]
+    requests = [_get(f"/api/similar?{query}") for query in asked]
+    raw = faiss.IndexFlatL2(index.dimension)
+    raw.add(index.vectors[:])
+    loads: dict[str, dict[str, Any]] = {
+        f"{_CLIENTS} clients": {"clients": _CLIENTS},
+        f"{_CLIENTS} clients, 200 slow ones beside": {"clients": _CLIENTS, "slow": 200},
+        "bursts of 200 connections": {"clients": 200, "burst": True},
+    }
+    with _served(create_app(space, index)) as port:
+        rows = []
+        for name, kind in loads.items():
+            load = Load(port=port, requests=requests, seconds=_SECONDS, **kind)
+            rows.append({"load": name, **_in_turn(lambda: _faiss(raw, index), load)})
+    return rows
+
+
+def image_rows(batches: Sequence[int] = (1, 64)) -> list[dict[str, Any]]:
+    """Time encoding images over HTTP beside the bare encoder, which is given 16 at once.
+
+    Parameters
+    ----------
+    batches : sequence of int
+        Most images that the service encodes together.
+
+    Returns
+    -------
+    list of dict
+        As `similar_rows`; ``ratio`` is over the bare encoder, from prepared images to latents.
+    """
+    space = LatentSpace.load("decals")
+    index = _index(space, 1000)
+    rng = np.random.default_rng(_SEED)
+    pixels = rng.normal(0, 0.01, (3, _SIDE_PX, _SIDE_PX)).astype(np.float32)
+    pixels[:, 54:74, 54:74] += 1
+    encoder = space.encoder("decals")
+    cutout = Cutout(
+        pixels=pixels, bands=encoder.bands, pixel_scale_arcsec=0.262, centre_xy=(63.5, 63.5)
+    )
+    images = encoder.prepare([cutout] * _CLIENTS, space.frame).images
+    request = _post("/api/encode", {"survey": "decals"}, _fits(pixels))
+    rows = []
+    for batch in batches:
+        with _served(create_app(space, index, limits=Limits(batch=batch))) as port:
+            for clients in (1, _CLIENTS):
+                load = Load(port=port, requests=[request], clients=clients, seconds=_SECONDS)
+                both = _in_turn(
+                    lambda: _timed(lambda: space.encode(images, encoder), _CLIENTS), load
+                )
+                rows.append({"batches of": batch, "clients": clients, **both})
+    return rows
+
+
+@dataclass(frozen=True)
+class _Bare:
+    """Work done without the service: per second, and time of the processor for each [ms]."""
+
+    per_s: float
+    cpu_ms: float
+
+
+def _in_turn(bare: Callable[[], _Bare], load: Load) -> dict[str, float]:
+    """Time both sides, one after the other, and again."""
+    rows = []
+    for _ in range(_REPEATS):
+        alone = bare()
+        start = time.process_time()
+        seen = run_load(load)
+        cpu_ms = 1e3 * (time.process_time() - start) / max(seen.answers, 1)
+        rows.append(
+            {
+                "bare_per_s": alone.per_s,
+                "service_per_s": seen.per_s,
+                "ratio": seen.per_s / alone.per_s,
+                "p50_ms": seen.p50_ms,
+                "p99_ms": seen.p99_ms,
+                "refused": seen.refused,
+                "bare_cpu_ms": alone.cpu_ms,
+                "service_cpu_ms": cpu_ms,
+            }
+        )
+    return {name: float(np.median([row[name] for row in rows])) for name in rows[0]}
+
+
+def _index(space: LatentSpace, n: int) -> LatentIndex:
+    """Index synthetic latents as if they were of a space."""
+    latents = synthetic_latents(n, space.galaxy_latents)
+    table = pa.table(
+        {
+            "object_id": [f"{row:09d}" for row in range(n)],
+            "survey": pa.array(["decals"] * n),
+            "ra": np.arange(n) * (360 / n),
+            "dec": np.zeros(n),
+            "flags": np.zeros(n, np.int32),
+            "embedding": pa.FixedSizeListArray.from_arrays(
+                pa.array(latents.ravel()), latents.shape[1]
+            ),
+        }
+    )
+    encoders = {"decals": space.encoder("decals").hash}
+    return LatentIndex.build([Features(table=table, space_id=space.id, encoders=encoders)])
+
+
+def _faiss(raw: faiss.Index, index: LatentIndex) -> _Bare:
+    """Search for single vectors in as many threads as there are clients."""
+    rows = np.random.default_rng(_SEED).integers(len(index), size=512)
+    points = index.vectors[rows]
+    with ThreadPoolExecutor(_CLIENTS) as pool:
+        return _timed(
+            lambda: list(pool.map(lambda point: raw.search(point[None], _K), points)), len(rows)
+        )
+
+
+def _timed(work: Callable[[], object], each: int) -> _Bare:
+    """Repeat work that does something so many times."""
+    work()
+    start, cpu, times = time.perf_counter(), time.process_time(), 0
+    while time.perf_counter() - start < _SECONDS / 2:
+        work()
+        times += each
+    seconds, busy = time.perf_counter() - start, time.process_time() - cpu
+    return _Bare(times / seconds, 1e3 * busy / times)
+
+
+@contextmanager
+def _served(app: Any) -> Iterator[int]:
+    """Serve an app in a thread; yield its port."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, **SERVER))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _get(path: str) -> str:
+    return _encoded(httpx.Request("GET", f"http://127.0.0.1{path}"))
+
+
+def _post(path: str, fields: dict[str, str], file: bytes) -> str:
+    request = httpx.Request("POST", f"http://127.0.0.1{path}", data=fields, files={"file": file})
+    request.read()
+    return _encoded(request)
+
+
+def _encoded(request: httpx.Request) -> str:
+    head = b"%s %s HTTP/1.1\r\n" % (request.method.encode(), request.url.raw_path)
+    head += b"".join(b"%s: %s\r\n" % (name, value) for name, value in request.headers.raw)
+    return base64.b64encode(head + b"\r\n" + request.content).decode()
+
+
+def _fits(pixels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    fits.PrimaryHDU(pixels, fits.Header({"BANDS": "g,r,z"})).writeto(out)
+    return out.getvalue()
+
+
+if __name__ == "__main__":
+    sizes = [int(text) for text in sys.argv[1:]] or [100_000]
+    for size in sizes:
+        print_rows(f"Similar by id, {size} vectors, over HTTP", similar_rows(size))
+    print_rows("Encoding an image over HTTP [images/s]", image_rows())

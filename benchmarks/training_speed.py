@@ -1,0 +1,223 @@
+"""How fast training is, beside the same model in plain fp32 eager, and as the data grow.
+
+``python -m benchmarks.training_speed`` prints three tables on one thread. Candidates take
+turns, several times
+over, and time is the processor's, so that what else the machine does hits all alike; medians count.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from benchmarks.comparisons.networks import NETWORKS
+from benchmarks.tables import print_rows
+from galaxy_da.models.devices import Precision, autocast
+from galaxy_da.models.networks import Architecture
+from training.losses import kl_divergence
+from training.parallel.fabric import make_fabric
+from training.pretraining.image_source import TrainingImages
+from training.pretraining.learner import Batch, Learner, loss_of
+from training.pretraining.recipe import Objective, Optimiser, Recipe, Sky
+from training.pretraining.run import train
+
+__all__ = ["growth_rows", "network_rows", "training_rows"]
+
+_CPU = torch.device("cpu")
+_BATCH, _IMAGES, _ROUNDS = 256, 2048, 5
+_NOISE, _RATE = 0.2, 1e-3
+_HELD = 16
+
+
+def training_rows(rounds: int = _ROUNDS) -> list[dict[str, Any]]:
+    """Measure training of the default network, plain and with each thing that might speed it up.
+
+    Returns
+    -------
+    list of dict
+        ``what``, ``images_per_s``, and ``to_plain``, the median ratio to the plain loop of the same
+        round. "as trained" is `training.pretraining.run.train` itself, reading of images included.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        data = _data(Path(folder), _IMAGES)
+        images = torch.from_numpy(data.read(np.arange(_IMAGES), 1)[:, 0])
+        ways: dict[str, Callable[[], float]] = {
+            "plain fp32 eager": _plain(images),
+            "fp32, channels last": _step(images, "fp32", last=True),
+            "bf16": _step(images, "auto", last=False),
+            "bf16, channels last": _step(images, "auto", last=True),
+            "bf16, channels last, batch 64": _step(images, "auto", last=True, batch=64),
+            "bf16, channels last, batch 1024": _step(images, "auto", last=True, batch=1024),
+            "bf16, channels last, compiled": _step(images, "auto", last=True, compiled=True),
+            "as trained": lambda: _epoch(data, Path(folder)),
+        }
+        return _race(ways, "plain fp32 eager", rounds)
+
+
+def network_rows(rounds: int = _ROUNDS) -> list[dict[str, Any]]:
+    """Measure training of each network of `benchmarks.comparisons`, as `training_rows` does.
+
+    Returns
+    -------
+    list of dict
+        ``what``, ``images_per_s``, ``to_plain`` (here: to ours, in the same way).
+    """
+    images = torch.randn(_IMAGES, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    ways = {name: _step(images, "auto", last=True, build=build) for name, build in NETWORKS.items()}
+    return _race(ways, next(iter(NETWORKS)), rounds)
+
+
+def growth_rows(
+    sizes: tuple[int, ...] = (2048, 8192, 32768), rounds: int = 3
+) -> list[dict[str, Any]]:
+    """Measure an epoch of `training.pretraining.run.train` on more and more images.
+
+    Returns
+    -------
+    list of dict
+        ``images``, ``epoch_s``, ``images_per_s``, and ``to_first``, the median ratio of the rate to
+        that of the first size in the same round.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        every = [Path(folder) / str(n) for n in sizes]
+        data = [_data(path, n) for path, n in zip(every, sizes, strict=True)]
+        rates = np.array(
+            [
+                [_epoch(some, path) for some, path in zip(data, every, strict=True)]
+                for _ in range(rounds)
+            ]
+        )
+    middle = np.median(rates, 0)
+    ratio = np.median(rates / rates[:, :1], 0)
+    return [
+        {"images": n, "epoch_s": n / rate, "images_per_s": rate, "to_first": r}
+        for n, rate, r in zip(sizes, middle.tolist(), ratio.tolist(), strict=True)
+    ]
+
+
+def _race(ways: Mapping[str, Callable[[], float]], first: str, rounds: int) -> list[dict[str, Any]]:
+    """Let ways take turns; the first turn of each only warms up."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 1):
+        for name, way in ways.items():
+            rate = way()
+            if turn:
+                rates[name].append(rate)
+    return [
+        {
+            "what": name,
+            "images_per_s": float(np.median(found)),
+            "to_plain": float(np.median(np.divide(found, rates[first]))),
+        }
+        for name, found in rates.items()
+    ]
+
+
+def _plain(images: Tensor) -> Callable[[], float]:
+    """Write the evidence lower bound's training as a first tutorial would: fp32, no layout."""
+    torch.manual_seed(1)
+    model = Learner(Architecture())
+    optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE)
+
+    def once() -> float:
+        start = time.process_time()
+        for batch in torch.split(images, _BATCH):
+            posterior = model.encoder(batch)
+            drawn = posterior.mean + posterior.variance.sqrt() * torch.randn_like(posterior.mean)
+            error = (model.decoder(drawn) - batch).square().mean() / (2 * _NOISE**2)
+            loss = error + kl_divergence(posterior).sum(1).mean() / batch[0].numel()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        return len(images) / (time.process_time() - start)
+
+    return once
+
+
+def _step(
+    images: Tensor,
+    precision: Precision,
+    *,
+    last: bool,
+    batch: int = _BATCH,
+    compiled: bool = False,
+    build: Callable[[Architecture], Learner] = Learner,
+) -> Callable[[], float]:
+    """Train by the library's objective, without its reading of images."""
+    torch.manual_seed(1)
+    recipe = _recipe(batch)
+    layout = torch.channels_last if last else torch.contiguous_format
+    learner = build(recipe.architecture)
+    learner.to(memory_format=layout)
+    optimiser = torch.optim.AdamW(learner.parameters(), lr=_RATE)
+    run: nn.Module = torch.compile(learner) if compiled else learner  # type: ignore[assignment]
+
+    def forward(*arguments: Any) -> Any:
+        with autocast(_CPU, precision):
+            return run(*arguments)
+
+    def once() -> float:
+        start = time.process_time()
+        for some in torch.split(images, batch):
+            none = torch.full((len(some),), torch.nan)
+            unknown = torch.full((len(some),), -1)
+            given = Batch(some.contiguous(memory_format=layout), none, unknown)
+            loss, _ = loss_of(recipe, learner, forward, given, 0.0)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        return len(images) / (time.process_time() - start)
+
+    return once
+
+
+def _epoch(data: TrainingImages, folder: Path) -> float:
+    """Images per second of one epoch, from the first weight to the checkpoint."""
+    work = Path(tempfile.mkdtemp(dir=folder))
+    fabric, rows = make_fabric(), np.arange(len(data.part))
+    start = time.process_time()
+    train(_recipe(_BATCH), data, rows, rows[:_HELD], work, fabric, False)
+    return len(rows) / (time.process_time() - start)
+
+
+def _recipe(batch: int) -> Recipe:
+    return Recipe(
+        name="speed",
+        sky=Sky(galaxies=1),
+        objective=Objective(noise=_NOISE),
+        optimiser=Optimiser(epochs=1, batch=batch, learning_rate=_RATE),
+    )
+
+
+def _data(folder: Path, n: int) -> TrainingImages:
+    """Noise in the default frame, stored as prepared images are."""
+    folder.mkdir(exist_ok=True)
+    shape = (n, 1, 3, 64, 64)
+    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.float16, shape)
+    rng = np.random.default_rng(1)
+    for start in range(0, n, _IMAGES):
+        images[start : start + _IMAGES] = rng.normal(size=(min(_IMAGES, n - start), *shape[1:]))
+    images.flush()
+    nothing = pa.nulls(n, pa.string()), pa.nulls(n, pa.float32())
+    rows = pa.table({"part": ["train"] * n, "label": nothing[0], "redshift": nothing[1]})
+    return TrainingImages((np.load(folder / "images.npy", mmap_mode="r"),), rows)
+
+
+def main() -> None:
+    """Print the tables."""
+    torch.set_num_threads(1)
+    print_rows("Training the default network [images/s], one thread", training_rows())
+    print_rows("Networks in training (ratio: to the first)", network_rows())
+    print_rows("An epoch as the data grow", growth_rows())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Command-line verbs of the catalogues, one module a verb."""

@@ -1,0 +1,336 @@
+"""Verbs of the catalogues: simulate, crossmatch, select."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import (
+    AsJson,
+    Engine,
+    Out,
+    Scheduler,
+    SurveyFiles,
+    check_engine,
+    print_result,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from galaxy_da.io.storage import Where
+
+__all__ = ["crossmatch", "read_and_tell", "select", "simulate"]
+
+
+def simulate(
+    out: Out,
+    surveys: Annotated[str, typer.Option(help="Comma-separated; the first is observed twice.")] = (
+        "decals,sdss,hsc"
+    ),
+    n: Annotated[int, typer.Option("--n", min=1, help="Galaxies.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the whole sky.")] = 1,
+    scenes: Annotated[
+        UPath | None, typer.Option(help="Sample table of real images to use as galaxies.")
+    ] = None,
+    rotated: Annotated[
+        bool, typer.Option(help="Also look with the camera at random angles: NAME-rotated.")
+    ] = False,
+    brightest: Annotated[float, typer.Option(help="r of the brightest galaxies [AB mag].")] = 17.0,
+    faintest: Annotated[float, typer.Option(help="r of the faintest [AB mag].")] = 21.5,
+    survey_file: SurveyFiles = None,
+    json: AsJson = False,
+) -> None:
+    """Simulate one sky as several surveys see it, with the true pairs.
+
+    Example: galaxy-da simulate --surveys decals,sdss,hsc --n 2000 --seed 1 --out sky
+    """
+    from catalogs.simulation.sky import simulate as run
+    from galaxy_da.io.storage import renamed, staged_folder
+    from galaxy_da.surveys import get_survey, load_survey
+
+    own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
+    wanted = [name.strip() for name in surveys.split(",") if name.strip()]
+    wanted += [name for name in own if name not in wanted]
+    with staged_folder(out) as folder, _arguments():
+        result = run(
+            [own.get(name) or get_survey(name) for name in wanted],
+            n,
+            seed=seed,
+            out=folder,
+            scenes=scenes,
+            rotated=rotated,
+            magnitudes=(brightest, faintest),
+            progress=True,
+        )
+    print_result(renamed(result, folder, out), json)
+
+
+_ONE_OR_TWO = "One for both catalogues, or ANCHOR,TARGET; an empty one is recognised."
+
+
+def crossmatch(
+    anchor: Annotated[str, typer.Argument(metavar="ANCHOR", help="Catalogue or sample table.")],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="Catalogue or sample table.")],
+    out: Out,
+    radius: Annotated[float, typer.Option(min=1e-4, help="Largest separation [arcsec].")] = 1.0,
+    min_radius: Annotated[float, typer.Option(min=0, help="Smallest separation [arcsec].")] = 0.0,
+    sigmas: Annotated[
+        float | None, typer.Option(help="Largest separation in position errors; see --error.")
+    ] = None,
+    mode: Annotated[str, typer.Option(help="mutual, nearest or all.")] = "mutual",
+    how: Annotated[str, typer.Option(help="inner, left or outer.")] = "inner",
+    ra: Annotated[str, typer.Option(help=f"Column of right ascension. {_ONE_OR_TWO}")] = "",
+    dec: Annotated[str, typer.Option(help="Column of declination, likewise.")] = "",
+    id: Annotated[str, typer.Option(help="Column of ids, likewise.")] = "",
+    unit: Annotated[str, typer.Option(help="Unit of ra (deg, hourangle, rad), likewise.")] = "",
+    frame: Annotated[
+        str, typer.Option(help="icrs, fk5, fk4, galactic, ecliptic or supergalactic, likewise.")
+    ] = "",
+    error: Annotated[
+        str, typer.Option(help="Column of position errors, or two as RA_ERROR+DEC_ERROR, likewise.")
+    ] = "",
+    epoch: Annotated[
+        float | None, typer.Option(help="Move both along their proper motions to this year.")
+    ] = None,
+    reference_epoch: Annotated[
+        str, typer.Option(help="Year of the positions, where the files don't say, likewise.")
+    ] = "",
+    join: Annotated[
+        bool, typer.Option(help="Add the columns of both, ending in _anchor and _target.")
+    ] = False,
+    centred: Annotated[
+        UPath | None,
+        typer.Option(
+            help="Folder for anchor.parquet and target.parquet: the paired rows of two sample "
+            "tables, both about their common position."
+        ),
+    ] = None,
+    repeat: Annotated[
+        bool, typer.Option(help="Allow both sides to be the same survey (repeat observations).")
+    ] = False,
+    space: Annotated[
+        str | None,
+        typer.Option(help="Latent space: choose among all within the radius by appearance too."),
+    ] = None,
+    anchor_features: Annotated[
+        UPath | None, typer.Option(help="Made by `extract`; by default extracted from ANCHOR.")
+    ] = None,
+    target_features: Annotated[
+        UPath | None, typer.Option(help="Made by `extract`; by default extracted from TARGET.")
+    ] = None,
+    engine: Engine = "local",
+    scheduler: Scheduler = None,
+    json: AsJson = False,
+) -> None:
+    """Pair two catalogues by position: FITS, VOTable, ECSV, CSV, Parquet or HATS.
+
+    Example: galaxy-da crossmatch decals/sample.parquet sdss/sample.parquet --out pairs.parquet
+    """
+    from typing import cast, get_args
+
+    from catalogs.matching.joining import join_catalogs, write_centred
+    from catalogs.matching.positions import How, Mode
+    from catalogs.matching.positions import crossmatch as run
+    from galaxy_da.io.storage import location
+    from galaxy_da.io.tables import read_metadata, write_table
+
+    for name, value, choices in (
+        ("mode", mode, get_args(Mode)),
+        ("how", how, get_args(How)),
+    ):
+        if value not in choices:
+            raise typer.BadParameter(f"{name} is one of {', '.join(choices)}, not {value!r}")
+    options = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
+    options |= {"error": error, "reference-epoch": reference_epoch}
+    if check_engine(engine, scheduler):
+        from catalogs.hats.matching import crossmatch_hats
+
+        only_local = {**options, "sigmas": sigmas, "min-radius": min_radius, "epoch": epoch}
+        only_local |= {
+            "join": join,
+            "centred": centred is not None,
+            "how": how != "inner",
+            "id": "",
+            "space": space,
+        }
+        _refuse(only_local, "--engine dask")
+        anchor_id, target_id = _by_side("id", id)
+        with _arguments():
+            result = crossmatch_hats(
+                anchor,
+                target,
+                radius_arcsec=radius,
+                mode=cast(Mode, mode),
+                out=out,
+                scheduler=scheduler,
+                anchor_id=anchor_id,
+                target_id=target_id,
+                allow_same_survey=repeat,
+            )
+        _print_match(result, out, json)
+        return
+    features = anchor_features, target_features
+    if space is None:
+        _refuse(
+            dict(zip(("anchor-features", "target-features"), features, strict=True)), "no --space"
+        )
+    else:
+        _refuse({"mode": mode != "mutual", "how": how != "inner"}, "--space")
+    asked = {name: _by_side(name, value) for name, value in options.items()}
+    tables = [
+        read_and_tell(path, side, {name: sides[k] for name, sides in asked.items()}, epoch)
+        for k, (path, side) in enumerate(((anchor, "anchor"), (target, "target")))
+    ]
+    with _arguments():
+        pairs = run(
+            *tables,
+            radius_arcsec=radius,
+            min_radius_arcsec=min_radius,
+            sigmas=sigmas,
+            mode=cast(Mode, mode) if space is None else "all",
+            how=cast(How, how),
+            allow_same_survey=repeat,
+        )
+    if space is not None:
+        pairs = _resolve(pairs, tables, (anchor, target), space, features)
+    if centred is not None:
+        for table, path, side in zip(tables, (anchor, target), ("anchor", "target"), strict=True):
+            write_centred(table, location(path).parent, pairs, side, centred / f"{side}.parquet")
+    write_table(join_catalogs(pairs, *tables) if join else pairs, out)
+    _print_match(read_metadata(pairs.schema), out, json)
+
+
+def select(
+    catalog: Annotated[
+        UPath, typer.Argument(metavar="CATALOG", help="Galaxy Zoo table with vote fractions.")
+    ],
+    preset: Annotated[str, typer.Option(help="Class of galaxies, such as smooth-round.")],
+    out: Out,
+    threshold: Annotated[
+        float | None, typer.Option(help="Vote fraction in place of the preset's own.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Select galaxies of one class by Galaxy Zoo vote fractions.
+
+    Example: galaxy-da select gz_decals.parquet --preset smooth-round --out round.parquet
+    """
+    from catalogs.selections import select as run
+    from galaxy_da.io.tables import write_table
+
+    table = read_and_tell(catalog, "catalogue")
+    with _arguments():
+        selected = run(table, preset, threshold=threshold)
+    write_table(selected, out)
+    result = {"catalog": str(out), "preset": preset, "n": len(table), "n_selected": len(selected)}
+    print_result(result, json)
+
+
+def _refuse(options: Mapping[str, Any], engine: str) -> None:
+    """Refuse options that an engine does not have."""
+    given = [f"--{name}" for name, value in options.items() if value]
+    if given:
+        raise typer.BadParameter(f"{', '.join(given)} cannot be used with {engine}")
+
+
+def _resolve(
+    candidates: pa.Table,
+    tables: Sequence[pa.Table],
+    paths: Sequence[str],
+    space: str,
+    features: Sequence[UPath | None],
+) -> pa.Table:
+    """Choose among candidates by position and by their images' posteriors in a space."""
+    from catalogs.matching.appearance import appearance_ratios, resolve
+    from galaxy_da.extraction.pipeline import extract
+    from galaxy_da.io.features import Features
+    from galaxy_da.io.tables import Sample
+    from galaxy_da.space import LatentSpace
+
+    loaded = LatentSpace.load(space)
+    anchor, target = (
+        Features.open(folder)
+        if folder is not None
+        else extract(loaded, Sample(path), reconstruct=False, progress=True)
+        for folder, path in zip(features, paths, strict=True)
+    )
+    ratios = appearance_ratios(candidates, loaded, anchor, target)
+    return resolve(candidates, tables[0], tables[1], ratios)
+
+
+def _print_match(result: Mapping[str, Any], out: UPath, as_json: bool) -> None:
+    """Print what a match measured, its notes on stderr; lists and tables only as JSON."""
+    for note in result.get("notes", []):
+        print(f"note: {note}", file=sys.stderr)
+    if not as_json:
+        result = {k: v for k, v in result.items() if not isinstance(v, dict | list)}
+    print_result({"pairs": str(out), **result}, as_json)
+
+
+def _by_side(name: str, value: str) -> tuple[str | None, str | None]:
+    """Return an option's value for the anchor and the target, None where it is empty."""
+    parts = [part.strip() or None for part in value.split(",")]
+    if len(parts) > 2:
+        raise typer.BadParameter(f"{name} takes one value or ANCHOR,TARGET, not {value!r}")
+    return parts[0], parts[-1]
+
+
+def read_and_tell(
+    path: Where,
+    side: str,
+    asked: Mapping[str, str | None] | None = None,
+    epoch: float | None = None,
+) -> pa.Table:
+    """Read a catalogue and tell on stderr what it was taken for.
+
+    Parameters
+    ----------
+    path : path or URL
+        The catalogue.
+    side : str
+        What to call it.
+    asked : mapping, optional
+        Values of the options ``ra``, ``dec``, ``id``, ``unit``, ``frame``, ``error`` and
+        ``reference-epoch``.
+    epoch : float, optional
+        Epoch to move positions to [Julian year].
+    """
+    from catalogs.reading.catalogue import read_catalog
+    from galaxy_da.io.storage import location
+    from galaxy_da.io.tables import read_metadata
+
+    named = {"id": "object_id", "error": "position_error", "reference-epoch": "reference_epoch"}
+    options: dict[str, Any] = {named.get(k, k): value for k, value in (asked or {}).items()}
+    if year := options.get("reference_epoch"):
+        try:
+            options["reference_epoch"] = float(year)
+        except ValueError:
+            raise typer.BadParameter(
+                f"reference-epoch is a Julian year such as 2016.0, not {year!r}"
+            ) from None
+    with _arguments():
+        table = read_catalog(path, epoch=epoch, **options)
+    said = read_metadata(table.schema)["catalog"]
+    columns = ", ".join(f"{made} from {found}" for made, found in said["columns"].items())
+    units = said["units"]
+    unit = units["ra"] if units["ra"] == units["dec"] else f"{units['ra']}, {units['dec']}"
+    name = location(path).name
+    print(f"{side}: {name}: {columns} [{unit}]; frame {said['frame']}", file=sys.stderr)
+    for note in said["notes"]:
+        print(f"{side}: {name}: {note}", file=sys.stderr)
+    return table
+
+
+@contextmanager
+def _arguments() -> Iterator[None]:
+    """Turn a bad argument into a user's mistake."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error

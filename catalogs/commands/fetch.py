@@ -1,0 +1,149 @@
+"""The verb of the archives: fetch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import AsJson, Out, print_result
+
+__all__ = ["fetch"]
+
+_OWN_MOC, _NO_MOC = "survey", "none"
+
+
+def fetch(
+    survey: Annotated[str, typer.Argument(metavar="SURVEY", help="Built-in name, or a TOML file.")],
+    catalog: Annotated[
+        UPath, typer.Option(help="Positions: FITS, VOTable, ECSV, CSV, Parquet or a sample table.")
+    ],
+    out: Out,
+    size_arcsec: Annotated[
+        float | None, typer.Option(min=1, help="Side of a cutout [arcsec]; the service's default.")
+    ] = None,
+    service: Annotated[
+        str | None, typer.Option(help="Which of the survey's archives; by default its first.")
+    ] = None,
+    mosaic: Annotated[
+        str | None,
+        typer.Option(help="Cut your own coadds instead: FITS files, {band} in the name."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An option of the service; repeatable."),
+    ] = None,
+    moc: Annotated[
+        str,
+        typer.Option(
+            help="Footprint: a MOC file, 'survey' (the one its definition names, downloaded once "
+            "from CDS) or 'none'."
+        ),
+    ] = _OWN_MOC,
+    ra: Annotated[str | None, typer.Option(help="Column of the right ascension.")] = None,
+    dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
+    id: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="Unit of the right ascension: deg, hourangle or rad.")
+    ] = None,
+    frame: Annotated[
+        str | None, typer.Option(help="Frame of the positions, where the file does not say.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Index of the cutouts on this machine; the user's by default."),
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Fetch cutouts from an archive; run again to go on after a stop or to retry what failed.
+
+    OUT/sample.parquet has every row of the catalogue with its status: ok, outside_footprint,
+    no_data, failed_quality, fetch_failed or unreadable.
+
+    Example: galaxy-da fetch decals --catalog sdss/sample.parquet --size-arcsec 40 --out decals
+    """
+    from catalogs.archives.cache import Cache
+    from catalogs.archives.fetch import fetch as run
+    from catalogs.commands.crossmatch import read_and_tell
+    from galaxy_da.io.storage import renamed, staged_folder
+
+    if mosaic is not None and service not in (None, "mosaic"):
+        raise typer.BadParameter(f"--mosaic cuts local files, --service {service} does not")
+    options = dict(map(_parse_option, option or []))
+    if mosaic is not None:
+        service, options = "mosaic", {**options, "files": mosaic}
+    source = _open(survey, service, options, size_arcsec, moc)
+    columns = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
+    table = read_and_tell(catalog, "catalogue", columns)
+    with staged_folder(out) as folder:
+        result = run(source, table, folder, cache=Cache(cache), progress=True)
+    print_result(renamed(result, folder, out), json)
+
+
+def _parse_option(text: str) -> tuple[str, str | int | float | tuple[str, ...]]:
+    """Read NAME=VALUE; a value with commas is several."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise typer.BadParameter(f"--set takes NAME=VALUE, not {text!r}")
+    if "," in value:
+        return name, tuple(part.strip() for part in value.split(","))
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+def _open(
+    survey: str, service: str | None, options: dict[str, Any], size_arcsec: float | None, moc: str
+) -> Any:
+    """Open the source, with its size and footprint in the terms of its class."""
+    from dataclasses import fields
+
+    from catalogs.archives.sources import open_source
+    from galaxy_da.surveys import get_survey
+
+    try:
+        source: Any = open_source(survey, service, **options)
+        names = {field.name for field in fields(source)}
+        if size_arcsec is not None and "side_arcsec" in names:
+            options["side_arcsec"] = size_arcsec
+        elif size_arcsec is not None:
+            native = get_survey(survey).pixel_scale_arcsec
+            scale = float(source.identity().get("pixel_scale_arcsec", native))
+            options["size_px"] = max(1, round(size_arcsec / scale))
+        if "footprint" in names and moc != _NO_MOC:
+            options["footprint"] = _footprint(survey, moc)
+        return open_source(survey, service, **options)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _footprint(survey: str, moc: str) -> Any:
+    """Read the MOC, or get the survey's own from CDS once."""
+    from platformdirs import user_cache_path
+
+    from catalogs.archives.footprints import MOC_SERVER, download_footprint, read_footprint
+    from catalogs.archives.http import Http, HttpError
+    from catalogs.archives.limits import Limits
+    from galaxy_da.errors import CatalogError
+    from galaxy_da.surveys import get_survey
+
+    if moc != _OWN_MOC:
+        return read_footprint(moc)
+    try:
+        with Http("cds-mocserver", Limits(requests_per_second=2, concurrency=1)) as http:
+            return download_footprint(
+                get_survey(survey),
+                http,
+                user_cache_path("galaxy_da") / "footprints",
+                url=MOC_SERVER,
+            )
+    except HttpError as error:
+        raise CatalogError(
+            f"{survey}: its footprint could not be downloaded ({error}); give --moc FILE, or "
+            "--moc none to ask the archive for every row"
+        ) from error

@@ -1,0 +1,114 @@
+"""Why two catalogues have nothing in common: other field, units, frame, or swapped columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from catalogs.matching.zones import Reach, Zones, unit_vectors
+from catalogs.reading.frames import to_icrs
+
+__all__ = ["explain_no_pairs"]
+
+_SOME_ROWS = 2_000  # rows that are tried under each supposition
+_FEWEST, _SHARE = 3, 0.05  # of them that must pair for it to be believed
+
+_Trees = dict[str, Any]  # of cKDTree
+_Supposition = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+_SUPPOSITIONS: dict[str, _Supposition] = {
+    "its ra were hours (unit=hourangle)": lambda ra, dec: (ra * 15, dec),
+    "its ra were degrees, not hours (unit=deg)": lambda ra, dec: (ra / 15, dec),
+    "its positions were radians (unit=rad)": lambda ra, dec: (np.degrees(ra), np.degrees(dec)),
+    "its ra and dec were swapped": lambda ra, dec: (dec % 360, ra),
+    "its positions were Galactic (frame=galactic)": lambda ra, dec: to_icrs(ra, dec, "galactic"),
+    "its positions were ecliptic (frame=ecliptic)": lambda ra, dec: to_icrs(ra, dec, "ecliptic"),
+    "its positions were of equinox B1950 (frame=fk4)": lambda ra, dec: to_icrs(ra, dec, "fk4"),
+}
+
+
+def explain_no_pairs(anchor: Zones, target: Zones, reach: Reach) -> str:
+    """Tell in one line where both sides lie, how close they come, and what would pair them.
+
+    Parameters
+    ----------
+    anchor, target : Zones
+        Both sides, with a row or more and nothing within reach.
+    reach : Reach
+        How far apart pairs may be [arcsec].
+
+    Returns
+    -------
+    str
+        With the supposition about units, frame or columns under which most rows would pair, if one
+        does.
+    """
+    trees = {
+        side: cKDTree(unit_vectors(zones.ra, zones.dec))
+        for side, zones in (("anchor", anchor), ("target", target))
+    }
+    advice = _advice(anchor, target, trees, reach) or (
+        "check the radius, that both are ICRS degrees, and that both cover the same field"
+    )
+    within = f"within {reach.radius_arcsec:g} arcsec"
+    if reach.min_radius_arcsec:
+        within += f" but beyond {reach.min_radius_arcsec:g} arcsec"
+    if reach.sigmas is not None:
+        within += f" and {reach.sigmas:g} position errors"
+    return (
+        f"no pairs {within}: anchor covers {_extent(anchor)}, target covers {_extent(target)}, and "
+        f"they come no closer than {_nearest_approach(trees):.6g} arcsec; {advice}"
+    )
+
+
+def _advice(anchor: Zones, target: Zones, trees: _Trees, reach: Reach) -> str | None:
+    """Name the supposition about one side under which most of its rows would pair."""
+    best = max(_tried(anchor, target, trees, reach), default=None)
+    if best is None:
+        return None
+    share, n, side, supposition = best
+    return f"{n} of {round(n / share)} {side} rows tried would pair if {supposition}"
+
+
+def _tried(
+    anchor: Zones, target: Zones, trees: _Trees, reach: Reach
+) -> Iterator[tuple[float, int, str, str]]:
+    """Yield share and number of rows that pair under each believable supposition."""
+    chord = 2 * np.sin(np.radians(reach.radius_arcsec / 3600) / 2)
+    for side, zones, other in (("target", target, "anchor"), ("anchor", anchor, "target")):
+        rows = np.random.default_rng(0).permutation(len(zones.row))[:_SOME_ROWS]
+        for supposition, apply in _SUPPOSITIONS.items():
+            ra, dec = apply(zones.ra[rows], zones.dec[rows])
+            if np.any((ra < 0) | (ra > 360) | (np.abs(dec) > 90)):
+                continue
+            distance, _ = trees[other].query(unit_vectors(ra, dec), distance_upper_bound=chord)
+            n = int(np.isfinite(distance).sum())
+            if n >= max(_FEWEST, _SHARE * len(rows)):
+                yield n / len(rows), n, side, supposition
+
+
+def _nearest_approach(trees: _Trees) -> float:
+    """Return the smallest separation between two catalogues [arcsec].
+
+    Few anchors are asked first: what they find bounds the search for the many.
+    """
+    points = np.asarray(trees["anchor"].data)
+    order = np.random.default_rng(0).permutation(len(points))
+    chord = np.inf
+    for some in np.split(order, [n for n in (10, 1_000, 100_000) if n < len(order)]):
+        found = trees["target"].query(points[some], distance_upper_bound=chord)[0]
+        chord = min(chord, np.min(found))
+    return float(np.degrees(2 * np.arcsin(min(chord / 2, 1.0))) * 3600)
+
+
+def _extent(sky: Zones) -> str:
+    """Word the range of positions; right ascension starts after its largest gap."""
+    ra = np.sort(sky.ra)
+    start = int(np.argmax(np.diff(ra, append=ra[0] + 360))) + 1
+    return (
+        f"RA {ra[start % len(ra)]:.4f} to {ra[start - 1]:.4f}, "
+        f"Dec {sky.dec.min():.4f} to {sky.dec.max():.4f}"
+    )

@@ -1,0 +1,157 @@
+"""Whether the two sides of a crossmatch really are two surveys, and lie on the same sky.
+
+A match of a survey with itself looks like a good one: the published pairs of one study held the
+same exposures twice, cut 4 to 11 arcsec apart. Survey labels, the headers a catalogue and its
+cutouts came with, equal ids and the separations themselves tell.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.special import bdtr
+
+from catalogs.matching.assignment import Match
+from catalogs.matching.zones import Reach, Zones
+from galaxy_da.errors import CatalogError
+from galaxy_da.images.noise import SIGMA_PER_MAD
+from galaxy_da.io.tables import read_metadata
+
+__all__ = ["measure_offset", "refuse_same_ids", "refuse_same_survey"]
+
+_SOME_PAIRS = 20_000  # pairs the offset is measured on
+_FEWEST_PAIRS = 20
+_SIGNIFICANT = 5.0  # standard errors
+_SAME_ARCSEC = 1e-5  # positions nearer than this are copies
+_CHANCE_MEDIAN = 0.6  # of the radius; pairs at random have sqrt(0.5)
+_CHANCE_CENTRAL = 1 / 8  # of pairs at random are within half their median; of counterparts, 0.16
+_UNLIKELY = 1e-5
+
+
+def refuse_same_survey(anchor: pa.Table, target: pa.Table) -> None:
+    """Refuse two tables that name one and the same survey.
+
+    Parameters
+    ----------
+    anchor, target : pa.Table
+        What names it is the column ``survey`` and, in what `read_catalog` noted, the ``SURVEY`` and
+        ``VERSION`` of the file's header and of its cutouts'.
+
+    Raises
+    ------
+    CatalogError
+        If, by their columns or by their headers, all that one side names is on the other side too.
+    """
+    columns = [
+        set(pc.unique(t["survey"].drop_null()).to_pylist()) if "survey" in t.column_names else set()
+        for t in (anchor, target)
+    ]
+    headers = [
+        set(read_metadata(t.schema).get("catalog", {}).get("surveys", [])) for t in (anchor, target)
+    ]
+    for source, labels in (("column survey", columns), ("headers", headers)):
+        fewer, more = sorted(labels, key=len)
+        if fewer and fewer <= more:
+            raise CatalogError(
+                f"anchor and target are both of survey {', '.join(map(repr, sorted(fewer)))} by "
+                f"their {source}; give two surveys, or allow_same_survey (--repeat) for repeat "
+                "observations of one"
+            )
+
+
+def refuse_same_ids(pairs: pa.Table) -> None:
+    """Refuse pairs most of which join equal ids.
+
+    Raises
+    ------
+    CatalogError
+        If more than half do.
+    """
+    same = pc.sum(pc.equal(pairs["anchor_id"], pairs["target_id"])).as_py() or 0
+    n_pairs = len(pairs) - pairs["separation_arcsec"].null_count
+    if same > n_pairs / 2:
+        raise CatalogError(
+            f"{same} of {n_pairs} pairs join rows of the same object_id, so anchor and target "
+            "look like one survey; give two surveys, or allow_same_survey (--repeat) if they share "
+            "ids or are repeat observations of one"
+        )
+
+
+def measure_offset(anchor: Zones, target: Zones, match: Match, reach: Reach) -> dict[str, Any]:
+    """Measure the offset of targets from their anchors, and note what counterparts do not show.
+
+    Parameters
+    ----------
+    anchor, target : Zones
+        Both sides.
+    match : Match
+        Their pairs.
+    reach : Reach
+        How far apart pairs may be [arcsec].
+
+    Returns
+    -------
+    dict
+        ``offset_east_arcsec`` and ``offset_north_arcsec``, the medians of target minus anchor;
+        ``offset_scatter_arcsec``, their robust standard deviation per axis (1.4826 times the median
+        absolute deviation); and ``notes``, lines to show the user. Without pairs only the last.
+    """
+    if not len(match.anchor):
+        return {"notes": []}
+    every = slice(None, None, len(match.anchor) // _SOME_PAIRS + 1)
+    i, j, separation = match.anchor[every], match.target[every], match.separation[every]
+    turn = (target.ra[j] - anchor.ra[i] + 180) % 360 - 180
+    middle = np.radians((target.dec[j] + anchor.dec[i]) / 2)
+    steps = 3600 * np.stack([turn * np.cos(middle), target.dec[j] - anchor.dec[i]])
+    offset = np.median(steps, axis=1)
+    scatter = float(SIGMA_PER_MAD * np.median(np.abs(steps - offset[:, None])))
+    size = float(np.hypot(*offset))
+    notes = []
+    if len(i) >= _FEWEST_PAIRS:
+        copies = int((separation < _SAME_ARCSEC).sum())
+        if copies > len(i) / 2:
+            notes.append(
+                f"{copies} of {len(i)} pairs have one position on both sides: the lists are copies "
+                "of one catalogue, so separations say nothing about the surveys"
+            )
+        elif size > scatter and size > _SIGNIFICANT * scatter / np.sqrt(len(i)):
+            angle = np.degrees(np.arctan2(*offset)) % 360
+            notes.append(
+                f"targets lie {size:.3g} arcsec from their anchors at position angle {angle:.0f} "
+                f"deg, with a scatter of {scatter:.2g} arcsec: an astrometric shift, another "
+                "epoch, or images of one survey cut off centre"
+            )
+        elif not reach.min_radius_arcsec and _is_hollow(separation):
+            notes.append(
+                f"pairs keep a distance: half are more than {np.median(separation):.3g} arcsec "
+                f"apart, but only {_n_central(separation)} of {len(i)} less than half as much, "
+                f"where even chance would put {_CHANCE_CENTRAL:.0%}: images of one survey cut off "
+                "centre?"
+            )
+        elif not reach.min_radius_arcsec and (
+            np.median(separation) > _CHANCE_MEDIAN * reach.radius_arcsec
+        ):
+            notes.append(
+                f"half of the pairs are more than {np.median(separation):.3g} arcsec apart, as "
+                f"chance pairs within {reach.radius_arcsec:g} arcsec are; counterparts crowd "
+                "towards zero: see false_match_rate, and whether both sides are one survey re-cut"
+            )
+    return {
+        "offset_east_arcsec": float(offset[0]),
+        "offset_north_arcsec": float(offset[1]),
+        "offset_scatter_arcsec": scatter,
+        "notes": notes,
+    }
+
+
+def _n_central(separation: np.ndarray) -> int:
+    """Count pairs nearer than half the median separation."""
+    return int((separation < np.median(separation) / 2).sum())
+
+
+def _is_hollow(separation: np.ndarray) -> bool:
+    """Whether fewer pairs than even chance gives lie near zero."""
+    return bool(bdtr(_n_central(separation), len(separation), _CHANCE_CENTRAL) < _UNLIKELY)

@@ -1,0 +1,166 @@
+"""Pairs with the columns of both catalogues, and samples centred on their pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxy_da.errors import CatalogError
+from galaxy_da.io.storage import Location, Where, resolve
+from galaxy_da.io.tables import validate_pairs, write_table
+
+__all__ = ["join_catalogs", "recentre", "write_centred"]
+
+
+def join_catalogs(
+    pairs: pa.Table,
+    anchor: pa.Table,
+    target: pa.Table,
+    *,
+    suffixes: tuple[str, str] = ("_anchor", "_target"),
+) -> pa.Table:
+    """Put the columns of both catalogues beside their pairs.
+
+    Parameters
+    ----------
+    pairs : pa.Table
+        As `crossmatch` returns, of any mode and way to join.
+    anchor, target : pa.Table
+        The catalogues that were matched.
+    suffixes : (str, str)
+        Ends of the names of all anchor and all target columns; ``object_id`` is not repeated.
+
+    Returns
+    -------
+    pa.Table
+        The rows of `pairs` with its columns, then the anchor's, then the target's; null where a row
+        lacks that side. The metadata are those of `pairs`.
+
+    Raises
+    ------
+    ValueError
+        If the suffixes are equal.
+    CatalogError
+        If two columns would have one name, or a pair names an id that a catalogue lacks.
+    """
+    if suffixes[0] == suffixes[1]:
+        raise ValueError(f"the two suffixes must differ but both are {suffixes[0]!r}")
+    validate_pairs(pairs, "pairs")
+    joined = pairs
+    for side, table, suffix in zip(("anchor", "target"), (anchor, target), suffixes, strict=True):
+        rows = _rows(pairs[f"{side}_id"], table, side)
+        for name in table.column_names:
+            if name == "object_id":
+                continue
+            if name + suffix in joined.column_names:
+                raise CatalogError(
+                    f"{side}: column {name!r} would be called {name + suffix!r}, a name that is "
+                    f"taken; choose other suffixes than {suffixes[0]!r} and {suffixes[1]!r}"
+                )
+            field = table.schema.field(name).with_name(name + suffix).with_nullable(True)
+            joined = joined.append_column(field, table[name].take(rows))
+    return joined
+
+
+def recentre(sample: pa.Table, pairs: pa.Table, side: str) -> pa.Table:
+    """Return the paired rows of a sample with the pair's common position as their own.
+
+    Two surveys' cutouts of a galaxy, each read about its own catalogue's position, are shifted
+    against each other by the separation. A FITS cutout is centred on its row's position through its
+    WCS, and an archive cuts there, so equal positions make both stamps show the same sky.
+
+    Parameters
+    ----------
+    sample : pa.Table
+        A catalogue or sample table.
+    pairs : pa.Table
+        Pairs with ``ra`` and ``dec`` [ICRS deg], one for each row of the sample at most.
+    side : {"anchor", "target"}
+        Which of the two the sample is.
+
+    Returns
+    -------
+    pa.Table
+        In the order of the pairs, one row each; the sample's own position is kept as ``ra_input``
+        and ``dec_input`` [ICRS deg].
+
+    Raises
+    ------
+    ValueError
+        If there is no such side.
+    CatalogError
+        If a row is in several pairs, a pair's id is not in the sample, or a name is taken.
+    """
+    if side not in ("anchor", "target"):
+        raise ValueError(f"side must be anchor or target but is {side!r}")
+    paired = pairs.filter(pc.is_valid(pairs["separation_arcsec"]))
+    ids = paired[f"{side}_id"]
+    if pc.count_distinct(ids).as_py() != len(ids):
+        raise CatalogError(
+            f"{side}: {len(ids) - pc.count_distinct(ids).as_py()} rows are in several pairs, so "
+            "they have several positions; match with mode=mutual"
+        )
+    taken = {"ra_input", "dec_input"} & set(sample.column_names)
+    if taken:
+        raise CatalogError(f"{side}: already has {', '.join(sorted(taken))}; rename it first")
+    table = sample.take(_rows(ids, sample, side))
+    for name in ("ra", "dec"):
+        place = table.column_names.index(name)
+        table = table.append_column(f"{name}_input", table[name])
+        table = table.set_column(place, name, paired[name].cast(table[name].type))
+    return table
+
+
+def write_centred(
+    sample: pa.Table, folder: Location, pairs: pa.Table, side: str, out: Where
+) -> None:
+    """Write the paired rows of a sample table, each centred on its pair's common position.
+
+    Parameters
+    ----------
+    sample : pa.Table
+        With ``cutout`` or ``image``.
+    folder : Location
+        Where its relative cutouts start; they become absolute, or URLs.
+    pairs, side
+        As for `recentre`.
+    out : path or URL
+        Parquet file.
+
+    Raises
+    ------
+    CatalogError
+        If it has no cutouts, or as for `recentre`.
+    """
+    if not {"cutout", "image"} & set(sample.column_names):
+        raise CatalogError(
+            f"{side}: has neither cutout nor image, so there is nothing to centre; give a sample "
+            "table"
+        )
+    table = recentre(sample, pairs, side)
+    if "cutout" in table.column_names:
+        start = folder.resolve() if isinstance(folder, Path) else folder
+        uris = [
+            None if uri is None else str(resolve(start, uri)) for uri in table["cutout"].to_pylist()
+        ]
+        place = table.column_names.index("cutout")
+        table = table.set_column(place, "cutout", pa.array(uris, pa.string()))
+    write_table(table, out)
+
+
+def _rows(ids: pa.ChunkedArray, table: pa.Table, side: str) -> pa.Array:
+    """Return the row of each id in a catalogue, null for null."""
+    known = table["object_id"].cast(pa.string()).combine_chunks()
+    rows = pc.index_in(ids.combine_chunks(), value_set=known)
+    lost = np.flatnonzero(
+        pc.is_null(rows).to_numpy(zero_copy_only=False) & ids.is_valid().to_numpy()
+    )
+    if len(lost):
+        raise CatalogError(
+            f"{side}: {len(lost)} of {len(ids)} pairs name ids it does not have, for example "
+            f"{ids[int(lost[0])]}; were the pairs made from another catalogue?"
+        )
+    return rows

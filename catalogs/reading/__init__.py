@@ -1,0 +1,1 @@
+"""Read catalogues of any format into one kind of Arrow table, positions in ICRS degrees."""

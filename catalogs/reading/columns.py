@@ -1,0 +1,274 @@
+"""Which columns of a catalogue hold ids, positions, proper motions and epochs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from catalogs.reading.formats import is_text
+from galaxy_da.errors import CatalogError
+
+__all__ = [
+    "OTHER_FRAMES",
+    "POSITION_ERROR",
+    "ROW_NUMBER",
+    "SPELLINGS",
+    "PositionColumns",
+    "find_ids",
+    "find_motion",
+    "find_positions",
+    "make_ids",
+    "prepend",
+    "require",
+    "spelled",
+]
+
+SPELLINGS = {
+    "object_id": (
+        "objectid objid sourceid id idstr name iauname objname mainid designation targetid "
+        "galaxyid coaddobjectid dr7objid dr8objid number"
+    ),
+    "ra": (
+        "ra radeg raj2000 ra2000 raicrs ramean rastack alphaj2000 alphawinj2000 alphasky "
+        "rightascension"
+    ),
+    "dec": (
+        "dec de decdeg dedeg decj2000 dej2000 dec2000 decicrs deicrs decmean decstack deltaj2000 "
+        "deltawinj2000 deltasky declination"
+    ),
+    "pmra": "pmra pmracosdec pmracosde",
+    "pmdec": "pmdec pmde",
+    "reference_epoch": "refepoch epoch",
+}
+"""Column names recognised, in lower case, without prefix and punctuation."""
+
+POSITION_ERROR = "position_error_arcsec"
+"""The column of a position's standard error along one axis [arcsec]."""
+
+ROW_NUMBER = "row number"
+"""Stands for the id column of a catalogue that has none."""
+
+OTHER_FRAMES = {
+    "fk4 B1950": ("rab1950 ra1950", "deb1950 decb1950 dec1950 de1950"),
+    "galactic": ("glon l lgal gallon galacticlongitude", "glat b bgal gallat galacticlatitude"),
+    "ecliptic": ("elon ecllon eclipticlongitude", "elat ecllat eclipticlatitude"),
+}
+"""Names of longitude and latitude in other frames, looked for where there are no ra and dec."""
+
+_LEGACY_SURVEY_ID = ("release", "brickid", "objid")  # unique only together
+_COLUMNS_SHOWN = 20
+
+
+class PositionColumns(NamedTuple):
+    """Where positions come from.
+
+    Attributes
+    ----------
+    lon, lat : str
+        Columns.
+    frame : str or None
+        What their names say of their frame.
+    """
+
+    lon: str
+    lat: str
+    frame: str | None
+
+
+def find_positions(
+    names: Sequence[str], ra: str | None, dec: str | None, where: str
+) -> PositionColumns:
+    """Return the columns of longitude and latitude.
+
+    Parameters
+    ----------
+    names : sequence of str
+        All columns.
+    ra, dec : str, optional
+        The columns asked for.
+    where : str
+        What to call the catalogue in messages.
+
+    Raises
+    ------
+    CatalogError
+        If one is missing, could be one of several, or the two are of different systems.
+    """
+    if ra is None and dec is None and not _spelled(names, "ra"):
+        for frame, spellings in OTHER_FRAMES.items():
+            lons, lats = ([n for n in names if _plain(n) in some.split()] for some in spellings)
+            if len(lons) == 1 and len(lats) == 1:
+                return PositionColumns(lons[0], lats[0], frame)
+    lon, lat = (_find(names, key, name, where) for key, name in (("ra", ra), ("dec", dec)))
+    systems = [_system(name) for name in (lon, lat)]
+    if ra is None and dec is None and all(systems) and systems[0] != systems[1]:
+        raise CatalogError(
+            f"{where}: ra would come from {lon} but dec from {lat}, which are of different "
+            "systems; say which belong together by ra=NAME and dec=NAME"
+        )
+    return PositionColumns(lon, lat, None)
+
+
+def find_ids(names: Sequence[str], object_id: str | None, where: str) -> list[str]:
+    """Return the columns ids are made of: one, the three of the Legacy Surveys, or none.
+
+    Raises
+    ------
+    CatalogError
+        If the column asked for is missing, or it could be one of several.
+    """
+    parts = [column for part in _LEGACY_SURVEY_ID for column in names if _plain(column) == part]
+    if object_id is None and "object_id" not in names:
+        if len(parts) == len(_LEGACY_SURVEY_ID):
+            return parts
+        if not _spelled(names, "object_id"):
+            return []
+    return [_find(names, "object_id", object_id, where)]
+
+
+def find_motion(names: Sequence[str], where: str) -> tuple[str, str] | None:
+    """Return the columns of proper motion, if there are any.
+
+    Raises
+    ------
+    CatalogError
+        If one of the two is missing, or could be one of several.
+    """
+    if not any(_spelled(names, key) for key in ("pmra", "pmdec")):
+        return None
+    return _find(names, "pmra", None, where), _find(names, "pmdec", None, where)
+
+
+def make_ids(table: pa.Table, sources: Sequence[str], where: str) -> pa.ChunkedArray:
+    """Return ids as text: as written, integers in full, several columns joined, or row numbers.
+
+    Raises
+    ------
+    CatalogError
+        If a column holds neither text nor integers, or a row has no id.
+    """
+    if not sources:
+        return pa.chunked_array([pa.array(np.arange(len(table))).cast(pa.string())])
+    parts = []
+    for name in sources:
+        kind = table[name].type
+        if pa.types.is_floating(kind):
+            raise CatalogError(
+                f"{where}: ids in {name} are stored as {kind}, which loses digits of long ids; "
+                "write them as integers or text, or use another column by object_id=NAME"
+            )
+        if not (pa.types.is_integer(kind) or is_text(kind) or pa.types.is_null(kind)):
+            raise CatalogError(f"{where}: ids must be text or integers but {name} holds {kind}")
+        parts.append(pc.utf8_trim_whitespace(table[name].cast(pa.string())))
+        empty = pc.sum(pc.equal(pc.fill_null(parts[-1], ""), "")).as_py()
+        if empty:
+            raise CatalogError(f"{where}: {empty} of {len(table)} rows have no id in {name}")
+    return parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, "_")
+
+
+def prepend(
+    made: Mapping[str, pa.ChunkedArray],
+    raw: pa.Table,
+    sources: Mapping[str, Sequence[str]],
+    notes: list[str],
+) -> pa.Table:
+    """Put made columns first; a file's column of such a name stays unless it is the same.
+
+    Parameters
+    ----------
+    made : mapping of str to pa.ChunkedArray
+        The columns that go first.
+    raw : pa.Table
+        The file's.
+    sources : mapping of str to sequence of str
+        The file's columns that each was made of.
+    notes : list of str
+        Told which were renamed.
+    """
+    columns = list(made.values())
+    fields = [pa.field(name, column.type) for name, column in made.items()]
+    taken = {*made, *raw.column_names}
+    for field in raw.schema:
+        name, column = field.name, raw[field.name]
+        if name in made:
+            if list(sources[name]) == [name] and _equals(column, made[name]):
+                continue
+            name += "_input"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            notes.append(f"the file's column {field.name} is kept as {name}")
+        columns.append(column)
+        fields.append(field.with_name(name))
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def spelled(names: Sequence[str], wanted: str) -> str | None:
+    """Return the one column spelled as `wanted` usually is, or none."""
+    found = _spelled(names, wanted)
+    return found[0] if len(found) == 1 else None
+
+
+def require(names: Sequence[str], name: str, wanted: str, where: str) -> str:
+    """Return a column that was asked for.
+
+    Raises
+    ------
+    CatalogError
+        If there is none of that name.
+    """
+    return _find(names, wanted, name, where)
+
+
+def _find(names: Sequence[str], wanted: str, name: str | None, where: str) -> str:
+    """Return the column asked for, the one of that very name, or the one usually spelled so."""
+    if name is not None:
+        found = [column for column in names if column == name]
+    else:
+        found = [wanted] if wanted in names else _spelled(names, wanted)
+    if len(found) > 1:
+        raise CatalogError(
+            f"{where}: {wanted} could be any of {', '.join(found)}; say which by {wanted}=NAME"
+        )
+    if not found:
+        what = "" if name is None else f" {name!r}"
+        raise CatalogError(
+            f"{where}: there is no column{what} for {wanted}; it has {_some(names)}; say which "
+            f"to use by {wanted}=NAME"
+        )
+    return found[0]
+
+
+def _spelled(names: Sequence[str], wanted: str) -> list[str]:
+    usual = [wanted, *SPELLINGS[wanted].split()]
+    return [column for column in names if column == wanted or _plain(column) in usual]
+
+
+def _plain(name: str) -> str:
+    """Return a column's name in lower case, without prefix (``coord.ra``) and punctuation."""
+    return re.sub("[^a-z0-9]", "", name.rsplit(".", 1)[-1].lower())
+
+
+def _system(name: str) -> str:
+    """Return the part of a coordinate's name that says which of a source's positions it is."""
+    stem = r"^(right_?ascension|declination|alpha|delta|ra|dec|de)"
+    part = re.sub("[^a-z0-9]", "", re.sub(stem, "", name.rsplit(".", 1)[-1].lower().lstrip("_")))
+    return part.removesuffix("deg").replace("j2000", "2000")
+
+
+def _some(names: Sequence[str]) -> str:
+    """List column names, the first of them where there are many."""
+    more = f", ... ({len(names)} in all)" if len(names) > _COLUMNS_SHOWN else ""
+    return ", ".join(names[:_COLUMNS_SHOWN]) + more
+
+
+def _equals(column: pa.ChunkedArray, made: pa.ChunkedArray) -> bool:
+    try:
+        return bool(column.cast(made.type).equals(made))
+    except pa.ArrowInvalid:
+        return False

@@ -1,0 +1,1 @@
+"""Simulate the sky: galaxies, the surveys that observe them, and the truth."""

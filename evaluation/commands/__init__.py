@@ -1,0 +1,1 @@
+"""Command-line verbs of evaluation, one module a verb."""

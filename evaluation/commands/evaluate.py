@@ -1,0 +1,127 @@
+"""Verbs of evaluation: evaluate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import AsJson, SurveyFiles, print_result, print_table
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
+    anchor: Annotated[UPath, typer.Option(help="Sample table of the anchor survey.")],
+    target: Annotated[
+        list[UPath], typer.Option(help="Sample table of another survey; may repeat.")
+    ],
+    pairs: Annotated[
+        list[UPath], typer.Option(help="Pair table from anchor to target; one per --target.")
+    ],
+    out: Annotated[UPath, typer.Option(help="Folder for report.html and metrics.json, .parquet.")],
+    survey_file: SurveyFiles = None,
+    repeat: Annotated[
+        UPath | None, typer.Option(help="Second anchor observation, for the ceiling.")
+    ] = None,
+    repeat_pairs: Annotated[
+        UPath | None, typer.Option(help="Pair table from anchor to its repeat.")
+    ] = None,
+    rotated: Annotated[
+        list[UPath] | None,
+        typer.Option(help="The target again, the camera turned: pose-free recall; per --target."),
+    ] = None,
+    rotated_pairs: Annotated[
+        list[UPath] | None, typer.Option(help="Pair table from anchor to each --rotated.")
+    ] = None,
+    truth: Annotated[
+        UPath | None,
+        typer.Option(help="Table of r_mag, half_light_arcsec, g_minus_r, label by anchor id."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the fixed pool and the bootstrap.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Measure surveys on the part of the sky that adapting has not seen.
+
+    Example: galaxy-da evaluate --space space --anchor decals/sample.parquet
+    --target sdss/sample.parquet --pairs pairs.parquet --out report
+    """
+    from evaluation.evaluate import evaluate as run
+    from evaluation.reports.details import measure_details
+    from evaluation.reports.figures import figure_table
+    from evaluation.reports.known_columns import known_of
+    from evaluation.reports.summary import report_on, table_of
+    from galaxy_da.io.files import write_json
+    from galaxy_da.io.tables import Sample, read_pairs, write_table
+    from galaxy_da.space import LatentSpace
+    from galaxy_da.surveys import load_survey
+
+    if (repeat is None) != (repeat_pairs is None):
+        raise typer.BadParameter("--repeat and --repeat-pairs belong together")
+    if len(target) != len(pairs):
+        raise typer.BadParameter(f"{len(target)} --target but {len(pairs)} --pairs; give as many")
+    observations = list(zip(rotated or [], rotated_pairs or [], strict=False))
+    if len(rotated or []) != len(rotated_pairs or []) or len(observations) not in (0, len(target)):
+        raise typer.BadParameter("--rotated and --rotated-pairs belong together, one per --target")
+    loaded, first = LatentSpace.load(space), Sample(anchor)
+    own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
+    again = (Sample(repeat), read_pairs(repeat_pairs)) if repeat and repeat_pairs else None
+    known = known_of(first, truth)
+    results, details = [], []
+    given = zip(map(Sample, target), map(read_pairs, pairs), strict=True)
+    for i, (sample, table) in enumerate(given):
+        survey = loaded.survey(sample.survey, own)
+        found = run(loaded, first, sample, table, survey=survey, repeat=again, seed=seed)
+        results.append((found, sample, table))
+        observation = (
+            (Sample(observations[i][0]), read_pairs(observations[i][1])) if observations else None
+        )
+        details.append(
+            measure_details(
+                loaded,
+                first,
+                sample,
+                table,
+                survey=survey,
+                known=known,
+                rotated=observation,
+                seed=seed,
+            )
+        )
+    metrics = {
+        "surveys": {
+            result.survey: {**result.as_dict(), **more.figures}
+            for (result, _, _), more in zip(results, details, strict=True)
+        }
+    }
+    write_json(out / "metrics.json", metrics)
+    evaluations = [result for result, _, _ in results]
+    write_table(figure_table(evaluations, details), out / "metrics.parquet")
+    report_on(
+        out / "report.html",
+        loaded,
+        first,
+        results,
+        own,
+        _next_steps(space, [anchor, *target]),
+        details,
+    )
+    if json:
+        print_result({"report": str(out / "report.html"), **metrics}, json)
+    else:
+        print_table(table_of(evaluations), json)
+
+
+def _next_steps(space: str, samples: list[UPath]) -> list[str]:
+    folders = [f"features/{sample.parent.name}" for sample in samples]
+    extract = [
+        f"galaxy-da extract --space {space} --sample {sample} --out {folder}"
+        for sample, folder in zip(samples, folders, strict=True)
+    ]
+    return [
+        *extract,
+        f"galaxy-da index {' '.join(folders)} --out index",
+        "galaxy-da similar index --id SURVEY:OBJECT_ID -k 10",
+    ]

@@ -1,0 +1,78 @@
+"""Verb: probe."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import AsJson, SurveyFiles, print_result, print_table
+
+__all__ = ["probe"]
+
+
+def probe(
+    space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
+    sample: Annotated[
+        list[UPath],
+        typer.Option(help="Sample table of the anchor; repeat to measure other surveys too."),
+    ],
+    truth: Annotated[UPath, typer.Option(help="Parquet table of truth or labels.")],
+    out: Annotated[UPath, typer.Option(help="Folder of the new space.")],
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of --truth to fit; by default all that are known."),
+    ] = None,
+    sky_seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of the simulated sky: adds concentration, asymmetry and colour gradient."
+        ),
+    ] = None,
+    unadapted: Annotated[
+        bool, typer.Option(help="Use the anchor's network where a survey has none of its own.")
+    ] = False,
+    survey_file: SurveyFiles = None,
+    seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Fit physical columns to the latents; `extract` then writes them beside the latents.
+
+    Probes of the same names are replaced, others kept.
+
+    Example: galaxy-da probe --space space --sample sky/decals/sample.parquet
+    --sample sky/sdss/sample.parquet --truth sky/truth.parquet --sky-seed 1 --out space-probed
+    """
+    from evaluation.probes.errors import error_rows
+    from evaluation.probes.fitting import fit_probes
+    from evaluation.probes.ideal_images import add_structure
+    from evaluation.probes.observations import read_truth
+    from galaxy_da.io.tables import Sample
+    from galaxy_da.space import LatentSpace
+    from galaxy_da.surveys import load_survey
+
+    loaded = LatentSpace.load(space)
+    samples = [Sample(path) for path in sample]
+    first = next((s for s in samples if s.survey == loaded.anchor), samples[0])
+    table = read_truth(truth)
+    if sky_seed is not None:
+        table = add_structure(table, sky_seed)
+    fitted = fit_probes(
+        loaded,
+        first,
+        table,
+        [s for s in samples if s is not first],
+        columns=column or (),
+        unadapted=unadapted,
+        own={survey.name: survey for survey in map(load_survey, survey_file or [])},
+        seed=seed,
+    )
+    names = {probe.name for probe in fitted}
+    kept = [probe for probe in loaded.probes if probe.name not in names]
+    loaded.with_probes([*kept, *fitted]).save(out)
+    if json:
+        errors = {probe.name: dict(probe.errors) for probe in fitted}
+        print_result({"space": str(out), "probes": errors}, json)
+    else:
+        print_table(error_rows(fitted), json)

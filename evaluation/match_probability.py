@@ -1,0 +1,90 @@
+"""Whether the probability that two cutouts show the same galaxy means what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from evaluation.calibration import brier, expected_calibration_error, reliability
+from galaxy_da.models.match_probability import MatchProbability, probability
+
+__all__ = ["LOOKALIKES", "Trials", "calibration", "match_trials"]
+
+LOOKALIKES = 10
+"""Nearest galaxies of the pool that each query is compared with."""
+
+_BINS = 10
+
+Trials = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""By task: stated probabilities, and whether the pair was one galaxy."""
+
+
+def match_trials(
+    model: MatchProbability,
+    queries: tuple[np.ndarray, np.ndarray],
+    pool: tuple[np.ndarray, np.ndarray],
+    own: np.ndarray,
+    seed: int = 0,
+) -> Trials:
+    """State the probability of sameness for pairs whose truth is known.
+
+    Parameters
+    ----------
+    model : Sameness
+        What is judged.
+    queries, pool : (mean, variance), each (n, latents) and (m, latents) float arrays
+        Posteriors of the targets, and of the anchors.
+    own : (n,) int array
+        Row of the pool that is each query's galaxy.
+    seed : int
+        Of the random pairs.
+
+    Returns
+    -------
+    dict of (probability, same)
+        ``random``: each query with its own galaxy, and with one other of the pool, at prior 1/2.
+        ``lookalikes``: each query with the `LOOKALIKES` galaxies of the pool that are nearest to
+        it, at prior 1/m, its own among them or not.
+
+    Raises
+    ------
+    ValueError
+        If the pool has one galaxy only.
+    """
+    n, m = len(queries[0]), len(pool[0])
+    if m < 2:
+        raise ValueError(f"the pool must hold at least two galaxies but holds {m}")
+    other = (own + np.random.default_rng(seed).integers(1, m, n)) % m
+    k = min(LOOKALIKES, m)
+    near = np.argpartition(cdist(queries[0], pool[0]), k - 1, axis=1)[:, :k].ravel()
+    tasks = {
+        "random": (np.tile(np.arange(n), 2), np.concatenate([own, other]), 0.5),
+        "lookalikes": (np.repeat(np.arange(n), k), near, 1 / m),
+    }
+    trials = {}
+    for name, (query, row, prior) in tasks.items():
+        ratio = model.log_ratio(queries[0][query], queries[1][query], pool[0][row], pool[1][row])
+        trials[name] = probability(ratio, prior), row == own[query]
+    return trials
+
+
+def calibration(trials: Trials) -> dict[str, dict[str, Any]]:
+    """Summarise trials: ``brier``, ``ece``, ``n``, ``share_same`` and the reliability curve.
+
+    ``brier_constant`` is the score of always stating the share of pairs that are the same.
+    """
+    summary = {}
+    for name, (stated, same) in trials.items():
+        curve = reliability(stated, same, _BINS)
+        summary[name] = {
+            "n": len(same),
+            "share_same": float(same.mean()),
+            "brier": brier(stated, same),
+            "brier_constant": float(same.mean() * (1 - same.mean())),
+            "ece": expected_calibration_error(stated, same, _BINS),
+            "reliability": {key: values.tolist() for key, values in curve.items()},
+        }
+    return summary

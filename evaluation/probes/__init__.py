@@ -1,0 +1,1 @@
+"""Fit probes, which read physical quantities off the latents, and measure their errors."""

@@ -1,0 +1,131 @@
+"""How far probes are off, survey by survey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+from astropy.stats import mad_std
+from sklearn.metrics import log_loss, roc_auc_score
+
+from evaluation.calibration import brier, expected_calibration_error
+from evaluation.probes.observations import Observed
+from galaxy_da.models.probes import Link, Probe
+
+__all__ = ["FEWEST", "error_rows", "measure", "measure_probes", "residuals"]
+
+FEWEST = 50
+"""Galaxies that a fit and a measurement take at least."""
+
+
+def measure_probes(
+    probes: Sequence[Probe],
+    seen: Sequence[Observed],
+    values: Mapping[str, np.ndarray],
+    use: np.ndarray,
+) -> tuple[Probe, ...]:
+    """Measure probes in every survey that has seen enough galaxies, and note it in them.
+
+    Parameters
+    ----------
+    probes : sequence of Probe
+    seen : sequence of Observed
+        Each survey's latents, of the probes' space.
+    values : dict of str to (truth rows,) float array
+        The truth of each probe, NaN where unknown.
+    use : (truth rows,) bool array
+        Galaxies that no probe was fitted to.
+
+    Returns
+    -------
+    tuple of Probe
+        In the same order; errors of surveys that are not in `seen` stay.
+    """
+    measured = []
+    for probe in probes:
+        errors, truth = dict(probe.errors), values[probe.name]
+        for survey in seen:
+            here = use[survey.rows] & np.isfinite(truth[survey.rows])
+            if here.sum() >= FEWEST:
+                value = probe.apply(survey.vectors[0][here])
+                errors[survey.survey] = measure(probe.link, truth[survey.rows[here]], value)
+        measured.append(replace(probe, errors=errors))
+    return tuple(measured)
+
+
+def residuals(link: Link, truth: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Value less truth: of logarithms for ``exp``, within 90 degrees for ``angle``."""
+    if link == "exp":
+        return np.asarray(np.log(value / truth))
+    if link == "angle":
+        return np.asarray((value - truth + 90) % 180 - 90)
+    return np.asarray(value - truth)
+
+
+def measure(link: Link, truth: np.ndarray, value: np.ndarray) -> dict[str, float]:
+    """Measure a probe, or any other estimate, as `galaxy_da.models.probes.Probe.errors` holds it.
+
+    Parameters
+    ----------
+    link : str
+        The quantity's.
+    truth, value : (n,) float array
+        Finite.
+    """
+    n: dict[str, float] = {"n": len(truth)}
+    if link == "logistic":
+        yes = truth >= 0.5
+        base = np.full(len(truth), yes.mean())
+        return n | {
+            "log_loss": float(log_loss(yes, value, labels=[False, True])),
+            "base_log_loss": float(log_loss(yes, base, labels=[False, True])),
+            "brier": brier(value, yes),
+            "ece": expected_calibration_error(value, yes),
+            **({"auc": float(roc_auc_score(yes, value))} if 0 < yes.sum() < len(yes) else {}),
+        }
+    off = residuals(link, truth, value)
+    bias = float(np.median(off))
+    spread = np.log(truth) if link == "exp" else truth
+    # Angles have no variance to explain: compare with the even spread of random ones.
+    variance = 180**2 / 12 if link == "angle" else float(spread.var())
+    return n | {
+        "bias": bias,
+        "scatter": float(mad_std(off)),
+        "rms": float(np.sqrt(np.square(off).mean())),
+        "r2": float(1 - np.square(off).mean() / max(variance, 1e-30)),
+    }
+
+
+def error_rows(probes: Sequence[Probe]) -> pa.Table:
+    """Return one row per probe and survey: its measured errors, null where they do not apply."""
+    names = (
+        "n",
+        "bias",
+        "scatter",
+        "rms",
+        "r2",
+        "log_loss",
+        "base_log_loss",
+        "brier",
+        "ece",
+        "auc",
+    )
+    return pa.table(
+        {
+            "probe": [probe.name for probe in probes for _ in probe.errors],
+            "unit": [
+                "ln" if probe.link == "exp" else probe.unit
+                for probe in probes
+                for _ in probe.errors
+            ],
+            "survey": [survey for probe in probes for survey in probe.errors],
+            **{
+                name: pa.array(
+                    [e.get(name) for p in probes for e in p.errors.values()], pa.float64()
+                )
+                for name in names
+            },
+        }
+    )

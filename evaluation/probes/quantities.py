@@ -1,0 +1,307 @@
+"""The quantities that probes are fitted to, and where a truth table says them.
+
+What the simulated sky knows has a definition here; any other column of a truth or label table is
+described by its own Arrow metadata (``unit``, ``ucd``, ``description``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxy_da.errors import TableError
+from galaxy_da.models.probes import Link
+
+__all__ = ["QUANTITIES", "Quantity", "find_quantities", "own_quantity"]
+
+_Columns = Mapping[str, np.ndarray]
+
+_ROUND = 0.2
+"""Ellipticity below which a position angle says nothing."""
+
+_WEAK_BAR, _WEAK_ARMS = 0.12, 0.2
+"""Shares of the disc's light above which the simulated sky's bars and arms count as seen."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantity:
+    """Something to be read off latents.
+
+    Attributes
+    ----------
+    name, description, unit, ucd, link, low, high
+        As in `galaxy_da.models.probes.Probe`.
+    needs : tuple of str
+        Truth columns it is made from.
+    truth : callable
+        From those columns to the (n,) quantity, NaN where it is not known; for a probability 0, 1
+        or the share of votes.
+    strength : callable, optional
+        For an angle, how much it means, 0 to 1: the ellipticity (1 - b/a) / (1 + b/a).
+    """
+
+    name: str
+    description: str
+    unit: str = ""
+    ucd: str
+    link: Link = "identity"
+    low: float | None = None
+    high: float | None = None
+    needs: tuple[str, ...]
+    truth: Callable[[_Columns], np.ndarray]
+    strength: Callable[[_Columns], np.ndarray] | None = None
+
+
+def find_quantities(truth: pa.Table, columns: Sequence[str] = ()) -> dict[str, _Found]:
+    """Compute the quantities a truth table holds.
+
+    Parameters
+    ----------
+    truth : pa.Table
+        Truth or labels.
+    columns : sequence of str
+        Columns to use as they are, by `own_quantity`; by default every one of `QUANTITIES` whose
+        columns are there.
+
+    Returns
+    -------
+    dict of str to (Quantity, (n,) values, (n, k) targets)
+        By name. Targets are what the network is to give: the logarithm of a positive quantity, the
+        two components of an angle.
+
+    Raises
+    ------
+    TableError
+        If there is nothing to fit, or a column is missing or holds neither numbers nor booleans.
+    """
+    chosen = [own_quantity(truth, name) for name in columns] or [
+        quantity for quantity in QUANTITIES if set(quantity.needs) <= set(truth.column_names)
+    ]
+    if not chosen:
+        raise TableError(
+            f"the truth table has none of the known columns "
+            f"({', '.join(sorted({name for q in QUANTITIES for name in q.needs}))}); it has "
+            f"{', '.join(truth.column_names)}; name yours with --column"
+        )
+    found = {}
+    for quantity in chosen:
+        values = {name: _numbers(truth, name) for name in quantity.needs}
+        found[quantity.name] = (quantity, quantity.truth(values), _targets(quantity, values))
+    return found
+
+
+def own_quantity(truth: pa.Table, column: str) -> Quantity:
+    """Describe a user's column: a boolean is a probability, a number itself.
+
+    The column's Arrow metadata may give ``unit``, ``ucd`` and ``description``, and ``link`` (see
+    `galaxy_da.models.probes.Link`); the share of votes for an answer needs ``link`` ``logistic``.
+
+    Raises
+    ------
+    TableError
+        If the column is missing or holds neither numbers nor booleans.
+    """
+    known = {quantity.name: quantity for quantity in QUANTITIES}
+    if column not in truth.column_names:
+        if column in known:
+            return known[column]
+        raise TableError(
+            f"the truth table has no column {column!r}; it has {', '.join(truth.column_names)}"
+        )
+    field = truth.schema.field(column)
+    said = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    is_bool = pa.types.is_boolean(field.type)
+    if not (is_bool or pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
+        raise TableError(f"column {column!r} must hold numbers or booleans but holds {field.type}")
+    link = said.get("link", "logistic" if is_bool else "identity")
+    return Quantity(
+        name=column.lower(),
+        description=said.get("description", f"as column {column} of the truth table"),
+        unit=said.get("unit", ""),
+        ucd=said.get("ucd", "stat.probability;src.morph" if is_bool else "src.morph.param"),
+        link=link,
+        needs=(column,),
+        truth=lambda values: values[column],
+    )
+
+
+def _column(name: str) -> Callable[[_Columns], np.ndarray]:
+    return lambda values: values[name]
+
+
+def _label(*labels: str) -> Callable[[_Columns], np.ndarray]:
+    return lambda values: np.isin(values["label"], labels).astype(float)
+
+
+def _elongation(values: _Columns) -> np.ndarray:
+    ratio = values["axis_ratio"]
+    return np.asarray((1 - ratio) / (1 + ratio))
+
+
+def _angle(values: _Columns) -> np.ndarray:
+    angle = values["position_angle_deg"] % 180
+    return np.where(1 - values["axis_ratio"] > _ROUND, angle, np.nan)
+
+
+_MORPHOLOGY, _PROBABILITY = "src.morph.param", "stat.probability;src.morph"
+
+QUANTITIES = (
+    Quantity(
+        name="half_light_arcsec",
+        description="Half-light radius along the major axis, free of the PSF; bar and arms left "
+        "out, as drawn",
+        unit="arcsec",
+        ucd="phys.angSize",
+        link="exp",
+        needs=("half_light_arcsec",),
+        truth=_column("half_light_arcsec"),
+    ),
+    Quantity(
+        name="ellipticity",
+        description="1 - b/a of the isophotes, free of the PSF, as drawn",
+        ucd="src.ellipticity",
+        low=0.0,
+        high=1.0,
+        needs=("axis_ratio",),
+        truth=lambda values: 1 - values["axis_ratio"],
+    ),
+    Quantity(
+        name="position_angle",
+        description=f"Of the major axis, north through east; errors where 1 - b/a > {_ROUND}",
+        unit="deg",
+        ucd="pos.posAng",
+        link="angle",
+        needs=("position_angle_deg", "axis_ratio"),
+        truth=_angle,
+        strength=_elongation,
+    ),
+    Quantity(
+        name="concentration",
+        description="5 log10(r80 / r20) in r of the light within 1.5 Petrosian radii (Bershady et "
+        "al. 2000), of a noise-free view of the galaxy alone with a PSF of 0.3 arcsec",
+        ucd=_MORPHOLOGY,
+        needs=("concentration",),
+        truth=_column("concentration"),
+    ),
+    Quantity(
+        name="asymmetry",
+        description="Sum |I - I180| / sum |I| in r within 1.5 Petrosian radii (Conselice 2003) "
+        "about the true centre, of a noise-free view of the galaxy alone with a PSF of 0.3 arcsec",
+        ucd=_MORPHOLOGY,
+        needs=("asymmetry",),
+        truth=_column("asymmetry"),
+    ),
+    Quantity(
+        name="g_minus_r",
+        description="Integrated colour",
+        unit="mag",
+        ucd="phot.color;em.opt.B;em.opt.R",
+        needs=("g_minus_r",),
+        truth=_column("g_minus_r"),
+    ),
+    Quantity(
+        name="colour_gradient",
+        description="g - r of the light outside the circular half-light radius less that inside, "
+        "of the view that gives concentration",
+        unit="mag",
+        ucd="src.morph.param;phot.color",
+        needs=("colour_gradient",),
+        truth=_column("colour_gradient"),
+    ),
+    Quantity(
+        name="r_mag",
+        description="Total r magnitude (AB) of the galaxy alone",
+        unit="mag",
+        ucd="phot.mag;em.opt.R",
+        needs=("r_mag",),
+        truth=_column("r_mag"),
+    ),
+    Quantity(
+        name="bulge_fraction",
+        description="Share of the r light in the de Vaucouleurs component",
+        ucd=_MORPHOLOGY,
+        low=0.0,
+        high=1.0,
+        needs=("bulge_fraction",),
+        truth=_column("bulge_fraction"),
+    ),
+    Quantity(
+        name="arm_strength",
+        description="Share of the disc's light in spiral arms",
+        ucd=_MORPHOLOGY,
+        low=0.0,
+        high=1.0,
+        needs=("arm_strength",),
+        truth=_column("arm_strength"),
+    ),
+    Quantity(
+        name="bar_strength",
+        description="Share of the disc's light in a bar",
+        ucd=_MORPHOLOGY,
+        low=0.0,
+        high=1.0,
+        needs=("bar_strength",),
+        truth=_column("bar_strength"),
+    ),
+    Quantity(
+        name="p_featured",
+        description="Probability of arms, a bar or an edge-on disc, as against a smooth galaxy "
+        "(ellipticals and plain discs)",
+        ucd=_PROBABILITY,
+        link="logistic",
+        needs=("label",),
+        truth=_label("spiral", "barred", "edge-on"),
+    ),
+    Quantity(
+        name="p_edge_on",
+        description="Probability of a disc seen edge-on",
+        ucd=_PROBABILITY,
+        link="logistic",
+        needs=("label",),
+        truth=_label("edge-on"),
+    ),
+    Quantity(
+        name="p_bar",
+        description=f"Probability of a bar with more than {_WEAK_BAR} of the disc's light",
+        ucd=_PROBABILITY,
+        link="logistic",
+        needs=("bar_strength",),
+        truth=lambda values: (values["bar_strength"] >= _WEAK_BAR).astype(float),
+    ),
+    Quantity(
+        name="p_spiral",
+        description=f"Probability of arms with more than {_WEAK_ARMS} of the disc's light",
+        ucd=_PROBABILITY,
+        link="logistic",
+        needs=("arm_strength",),
+        truth=lambda values: (values["arm_strength"] >= _WEAK_ARMS).astype(float),
+    ),
+)
+"""What the simulated sky's truth gives; concentration, asymmetry and colour gradient come from
+`evaluation.probes.ideal_images`."""
+
+_Found = tuple[Quantity, np.ndarray, np.ndarray]
+
+
+def _numbers(truth: pa.Table, name: str) -> np.ndarray:
+    """Return a column as floats, NaN for null; text as it is."""
+    column = truth[name]
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        return np.asarray(column.to_pylist(), dtype=object)
+    return np.asarray(pc.fill_null(column.cast(pa.float64()), float("nan")))
+
+
+def _targets(quantity: Quantity, values: _Columns) -> np.ndarray:
+    """Return what the network is to give, (n, k)."""
+    if quantity.link == "angle":
+        doubled = 2 * np.radians(values[quantity.needs[0]])
+        strength = quantity.strength(values) if quantity.strength else np.ones(len(doubled))
+        return np.stack([strength * np.cos(doubled), strength * np.sin(doubled)], axis=1)
+    truth = quantity.truth(values)
+    if quantity.link == "exp":
+        truth = np.log(np.where(truth > 0, truth, np.nan))
+    return truth[:, None]

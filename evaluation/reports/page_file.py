@@ -1,0 +1,44 @@
+"""A page from a template of this package, written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from galaxy_da.io.files import atomic_path
+from galaxy_da.io.storage import Where
+
+__all__ = ["write_page"]
+
+
+def write_page(path: Where, package: str, template: str, page: Mapping[str, Any]) -> None:
+    """Render a template and write it.
+
+    Parameters
+    ----------
+    path : path
+        The HTML file.
+    package : str
+        Package that holds the folder ``templates``.
+    template : str
+        Name of a file in that folder.
+    page : mapping
+        What the template asks for; a name that is missing is an error.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written.
+    """
+    environment = Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template(template).render(page)
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")

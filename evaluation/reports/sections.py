@@ -1,0 +1,98 @@
+"""What a page says of one survey's details, ready to be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from evaluation.reports.details import Details
+from evaluation.reports.drawings import learning_curves, reliability_curve
+
+__all__ = ["detailed"]
+
+_STRATA = {"r_mag": "r [mag]", "size_over_psf": "half-light radius over PSF FWHM"}
+_TASKS = {
+    "random": "its own galaxy or any other",
+    "lookalikes": "the ten nearest of the pool",
+}
+_SIDES = {"unadapted": "before", "adapted": "after", "in_domain": "the anchor itself"}
+
+
+def detailed(record: Mapping[str, Any], details: Details | None) -> dict[str, Any]:
+    """Arrange an encoder's record and a survey's details for the template.
+
+    Parameters
+    ----------
+    record : dict
+        Of the survey's encoder; its ``curves`` are drawn.
+    details : Details, optional
+        The survey's.
+
+    Returns
+    -------
+    dict
+        ``recalls``, ``strata``, ``domains``, ``confusion``, ``gap_closed``, ``reliability`` and
+        ``curves``; empty where there is nothing to show.
+    """
+    figures = {} if details is None else details.figures
+    transfer = figures.get("transfer")
+    return {
+        "recalls": list(_recalls(figures)),
+        "strata": [
+            (title, _side_by_side(figures["strata"][name]))
+            for name, title in _STRATA.items()
+            if name in figures.get("strata", {})
+        ],
+        "domains": figures.get("domains"),
+        "distances": figures.get("distances"),
+        "confusion": []
+        if transfer is None
+        else [
+            {
+                "title": title,
+                "classes": transfer["classes"],
+                "rows": list(map(_shares, transfer["confusion"][name])),
+                **transfer["scores"][name],
+            }
+            for name, title in _SIDES.items()
+        ],
+        "gap_closed": None if transfer is None else transfer["gap_closed"],
+        "reliability": [
+            {"title": _TASKS[task], **found, **reliability_curve(found["reliability"])}
+            for task, found in figures.get("match_probability", {}).items()
+        ],
+        "curves": learning_curves(record["curves"]) if record.get("curves") else [],
+    }
+
+
+def _recalls(figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Test, and recall before and after."""
+    rows = []
+    if "rotated" in figures:
+        before, after = (figures["rotated"][stage] for stage in ("unadapted", "adapted"))
+        rows += [
+            ("aligned", before["aligned"], after["aligned"]),
+            ("turned camera", before["rotated"], after["rotated"]),
+        ]
+    if "hard" in figures:
+        hard = figures["hard"]
+        pool = hard["adapted"]["pool"]
+        rows.append(
+            (f"among {pool - 1} of like light, size, colour", hard["unadapted"], hard["adapted"])
+        )
+    return rows
+
+
+def _side_by_side(
+    found: Mapping[str, Mapping[str, Any]],
+) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+    return [
+        (key.replace("-inf", " and more").replace("-", "\u2013"), found["unadapted"][key], after)
+        for key, after in found["adapted"].items()
+    ]
+
+
+def _shares(row: list[int]) -> list[tuple[int, float]]:
+    """Return the counts of a row of a confusion matrix, with their shares of it."""
+    total = max(sum(row), 1)
+    return [(count, count / total) for count in row]

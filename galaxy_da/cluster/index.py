@@ -1,0 +1,92 @@
+"""An index whose vectors are coded on workers, shard by shard.
+
+The quantiser is trained here on a sample and sent to each worker once. A shard is a run of the
+index's vectors; its codes come back and FAISS merges them in order, so that the file is that of a
+single process, byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import faiss as typed_faiss
+import numpy as np
+
+from galaxy_da.cluster.scheduling import IN_PROCESS, Runner, Shared, running, seen_by_workers
+from galaxy_da.errors import StorageError
+from galaxy_da.index import create, kinds
+from galaxy_da.index.sources import Source
+from galaxy_da.io.storage import Where
+
+__all__ = ["SHARD_ROWS", "create_on_workers"]
+
+faiss: Any = typed_faiss  # whose stubs lack half of what is used here
+
+SHARD_ROWS = 4 * kinds.CHUNK
+"""Vectors that a worker codes at a time."""
+
+
+def create_on_workers(
+    path: Where,
+    features: Sequence[Source],
+    *,
+    kind: str = "auto",
+    memory_bytes: int | None = None,
+    scheduler: str | None = None,
+) -> None:
+    """Index every row that has an embedding, as `galaxy_da.index.create` does.
+
+    Parameters
+    ----------
+    path : path
+        Folder, where the workers see it too; at a URL only with workers of this machine, since what
+        is put there is made in the user's cache.
+    features, kind, memory_bytes
+        As of `create`.
+    scheduler : str, optional
+        As of `galaxy_da.cluster.scheduling.running`.
+
+    Raises
+    ------
+    LatentIndexError, CatalogError, ValueError, StorageError
+        As `create`; or if the kind is ``hnsw``, whose graph cannot be made in parts.
+    ClusterError
+        If the scheduler or all workers that take a shard are lost; what was there stays.
+    """
+    if kind == "hnsw":
+        raise ValueError("an hnsw graph cannot be made in shards; choose ivfpq, or engine local")
+    folder = seen_by_workers(path, IN_PROCESS[0])
+    if scheduler not in (None, *IN_PROCESS) and not isinstance(folder, Path):
+        raise StorageError(
+            f"{path}: is made in the cache of this machine first, where the workers of {scheduler} "
+            "do not see it; leave the scheduler out, or give a path that all see and copy the "
+            "folder, which is an index there too"
+        )
+    with running(scheduler) as run:
+        create(folder, features, kind=kind, memory_bytes=memory_bytes, build=partial(_build, run))
+
+
+def _build(run: Runner, vectors: np.memmap[Any, Any], kind: str) -> Any:
+    """Code vectors that are mapped from a file, as `kinds.build`."""
+    import dask
+
+    if kind == "flat":
+        return None
+    index = kinds.trained(vectors, kind)
+    shared = run.share(faiss.serialize_index(index))
+    coded = dask.delayed(_coded, pure=False)
+    path, starts = str(vectors.filename), range(0, len(vectors), SHARD_ROWS)
+    tasks = (coded(shared, path, slice(low, low + SHARD_ROWS)) for low in starts)
+    for codes in run.in_order(tasks):
+        index.merge_from(faiss.deserialize_index(codes), index.ntotal)
+    return index
+
+
+def _coded(shared: Shared[np.ndarray], path: str, rows: slice) -> np.ndarray:
+    """Return an index of one shard, as bytes."""
+    index = faiss.deserialize_index(shared.get())
+    kinds.fill(index, np.load(path, mmap_mode="r")[rows])
+    return np.asarray(faiss.serialize_index(index))

@@ -1,0 +1,1 @@
+"""Command-line verbs of the core, one module for verbs that belong together."""

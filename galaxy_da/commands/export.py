@@ -1,0 +1,45 @@
+"""Verb: export."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import AsJson, print_result
+
+__all__ = ["export"]
+
+
+def export(
+    features: Annotated[UPath, typer.Argument(metavar="FEATURES", help="Made by `extract`.")],
+    out: Annotated[
+        UPath, typer.Option(help="NAME.fits, NAME.vot, NAME.parquet, or NAME for a HATS folder.")
+    ],
+    latents: Annotated[
+        bool, typer.Option(help="Also write the latents, their variances and the view.")
+    ] = True,
+    json: AsJson = False,
+) -> None:
+    """Write features as a catalogue with column descriptions, units and UCDs.
+
+    Example: galaxy-da export features/sdss --out sdss-morphology.fits --no-latents
+    """
+    from galaxy_da.io.catalogue_output import write_catalogue
+    from galaxy_da.io.features import Features
+
+    table = Features.open(features).table
+    if not latents:
+        vectors = [name for name in ("embedding", "variance", "view") if name in table.column_names]
+        table = table.drop_columns(vectors)
+    kind = write_catalogue(table, out)
+    print_result(
+        {
+            "catalogue": str(out),
+            "format": kind,
+            "rows": table.num_rows,
+            "columns": table.num_columns,
+        },
+        json,
+    )

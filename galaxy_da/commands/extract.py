@@ -1,0 +1,117 @@
+"""Verbs of the core: surveys, extract."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import (
+    AsJson,
+    Engine,
+    Out,
+    Scheduler,
+    SurveyFiles,
+    check_engine,
+    print_result,
+)
+
+if TYPE_CHECKING:
+    from galaxy_da.io.storage import Location
+    from galaxy_da.space import LatentSpace
+
+__all__ = ["extract", "surveys"]
+
+
+def surveys(
+    name: Annotated[str | None, typer.Argument(help="Show one survey in full.")] = None,
+    file: Annotated[UPath | None, typer.Option(help="Check a definition of your own.")] = None,
+    json: AsJson = False,
+) -> None:
+    """List the surveys, show one, or check a definition file.
+
+    A definition is TOML: name, title, pixel_scale_arcsec, flux_unit (nanomaggy, maggy, nJy, uJy,
+    Jy, or count with zeropoint_mag) and one [[bands]] table per band with name, wavelength_nm,
+    psf_fwhm_arcsec and depth_mag. `galaxy-da surveys hsc --json` prints every field.
+
+    Example: galaxy-da surveys hsc
+    """
+    from galaxy_da.surveys import builtin_surveys, get_survey, load_survey
+
+    if file is not None or name is not None:
+        survey = load_survey(file) if file is not None else get_survey(str(name))
+        print_result(survey.model_dump(mode="json"), json)
+        return
+    rows = {
+        survey.name: f"{survey.title}: {','.join(survey.band_names)}, "
+        f"{survey.pixel_scale_arcsec}″/px, {survey.flux_unit} (AB {survey.zeropoint_mag})"
+        for survey in builtin_surveys().values()
+    }
+    print_result(rows, json)
+
+
+def extract(
+    space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
+    sample: Annotated[
+        UPath,
+        typer.Option(
+            help="Sample table (Parquet) of cutouts; with --engine dask also a HATS catalogue or a "
+            "folder of tables."
+        ),
+    ],
+    out: Out,
+    survey_file: SurveyFiles = None,
+    unadapted: Annotated[
+        bool, typer.Option(help="Use the anchor's network where a survey has none of its own.")
+    ] = False,
+    reconstruct: Annotated[bool, typer.Option(help="Record the reconstruction error.")] = True,
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    engine: Engine = "local",
+    scheduler: Scheduler = None,
+    json: AsJson = False,
+) -> None:
+    """Extract the features of every cutout; run again to go on after a stop.
+
+    With --engine dask they become a HATS catalogue, partition by partition.
+
+    Example: galaxy-da extract --space decals --sample decals/sample.parquet --out features/decals
+    """
+    from typing import cast
+
+    from galaxy_da.models.devices import Precision
+    from galaxy_da.space import LatentSpace
+    from galaxy_da.surveys import load_survey
+
+    if precision not in ("auto", "fp32", "bf16"):
+        raise typer.BadParameter(f"precision is auto, fp32 or bf16, not {precision!r}")
+    how: dict[str, Any] = {
+        "surveys": [load_survey(path) for path in survey_file or []],
+        "unadapted": unadapted,
+        "precision": cast(Precision, precision),
+        "reconstruct": reconstruct,
+        "progress": True,
+    }
+    if check_engine(engine, scheduler):
+        from galaxy_da.cluster.extraction import extract_partitions
+
+        counts = extract_partitions(
+            LatentSpace.load(space), sample, out, scheduler=scheduler, **how
+        )
+    else:
+        counts = _extract(LatentSpace.load(space), sample, out, how)
+    print_result({"features": str(out), **counts}, json)
+
+
+def _extract(
+    space: LatentSpace, sample: Location, out: Location, how: dict[str, Any]
+) -> dict[str, int]:
+    """Extract in this process; return the number of rows, and of each status."""
+    import pyarrow.compute as pc
+
+    from galaxy_da.extraction.pipeline import extract as run
+    from galaxy_da.io.tables import Sample
+
+    table = run(space, Sample(sample), out, **how).table
+    counts = pc.value_counts(table["status"]).to_pylist()
+    return {"rows": table.num_rows, **{item["values"]: item["counts"] for item in counts}}

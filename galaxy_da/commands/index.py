@@ -1,0 +1,172 @@
+"""Verbs of the index folder: index, index-add, index-delete, index-rebuild, index-info."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import AsJson, Engine, Out, Scheduler, check_engine, print_result
+
+__all__ = ["index", "index_add", "index_delete", "index_info", "index_rebuild"]
+
+_IndexPath = Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
+_Features = Annotated[list[UPath], typer.Argument(help="Feature folders made by `extract`.")]
+_MemoryGb = Annotated[
+    float | None,
+    typer.Option(min=0, help="Memory that searching may keep [GB]; by default half of it."),
+]
+_Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="COLUMN OPERATOR VALUE; all that are given must hold."),
+]
+
+
+def index(
+    features: _Features,
+    out: Out,
+    kind: Annotated[str, typer.Option(help="auto, flat, ivfpq or hnsw.")] = "auto",
+    memory_gb: _MemoryGb = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what it will take.")] = False,
+    engine: Engine = "local",
+    scheduler: Scheduler = None,
+    json: AsJson = False,
+) -> None:
+    """Index the features of one space, all surveys together.
+
+    With --engine dask workers code the vectors, which takes most of the time of an ivfpq index.
+
+    Example: galaxy-da index features/decals features/sdss --out index
+    """
+    from galaxy_da.index import cost, create
+    from galaxy_da.index.sources import Sources
+
+    _check_kind(kind)
+    on_dask = check_engine(engine, scheduler)
+    if on_dask and kind == "hnsw":
+        raise typer.BadParameter("a graph cannot be made in shards; ivfpq can, or --engine local")
+    memory = _bytes(memory_gb)
+    if dry_run:
+        opened = Sources(features)
+        print_result(cost(opened.n_rows, opened.dimension, kind, memory).as_dict(), json)
+        return
+    if on_dask:
+        from galaxy_da.cluster.index import create_on_workers
+
+        create_on_workers(out, features, kind=kind, memory_bytes=memory, scheduler=scheduler)
+    else:
+        create(out, features, kind=kind, memory_bytes=memory)
+    print_result(_described(out), json)
+
+
+def index_add(
+    index: _IndexPath,
+    features: _Features,
+    replace: Annotated[bool, typer.Option(help="Let them replace those with their keys.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Add features to an index that others may be reading.
+
+    Example: galaxy-da index-add index features/hsc
+    """
+    from galaxy_da.index import add
+
+    added = add(index, features, replace=replace)
+    print_result({"added": added, **_described(index)}, json)
+
+
+def index_delete(
+    index: _IndexPath,
+    id: Annotated[list[str] | None, typer.Option(help="SURVEY:OBJECT_ID.")] = None,
+    ids: Annotated[UPath | None, typer.Option(help="Text file of them, one a line.")] = None,
+    survey: Annotated[str | None, typer.Option(help="All of a survey.")] = None,
+    where: _Where = None,
+    json: AsJson = False,
+) -> None:
+    """Delete objects, named or chosen, from an index that others may be reading.
+
+    Example: galaxy-da index-delete index --survey hsc --where "flags != 0"
+    """
+    from galaxy_da.index import delete
+
+    named = [*(id or []), *(_lines(ids) if ids is not None else [])]
+    chosen = survey is not None or bool(where)
+    if bool(named) == chosen:
+        raise typer.BadParameter("give --id or --ids, or else --survey or --where")
+    try:
+        gone = delete(
+            index, (lambda opened: opened.select(survey, where=where or ())) if chosen else named
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    print_result({"deleted": gone, **_described(index)}, json)
+
+
+def index_rebuild(
+    index: _IndexPath,
+    kind: Annotated[
+        str | None, typer.Option(help="auto, flat, ivfpq or hnsw; by default as it was made.")
+    ] = None,
+    memory_gb: _MemoryGb = None,
+    json: AsJson = False,
+) -> None:
+    """Write an index anew as one segment, without the deleted objects.
+
+    Example: galaxy-da index-rebuild index --kind hnsw
+    """
+    from galaxy_da.index import rebuild
+
+    _check_kind(kind or "auto")
+    rebuild(index, kind=kind, memory_bytes=_bytes(memory_gb))
+    print_result(_described(index), json)
+
+
+def index_info(
+    index: _IndexPath,
+    check: Annotated[bool, typer.Option(help="Compare every byte with its hash.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Say what is in an index and how it is searched.
+
+    Example: galaxy-da index-info index --check
+    """
+    print_result({**_described(index, whole=check), **({"check": "whole"} if check else {})}, json)
+
+
+def _described(path: UPath, *, whole: bool = False) -> dict[str, Any]:
+    """Rows, surveys and segments of an index folder."""
+    from galaxy_da.index import StoredIndex
+
+    opened = StoredIndex.open(path, whole=whole)
+    files = [file for part in opened.segments if part.files for file in part.files.files()]
+    return {
+        "index": str(path),
+        "rows": len(opened),
+        "dead_rows": sum(len(part.deleted) for part in opened.segments),
+        "surveys": ", ".join(opened.surveys),
+        "disk_mb": round(sum(file.bytes for file in files) / 1e6, 1),
+        **{
+            f"segment {number}": f"{part.kind}: {part.reason}"
+            for number, part in enumerate(opened.segments, 1)
+        },
+    }
+
+
+def _check_kind(kind: str) -> None:
+    from galaxy_da.index.kinds import check_kind
+
+    try:
+        check_kind(kind)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _bytes(memory_gb: float | None) -> int | None:
+    return None if memory_gb is None else int(memory_gb * 1e9)
+
+
+def _lines(path: UPath) -> list[str]:
+    from galaxy_da.io.storage import read_text
+
+    return [line for line in read_text(path).split("\n") if line]

@@ -1,0 +1,330 @@
+"""Verbs that ask an index: similar, same, distances, duplicates, outliers, rank, interpolate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import AsJson, Out, print_result, print_table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from galaxy_da.latent_index import LatentIndex
+    from galaxy_da.space import LatentSpace
+
+__all__ = ["distances", "duplicates", "interpolate", "outliers", "rank", "same", "similar"]
+
+_IndexPath = Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
+_Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help="COLUMN OPERATOR VALUE; all that are given must hold."),
+]
+_Cone = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option("--cone", help="Only within RA, Dec [deg] and radius [arcsec]."),
+]
+_Clean = Annotated[bool, typer.Option("--clean", help="Leave out images with quality flags first.")]
+_Survey = Annotated[str | None, typer.Option("--survey", help="Only this survey.")]
+_Method = Annotated[
+    str,
+    typer.Option("--method", help="combined, knn, lof, forest, reconstruction or disagreement."),
+]
+_OutTable = Annotated[UPath | None, typer.Option("--out", help="Write the table as Parquet.")]
+
+
+def similar(
+    index: _IndexPath,
+    id: Annotated[str | None, typer.Option(help="SURVEY:OBJECT_ID.")] = None,
+    position: Annotated[
+        tuple[float, float] | None, typer.Option(help="RA and Dec, ICRS degrees.")
+    ] = None,
+    image: Annotated[UPath | None, typer.Option(help="A FITS, JPEG or PNG cutout.")] = None,
+    vector: Annotated[
+        UPath | None, typer.Option(help="A latent vector: .npy, or a text file of numbers.")
+    ] = None,
+    like: Annotated[
+        list[str] | None, typer.Option(help="SURVEY:OBJECT_ID of one of several examples.")
+    ] = None,
+    dislike: Annotated[
+        list[str] | None, typer.Option(help="SURVEY:OBJECT_ID of what not to find.")
+    ] = None,
+    survey: Annotated[str | None, typer.Option(help="What --image is of: name or TOML.")] = None,
+    space: Annotated[str | None, typer.Option(help="Latent space that encodes --image.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    within: Annotated[str | None, typer.Option("--in", help="Only this survey.")] = None,
+    where: _Where = None,
+    cone: _Cone = None,
+    unadapted: Annotated[
+        bool, typer.Option(help="Use the anchor's network where a survey has none of its own.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Find the galaxies most like one, given by id, position, image or latents, or like several.
+
+    Example: galaxy-da similar index --id sdss:1237648720693755918 -k 10 --in decals
+    """
+    from galaxy_da.commands.query_inputs import encode_file, read_vector
+    from galaxy_da.latent_index import LatentIndex
+
+    opened = LatentIndex.open(index)
+    if sum(value is not None for value in (id, position, image, vector, like or None)) != 1:
+        raise typer.BadParameter(
+            "give exactly one of --id, --position, --image, --vector or --like"
+        )
+    query: Any = id if id is not None else like
+    if position is not None:
+        query = opened.at_position(*position)
+    if image is not None:
+        if survey is None or space is None:
+            raise typer.BadParameter("--image needs --survey and --space")
+        query = encode_file(image, survey, space, opened, unadapted=unadapted)
+    if vector is not None:
+        query = read_vector(vector)
+    with _mistakes():
+        found = opened.similar(
+            query, k=k, survey=within, dislike=dislike or (), where=where or (), cone=cone
+        )
+    print_table(found, json)
+
+
+def same(
+    index: _IndexPath,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="SURVEY:OBJECT_ID.")],
+    radius: Annotated[float, typer.Option(min=0, help="Of the search [arcsec].")] = 1.0,
+    space: Annotated[
+        str | None, typer.Option(help="Latent space that gives the probability match_probability.")
+    ] = None,
+    prior: Annotated[
+        float, typer.Option(help="Of match_probability, before the images are seen.")
+    ] = 0.5,
+    where: _Where = None,
+    cone: _Cone = None,
+    json: AsJson = False,
+) -> None:
+    """Find a galaxy in the other surveys by position, and compare its images.
+
+    Example: galaxy-da same index sdss:1237648720693755918 --radius 1
+    """
+    from galaxy_da.latent_index import LatentIndex
+
+    opened = LatentIndex.open(index)
+    with _mistakes():
+        found = opened.same(
+            key, radius, space=_space(space), prior=prior, where=where or (), cone=cone
+        )
+    print_table(found, json)
+
+
+def distances(
+    index: _IndexPath,
+    pairs: Annotated[UPath, typer.Option(help="Pair table made by `crossmatch`.")],
+    anchor: Annotated[str, typer.Option(help="Survey of anchor_id.")],
+    target: Annotated[str, typer.Option(help="Survey of target_id.")],
+    space: Annotated[
+        str | None, typer.Option(help="Latent space that gives the probability match_probability.")
+    ] = None,
+    prior: Annotated[
+        float | None,
+        typer.Option(help="Of match_probability; by default as the pairs' crossmatch measured."),
+    ] = None,
+    out: _OutTable = None,
+    json: AsJson = False,
+) -> None:
+    """Measure the latent distance of the same galaxies in two surveys.
+
+    Example: galaxy-da distances index --pairs pairs.parquet --anchor decals --target sdss
+    """
+    from galaxy_da.io.tables import read_metadata, read_pairs, write_table
+    from galaxy_da.latent_index import LatentIndex
+
+    opened, table = LatentIndex.open(index), read_pairs(pairs)
+    with _mistakes():
+        table = opened.distances(
+            table, anchor=anchor, target=target, space=_space(space), prior=prior
+        )
+    if out is not None:
+        write_table(table, out)
+    summary = read_metadata(table.schema)
+    print_result({**summary, **({"table": str(out)} if out else {})}, json)
+
+
+def duplicates(
+    index: _IndexPath,
+    survey: Annotated[str, typer.Option(help="Which survey.")],
+    arcsec: Annotated[
+        float | None, typer.Option(help="Farthest apart on the sky [arcsec].")
+    ] = None,
+    distance: Annotated[float | None, typer.Option(help="Farthest apart in latents.")] = None,
+    clean: _Clean = False,
+    where: _Where = None,
+    cone: _Cone = None,
+    out: _OutTable = None,
+    json: AsJson = False,
+) -> None:
+    """Group objects of a survey that are nearly the same, on the sky, in latents, or both.
+
+    Example: galaxy-da duplicates index --survey sdss --arcsec 2
+    """
+    from galaxy_da.latent_index import LatentIndex
+
+    opened = LatentIndex.open(index)
+    with _mistakes():
+        found = opened.duplicates(
+            survey, arcsec=arcsec, distance=distance, clean=clean, where=where or (), cone=cone
+        )
+    _write_or_print(found, out, json)
+
+
+def outliers(
+    index: _IndexPath,
+    survey: _Survey = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 50,
+    method: _Method = "combined",
+    neighbours: Annotated[int | None, typer.Option(min=1, help="Of knn and lof.")] = None,
+    radius: Annotated[float, typer.Option(min=0, help="Of disagreement [arcsec].")] = 1.0,
+    clean: _Clean = False,
+    where: _Where = None,
+    cone: _Cone = None,
+    out: _OutTable = None,
+    json: AsJson = False,
+) -> None:
+    """Rank the oddest galaxies, or those of which two surveys show different things.
+
+    Example: galaxy-da outliers index --survey sdss -k 20 --clean
+    """
+    from galaxy_da.latent_index import LatentIndex
+
+    opened = LatentIndex.open(index)
+    with _mistakes():
+        found = opened.outliers(
+            survey,
+            k,
+            method,
+            neighbours=neighbours,
+            radius_arcsec=radius,
+            clean=clean,
+            where=where or (),
+            cone=cone,
+        )
+    _write_or_print(found, out, json)
+
+
+def rank(
+    index: _IndexPath,
+    scores: Annotated[
+        UPath, typer.Option(help="Parquet or CSV of survey, object_id and score (0 to 5).")
+    ],
+    out: Out,
+    survey: _Survey = None,
+    method: _Method = "combined",
+    start: Annotated[
+        UPath | None, typer.Option(help="An earlier ranking, so that only the learning is done.")
+    ] = None,
+    clean: _Clean = False,
+    where: _Where = None,
+    cone: _Cone = None,
+    json: AsJson = False,
+) -> None:
+    """Rank all galaxies by oddness and what a person's scores of some of them teach.
+
+    Example: galaxy-da rank index --scores scores.csv --out ranking.parquet
+    """
+    from galaxy_da.commands.query_inputs import read_rows
+    from galaxy_da.io.tables import write_table
+    from galaxy_da.latent_index import LatentIndex
+
+    opened, given = LatentIndex.open(index), read_rows(scores)
+    before = None if start is None else read_rows(start)
+    with _mistakes():
+        found = opened.rank(
+            given, survey, method, start=before, clean=clean, where=where or (), cone=cone
+        )
+    write_table(found, out)
+    ranked = {"rows": found.num_rows, "scored": found.num_rows - found["score"].null_count}
+    print_result({"ranking": str(out), **ranked}, json)
+
+
+def interpolate(
+    index: _IndexPath,
+    space: Annotated[str, typer.Option(help="Latent space whose decoder draws.")],
+    out: Out,
+    plus: Annotated[list[str], typer.Option("--from", help="SURVEY:OBJECT_ID; several are added.")],
+    minus: Annotated[
+        list[str] | None, typer.Option("--minus", help="SURVEY:OBJECT_ID, subtracted.")
+    ] = None,
+    to: Annotated[str | None, typer.Option(help="SURVEY:OBJECT_ID to go to.")] = None,
+    latent: Annotated[int | None, typer.Option(min=0, help="Latent to change, from 0.")] = None,
+    steps: Annotated[int, typer.Option(min=2, help="Images on the way.")] = 9,
+    reach: Annotated[
+        float, typer.Option(help="How far --latent goes [its standard deviation].")
+    ] = 3.0,
+    json: AsJson = False,
+) -> None:
+    """Draw what lies between two galaxies, along a latent, or at a sum of galaxies, as one PNG.
+
+    Prints the galaxy nearest to each image.
+
+    Example: galaxy-da interpolate index --space decals --from sdss:1 --to sdss:2 --out strip.png
+    """
+    from galaxy_da.latent_index import LatentIndex
+    from galaxy_da.queries.interpolation import draw_strip, write_strip
+    from galaxy_da.space import LatentSpace
+
+    opened, loaded = LatentIndex.open(index), LatentSpace.load(space)
+    opened.check_space(loaded.id)
+    if to is not None and latent is not None:
+        raise typer.BadParameter("give --to or --latent, not both")
+    if (to is not None or latent is not None) and (len(plus) > 1 or minus):
+        raise typer.BadParameter("--to and --latent start --from one galaxy")
+    with _mistakes():
+        if to is not None:
+            points = opened.between(plus[0], to, steps)
+        elif latent is not None:
+            points = opened.along(plus[0], latent, steps, reach)
+        else:
+            points = opened.combine(plus, minus or ())
+        write_strip(draw_strip(loaded, points), out)
+    print_table(_nearest(opened, points), json)
+
+
+def _nearest(opened: LatentIndex, points: np.ndarray) -> pa.Table:
+    """Say which object is nearest to each of some points of the space."""
+    import numpy as np
+
+    apart, rows = opened.search(points[:, : opened.dimension], 1)
+    table = opened.take(rows[:, 0], ["survey", "object_id"])
+    step = np.arange(1, len(points) + 1, dtype=np.int32)
+    return table.append_column("distance", [apart[:, 0]]).add_column(0, "step", [step])
+
+
+def _space(name: str | None) -> LatentSpace | None:
+    if name is None:
+        return None
+    from galaxy_da.space import LatentSpace
+
+    return LatentSpace.load(name)
+
+
+def _write_or_print(table: pa.Table, out: UPath | None, json: bool) -> None:
+    from galaxy_da.io.tables import write_table
+
+    if out is None:
+        print_table(table, json)
+        return
+    write_table(table, out)
+    print_result({"table": str(out), "rows": table.num_rows}, json)
+
+
+@contextmanager
+def _mistakes() -> Iterator[None]:
+    """Report a bad argument as the user's mistake."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error

@@ -1,0 +1,96 @@
+"""What the verbs that ask an index read from files: an image, a vector, a person's scores."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+from galaxy_da.errors import LatentIndexError, TableError
+from galaxy_da.images.cutouts import read_image
+from galaxy_da.index import StoredIndex
+from galaxy_da.io.storage import Location, local_copy
+from galaxy_da.io.tables import read_table
+from galaxy_da.space import LatentSpace
+
+__all__ = ["encode_file", "read_rows", "read_vector"]
+
+_TYPES = {"survey": pa.string(), "object_id": pa.string(), "score": pa.float64()}
+
+
+def encode_file(
+    image: Location, survey: str, space: str, index: StoredIndex, *, unadapted: bool
+) -> np.ndarray:
+    """Encode an image file as a query.
+
+    Parameters
+    ----------
+    image : Location
+        FITS, JPEG or PNG.
+    survey : str
+        What it is of: a name, or a TOML definition.
+    space : str
+        Folder or shipped name of the index's space.
+    index : StoredIndex
+        What is to be asked.
+    unadapted : bool
+        Use the anchor's network where the space has none for the survey.
+
+    Returns
+    -------
+    (d,) float32 array
+        Its galaxy latents.
+
+    Raises
+    ------
+    LatentIndexError
+        If the index is of another space, or the image shows too little.
+    CutoutError, SpaceError, SurveyError
+        If the file cannot be read, or the survey has no encoder or is unknown.
+    """
+    loaded = LatentSpace.load(space)
+    index.check_space(loaded.id)
+    own = loaded.survey(survey)
+    cutout = read_image(image, own)
+    if unadapted and own.name not in loaded.surveys:
+        encoder = loaded.unadapted(own, cutout.bands)
+    else:
+        encoder = loaded.encoder(own.name)
+    prepared = encoder.prepare([cutout], loaded.frame)
+    if prepared.problems[0] is not None:
+        raise LatentIndexError(f"{image}: {prepared.problems[0][1]}")
+    mean = loaded.encode(prepared.images, encoder).mean
+    return np.asarray(mean[0, : loaded.galaxy_latents].numpy())
+
+
+def read_vector(path: Location) -> np.ndarray:
+    """Read a latent vector from ``.npy`` or from text, numbers parted by blanks or lines.
+
+    Raises
+    ------
+    TableError
+        If the file holds no such thing.
+    """
+    try:
+        file = local_copy(path)
+        read = np.load(file) if file.suffix.lower() == ".npy" else np.loadtxt(file)
+        return np.asarray(read, np.float32).ravel()
+    except (OSError, ValueError) as error:
+        raise TableError(f"{path}: is no vector of numbers ({error})") from error
+
+
+def read_rows(path: Location) -> pa.Table:
+    """Read a Parquet or CSV table of objects, ids as text.
+
+    Raises
+    ------
+    TableError
+        If it cannot be read.
+    """
+    try:
+        if path.suffix.lower() != ".csv":
+            return read_table(path)
+        options = pyarrow.csv.ConvertOptions(column_types=_TYPES)
+        return pyarrow.csv.read_csv(local_copy(path), convert_options=options)
+    except (OSError, pa.ArrowException) as error:
+        raise TableError(f"{path}: cannot be read as a table ({error})") from error

@@ -1,0 +1,100 @@
+"""Verbs of the service: serve, token, map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from upath import UPath
+
+from galaxy_da.cli import AsJson, print_result
+
+__all__ = ["draw", "serve", "token"]
+
+
+def serve(
+    index: Annotated[UPath, typer.Option(help="Folder made by `index`.")],
+    space: Annotated[str, typer.Option(help="Latent space it was built with.")],
+    sample: Annotated[
+        list[UPath] | None,
+        typer.Option(help="Sample table whose cutouts are shown; may be given several times."),
+    ] = None,
+    jobs: Annotated[
+        Path | None, typer.Option(help="Folder of the jobs clients start; none without.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="Who may write, made by `token`; everybody without.")
+    ] = None,
+    limits: Annotated[
+        Path | None, typer.Option(help="TOML of limits that differ from the defaults.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8765,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+) -> None:
+    """Serve an index and its space over HTTP, with a page at /.
+
+    Example: galaxy-da serve --index index --space decals --sample decals/sample.parquet
+    """
+    from galaxy_da.service.limits import load_limits
+    from galaxy_da.service.run import Settings
+    from galaxy_da.service.run import serve as run
+
+    run(
+        Settings(
+            index=index,
+            space=space,
+            samples=tuple(sample or ()),
+            jobs=jobs,
+            token_file=token_file,
+            limits=load_limits(limits),
+            host=host,
+            port=port,
+            workers=workers,
+            browse=open,
+        )
+    )
+
+
+def token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.")],
+    file: Annotated[Path, typer.Option(help="Token file of the service.")],
+    days: Annotated[
+        float | None, typer.Option(min=0, help="How long it is valid; for ever by default.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Make a token for the service; it is printed once, and kept nowhere.
+
+    Example: galaxy-da token alice --file tokens.json --days 90
+    """
+    from galaxy_da.service.tokens import add_token
+
+    print_result({"token": add_token(file, name, days)}, json)
+
+
+def draw(
+    index: Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")],
+    method: Annotated[str, typer.Option(help="umap or pca.")] = "umap",
+    sample: Annotated[int, typer.Option(min=16, help="Objects to fit on.")] = 20_000,
+    seed: Annotated[int, typer.Option(help="Of the sample and of UMAP.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Draw the latent space flat, for the service's map; the file goes beside the index.
+
+    Example: galaxy-da map index
+    """
+    from typing import cast
+
+    from galaxy_da.index.latent_map import Method, draw_map, write_map
+    from galaxy_da.latent_index import LatentIndex
+
+    if method not in ("umap", "pca"):
+        raise typer.BadParameter(f"method is umap or pca, not {method!r}")
+    opened = LatentIndex.open(index)
+    drawn = draw_map(opened, cast(Method, method), sample=sample, seed=seed, progress=True)
+    path = write_map(drawn, opened, index)
+    about = {"method": method, "objects": len(opened), "fitted_on": drawn.fitted_on}
+    print_result({"map": str(path), **about}, json)

@@ -1,0 +1,1 @@
+"""Extract features: read cutouts ahead, prepare and encode them, write Parquet parts."""

@@ -1,0 +1,147 @@
+"""Stream cutouts off disk: decoding in threads, a few batches ahead of whoever consumes them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from galaxy_da.errors import CutoutError
+from galaxy_da.extraction.prefetch import in_order
+from galaxy_da.images.cutouts import Cutout, read_cutouts
+from galaxy_da.images.preparation import Frame
+from galaxy_da.io.storage import Location
+from galaxy_da.io.tables import Sample
+from galaxy_da.space import SurveyEncoder
+from galaxy_da.surveys import Survey
+
+__all__ = ["load_images", "read_batches", "row_numbers"]
+
+_BATCH_ROWS = 64
+_PREFETCHED = 6
+
+
+def read_batches(
+    sample: Sample,
+    surveys: Mapping[str, Survey],
+    start: int = 0,
+    wanted: np.ndarray | None = None,
+    stop: int | None = None,
+) -> Iterator[tuple[pa.Table, list[Cutout | CutoutError]]]:
+    """Read a sample's cutouts in order.
+
+    Parameters
+    ----------
+    sample : Sample
+        Where they are.
+    surveys : dict of str to Survey
+        Definition of every survey in the sample.
+    start : int
+        First row.
+    wanted : (n,) bool array, optional
+        Rows of the sample to read; by default all.
+    stop : int, optional
+        Row to end before; by default after the last.
+
+    Yields
+    ------
+    rows : pa.Table
+        A batch of rows.
+    cutouts : list of Cutout or CutoutError
+        Their images, in order.
+
+    Raises
+    ------
+    SurveyError
+        If cutouts are colour images of a survey without a stretch.
+    """
+
+    def read(rows: pa.Table) -> tuple[pa.Table, list[Cutout | CutoutError]]:
+        return rows, _read(rows, sample.folder, surveys)
+
+    batches = _batches(sample, start, wanted, stop)
+    yield from in_order(read, batches, threads=os.cpu_count() or 1, prefetch=_PREFETCHED)
+
+
+def load_images(
+    sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame
+) -> tuple[Tensor, np.ndarray]:
+    """Prepare the cutouts of chosen rows, in memory.
+
+    Parameters
+    ----------
+    sample : Sample
+        One survey's cutouts.
+    rows : (n,) int array
+        Row numbers; may repeat.
+    encoder : SurveyEncoder
+        Says which bands are wanted.
+    frame : Frame
+        Where they go.
+
+    Returns
+    -------
+    images : (n, bands, pixels, pixels) float32 tensor
+        Zero where a cutout cannot be used.
+    ok : (n,) bool array
+        Which can.
+    """
+    wanted = np.zeros(len(sample), bool)
+    wanted[rows] = True
+    start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
+    surveys = {encoder.survey.name: encoder.survey}
+    side = frame.pixels
+    images = [torch.empty(0, len(encoder.bands), side, side)]
+    ok = []
+    for table, cutouts in read_batches(sample, surveys, start, wanted, stop):
+        good = [cutout for cutout in cutouts if isinstance(cutout, Cutout)]
+        prepared = encoder.prepare(good, frame)
+        batch = torch.zeros(table.num_rows, *images[0].shape[1:])
+        fine = np.array([isinstance(cutout, Cutout) for cutout in cutouts])
+        batch[torch.from_numpy(fine)] = prepared.images
+        fine[fine] = [problem is None for problem in prepared.problems]
+        images.append(batch)
+        ok.append(fine)
+    place = np.cumsum(wanted) - 1
+    return torch.cat(images)[place[rows]], np.concatenate([np.zeros(0, bool), *ok])[place[rows]]
+
+
+def row_numbers(sample: Sample, ids: pa.ChunkedArray) -> np.ndarray:
+    """Return the row of each object id in a sample of one survey, -1 where it has none."""
+    own = sample.catalog["object_id"].cast(pa.string()).combine_chunks()
+    found = pc.index_in(ids.cast(pa.string()), value_set=own)
+    return np.asarray(pc.fill_null(found, -1))
+
+
+def _batches(
+    sample: Sample, start: int, wanted: np.ndarray | None, stop: int | None
+) -> Iterator[pa.Table]:
+    position = start
+    for rows in sample.batches(_BATCH_ROWS, start, stop):
+        if wanted is None:
+            yield rows
+        elif wanted[position : position + rows.num_rows].any():
+            yield rows.filter(pa.array(wanted[position : position + rows.num_rows]))
+        position += rows.num_rows
+
+
+def _read(
+    rows: pa.Table, folder: Location, surveys: Mapping[str, Survey]
+) -> list[Cutout | CutoutError]:
+    """Read a batch that may mix surveys, in row order."""
+    names = rows["survey"].to_pylist()
+    results: dict[int, Cutout | CutoutError] = {}
+    for name in dict.fromkeys(names):
+        members = [i for i, other in enumerate(names) if other == name]
+        some = rows if len(members) == rows.num_rows else rows.take(members)
+        results.update(zip(members, read_cutouts(some, folder, surveys[name]), strict=True))
+    if "status" in rows.column_names:
+        for i, status in enumerate(rows["status"].to_pylist()):
+            if status not in (None, "ok"):
+                results[i] = CutoutError("its cutout was not obtained", status=status)
+    return [results[i] for i in range(len(names))]

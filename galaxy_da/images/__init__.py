@@ -1,0 +1,1 @@
+"""Read cutouts, calibrate them and prepare them in the frame that the networks read."""

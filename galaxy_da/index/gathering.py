@@ -1,0 +1,99 @@
+"""Few rows out of a long table or array that lies in pieces, most of it on disk.
+
+Arrow's own ``take`` first joins the pieces of a column, which for a mapped table reads all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_da.index.layout import Layout
+
+__all__ = ["Batches", "Vectors"]
+
+
+class Batches:
+    """A table as record batches, to take rows from.
+
+    Parameters
+    ----------
+    table : pa.Table
+        Any.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self._batches = table.to_batches()
+        lengths = [batch.num_rows for batch in self._batches]
+        self._first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+    def take(self, rows: np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return rows by number, in the order asked for: some columns of them or all."""
+        if not len(rows):
+            return pa.Table.from_batches([self._part(0, columns).slice(0, 0)])
+        if len(self._batches) == 1:
+            return pa.Table.from_batches([self._taken(0, rows, columns)])
+        owner = np.searchsorted(self._first, rows, side="right") - 1
+        if (owner == owner[0]).all():
+            return pa.Table.from_batches([self._taken(int(owner[0]), rows, columns)])
+        order = np.argsort(owner, kind="stable")
+        numbers, begins = np.unique(owner[order], return_index=True)
+        parts = [
+            self._taken(number, rows[chosen], columns)
+            for number, chosen in zip(numbers, np.split(order, begins[1:]), strict=True)
+        ]
+        joined = pa.Table.from_batches(parts).combine_chunks()
+        return joined.take(pa.array(np.argsort(order, kind="stable")))
+
+    def _taken(
+        self, number: int, rows: np.ndarray, columns: Sequence[str] | None
+    ) -> pa.RecordBatch:
+        return self._part(number, columns).take(pa.array(rows - self._first[number]))
+
+    def _part(self, number: int, columns: Sequence[str] | None) -> pa.RecordBatch:
+        batch = self._batches[number]
+        return batch if columns is None else batch.select(list(columns))
+
+
+class Vectors:
+    """The living vectors of all segments, indexed by row number as one read-only array is.
+
+    Parameters
+    ----------
+    layout : Layout
+        Of the segments.
+    parts : sequence of (n, d) float32 array
+        The vectors of each segment, deleted ones included.
+    """
+
+    def __init__(self, layout: Layout, parts: Sequence[np.ndarray]) -> None:
+        self._layout = layout
+        self._parts = parts
+        self.shape = (layout.n_rows, parts[0].shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or np.float32, copy=bool(copy))
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
+        """Return the vectors of row numbers: (d,) for one, else (..., d)."""
+        if self._layout.is_whole:
+            return self._parts[0][rows]
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        wanted = np.asarray(rows)
+        if wanted.dtype == bool:
+            wanted = np.flatnonzero(wanted)
+        if wanted.size and not (-len(self) <= wanted.min() and wanted.max() < len(self)):
+            raise IndexError(f"rows must be in [0, {len(self)}) but reach {wanted.max()}")
+        wanted = np.where(wanted < 0, wanted + len(self), wanted)
+        segments, places = self._layout.places(wanted)
+        found = np.empty((*wanted.shape, self.shape[1]), np.float32)
+        for number, part in enumerate(self._parts):
+            here = segments == number
+            found[here] = part[places[here]]
+        return found

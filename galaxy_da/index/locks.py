@@ -1,0 +1,88 @@
+"""Who may write to an index folder, and which of its files a reader still needs.
+
+Both are advisory locks of the operating system, which a killed process gives back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.io.files import ensure_folder
+
+__all__ = ["Pin", "is_pinned", "only_writer", "remove_unpinned"]
+
+_LOCK = ".writer"
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Hold the one right to write to an index folder.
+
+    Raises
+    ------
+    LatentIndexError
+        At once, if another writer holds it.
+    StorageError
+        If the folder cannot be written.
+    """
+    ensure_folder(folder)
+    handle = _open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
+    try:
+        if not _locked(handle, fcntl.LOCK_EX):
+            raise LatentIndexError(
+                f"{folder}: another process is writing to this index; wait for it to end and run "
+                "this again"
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+class Pin:
+    """Keeps a file from being removed until this is garbage or its process ends."""
+
+    def __init__(self, path: Path) -> None:
+        handle = _open(path, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        weakref.finalize(self, os.close, handle)
+
+
+def is_pinned(path: Path) -> bool:
+    """Say whether a reader needs a file."""
+    handle = _open(path, os.O_RDWR)
+    try:
+        return not _locked(handle, fcntl.LOCK_EX)
+    finally:
+        os.close(handle)
+
+
+def remove_unpinned(paths: list[Path]) -> None:
+    """Remove files that no reader has pinned; their folder's writer calls this."""
+    for path in paths:
+        try:
+            handle = _open(path, os.O_RDWR)
+        except FileNotFoundError:
+            continue
+        try:
+            if _locked(handle, fcntl.LOCK_EX):
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+
+def _open(path: Path, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, 0o644)
+
+
+def _locked(handle: int, how: int) -> bool:
+    try:
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,261 @@
+"""``index.json``: which files are the index, by name, size and content.
+
+Data files are written under names made from their content and never changed. The manifest is
+replaced last, in one step, so a crash at any byte leaves the index as it was before, and a reader
+of an older manifest goes on with the files that one names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from galaxy_da.errors import LatentIndexError, StorageError
+from galaxy_da.index.locks import remove_unpinned
+from galaxy_da.io.files import file_hash, json_hash, write_json
+
+__all__ = [
+    "MANIFEST",
+    "Drafts",
+    "Manifest",
+    "SegmentFiles",
+    "StoredFile",
+    "commit",
+    "drafts",
+    "leftovers",
+    "next_generation",
+    "read",
+]
+
+MANIFEST = "index.json"
+
+_FORMAT = 2
+_DRAFT = ".draft-"
+_DATA = ("rows-", "vectors-", "search-", "deleted-", _DRAFT, ".index.")
+"""How the names begin of data files, and of what a killed writer leaves: drafts and manifests."""
+
+_END = 1 << 20
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoredFile(_Record):
+    """A file that never changes: name, bytes, SHA-256 of it all and of its two ends."""
+
+    name: str
+    bytes: int
+    sha256: str
+    ends_sha256: str
+
+    def check(self, folder: Path, *, whole: bool) -> Path:
+        """Return the path of the file after comparing its size and its ends, or all of it.
+
+        Raises
+        ------
+        LatentIndexError
+            If it is missing, of another size, or damaged.
+        """
+        path = folder / self.name
+        try:
+            size = path.stat().st_size
+            same = size == self.bytes and (
+                file_hash(path) == self.sha256
+                if whole
+                else _ends_hash(path, size) == self.ends_sha256
+            )
+        except OSError as error:
+            raise LatentIndexError(
+                f"{path}: cannot be read ({error.strerror}) though {MANIFEST} names it; build the "
+                "index again"
+            ) from error
+        if not same:
+            found = f"{size} bytes" if size != self.bytes else "its SHA-256 differs"
+            raise LatentIndexError(
+                f"{path}: is damaged ({found}, expected {self.bytes} bytes with SHA-256 "
+                f"{self.sha256[:12]}); build the index again"
+            )
+        return path
+
+
+class SegmentFiles(_Record):
+    """One segment: how many rows each survey has, how it is searched, and its files."""
+
+    surveys: dict[str, int]
+    kind: str
+    reason: str
+    rows: StoredFile
+    vectors: StoredFile
+    search: StoredFile | None = None
+    deleted: StoredFile | None = None
+    n_deleted: int = 0
+
+    @property
+    def n_rows(self) -> int:
+        """Rows, deleted ones included."""
+        return sum(self.surveys.values())
+
+    def files(self) -> list[StoredFile]:
+        """All files of the segment."""
+        return [f for f in (self.rows, self.vectors, self.search, self.deleted) if f is not None]
+
+
+class Manifest(_Record):
+    """The state of an index.
+
+    Attributes
+    ----------
+    generation : int
+        Counts the changes since the index was made.
+    kind : str
+        What was asked for: ``auto``, or one of `galaxy_da.index.KINDS`.
+    memory_bytes : int
+        What searching may keep in memory, which ``auto`` chooses by.
+    """
+
+    format: int = _FORMAT
+    generation: int
+    space_id: str
+    encoders: dict[str, str]
+    dimension: int
+    metric: str = "euclidean"
+    kind: str
+    memory_bytes: int
+    segments: list[SegmentFiles]
+
+    @property
+    def names(self) -> set[str]:
+        """Names of the data files."""
+        return {file.name for segment in self.segments for file in segment.files()}
+
+
+def read(folder: Path, name: str = MANIFEST) -> Manifest:
+    """Read the manifest of an index folder.
+
+    Raises
+    ------
+    LatentIndexError
+        If there is none, or it is damaged, edited or of another format.
+    """
+    path = folder / name
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LatentIndexError(
+            f"{folder}: no index here ({MANIFEST}: {error.strerror}); make one with "
+            f"`galaxy-da index FEATURES --out {folder}`"
+        ) from error
+    except ValueError as error:
+        raise LatentIndexError(f"{path}: is not JSON ({error}); build the index again") from error
+    if not isinstance(header, dict) or header.get("format") != _FORMAT:
+        raise LatentIndexError(
+            f"{path}: is not an index of format {_FORMAT}, the one read here; build it again"
+        )
+    try:
+        if header.pop("header_sha256", None) == json_hash(header):
+            return Manifest.model_validate(header)
+    except ValidationError:
+        pass
+    raise LatentIndexError(f"{path}: was edited or damaged; build the index again")
+
+
+def next_generation(folder: Path) -> int:
+    """Return the generation that follows the one in a folder, 1 where none can be read."""
+    try:
+        return read(folder).generation + 1
+    except LatentIndexError:
+        return 1
+
+
+def commit(folder: Path, manifest: Manifest) -> None:
+    """Make a manifest the folder's, then remove files that neither it nor a reader needs.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written; the index is then as before.
+    """
+    _sync_folder(folder)  # the names of the data files come before the manifest that uses them
+    header: dict[str, Any] = manifest.model_dump(mode="json")
+    write_json(folder / MANIFEST, {**header, "header_sha256": json_hash(header)})
+    _sync_folder(folder)
+    remove_unpinned(
+        [folder / name for name in leftovers([path.name for path in folder.iterdir()], manifest)]
+    )
+
+
+def leftovers(names: Iterable[str], manifest: Manifest) -> list[str]:
+    """Return which names are of data files that a manifest does not name."""
+    return [name for name in names if name.startswith(_DATA) and name not in manifest.names]
+
+
+class Drafts:
+    """Files being written to an index folder. Made by `drafts`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def path(self, name: str) -> Path:
+        """Return where to write a file."""
+        return self._folder / f"{_DRAFT}{name}"
+
+    def keep(self, name: str) -> StoredFile:
+        """Wait until a file is on disk, and name it by its content."""
+        draft = self.path(name)
+        with draft.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        digest, size = file_hash(draft), draft.stat().st_size
+        file = StoredFile(
+            name=f"{draft.stem.removeprefix(_DRAFT)}-{digest[:12]}{draft.suffix}",
+            bytes=size,
+            sha256=digest,
+            ends_sha256=_ends_hash(draft, size),
+        )
+        draft.replace(self._folder / file.name)
+        return file
+
+
+@contextmanager
+def drafts(folder: Path) -> Iterator[Drafts]:
+    """Write data files; what is not kept is gone at the end.
+
+    Raises
+    ------
+    StorageError
+        If a file cannot be written.
+    """
+    try:
+        yield Drafts(folder)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: could not be written ({error.strerror or error}); the index is as it was; "
+            "free space or choose another folder"
+        ) from error
+    finally:
+        for path in folder.glob(f"{_DRAFT}*"):
+            path.unlink(missing_ok=True)
+
+
+def _ends_hash(path: Path, size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        digest.update(handle.read(_END))
+        handle.seek(max(_END, size - _END))
+        digest.update(handle.read(_END))
+    return digest.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,317 @@
+"""A segment: rows sorted by survey and object id, their vectors, and what they are searched with.
+
+On disk it is ``rows-<hash>.arrow`` (Arrow IPC), ``vectors-<hash>.npy`` (float32) and, unless it is
+flat, ``search-<hash>.faiss``; ``deleted-<hash>.npy`` lists the places of deleted rows. All are
+mapped when opened, so opening reads little.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.index import kinds
+from galaxy_da.index.gathering import Batches
+from galaxy_da.index.layout import Layout
+from galaxy_da.index.locks import Pin
+from galaxy_da.index.manifest import Drafts, SegmentFiles, StoredFile
+from galaxy_da.index.selections import Allowed
+from galaxy_da.index.sources import BATCH_ROWS, KEY, united
+from galaxy_da.io.features import vectors as embeddings
+
+__all__ = ["Build", "Segment", "built", "copied", "living", "mark_deleted", "opened", "stored"]
+
+Build = Callable[[np.ndarray, str], Any]
+
+_ROWS = "rows.arrow"
+_VECTORS = "vectors.npy"
+_SEARCH = "search.faiss"
+_DELETED = "deleted.npy"
+_REFINED = 3
+"""Candidates compared exactly, per neighbour asked for."""
+_LEAST_CANDIDATES = 30
+_MANY_PIECES = 4096
+_EXACT_ROWS = 20_000
+_EXACT_SHARE = {"hnsw": 0.1, "ivfpq": 0.01}
+"""Below these, comparing with each allowed row is faster, or surer, than searching past others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """Rows of an index that were written together.
+
+    Attributes
+    ----------
+    rows : pa.Table
+        Every column but the embedding, sorted by survey and object id.
+    vectors : (n, d) float32 array
+        Read-only, may be mapped.
+    surveys : dict of str
+        Rows per survey, sorted by name.
+    deleted : (m,) int64 array
+        Places of deleted rows, ascending.
+    """
+
+    rows: pa.Table
+    vectors: np.ndarray
+    surveys: dict[str, int]
+    kind: str
+    reason: str
+    search: faiss.Index | None
+    deleted: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    pins: tuple[Pin, ...] = ()
+    files: SegmentFiles | None = None
+
+    def candidates(
+        self, points: np.ndarray, k: int, allowed: Allowed, *, exact: bool
+    ) -> np.ndarray:
+        """Return places of allowed rows that may be the nearest, (n, >= min(k, allowed)).
+
+        Parameters
+        ----------
+        points : (n, d) float32 array
+        exact : bool
+            Compare with every allowed row.
+        """
+        k = min(k, allowed.count)
+        if self.search is None or exact or self._few(k, allowed):
+            return kinds.nearest(self.vectors, points, k, allowed.listed())
+        wanted = min(max(_REFINED * k, _LEAST_CANDIDATES), allowed.count)
+        share = allowed.count / allowed.size
+        how = kinds.parameters(self.search, wanted, share, allowed.marked())
+        places: np.ndarray = self.search.search(points, wanted, params=how)[1]
+        short = (places >= 0).sum(axis=1) < k
+        if short.any():
+            places[short, :k] = kinds.nearest(self.vectors, points[short], k, allowed.listed())
+            places[short, k:] = -1
+        return places
+
+    @property
+    def n_living(self) -> int:
+        """Rows that are not deleted."""
+        return len(self.vectors) - len(self.deleted)
+
+    def without(self, places: np.ndarray) -> Segment:
+        """Return the segment with more of its rows deleted."""
+        return replace(self, deleted=np.union1d(self.deleted, places))
+
+    def place(self, survey: str, object_id: str) -> int:
+        """Return the place of an object, deleted or not, or -1."""
+        low = 0
+        for name, count in self.surveys.items():
+            if name == survey:
+                found = _bisect(self.rows["object_id"], low, low + count, object_id)
+                inside = found < low + count and self.rows["object_id"][found].as_py() == object_id
+                return found if inside else -1
+            low += count
+        return -1
+
+    def _few(self, k: int, allowed: Allowed) -> bool:
+        least = max(_EXACT_ROWS, _EXACT_SHARE[self.kind] * allowed.size, 20 * k)
+        return allowed.count <= least
+
+
+def built(batches: Iterable[pa.Table], kind: str, memory_bytes: int) -> Segment:
+    """Make a segment in memory from sorted rows with their embeddings."""
+    table = pa.concat_tables(list(batches)).combine_chunks()
+    points = np.ascontiguousarray(embeddings(table))
+    points.flags.writeable = False
+    chosen, reason = kinds.choose(len(points), points.shape[1], kind, memory_bytes)
+    return Segment(
+        rows=table.drop_columns("embedding"),
+        vectors=points,
+        surveys=_counts(table),
+        kind=chosen,
+        reason=reason,
+        search=kinds.build(points, chosen),
+    )
+
+
+def stored(
+    drafts: Drafts,
+    batches: Iterable[pa.Table],
+    shape: tuple[int, int],
+    kind: str,
+    memory_bytes: int,
+    build: Build = kinds.build,
+) -> SegmentFiles:
+    """Write a segment from sorted rows with their embeddings, holding one batch at a time.
+
+    Parameters
+    ----------
+    build : callable
+        Makes what it is searched with from its mapped vectors and its kind.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written.
+    """
+    chosen, reason = kinds.choose(*shape, kind, memory_bytes)
+    surveys = _write_batches(drafts, batches, shape)
+    search = build(np.load(drafts.path(_VECTORS), mmap_mode="r"), chosen)
+    return SegmentFiles(surveys=surveys, kind=chosen, reason=reason, **_kept(drafts, search))
+
+
+def copied(drafts: Drafts, segment: Segment) -> SegmentFiles:
+    """Write a segment that is in memory, or open from elsewhere, as it is."""
+    with (
+        pa.OSFile(str(drafts.path(_ROWS)), "wb") as sink,
+        pa.ipc.new_file(sink, segment.rows.schema) as writer,
+    ):
+        writer.write_table(segment.rows, max_chunksize=BATCH_ROWS)
+    np.save(drafts.path(_VECTORS), segment.vectors)
+    files = SegmentFiles(
+        surveys=segment.surveys,
+        kind=segment.kind,
+        reason=segment.reason,
+        **_kept(drafts, segment.search),
+    )
+    return mark_deleted(drafts, files, segment.deleted)
+
+
+def mark_deleted(drafts: Drafts, files: SegmentFiles, deleted: np.ndarray) -> SegmentFiles:
+    """Write which places of a segment are deleted."""
+    if not len(deleted):
+        return files
+    np.save(drafts.path(_DELETED), deleted)
+    written = drafts.keep(_DELETED)
+    return files.model_copy(update={"deleted": written, "n_deleted": len(deleted)})
+
+
+def opened(folder: Path, files: SegmentFiles, dimension: int, *, whole: bool) -> Segment:
+    """Open a segment, its files mapped and pinned.
+
+    Raises
+    ------
+    LatentIndexError
+        If a file is missing or damaged.
+    """
+    try:
+        pins = tuple(Pin(folder / file.name) for file in files.files())
+    except FileNotFoundError as error:
+        raise LatentIndexError(
+            f"{error.filename}: cannot be read ({error.strerror}) though the manifest names it; "
+            "build the index again"
+        ) from error
+    for file in files.files():
+        file.check(folder, whole=whole)
+    try:
+        rows = pa.ipc.open_file(pa.memory_map(str(folder / files.rows.name))).read_all()
+        vectors = np.asarray(np.load(folder / files.vectors.name, mmap_mode="r"))
+        search = None
+        if files.search is not None:
+            search = kinds.mapped(str(folder / files.search.name))
+        deleted = np.load(folder / files.deleted.name) if files.deleted else np.empty(0, np.int64)
+    except (pa.ArrowException, OSError, ValueError, RuntimeError) as error:
+        raise LatentIndexError(
+            f"{folder}: segment {files.rows.name} cannot be read ({str(error).splitlines()[-1]}); "
+            "build the index again"
+        ) from error
+    n = files.n_rows
+    found = (rows.num_rows, *vectors.shape, search.ntotal if search else n, len(deleted))
+    if found != (n, n, dimension, n, files.n_deleted):
+        raise LatentIndexError(
+            f"{folder}: its table has {found[0]} rows and its vectors are {found[1]} of width "
+            f"{found[2]}, but the manifest says {n} of width {dimension}; build the index again"
+        )
+    return Segment(
+        rows=rows,
+        vectors=vectors,
+        surveys=files.surveys,
+        kind=files.kind,
+        reason=files.reason,
+        search=search,
+        deleted=deleted,
+        pins=pins,
+        files=files,
+    )
+
+
+def living(parts: Sequence[Segment], *, vectors: bool = False) -> pa.Table:
+    """Return the living rows of segments in the order of their numbers, mapped if those are.
+
+    Parameters
+    ----------
+    vectors : bool
+        Return their embeddings as well.
+    """
+    layout = Layout([part.surveys for part in parts], [part.deleted for part in parts])
+    tables = [_with_vectors(part) if vectors else part.rows for part in parts]
+    lengths = np.diff(layout.first)
+    if len(lengths) <= _MANY_PIECES:
+        pieces = zip(layout.segment, layout.place, lengths, strict=True)
+        return united([tables[number].slice(place, length) for number, place, length in pieces])
+    order = np.argsort(np.concatenate([layout.rows_of(i) for i in range(len(parts))]))
+    kept = [
+        table.filter(~np.isin(np.arange(table.num_rows), part.deleted))
+        for table, part in zip(tables, parts, strict=True)
+    ]
+    return Batches(united(kept)).take(order)
+
+
+def _with_vectors(segment: Segment) -> pa.Table:
+    flat = pa.array(np.asarray(segment.vectors).reshape(-1))
+    embedding = pa.FixedSizeListArray.from_arrays(flat, segment.vectors.shape[1])
+    return segment.rows.add_column(len(KEY), "embedding", embedding)
+
+
+def _write_batches(
+    drafts: Drafts, batches: Iterable[pa.Table], shape: tuple[int, int]
+) -> dict[str, int]:
+    """Write rows and vectors side by side; return the rows per survey."""
+    surveys: Counter[str] = Counter()
+    with (
+        pa.OSFile(str(drafts.path(_ROWS)), "wb") as sink,
+        drafts.path(_VECTORS).open("wb") as handle,
+        ExitStack() as stack,
+    ):
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(handle, header)
+        writer: pa.RecordBatchFileWriter | None = None
+        for batch in batches:
+            light = batch.drop_columns("embedding").combine_chunks()
+            if writer is None:
+                writer = stack.enter_context(pa.ipc.new_file(sink, light.schema))
+            writer.write_table(light)
+            handle.write(np.ascontiguousarray(embeddings(batch)).data)
+            surveys.update(_counts(batch))
+    assert sum(surveys.values()) == shape[0]
+    return dict(surveys)
+
+
+def _kept(drafts: Drafts, search: faiss.Index | None) -> dict[str, Any]:
+    files: dict[str, StoredFile] = {"rows": drafts.keep(_ROWS), "vectors": drafts.keep(_VECTORS)}
+    if search is not None:
+        try:
+            faiss.write_index(search, str(drafts.path(_SEARCH)))
+        except RuntimeError as error:
+            raise OSError(str(error).splitlines()[-1]) from error
+        files["search"] = drafts.keep(_SEARCH)
+    return files
+
+
+def _counts(table: pa.Table) -> dict[str, int]:
+    """Rows per survey, in order of appearance."""
+    return {item["values"]: item["counts"] for item in pc.value_counts(table["survey"]).to_pylist()}
+
+
+def _bisect(ids: pa.ChunkedArray, low: int, high: int, wanted: str) -> int:
+    """First place of an ascending run that is not before an id; both order by code point."""
+    while low < high:
+        middle = (low + high) // 2
+        if ids[middle].as_py() < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low

@@ -1,0 +1,223 @@
+"""Which rows a question is about: a survey, a cone on the sky, conditions on any column.
+
+A condition is ``(column, operator, value)``, as Parquet readers take them, or the same as text
+(``"redshift >= 0.1"``, ``"kind in spiral,ring"``). Its value is read as the column's own type;
+nothing is ever evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from astropy.coordinates import angular_separation
+
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.index.layout import Layout, expanded
+from galaxy_da.io.tables import check_positions
+
+__all__ = ["Allowed", "Condition", "Cone", "Selection", "cone_mask", "where_mask"]
+
+Condition = str | tuple[str, str, Any]
+"""Text, or column, operator and value; several must all hold."""
+
+Cone = tuple[float, float, float]
+"""ICRS right ascension and declination [deg], and radius [arcsec]."""
+
+_COMPARE: dict[str, Callable[..., Any]] = {
+    "=": pc.equal,
+    "==": pc.equal,
+    "!=": pc.not_equal,
+    "<": pc.less,
+    "<=": pc.less_equal,
+    ">": pc.greater,
+    ">=": pc.greater_equal,
+}
+_TEXT = re.compile(
+    r"\s*(?P<column>.+?)\s*(?P<operator>==|!=|<=|>=|=|<|>|\bnot in\b|\bin\b)(?P<value>.*)", re.S
+)
+
+
+class Allowed:
+    """The places of one segment that may be found, as FAISS takes them.
+
+    Parameters
+    ----------
+    size : int
+        Places of the segment, deleted ones included.
+    runs : (r, 2) int64 array
+        First and one-past-last of each run of them, ascending.
+    """
+
+    def __init__(self, size: int, runs: np.ndarray) -> None:
+        self.size = size
+        self.count = int((runs[:, 1] - runs[:, 0]).sum())
+        self._runs = runs
+        self._array: faiss.IDSelector | None = None
+        self._bitmap: faiss.IDSelector | None = None
+        self._held: list[np.ndarray] = []
+
+    @property
+    def places(self) -> np.ndarray:
+        """All of them, ascending, int64."""
+        return expanded(self._runs)
+
+    def listed(self) -> faiss.IDSelector | None:
+        """Return a selector that lists the places, to compare with each of them."""
+        if len(self._runs) == 1:
+            return self._range()
+        if self._array is None:
+            places = self.places
+            self._held.append(places)
+            self._array = faiss.IDSelectorArray(len(places), faiss.swig_ptr(places))
+        return self._array
+
+    def marked(self) -> faiss.IDSelector | None:
+        """Return a selector with a bit for each place, to ask whether one is among them."""
+        if len(self._runs) == 1:
+            return self._range()
+        if self._bitmap is None:
+            mask = np.zeros(self.size, bool)
+            mask[self.places] = True
+            bits = np.packbits(mask, bitorder="little")
+            self._held.append(bits)
+            self._bitmap = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
+        return self._bitmap
+
+    def _range(self) -> faiss.IDSelector | None:
+        first, stop = self._runs[0].tolist()
+        return None if (first, stop) == (0, self.size) else faiss.IDSelectorRange(first, stop)
+
+
+class Selection:
+    """Living rows of an index: a span of row numbers, or those true in a mask.
+
+    Made by `galaxy_da.index.StoredIndex.select`.
+
+    Attributes
+    ----------
+    allowed : list of Allowed
+        The same by segment.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        sizes: Sequence[int],
+        span: tuple[int, int],
+        mask: np.ndarray | None = None,
+    ) -> None:
+        self._span = span
+        self._mask = mask
+        self.count = span[1] - span[0] if mask is None else int(mask.sum())
+        self.allowed = [
+            Allowed(
+                size, layout.runs(number, *span) if mask is None else layout.marked(number, mask)
+            )
+            for number, size in enumerate(sizes)
+        ]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __contains__(self, row: int) -> bool:
+        inside = self._span[0] <= row < self._span[1]
+        return bool(inside and (self._mask is None or self._mask[row]))
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Row numbers, ascending, int64."""
+        return np.arange(*self._span) if self._mask is None else np.flatnonzero(self._mask)
+
+
+def where_mask(table: pa.Table, conditions: Iterable[Condition]) -> np.ndarray:
+    """Return which rows meet every condition, (n,) bool; a missing value meets none.
+
+    Raises
+    ------
+    LatentIndexError
+        If a column is unknown or no scalar.
+    ValueError
+        If a condition has no operator, or its value is not of the column's type.
+    """
+    parts = [_meets(table, *_parsed(condition)) for condition in conditions]
+    every = pc.fill_null(_all(parts), False) if parts else None
+    return np.ones(table.num_rows, bool) if every is None else every.to_numpy()
+
+
+def cone_mask(table: pa.Table, cone: Cone) -> np.ndarray:
+    """Return which rows lie within a cone, its edge included, (n,) bool.
+
+    Raises
+    ------
+    CatalogError
+        If its centre is not on the sky.
+    ValueError
+        If its radius is negative or not finite.
+    """
+    ra, dec, radius = cone
+    check_positions(np.array([ra], float), np.array([dec], float), "cone")
+    if not 0 <= radius < np.inf:
+        raise ValueError(f"cone: radius must be finite and not negative but is {radius}")
+    every_dec = table["dec"].to_numpy()
+    mask: np.ndarray = np.abs(every_dec - dec) * 3600 <= radius * (1 + 1e-9) + 1e-6
+    near = np.flatnonzero(mask)
+    ra_near = table["ra"].to_numpy()[near]
+    separation = angular_separation(*np.radians([ra, dec]), *np.radians([ra_near, every_dec[near]]))
+    mask[near] = np.degrees(separation) * 3600 <= radius
+    return mask
+
+
+def _parsed(condition: Condition) -> tuple[str, str, Any]:
+    if not isinstance(condition, str):
+        return condition
+    found = _TEXT.fullmatch(condition)
+    if found is None:
+        raise ValueError(
+            f"condition {condition!r}: expected COLUMN OPERATOR VALUE with one of "
+            f"{' '.join([*_COMPARE, 'in', 'not in'])}"
+        )
+    value: Any = found["value"].strip()
+    if found["operator"].endswith("in"):
+        value = [item.strip() for item in value.split(",")]
+    return found["column"], found["operator"], value
+
+
+def _meets(table: pa.Table, column: str, compare: str, value: Any) -> pa.ChunkedArray:
+    if column not in table.column_names:
+        raise LatentIndexError(
+            f"column {column!r} is not in this index; it has {', '.join(table.column_names)}"
+        )
+    kind = table.schema.field(column).type
+    if pa.types.is_nested(kind):
+        raise LatentIndexError(f"column {column!r} holds {kind}; conditions are on single values")
+    if compare in ("in", "not in"):
+        values = pa.array([_cast(item, kind, column).as_py() for item in value], kind)
+        found = pc.is_in(table[column], value_set=values)
+        found = found if compare == "in" else pc.invert(found)
+        return pc.and_(found, table[column].is_valid())
+    if compare not in _COMPARE:
+        raise ValueError(
+            f"column {column!r}: operator {compare!r} is not one of "
+            f"{' '.join([*_COMPARE, 'in', 'not in'])}"
+        )
+    return _COMPARE[compare](table[column], _cast(value, kind, column))
+
+
+def _cast(value: Any, kind: pa.DataType, column: str) -> pa.Scalar:
+    try:
+        return pa.scalar(value).cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise ValueError(f"column {column!r} holds {kind}; {value!r} is none") from error
+
+
+def _all(parts: Sequence[Any]) -> Any:
+    every = parts[0]
+    for part in parts[1:]:
+        every = pc.and_kleene(every, part)
+    return every

@@ -1,0 +1,249 @@
+"""What goes into an index: checked feature tables, sorted by survey and object id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.index.gathering import Batches
+from galaxy_da.io.features import SKY_INDEX, Features, part_paths, read_header, read_part, vectors
+from galaxy_da.io.storage import Location, Where, location
+from galaxy_da.io.tables import check_positions, open_parquet
+
+__all__ = [
+    "BATCH_ROWS",
+    "KEY",
+    "Source",
+    "Sources",
+    "joined",
+    "sorted_batches",
+    "unified",
+    "united",
+    "usable",
+]
+
+KEY = ("object_id", "survey", "ra", "dec")
+
+Source = Features | Where
+"""Features in memory, or the folder of a finished extraction, at a path or a URL."""
+
+BATCH_ROWS = 1 << 18
+
+
+class Sources:
+    """Features of one latent space, read part by part.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        In any order.
+
+    Attributes
+    ----------
+    space_id, encoders
+        As of `Features`.
+    schema : pa.Schema
+        What all tables are brought to: keys first, every column of any of them, nulls where one
+        has none.
+
+    Raises
+    ------
+    LatentIndexError
+        If spaces, encoders, latent widths or column types differ, or a column is missing.
+    TableError
+        If a folder's extraction did not finish.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        if not sources:
+            raise LatentIndexError("nothing to index: no features were given")
+        self._parts: list[pa.Table | Location] = []
+        self.space_id = ""
+        self.encoders: dict[str, str] = {}
+        for source in sources:
+            space_id, encoders, parts = _opened(source)
+            self._join(space_id, encoders)
+            self._parts += parts
+        schemas = [_indexable(_schema(part).empty_table()).schema for part in self._parts]
+        widths = {schema.field("embedding").type.list_size for schema in schemas}
+        if len(widths) > 1:
+            raise LatentIndexError(
+                f"features have latent widths {', '.join(map(str, sorted(widths)))}; an index "
+                "takes one"
+            )
+        self.dimension: int = widths.pop()
+        self.schema = unified(schemas)
+        self.n_rows = sum(
+            part.num_rows if isinstance(part, pa.Table) else open_parquet(part).metadata.num_rows
+            for part in self._parts
+        )
+
+    def tables(self) -> Iterator[pa.Table]:
+        """Yield the rows that have an embedding, part by part, all of one schema."""
+        for part in self._parts:
+            table = part if isinstance(part, pa.Table) else read_part(part)
+            yield united([self.schema.empty_table(), _indexable(table)])
+
+    def nothing(self) -> LatentIndexError:
+        """Say that no row has an embedding."""
+        return LatentIndexError(
+            f"nothing to index: none of the {self.n_rows} rows has an embedding; their status "
+            "column says why"
+        )
+
+    def _join(self, space_id: str, encoders: dict[str, str]) -> None:
+        if self.space_id not in ("", space_id):
+            raise LatentIndexError(
+                f"features of space {self.space_id[:12]} and of space {space_id[:12]} cannot share "
+                "an index; extract all of them with one space"
+            )
+        self.space_id = space_id
+        self.encoders = joined(self.encoders, encoders)
+
+
+def joined(known: dict[str, str], more: dict[str, str]) -> dict[str, str]:
+    """Join the encoders of two sets of features.
+
+    Raises
+    ------
+    LatentIndexError
+        If they differ for a survey.
+    """
+    for survey, encoder in more.items():
+        if known.get(survey, encoder) != encoder:
+            raise LatentIndexError(
+                f"{survey}: some features come from encoder {known[survey][:12]} and some "
+                f"from {encoder[:12]}; extract all of them with one"
+            )
+    return {**known, **more}
+
+
+def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
+    """Return the columns of several tables together.
+
+    Raises
+    ------
+    LatentIndexError
+        If they disagree about a type.
+    """
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise LatentIndexError(f"features disagree about a column: {error}") from error
+
+
+def united(tables: Sequence[pa.Table]) -> pa.Table:
+    """Join tables that `unified` accepts, nulls where one lacks a column."""
+    return pa.concat_tables(tables, promote_options="permissive")
+
+
+def sorted_batches(table: pa.Table) -> Iterator[pa.Table]:
+    """Check the keys and vectors of a table and yield it sorted by survey and object id.
+
+    Parameters
+    ----------
+    table : pa.Table
+        In memory or mapped; it is read at random but never held.
+
+    Raises
+    ------
+    LatentIndexError
+        If a key is missing or repeats, or an embedding is not finite.
+    CatalogError
+        If a position is missing or out of range.
+    """
+    _check_keys(table)
+    keys = table.select(["survey", "object_id"])
+    order = pc.sort_indices(keys, [("survey", "ascending"), ("object_id", "ascending")]).to_numpy()
+    batches = Batches(table)
+    last: tuple[str, str] | None = None
+    for low in range(0, len(order), BATCH_ROWS):
+        batch = batches.take(order[low : low + BATCH_ROWS].astype(np.int64))
+        last = _check_unique(batch, last)
+        _check_finite(batch)
+        yield batch
+
+
+def usable(points: np.ndarray) -> np.ndarray:
+    """Return which rows are finite and have squared distances that float32 can hold."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        good: np.ndarray = np.isfinite(8 * np.einsum("ij,ij->i", points, points))
+    return good
+
+
+def _opened(source: Source) -> tuple[str, dict[str, str], list[pa.Table | Location]]:
+    if isinstance(source, Features):
+        return source.space_id, source.encoders, [source.table]
+    folder = location(source)
+    header = read_header(folder)
+    return header["space_id"], header["encoders"], [*part_paths(folder, header)]
+
+
+def _schema(part: pa.Table | Location) -> pa.Schema:
+    return part.schema if isinstance(part, pa.Table) else open_parquet(part).schema_arrow
+
+
+def _indexable(table: pa.Table) -> pa.Table:
+    """Rows with an embedding, keys as strings, positions as float64, key columns first."""
+    names = table.column_names
+    missing = [name for name in (*KEY, "flags", "embedding") if name not in names]
+    if missing:
+        raise LatentIndexError(
+            f"features lack column {', '.join(map(repr, missing))}; they have {', '.join(names)}"
+        )
+    kind = table.schema.field("embedding").type
+    if not (pa.types.is_fixed_size_list(kind) and kind.value_type == pa.float32()):
+        raise LatentIndexError(
+            f"column 'embedding' must be fixed-size lists of float32 but is {kind}"
+        )
+    living = table.filter(table["embedding"].is_valid())
+    columns = {name: living[name].cast(pa.string()) for name in KEY[:2]}
+    columns |= {name: living[name].cast(pa.float64()) for name in KEY[2:]}
+    kept = [
+        name for name in names if name not in (*KEY, "status", "message", "embedding", SKY_INDEX)
+    ]
+    columns |= {"embedding": living["embedding"]} | {name: living[name] for name in kept}
+    return pa.table(columns)
+
+
+def _check_keys(table: pa.Table) -> None:
+    for name in ("object_id", "survey"):
+        if table[name].null_count:
+            raise LatentIndexError(
+                f"features: {table[name].null_count} rows have no {name}; every row needs one"
+            )
+    colon = pc.match_substring(table["survey"], ":")
+    if pc.any(colon).as_py():
+        raise LatentIndexError(
+            f"survey {table['survey'].filter(colon)[0].as_py()!r}: a survey name cannot contain ':'"
+        )
+    check_positions(table["ra"].to_numpy(), table["dec"].to_numpy(), "features")
+
+
+def _check_unique(batch: pa.Table, before: tuple[str, str] | None) -> tuple[str, str]:
+    """Refuse a key that repeats within a sorted batch or ends the one before; return the last."""
+    surveys, ids = batch["survey"], batch["object_id"]
+    same = pc.and_(pc.equal(surveys[1:], surveys[:-1]), pc.equal(ids[1:], ids[:-1]))
+    repeats = [int(i) + 1 for i in pc.indices_nonzero(same)[:1].to_pylist()]
+    if before == (surveys[0].as_py(), ids[0].as_py()):
+        repeats = [0]
+    if repeats:
+        raise LatentIndexError(
+            f"features: {surveys[repeats[0]]}:{ids[repeats[0]]} comes more than once; a key can be "
+            "in an index once"
+        )
+    return surveys[-1].as_py(), ids[-1].as_py()
+
+
+def _check_finite(batch: pa.Table) -> None:
+    good = usable(vectors(batch))
+    if not good.all():
+        row = int(np.argmin(good))
+        raise LatentIndexError(
+            f"{batch['survey'][row]}:{batch['object_id'][row]}: embedding is not finite; "
+            f"{int((~good).sum())} of {len(good)} are not; extract them again"
+        )

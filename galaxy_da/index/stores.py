@@ -1,0 +1,183 @@
+"""An index in an object store: opened from a local mirror, changed in a local folder.
+
+Data files have names made from their content, so one that is here already need not be fetched. A
+store has no lock that a killed process gives back; instead each change puts a manifest of its own,
+``index-<generation>.json``, where there is none: of two writers who started from the same state
+one succeeds, and the other is told. The highest number is the index. What no manifest names any
+longer is removed a day later, so that no writer loses files it has put but not yet named.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from upath import UPath
+
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.index import manifest
+from galaxy_da.index.cache import copies, make_room, scratch
+from galaxy_da.index.manifest import MANIFEST, Manifest, StoredFile
+from galaxy_da.io.storage import (
+    Where,
+    create_object,
+    get,
+    location,
+    names,
+    put,
+    reaching,
+    read_bytes,
+)
+
+__all__ = ["mirrored", "workplace"]
+
+_NUMBERED = re.compile(r"index-(\d{6,})\.json")
+_KEPT = timedelta(days=1)
+
+
+@contextmanager
+def mirrored(where: Where) -> Iterator[Path]:
+    """Yield a local folder that is an index: the path itself, or an up-to-date copy of a URL's.
+
+    A copy is safe until the block ends; those of other indexes make room for it in the user's cache
+    (`galaxy_da.index.cache`).
+
+    Raises
+    ------
+    LatentIndexError
+        If there is none at the URL, or a file is missing or damaged.
+    StorageError
+        If the store fails, or the copy cannot be written.
+    """
+    target = location(where)
+    if isinstance(target, Path):
+        yield target
+        return
+    with copies(target) as mirror:
+        _update(target, mirror)
+        yield mirror
+
+
+@contextmanager
+def workplace(where: Where, *, anew: bool = False) -> Iterator[Path]:
+    """Yield a local folder in which to change an index; a URL's is published at the end.
+
+    Parameters
+    ----------
+    anew : bool
+        Make an index, whether or not there is one.
+
+    Raises
+    ------
+    LatentIndexError
+        If there is none to change, or another process changed it meanwhile.
+    StorageError
+        If the store fails; the index is then as it was.
+    """
+    target = location(where)
+    if isinstance(target, Path):
+        yield target
+        return
+    with scratch() as folder:
+        before = None
+        if not anew:
+            with mirrored(target) as mirror:
+                before = manifest.read(mirror)
+                for name in (*before.names, MANIFEST):
+                    os.link(mirror / name, folder / name)
+        elif newest := _newest(target):
+            (folder / MANIFEST).write_bytes(read_bytes(target / newest))
+        yield folder
+        _publish(folder, target, before)
+
+
+def _update(target: UPath, mirror: Path) -> None:
+    """Bring a mirror to the newest state of its index."""
+    while True:
+        newest = _newest(target)
+        if newest is None:
+            raise LatentIndexError(
+                f"{target}: no index here ({MANIFEST} is missing); make one with "
+                f"`galaxy-da index FEATURES --out {target}`"
+            )
+        try:
+            return _fetch(target, newest, mirror)
+        except FileNotFoundError as error:
+            if _newest(target) == newest:
+                raise LatentIndexError(
+                    f"{error.filename}: is missing though {newest} names it; build the index again"
+                ) from error
+
+
+def _newest(target: UPath) -> str | None:
+    """Return the name of the manifest that is the index, if there is any."""
+    there = names(target)
+    numbered = [name for name in there if _NUMBERED.fullmatch(name)]
+    if numbered:
+        return max(numbered, key=lambda name: int(name[6:-5]))
+    return MANIFEST if MANIFEST in there else None  # a folder copied from a disk
+
+
+def _fetch(target: UPath, newest: str, mirror: Path) -> None:
+    """Bring a mirror to the state of a manifest.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the store has a file no longer.
+    """
+    get(target / newest, mirror / f".{MANIFEST}")
+    wanted = manifest.read(mirror, f".{MANIFEST}")
+    make_room(mirror, _bytes(wanted))
+    for file in _files(wanted):
+        try:
+            file.check(mirror, whole=False)
+        except LatentIndexError:
+            get(target / file.name, mirror / file.name)
+            file.check(mirror, whole=True)
+    manifest.commit(mirror, wanted)
+
+
+def _publish(folder: Path, target: UPath, before: Manifest | None) -> None:
+    """Put a changed index into its store: data files, then the manifest, where there is none."""
+    now = manifest.read(folder)
+    for file in _files(now):
+        if before is None or file.name not in before.names:
+            put(folder / file.name, target / file.name)
+    with copies(target) as mirror:
+        make_room(mirror, _bytes(now))
+        for file in _files(now):
+            if not (mirror / file.name).exists():
+                os.link(folder / file.name, mirror / file.name)
+    numbered = target / f"index-{now.generation:06d}.json"
+    try:
+        create_object(numbered, (folder / MANIFEST).read_bytes())
+    except FileExistsError as error:
+        raise LatentIndexError(
+            f"{target}: another process changed this index meanwhile ({numbered.name} is there); "
+            "nothing of this change is kept, run it again"
+        ) from error
+    _remove_old(target, now)
+
+
+def _remove_old(target: UPath, now: Manifest) -> None:
+    """Remove data files that the manifest does not name and nobody can still be about to."""
+    before = datetime.now(UTC) - _KEPT
+    for name in manifest.leftovers(names(target), now):
+        place = target / name
+        with reaching(place, "removed"):
+            written = place.fs.modified(place.path)
+            if written.replace(tzinfo=written.tzinfo or UTC) < before:
+                place.fs.rm_file(place.path)
+
+
+def _files(index: Manifest) -> list[StoredFile]:
+    return [file for segment in index.segments for file in segment.files()]
+
+
+def _bytes(index: Manifest) -> int:
+    return sum(file.bytes for file in _files(index))

@@ -1,0 +1,286 @@
+"""Make and change an index folder while others read it.
+
+One process writes at a time. Each change writes new files, waits until they are on disk, and then
+replaces the manifest in one step; when the call returns, the change is kept whatever happens. An
+index in an object store is changed as `galaxy_da.index.stores` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.index import kinds, manifest, segments
+from galaxy_da.index.kinds import check_kind, default_memory
+from galaxy_da.index.locks import only_writer
+from galaxy_da.index.manifest import Drafts, Manifest, SegmentFiles
+from galaxy_da.index.reading import StoredIndex
+from galaxy_da.index.segments import Build, Segment, living
+from galaxy_da.index.selections import Selection
+from galaxy_da.index.sources import (
+    BATCH_ROWS,
+    Source,
+    Sources,
+    joined,
+    sorted_batches,
+    unified,
+    united,
+)
+from galaxy_da.index.stores import workplace
+from galaxy_da.io.storage import Where
+
+__all__ = ["add", "create", "delete", "rebuild"]
+
+_SCRATCH = "scratch.arrow"
+
+
+def create(
+    path: Where,
+    features: Sequence[Source],
+    *,
+    kind: str = "auto",
+    memory_bytes: int | None = None,
+    build: Build = kinds.build,
+) -> None:
+    """Index every row that has an embedding, holding a part at a time.
+
+    Parameters
+    ----------
+    path : path or URL
+        Folder; an index that is there already stays whole until replaced.
+    features : sequence of Features or path
+        Of one latent space, in any order.
+    kind : str
+        ``auto`` or one of `galaxy_da.index.KINDS`.
+    memory_bytes : int, optional
+        What ``auto`` may use; by default half of the machine's memory.
+    build : callable
+        As of `galaxy_da.index.segments.stored`; by default in this process.
+
+    Raises
+    ------
+    LatentIndexError, CatalogError, ValueError
+        As `StoredIndex.build`; or if another process is writing there.
+    StorageError
+        If the folder or a file cannot be written.
+    """
+    check_kind(kind)
+    opened = Sources(features)
+    memory = default_memory() if memory_bytes is None else memory_bytes
+    with workplace(path, anew=True) as folder, only_writer(folder):
+        with manifest.drafts(folder) as drafts, _scratch(drafts, opened) as table:
+            files = _segment(drafts, table, kind, memory, build)
+        manifest.commit(
+            folder,
+            Manifest(
+                generation=manifest.next_generation(folder),
+                space_id=opened.space_id,
+                encoders=opened.encoders,
+                dimension=opened.dimension,
+                kind=kind,
+                memory_bytes=memory,
+                segments=[files],
+            ),
+        )
+
+
+def add(path: Where, features: Sequence[Source], *, replace: bool = False) -> int:
+    """Add the rows that have an embedding; return how many.
+
+    They become a segment, which takes in those that are no larger, so that there are few.
+
+    Parameters
+    ----------
+    replace : bool
+        Let new rows take the place of those with the same key.
+
+    Raises
+    ------
+    LatentIndexError
+        If the features do not fit the index, a key is in it already, or another process is writing.
+    StorageError
+        If a file cannot be written.
+    """
+    opened = Sources(features)
+
+    def change(drafts: Drafts, index: StoredIndex, now: Manifest) -> tuple[Manifest, int]:
+        encoders = _joined_encoders(index, opened)
+        with _scratch(drafts, opened) as table:
+            taken = _taken(index, table)
+            if taken.any() and not replace:
+                raise LatentIndexError(
+                    f"{path}: {taken.sum()} of {table.num_rows} objects are in this index already, "
+                    f"{index.key(int(taken.argmax()))} for one; replace or delete them"
+                )
+            left = _left(index, taken)
+            small = _no_larger(left, table.num_rows)
+            kept = [
+                _marked(drafts, segment)
+                for segment in left
+                if not any(segment is other for other in small)
+            ]
+            rows = united([living(small, vectors=True), table]) if small else table
+            new = _segment(drafts, rows, now.kind, now.memory_bytes)
+            update = {"segments": [*kept, new], "encoders": encoders}
+            return now.model_copy(update=update), table.num_rows
+
+    return _changed(path, change)
+
+
+def delete(path: Where, what: Iterable[str] | Callable[[StoredIndex], Selection]) -> int:
+    """Delete objects; return how many.
+
+    They are only marked; `rebuild` frees their room.
+
+    Parameters
+    ----------
+    what : iterable of str, or callable
+        Keys ``survey:object_id``; or a function of the index that returns a selection, as in
+        ``delete(path, lambda index: index.select(where="flags != 0"))``.
+
+    Raises
+    ------
+    LatentIndexError
+        If a key is unknown (nothing is deleted then), nothing would be left, or another process is
+        writing.
+    StorageError
+        If a file cannot be written.
+    """
+
+    def change(drafts: Drafts, index: StoredIndex, now: Manifest) -> tuple[Manifest, int]:
+        gone = np.zeros(len(index), bool)
+        gone[what(index).rows if callable(what) else [index.row(key) for key in what]] = True
+        if gone.all():
+            raise LatentIndexError(
+                f"{path}: all {len(index)} objects would be deleted; an index holds one at least, "
+                "remove the folder instead"
+            )
+        kept = [_marked(drafts, segment) for segment in _left(index, gone)]
+        return now.model_copy(update={"segments": kept}), int(gone.sum())
+
+    return _changed(path, change)
+
+
+def rebuild(path: Where, *, kind: str | None = None, memory_bytes: int | None = None) -> None:
+    """Write all living rows as one new segment.
+
+    Parameters
+    ----------
+    kind, memory_bytes : optional
+        As of `create`; by default what it was created with.
+
+    Raises
+    ------
+    LatentIndexError
+        If another process is writing.
+    StorageError
+        If a file cannot be written.
+    ValueError
+        If the kind is unknown.
+    """
+    check_kind(kind or "auto")
+
+    def change(drafts: Drafts, index: StoredIndex, now: Manifest) -> tuple[Manifest, int]:
+        wanted, memory = kind or now.kind, memory_bytes or now.memory_bytes
+        files = _segment(drafts, living(index.segments, vectors=True), wanted, memory)
+        update = {"segments": [files], "kind": wanted, "memory_bytes": memory}
+        return now.model_copy(update=update), len(index)
+
+    _changed(path, change)
+
+
+def _changed(
+    path: Where,
+    change: Callable[[Drafts, StoredIndex, Manifest], tuple[Manifest, int]],
+) -> int:
+    """Make a change to an index folder as its only writer."""
+    with workplace(path) as folder:
+        manifest.read(folder)
+        with only_writer(folder):
+            now = manifest.read(folder)
+            with manifest.drafts(folder) as drafts:
+                new, count = change(drafts, StoredIndex.open(folder), now)
+            manifest.commit(folder, new.model_copy(update={"generation": now.generation + 1}))
+    return count
+
+
+def _segment(
+    drafts: Drafts, table: pa.Table, kind: str, memory_bytes: int, build: Build = kinds.build
+) -> SegmentFiles:
+    shape = (table.num_rows, table.schema.field("embedding").type.list_size)
+    return segments.stored(drafts, sorted_batches(table), shape, kind, memory_bytes, build)
+
+
+@contextmanager
+def _scratch(drafts: Drafts, opened: Sources) -> Iterator[pa.Table]:
+    """Join features in one mapped file, which is read in another order than it comes in."""
+    path = drafts.path(_SCRATCH)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, opened.schema) as writer:
+        for table in opened.tables():
+            writer.write_table(table, max_chunksize=BATCH_ROWS)
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        if not table.num_rows:
+            raise opened.nothing()
+        yield table
+    finally:
+        path.unlink()
+
+
+def _joined_encoders(index: StoredIndex, opened: Sources) -> dict[str, str]:
+    """Check that features fit an index and return the encoders of both."""
+    index.check_space(opened.space_id)
+    if opened.dimension != index.dimension:
+        raise LatentIndexError(
+            f"features have latents of width {opened.dimension} but this index of "
+            f"{index.dimension}; extract them with the space it was built with"
+        )
+    light = pa.schema([field for field in opened.schema if field.name != "embedding"])
+    unified([index.rows.schema, light])
+    return joined(index.encoders, opened.encoders)
+
+
+def _taken(index: StoredIndex, table: pa.Table) -> np.ndarray:
+    """Return which rows of an index have a key that a table has too, (n,) bool."""
+    taken = np.zeros(len(index), bool)
+    for survey in index.surveys:
+        start, stop = index.span(survey)
+        ids = table["object_id"].filter(pc.equal(table["survey"], survey)).combine_chunks()
+        known = index.rows["object_id"].slice(start, stop - start)
+        taken[start:stop] = pc.is_in(known, value_set=ids).to_numpy()
+    return taken
+
+
+def _left(index: StoredIndex, gone: np.ndarray) -> list[Segment]:
+    """Return the segments of an index that have rows left once some are gone."""
+    every = [
+        segment.without(index.places(number, gone)) for number, segment in enumerate(index.segments)
+    ]
+    return [segment for segment in every if segment.n_living]
+
+
+def _no_larger(left: Sequence[Segment], n_rows: int) -> list[Segment]:
+    """Return the segments that join new rows: from the smallest, those no larger than all so far.
+
+    However many are added, the segments that stay number about the logarithm of the rows.
+    """
+    joining: list[Segment] = []
+    for segment in sorted(left, key=lambda segment: segment.n_living):
+        if segment.n_living > n_rows:
+            break
+        joining.append(segment)
+        n_rows += segment.n_living
+    return joining
+
+
+def _marked(drafts: Drafts, segment: Segment) -> SegmentFiles:
+    """Return the files of a segment, its deleted places written if they changed."""
+    assert segment.files is not None
+    if len(segment.deleted) == segment.files.n_deleted:
+        return segment.files
+    return segments.mark_deleted(drafts, segment.files, segment.deleted)

@@ -1,0 +1,137 @@
+"""Feature tables: one row per cutout with its latent coordinates, in a folder of Parquet parts.
+
+``features.json`` is written last and names the space and the encoders the vectors came from; a
+folder without it is an unfinished extraction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from galaxy_da.errors import TableError
+from galaxy_da.io.storage import Location, Where, exists, location, read_text
+from galaxy_da.io.tables import read_table
+
+__all__ = [
+    "FEATURE_COLUMNS",
+    "MANIFEST",
+    "SKY_INDEX",
+    "Features",
+    "part_path",
+    "part_paths",
+    "read_header",
+    "read_part",
+    "vectors",
+]
+
+MANIFEST = "features.json"
+
+FEATURE_COLUMNS = (
+    "status",
+    "message",
+    "flags",
+    "embedding",
+    "variance",
+    "view",
+    "reconstruction_error",
+)
+"""What extraction adds to the columns of the sample table."""
+
+SKY_INDEX = "_healpix_29"
+"""The column that parts in HATS are sorted by; it is left out when they are read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """A finished feature table.
+
+    Attributes
+    ----------
+    table : pa.Table
+        The sample's columns (images left out) and `FEATURE_COLUMNS`: ``status`` (string),
+        ``message`` (string, null where ok), ``flags`` (int32, `galaxy_da.io.tables.Flag`),
+        ``embedding`` and ``variance`` (fixed-size list of float32, null where not ok: the galaxy
+        latents), ``view`` (likewise: how it was seen, which decoding needs too),
+        ``reconstruction_error`` (float32).
+    space_id : str
+        Identity of the latent space: hash of its frame and anchor network.
+    encoders : dict of str
+        Survey name to the hash of the encoder used for it.
+    """
+
+    table: pa.Table
+    space_id: str
+    encoders: dict[str, str]
+
+    @classmethod
+    def open(cls, path: Where) -> Features:
+        """Read a feature folder, at a path or a URL.
+
+        Raises
+        ------
+        TableError
+            If the folder is missing or its extraction did not finish.
+        StorageError
+            If the store it is in fails.
+        """
+        folder = location(path)
+        header = read_header(folder)
+        parts = [read_part(path) for path in part_paths(folder, header)]
+        return cls(
+            table=pa.concat_tables(parts),
+            space_id=header["space_id"],
+            encoders=header["encoders"],
+        )
+
+    def ok(self) -> pa.Table:
+        """Return the rows that have an embedding."""
+        return self.table.filter(self.table["embedding"].is_valid())
+
+
+def read_header(folder: Location) -> dict[str, Any]:
+    """Return what the manifest of a feature folder says.
+
+    Raises
+    ------
+    TableError
+        If the folder is missing or its extraction did not finish.
+    """
+    if not exists(folder / MANIFEST):
+        raise TableError(
+            f"{folder}: no finished features here ({MANIFEST} is missing); run the same "
+            "`galaxy-da extract` again, it goes on where it stopped"
+        )
+    return dict(json.loads(read_text(folder / MANIFEST)))
+
+
+def part_path(folder: Location, number: int) -> Location:
+    """Return where part `number` of a feature folder lies."""
+    return folder / f"part-{number:05d}.parquet"
+
+
+def part_paths(folder: Location, header: Mapping[str, Any]) -> list[Location]:
+    """Return the parts that a manifest counts, or names where they are those of HATS."""
+    parts: int | list[str] = header["parts"]
+    if isinstance(parts, int):
+        return [part_path(folder, i) for i in range(parts)]
+    return [folder / name for name in parts]
+
+
+def read_part(path: Location) -> pa.Table:
+    """Read a part without what only its place in a catalogue needs."""
+    table = read_table(path)
+    return table.drop_columns(SKY_INDEX) if SKY_INDEX in table.column_names else table
+
+
+def vectors(table: pa.Table, column: str = "embedding") -> np.ndarray:
+    """Return a fixed-size list column without nulls as an (n, d) float32 array."""
+    values: Sequence[pa.Array] = table[column].chunks
+    width = table.schema.field(column).type.list_size
+    flat = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in values]
+    return np.concatenate(flat).reshape(-1, width) if flat else np.empty((0, width), np.float32)

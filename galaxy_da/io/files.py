@@ -1,0 +1,175 @@
+"""Files that are either whole or absent.
+
+Everything this project writes goes to a temporary file, which is renamed into place on a disk and
+put in one piece into an object store, so a killed process or a full disk leaves the last good
+version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from galaxy_da.errors import StorageError
+from galaxy_da.io.storage import (
+    Location,
+    Where,
+    exists,
+    is_folder,
+    location,
+    partial_path,
+    put,
+    put_folder,
+)
+
+__all__ = [
+    "atomic_path",
+    "ensure_folder",
+    "file_hash",
+    "json_hash",
+    "new_folder",
+    "output_folder",
+    "write_json",
+]
+
+_READ_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(where: Where) -> Iterator[Path]:
+    """Yield a temporary local path that becomes `where` when the block ends without an error.
+
+    Parameters
+    ----------
+    where : path or URL
+        The file to write. Its folder is created.
+
+    Yields
+    ------
+    Path
+        Where to write, with the same suffix; beside the target if that is on a disk.
+
+    Raises
+    ------
+    StorageError
+        If the folder or the file cannot be written (permissions, full disk, store).
+    """
+    target = location(where)
+    if not isinstance(target, Path):
+        with tempfile.TemporaryDirectory(prefix="galaxy_da-") as folder:
+            temporary = Path(folder) / target.name
+            with _said(target):
+                yield temporary
+            put(temporary, target)
+        return
+    ensure_folder(target.parent)
+    temporary = partial_path(target)
+    try:
+        with _said(target):
+            yield temporary
+            with temporary.open("rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(where: Where) -> Iterator[Path]:
+    """Yield a temporary local folder that becomes `where` when the block ends without an error.
+
+    Parameters
+    ----------
+    where : path or URL
+        The folder to make.
+
+    Raises
+    ------
+    StorageError
+        If it is there already, or cannot be written.
+    """
+    target = location(where)
+    if exists(target) or is_folder(target):
+        raise StorageError(f"{target}: is there already; delete it or give another --out")
+    if not isinstance(target, Path):
+        with tempfile.TemporaryDirectory(prefix="galaxy_da-") as scratch, _said(target):
+            yield Path(scratch) / target.name
+            put_folder(Path(scratch) / target.name, target)
+        return
+    ensure_folder(target.parent)
+    partial = partial_path(target)
+    try:
+        with _said(target):
+            yield partial
+            partial.rename(target)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def ensure_folder(folder: str | os.PathLike[str]) -> Path:
+    """Create a folder and its parents.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be created, or a file is in the way.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: the output folder could not be created ({error.strerror or error})"
+        ) from error
+    return Path(folder)
+
+
+def output_folder(where: Where) -> Location:
+    """Return a folder to write to, created on a disk; an object store needs none.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be created, or the store is not known.
+    """
+    folder = location(where)
+    return ensure_folder(folder) if isinstance(folder, Path) else folder
+
+
+def write_json(target: Where, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    with atomic_path(target) as path:
+        path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def json_hash(value: Any) -> str:
+    """Return the SHA-256 of `value` as canonical JSON (sorted keys, no spaces)."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as handle:
+        while block := handle.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _said(target: Location) -> Iterator[None]:
+    """Name the target when writing fails."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"{target}: could not be written ({error.strerror or error}); what was there before "
+            "is untouched; free space or choose another output"
+        ) from error

@@ -1,0 +1,1 @@
+"""Networks, devices, probes and the match probability."""

@@ -1,0 +1,104 @@
+"""Images that strangers send: what they are and how large they are, before they are decoded."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import TYPE_CHECKING
+
+from astropy.io import fits
+from PIL import Image
+
+from galaxy_da.errors import CutoutError, GalaxyDAError, SurveyError
+from galaxy_da.images.cutouts import Cutout, read_image
+from galaxy_da.service.errors import RequestError
+from galaxy_da.service.limits import Limits
+from galaxy_da.surveys import Survey, builtin_surveys
+
+if TYPE_CHECKING:
+    from galaxy_da.space import LatentSpace
+
+__all__ = ["check_image", "known_survey", "read_upload"]
+
+_PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
+_FITS = b"SIMPLE  ="
+
+
+def known_survey(space: LatentSpace, name: str) -> Survey:
+    """Return a survey of the space, or one built in; never a file of that name.
+
+    Raises
+    ------
+    SurveyError
+        If it is neither.
+    """
+    if name not in space.surveys and name not in builtin_surveys():
+        known = sorted({*space.surveys, *builtin_surveys()})
+        raise SurveyError(f"unknown survey {name!r}; known are {', '.join(known)}")
+    return space.survey(name)
+
+
+def read_upload(data: bytes, survey: Survey, limits: Limits) -> Cutout:
+    """Read an uploaded FITS, JPEG or PNG image.
+
+    Raises
+    ------
+    RequestError
+        With status 415 if it is no such file, 413 if it is too large, 422 if it cannot be read.
+    SurveyError
+        If it is a colour image of a survey without a stretch.
+    """
+    check_image(data, limits)
+    try:
+        return read_image(data, survey)
+    except CutoutError as error:
+        raise RequestError(422, str(error)) from error
+    except GalaxyDAError:
+        raise
+    except Exception as error:  # parsers of broken files raise anything
+        raise RequestError(422, f"the image cannot be read ({error})") from error
+
+
+def check_image(data: bytes, limits: Limits) -> None:
+    """Refuse what is no FITS, JPEG or PNG file, or would be too large once decoded.
+
+    Raises
+    ------
+    RequestError
+        With status 415, 413 or 422.
+    """
+    if not data:
+        raise RequestError(422, "the image is empty (0 bytes)")
+    picture = next((kind for magic, kind in _PICTURES.items() if data.startswith(magic)), None)
+    if picture is None and not data.startswith(_FITS):
+        raise RequestError(415, "an image must be FITS, JPEG or PNG")
+    try:
+        shapes = [_picture_shape(data, picture)] if picture else _fits_shapes(data)
+    except Image.DecompressionBombError as error:
+        raise RequestError(413, str(error)) from error
+    except Exception as error:  # parsers of broken files raise anything
+        raise RequestError(422, f"the image cannot be read ({error})") from error
+    for shape in shapes:
+        pixels = 1
+        for side in shape:
+            pixels *= side
+        if max(shape[-2:], default=0) > limits.image_side or pixels > limits.image_pixels:
+            raise RequestError(
+                413,
+                f"the image is {' x '.join(map(str, shape))}; at most {limits.image_side} a side "
+                f"and {limits.image_pixels} pixels are read",
+            )
+
+
+def _picture_shape(data: bytes, kind: str) -> tuple[int, ...]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(data), formats=[kind]) as image:
+            return (len(image.getbands()), image.height, image.width)
+
+
+def _fits_shapes(data: bytes) -> list[tuple[int, ...]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with fits.open(io.BytesIO(data), memmap=False, lazy_load_hdus=True) as hdus:
+            return [tuple(hdu.shape) for hdu in hdus if hdu.is_image]

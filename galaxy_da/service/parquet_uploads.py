@@ -1,0 +1,95 @@
+"""Parquet files that strangers send, read in a process of their own.
+
+A small file may stand for any amount of memory, and says so nowhere that can be relied on. So it is
+read where memory and time are bounded, and comes back as an Arrow stream of bounded size.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from galaxy_da.service.errors import RequestError
+
+__all__ = ["read_parquet"]
+
+_MEMORY_BYTES = 2 << 30
+_ANSWER_BYTES = 256 << 20
+_SECONDS = 30
+_TOO_LARGE = 3
+_MAGIC = b"PAR1"
+
+
+def read_parquet(data: bytes, columns: Sequence[str]) -> pa.Table:
+    """Read some columns of a Parquet file, and its metadata.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    columns : sequence of str
+        Those that are read, where they are there.
+
+    Raises
+    ------
+    RequestError
+        With status 415 if it is no Parquet file, 422 if it cannot be read, 413 if reading it takes
+        over 2 GiB of memory or 30 s, or the columns are over 256 MiB.
+    """
+    if not data.startswith(_MAGIC):
+        raise RequestError(415, "the table must be a Parquet file")
+    environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "galaxy_da.service.parquet_uploads", *columns],
+            input=data,
+            capture_output=True,
+            timeout=_SECONDS,
+            env=environment,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise RequestError(413, f"the table takes over {_SECONDS} s to read") from None
+    if done.returncode == 1:
+        raise RequestError(422, f"the table cannot be read ({done.stderr.decode().strip()})")
+    if done.returncode:
+        raise RequestError(413, "the table takes too much memory to read")
+    return pa.ipc.open_stream(done.stdout).read_all()
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Write out what is stored once for many rows, here where memory is bounded."""
+    kinds = [
+        field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(zip(table.column_names, kinds, strict=True), table.schema.metadata))
+
+
+def _main(columns: Sequence[str]) -> int:
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(sys.stdin.buffer.read()))
+        names = [name for name in columns if name in file.schema_arrow.names]
+        table = _plain(file.read(columns=names, use_threads=False))
+        if table.nbytes > _ANSWER_BYTES:
+            return _TOO_LARGE
+        with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as writer:
+            writer.write_table(table)
+    except (MemoryError, pa.ArrowMemoryError):
+        return _TOO_LARGE
+    except (OSError, pa.ArrowException) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""HTTP routes, one module for routes that belong together."""

@@ -1,0 +1,183 @@
+"""Routes about the service itself and about single objects."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from fastapi import APIRouter, Body, Query, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from galaxy_da.errors import LatentIndexError
+from galaxy_da.queries.rows import rows_of
+from galaxy_da.service.errors import documented
+from galaxy_da.service.executor import worked
+from galaxy_da.service.parameters import Key
+from galaxy_da.service.parts import Parts, Service
+from galaxy_da.service.pictures import latents_of
+from galaxy_da.service.tables import TABLE_RESPONSES, Format, table_response
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/api", tags=["objects"])
+
+_KNOWN = ("survey", "object_id", "ra", "dec", "flags")
+_HIDDEN = ("variance", "view")
+_SPREAD_ROWS = 20_000
+
+
+class Answer(BaseModel):
+    """One object."""
+
+    key: str
+    survey: str
+    object_id: str
+    ra: float
+    dec: float
+    flags: int
+    columns: dict[str, Any]
+    has_cutout: bool
+
+
+class Chosen(BaseModel):
+    """Some objects."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    ids: list[Key] = Field(min_length=1, max_length=100_000)
+    format: Format | None = None
+
+
+class Latents(BaseModel):
+    """Latents of an object, and how much each varies over the index."""
+
+    latents: list[float]
+    spread: list[float]
+
+
+@router.get("/info")
+@worked
+def info(service: Parts) -> dict[str, Any]:
+    """Say what is served."""
+    space, index, frame = service.space, service.index, service.space.frame
+    spans = {name: index.span(name) for name in index.surveys}
+    return {
+        "version": version("galaxy_da"),
+        "space": {
+            "id": space.id,
+            "anchor": space.anchor,
+            "latents": space.architecture.latents,
+            "galaxy_latents": space.galaxy_latents,
+            "surveys": list(space.surveys),
+            "frame": {
+                "pixels": frame.pixels,
+                "pixel_scale_arcsec": frame.pixel_scale_arcsec,
+                "bands": list(frame.bands),
+            },
+        },
+        "index": {
+            "objects": len(index),
+            "dimension": index.dimension,
+            "generation": index.generation,
+            "surveys": {name: stop - start for name, (start, stop) in spans.items()},
+            "columns": [
+                {"name": field.name, "type": str(field.type)}
+                for field in index.rows.schema
+                if not pa.types.is_nested(field.type)
+            ],
+        },
+        "has_cutouts": service.cutouts is not None,
+        "takes_jobs": service.jobs is not None,
+        "writes_need_token": service.tokens is not None,
+        "limits": service.limits.model_dump(),
+    }
+
+
+@router.get("/objects", response_model=Answer, responses=documented(404, 422))
+@worked
+def one(service: Parts, id: Annotated[Key, Query()]) -> Answer:
+    """Return one object with all its columns."""
+    index = service.index
+    row = index.row(id)
+    shown = [name for name in index.rows.column_names if name not in _HIDDEN]
+    (values,) = index.take(np.array([row]), shown).to_pylist()
+    survey, object_id = values["survey"], values["object_id"]
+    return Answer(
+        key=f"{survey}:{object_id}",
+        **{name: values[name] for name in _KNOWN},
+        columns={name: _plain(values[name]) for name in shown if name not in _KNOWN},
+        has_cutout=service.cutouts is not None and service.cutouts.has(survey, object_id),
+    )
+
+
+@router.post("/objects/table", responses=TABLE_RESPONSES, response_class=Response)
+@worked
+def chosen(request: Request, service: Parts, asked: Annotated[Chosen, Body()]) -> Response:
+    """Return some objects with all their columns, in the order asked for."""
+    index = service.index
+    shown = [field.name for field in index.rows.schema if not pa.types.is_nested(field.type)]
+    found = index.take(_rows(service, asked.ids), shown)
+    return table_response(request, found, asked.format, name="objects")
+
+
+@router.get("/objects/complete", response_model=list[str], responses=documented(422))
+@worked
+def complete(
+    service: Parts,
+    prefix: Annotated[str, Query(max_length=1024)],
+    k: Annotated[int, Query(ge=1, le=100)] = 10,
+) -> list[str]:
+    """List keys that begin with some text: of the key itself, or of the object id alone."""
+    index, found = service.index, []
+    named, colon, rest = prefix.partition(":")
+    for survey in index.surveys:
+        start, stop = index.span(survey)
+        ids = index.rows["object_id"].slice(start, stop - start)
+        if colon and named == survey:
+            ids = ids.filter(pc.starts_with(ids, rest))
+        elif not survey.startswith(prefix):
+            ids = ids.filter(pc.starts_with(ids, prefix))
+        found += [f"{survey}:{object_id}" for object_id in ids.slice(0, k).to_pylist()]
+    return found[:k]
+
+
+@router.get("/latents", response_model=Latents, responses=documented(404, 422))
+@worked
+def latents(service: Parts, id: Annotated[Key, Query()]) -> Latents:
+    """Return where an object lies, and the spread of each latent in the index."""
+    (own,) = latents_of(service.index, np.array([service.index.row(id)]))
+    return Latents(latents=own.tolist(), spread=_spread(service).tolist())
+
+
+def _rows(service: Service, keys: list[str]) -> np.ndarray:
+    """Return the row numbers of keys, in their order."""
+    parts = np.array([key.partition(":") for key in keys], object)
+    surveys, ids = parts[:, 0], parts[:, 2]
+    rows = np.full(len(keys), -1)
+    for survey in set(surveys) & set(service.index.surveys):
+        own = surveys == survey
+        wanted = pa.chunked_array([pa.array(ids[own], pa.string())])
+        rows[own] = rows_of(service.index, survey, wanted)
+    if (rows < 0).any():
+        missing = keys[int(np.argmax(rows < 0))]
+        raise LatentIndexError(
+            f"no object {missing!r} in this index, nor {(rows < 0).sum() - 1} others of those asked"
+        )
+    return rows
+
+
+def _spread(service: Service) -> np.ndarray:
+    """Return the standard deviation of each latent over the index, or some of its rows."""
+    index = service.index
+    rows = np.sort(np.random.default_rng(0).permutation(len(index))[:_SPREAD_ROWS])
+    return np.asarray(latents_of(index, rows).std(axis=0, dtype=np.float64))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

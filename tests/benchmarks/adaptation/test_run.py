@@ -1,0 +1,152 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_space
+
+from benchmarks.adaptation import run
+from benchmarks.adaptation.methods import METHODS, learn
+from benchmarks.adaptation.run import run_benchmark
+from benchmarks.adaptation.settings import BenchmarkSettings, Variant
+from benchmarks.adaptation.tables import figures_of, write_tables
+from benchmarks.adaptation.target_data import load_target_data
+from evaluation.retrieval import retrieve
+from galaxy_da.errors import CatalogError, TableError
+from galaxy_da.extraction.loading import load_images
+
+SETTINGS = BenchmarkSettings(
+    seeds=(1,),
+    targets=("sdss",),
+    galaxies=160,
+    pool=150,
+    small_pool=40,
+    methods=("unadapted", "standardisation", "ridge-latents", "pca-pixels"),
+    curve_targets=("sdss",),
+    few_pairs=(0, 30),
+    wrong_pairs=(0.1,),
+)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    out = tmp_path_factory.mktemp("bench")
+    return out, run_benchmark(make_space(), SETTINGS, out)
+
+
+@pytest.fixture(scope="module")
+def target_data(done):
+    return load_target_data(make_space(), SETTINGS, done[0], 1, "sdss", None)
+
+
+def cell(cells, method, variant="all"):
+    return next(c for c in cells if (c["method"], c["variant"]) == (method, variant))
+
+
+def test_a_cell_says_what_retrieval_alone_says(done, target_data):
+    space, found = make_space(), cell(done[1], "unadapted")
+    queries = space.encode(
+        target_data.sky.images("sdss", target_data.tested), target_data.encoder
+    ).mean
+    pool = space.encode(target_data.pool_images, "decals").mean
+    expected = retrieve(queries.numpy(), pool.numpy(), seed=1).as_dict()
+    row = next(
+        row for row in found["retrieval"]
+        if (row["observation"], row["direction"], row["stratum"], row["pool"])
+        == ("aligned", "forward", "all", 150)
+    )  # fmt: skip
+    for name in ("queries", "recall_at_1", "recall_at_10", "median_rank", "recall_at_1_low"):
+        assert row[name] == pytest.approx(expected[name])
+
+
+def test_every_measure_of_every_method(done):
+    for method in ("ceiling", *SETTINGS.methods):
+        found = cell(done[1], method)
+        assert {row["observation"] for row in found["retrieval"]} == {"aligned", "rotated"}
+        kinds = {(row["direction"], row["distractors"]) for row in found["retrieval"]}
+        assert kinds == {("forward", "random"), ("forward", "hard"), ("reverse", "random")}
+        assert set(found["domains"]) == {"logistic", "boosting"}
+        assert set(found["transfer"]) == {"in_domain", "aligned", "rotated"}
+        assert ("denoising" in found) == (method != "pca-pixels")
+    assert set(cell(done[1], "images")["images"]) == {"raw", "gaussian", "pca"}
+
+
+def test_methods_without_pairs_say_so_and_others_go_on(done):
+    assert "needs pairs" in cell(done[1], "ridge-latents", "0 pairs")["error"]
+    assert "retrieval" in cell(done[1], "standardisation", "0 pairs")
+
+
+def test_test_galaxies_are_never_learned_from(target_data):
+    lesson = target_data.lesson(Variant())
+    taught = set(map(tuple, lesson.anchor_radec)) | set(map(tuple, lesson.target_radec))
+    tested = set(zip(target_data.exam.ra, target_data.exam.dec, strict=True))
+    assert tested and not taught & tested
+
+
+def test_variants_keep_their_promises(target_data):
+    whole = target_data.lesson(Variant())
+    n = len(whole.pairs)
+    assert (whole.pairs[:, 0] == whole.pairs[:, 1]).all()
+    assert len(target_data.lesson(Variant(pairs=30)).pairs) == 30
+    wrong = target_data.lesson(Variant(wrong=0.3)).pairs
+    assert (wrong[:, 0] != wrong[:, 1]).sum() == round(0.3 * n)
+    assert sorted(wrong[:, 1]) == list(range(n))
+    unpaired = target_data.lesson(Variant(pairs=0))
+    assert len(unpaired.pairs) == 0
+    here, there = (set(map(tuple, side)) for side in (unpaired.anchor_radec, unpaired.target_radec))
+    assert not here & there and len(here) + len(there) == n
+
+
+def test_adapting_sees_the_images_as_they_were_prepared(target_data, tmp_path):
+    from benchmarks.adaptation.methods import _sample
+
+    lesson = target_data.lesson(Variant())
+    sample = _sample(
+        tmp_path, target_data.encoder, lesson.target, lesson.target_radec, target_data.space.frame
+    )
+    images, usable = load_images(
+        sample, np.arange(len(sample)), target_data.encoder, target_data.space.frame
+    )
+    assert usable.all()
+    assert torch.allclose(images, lesson.target, atol=2e-3, rtol=1e-4)
+
+
+def test_goes_on_where_it_stopped(done, monkeypatch):
+    out, cells = done
+    monkeypatch.setattr(run, "_cell", lambda *_: pytest.fail("measured again"))
+    assert run_benchmark(make_space(), SETTINGS, out) == cells
+    lost = next((out / "cells").glob("*all-unadapted.json"))
+    content = json.loads(lost.read_text())
+    lost.unlink()
+    monkeypatch.setattr(run, "_cell", lambda *_: content)
+    assert run_benchmark(make_space(), SETTINGS, out) == cells
+
+
+def test_refuses_another_benchmarks_folder(done):
+    other = SETTINGS.model_copy(update={"galaxies": 99})
+    with pytest.raises(TableError, match="another galaxies"):
+        run_benchmark(make_space(), other, done[0])
+    with pytest.raises(TableError, match="another space"):
+        run_benchmark(make_space(3), SETTINGS, done[0])
+
+
+def test_unknown_methods_are_refused(tmp_path, target_data):
+    with pytest.raises(ValueError, match=f"unknown methods magic; there are {METHODS[0]}"):
+        settings = SETTINGS.model_copy(update={"methods": ("magic",)})
+        run_benchmark(make_space(), settings, tmp_path)
+    with pytest.raises(ValueError, match="'magic' is not one of"):
+        learn("magic", target_data.lesson(Variant()))
+    with pytest.raises(CatalogError, match="needs pairs"):
+        learn("procrustes", target_data.lesson(Variant(pairs=0)))
+
+
+def test_tables_hold_every_figure(done):
+    out, cells = done
+    paths = write_tables(out, cells)
+    figures = figures_of(cells)
+    recalls = sum(len(c.get("retrieval", ())) for c in cells)
+    assert (figures["measure"] == "recall_at_1").sum() == recalls
+    page = paths["summary"].read_text()
+    assert "## sdss" in page and "## Curves: sdss" in page and "needs pairs" in page
+    means = json.loads(paths["means"].read_text())
+    assert len(means["means"]) > 100 and means["not_measured"]

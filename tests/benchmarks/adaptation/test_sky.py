@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.adaptation.settings import benchmark_survey
+from benchmarks.adaptation.sky import BenchmarkSky
+from catalogs.splits import sky_split
+from galaxy_da.images.preparation import Frame
+from galaxy_da.surveys import get_survey
+
+
+def make(folder, **changes):
+    options = {"galaxies": 40, "fillers": 10, "seed": 3, **changes}
+    return BenchmarkSky(folder, get_survey("decals"), Frame(), **options)
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory):
+    made = make(tmp_path_factory.mktemp("sky"))
+    made.observe([benchmark_survey("kids2")])
+    return made
+
+
+def test_every_look_of_every_galaxy_it_should_have(sky):
+    tested = sky.part == "test"
+    assert (sky.part == sky_split(*(sky.truth[axis].to_numpy() for axis in ("ra", "dec")))).all()
+    everyone = np.arange(40)
+    assert sky.images("decals", everyone).shape == (40, 3, 64, 64)
+    assert sky.images("kids2", everyone).shape == (40, 2, 64, 64)
+    assert sky.filler_truth.num_rows == 10
+    assert sky.images("fillers", np.arange(10)).shape == (10, 3, 64, 64)
+    for name in ("decals-repeat", "decals-repeat-rotated", "kids2-rotated"):
+        assert len(np.load(sky.folder / f"{name}.npy")) == tested.sum()
+        assert not sky.usable(name)[~tested].any() and sky.usable(name)[tested].mean() > 0.8
+        assert np.isnan(sky.psf_fwhm_arcsec(name)[~tested]).all()
+
+
+def test_looks_show_the_same_galaxies(sky):
+    rows = np.flatnonzero((sky.part == "test") & sky.usable("decals") & sky.usable("kids2-rotated"))
+    first, again, rotated = (
+        sky.images(name, rows) for name in ("decals", "decals-repeat", "kids2-rotated")
+    )
+
+    def light(images):  # r, within a circle, which no turn changes
+        along = torch.arange(64) - 31.5
+        return torch.sinh(images[:, 1, torch.hypot(along[:, None], along) < 12]).sum(1)
+
+    for other in (again, rotated):
+        assert np.corrcoef(light(first).log(), light(other).log())[0, 1] > 0.9
+    alike = [torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] for a, b in
+             zip(first[:, 1], rotated[:, 1], strict=True)]  # fmt: skip
+    upright = [torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] for a, b in
+               zip(first[:, 1], again[:, 1], strict=True)]  # fmt: skip
+    assert np.mean(alike) < np.mean(upright)
+
+
+def test_the_same_sky_whatever_else_is_observed(sky, tmp_path):
+    other = make(tmp_path, fillers=0)
+    other.observe([])
+    rows = np.arange(40)
+    assert torch.equal(other.images("decals", rows), sky.images("decals", rows))
+    kept = (tmp_path / "decals.npy").stat().st_mtime_ns
+    make(tmp_path, fillers=0).observe([])
+    assert (tmp_path / "decals.npy").stat().st_mtime_ns == kept
+
+
+def test_fillers_are_other_galaxies(sky):
+    assert not set(sky.truth["ra"].to_pylist()) & set(sky.filler_truth["ra"].to_pylist())

@@ -1,0 +1,91 @@
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from benchmarks.adaptation.settings import BenchmarkSettings, benchmark_survey
+from benchmarks.adaptation.summary import markdown
+from benchmarks.adaptation.tables import figures_of, mean_over_seeds
+
+
+def cell(seed, method, recall, accuracy, half=0.1):
+    figures = {}
+    for name in ("recall_at_1", "recall_at_10", "mean_reciprocal_rank", "median_rank"):
+        figures |= {name: recall, f"{name}_low": recall - half, f"{name}_high": recall + half}
+    where = {
+        "observation": "aligned",
+        "direction": "forward",
+        "distractors": "random",
+        "stratum": "all",
+    }
+    return {
+        "seed": seed,
+        "target": "sdss",
+        "variant": "all",
+        "method": method,
+        "seconds": 1.0,
+        "retrieval": [{**where, "queries": 9, "pool": 100, **figures}],
+        "transfer": {
+            "in_domain": {"accuracy": 0.9},
+            "aligned": {"accuracy": accuracy},
+            "rotated": {"accuracy": 0.3},
+        },
+    }
+
+
+CELLS = [
+    cell(1, "ceiling", 0.8, 0.9),
+    cell(2, "ceiling", 0.8, 0.9),
+    cell(1, "unadapted", 0.5, 0.6),
+    cell(2, "unadapted", 0.6, 0.6),
+    cell(1, "adapt", 0.7, 0.75),
+    cell(2, "adapt", 0.9, 0.9),
+]
+
+
+def one(frame, **where):
+    for key, value in where.items():
+        frame = frame[frame[key] == value]
+    assert len(frame) == 1
+    return frame.iloc[0]
+
+
+def test_means_spread_and_intervals_by_hand():
+    means = mean_over_seeds(figures_of(CELLS))
+    row = one(means, method="adapt", measure="recall_at_1")
+    assert row["seeds"] == 2
+    assert_allclose([row["value"], row["seed_sd"]], [0.8, np.std([0.7, 0.9], ddof=1)])
+    half = 0.1 / math.sqrt(2)
+    assert_allclose([row["low"], row["high"]], [0.8 - half, 0.8 + half])
+    assert math.isnan(one(means, method="adapt", measure="seconds")["low"])
+
+
+def test_share_of_the_gap_starts_from_the_unadapted_of_the_same_seed():
+    means = mean_over_seeds(figures_of(CELLS))
+    where = {"measure": "transfer_gap_closed", "observation": "aligned"}
+    assert_allclose(one(means, method="adapt", **where)["value"], 0.75)
+    assert one(means, method="unadapted", **where)["value"] == 0
+
+
+def test_the_page_says_what_won_and_what_did_not():
+    figures = figures_of(CELLS)
+    page = markdown(mean_over_seeds(figures), figures, [])
+    assert "adapt is above the best baseline, unadapted, by +0.250 ± 0.071 over seeds" in page
+    assert "100.0% of the ceiling (goal of 95% reached)" in page
+    worse = [*CELLS[:4], cell(1, "adapt", 0.4, 0.6), cell(2, "adapt", 0.4, 0.6)]
+    figures = figures_of(worse)
+    page = markdown(mean_over_seeds(figures), figures, [])
+    assert "adapt is NOT above the best baseline, unadapted, by -0.150" in page
+    assert "goal of 95% not reached" in page
+
+
+def test_settings():
+    assert benchmark_survey("kids2").band_names == ("g", "r")
+    settings = BenchmarkSettings(
+        curve_targets=("hsc",), few_pairs=(0, 30, 2000), wrong_pairs=(0, 0.1)
+    )
+    assert [v.name for v in settings.variants("hsc")] == ["all", "0 pairs", "30 pairs", "10% wrong"]
+    assert [v.name for v in settings.variants("sdss")] == ["all"]
+    with pytest.raises(ValueError, match="curve_targets names des"):
+        BenchmarkSettings(curve_targets=("des",))

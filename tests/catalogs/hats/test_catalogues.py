@@ -1,0 +1,100 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+pytest.importorskip("lsdb", reason="needs the extra 'hats'")
+
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+
+from catalogs.hats.catalogues import add_margin, open_hats, to_hats
+from catalogs.reading.catalogue import read_catalog
+from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.io.quiet import quiet_lsdb
+
+MARGIN = 900.0
+
+
+def _table(n=600, seed=1):
+    rng = np.random.default_rng(seed)
+    ra, dec = rng.uniform(-6, 6, n) % 360, rng.uniform(-6, 6, n)
+    dec[: n // 3] = 90 - rng.uniform(0, 3, n // 3)
+    ra[: n // 3] = rng.uniform(0, 360, n // 3)
+    ids = [f"g{row}" for row in range(n)]
+    return pa.table({"object_id": ids, "ra": ra, "dec": dec, "g": rng.normal(size=n)})
+
+
+def _partitions(catalog):
+    """The rows of each pixel."""
+    with quiet_lsdb():
+        return {
+            pixel: catalog.get_partition(pixel.order, pixel.pixel).compute(progress_bar=False)
+            for pixel in catalog.get_healpix_pixels()
+        }
+
+
+def _check_margins(path, table, width):
+    """Whatever lies within the width of a row of another partition is in that one's margin."""
+    catalog = open_hats(path, width, ["object_id", "ra", "dec"])
+    parts, margins = _partitions(catalog), _partitions(catalog.margin)
+    assert len(parts) > 10
+    home = {name: pixel for pixel, rows in parts.items() for name in rows["object_id"]}
+    assert sorted(home) == sorted(table["object_id"].to_pylist())
+    around = {pixel: set(rows["object_id"]) for pixel, rows in margins.items()}
+    sky = SkyCoord(table["ra"], table["dec"], unit="deg")
+    i, j, _, _ = sky.search_around_sky(sky, width * u.arcsec)
+    names = table["object_id"].to_pylist()
+    crossing = [(names[a], names[b]) for a, b in zip(i, j, strict=True)]
+    crossing = [(a, b) for a, b in crossing if home[a] != home[b]]
+    assert len(crossing) > 100
+    assert all(b in around[home[a]] for a, b in crossing)
+    assert not any(home.get(name) == pixel for pixel in around for name in around[pixel])
+
+
+def test_partitions_hold_every_row_once_and_margins_what_is_near(tmp_path):
+    table = _table()
+    path = to_hats(table, tmp_path / "sky", margin_arcsec=MARGIN, partition_rows=40)
+    _check_margins(path, table, MARGIN)
+
+
+def test_an_added_margin_holds_what_is_near(tmp_path):
+    table = _table()
+    path = to_hats(table, tmp_path / "sky", margin_arcsec=300, partition_rows=40)
+    with pytest.raises(CatalogError, match="needs a margin of 900 arcsec but has 300 arcsec"):
+        open_hats(path, MARGIN)
+    assert add_margin(path, MARGIN) == path / "sky_900arcs"
+    _check_margins(path, table, MARGIN)
+    with pytest.raises(StorageError, match="sky_900arcs: exists already"):
+        add_margin(path, MARGIN)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    table = _table()
+    again = read_catalog(to_hats(table, tmp_path / "sky", margin_arcsec=MARGIN, partition_rows=100))
+    again = again.select(table.column_names).sort_by("object_id")
+    assert again.equals(table.sort_by("object_id"))
+
+
+def test_bad_tables_and_arguments_are_named(tmp_path):
+    table = _table(30)
+    for options in ({"margin_arcsec": 0}, {"partition_rows": 0}):
+        with pytest.raises(ValueError, match="must be positive but are"):
+            to_hats(table, tmp_path / "sky", **options)
+    with pytest.raises(CatalogError, match="the table has no rows"):
+        to_hats(table.slice(0, 0), tmp_path / "sky")
+    swapped = pa.table({"object_id": ["g"], "ra": [10.0], "dec": [120.0]})
+    with pytest.raises(CatalogError, match=r"sky: dec of row .*swapped with ra"):
+        to_hats(swapped, tmp_path / "sky")
+    assert not any(tmp_path.iterdir())
+    (tmp_path / "sky").mkdir()
+    with pytest.raises(StorageError, match="sky: exists already"):
+        to_hats(table, tmp_path / "sky")
+    with pytest.raises(CatalogError, match="sky: is no HATS catalogue"):
+        open_hats(tmp_path / "sky", 1.0)
+
+
+def test_partitions_no_wider_than_the_margin_are_refused(tmp_path):
+    path = to_hats(_table(), tmp_path / "sky", margin_arcsec=MARGIN, partition_rows=40)
+    with pytest.raises(CatalogError, match="no margin of 40000 arcsec can be made"):
+        add_margin(path, 40_000)
+    assert [child.name for child in path.parent.iterdir()] == ["sky"]

@@ -1,0 +1,231 @@
+import galsim
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from catalogs.simulation import galaxies as module
+from catalogs.simulation.galaxies import LABELS, Galaxies, draw_galaxies
+from catalogs.simulation.observing import (
+    frame_bands,
+    median_conditions,
+    modes_for,
+    observe,
+    stamp_pixels,
+)
+from galaxy_da.surveys import builtin_surveys, get_survey
+
+PLAIN = {
+    "r_mag": 19.0,
+    "bulge_fraction": 0.0,
+    "arm_strength": 0.0,
+    "bar_strength": 0.0,
+    "n_arms": 0,
+    "half_light_arcsec": 2.0,
+    "disc_half_light_arcsec": 2.0,
+    "bulge_half_light_arcsec": 0.8,
+    "bar_half_length_arcsec": 1.6,
+}
+
+
+def one(neighbours=False, **parameters):
+    """A galaxy with the given parameters."""
+    drawn = draw_galaxies(1, np.random.default_rng(0))
+    truth = drawn.truth
+    for name, value in {**PLAIN, **parameters}.items():
+        truth = truth.set_column(truth.column_names.index(name), name, pa.array([value]))
+    near = drawn.neighbours if neighbours else drawn.neighbours.slice(0, 0)
+    return Galaxies(truth, near, drawn.knots)
+
+
+def seen(galaxies, name="hsc", band="r", modes=None):
+    survey = get_survey(name)
+    bands = (survey.band(band).model_copy(update={"wavelength_nm": 642.0}),)
+    sky = galaxies.render(modes or modes_for(bands))
+    flux = observe(sky, survey, bands, median_conditions(len(sky), bands))
+    return flux[:, 0].numpy() * survey.nanomaggy_per_unit
+
+
+def peer(profile, name="hsc", band="r"):
+    survey = get_survey(name)
+    psf = galsim.Moffat(beta=3.5, fwhm=survey.band(band).psf_fwhm_arcsec)
+    side, scale = stamp_pixels(survey), survey.pixel_scale_arcsec
+    image = galsim.Convolve(profile, psf).drawImage(
+        nx=side, ny=side, scale=scale, method="no_pixel"
+    )
+    return image.array
+
+
+def on_sky(profile, axis_ratio, position_angle_deg):
+    """East is left, so an angle east of north turns anticlockwise from the y axis."""
+    return profile.shear(q=axis_ratio, beta=(position_angle_deg + 90) * galsim.degrees)
+
+
+FLUX = 10 ** (0.4 * (22.5 - 19))
+
+
+@pytest.mark.parametrize("name", ["decals", "hsc"])
+@pytest.mark.parametrize(
+    ("bulge_fraction", "axis_ratio", "angle"), [(0.0, 0.4, 30.0), (0.5, 0.7, 110.0), (1.0, 0.6, 70)]
+)
+def test_bulge_and_disc_are_galsims(name, bulge_fraction, axis_ratio, angle):
+    galaxy = one(
+        bulge_fraction=bulge_fraction, axis_ratio=axis_ratio, position_angle_deg=float(angle)
+    )
+    bulge_ratio = axis_ratio if bulge_fraction == 1 else 1 - (1 - axis_ratio) / 2
+    # A galaxy of axis ratio q is squeezed to q and sqrt(q) is taken out of GalSim's area-preserving
+    # shear, so that radii are along the major axis.
+    parts = []
+    if bulge_fraction < 1:
+        disc = galsim.Exponential(half_light_radius=2.0 * np.sqrt(axis_ratio))
+        parts.append((1 - bulge_fraction) * on_sky(disc, axis_ratio, angle))
+    if bulge_fraction > 0:
+        bulge = galsim.DeVaucouleurs(half_light_radius=0.8 * np.sqrt(bulge_ratio))
+        parts.append(bulge_fraction * on_sky(bulge, bulge_ratio, angle))
+    expected = peer(galsim.Add(parts) * FLUX, name)
+    image = seen(galaxy, name)[0]
+    assert_allclose(image, expected, atol=0.01 * expected.max())
+    assert image.sum() == pytest.approx(expected.sum(), rel=0.01)
+
+
+def test_a_bar_lies_in_the_plane_of_the_disc():
+    length, ratio, bar_angle, q, angle = 3.0, 0.3, 40.0, 0.6, 25.0
+    galaxy = one(
+        bar_strength=1.0,
+        bar_half_length_arcsec=length,
+        bar_axis_ratio=ratio,
+        bar_angle_deg=bar_angle,
+        axis_ratio=q,
+        position_angle_deg=angle,
+    )
+    bar = galsim.Gaussian(sigma=length / 2).transform(ratio, 0, 0, 1)  # along y, towards north
+    rotated = bar.rotate(bar_angle * galsim.degrees).transform(q, 0, 0, 1) / (ratio * q)
+    expected = peer(rotated.rotate(angle * galsim.degrees) * FLUX)
+    assert_allclose(seen(galaxy)[0], expected, atol=0.01 * expected.max())
+
+
+def test_neighbours_and_stars_stand_where_the_table_says():
+    galaxy = one(neighbours=False)
+    near = pa.table(
+        {
+            "host": [0, 0],
+            "east_arcsec": [5.0, -3.0],
+            "north_arcsec": [-2.0, 6.5],
+            "r_mag": [19.0, 20.0],
+            "half_light_arcsec": [1.2, 0.0],
+            "axis_ratio": [0.5, 1.0],
+            "position_angle_deg": [60.0, 0.0],
+            "is_bulge": [False, False],
+            "g_minus_r": [0.5, 0.5],
+        }
+    )
+    disc = galsim.Exponential(half_light_radius=1.2 * np.sqrt(0.5))
+    star = galsim.Gaussian(sigma=1e-3)
+    added = seen(Galaxies(galaxy.truth, near, galaxy.knots))[0] - seen(galaxy)[0]
+    expected = peer(
+        galsim.Add(
+            on_sky(disc, 0.5, 60.0).shift(-5.0, -2.0) * FLUX, star.shift(3.0, 6.5) * FLUX / 10**0.4
+        )
+    )
+    assert_allclose(added, expected, atol=0.01 * expected.max())
+
+
+def test_a_sum_of_discs_is_de_vaucouleurs():
+    k = np.geomspace(0.01, 100, 60)
+    law = galsim.DeVaucouleurs(half_light_radius=1.0)
+    expected = [law.kValue(x, 0).real for x in k]
+    ours = module._transform(module._DE_VAUCOULEURS, torch.from_numpy(k**2))
+    assert_allclose(ours, expected, atol=0.004)
+
+
+def test_half_light_radius_is_that_of_the_whole():
+    for row in draw_galaxies(12, np.random.default_rng(2)).truth.to_pylist():
+        half_light, bulge = row["half_light_arcsec"], row["bulge_fraction"]
+        radius = np.concatenate([[0], np.geomspace(1e-6, 1, 400)]) * half_light
+        light = np.zeros_like(radius)
+        for kind, share, size in (
+            (galsim.DeVaucouleurs, bulge, row["bulge_half_light_arcsec"]),
+            (galsim.Exponential, 1 - bulge, row["disc_half_light_arcsec"]),
+        ):
+            profile = kind(half_light_radius=size)
+            light += share * np.array([profile.xValue(x, 0) for x in radius])
+        assert np.trapezoid(2 * np.pi * radius * light, radius) == pytest.approx(0.5, abs=0.002)
+
+
+def test_flux_and_colour_are_the_truths():
+    drawn = draw_galaxies(64, np.random.default_rng(5))
+    alone = Galaxies(drawn.truth, drawn.neighbours.slice(0, 0), drawn.knots)
+    modes = modes_for(get_survey("decals").bands)
+    total = alone.render(modes).at([481, 642], modes)[:, :, modes.half, 0].real.numpy()
+    magnitude = 22.5 - 2.5 * np.log10(total)
+    assert_allclose(magnitude[:, 1], drawn.truth["r_mag"], atol=0.005)
+    assert_allclose(magnitude[:, 0] - magnitude[:, 1], drawn.truth["g_minus_r"], atol=0.005)
+
+
+def test_any_band_of_any_survey_has_a_flux():
+    modes = modes_for(get_survey("sdss").bands)
+    sky = draw_galaxies(4, np.random.default_rng(6)).render(modes)
+    for survey in builtin_surveys().values():
+        wavelengths = [band.wavelength_nm for band in survey.bands]
+        total = sky.at(wavelengths, modes)[:, :, modes.half, 0].real
+        assert bool((total > 0).all())
+        colour = 2.5 * torch.log10(total[:, 1:] / total[:, :-1])
+        assert float(colour.abs().max() if colour.numel() else 0) < 3
+
+
+@pytest.mark.parametrize("arms", [2, 3, 4])
+def test_arms_have_their_number(arms):
+    galaxy = one(
+        arm_strength=0.6, n_arms=arms, axis_ratio=1.0, disc_half_light_arcsec=4.0, knot_share=0.0
+    )
+    image = seen(galaxy)[0]
+    along = np.arange(len(image)) - (len(image) - 1) / 2
+    angle, radius = np.arctan2(along[:, None], along), np.hypot(along[:, None], along)
+    ring = (radius * 0.168 > 2.5) & (radius * 0.168 < 3.5)
+    power = [abs((image[ring] * np.exp(1j * m * angle[ring])).sum()) for m in range(1, 7)]
+    assert np.argmax(power[1:]) + 2 == arms  # the first harmonic is lopsidedness
+
+
+def test_the_grid_does_not_matter():
+    drawn = draw_galaxies(24, np.random.default_rng(7))
+    fine = seen(drawn, "decals", modes=modes_for(frame_bands(get_survey("hsc"))))
+    coarse = seen(drawn, "decals")
+    peak = fine.max((1, 2), keepdims=True)
+    assert np.abs((coarse - fine) / peak).max() < 0.02
+
+
+def test_drawn_galaxies_span_the_classes_and_magnitudes():
+    truth = draw_galaxies(4000, np.random.default_rng(8)).truth
+    r_mag, label = truth["r_mag"].to_numpy(), truth["label"].to_numpy(zero_copy_only=False)
+    assert 17 <= r_mag.min() < 17.1
+    assert 21.4 < r_mag.max() <= 21.5
+    counts, _ = np.histogram(r_mag, np.linspace(17, 21.5, 10))
+    assert np.corrcoef(counts, np.arange(9))[0, 1] > 0.95
+    assert counts[0] > 0.02 * len(r_mag)
+    assert set(label) == set(LABELS)
+    half_light = truth["half_light_arcsec"].to_numpy()
+    assert np.median(half_light[r_mag < 18]) > 2.2
+    assert np.median(half_light[r_mag > 21]) < 1.2
+    assert truth["n_neighbours"].to_numpy().mean() == pytest.approx(1.45, rel=0.1)
+    q = truth["axis_ratio"].to_numpy()
+    assert q[label == "edge-on"].max() < 0.25
+    assert (truth["n_arms"].to_numpy()[label == "spiral"] >= 2).all()
+    assert (truth["bar_strength"].to_numpy()[label != "barred"] == 0).all()
+
+
+def test_brighter_galaxies_are_drawn_where_they_are_wanted():
+    truth = draw_galaxies(2000, np.random.default_rng(8), (14.5, 18)).truth
+    r_mag = truth["r_mag"].to_numpy()
+    assert 14.5 <= r_mag.min() < 14.6
+    assert 17.9 < r_mag.max() <= 18
+    bright = truth["half_light_arcsec"].to_numpy()[r_mag < 15.5]
+    assert np.median(bright) > 5
+
+
+def test_same_seed_same_galaxies():
+    one, two = (draw_galaxies(16, np.random.default_rng(9)) for _ in range(2))
+    assert one.truth.equals(two.truth)
+    assert one.neighbours.equals(two.neighbours)
+    modes = modes_for(get_survey("sdss").bands)
+    assert torch.equal(one.render(modes).spectra, two.render(modes).spectra)

@@ -1,0 +1,259 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import statmorph
+import torch
+from conftest import blobs, make_space, write_sample
+from scipy.optimize import brentq
+from scipy.stats import median_abs_deviation
+from sklearn.calibration import calibration_curve
+
+from benchmarks.real.probes import guide_rows, read_guide
+from benchmarks.statmorph_peer import measure_morphology
+from catalogs.simulation.galaxies import draw_galaxies
+from evaluation.commands.probe import probe as probe_verb
+from evaluation.probes import network as probe_network
+from evaluation.probes.errors import error_rows, measure, residuals
+from evaluation.probes.fitting import fit_probe, fit_probes, targets_by_symmetry
+from evaluation.probes.ideal_images import add_structure, ideal_views, structure
+from evaluation.probes.observations import Observed, observe_truth
+from evaluation.probes.quantities import QUANTITIES, find_quantities
+from galaxy_da.errors import CatalogError, TableError
+from galaxy_da.io.tables import Sample
+from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.space import LatentSpace
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(probe_network, "_STEPS", 1000)
+    monkeypatch.setattr(probe_network, "_TRIAL_STEPS", 1)
+    monkeypatch.setattr(probe_network, "_HIDDEN", 32)
+    monkeypatch.setattr(probe_network, "_PENALTIES", (0.3,))
+
+
+def seen_as(x):
+    return Observed(survey="decals", rows=np.arange(len(x)), vectors=x[None].astype(np.float32))
+
+
+def fit(name, truth, x, use=None):
+    quantity, values, targets = find_quantities(truth)[name]
+    cell = np.arange(len(x)) % 12
+    use = np.arange(len(x)) < 900 if use is None else use
+    return fit_probe(quantity, seen_as(x), targets, use, cell), values
+
+
+def test_probes_recover_what_latents_hold(quick):
+    x = np.random.default_rng(0).normal(size=(1200, 4))
+    angle = np.degrees(0.5 * np.arctan2(x[:, 3], x[:, 2])) % 180
+    ratio = 1 - 0.9 * (1 - np.exp(-np.hypot(x[:, 2], x[:, 3])))
+    truth = pa.table(
+        {
+            "half_light_arcsec": np.exp(0.5 * x[:, 0] + 0.2 * x[:, 1] ** 2),
+            "axis_ratio": ratio,
+            "position_angle_deg": angle,
+            "label": np.where(x[:, 0] + x[:, 1] > 1, "edge-on", "elliptical"),
+        }
+    )
+    test = np.arange(1200) >= 900
+    for name, least in (("half_light_arcsec", 0.9), ("ellipticity", 0.7), ("position_angle", 0.9)):
+        probe, values = fit(name, truth, x)
+        known = test & np.isfinite(values)
+        assert measure(probe.link, values[known], probe.apply(x[known]))["r2"] > least
+    probe, values = fit("p_edge_on", truth, x)
+    errors = measure("logistic", values[test], probe.apply(x[test]))
+    assert errors["auc"] > 0.97 and errors["log_loss"] < 0.5 * errors["base_log_loss"]
+
+
+def test_vote_shares_are_fitted_as_probabilities(quick):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(1200, 2))
+    share = 1 / (1 + np.exp(-2 * x[:, 0]))
+    field = pa.field("bar", pa.float64(), metadata={"link": "logistic", "ucd": "stat.probability"})
+    truth = pa.table([pa.array(share)], schema=pa.schema([field]))
+    quantity, _, targets = find_quantities(truth, ["bar"])["bar"]
+    use = np.arange(1200) < 900
+    probe = fit_probe(quantity, seen_as(x), targets, use, np.arange(1200) % 9)
+    assert probe.kind == "probability"
+    np.testing.assert_allclose(probe.apply(x[900:]), share[900:], atol=0.12)
+
+
+def test_the_fit_does_not_see_the_test_part(quick):
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(400, 3)), rng.uniform(1, 2, 400)
+    truth = pa.table({"r_mag": y})
+    use = np.arange(400) < 300
+    first, _ = fit("r_mag", truth, x, use)
+    y[300:] = 99
+    second, _ = fit("r_mag", pa.table({"r_mag": y}), x, use)
+    assert first.hash == second.hash
+
+
+def test_turned_views_turn_the_angle():
+    east_west = torch.zeros(1, 1, 9, 9)
+    east_west[0, 0, 4, :] = 1  # position angle 90
+    diagonal = torch.eye(9)[None, None]  # rows go north, columns west: up and right is 135
+
+    def angle_of(image):
+        y, x = np.nonzero(image[0, 0].numpy())
+        north, east = y - 4.0, 4.0 - x
+        return np.degrees(0.5 * np.arctan2((2 * east * north).sum(), (north**2 - east**2).sum()))
+
+    for image, angle in ((east_west, 90.0), (diagonal, 135.0)):
+        target = np.array([[np.cos(np.radians(2 * angle)), np.sin(np.radians(2 * angle))]])
+        for number, view in enumerate(turn(image, k) for k in range(SYMMETRIES)):
+            c, s = targets_by_symmetry(target, "angle", number)[0]
+            off = (np.degrees(0.5 * np.arctan2(s, c)) - angle_of(view) + 90) % 180 - 90
+            assert abs(off) < 1e-6
+
+
+def test_errors_by_hand():
+    truth = np.array([1.0, 2.0, 4.0, 8.0])
+    off = measure("exp", truth, truth * [1.1, 1.2, 1.3, 1.4])
+    logs = np.log([1.1, 1.2, 1.3, 1.4])
+    assert off["bias"] == pytest.approx(np.median(logs))
+    assert off["scatter"] == pytest.approx(median_abs_deviation(logs, scale="normal"))
+    assert off["rms"] == pytest.approx(np.sqrt((logs**2).mean()))
+    assert residuals("angle", np.array([1.0, 178.0]), np.array([179.0, 2.0])).tolist() == [-2, 4]
+    rng = np.random.default_rng(3)
+    p = rng.random(5000)
+    yes = rng.random(5000) < p
+    errors = measure("logistic", yes.astype(float), p)
+    assert errors["brier"] == pytest.approx(1 / 6, abs=0.01)
+    observed, stated = calibration_curve(yes, p, n_bins=10)
+    assert errors["ece"] < 0.05 and np.abs(observed - stated).max() < 0.08
+
+
+def test_ideal_structure_is_statmorphs():
+    truth, views = ideal_views(0, 3)
+    found = structure(views, 1.0)
+    bright = np.flatnonzero(truth["r_mag"].to_numpy() < 20)[:4]
+    for i in bright:
+        image = views[i, 1].astype(float)
+        y, x = np.mgrid[: image.shape[0], : image.shape[1]] - (image.shape[0] - 1) / 2
+        inside = np.hypot(x, y) < 1.5 * found["petrosian_arcsec"][i]
+        with np.errstate(all="ignore"), pytest.warns():
+            peer = statmorph.SourceMorphology(
+                image, inside.astype(int), 1, weightmap=np.full(image.shape, image.max() / 1000),
+                skybox_size=8,
+            )  # fmt: skip
+            assert found["concentration"][i] == pytest.approx(peer.concentration, abs=0.1)
+            assert found["asymmetry"][i] == pytest.approx(peer.asymmetry, abs=0.05)
+
+
+def test_structure_of_an_exponential_disc():
+    ramp = np.arange(300) - 149.5
+    r = np.hypot(ramp[:, None], ramp)
+    g_and_r = np.stack([np.exp(-r / 15), 2 * np.exp(-r / 10)])[None].astype(np.float32)
+    found = structure(g_and_r, 0.1)
+
+    def light(x):  # of an exponential disc within x scale lengths
+        return 1 - (1 + x) * np.exp(-x)
+
+    petrosian = brentq(lambda x: x**2 * np.exp(-x) / (2 * light(x)) - 0.2, 1, 9)
+    total = light(1.5 * petrosian)
+    r20, r50, r80 = (brentq(lambda x, s=s: light(x) - s * total, 0, 9) for s in (0.2, 0.5, 0.8))
+    assert found["petrosian_arcsec"][0] == pytest.approx(petrosian, rel=0.01)
+    assert found["half_light_arcsec"][0] == pytest.approx(r50, rel=0.01)
+    assert found["concentration"][0] == pytest.approx(5 * np.log10(r80 / r20), abs=0.03)
+    assert found["asymmetry"][0] == 0
+    assert found["colour_gradient"][0] < -0.2  # g reaches further: bluer outside
+
+
+def test_structure_is_of_the_same_sky():
+    truth = draw_galaxies(32, np.random.default_rng([5, 0])).truth
+    truth = truth.add_column(0, "galaxy", pa.array(np.arange(32))).slice(20, 3)
+    both = add_structure(truth, 5)
+    assert np.isfinite(both["asymmetry"].to_numpy()).all()
+    with pytest.raises(TableError, match="not those of seed 6"):
+        add_structure(truth, 6)
+
+
+def test_from_sample_to_space_by_the_verb(tmp_path, quick, capsys):
+    n = 300
+    path = write_sample(tmp_path / "decals", blobs(n, 140, 0.262))
+    ids = pq.read_table(path)["object_id"]
+    bright = np.load(tmp_path / "decals" / "cutouts.npy").sum((1, 2, 3))
+    field = pa.field("flux", pa.float64(), metadata={"unit": "nanomaggy", "description": "sum"})
+    truth = pa.table([ids, pa.array(bright)], schema=pa.schema([("object_id", pa.string()), field]))
+    pq.write_table(truth, tmp_path / "truth.parquet")
+    make_space().save(tmp_path / "space")
+    probe_verb(
+        str(tmp_path / "space"), [path], tmp_path / "truth.parquet", tmp_path / "new",
+        column=["flux"], json=True,
+    )  # fmt: skip
+    said = json.loads(capsys.readouterr().out)["probes"]["flux"]["decals"]
+    (stored,) = LatentSpace.load(tmp_path / "new").probes
+    assert (stored.name, stored.unit, stored.description) == ("flux", "nanomaggy", "sum")
+    seen = observe_truth(make_space(), Sample(path), truth)
+    value = stored.apply(seen.vectors[0])
+    assert np.corrcoef(value, bright[seen.rows])[0, 1] > 0.7
+    assert said["n"] == stored.errors["decals"]["n"] >= 50
+    assert error_rows([stored])["r2"][0].as_py() == pytest.approx(said["r2"])
+
+
+def test_what_cannot_be_fitted(tmp_path, quick):
+    sample = Sample(write_sample(tmp_path / "decals", blobs(10, 140, 0.262)))
+    ids = sample.catalog["object_id"]
+    with pytest.raises(TableError, match="none of the known columns"):
+        fit_probes(make_space(), sample, pa.table({"object_id": ids}))
+    with pytest.raises(TableError, match="needs a column object_id or decals_id"):
+        fit_probes(make_space(), sample, pa.table({"r_mag": np.arange(10.0)}))
+    with pytest.raises(TableError, match="no column 'nothing'"):
+        fit_probes(make_space(), sample, pa.table({"object_id": ids}), columns=["nothing"])
+    with pytest.raises(CatalogError, match=r"r_mag: .* at least 50"):
+        fit_probes(make_space(), sample, pa.table({"object_id": ids, "r_mag": np.arange(10.0)}))
+    with pytest.raises(TableError, match="must be of different surveys"):
+        fit_probes(make_space(), sample, pa.table({"object_id": ids}), [sample])
+
+
+def test_every_quantity_says_what_it_is():
+    from astropy.io.votable.ucd import check_ucd
+    from astropy.units import Unit
+
+    for quantity in QUANTITIES:
+        assert check_ucd(quantity.ucd, check_controlled_vocabulary=True)
+        Unit(quantity.unit, format="fits")
+        assert len(quantity.description) > 10
+
+
+def test_statmorph_measures_a_gaussian_galaxy():
+    ramp = np.arange(80) - 39.5
+    north, east = ramp[:, None], -ramp[None, :]
+    angle = np.radians(30)
+    along = north * np.cos(angle) + east * np.sin(angle)
+    across = east * np.cos(angle) - north * np.sin(angle)
+    galaxy = 100 * np.exp(-0.5 * (along**2 + (across / 0.5) ** 2) / 6**2)
+    galaxy += np.random.default_rng(0).normal(0, 0.5, galaxy.shape)
+    found = measure_morphology(np.stack([galaxy, np.full_like(galaxy, np.nan)]))
+    assert found["half_light_px"][0] == pytest.approx(1.1774 * 6, rel=0.06)
+    assert found["ellipticity"][0] == pytest.approx(0.5, abs=0.05)
+    assert found["position_angle"][0] == pytest.approx(30, abs=3)
+    assert found["mag"][0] == pytest.approx(22.5 - 2.5 * np.log10(np.pi * 6 * 3 * 200), abs=0.05)
+    assert np.isnan(found["concentration"][1])
+
+
+def test_guide_images_are_distinct_and_labelled(data):
+    guide = read_guide(data / "galaxy_zoo_guide.parquet", "sdss")
+    keys = {cutout.pixels.tobytes() for cutout in guide.cutouts}
+    assert len(keys) == len(guide.cutouts) == len(guide.featured)
+    assert 0 < guide.featured.mean() < 1
+    widths = [c.pixel_scale_arcsec * c.pixels.shape[2] for c in guide.cutouts]
+    np.testing.assert_allclose(widths, 424 * 0.02 * 4.0)
+
+
+@pytest.mark.slow
+def test_guide_table(data):
+    rows = guide_rows(LatentSpace.load("decals"), data / "galaxy_zoo_guide.parquet", ("sdss",))
+    assert {row["features"] for row in rows} == {"latents", "statmorph", "PCA-40"}
+    assert all(0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1 for row in rows)
+
+
+def test_guide_wrong_questions(tmp_path):
+    with pytest.raises(ValueError, match="survey is one of decals, kids, sdss"):
+        read_guide(tmp_path / "x.parquet", "hsc")
+    with pytest.raises(TableError, match="needs the guide images"):
+        read_guide(tmp_path / "x.parquet", "sdss")

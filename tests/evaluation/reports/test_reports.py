@@ -1,0 +1,155 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import blobs, make_space, pair_table, write_sample
+from sklearn.metrics import confusion_matrix
+
+from evaluation.evaluate import evaluate
+from evaluation.reports.details import measure_details
+from evaluation.reports.drawings import CURVE, learning_curves, polyline, reliability_curve
+from evaluation.reports.figures import figure_table
+from evaluation.reports.known_columns import known_of
+from evaluation.retrieval import match_ranks
+from evaluation.transfer import MorphologyClassifier
+from galaxy_da.errors import TableError
+from galaxy_da.extraction.loading import load_images
+from galaxy_da.io.tables import Sample
+from galaxy_da.surveys import get_survey
+
+N = 300
+
+
+@pytest.fixture(scope="module")
+def sky(tmp_path_factory):
+    """One sky in DECaLS and SDSS, and a truth table in another order."""
+    folder = tmp_path_factory.mktemp("sky")
+    bands = {"bands": ["g,r,z"] * N}
+    decals = write_sample(folder / "decals", blobs(N, 140, 0.262))
+    sdss = write_sample(folder / "sdss", blobs(N, 92, 0.396, noise=0.05), "sdss", **bands)
+    rotated = write_sample(
+        folder / "rotated", blobs(N, 92, 0.396)[..., ::-1].copy(), "sdss", **bands
+    )
+    rng = np.random.default_rng(0)
+    order = rng.permutation(N)
+    truth = {
+        "decals_id": [f"decals-{i:04d}" for i in order],
+        "r_mag": 17 + 4.5 * order / N,
+        "half_light_arcsec": rng.uniform(0.5, 4, N),
+        "g_minus_r": rng.normal(size=N),
+        "label": np.where(order % 2, "spiral", "disc"),
+    }
+    pq.write_table(pa.table(truth), folder / "truth.parquet")
+    samples = [Sample(path) for path in (decals, sdss, rotated)]
+    pairs = pair_table([f"decals-{i:04d}" for i in range(N)], [f"sdss-{i:04d}" for i in range(N)])
+    return make_space(), *samples, pairs, folder / "truth.parquet"
+
+
+def test_truth_is_joined_by_id(sky):
+    _, decals, *_, truth = sky
+    known = known_of(decals, truth)
+    assert np.allclose(known.numbers("r_mag"), 17 + 4.5 * np.arange(N) / N)
+    assert known.words("label").tolist() == ["disc", "spiral"] * (N // 2)
+    assert known.numbers("nothing") is None
+
+
+def test_a_truth_table_of_other_galaxies_is_refused(sky, tmp_path):
+    pq.write_table(pa.table({"object_id": ["x"]}), tmp_path / "t.parquet")
+    with pytest.raises(TableError, match="column 'object_id' holds no object_id of"):
+        known_of(sky[1], tmp_path / "t.parquet")
+    pq.write_table(pa.table({"id": ["x"]}), tmp_path / "u.parquet")
+    with pytest.raises(TableError, match="neither 'decals_id' nor 'object_id'"):
+        known_of(sky[1], tmp_path / "u.parquet")
+
+
+@pytest.fixture(scope="module")
+def measured(sky):
+    space, decals, sdss, rotated, pairs, truth = sky
+    survey = get_survey("sdss")
+    details = measure_details(
+        space, decals, sdss, pairs, survey=survey, known=known_of(decals, truth),
+        rotated=(rotated, pairs),
+    )  # fmt: skip
+    return evaluate(space, decals, sdss, pairs, survey=survey), details
+
+
+def test_details_cover_the_test_part(measured, sky):
+    figures = measured[1].figures
+    evaluation = measured[0]
+    assert figures["rotated"]["adapted"]["aligned"]["recall_at_1"] == pytest.approx(
+        evaluation.adapted.recall_at_1
+    )
+    for name in ("r_mag", "size_over_psf"):
+        strata = figures["strata"][name]["adapted"].values()
+        assert sum(s["queries"] for s in strata) == evaluation.adapted.queries
+        mean = sum(s["queries"] * s["recall_at_1"] for s in strata) / evaluation.adapted.queries
+        assert mean == pytest.approx(evaluation.adapted.recall_at_1)
+    assert figures["hard"]["adapted"]["recall_at_1"] >= evaluation.adapted.recall_at_1
+    total = np.sum(figures["transfer"]["confusion"]["adapted"])
+    assert total == evaluation.adapted.queries
+    assert len(measured[1].hard_distances) == evaluation.adapted.queries
+    assert "match_probability" not in figures
+
+
+def test_turned_recall_is_the_brute_force_one(measured, sky):
+    space, decals, sdss, rotated, *_ = sky
+    from catalogs.matching.pairs import PairedRows
+
+    rows = PairedRows.of(sky[4], decals, sdss).only("test")
+    pool, queries = (
+        space.encode(load_images(sample, rows.anchor, encoder, space.frame)[0], encoder).mean
+        for sample, encoder in (
+            (decals, space.encoder("decals")),
+            (rotated, space.unadapted(get_survey("sdss"), ("g", "r", "z"))),
+        )
+    )
+    distance = np.linalg.norm(queries.numpy()[:, None] - pool.numpy(), axis=2)
+    found = (distance.argmin(1) == np.arange(len(pool))).mean()
+    stated = measured[1].figures["rotated"]["unadapted"]["rotated"]
+    assert stated["recall_at_1"] == pytest.approx(found)
+    assert (match_ranks(queries.numpy(), pool.numpy()) == 1).mean() == pytest.approx(found)
+
+
+def test_every_figure_is_in_the_table(measured):
+    evaluation, details = measured
+    table = figure_table([evaluation], [details]).to_pylist()
+    by_place = {(row["part"], row["measure"]): row for row in table}
+    assert len(by_place) == len(table)
+    row = by_place["adapted", "recall_at_1"]
+    assert (row["value"], row["low"]) == (
+        evaluation.adapted.recall_at_1, evaluation.adapted.recall_at_1_low,
+    )  # fmt: skip
+    logistic = details.figures["domains"]["adapted"]["logistic"]
+    assert by_place["domains/adapted", "logistic"]["value"] == logistic
+
+
+def test_without_columns_only_what_can_be_is_measured(sky):
+    space, decals, sdss, _, pairs, _ = sky
+    details = measure_details(
+        space, decals, sdss, pairs, survey=get_survey("sdss"), known=known_of(decals)
+    )
+    assert set(details.figures) == {"domains"}
+    assert details.hard_distances is None
+
+
+def test_confusion_is_that_of_the_classes_chosen():
+    rng = np.random.default_rng(0)
+    labels = np.array(["a", "b", "c"])[rng.integers(3, size=120)]
+    latents = rng.normal(size=(120, 2)) + (labels == "a")[:, None]
+    classifier = MorphologyClassifier(latents[:60], labels[:60])
+    found = classifier.confusion(latents[60:], labels[60:])
+    right = classifier.score(latents[60:], labels[60:])["accuracy"]
+    assert np.trace(found) == pytest.approx(60 * right)
+    assert found.sum(1).tolist() == confusion_matrix(labels[60:], labels[60:]).sum(1).tolist()
+
+
+def test_a_line_reaches_the_corners():
+    width, height = CURVE
+    assert polyline([0, 5, 20], [0, 1, 2], (0, 10), (0, 2)) == (
+        f"0.0,{height} {width / 2},{height / 2} {width},0.0"
+    )
+    curve = reliability_curve({"stated": [0.5], "observed": [1.0]})
+    assert curve["dots"] == [(f"{width / 2}", "0.0")]
+    rows = [{"step": 10, "mmd": 2.0}, {"step": 20, "mmd": 1.0}]
+    (drawn,) = learning_curves(rows)
+    assert (drawn["first"], drawn["last"], drawn["steps"]) == (2.0, 1.0, 20)

@@ -1,0 +1,227 @@
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import blobs, make_space, write_sample
+
+from galaxy_da.errors import SpaceError, StorageError, SurveyError, TableError
+from galaxy_da.extraction import pipeline as extraction
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.images.preparation import prepare
+from galaxy_da.io.features import Features, vectors
+from galaxy_da.io.tables import Sample
+from galaxy_da.surveys import get_survey
+
+
+@pytest.fixture
+def sample(tmp_path):
+    return Sample(write_sample(tmp_path / "decals", blobs(150, 140, 0.262), votes=list(range(150))))
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(extraction, "_PART_ROWS", 64)
+
+
+def test_features_are_the_encoders_answers(space, sample):
+    features = extract(space, sample, precision="fp32")
+    table = features.table
+    assert table["object_id"].to_pylist() == [f"decals-{i:04d}" for i in range(150)]
+    assert table["votes"].to_pylist() == list(range(150))
+    assert set(table["status"].to_pylist()) == {"ok"}
+    pixels = np.load(sample.folder / "cutouts.npy")
+    from galaxy_da.images.cutouts import Cutout
+
+    cutouts = [
+        Cutout(pixels=p, bands=("g", "r", "z"), pixel_scale_arcsec=0.262, centre_xy=(69.5, 69.5))
+        for p in pixels
+    ]
+    images = prepare(cutouts, get_survey("decals"), space.frame, ("g", "r", "z")).images
+    with torch.no_grad():
+        posterior = space.encoder("decals").network(images)
+        error = (space.decoder(posterior.mean) - images).square().mean((1, 2, 3))
+    np.testing.assert_allclose(vectors(table), posterior.mean, atol=1e-4)
+    np.testing.assert_allclose(vectors(table, "variance"), posterior.variance, rtol=1e-3)
+    np.testing.assert_allclose(table["reconstruction_error"], error, rtol=1e-3)
+
+
+def test_on_disk_in_parts_it_is_the_same_table(space, sample, tmp_path, small_parts):
+    written = extract(space, sample, tmp_path / "f")
+    assert len(list((tmp_path / "f").glob("part-*.parquet"))) == 3
+    assert written.table.equals(extract(space, sample).table)
+    assert Features.open(tmp_path / "f").space_id == space.id
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_threads_change_nothing_and_are_as_many_as_before(space, sample, precision):
+    one = extract(space, sample, precision=precision).table
+    torch.set_num_threads(2)
+    try:
+        assert extract(space, sample, precision=precision).table.equals(one)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_a_finished_extraction_is_not_repeated(space, sample, tmp_path, monkeypatch):
+    first = extract(space, sample, tmp_path / "f")
+    monkeypatch.setattr(space, "encode", None)
+    assert extract(space, sample, tmp_path / "f").table.equals(first.table)
+
+
+def test_it_goes_on_after_the_last_whole_part(space, sample, tmp_path, small_parts, monkeypatch):
+    whole = extract(space, sample).table
+    real, calls = extraction.write_table, []
+
+    def die_in_third(table, path):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        real(table, path)
+
+    monkeypatch.setattr(extraction, "write_table", die_in_third)
+    with pytest.raises(KeyboardInterrupt):
+        extract(space, sample, tmp_path / "f")
+    with pytest.raises(TableError, match="no finished features here"):
+        Features.open(tmp_path / "f")
+    monkeypatch.setattr(extraction, "write_table", real)
+    before = (tmp_path / "f" / "part-00000.parquet").stat().st_mtime_ns
+    assert extract(space, sample, tmp_path / "f").table.equals(whole)
+    assert (tmp_path / "f" / "part-00000.parquet").stat().st_mtime_ns == before
+
+
+def test_it_goes_on_in_an_object_store(space, sample, small_parts, monkeypatch):
+    whole, real, written = extract(space, sample).table, extraction.write_table, []
+
+    def die_in_third(table, path):
+        written.append(path.name)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        real(table, path)
+
+    monkeypatch.setattr(extraction, "write_table", die_in_third)
+    with pytest.raises(KeyboardInterrupt):
+        extract(space, sample, "memory://going-on")
+    assert extract(space, sample, "memory://going-on").table.equals(whole)
+    assert written == [f"part-{number:05d}.parquet" for number in (0, 1, 2, 2)]
+
+
+CHILD = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import make_space
+from galaxy_da import extraction
+from galaxy_da.io.tables import Sample
+extraction._PART_ROWS = 64
+extraction.extract(make_space(), Sample({sample!r}), {out!r}, precision="fp32")
+"""
+
+
+def test_sigkill_at_any_moment_loses_nothing(space, tmp_path, monkeypatch, small_parts):
+    sample = Sample(write_sample(tmp_path / "decals", blobs(600, 140, 0.262)))
+    whole = extract(space, sample, precision="fp32").table
+    out = tmp_path / "f"
+    code = CHILD.format(tests=str(Path(__file__).parents[1]), sample=str(sample.path), out=str(out))
+    kills = 0
+    for parts in (1, 3, 6):
+        child = subprocess.Popen([sys.executable, "-c", code])
+        while child.poll() is None and len(list(out.glob("part-*"))) < parts:
+            time.sleep(0.002)
+        if child.poll() is None:
+            child.send_signal(signal.SIGKILL)
+            kills += 1
+        child.wait()
+    assert kills >= 2
+    table = extract(space, sample, out, precision="fp32").table
+    assert table["object_id"].equals(whole["object_id"])
+    np.testing.assert_allclose(vectors(table), vectors(whole), atol=1e-5)
+
+
+def test_a_full_disk_keeps_the_finished_parts(space, sample, tmp_path, small_parts):
+    extract(space, sample, tmp_path / "size")
+    limit = max(p.stat().st_size for p in (tmp_path / "size").glob("part-*")) - 1
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, old[1]))
+        with pytest.raises(StorageError, match=r"part-0000\d\.parquet: could not be written"):
+            extract(space, sample, tmp_path / "f")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert not list((tmp_path / "f").glob(".*partial*"))
+    assert extract(space, sample, tmp_path / "f").table.num_rows == 150
+
+
+def test_another_extractions_folder_is_refused(space, sample, tmp_path):
+    extract(space, sample, tmp_path / "f")
+    with pytest.raises(TableError, match=r"another extraction \(encoders, space_id differ\)"):
+        extract(make_space(seed=3), sample, tmp_path / "f")
+    with pytest.raises(TableError, match=r"another extraction \(precision differ"):
+        extract(space, sample, tmp_path / "f", precision="fp32")
+
+
+def test_bad_rows_are_typed_and_the_rest_goes_on(space, tmp_path):
+    images = blobs(6, 140, 0.262)
+    images[1] = 0
+    images[2] = np.nan
+    images[3, 0] = 0
+    path = write_sample(
+        tmp_path / "d", images, status=["ok", "ok", "ok", "ok", "fetch_failed", "ok"]
+    )
+    table = extract(space, Sample(path)).table
+    assert table["status"].to_pylist() == [
+        "ok", "no_data", "no_data", "failed_quality", "fetch_failed", "ok",
+    ]  # fmt: skip
+    assert table["embedding"].is_valid().to_pylist() == [True, False, False, False, False, True]
+    assert table["message"][3].as_py() == "band g is blank (constant or not finite)"
+    assert table.filter(table["embedding"].is_valid())["embedding"].null_count == 0
+
+
+def test_surveys_the_space_lacks(space, tmp_path):
+    path = write_sample(tmp_path / "s", blobs(4, 100, 0.396), survey="sdss", bands=["g,r,z"] * 4)
+    with pytest.raises(SpaceError, match="no encoder for 'sdss'"):
+        extract(space, Sample(path))
+    assert set(extract(space, Sample(path), unadapted=True).table["status"].to_pylist()) == {"ok"}
+    path = write_sample(tmp_path / "x", blobs(4, 100, 0.396), survey="nosuch")
+    with pytest.raises(SurveyError, match="unknown survey 'nosuch'"):
+        extract(space, Sample(path), unadapted=True)
+
+
+def test_mixed_surveys_keep_their_order(space, tmp_path):
+    images = blobs(8, 140, 0.262)
+    names = ["decals", "bass-mzls"] * 4
+    path = write_sample(tmp_path / "m", images)
+    table = pq.read_table(path)
+    table = table.set_column(1, "survey", pa.array(names))
+    pq.write_table(table, path)
+    mixed = extract(space, Sample(path), unadapted=True, precision="fp32")
+    assert mixed.table["survey"].to_pylist() == names
+    assert set(mixed.encoders) == {"decals", "bass-mzls"}
+
+
+def test_an_empty_sample(space, tmp_path):
+    path = write_sample(tmp_path / "e", blobs(1, 140, 0.262))
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    assert extract(space, Sample(path), tmp_path / "f").table.num_rows == 0
+
+
+def test_features_are_no_sample(space, sample, tmp_path):
+    extract(space, sample, tmp_path / "f")
+    with pytest.raises(TableError, match="is one that extraction writes"):
+        extract(space, Sample(tmp_path / "f" / "part-00000.parquet"))
+
+
+def test_colour_images_without_a_stretch_stop_at_once(space, tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3)).astype(np.uint8)
+    path = write_sample(tmp_path / "h", images, survey="hsc")
+    with pytest.raises(SurveyError, match="documents no stretch"):
+        extract(space, Sample(path), unadapted=True)

@@ -1,0 +1,47 @@
+import hashlib
+import json
+
+import pytest
+
+from galaxy_da.errors import StorageError
+from galaxy_da.io.files import atomic_path, ensure_folder, file_hash, json_hash, write_json
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
+    target = tmp_path / "a.json"
+    write_json(target, {"x": 1})
+    with pytest.raises(RuntimeError, match="midway"), atomic_path(target) as path:
+        path.write_text("half")
+        raise RuntimeError("midway")
+    assert json.loads(target.read_text()) == {"x": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_writers_of_one_file_do_not_share_a_temporary(tmp_path):
+    """As two hosts of a shared disk did, whose processes had the same number."""
+    target = tmp_path / "a.txt"
+    with atomic_path(target) as one:
+        one.write_text("one")
+        with atomic_path(target) as other:
+            other.write_text("other")
+        assert target.read_text() == "other"
+    assert target.read_text() == "one"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path):
+    expected = r"a\.json: could not be written \(No space left"
+    with pytest.raises(StorageError, match=expected), atomic_path(tmp_path / "a.json"):
+        raise OSError(28, "No space left on device")
+
+
+def test_a_file_in_the_way_of_a_folder(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(StorageError, match="output folder could not be created"):
+        ensure_folder(tmp_path / "out" / "deeper")
+
+
+def test_hashes_match_hashlib(tmp_path):
+    (tmp_path / "b").write_bytes(b"galaxy" * 1000)
+    assert file_hash(tmp_path / "b") == hashlib.sha256(b"galaxy" * 1000).hexdigest()
+    assert json_hash({"b": 1, "a": [1.5]}) == hashlib.sha256(b'{"a":[1.5],"b":1}').hexdigest()

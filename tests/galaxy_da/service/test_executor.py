@@ -1,0 +1,132 @@
+"""Many requests in one batch, in bounded numbers, for a bounded time."""
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from galaxy_da.service.errors import RequestError
+from galaxy_da.service.executor import Batcher, Workers
+
+
+def batcher(compute, **limits):
+    return Batcher(compute, **{"most": 4, "waiting": 100, "seconds": 10, **limits})
+
+
+def test_a_batch_is_what_came_while_the_last_was_computed():
+    sizes, go_on = [], threading.Event()
+
+    def compute(items):
+        sizes.append(len(items))
+        assert go_on.wait(10)
+        return [item * item for item in items]
+
+    async def run():
+        work = batcher(compute)
+        asked = [asyncio.create_task(work.ask(n)) for n in range(11)]
+        await asyncio.sleep(0.05)
+        late = asyncio.create_task(work.ask(100))
+        await asyncio.sleep(0)
+        go_on.set()
+        return await asyncio.gather(*asked, late)
+
+    assert asyncio.run(run()) == [n * n for n in (*range(11), 100)]
+    assert sizes == [4, 4, 4]
+
+
+def test_one_alone_is_not_kept_waiting():
+    async def run():
+        work = batcher(lambda items: items)
+        start = time.perf_counter()
+        assert await work.ask(1) == 1
+        return time.perf_counter() - start
+
+    assert asyncio.run(run()) < 1
+
+
+def test_an_error_is_its_asker_s_alone_and_a_fault_everyone_s():
+    def compute(items):
+        if 9 in items:
+            raise RuntimeError("fault")
+        return [ValueError(item) if item == 1 else item for item in items]
+
+    async def run():
+        work = batcher(compute)
+        first = await asyncio.gather(*(work.ask(n) for n in range(3)), return_exceptions=True)
+        second = await asyncio.gather(*(work.ask(n) for n in (8, 9)), return_exceptions=True)
+        return first, second, await work.ask(5)
+
+    first, second, third = asyncio.run(run())
+    assert [first[0], str(first[1]), first[2]] == [0, "1", 2]
+    assert [str(error) for error in second] == ["fault", "fault"] and third == 5
+
+
+def test_those_who_left_are_not_computed():
+    seen, go_on = [], threading.Event()
+
+    def compute(items):
+        seen.extend(items)
+        assert go_on.wait(10)
+        return items
+
+    async def run():
+        work = batcher(compute, most=1, seconds=0.2)
+        asked = [asyncio.create_task(work.ask(n)) for n in range(3)]
+        await asyncio.sleep(0.05)
+        asked[1].cancel()
+        results = await asyncio.gather(*asked, return_exceptions=True)
+        go_on.set()
+        return results
+
+    late, left, never = asyncio.run(run())
+    assert late.status == never.status == 504 and isinstance(left, asyncio.CancelledError)
+    assert 1 not in seen
+
+
+def test_waiting_is_bounded():
+    go_on = threading.Event()
+
+    def compute(items):
+        assert go_on.wait(10)
+        return items
+
+    async def run():
+        work, workers = batcher(compute, most=1, waiting=2), Workers(1, 2, 10)
+        first = asyncio.create_task(work.ask(0))
+        await asyncio.sleep(0.05)
+        asked = [first, *(asyncio.create_task(work.ask(n)) for n in range(1, 5))]
+        calls = [asyncio.create_task(workers.run(lambda: go_on.wait(10))) for _ in range(5)]
+        await asyncio.sleep(0.05)
+        go_on.set()
+        batched = await asyncio.gather(*asked, return_exceptions=True)
+        called = await asyncio.gather(*calls, return_exceptions=True)
+        again = await workers.run(lambda: "free")
+        workers.close()
+        return batched, called, again
+
+    batched, called, again = asyncio.run(run())
+    assert batched[:3] == [0, 1, 2] and again == "free"
+    refused = [*batched[3:], *called[3:]]
+    assert len(refused) == 4 and called[:3] == [True] * 3
+    for error in refused:
+        assert isinstance(error, RequestError)
+        assert error.status == 503 and error.headers["Retry-After"]
+
+
+def test_a_call_over_time_keeps_its_thread_until_it_ends():
+    go_on = threading.Event()
+
+    async def run():
+        workers = Workers(1, 0, 0.1)
+        with pytest.raises(RequestError) as late:
+            await workers.run(lambda: go_on.wait(10))
+        with pytest.raises(RequestError) as busy:
+            await workers.run(lambda: None)
+        go_on.set()
+        while workers._pending:
+            await asyncio.sleep(0.01)
+        assert await workers.run(lambda: 1) == 1
+        return late.value.status, busy.value.status
+
+    assert asyncio.run(run()) == (504, 503)

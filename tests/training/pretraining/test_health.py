@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+from conftest import blobs, make_space, write_sample
+from torch.distributions import Normal, kl_divergence
+
+from evaluation.reconstruction import encode_sample
+from galaxy_da.io.tables import Sample
+from training.pretraining.health import health, main
+
+
+@pytest.fixture
+def sample(tmp_path):
+    return Sample(write_sample(tmp_path / "sky", blobs(40, 140, 0.262)))
+
+
+def test_health_is_that_of_the_decoded_posterior_means(sample):
+    space = make_space(nuisance_latents=2)
+    seen = encode_sample(space, sample, 100)
+    found = health(space, seen.images)
+    error = (space.decode(torch.from_numpy(seen.mean), precision="fp32") - seen.images).square()
+    assert found["reconstruction"] == pytest.approx(float(error.mean()), rel=1e-3)
+    here = Normal(torch.from_numpy(seen.mean), torch.from_numpy(seen.variance).sqrt())
+    expected = kl_divergence(here, Normal(0.0, 1.0)).mean(0)
+    np.testing.assert_allclose(found["kl_per_latent"], expected, rtol=0.02, atol=2e-3)
+    assert found["kl_nat"] == pytest.approx(float(expected.sum()), rel=0.02)
+    assert found["active_latents"] == int((seen.mean.var(0) > 0.01).sum())
+    assert found["validation_images"] == 40
+
+
+def test_a_decoder_above_the_sky_shows_in_the_bias(sample):
+    space = make_space(nuisance_latents=2)
+    images = encode_sample(space, sample, 100).images
+    before = health(space, images)["sky_bias"]
+    with torch.no_grad():
+        space.decoder.body[-1].bias += 0.5
+    assert health(space, images)["sky_bias"] > before + 0.5
+
+
+def test_latents_without_their_pose_are_not_decoded(sample):
+    """Pooled over symmetries and with no view latents, they draw all poses at once."""
+    pooled, plain = make_space(symmetric=True), make_space()
+    images = encode_sample(plain, sample, 100).images
+    assert health(pooled, images) == health(plain, images)
+    seen = encode_sample(pooled, sample, 100)
+    assert np.array_equal(seen.mean, encode_sample(plain, sample, 100).mean)
+
+
+def test_the_command_prints_every_latent(sample, tmp_path, capsys):
+    space = make_space(nuisance_latents=2)
+    space.save(tmp_path / "space")
+    main([str(tmp_path / "space"), str(sample.path)])
+    out = capsys.readouterr().out
+    assert "sky_bias" in out and out.count("galaxy") == 4 and out.count("view") == 2

@@ -1,5 +1,0 @@
-"""Networks, objectives and ways with pose, compared at equal latent size and training time."""
-
-from training.comparisons.run import compare_networks, compare_poses
-
-__all__ = ["compare_networks", "compare_poses"]

@@ -1,0 +1,48 @@
+"""One place that decides device, precision and processes of training."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from datetime import timedelta
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch.distributed import is_torchelastic_launched
+
+from galaxy_da.models.devices import best_device, has_bf16
+
+__all__ = ["make_fabric"]
+
+_PATIENCE = timedelta(hours=6)
+"""How long processes wait for each other; the first may have to write a large space meanwhile."""
+
+
+def make_fabric(devices: int = 1) -> Fabric:
+    """Return a launched Fabric on the best kind of device, in bf16 where it is native.
+
+    Parameters
+    ----------
+    devices : int
+        How many GPUs, or processes on the CPU, share each batch. With more than one the running
+        command starts itself again for the others. Where ``torchrun`` started it, it is
+        ``torchrun`` that says how many there are.
+    """
+    nodes = 1
+    if is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    device = best_device()
+    torch.set_float32_matmul_precision("high")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fabric = Fabric(
+            accelerator=device.type,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="auto" if devices * nodes == 1 else DDPStrategy(timeout=_PATIENCE),
+            precision="bf16-mixed" if has_bf16(device) else "32-true",
+        )
+    fabric.launch()
+    return fabric

@@ -1,0 +1,1 @@
+"""Pretrain an anchor space from a recipe."""

@@ -1,0 +1,204 @@
+"""Recipes: everything that decides a pretraining, read from TOML and saved beside its result."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from galaxy_da.errors import GalaxyDAError
+from galaxy_da.images.preparation import Frame
+from galaxy_da.io.storage import Where, exists, location, read_text
+from galaxy_da.models.networks import Architecture
+from training.losses import Beta
+
+__all__ = ["Condition", "Objective", "Optimiser", "Recipe", "RecipeError", "Sky", "load_recipe"]
+
+
+class RecipeError(GalaxyDAError):
+    """A recipe that is missing or says something it should not."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Sky(_Frozen):
+    """The simulated sky to train on.
+
+    Attributes
+    ----------
+    galaxies : int
+        How many to draw.
+    scene_share : float
+        Share of them made from real scenes, where a scene table is given.
+    """
+
+    galaxies: int = Field(gt=0)
+    scene_share: float = Field(default=0.5, ge=0, le=1)
+
+
+class Objective(_Frozen):
+    """The evidence lower bound and what is added to it; see `training.losses`.
+
+    A weight of 1 counts a term's nats, or its value, as those of the bound; 0 leaves it out.
+
+    Attributes
+    ----------
+    noise : float
+        Standard deviation of a pixel about the decoded image [asinh units].
+    weighting : {"uniform", "sky"}
+        Every pixel alike, or by the noise of its image's own sky, added to `noise`.
+    beta : float or tuple of (epoch, weight)
+        Weight of the Kullback-Leibler term, linear between points.
+    free_nats : float
+        Divergence each latent has for nothing [nat].
+    mmd : float
+        Weight of the discrepancy between all latents and the prior (InfoVAE).
+    perceptual : float
+        Weight of the distance between features of images.
+    perceptual_weights : str, optional
+        Safetensors file of the network for it; random weights by default.
+    contrast : float
+        Weight of telling galaxies apart by two looks, where the architecture has latents for the
+        view.
+    classes : float
+        Weight of telling morphological classes apart.
+    class_column : str
+        Where a sample table has them; on the simulated sky it is ``label``.
+    redshift : float
+        Weight of the squared error of the predicted redshift, in standard deviations of the
+        sample's, for the condition ``cvae-predict``.
+    """
+
+    noise: float = Field(gt=0)
+    weighting: Literal["uniform", "sky"] = "uniform"
+    beta: Beta = 1.0
+    free_nats: float = Field(default=0.0, ge=0)
+    mmd: float = Field(default=0.0, ge=0)
+    perceptual: float = Field(default=0.0, ge=0)
+    perceptual_weights: str | None = None
+    contrast: float = Field(default=0.0, ge=0)
+    classes: float = Field(default=0.0, ge=0)
+    class_column: str = "label"
+    redshift: float = Field(default=0.0, ge=0)
+
+    @field_validator("beta")
+    @classmethod
+    def _beta_is_a_schedule(cls, beta: Beta) -> Beta:
+        points = beta if isinstance(beta, tuple) else ((0.0, beta),)
+        epochs = [epoch for epoch, _ in points]
+        if not points or epochs != sorted(set(epochs)) or min(value for _, value in points) < 0:
+            raise ValueError(
+                "expected weights of 0 or more at rising epochs, as [[0, 0.0], [5, 1]]"
+            )
+        return beta
+
+
+class Optimiser(_Frozen):
+    """AdamW with linear warm-up and cosine decay.
+
+    Attributes
+    ----------
+    epochs, batch, warmup_steps : int
+        Passes over the data, images per step, steps to reach the full rate (at most a quarter of
+        all steps of all epochs).
+    learning_rate, weight_decay : float
+        Of AdamW.
+    patience : int
+        Stop after so many epochs without a better validation reconstruction and keep the best
+        weights; 0 runs all epochs and keeps the last.
+    """
+
+    epochs: int = Field(gt=0)
+    batch: int = Field(default=128, gt=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup_steps: int = Field(default=300, ge=0)
+    patience: int = Field(default=0, ge=0)
+
+
+Condition = Literal["cvae", "cvae2", "cvae-predict"]
+"""How redshift enters; see `training.pretraining.conditional`."""
+
+
+class Recipe(_Frozen):
+    """How to make an anchor.
+
+    Attributes
+    ----------
+    name : str
+        For the record.
+    survey : str
+        The anchor survey: built-in name, or a TOML file beside the recipe.
+    seed : int
+        Of the sky, the initial weights, the order and the noise.
+    condition : {"cvae", "cvae2", "cvae-predict"}, optional
+        How the networks are given the redshift, if they are.
+    scan : tuple of int
+        Latent sizes to train one after the other, in place of the architecture's.
+    sky, architecture, frame, objective, optimiser
+        See their classes.
+    """
+
+    name: str
+    survey: str = "decals"
+    seed: int = 1
+    condition: Condition | None = None
+    scan: tuple[int, ...] = ()
+    sky: Sky
+    architecture: Architecture = Architecture()
+    frame: Frame = Frame()
+    objective: Objective
+    optimiser: Optimiser
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Recipe:
+        side, planes = self.frame.pixels, len(self.frame.bands)
+        if (self.architecture.pixels, self.architecture.bands) != (side, planes):
+            raise ValueError(
+                f"architecture is for {self.architecture.bands} bands of "
+                f"{self.architecture.pixels} pixels but the frame has {planes} of {side}"
+            )
+        if self.condition and self.observations == 2:
+            raise ValueError("condition does not go with nuisance_latents; choose one")
+        if self.objective.redshift and self.condition != "cvae-predict":
+            raise ValueError('objective.redshift needs condition = "cvae-predict"')
+        return self
+
+    @property
+    def observations(self) -> int:
+        """How often each galaxy is observed: twice where view and galaxy are told apart."""
+        return 2 if self.architecture.nuisance_latents else 1
+
+
+def load_recipe(path: Where) -> Recipe:
+    """Read a recipe from a TOML file, or a shipped one by name.
+
+    Raises
+    ------
+    RecipeError
+        If it is missing, not TOML, or has an unknown or wrong setting.
+    """
+    file = location(path)
+    shipped = Path(str(files("training") / "recipes"))
+    if (shipped / f"{path}.toml").is_file() and not exists(file):
+        file = shipped / f"{path}.toml"
+    try:
+        recipe = Recipe.model_validate(tomllib.loads(read_text(file)))
+        beside = file.parent / recipe.survey
+        return recipe.model_copy(update={"survey": str(beside)}) if exists(beside) else recipe
+    except OSError as error:
+        names = ", ".join(sorted(p.stem for p in shipped.glob("*.toml")))
+        raise RecipeError(f"{path}: no such recipe; shipped are {names}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: is not TOML ({error})") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}"
+            for item in error.errors()
+        )
+        raise RecipeError(f"{path}: {problems}") from error
