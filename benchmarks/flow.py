@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.flow SPACE SAMPLE [--draws FILE.npy]`` fits one on a sample's latents and
 measures how near to real images the decoded draws are, beside draws of the unit Gaussian. The file
-gets draws of a flow of all the sample; ``python -m benchmarks.anchor --drawn`` shows and judges them.
+gets draws of a flow of all the sample; ``python -m benchmarks.anchor
+--drawn`` shows and judges them.
 """
 
 from __future__ import annotations

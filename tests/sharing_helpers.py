@@ -235,10 +235,10 @@ def fine_tuned(patch, folder):
     """Refine, and keep what the first look left."""
     folder.mkdir(exist_ok=True)
     with stops(patch, refining, folder):
-        return refined_in(folder)
+        return fine_tuned_in(folder)
 
 
-def refined_in(folder):
+def fine_tuned_in(folder):
     train, held, match = pairs()
     network, curves = fine_tune(
         train.encoder.network,
@@ -247,7 +247,7 @@ def refined_in(folder):
         settings=FineTuningSettings(steps=3, batch=17, check_every=1),
         seed=2,
         degrade=match,
-        checkpoint=folder / "refined.safetensors",
+        checkpoint=folder / "fine-tuned.safetensors",
     )
     return network.state_dict() | {"curves": torch.tensor([list(row.values()) for row in curves])}
 
@@ -291,7 +291,7 @@ def resumed(data, earlier, shared):
     for name, checkpoint in (("fine-tuned", "fine-tuned"), ("trained", "checkpoint")):
         again[name] = goes_on(stopped_at(earlier / name, checkpoint), shared / f"{name}-again")
     return {
-        "refined again": refined_in(again["fine-tuned"]),
+        "fine-tuned again": fine_tuned_in(again["fine-tuned"]),
         "trained again": pretrained(data, again["trained"]),
     }
 

@@ -52,7 +52,7 @@ def latents_worth(
     dict
         Means over magnitude, radius, colour, bulge fraction and axis ratio of cross-validated R²:
         ``probe_r2`` of ridges, ``neighbour_r2`` of the mean of ten nearest neighbours; and
-        ``recall``, ``recall_turned``: how often the nearest first look to a second one, as it is or
+        ``recall``, ``recall_rotated``: how often the nearest first look to a second one, as it is or
         turned and mirrored, is of the same galaxy. Latents are standardised by the first looks.
     """
     scaler = StandardScaler().fit(first)

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from galaxy_da.files import ensure_folder
-from galaxy_da.quiet import quiet_lsdb
-from galaxy_da.storage import Location, Where, location
-from galaxy_da.tables import check_positions
 
 from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.io.files import ensure_folder
+from galaxy_da.io.quiet import quiet_lsdb
+from galaxy_da.io.storage import Location, Where, location
+from galaxy_da.io.tables import check_positions
 
 if TYPE_CHECKING:
     from lsdb import Catalog

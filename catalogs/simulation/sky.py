@@ -85,7 +85,7 @@ class SkyChunk:
         One row per galaxy; see `catalogs.simulation.galaxies.Galaxies` and
         `catalogs.simulation.scenes.DrawnScenes`.
     conditions : dict of str to Conditions
-        PSF, depth and mishaps of each cutout, by survey name, ``NAME-repeat``, ``NAME-turned``.
+        PSF, depth and mishaps of each cutout, by survey name, ``NAME-repeat``, ``NAME-rotated``.
     observe : callable
         Makes the observations that are named.
     """
@@ -130,7 +130,7 @@ def sky_chunks(
     repeat_anchor : bool
         Whether the first survey looks twice, with its own PSF, noise and position each time.
     turned : bool
-        Whether every look but the first is taken once more, as ``NAME-turned``, with the camera at
+        Whether every look but the first is taken once more, as ``NAME-rotated``, with the camera at
         a random angle and every other stamp mirrored.
     every_band : bool
         All bands of each survey instead of those nearest to the frame's.
@@ -201,7 +201,7 @@ def simulate(
     repeat_anchor : bool
         Whether to write the second look.
     turned : bool
-        Whether to write ``NAME-turned`` beside every sample but the first: another look, with the
+        Whether to write ``NAME-rotated`` beside every sample but the first: another look, with the
         camera at a random angle (``turn_deg``, ``mirrored``).
     every_band : bool
         All bands of each survey instead of those nearest to the frame's.

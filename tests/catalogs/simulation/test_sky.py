@@ -260,5 +260,5 @@ def test_turned_views_are_extra_looks_at_the_same_galaxies(surveys, tmp_path):
         for r in read_pairs(tmp_path / "pairs-decals-mine-rotated.parquet").to_pylist()
     }
     for row in truth.to_pylist():
-        if row["mine-turned_id"] in pairs:
-            assert pairs[row["mine-turned_id"]] == row["decals_id"]
+        if row["mine-rotated_id"] in pairs:
+            assert pairs[row["mine-rotated_id"]] == row["decals_id"]

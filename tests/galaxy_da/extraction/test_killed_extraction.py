@@ -16,7 +16,7 @@ import pandas  # which pyarrow would import in every child
 import pyarrow.parquet as pq
 import torch
 from conftest import make_space
-from galaxy_da import extraction, loading
+from galaxy_da.extraction import loading, pipeline as extraction
 from galaxy_da.io.features import vectors
 from galaxy_da.io.tables import Sample
 

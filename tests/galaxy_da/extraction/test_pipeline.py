@@ -118,7 +118,7 @@ CHILD = """
 import sys
 sys.path.insert(0, {tests!r})
 from conftest import make_space
-from galaxy_da import extraction
+from galaxy_da.extraction import pipeline as extraction
 from galaxy_da.io.tables import Sample
 extraction._PART_ROWS = 64
 extraction.extract(make_space(), Sample({sample!r}), {out!r}, precision="fp32")
@@ -129,7 +129,7 @@ def test_sigkill_at_any_moment_loses_nothing(space, tmp_path, monkeypatch, small
     sample = Sample(write_sample(tmp_path / "decals", blobs(600, 140, 0.262)))
     whole = extract(space, sample, precision="fp32").table
     out = tmp_path / "f"
-    code = CHILD.format(tests=str(Path(__file__).parents[1]), sample=str(sample.path), out=str(out))
+    code = CHILD.format(tests=str(Path(__file__).parents[2]), sample=str(sample.path), out=str(out))
     kills = 0
     for parts in (1, 3, 6):
         child = subprocess.Popen([sys.executable, "-c", code])
