@@ -20,7 +20,7 @@ from benchmarks.index import (
     growth_rows,
 )
 from benchmarks.service import image_rows, similar_rows
-from benchmarks.tables import print_rows
+from benchmarks.support.tables import print_rows
 
 
 def main() -> None:

@@ -18,8 +18,8 @@ import torch
 from benchmarks.adaptation.methods import ADAPT, CEILING, Lesson, learn
 from benchmarks.adaptation.settings import BenchmarkSettings, Variant
 from benchmarks.adaptation.target_data import TargetData, load_target_data
-from benchmarks.measuring import clocks
-from benchmarks.tables import print_rows
+from benchmarks.support.measuring import clocks
+from benchmarks.support.tables import print_rows
 from evaluation.retrieval import match_ranks
 from galaxy_da.space import LatentSpace
 from training.adaptation.candidates import CLOSED_FORMS, Training

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.crossmatch_peers import PEERS, read_pairs, why_not, write_inputs
-from benchmarks.measuring import alone, clocks, peak_gib
-from benchmarks.tables import print_rows
+from benchmarks.peers.catalogue_matching import PEERS, read_pairs, why_not, write_inputs
+from benchmarks.support.measuring import alone, clocks, peak_gib
+from benchmarks.support.tables import print_rows
 
 __all__ = ["TITLE", "catalogs", "crossmatch_rows"]
 

@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from benchmarks.crossmatch import catalogs
 from benchmarks.extraction import jpeg_stamps
 from benchmarks.index import synthetic_latents, write_features
-from benchmarks.measuring import alone, clocks, peak_gib
-from benchmarks.tables import print_rows
+from benchmarks.support.measuring import alone, clocks, peak_gib
+from benchmarks.support.tables import print_rows
 
 if TYPE_CHECKING:
     from dask.distributed import Client

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.tables import print_rows
+from benchmarks.support.tables import print_rows
 from catalogs.simulation.scenes import ScenePool
 from catalogs.simulation.sky import sky_chunks
 from evaluation.fidelity import outside, sky_residuals

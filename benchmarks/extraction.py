@@ -199,7 +199,7 @@ def jpeg_stamps(n: int, seed: int) -> list[bytes]:
 
 
 if __name__ == "__main__":
-    from benchmarks.tables import print_rows
+    from benchmarks.support.tables import print_rows
 
     print_rows("Extraction", extraction_rows())
     print_rows("Encoder against the machine's matrix product", product_rows())

@@ -181,7 +181,7 @@ def sample_quality(
 
 def main() -> None:
     """Print the table of `sample_quality` for a space and a sample of its anchor."""
-    from benchmarks.tables import print_rows
+    from benchmarks.support.tables import print_rows
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("space")

@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.tables import print_rows
+from benchmarks.support.tables import print_rows
 from galaxy_da.index import create, kinds
 from galaxy_da.io.features import MANIFEST, part_path
 from galaxy_da.io.files import write_json

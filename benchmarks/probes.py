@@ -23,8 +23,8 @@ import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.real.probes import guide_rows, read_guide
-from benchmarks.statmorph_peer import measure_morphology
-from benchmarks.tables import print_rows
+from benchmarks.peers.morphology import measure_morphology
+from benchmarks.support.tables import print_rows
 from catalogs.simulation.sky import simulate
 from evaluation.probes.errors import error_rows, measure, measure_probes
 from evaluation.probes.ideal_images import add_structure

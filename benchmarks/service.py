@@ -25,14 +25,14 @@ import uvicorn
 from astropy.io import fits
 
 from benchmarks.index import synthetic_latents
-from benchmarks.service_load import Load, run_load
-from benchmarks.tables import print_rows
+from benchmarks.support.service_clients import Load, run_load
+from benchmarks.support.tables import print_rows
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.features import Features
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service import create_app
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.run import SERVER
+from galaxy_da.service.run import UVICORN_OPTIONS
 from galaxy_da.space import LatentSpace
 
 __all__ = ["image_rows", "similar_rows"]
@@ -190,7 +190,7 @@ def _timed(work: Callable[[], object], each: int) -> _Bare:
 @contextmanager
 def _served(app: Any) -> Iterator[int]:
     """Serve an app in a thread; yield its port."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, **SERVER))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, **UVICORN_OPTIONS))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
@@ -228,4 +228,4 @@ if __name__ == "__main__":
     sizes = [int(text) for text in sys.argv[1:]] or [100_000]
     for size in sizes:
         print_rows(f"Similar by id, {size} vectors, over HTTP", similar_rows(size))
-    print_rows("Encoding an image over HTTP [images/s]", image_rows())
+    print_rows("PreparedImage an image over HTTP [images/s]", image_rows())

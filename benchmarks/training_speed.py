@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.comparisons.networks import NETWORKS
-from benchmarks.tables import print_rows
+from benchmarks.support.tables import print_rows
 from galaxy_da.models.devices import Precision, autocast
 from galaxy_da.models.networks import Architecture
 from training.losses import kl_divergence

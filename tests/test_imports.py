@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ORDER = ("galaxy_da", "catalogs", "evaluation", "training")
+ORDER = ("galaxy_da", "catalogs", "evaluation", "training", "benchmarks")
 
 
 @pytest.mark.parametrize("package", ORDER)

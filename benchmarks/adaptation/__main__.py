@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 from upath import UPath
 
-from galaxy_da.cli import AsJson, Out, print_result, run_function
+from galaxy_da.cli import run_function
+from galaxy_da.commands.options import AsJson, Out
+from galaxy_da.commands.printing import print_result
 
 __all__ = ["benchmark"]
 

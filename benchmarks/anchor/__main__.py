@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 from upath import UPath
 
-from galaxy_da.cli import AsJson, print_result, run_function
+from galaxy_da.cli import run_function
+from galaxy_da.commands.options import AsJson
+from galaxy_da.commands.printing import print_result
 
 __all__ = ["report_anchor"]
 

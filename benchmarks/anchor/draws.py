@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KernelDensity
 
 from galaxy_da.errors import TableError
-from galaxy_da.io.storage import Where, local_copy, location
+from galaxy_da.io.storage import PathOrUrl, local_copy, location
 
 __all__ = ["draw", "read_drawn", "told_apart"]
 
@@ -83,7 +83,7 @@ def told_apart(drawn: np.ndarray, real: np.ndarray, seed: int = 0) -> float:
     return float(roc_auc_score(is_real, score[:, 1]))
 
 
-def read_drawn(path: Where) -> np.ndarray:
+def read_drawn(path: PathOrUrl) -> np.ndarray:
     """Read (n, latents) points that another model of the latents drew, from a ``.npy`` file.
 
     Raises

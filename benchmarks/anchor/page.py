@@ -32,7 +32,7 @@ from benchmarks.anchor.walks import (
 from evaluation.reconstruction import ACTIVE_VARIANCE, Encoded, encode_sample
 from evaluation.reports.page_file import write_page
 from galaxy_da.errors import SpaceError
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import Sample
 from galaxy_da.space import LatentSpace
 
@@ -43,7 +43,7 @@ LIMIT = 2000
 
 
 def write_anchor_report(
-    path: Where,
+    path: PathOrUrl,
     *,
     title: str,
     space: LatentSpace,

@@ -10,7 +10,7 @@ from benchmarks.baselines.pixel_pca import PixelPCA
 from benchmarks.baselines.procrustes import Procrustes
 from benchmarks.baselines.psf_matching import PsfMatching
 from benchmarks.baselines.ridge import RidgeFromFeatures, RidgeFromLatents
-from benchmarks.baselines.seed_recipe import SeedRecipe
+from benchmarks.baselines.xu2023 import SeedRecipe
 from benchmarks.baselines.sidda import Sidda
 from benchmarks.baselines.standardisation import Standardisation
 from benchmarks.baselines.unadapted import Unadapted

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.comparisons.run import compare_networks, compare_poses, measure_space
 from benchmarks.comparisons.sky import comparison_sky
-from benchmarks.tables import print_rows
+from benchmarks.support.tables import print_rows
 from galaxy_da.io.files import ensure_folder
 
 _TABLES = {"networks": compare_networks, "poses": compare_poses}

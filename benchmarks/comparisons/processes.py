@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measuring import clocks
-from benchmarks.tables import print_rows
+from benchmarks.support.measuring import clocks
+from benchmarks.support.tables import print_rows
 from galaxy_da.io.files import ensure_folder, write_json
 from training.pretraining.recipe import Recipe, load_recipe
 

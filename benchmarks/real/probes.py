@@ -34,8 +34,8 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from benchmarks.statmorph_peer import PEER_COLUMNS, measure_morphology
-from benchmarks.tables import print_rows
+from benchmarks.peers.morphology import PEER_COLUMNS, measure_morphology
+from benchmarks.support.tables import print_rows
 from galaxy_da.errors import TableError
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.galaxy_zoo_colours import PLANES, galaxy_zoo_flux

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 from benchmarks.baselines import AdaptationData, SeedRecipe, Sidda
 from benchmarks.baselines._autoencoder import Autoencoder, Pass
-from benchmarks.baselines.seed_recipe import seed_loss
+from benchmarks.baselines.xu2023 import seed_loss
 from benchmarks.baselines.sidda import LearnedWeights, dynamic_blur
 from galaxy_da.models.networks import Posterior
 from galaxy_da.surveys import get_survey

@@ -12,7 +12,7 @@ from scipy.stats import median_abs_deviation
 from sklearn.calibration import calibration_curve
 
 from benchmarks.real.probes import guide_rows, read_guide
-from benchmarks.statmorph_peer import measure_morphology
+from benchmarks.peers.morphology import measure_morphology
 from catalogs.simulation.galaxies import draw_galaxies
 from evaluation.commands.probe import probe as probe_verb
 from evaluation.probes import network as probe_network

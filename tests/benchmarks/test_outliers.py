@@ -6,10 +6,10 @@ import pytest
 from index_helpers import make
 from sklearn.metrics import roc_auc_score
 
-from benchmarks import odd_sky as module
-from benchmarks.odd_sky import ORDINARY, SPOILED, odd_sky
-from benchmarks.outlier_recall import detection, method_rows, purity, ranked_kinds
-from benchmarks.outliers import guide_rows
+from benchmarks.outliers import injected as module
+from benchmarks.outliers.injected import ORDINARY, SPOILED, odd_sky
+from benchmarks.outliers.recall import detection, method_rows, purity, ranked_kinds
+from benchmarks.outliers.tables import guide_rows
 from galaxy_da.extraction.loading import read_batches
 from galaxy_da.io.features import Features
 from galaxy_da.latent_index import LatentIndex

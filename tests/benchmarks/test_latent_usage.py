@@ -6,7 +6,7 @@ from torch.distributions import Normal, kl_divergence
 
 from evaluation.reconstruction import encode_sample
 from galaxy_da.io.tables import Sample
-from training.pretraining.health import health, main
+from benchmarks.latent_usage import health, main
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Clients of the service in a process of their own, cheap enough not to be what is measured.
 
-``python -m benchmarks.service_load`` reads a `Load` as JSON from stdin and prints what
+``python -m benchmarks.support.service_clients`` reads a `Load` as JSON from stdin and prints what
 its clients saw.
 """
 

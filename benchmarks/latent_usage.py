@@ -1,6 +1,6 @@
 """Whether a trained space uses its latents and draws an unbiased sky.
 
-``python -m training.pretraining.health SPACE SAMPLE`` prints it, latent by latent.
+``python -m benchmarks.latent_usage SPACE SAMPLE`` prints it, latent by latent.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from benchmarks.tables import print_rows
+from benchmarks.support.tables import print_rows
 from evaluation.fidelity import sky_residuals
 from evaluation.reconstruction import active_units, decodable, kl_per_latent
 from galaxy_da.extraction.loading import load_images
