@@ -29,7 +29,15 @@ from catalogs.reading.catalogue import read_catalog
 from catalogs.reading.columns import find_ids, find_positions, make_ids
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.files import atomic_path
-from galaxy_da.io.storage import Location, Where, exists, local_copy, location, reaching, read_text
+from galaxy_da.io.storage import (
+    Location,
+    PathOrUrl,
+    exists,
+    local_copy,
+    location,
+    read_text,
+    store_errors,
+)
 from galaxy_da.io.tables import (
     check_positions,
     check_unique,
@@ -75,7 +83,7 @@ _HATS_FILES = ("hats.properties", "properties", "collection.properties")
 _IMAGE_FIELDS = ("band", "flux", "psf_fwhm", "scale", "bytes", "path")
 
 
-def write_sample(source: Where, out: Where, survey: str, **options: Any) -> dict[str, Any]:
+def write_sample(source: PathOrUrl, out: PathOrUrl, survey: str, **options: Any) -> dict[str, Any]:
     """Write the sample table of a published image set, whatever its layout.
 
     Parameters
@@ -111,7 +119,7 @@ def write_galaxy10(
     out: Location,
     survey: str,
     *,
-    positions: Where | None = None,
+    positions: PathOrUrl | None = None,
     pixel_scale_arcsec: float | None = None,
 ) -> dict[str, Any]:
     """Write a sample table that points into a Galaxy10 HDF5 file.
@@ -313,7 +321,7 @@ def _shards(source: Location) -> tuple[list[Location], str]:
             raise CatalogError(f"{collection}: does not name its table (hats_primary_table_url)")
         source = source / pairs["hats_primary_table_url"].strip()
     pattern = "**/Npix=*" if layout == "HATS" else "**/*.parquet"
-    with reaching(source, "listed"):
+    with store_errors(source, "listed"):
         found = [
             part
             for path in source.glob(pattern)
@@ -382,7 +390,7 @@ def _image_batches(
     files: Sequence[Location], image: str, bands: tuple[str, ...], source: Location
 ) -> Iterator[pa.Array]:
     for file in files:
-        with reaching(file), open_parquet(file) as shard:
+        with store_errors(file), open_parquet(file) as shard:
             for batch in shard.iter_batches(_ROWS, columns=[image]):
                 yield _keep(batch.column(0), bands, source)
 

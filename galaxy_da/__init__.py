@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "GalaxyDAError": "errors",
-    "LatentIndex": "index",
+    "LatentIndex": "latent_index",
     "LatentSpace": "space",
-    "Sample": "tables",
+    "Sample": "io.tables",
     "Survey": "surveys",
-    "extract": "extraction",
+    "extract": "extraction.pipeline",
     "get_survey": "surveys",
     "load_survey": "surveys",
 }

@@ -25,7 +25,7 @@ from galaxy_da.errors import SpaceError
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.preparation import Frame, Prepared, pick_bands, prepare
 from galaxy_da.io.files import atomic_path, json_hash, output_folder, write_json
-from galaxy_da.io.storage import Location, Where, exists, location, read_bytes, read_text
+from galaxy_da.io.storage import Location, PathOrUrl, exists, location, read_bytes, read_text
 from galaxy_da.models.devices import Precision, autocast, best_device
 from galaxy_da.models.match_probability import MatchProbability
 from galaxy_da.models.networks import Architecture, Decoder, Encoder, Posterior
@@ -322,7 +322,7 @@ class LatentSpace:
 
     # Storage
 
-    def save(self, path: Where) -> None:
+    def save(self, path: PathOrUrl) -> None:
         """Write the space; ``space.json`` comes last, so a folder with it is whole.
 
         Raises
@@ -373,7 +373,7 @@ class LatentSpace:
         write_json(folder / _MANIFEST, {**manifest, "hash": json_hash(manifest)})
 
     @classmethod
-    def load(cls, path: Where) -> LatentSpace:
+    def load(cls, path: PathOrUrl) -> LatentSpace:
         """Load a space from a folder, or a shipped one by name.
 
         Parameters
@@ -441,7 +441,7 @@ def network_hash(network: nn.Module) -> str:
     return hashlib.sha256(safetensors.torch.save(_state(network))).hexdigest()
 
 
-def _find(path: Where) -> Location:
+def _find(path: PathOrUrl) -> Location:
     folder = location(path)
     if exists(folder / _MANIFEST):
         return folder

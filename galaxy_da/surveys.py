@@ -15,7 +15,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from galaxy_da.errors import SurveyError
-from galaxy_da.io.storage import Where, location, read_text
+from galaxy_da.io.storage import PathOrUrl, location, read_text
 
 __all__ = ["Band", "Stretch", "Survey", "builtin_surveys", "get_survey", "load_survey"]
 
@@ -185,7 +185,7 @@ class Survey(_Frozen):
         return min(choices, key=lambda band: abs(band.wavelength_nm - wavelength_nm))
 
 
-def load_survey(path: Where) -> Survey:
+def load_survey(path: PathOrUrl) -> Survey:
     """Read a survey definition from a TOML file, at a path or a URL.
 
     Raises

@@ -29,7 +29,7 @@ from benchmarks.anchor.walks import (
     traversals,
     views,
 )
-from evaluation.reconstruction import ACTIVE_VARIANCE, Encoded, encode_sample
+from benchmarks.measures.reconstruction import ACTIVE_VARIANCE, Encoded, encode_sample
 from evaluation.reports.page_file import write_page
 from galaxy_da.errors import SpaceError
 from galaxy_da.io.storage import PathOrUrl

@@ -1,74 +1,23 @@
-"""Verbs of the catalogues: simulate, crossmatch, select."""
+"""Verb: crossmatch."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from upath import UPath
 
-from galaxy_da.cli import (
-    AsJson,
-    Engine,
-    Out,
-    Scheduler,
-    SurveyFiles,
-    check_engine,
-    print_result,
-)
+from catalogs.commands.catalogue_input import read_and_report
+from galaxy_da.commands.options import AsJson, Engine, Out, Scheduler, is_dask, user_mistakes
+from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from galaxy_da.io.storage import Where
 
-__all__ = ["crossmatch", "read_and_tell", "select", "simulate"]
-
-
-def simulate(
-    out: Out,
-    surveys: Annotated[str, typer.Option(help="Comma-separated; the first is observed twice.")] = (
-        "decals,sdss,hsc"
-    ),
-    n: Annotated[int, typer.Option("--n", min=1, help="Galaxies.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the whole sky.")] = 1,
-    scenes: Annotated[
-        UPath | None, typer.Option(help="Sample table of real images to use as galaxies.")
-    ] = None,
-    rotated: Annotated[
-        bool, typer.Option(help="Also look with the camera at random angles: NAME-rotated.")
-    ] = False,
-    brightest: Annotated[float, typer.Option(help="r of the brightest galaxies [AB mag].")] = 17.0,
-    faintest: Annotated[float, typer.Option(help="r of the faintest [AB mag].")] = 21.5,
-    survey_file: SurveyFiles = None,
-    json: AsJson = False,
-) -> None:
-    """Simulate one sky as several surveys see it, with the true pairs.
-
-    Example: galaxy-da simulate --surveys decals,sdss,hsc --n 2000 --seed 1 --out sky
-    """
-    from catalogs.simulation.sky import simulate as run
-    from galaxy_da.io.storage import renamed, staged_folder
-    from galaxy_da.surveys import get_survey, load_survey
-
-    own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
-    wanted = [name.strip() for name in surveys.split(",") if name.strip()]
-    wanted += [name for name in own if name not in wanted]
-    with staged_folder(out) as folder, _arguments():
-        result = run(
-            [own.get(name) or get_survey(name) for name in wanted],
-            n,
-            seed=seed,
-            out=folder,
-            scenes=scenes,
-            rotated=rotated,
-            magnitudes=(brightest, faintest),
-            progress=True,
-        )
-    print_result(renamed(result, folder, out), json)
+__all__ = ["crossmatch"]
 
 
 _ONE_OR_TWO = "One for both catalogues, or ANCHOR,TARGET; an empty one is recognised."
@@ -148,7 +97,7 @@ def crossmatch(
             raise typer.BadParameter(f"{name} is one of {', '.join(choices)}, not {value!r}")
     options = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
     options |= {"error": error, "reference-epoch": reference_epoch}
-    if check_engine(engine, scheduler):
+    if is_dask(engine, scheduler):
         from catalogs.hats.matching import crossmatch_hats
 
         only_local = {**options, "sigmas": sigmas, "min-radius": min_radius, "epoch": epoch}
@@ -161,7 +110,7 @@ def crossmatch(
         }
         _refuse(only_local, "--engine dask")
         anchor_id, target_id = _by_side("id", id)
-        with _arguments():
+        with user_mistakes():
             result = crossmatch_hats(
                 anchor,
                 target,
@@ -184,10 +133,10 @@ def crossmatch(
         _refuse({"mode": mode != "mutual", "how": how != "inner"}, "--space")
     asked = {name: _by_side(name, value) for name, value in options.items()}
     tables = [
-        read_and_tell(path, side, {name: sides[k] for name, sides in asked.items()}, epoch)
+        read_and_report(path, side, {name: sides[k] for name, sides in asked.items()}, epoch)
         for k, (path, side) in enumerate(((anchor, "anchor"), (target, "target")))
     ]
-    with _arguments():
+    with user_mistakes():
         pairs = run(
             *tables,
             radius_arcsec=radius,
@@ -204,32 +153,6 @@ def crossmatch(
             write_centred(table, location(path).parent, pairs, side, centred / f"{side}.parquet")
     write_table(join_catalogs(pairs, *tables) if join else pairs, out)
     _print_match(read_metadata(pairs.schema), out, json)
-
-
-def select(
-    catalog: Annotated[
-        UPath, typer.Argument(metavar="CATALOG", help="Galaxy Zoo table with vote fractions.")
-    ],
-    preset: Annotated[str, typer.Option(help="Class of galaxies, such as smooth-round.")],
-    out: Out,
-    threshold: Annotated[
-        float | None, typer.Option(help="Vote fraction in place of the preset's own.")
-    ] = None,
-    json: AsJson = False,
-) -> None:
-    """Select galaxies of one class by Galaxy Zoo vote fractions.
-
-    Example: galaxy-da select gz_decals.parquet --preset smooth-round --out round.parquet
-    """
-    from catalogs.selections import select as run
-    from galaxy_da.io.tables import write_table
-
-    table = read_and_tell(catalog, "catalogue")
-    with _arguments():
-        selected = run(table, preset, threshold=threshold)
-    write_table(selected, out)
-    result = {"catalog": str(out), "preset": preset, "n": len(table), "n_selected": len(selected)}
-    print_result(result, json)
 
 
 def _refuse(options: Mapping[str, Any], engine: str) -> None:
@@ -279,58 +202,3 @@ def _by_side(name: str, value: str) -> tuple[str | None, str | None]:
     if len(parts) > 2:
         raise typer.BadParameter(f"{name} takes one value or ANCHOR,TARGET, not {value!r}")
     return parts[0], parts[-1]
-
-
-def read_and_tell(
-    path: Where,
-    side: str,
-    asked: Mapping[str, str | None] | None = None,
-    epoch: float | None = None,
-) -> pa.Table:
-    """Read a catalogue and tell on stderr what it was taken for.
-
-    Parameters
-    ----------
-    path : path or URL
-        The catalogue.
-    side : str
-        What to call it.
-    asked : mapping, optional
-        Values of the options ``ra``, ``dec``, ``id``, ``unit``, ``frame``, ``error`` and
-        ``reference-epoch``.
-    epoch : float, optional
-        Epoch to move positions to [Julian year].
-    """
-    from catalogs.reading.catalogue import read_catalog
-    from galaxy_da.io.storage import location
-    from galaxy_da.io.tables import read_metadata
-
-    named = {"id": "object_id", "error": "position_error", "reference-epoch": "reference_epoch"}
-    options: dict[str, Any] = {named.get(k, k): value for k, value in (asked or {}).items()}
-    if year := options.get("reference_epoch"):
-        try:
-            options["reference_epoch"] = float(year)
-        except ValueError:
-            raise typer.BadParameter(
-                f"reference-epoch is a Julian year such as 2016.0, not {year!r}"
-            ) from None
-    with _arguments():
-        table = read_catalog(path, epoch=epoch, **options)
-    said = read_metadata(table.schema)["catalog"]
-    columns = ", ".join(f"{made} from {found}" for made, found in said["columns"].items())
-    units = said["units"]
-    unit = units["ra"] if units["ra"] == units["dec"] else f"{units['ra']}, {units['dec']}"
-    name = location(path).name
-    print(f"{side}: {name}: {columns} [{unit}]; frame {said['frame']}", file=sys.stderr)
-    for note in said["notes"]:
-        print(f"{side}: {name}: {note}", file=sys.stderr)
-    return table
-
-
-@contextmanager
-def _arguments() -> Iterator[None]:
-    """Turn a bad argument into a user's mistake."""
-    try:
-        yield
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 from upath import UPath
 
-from galaxy_da.cli import AsJson, Out, print_result
+from galaxy_da.commands.options import AsJson, Out
+from galaxy_da.commands.printing import print_result
 
 __all__ = ["fetch"]
 
@@ -66,8 +67,8 @@ def fetch(
     """
     from catalogs.archives.cache import Cache
     from catalogs.archives.fetch import fetch as run
-    from catalogs.commands.crossmatch import read_and_tell
-    from galaxy_da.io.storage import renamed, staged_folder
+    from catalogs.commands.catalogue_input import read_and_report
+    from galaxy_da.io.storage import replace_paths, staged_folder
 
     if mosaic is not None and service not in (None, "mosaic"):
         raise typer.BadParameter(f"--mosaic cuts local files, --service {service} does not")
@@ -76,10 +77,10 @@ def fetch(
         service, options = "mosaic", {**options, "files": mosaic}
     source = _open(survey, service, options, size_arcsec, moc)
     columns = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
-    table = read_and_tell(catalog, "catalogue", columns)
+    table = read_and_report(catalog, "catalogue", columns)
     with staged_folder(out) as folder:
         result = run(source, table, folder, cache=Cache(cache), progress=True)
-    print_result(renamed(result, folder, out), json)
+    print_result(replace_paths(result, folder, out), json)
 
 
 def _parse_option(text: str) -> tuple[str, str | int | float | tuple[str, ...]]:

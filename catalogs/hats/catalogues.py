@@ -22,7 +22,7 @@ import pyarrow as pa
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.io.files import ensure_folder
 from galaxy_da.io.quiet import quiet_lsdb
-from galaxy_da.io.storage import Location, Where, location
+from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import check_positions
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def add_margin(path: str | os.PathLike[str], margin_arcsec: float = MARGIN_ARCSE
 
 
 def open_hats(
-    path: Where,
+    path: PathOrUrl,
     margin_arcsec: float,
     columns: list[str] | None = None,
 ) -> Catalog:
@@ -203,7 +203,7 @@ def open_hats(
         return lsdb.open_catalog(place, columns=columns or "all", margin_cache=chosen)
 
 
-def _place(path: Where) -> Location | str:
+def _place(path: PathOrUrl) -> Location | str:
     """Return where a catalogue is; LSDB would ask a store anonymously, but HTTP as it should."""
     return str(path) if str(path).startswith("http") else location(path)
 

@@ -28,7 +28,7 @@ from galaxy_da.cluster.scheduling import running
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.quiet import quiet_lsdb
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import with_metadata
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def margins_arcsec(radius_arcsec: float, mode: Mode) -> tuple[float, float]:
 
 
 def crossmatch_hats(
-    anchor_path: Where,
-    target_path: Where,
+    anchor_path: PathOrUrl,
+    target_path: PathOrUrl,
     *,
     radius_arcsec: float = 1.0,
     mode: Mode = "mutual",
-    out: Where,
+    out: PathOrUrl,
     scheduler: str | None = None,
     anchor_id: str | None = None,
     target_id: str | None = None,

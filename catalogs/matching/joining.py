@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import CatalogError
-from galaxy_da.io.storage import Location, Where, resolve
+from galaxy_da.io.storage import Location, PathOrUrl, resolve
 from galaxy_da.io.tables import validate_pairs, write_table
 
 __all__ = ["join_catalogs", "recentre", "write_centred"]
@@ -115,7 +115,7 @@ def recentre(sample: pa.Table, pairs: pa.Table, side: str) -> pa.Table:
 
 
 def write_centred(
-    sample: pa.Table, folder: Location, pairs: pa.Table, side: str, out: Where
+    sample: pa.Table, folder: Location, pairs: pa.Table, side: str, out: PathOrUrl
 ) -> None:
     """Write the paired rows of a sample table, each centred on its pair's common position.
 

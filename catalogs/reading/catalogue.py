@@ -32,7 +32,7 @@ from catalogs.reading.columns import (
 from catalogs.reading.formats import CatalogFile, field_note, is_number, is_text, load_file
 from catalogs.reading.frames import angle_unit, frame_named, sexagesimal_to_deg, to_epoch, to_icrs
 from galaxy_da.errors import CatalogError
-from galaxy_da.io.storage import Location, Where, exists, local_copy, location, resolve
+from galaxy_da.io.storage import Location, PathOrUrl, exists, local_copy, location, resolve
 from galaxy_da.io.tables import check_positions, check_unique, read_metadata, with_metadata
 
 __all__ = ["ROW_NUMBER", "read_catalog"]
@@ -43,7 +43,7 @@ _CUTOUTS_ASKED = 5  # cutouts whose headers are looked into
 
 
 def read_catalog(
-    path: Where,
+    path: PathOrUrl,
     *,
     ra: str | None = None,
     dec: str | None = None,

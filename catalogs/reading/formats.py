@@ -27,8 +27,8 @@ from galaxy_da.io.storage import (
     is_folder,
     local_copy,
     parquet_source,
-    reaching,
     read_text,
+    store_errors,
 )
 
 __all__ = ["CatalogFile", "field_note", "is_number", "is_text", "load_file"]
@@ -196,7 +196,7 @@ def _read_csv(path: Location, id_columns: IdColumns) -> _Loaded:
 
 
 def _read_parquet(path: Location, id_columns: IdColumns) -> _Loaded:
-    with reaching(path), pq.ParquetFile(parquet_source(path), pre_buffer=True) as file:
+    with store_errors(path), pq.ParquetFile(parquet_source(path), pre_buffer=True) as file:
         return file.read(_light_columns(file.schema_arrow)), {}
 
 
@@ -206,7 +206,7 @@ def _read_hats(path: Location, id_columns: IdColumns) -> _Loaded:
     if exists(collection):
         path = path / _properties(collection)["hats_primary_table_url"]
     found = [path / name for name in _HATS_PROPERTIES if exists(path / name)]
-    with reaching(path, "listed"):
+    with store_errors(path, "listed"):
         parts = [*path.glob(f"{_HATS_PARTITIONS}.parquet")]
         parts += path.glob(f"{_HATS_PARTITIONS}/*.parquet")
     files = sorted(part.path if isinstance(part, UPath) else str(part) for part in parts)
@@ -216,7 +216,7 @@ def _read_hats(path: Location, id_columns: IdColumns) -> _Loaded:
             f"{_HATS_PARTITIONS}.parquet; name one file, or the catalogue's own folder"
         )
     store = None if isinstance(path, Path) else path.fs
-    with reaching(path):
+    with store_errors(path):
         dataset = pyarrow.dataset.dataset(files, format="parquet", filesystem=store)
         return dataset.to_table(_light_columns(dataset.schema)), _properties(found[0])
 

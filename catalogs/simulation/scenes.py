@@ -34,7 +34,7 @@ from galaxy_da.images.cutouts import Cutout, read_cutouts
 from galaxy_da.images.noise import SIGMA_PER_MAD
 from galaxy_da.images.preparation import to_surface_brightness
 from galaxy_da.images.resampling import resample
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import Sample
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Survey, get_survey
 
@@ -93,7 +93,7 @@ class ScenePool:
 
     @classmethod
     def open(
-        cls, path: Where, *, limit: int = MAX_SCENES, survey: Survey | None = None
+        cls, path: PathOrUrl, *, limit: int = MAX_SCENES, survey: Survey | None = None
     ) -> ScenePool:
         """Read a sample table and keep the images that can be scenes.
 

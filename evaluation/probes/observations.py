@@ -14,7 +14,7 @@ from torch import Tensor
 from evaluation.evaluate import sample_bands
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import Sample, read_table
 from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
@@ -91,7 +91,7 @@ def observe_truth(
     )
 
 
-def read_truth(path: Where) -> pa.Table:
+def read_truth(path: PathOrUrl) -> pa.Table:
     """Read a Parquet table of truth or labels.
 
     Raises

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import TableError
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import Sample, read_table
 
 __all__ = ["Known", "known_of"]
@@ -43,7 +43,7 @@ class Known:
         return np.array(pc.fill_null(self.table[name].cast(pa.string()), "").to_pylist())
 
 
-def known_of(sample: Sample, truth: Where | None = None) -> Known:
+def known_of(sample: Sample, truth: PathOrUrl | None = None) -> Known:
     """Take the sample's own columns, and those of a table of the truth where it is given.
 
     Parameters

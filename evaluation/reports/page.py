@@ -26,7 +26,7 @@ from evaluation.reports.sections import detailed
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.extraction.loading import load_images, row_numbers
 from galaxy_da.io.features import vectors
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import Flag, Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
@@ -55,7 +55,7 @@ _CHART = (320.0, 120.0)
 
 
 def write_report(
-    path: Where,
+    path: PathOrUrl,
     *,
     title: str,
     space: LatentSpace,
@@ -294,9 +294,9 @@ def _reconstructions(
 def _latents(index: LatentIndex, rows: np.ndarray) -> np.ndarray:
     """All latents of some objects: the galaxy's, which the index holds, and the view's."""
     galaxy = index.vectors[rows]
-    if "view" not in index.rows.column_names:
+    if "nuisance" not in index.rows.column_names:
         return galaxy
-    return np.hstack([galaxy, vectors(index.rows.take(rows), "view")])
+    return np.hstack([galaxy, vectors(index.rows.take(rows), "nuisance")])
 
 
 def _chart(target: PairsInIndex, details: Details | None) -> dict[str, Any]:

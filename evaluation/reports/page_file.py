@@ -8,12 +8,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from galaxy_da.io.files import atomic_path
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["write_page"]
 
 
-def write_page(path: Where, package: str, template: str, page: Mapping[str, Any]) -> None:
+def write_page(path: PathOrUrl, package: str, template: str, page: Mapping[str, Any]) -> None:
     """Render a template and write it.
 
     Parameters

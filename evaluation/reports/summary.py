@@ -10,7 +10,7 @@ from evaluation.evaluate import Evaluation
 from evaluation.reports.details import Details
 from evaluation.reports.page import write_report
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
@@ -46,7 +46,7 @@ def table_of(evaluations: Sequence[Evaluation]) -> pa.Table:
 
 
 def report_on(
-    path: Where,
+    path: PathOrUrl,
     space: LatentSpace,
     anchor: Sample,
     targets: Sequence[tuple[Evaluation, Sample, pa.Table]],

@@ -21,10 +21,15 @@ from tqdm import tqdm
 from galaxy_da.cluster.hats_features import DATASET, finish_hats, in_sky_order, partition_name
 from galaxy_da.cluster.partitions import AT_ONCE, Partition, PartitionSample, partitions_of
 from galaxy_da.cluster.scheduling import Shared, running, seen_by_workers
-from galaxy_da.extraction.pipeline import begin, extract, fingerprint, recipe
+from galaxy_da.extraction.pipeline import (
+    extract,
+    extraction_plan,
+    start_or_resume,
+    table_fingerprint,
+)
 from galaxy_da.io.features import MANIFEST, Features
 from galaxy_da.io.files import json_hash, output_folder, write_json
-from galaxy_da.io.storage import Location, Where, files_below, read_text
+from galaxy_da.io.storage import Location, PathOrUrl, list_files, read_text
 from galaxy_da.io.tables import Sample, open_parquet, read_metadata, with_metadata, write_table
 from galaxy_da.models.devices import Precision
 from galaxy_da.space import LatentSpace
@@ -40,8 +45,8 @@ Extract = Callable[[Sample], Features]
 
 def extract_partitions(
     space: LatentSpace,
-    sample: Where,
-    out: Where,
+    sample: PathOrUrl,
+    out: PathOrUrl,
     *,
     scheduler: str | None = None,
     surveys: Sequence[Survey] = (),
@@ -89,12 +94,12 @@ def extract_partitions(
     folder = output_folder(place)
     encoders = {name: space.encoder(name).hash for name in space.surveys}
     plan = {
-        **recipe(space, encoders, precision, reconstruct),
+        **extraction_plan(space, encoders, precision, reconstruct),
         "unadapted": unadapted,
         "surveys": json_hash([survey.model_dump(mode="json") for survey in surveys]),
         "sample": json_hash(_at_once(_identity, parts)),
     }
-    if begin(folder, plan):
+    if start_or_resume(folder, plan):
         return _told(folder)
     own = partial(
         extract,
@@ -105,7 +110,7 @@ def extract_partitions(
         reconstruct=reconstruct,
     )
     with tqdm(total=len(parts), unit="partition", desc="extract", disable=not progress) as bar:
-        there = set(files_below(folder / DATASET))
+        there = set(list_files(folder / DATASET))
         missing = [part for part in parts if folder / partition_name(part.pixel) not in there]
         bar.update(len(parts) - len(missing))
         for _ in _run(own, missing, folder, scheduler) if missing else ():
@@ -120,7 +125,7 @@ def _at_once(function: Callable[[T], U], items: Iterable[T]) -> list[U]:
 
 
 def _identity(part: Partition) -> list[Any]:
-    return [*part.pixel, *(fingerprint(path, part.pixel.n_rows) for path in part.files)]
+    return [*part.pixel, *(table_fingerprint(path, part.pixel.n_rows) for path in part.files)]
 
 
 def _run(

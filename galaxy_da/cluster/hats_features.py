@@ -16,10 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galaxy_da.io.catalogue_output import described
+from galaxy_da.io.catalogue_output import with_votable_header
 from galaxy_da.io.features import SKY_INDEX
 from galaxy_da.io.files import atomic_path
-from galaxy_da.io.storage import Location, files_below, reaching
+from galaxy_da.io.storage import Location, list_files, store_errors
 from galaxy_da.io.tables import open_parquet
 
 __all__ = [
@@ -85,7 +85,7 @@ def finish_hats(folder: Location, pixels: Sequence[Pixel]) -> None:
 
     schema = open_parquet(folder / partition_name(pixels[0])).schema_arrow
     with atomic_path(folder / DATASET / "_common_metadata") as path:
-        pq.write_metadata(described(schema.remove_metadata().empty_table()).schema, path)
+        pq.write_metadata(with_votable_header(schema.remove_metadata().empty_table()).schema, path)
     info = PartitionInfo([HealpixPixel(pixel.order, pixel.number) for pixel in pixels])
     with atomic_path(folder / "partition_info.csv") as path:
         info.as_dataframe().to_csv(path, index=False)
@@ -115,9 +115,9 @@ def _provenance(folder: Location) -> dict[str, Any]:
     from hats.catalog import TableProperties
 
     if isinstance(folder, Path):
-        size = sum(path.stat().st_size for path in files_below(folder))
+        size = sum(path.stat().st_size for path in list_files(folder))
     else:
-        with reaching(folder, "listed"):
+        with store_errors(folder, "listed"):
             size = int(folder.fs.du(folder.path))
     made = TableProperties.new_provenance_dict(builder=f"galaxy_da v{version('galaxy_da')}")
     return {**made, "hats_estsize": size // 1024}

@@ -19,7 +19,7 @@ from galaxy_da.cluster.scheduling import IN_PROCESS, Runner, Shared, running, se
 from galaxy_da.errors import StorageError
 from galaxy_da.index import create, kinds
 from galaxy_da.index.sources import Source
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["SHARD_ROWS", "create_on_workers"]
 
@@ -30,7 +30,7 @@ SHARD_ROWS = 4 * kinds.CHUNK
 
 
 def create_on_workers(
-    path: Where,
+    path: PathOrUrl,
     features: Sequence[Source],
     *,
     kind: str = "auto",

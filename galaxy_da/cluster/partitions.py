@@ -19,16 +19,16 @@ from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.quiet import quiet_lsdb
 from galaxy_da.io.storage import (
     Location,
-    Where,
+    PathOrUrl,
     exists,
-    files_below,
     is_folder,
+    list_files,
+    list_names,
     location,
-    names,
-    reached,
-    reaching,
+    store_errors,
+    with_store_errors,
 )
-from galaxy_da.io.tables import Sample, check_positions, clipped, open_parquet, validate_sample
+from galaxy_da.io.tables import Sample, check_positions, open_parquet, slice_tables, validate_sample
 
 if TYPE_CHECKING:
     from hats.pixel_math import HealpixPixel
@@ -87,7 +87,7 @@ class PartitionSample(Sample):
         self._folder = partition.folder
         self._files = [open_parquet(path) for path in partition.files]
         light = [name for name in self._files[0].schema_arrow.names if name != "image"]
-        with reaching(self.path):
+        with store_errors(self.path):
             tables = [file.read(columns=light) for file in self._files]
         self._chosen = [
             np.ones(len(table), bool) if partition.is_whole else _inside(table, partition.pixel)
@@ -107,8 +107,8 @@ class PartitionSample(Sample):
 
     def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
         """Stream rows as `Sample.batches` does; row groups without any are not read."""
-        batches = reached(self.path, _rebatched(self._rows(rows), rows))
-        yield from clipped(batches, start, len(self) if stop is None else stop)
+        batches = with_store_errors(self.path, _rebatched(self._rows(rows), rows))
+        yield from slice_tables(batches, start, len(self) if stop is None else stop)
 
     def _rows(self, rows: int) -> Iterator[pa.Table]:
         """Yield the partition's rows as they lie in their files, images included."""
@@ -123,7 +123,7 @@ class PartitionSample(Sample):
                         yield pa.Table.from_batches([batch.filter(pa.array(here))])
 
 
-def partitions_of(path: Where, partition_rows: int | None = None) -> list[Partition]:
+def partitions_of(path: PathOrUrl, partition_rows: int | None = None) -> list[Partition]:
     """Return the partitions of a sample, in order of the sky.
 
     Parameters
@@ -146,7 +146,7 @@ def partitions_of(path: Where, partition_rows: int | None = None) -> list[Partit
     place = location(path)
     if exists(place):
         return _of_tables([place], partition_rows)
-    there = names(place)
+    there = list_names(place)
     if there & {"hats.properties", "properties", "collection.properties"}:
         return _of_catalogue(place)
     files = [place / name for name in sorted(there) if name.endswith(".parquet")]
@@ -166,7 +166,7 @@ def _of_catalogue(path: Location) -> list[Partition]:
         from hats.io.paths import pixel_catalog_file
 
         try:
-            with reaching(path):
+            with store_errors(path):
                 found = hats.read_hats(path)
                 main = location(str(getattr(found, "main_catalog_dir", None) or found.catalog_path))
                 catalog = hats.read_hats(main)
@@ -183,7 +183,7 @@ def _of_catalogue(path: Location) -> list[Partition]:
         pixel, place = item
         files: tuple[Location, ...] = (place,)
         if suffix == "/":
-            files = tuple(file for file in files_below(place) if file.suffix == ".parquet")
+            files = tuple(file for file in list_files(place) if file.suffix == ".parquet")
         n_rows = sum(open_parquet(file).metadata.num_rows for file in files)
         known = Pixel(int(pixel.order), int(pixel.pixel), n_rows)
         return Partition(pixel=known, files=files, folder=path, is_whole=True)
@@ -206,7 +206,7 @@ def _of_tables(files: Sequence[Location], partition_rows: int | None) -> list[Pa
                 f"{path}: its columns or their types are not those of {files[0].name}; the tables "
                 "of a sample are alike"
             )
-        with reaching(path):
+        with store_errors(path):
             positions = file.read(columns=["ra", "dec"])
         index = _index(positions, str(path), _HIGHEST_ORDER)
         own, rows = np.unique(index, return_counts=True)

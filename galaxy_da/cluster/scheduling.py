@@ -16,7 +16,7 @@ from uuid import uuid4
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from galaxy_da.errors import ClusterError, StorageError
-from galaxy_da.io.storage import Location, Where, location
+from galaxy_da.io.storage import Location, PathOrUrl, location
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -64,7 +64,7 @@ class Shared(Generic[T]):
         return value
 
 
-def seen_by_workers(where: Where, scheduler: str | None) -> Location:
+def seen_by_workers(where: PathOrUrl, scheduler: str | None) -> Location:
     """Return where workers look too: a path, made absolute, of a disk that all see; or a URL.
 
     Raises

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from upath import UPath
 
-from galaxy_da.cli import AsJson, print_result
+from galaxy_da.commands.options import AsJson
+from galaxy_da.commands.printing import print_result
 
 __all__ = ["export"]
 
@@ -31,7 +32,9 @@ def export(
 
     table = Features.open(features).table
     if not latents:
-        vectors = [name for name in ("embedding", "variance", "view") if name in table.column_names]
+        vectors = [
+            name for name in ("embedding", "variance", "nuisance") if name in table.column_names
+        ]
         table = table.drop_columns(vectors)
     kind = write_catalogue(table, out)
     print_result(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from galaxy_da.errors import CutoutError
-from galaxy_da.extraction.prefetch import in_order
+from galaxy_da.extraction.prefetch import parallel_map
 from galaxy_da.images.cutouts import Cutout, read_cutouts
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.storage import Location
@@ -65,7 +65,7 @@ def read_batches(
         return rows, _read(rows, sample.folder, surveys)
 
     batches = _batches(sample, start, wanted, stop)
-    yield from in_order(read, batches, threads=os.cpu_count() or 1, prefetch=_PREFETCHED)
+    yield from parallel_map(read, batches, threads=os.cpu_count() or 1, prefetch=_PREFETCHED)
 
 
 def load_images(

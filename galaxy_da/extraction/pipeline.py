@@ -21,18 +21,24 @@ from tqdm import tqdm
 
 from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.extraction.loading import read_batches
-from galaxy_da.extraction.prefetch import in_order
+from galaxy_da.extraction.prefetch import parallel_map
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.features import FEATURE_COLUMNS, MANIFEST, Features, part_path
 from galaxy_da.io.files import json_hash, output_folder, write_json
-from galaxy_da.io.storage import Location, Where, exists, names, reaching, read_text
+from galaxy_da.io.storage import Location, PathOrUrl, exists, list_names, read_text, store_errors
 from galaxy_da.io.tables import Sample, write_table
 from galaxy_da.models.devices import Precision
 from galaxy_da.models.probes import probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["begin", "extract", "fingerprint", "recipe", "reconstruction_error"]
+__all__ = [
+    "extract",
+    "extraction_plan",
+    "reconstruction_error",
+    "start_or_resume",
+    "table_fingerprint",
+]
 
 _PART_ROWS = 2048
 _PLAN = "extraction.json"
@@ -41,7 +47,7 @@ _PLAN = "extraction.json"
 def extract(
     space: LatentSpace,
     sample: Sample,
-    out: Where | None = None,
+    out: PathOrUrl | None = None,
     *,
     surveys: Sequence[Survey] = (),
     unadapted: bool = False,
@@ -163,7 +169,7 @@ def _refuse_taken_columns(sample: Sample, space: LatentSpace) -> None:
         )
 
 
-def recipe(
+def extraction_plan(
     space: LatentSpace, encoders: Mapping[str, str], precision: Precision, reconstruct: bool
 ) -> dict[str, Any]:
     """Say what makes two extractions of one sample the same."""
@@ -177,15 +183,15 @@ def recipe(
     }
 
 
-def fingerprint(path: Location, n_rows: int) -> str:
+def table_fingerprint(path: Location, n_rows: int) -> str:
     """Tell a Parquet table from others by its size, rows, and end, where its statistics are."""
-    with reaching(path), path.open("rb") as handle:
+    with store_errors(path), path.open("rb") as handle:
         size = handle.seek(0, os.SEEK_END)
         handle.seek(max(0, size - (1 << 16)))
         return json_hash([size, n_rows, handle.read().hex()])
 
 
-def begin(folder: Location, plan: Mapping[str, Any]) -> bool:
+def start_or_resume(folder: Location, plan: Mapping[str, Any]) -> bool:
     """Begin an extraction, or go on with it; return whether it is finished already.
 
     Raises
@@ -211,13 +217,13 @@ def begin(folder: Location, plan: Mapping[str, Any]) -> bool:
 
 def _extract_to(folder: Location, job: _Job, sample: Sample, progress: bool) -> None:
     plan = {
-        **recipe(job.space, job.encoders.hashes, job.precision, job.reconstruct),
-        "sample": fingerprint(sample.path, len(sample)),
+        **extraction_plan(job.space, job.encoders.hashes, job.precision, job.reconstruct),
+        "sample": table_fingerprint(sample.path, len(sample)),
         "part_rows": _PART_ROWS,
     }
-    if begin(folder, plan):
+    if start_or_resume(folder, plan):
         return
-    total, there = -(-len(sample) // _PART_ROWS), names(folder)
+    total, there = -(-len(sample) // _PART_ROWS), list_names(folder)
     done = next((i for i in range(total) if part_path(folder, i).name not in there), total)
     for number, part in enumerate(_encode_parts(job, sample, done * _PART_ROWS, progress), done):
         write_table(part, part_path(folder, number))
@@ -248,7 +254,7 @@ def _encoded(job: _Job, sample: Sample, start: int) -> Iterator[pa.Table]:
     threads = torch.get_num_threads()
     batches = read_batches(sample, job.encoders.surveys, start)
     try:
-        yield from in_order(
+        yield from parallel_map(
             lambda batch: _encode(job, *batch),
             batches,
             threads=threads,
@@ -299,7 +305,7 @@ def _encode(job: _Job, rows: pa.Table, cutouts: list[Cutout | CutoutError]) -> p
         "reconstruction_error": pa.array(error, mask=~good | (not job.reconstruct)),
     }
     if galaxy < width:
-        columns["view"] = _vectors(mean[:, galaxy:], good)
+        columns["nuisance"] = _vectors(mean[:, galaxy:], good)
     kept = [c for c in rows.column_names if c != "image" and c not in columns]
     table = rows.select(kept).replace_schema_metadata(None)
     for name, column in columns.items():

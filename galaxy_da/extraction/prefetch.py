@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-__all__ = ["in_order"]
+__all__ = ["parallel_map"]
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 
-def in_order(
+def parallel_map(
     function: Callable[[T], U],
     items: Iterable[T],
     *,

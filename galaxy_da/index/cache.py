@@ -18,7 +18,7 @@ from upath import UPath
 
 from galaxy_da.errors import StorageError
 from galaxy_da.index.locks import is_pinned
-from galaxy_da.io.storage import cache_folder, short_name
+from galaxy_da.io.storage import cache_folder, url_hash
 
 __all__ = ["LIMIT", "copies", "make_room", "scratch"]
 
@@ -39,7 +39,7 @@ def copies(target: UPath) -> Iterator[Path]:
     StorageError
         If the cache cannot be written.
     """
-    folder = cache_folder("indexes") / short_name(target)
+    folder = cache_folder("indexes") / url_hash(target)
     folder.mkdir(exist_ok=True)
     with FileLock(folder / _LOCK):
         for partial in folder.glob(".*.partial*"):

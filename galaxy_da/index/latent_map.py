@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from galaxy_da.errors import LatentIndexError, TableError
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.io.storage import Location, Where, exists, location
+from galaxy_da.io.storage import Location, PathOrUrl, exists, location
 from galaxy_da.io.tables import read_metadata, read_table, with_metadata, write_table
 
 __all__ = ["MAP_FILE", "LatentMap", "draw_map", "read_map", "write_map"]
@@ -101,7 +101,7 @@ def draw_map(
     return LatentMap(points=points, method=method, generation=index.generation, fitted_on=len(rows))
 
 
-def write_map(drawn: LatentMap, index: StoredIndex, folder: Where) -> Location:
+def write_map(drawn: LatentMap, index: StoredIndex, folder: PathOrUrl) -> Location:
     """Write a map beside its index; the one before stays until it is replaced in one step.
 
     Raises
@@ -123,7 +123,7 @@ def write_map(drawn: LatentMap, index: StoredIndex, folder: Where) -> Location:
     return path
 
 
-def read_map(folder: Where, index: StoredIndex) -> LatentMap | None:
+def read_map(folder: PathOrUrl, index: StoredIndex) -> LatentMap | None:
     """Read the map of an index; None where there is none, or it is of another generation.
 
     Raises

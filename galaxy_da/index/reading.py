@@ -21,7 +21,7 @@ from galaxy_da.index.segments import Segment
 from galaxy_da.index.selections import Condition, Cone, Selection, cone_mask, where_mask
 from galaxy_da.index.sources import Source, Sources, sorted_batches, usable
 from galaxy_da.index.stores import mirrored, workplace
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["StoredIndex"]
 
@@ -114,7 +114,7 @@ class StoredIndex:
         )
 
     @classmethod
-    def open(cls, path: Where, *, whole: bool = False) -> Self:
+    def open(cls, path: PathOrUrl, *, whole: bool = False) -> Self:
         """Open a saved index, its files mapped from disk.
 
         Parameters
@@ -159,7 +159,7 @@ class StoredIndex:
                 generation=now.generation,
             )
 
-    def save(self, path: Where) -> None:
+    def save(self, path: PathOrUrl) -> None:
         """Write the index to a folder; one that is there already stays whole until replaced.
 
         Raises

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.gathering import Batches
 from galaxy_da.io.features import SKY_INDEX, Features, part_paths, read_header, read_part, vectors
-from galaxy_da.io.storage import Location, Where, location
+from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import check_positions, open_parquet
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 
 KEY = ("object_id", "survey", "ra", "dec")
 
-Source = Features | Where
+Source = Features | PathOrUrl
 """Features in memory, or the folder of a finished extraction, at a path or a URL."""
 
 BATCH_ROWS = 1 << 18

@@ -23,14 +23,14 @@ from galaxy_da.index import manifest
 from galaxy_da.index.cache import copies, make_room, scratch
 from galaxy_da.index.manifest import MANIFEST, Manifest, StoredFile
 from galaxy_da.io.storage import (
-    Where,
+    PathOrUrl,
     create_object,
-    get,
+    download,
+    list_names,
     location,
-    names,
-    put,
-    reaching,
     read_bytes,
+    store_errors,
+    upload,
 )
 
 __all__ = ["mirrored", "workplace"]
@@ -40,7 +40,7 @@ _KEPT = timedelta(days=1)
 
 
 @contextmanager
-def mirrored(where: Where) -> Iterator[Path]:
+def mirrored(where: PathOrUrl) -> Iterator[Path]:
     """Yield a local folder that is an index: the path itself, or an up-to-date copy of a URL's.
 
     A copy is safe until the block ends; those of other indexes make room for it in the user's cache
@@ -63,7 +63,7 @@ def mirrored(where: Where) -> Iterator[Path]:
 
 
 @contextmanager
-def workplace(where: Where, *, anew: bool = False) -> Iterator[Path]:
+def workplace(where: PathOrUrl, *, anew: bool = False) -> Iterator[Path]:
     """Yield a local folder in which to change an index; a URL's is published at the end.
 
     Parameters
@@ -115,7 +115,7 @@ def _update(target: UPath, mirror: Path) -> None:
 
 def _newest(target: UPath) -> str | None:
     """Return the name of the manifest that is the index, if there is any."""
-    there = names(target)
+    there = list_names(target)
     numbered = [name for name in there if _NUMBERED.fullmatch(name)]
     if numbered:
         return max(numbered, key=lambda name: int(name[6:-5]))
@@ -130,14 +130,14 @@ def _fetch(target: UPath, newest: str, mirror: Path) -> None:
     FileNotFoundError
         If the store has a file no longer.
     """
-    get(target / newest, mirror / f".{MANIFEST}")
+    download(target / newest, mirror / f".{MANIFEST}")
     wanted = manifest.read(mirror, f".{MANIFEST}")
     make_room(mirror, _bytes(wanted))
     for file in _files(wanted):
         try:
             file.check(mirror, whole=False)
         except LatentIndexError:
-            get(target / file.name, mirror / file.name)
+            download(target / file.name, mirror / file.name)
             file.check(mirror, whole=True)
     manifest.commit(mirror, wanted)
 
@@ -147,7 +147,7 @@ def _publish(folder: Path, target: UPath, before: Manifest | None) -> None:
     now = manifest.read(folder)
     for file in _files(now):
         if before is None or file.name not in before.names:
-            put(folder / file.name, target / file.name)
+            upload(folder / file.name, target / file.name)
     with copies(target) as mirror:
         make_room(mirror, _bytes(now))
         for file in _files(now):
@@ -167,9 +167,9 @@ def _publish(folder: Path, target: UPath, before: Manifest | None) -> None:
 def _remove_old(target: UPath, now: Manifest) -> None:
     """Remove data files that the manifest does not name and nobody can still be about to."""
     before = datetime.now(UTC) - _KEPT
-    for name in manifest.leftovers(names(target), now):
+    for name in manifest.leftovers(list_names(target), now):
         place = target / name
-        with reaching(place, "removed"):
+        with store_errors(place, "removed"):
             written = place.fs.modified(place.path)
             if written.replace(tzinfo=written.tzinfo or UTC) < before:
                 place.fs.rm_file(place.path)

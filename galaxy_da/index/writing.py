@@ -32,7 +32,7 @@ from galaxy_da.index.sources import (
     united,
 )
 from galaxy_da.index.stores import workplace
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["add", "create", "delete", "rebuild"]
 
@@ -40,7 +40,7 @@ _SCRATCH = "scratch.arrow"
 
 
 def create(
-    path: Where,
+    path: PathOrUrl,
     features: Sequence[Source],
     *,
     kind: str = "auto",
@@ -89,7 +89,7 @@ def create(
         )
 
 
-def add(path: Where, features: Sequence[Source], *, replace: bool = False) -> int:
+def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -> int:
     """Add the rows that have an embedding; return how many.
 
     They become a segment, which takes in those that are no larger, so that there are few.
@@ -132,7 +132,7 @@ def add(path: Where, features: Sequence[Source], *, replace: bool = False) -> in
     return _changed(path, change)
 
 
-def delete(path: Where, what: Iterable[str] | Callable[[StoredIndex], Selection]) -> int:
+def delete(path: PathOrUrl, what: Iterable[str] | Callable[[StoredIndex], Selection]) -> int:
     """Delete objects; return how many.
 
     They are only marked; `rebuild` frees their room.
@@ -166,7 +166,7 @@ def delete(path: Where, what: Iterable[str] | Callable[[StoredIndex], Selection]
     return _changed(path, change)
 
 
-def rebuild(path: Where, *, kind: str | None = None, memory_bytes: int | None = None) -> None:
+def rebuild(path: PathOrUrl, *, kind: str | None = None, memory_bytes: int | None = None) -> None:
     """Write all living rows as one new segment.
 
     Parameters
@@ -195,7 +195,7 @@ def rebuild(path: Where, *, kind: str | None = None, memory_bytes: int | None = 
 
 
 def _changed(
-    path: Where,
+    path: PathOrUrl,
     change: Callable[[Drafts, StoredIndex, Manifest], tuple[Manifest, int]],
 ) -> int:
     """Make a change to an index folder as its only writer."""

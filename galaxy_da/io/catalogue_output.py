@@ -30,10 +30,16 @@ from galaxy_da.errors import TableError
 from galaxy_da.io.features import vectors
 from galaxy_da.io.files import atomic_path, new_folder
 from galaxy_da.io.quiet import quiet_lsdb
-from galaxy_da.io.storage import Location, Where, location
+from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import write_table
 
-__all__ = ["COLUMN_NOTES", "describe", "described", "to_astropy", "write_catalogue"]
+__all__ = [
+    "COLUMN_NOTES",
+    "add_descriptions",
+    "to_astropy",
+    "with_votable_header",
+    "write_catalogue",
+]
 
 COLUMN_NOTES: Mapping[str, tuple[str, str, str]] = {
     "object_id": ("", "meta.id;meta.main", "Identifier, unique within its survey"),
@@ -49,7 +55,7 @@ COLUMN_NOTES: Mapping[str, tuple[str, str, str]] = {
     "flags": ("", "meta.code.qual", "Quality bits, 0 is clean: galaxy_da.io.tables.Flag"),
     "embedding": ("", "stat.fit.param;src.morph", "Latents: mean of the posterior"),
     "variance": ("", "stat.variance", "Variance of the posterior of each latent"),
-    "view": ("", "stat.fit.param", "Latents of how it was seen: angle, seeing, centring"),
+    "nuisance": ("", "stat.fit.param", "Latents of how it was seen: angle, seeing, centring"),
     "reconstruction_error": (
         "",
         "stat.fit.residual",
@@ -80,7 +86,7 @@ COLUMN_NOTES: Mapping[str, tuple[str, str, str]] = {
 _FITS_CARD = 68
 
 
-def describe(table: pa.Table) -> pa.Table:
+def add_descriptions(table: pa.Table) -> pa.Table:
     """Return the table with unit, UCD and description in every known field's metadata.
 
     What a field already says of itself stays.
@@ -100,7 +106,7 @@ def to_astropy(table: pa.Table) -> Table:
     Missing numbers are masked, missing text is empty, missing vectors are NaN.
     """
     columns = {}
-    for field in describe(table).schema:
+    for field in add_descriptions(table).schema:
         said = _said(field)
         values = _values(table, field)
         kind = MaskedColumn if isinstance(values, np.ma.MaskedArray) else Column
@@ -110,7 +116,7 @@ def to_astropy(table: pa.Table) -> Table:
     return Table(columns, copy=False)
 
 
-def write_catalogue(table: pa.Table, path: Where) -> str:
+def write_catalogue(table: pa.Table, path: PathOrUrl) -> str:
     """Write a feature table in the format its name ends in.
 
     Parameters
@@ -172,11 +178,11 @@ def _write_votable(table: pa.Table, path: Location) -> None:
 
 
 def _write_parquet(table: pa.Table, path: Location) -> None:
-    write_table(described(table), path)
+    write_table(with_votable_header(table), path)
 
 
 def _write_hats(table: pa.Table, where: Location) -> None:
-    notes = described(table)
+    notes = with_votable_header(table)
     frame = table.replace_schema_metadata(None).to_pandas(types_mapper=pd.ArrowDtype)
     with new_folder(where) as partial, quiet_lsdb():
         try:
@@ -206,9 +212,9 @@ def _annotate(path: Path, notes: pa.Table) -> None:
         pq.write_metadata(schema, temporary)
 
 
-def described(table: pa.Table) -> pa.Table:
+def with_votable_header(table: pa.Table) -> pa.Table:
     """Return `describe`'s table with a VOTable header in its metadata (IVOA Note VOParquet 1.0)."""
-    table = describe(table)
+    table = add_descriptions(table)
     text = io.BytesIO()
     writeto(from_table(to_astropy(table.slice(0, 0))), text)
     keys = {

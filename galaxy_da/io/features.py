@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import TableError
-from galaxy_da.io.storage import Location, Where, exists, location, read_text
+from galaxy_da.io.storage import Location, PathOrUrl, exists, location, read_text
 from galaxy_da.io.tables import read_table
 
 __all__ = [
@@ -38,7 +38,7 @@ FEATURE_COLUMNS = (
     "flags",
     "embedding",
     "variance",
-    "view",
+    "nuisance",
     "reconstruction_error",
 )
 """What extraction adds to the columns of the sample table."""
@@ -57,7 +57,7 @@ class Features:
         The sample's columns (images left out) and `FEATURE_COLUMNS`: ``status`` (string),
         ``message`` (string, null where ok), ``flags`` (int32, `galaxy_da.io.tables.Flag`),
         ``embedding`` and ``variance`` (fixed-size list of float32, null where not ok: the galaxy
-        latents), ``view`` (likewise: how it was seen, which decoding needs too),
+        latents), ``nuisance`` (likewise: how it was seen, which decoding needs too),
         ``reconstruction_error`` (float32).
     space_id : str
         Identity of the latent space: hash of its frame and anchor network.
@@ -70,7 +70,7 @@ class Features:
     encoders: dict[str, str]
 
     @classmethod
-    def open(cls, path: Where) -> Features:
+    def open(cls, path: PathOrUrl) -> Features:
         """Read a feature folder, at a path or a URL.
 
         Raises

@@ -20,13 +20,13 @@ from typing import Any
 from galaxy_da.errors import StorageError
 from galaxy_da.io.storage import (
     Location,
-    Where,
+    PathOrUrl,
     exists,
     is_folder,
     location,
     partial_path,
-    put,
-    put_folder,
+    upload,
+    upload_folder,
 )
 
 __all__ = [
@@ -43,7 +43,7 @@ _READ_BYTES = 1 << 20
 
 
 @contextmanager
-def atomic_path(where: Where) -> Iterator[Path]:
+def atomic_path(where: PathOrUrl) -> Iterator[Path]:
     """Yield a temporary local path that becomes `where` when the block ends without an error.
 
     Parameters
@@ -67,7 +67,7 @@ def atomic_path(where: Where) -> Iterator[Path]:
             temporary = Path(folder) / target.name
             with _said(target):
                 yield temporary
-            put(temporary, target)
+            upload(temporary, target)
         return
     ensure_folder(target.parent)
     temporary = partial_path(target)
@@ -82,7 +82,7 @@ def atomic_path(where: Where) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(where: Where) -> Iterator[Path]:
+def new_folder(where: PathOrUrl) -> Iterator[Path]:
     """Yield a temporary local folder that becomes `where` when the block ends without an error.
 
     Parameters
@@ -101,7 +101,7 @@ def new_folder(where: Where) -> Iterator[Path]:
     if not isinstance(target, Path):
         with tempfile.TemporaryDirectory(prefix="galaxy_da-") as scratch, _said(target):
             yield Path(scratch) / target.name
-            put_folder(Path(scratch) / target.name, target)
+            upload_folder(Path(scratch) / target.name, target)
         return
     ensure_folder(target.parent)
     partial = partial_path(target)
@@ -130,7 +130,7 @@ def ensure_folder(folder: str | os.PathLike[str]) -> Path:
     return Path(folder)
 
 
-def output_folder(where: Where) -> Location:
+def output_folder(where: PathOrUrl) -> Location:
     """Return a folder to write to, created on a disk; an object store needs none.
 
     Raises
@@ -142,7 +142,7 @@ def output_folder(where: Where) -> Location:
     return ensure_folder(folder) if isinstance(folder, Path) else folder
 
 
-def write_json(target: Where, value: Any) -> None:
+def write_json(target: PathOrUrl, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_path(target) as path:
         path.write_text(json.dumps(value, indent=1, allow_nan=False) + "\n", encoding="utf-8")

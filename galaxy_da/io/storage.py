@@ -30,31 +30,31 @@ from galaxy_da.errors import GalaxyDAError, StorageError
 
 __all__ = [
     "Location",
-    "Where",
+    "PathOrUrl",
     "cache_folder",
     "create_object",
+    "download",
     "exists",
-    "files_below",
-    "get",
     "is_folder",
+    "list_files",
+    "list_names",
     "local_copy",
     "location",
-    "names",
     "parquet_source",
     "partial_path",
-    "put",
-    "put_folder",
-    "reached",
-    "reaching",
     "read_bytes",
     "read_text",
-    "renamed",
+    "replace_paths",
     "resolve",
-    "short_name",
     "staged_folder",
+    "store_errors",
+    "upload",
+    "upload_folder",
+    "url_hash",
+    "with_store_errors",
 ]
 
-Where: TypeAlias = str | os.PathLike[str] | UPath
+PathOrUrl: TypeAlias = str | os.PathLike[str] | UPath
 """A path or URL as it is given."""
 
 Location: TypeAlias = Path | UPath
@@ -68,7 +68,7 @@ _EXTRAS = {"s3": "galaxy_da[s3]", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", 
 _COPYING = Lock()
 
 
-def location(where: Where) -> Location:
+def location(where: PathOrUrl) -> Location:
     """Return where a path or URL points; ``file://`` is a local path.
 
     Raises
@@ -105,7 +105,7 @@ def resolve(folder: Location, uri: str) -> Location:
 
 
 @contextmanager
-def reaching(where: Location, done: str = "read") -> Iterator[None]:
+def store_errors(where: Location, done: str = "read") -> Iterator[None]:
     """Name the URL in whatever goes wrong with a store, of which each has errors of its own.
 
     Parameters
@@ -137,10 +137,10 @@ def reaching(where: Location, done: str = "read") -> Iterator[None]:
         ) from error
 
 
-def reached(where: Location, items: Iterator[T]) -> Iterator[T]:
+def with_store_errors(where: Location, items: Iterator[T]) -> Iterator[T]:
     """Yield what is read bit by bit from a store; errors of the reading as of `reaching`."""
     while True:
-        with reaching(where):
+        with store_errors(where):
             try:
                 item = next(items)
             except StopIteration:
@@ -159,13 +159,13 @@ def exists(where: Location) -> bool:
     if isinstance(where, Path):
         return where.is_file()
     try:
-        with reaching(where):
+        with store_errors(where):
             return str(where.fs.info(where.path)["type"]) == "file"
     except FileNotFoundError:
         return False
 
 
-def names(folder: Location) -> set[str]:
+def list_names(folder: Location) -> set[str]:
     """Return the names in a folder, none if there is no such folder.
 
     Raises
@@ -176,14 +176,14 @@ def names(folder: Location) -> set[str]:
     try:
         if isinstance(folder, Path):
             return {path.name for path in folder.iterdir()}
-        with reaching(folder, "listed"):
+        with store_errors(folder, "listed"):
             found = folder.fs.ls(folder.path, detail=False)
     except FileNotFoundError:
         return set()
     return {name.rstrip("/").rsplit("/", 1)[-1] for name in found}
 
 
-def files_below(folder: Location) -> list[Location]:
+def list_files(folder: Location) -> list[Location]:
     """Return all files in a folder and its folders, in order of their names.
 
     Raises
@@ -193,14 +193,14 @@ def files_below(folder: Location) -> list[Location]:
     """
     if isinstance(folder, Path):
         return sorted(path for path in folder.rglob("*") if path.is_file())
-    with reaching(folder, "listed"):
+    with store_errors(folder, "listed"):
         found = folder.fs.find(folder.path)
     return [folder / name.removeprefix(folder.path).lstrip("/") for name in sorted(found)]
 
 
 def is_folder(where: Location) -> bool:
     """Whether there is a folder, or are objects below a URL; errors as of `names`."""
-    return where.is_dir() if isinstance(where, Path) else bool(names(where))
+    return where.is_dir() if isinstance(where, Path) else bool(list_names(where))
 
 
 def read_bytes(where: Location) -> bytes:
@@ -215,7 +215,7 @@ def read_bytes(where: Location) -> bytes:
     """
     if isinstance(where, Path):
         return where.read_bytes()
-    with reaching(where):
+    with store_errors(where):
         try:
             return bytes(where.fs.cat_file(where.path))
         except FileNotFoundError as error:
@@ -231,7 +231,7 @@ def parquet_source(where: Location) -> Path | pa.NativeFile:
     """Return what pyarrow reads Parquet from, of which only what is asked for is fetched."""
     if isinstance(where, Path):
         return where
-    with reaching(where, "opened"):
+    with store_errors(where, "opened"):
         return pa.PythonFile(where.fs.open(where.path, "rb", cache_type="none"), mode="r")
 
 
@@ -240,7 +240,7 @@ def partial_path(target: Path) -> Path:
     return target.with_name(f".{target.stem}.{secrets.token_hex(8)}.partial{target.suffix}")
 
 
-def get(source: UPath, target: Path) -> None:
+def download(source: UPath, target: Path) -> None:
     """Copy an object to a local file, which is whole or as it was.
 
     Raises
@@ -251,7 +251,7 @@ def get(source: UPath, target: Path) -> None:
         If the store fails, or the file cannot be written.
     """
     partial = partial_path(target)
-    with reaching(source):
+    with store_errors(source):
         try:
             source.fs.get_file(source.path, str(partial))
             partial.replace(target)
@@ -261,7 +261,7 @@ def get(source: UPath, target: Path) -> None:
             partial.unlink(missing_ok=True)
 
 
-def put(source: Path, target: UPath) -> None:
+def upload(source: Path, target: UPath) -> None:
     """Copy a local file into a store, where it appears whole.
 
     Raises
@@ -270,13 +270,13 @@ def put(source: Path, target: UPath) -> None:
         If it cannot be written.
     """
     try:
-        with reaching(target, "written"):
+        with store_errors(target, "written"):
             target.fs.put_file(str(source), target.path)
     except FileNotFoundError as error:
         raise StorageError(f"{target}: could not be written ({error})") from error
 
 
-def put_folder(folder: Path, target: UPath) -> None:
+def upload_folder(folder: Path, target: UPath) -> None:
     """Copy the files of a local folder into a store, hidden ones left out.
 
     They are put in the order in which they were written, so that what marks a folder as whole comes
@@ -289,7 +289,7 @@ def put_folder(folder: Path, target: UPath) -> None:
     """
     files = [path for path in folder.rglob("*") if path.is_file() and path.name[0] != "."]
     for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
-        put(path, target / path.relative_to(folder).as_posix())
+        upload(path, target / path.relative_to(folder).as_posix())
 
 
 def create_object(target: UPath, data: bytes) -> None:
@@ -303,7 +303,7 @@ def create_object(target: UPath, data: bytes) -> None:
         If it cannot be written.
     """
     try:
-        with reaching(target, "written"):
+        with store_errors(target, "written"):
             target.fs.pipe_file(target.path, data, mode="create")
     except FileExistsError:
         if read_bytes(target) != data:  # equal after a request that was answered with an error
@@ -350,13 +350,13 @@ def cache_folder(what: str) -> Path:
     return folder
 
 
-def short_name(where: UPath) -> str:
+def url_hash(where: UPath) -> str:
     """Return a name for a URL."""
     return hashlib.sha256(str(where).encode()).hexdigest()[:16]
 
 
 @contextmanager
-def staged_folder(out: Where) -> Iterator[Path]:
+def staged_folder(out: PathOrUrl) -> Iterator[Path]:
     """Yield a local folder to fill; at a URL, its files are put there when the block ends well.
 
     Until then they are kept in the user's cache, so that a job that was stopped goes on, on this
@@ -371,23 +371,23 @@ def staged_folder(out: Where) -> Iterator[Path]:
     if isinstance(target, Path):
         yield target
         return
-    folder = cache_folder("unfinished") / short_name(target)
-    if not folder.exists() and names(target):
+    folder = cache_folder("unfinished") / url_hash(target)
+    if not folder.exists() and list_names(target):
         raise StorageError(f"{target}: holds objects already; delete them or give another --out")
     folder.mkdir(exist_ok=True)
     try:
         yield folder
-        put_folder(folder, target)
+        upload_folder(folder, target)
         shutil.rmtree(folder)
     finally:
         if folder.exists() and not any(path.is_file() for path in folder.rglob("*")):
             shutil.rmtree(folder)
 
 
-def renamed(value: Any, folder: Path, out: Location) -> Any:
+def replace_paths(value: Any, folder: Path, out: Location) -> Any:
     """Return a JSON value in which the paths in a staged folder are those they have at its URL."""
     if isinstance(value, dict):
-        return {key: renamed(item, folder, out) for key, item in value.items()}
+        return {key: replace_paths(item, folder, out) for key, item in value.items()}
     if isinstance(value, str) and Path(value).is_relative_to(folder):
         return f"{out}{value.removeprefix(str(folder))}"
     return value
@@ -395,9 +395,9 @@ def renamed(value: Any, folder: Path, out: Location) -> Any:
 
 @lru_cache(maxsize=4096)
 def _copied(where: UPath) -> Path:
-    folder = _copies() / short_name(where)
+    folder = _copies() / url_hash(where)
     folder.mkdir(exist_ok=True)
-    get(where, folder / where.name)
+    download(where, folder / where.name)
     return folder / where.name
 
 

@@ -21,12 +21,12 @@ from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.storage import (
     Location,
-    Where,
+    PathOrUrl,
     exists,
     location,
     parquet_source,
-    reached,
-    reaching,
+    store_errors,
+    with_store_errors,
 )
 
 __all__ = [
@@ -36,11 +36,11 @@ __all__ = [
     "Sample",
     "check_positions",
     "check_unique",
-    "clipped",
     "open_parquet",
     "read_metadata",
     "read_pairs",
     "read_table",
+    "slice_tables",
     "validate_pairs",
     "validate_sample",
     "with_metadata",
@@ -89,7 +89,7 @@ def read_metadata(schema: pa.Schema) -> dict[str, Any]:
     return dict(json.loads(raw)) if raw else {}
 
 
-def write_table(table: pa.Table, path: Where, row_group_size: int | None = None) -> None:
+def write_table(table: pa.Table, path: PathOrUrl, row_group_size: int | None = None) -> None:
     """Write a Parquet table atomically, to a path or a URL.
 
     Raises
@@ -131,12 +131,12 @@ class Sample:
         If the store it is in fails.
     """
 
-    def __init__(self, path: Where) -> None:
+    def __init__(self, path: PathOrUrl) -> None:
         self.path = location(path)
         self._file = open_parquet(self.path)
         names = self._file.schema_arrow.names
         light = [name for name in names if name != "image"]
-        with reaching(self.path):
+        with store_errors(self.path):
             self.catalog: pa.Table = self._file.read(columns=light)
         validate_sample(self.catalog, str(self.path), has_image="image" in names)
 
@@ -201,10 +201,12 @@ class Sample:
         position = int(edges[wanted[0]])
         batches = self._file.iter_batches(batch_size=rows, row_groups=wanted)
         tables = (pa.Table.from_batches([batch]) for batch in batches)
-        yield from clipped(reached(self.path, tables), start - position, stop - position)
+        yield from slice_tables(
+            with_store_errors(self.path, tables), start - position, stop - position
+        )
 
 
-def clipped(tables: Iterable[pa.Table], start: int, stop: int) -> Iterator[pa.Table]:
+def slice_tables(tables: Iterable[pa.Table], start: int, stop: int) -> Iterator[pa.Table]:
     """Yield rows `start` to `stop` of tables that follow one another; none that is empty."""
     position = 0
     for table in tables:
@@ -274,7 +276,7 @@ def validate_pairs(table: pa.Table, where: str) -> None:
     )
 
 
-def read_pairs(path: Where) -> pa.Table:
+def read_pairs(path: PathOrUrl) -> pa.Table:
     """Read a pair table; its match parameters are in `read_metadata` of its schema.
 
     Raises
@@ -289,7 +291,7 @@ def read_pairs(path: Where) -> pa.Table:
     return table
 
 
-def read_table(path: Where, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(path: PathOrUrl, columns: Sequence[str] | None = None) -> pa.Table:
     """Read a Parquet table, all of it or some columns.
 
     Raises
@@ -300,7 +302,7 @@ def read_table(path: Where, columns: Sequence[str] | None = None) -> pa.Table:
         If the store it is in fails.
     """
     place = location(path)
-    with reaching(place):
+    with store_errors(place):
         return open_parquet(place).read(columns=columns)
 
 
@@ -368,7 +370,7 @@ def open_parquet(path: Location) -> pq.ParquetFile:
             )
         raise TableError(f"{path}: no such table")
     try:
-        with reaching(path):
+        with store_errors(path):
             return pq.ParquetFile(parquet_source(path), memory_map=True, pre_buffer=True)
     except pa.ArrowInvalid as error:
         raise TableError(f"{path}: is not a Parquet file ({error})") from error

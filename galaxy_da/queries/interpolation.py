@@ -15,7 +15,7 @@ from galaxy_da.errors import SpaceError
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.io.features import vectors
 from galaxy_da.io.files import atomic_path
-from galaxy_da.io.storage import Where
+from galaxy_da.io.storage import PathOrUrl
 
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
@@ -166,7 +166,7 @@ def draw_strip(space: LatentSpace, latents: np.ndarray) -> np.ndarray:
     return np.asarray(north_up.reshape(frame.pixels, -1, 3).numpy())
 
 
-def write_strip(strip: np.ndarray, path: Where) -> None:
+def write_strip(strip: np.ndarray, path: PathOrUrl) -> None:
     """Write a strip as PNG.
 
     Raises
@@ -188,7 +188,7 @@ def _check_steps(steps: int) -> None:
 def _seen_as(index: StoredIndex, key: str, galaxy: np.ndarray) -> np.ndarray:
     """Join galaxy latents with the view of an object, where the index has views."""
     galaxy = galaxy.astype(np.float32)
-    if "view" not in index.rows.column_names:
+    if "nuisance" not in index.rows.column_names:
         return galaxy
-    view = vectors(index.take(np.array([index.row(key)]), ["view"]), "view")
+    view = vectors(index.take(np.array([index.row(key)]), ["nuisance"]), "nuisance")
     return np.hstack([galaxy, np.repeat(view, len(galaxy), axis=0)])

@@ -16,10 +16,10 @@ from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["encoder_for", "latents_of", "own_colours", "prepared", "to_png"]
+__all__ = ["all_latents", "draw_cutout", "encoder_for", "prepared", "to_png"]
 
 
-def own_colours(cutout: Cutout, survey: Survey, space: LatentSpace) -> np.ndarray:
+def draw_cutout(cutout: Cutout, survey: Survey, space: LatentSpace) -> np.ndarray:
     """Return a cutout as it was taken, (y, x, 3) uint8, north up.
 
     Fluxes are shown in the colours of DECaLS, whatever their survey.
@@ -41,12 +41,12 @@ def prepared(cutout: Cutout, encoder: SurveyEncoder, space: LatentSpace) -> np.n
     return np.asarray(colour[0].numpy())
 
 
-def latents_of(index: LatentIndex, rows: np.ndarray) -> np.ndarray:
+def all_latents(index: LatentIndex, rows: np.ndarray) -> np.ndarray:
     """Return the latents of rows, of galaxy and view, (n, latents) float32."""
     galaxy = index.vectors[rows]
-    if "view" not in index.rows.column_names:
+    if "nuisance" not in index.rows.column_names:
         return galaxy
-    return np.hstack([galaxy, vectors(index.take(rows, ["view"]), "view")])
+    return np.hstack([galaxy, vectors(index.take(rows, ["nuisance"]), "nuisance")])
 
 
 def to_png(picture: np.ndarray, size: int | None = None) -> bytes:

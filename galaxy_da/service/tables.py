@@ -20,9 +20,9 @@ from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 
-from galaxy_da.io.catalogue_output import describe, to_astropy
+from galaxy_da.io.catalogue_output import add_descriptions, to_astropy
 from galaxy_da.io.tables import read_metadata, with_metadata
-from galaxy_da.service.errors import documented
+from galaxy_da.service.errors import error_responses
 
 __all__ = ["TABLE_RESPONSES", "Format", "TableAnswer", "table_response", "to_votable"]
 
@@ -47,7 +47,7 @@ MEDIA = {
 _SUFFIX = {Format.VOTABLE: "vot"}
 
 
-class ColumnNote(BaseModel):
+class ColumnDescription(BaseModel):
     """What a column holds."""
 
     name: str
@@ -60,7 +60,7 @@ class ColumnNote(BaseModel):
 class TableAnswer(BaseModel):
     """A table in JSON; numbers that are not finite are null."""
 
-    columns: list[ColumnNote]
+    columns: list[ColumnDescription]
     rows: list[dict[str, Any]]
     meta: dict[str, Any]
 
@@ -75,7 +75,7 @@ TABLE_RESPONSES: dict[int | str, dict[str, Any]] = {
             if kind is not Format.JSON
         },
     },
-    **documented(404, 422),
+    **error_responses(404, 422),
 }
 
 
@@ -144,14 +144,14 @@ def _to_json(table: pa.Table) -> bytes:
 
 @lru_cache(maxsize=256)
 def _notes(schema: pa.Schema) -> str:
-    """Say what columns hold, as JSON."""
+    """Say what columns try_lock, as JSON."""
     notes = [
-        ColumnNote(
+        ColumnDescription(
             name=field.name,
             datatype=str(field.type),
             **{key: _note(field, key) for key in ("unit", "ucd", "description")},
         ).model_dump()
-        for field in describe(schema.empty_table()).schema
+        for field in add_descriptions(schema.empty_table()).schema
     ]
     return json.dumps(notes, separators=(",", ":"))
 
@@ -178,7 +178,7 @@ def _to_csv(table: pa.Table) -> bytes:
 
 def _to_parquet(table: pa.Table) -> bytes:
     out = io.BytesIO()
-    pq.write_table(describe(table), out, compression="zstd")
+    pq.write_table(add_descriptions(table), out, compression="zstd")
     return out.getvalue()
 
 
@@ -195,7 +195,7 @@ _WRITERS: Mapping[Format, Callable[[pa.Table], bytes]] = {
     Format.VOTABLE: to_votable,
     Format.CSV: _to_csv,
     Format.PARQUET: _to_parquet,
-    Format.ARROW: lambda table: to_arrow(describe(table)),
+    Format.ARROW: lambda table: to_arrow(add_descriptions(table)),
 }
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.images.preparation import Frame
-from galaxy_da.io.storage import Where, exists, location, read_text
+from galaxy_da.io.storage import PathOrUrl, exists, location, read_text
 from galaxy_da.models.networks import Architecture
 from training.losses import Beta
 
@@ -175,7 +175,7 @@ class Recipe(_Frozen):
         return 2 if self.architecture.nuisance_latents else 1
 
 
-def load_recipe(path: Where) -> Recipe:
+def load_recipe(path: PathOrUrl) -> Recipe:
     """Read a recipe from a TOML file, or a shipped one by name.
 
     Raises

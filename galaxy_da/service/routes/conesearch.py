@@ -16,10 +16,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from galaxy_da.errors import GalaxyDAError, LatentIndexError
-from galaxy_da.io.catalogue_output import describe
+from galaxy_da.io.catalogue_output import add_descriptions
 from galaxy_da.io.tables import with_metadata
 from galaxy_da.latent_index import LatentIndex
-from galaxy_da.service.executor import worked
+from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts
 from galaxy_da.service.tables import MEDIA, Format, to_votable
 
@@ -57,7 +57,7 @@ def _parameter(name: str, about: str, required: bool = True) -> dict[str, Any]:
         ]
     },
 )
-@worked
+@in_thread
 def cone_search(request: Request, service: Parts) -> Response:
     """List the objects within a radius of a position."""
     try:
@@ -83,7 +83,9 @@ def _found(
     rows = rows if cone[2] else rows[:0]
     columns = {1: _FEW, 2: _MORE, 3: tuple(index.rows.column_names)}[verbosity]
     names = [name for name in columns if name in index.rows.column_names]
-    taken = describe(index.take(rows[:most], list(dict.fromkeys(("survey", "object_id", *names)))))
+    taken = add_descriptions(
+        index.take(rows[:most], list(dict.fromkeys(("survey", "object_id", *names))))
+    )
     keys = [
         f"{a}:{b}"
         for a, b in zip(taken["survey"].to_pylist(), taken["object_id"].to_pylist(), strict=True)

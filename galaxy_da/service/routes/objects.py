@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.queries.rows import rows_of
-from galaxy_da.service.errors import documented
-from galaxy_da.service.executor import worked
-from galaxy_da.service.parameters import Key
+from galaxy_da.service.errors import error_responses
+from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.pictures import latents_of
+from galaxy_da.service.pictures import all_latents
+from galaxy_da.service.routes.parameters import Key
 from galaxy_da.service.tables import TABLE_RESPONSES, Format, table_response
 
 __all__ = ["router"]
@@ -26,7 +26,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/api", tags=["objects"])
 
 _KNOWN = ("survey", "object_id", "ra", "dec", "flags")
-_HIDDEN = ("variance", "view")
+_HIDDEN = ("variance", "nuisance")
 _SPREAD_ROWS = 20_000
 
 
@@ -60,7 +60,7 @@ class Latents(BaseModel):
 
 
 @router.get("/info")
-@worked
+@in_thread
 def info(service: Parts) -> dict[str, Any]:
     """Say what is served."""
     space, index, frame = service.space, service.index, service.space.frame
@@ -97,8 +97,8 @@ def info(service: Parts) -> dict[str, Any]:
     }
 
 
-@router.get("/objects", response_model=Answer, responses=documented(404, 422))
-@worked
+@router.get("/objects", response_model=Answer, responses=error_responses(404, 422))
+@in_thread
 def one(service: Parts, id: Annotated[Key, Query()]) -> Answer:
     """Return one object with all its columns."""
     index = service.index
@@ -115,7 +115,7 @@ def one(service: Parts, id: Annotated[Key, Query()]) -> Answer:
 
 
 @router.post("/objects/table", responses=TABLE_RESPONSES, response_class=Response)
-@worked
+@in_thread
 def chosen(request: Request, service: Parts, asked: Annotated[Chosen, Body()]) -> Response:
     """Return some objects with all their columns, in the order asked for."""
     index = service.index
@@ -124,8 +124,8 @@ def chosen(request: Request, service: Parts, asked: Annotated[Chosen, Body()]) -
     return table_response(request, found, asked.format, name="objects")
 
 
-@router.get("/objects/complete", response_model=list[str], responses=documented(422))
-@worked
+@router.get("/objects/complete", response_model=list[str], responses=error_responses(422))
+@in_thread
 def complete(
     service: Parts,
     prefix: Annotated[str, Query(max_length=1024)],
@@ -145,11 +145,11 @@ def complete(
     return found[:k]
 
 
-@router.get("/latents", response_model=Latents, responses=documented(404, 422))
-@worked
+@router.get("/latents", response_model=Latents, responses=error_responses(404, 422))
+@in_thread
 def latents(service: Parts, id: Annotated[Key, Query()]) -> Latents:
     """Return where an object lies, and the spread of each latent in the index."""
-    (own,) = latents_of(service.index, np.array([service.index.row(id)]))
+    (own,) = all_latents(service.index, np.array([service.index.row(id)]))
     return Latents(latents=own.tolist(), spread=_spread(service).tolist())
 
 
@@ -174,7 +174,7 @@ def _spread(service: Service) -> np.ndarray:
     """Return the standard deviation of each latent over the index, or some of its rows."""
     index = service.index
     rows = np.sort(np.random.default_rng(0).permutation(len(index))[:_SPREAD_ROWS])
-    return np.asarray(latents_of(index, rows).std(axis=0, dtype=np.float64))
+    return np.asarray(all_latents(index, rows).std(axis=0, dtype=np.float64))
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ from galaxy_da.cluster.partitions import partitions_of
 from galaxy_da.errors import SpaceError, TableError
 from galaxy_da.io.features import Features
 from galaxy_da.io.quiet import quiet_lsdb
-from galaxy_da.io.storage import location, put_folder
+from galaxy_da.io.storage import location, upload_folder
 
 
 def test_partitions_hold_the_features_of_one_run(sample, local, tmp_path):
@@ -113,7 +113,7 @@ def test_mistakes_are_told_in_one_line(sample, tmp_path, capsys):
 
 def test_a_sample_and_its_features_may_be_in_a_store(sample, local, store):
     sky, out = "memory://sky", "memory://out"
-    put_folder(sample.parent, location(sky))
+    upload_folder(sample.parent, location(sky))
     extract_here(f"{sky}/sample.parquet", out)
     check_catalogue(out, local)
     parts = [name for name in store if name.startswith("/out/dataset/Norder=")]
@@ -131,7 +131,7 @@ def test_a_catalogue_in_a_store_is_taken_partition_by_partition(sample, local, t
         given = lsdb.from_dataframe(table, partition_rows=30, margin_threshold=None)
         given.write_catalog(tmp_path / "sky", as_collection=False, progress_bar=False)
     os.link(sample.parent / "cutouts.npy", tmp_path / "sky" / "cutouts.npy")
-    put_folder(tmp_path / "sky", location("memory://sky"))
+    upload_folder(tmp_path / "sky", location("memory://sky"))
     extract_here("memory://sky", "memory://out")
     check_catalogue("memory://out", local)
     made = [partition.pixel for partition in partitions_of("memory://out")]

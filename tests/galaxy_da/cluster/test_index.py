@@ -16,7 +16,7 @@ from galaxy_da.cli import main
 from galaxy_da.cluster import index as filling
 from galaxy_da.index import create, manifest
 from galaxy_da.io.features import Features
-from galaxy_da.io.storage import location, put_folder
+from galaxy_da.io.storage import location, upload_folder
 from galaxy_da.latent_index import LatentIndex
 
 N = 12_000
@@ -66,7 +66,7 @@ def test_features_in_hats_are_indexed_like_others(tmp_path):
     for name in ("plain", "hats"):
         create(tmp_path / f"{name}-index", [tmp_path / name])
     assert _hashes(tmp_path / "plain-index") == _hashes(tmp_path / "hats-index")
-    put_folder(tmp_path / "hats", location("memory://hats"))
+    upload_folder(tmp_path / "hats", location("memory://hats"))
     create(tmp_path / "url-index", ["memory://hats"])
     MemoryFileSystem.store.clear()
     assert _hashes(tmp_path / "plain-index") == _hashes(tmp_path / "url-index")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galaxy_da.extraction.prefetch import in_order
+from galaxy_da.extraction.prefetch import parallel_map
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 4), st.integers(1, 6))
@@ -14,14 +14,14 @@ def test_results_are_those_of_map(items, threads, prefetch):
         time.sleep(item / 2000)
         return item * 10
 
-    found = in_order(slowly, items, threads=threads, prefetch=prefetch)
+    found = parallel_map(slowly, items, threads=threads, prefetch=prefetch)
     assert list(found) == [item * 10 for item in items]
 
 
 def test_no_more_is_begun_than_asked():
     taken, done = [], 0
     items = (taken.append(item) or item for item in range(20))
-    for result in in_order(lambda item: item, items, threads=2, prefetch=3):
+    for result in parallel_map(lambda item: item, items, threads=2, prefetch=3):
         assert result == done
         done += 1
         assert len(taken) <= done + 3
@@ -37,7 +37,7 @@ def test_each_thread_is_prepared_and_a_fault_comes_in_its_turn():
     def use(item):
         return ready.value // item
 
-    results = in_order(use, [1, 1, 0, 1], threads=2, prefetch=4, prepare=prepare)
+    results = parallel_map(use, [1, 1, 0, 1], threads=2, prefetch=4, prepare=prepare)
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)

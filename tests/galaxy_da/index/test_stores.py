@@ -8,7 +8,7 @@ from index_helpers import make, random_vectors, same_index
 
 from galaxy_da.errors import LatentIndexError, StorageError
 from galaxy_da.index import add, create, delete, rebuild, stores
-from galaxy_da.io.storage import cache_folder, location, names, short_name
+from galaxy_da.io.storage import cache_folder, list_names, location, url_hash
 from galaxy_da.latent_index import LatentIndex
 
 URL = "memory://survey/index"
@@ -42,9 +42,11 @@ def test_a_life_in_a_store_is_that_on_a_disk(tmp_path):
 def test_what_is_here_already_is_not_fetched_again(monkeypatch):
     changed(URL)
     fetched = []
-    get = stores.get
+    get = stores.download
     monkeypatch.setattr(
-        stores, "get", lambda source, target: fetched.append(source.name) or get(source, target)
+        stores,
+        "download",
+        lambda source, target: fetched.append(source.name) or get(source, target),
     )
     LatentIndex.open(URL)
     assert fetched == ["index-000004.json"]
@@ -57,7 +59,7 @@ def test_what_is_here_already_is_not_fetched_again(monkeypatch):
 
 def copied(url):
     """How many bytes of an index are in the user's cache."""
-    folder = cache_folder("indexes") / short_name(location(url))
+    folder = cache_folder("indexes") / url_hash(location(url))
     return sum(path.stat().st_size for path in folder.iterdir())
 
 
@@ -88,7 +90,7 @@ def test_what_killed_processes_left_in_the_cache_goes(monkeypatch):
     create(URL, [features("decals")])
     LatentIndex.open(URL)
     cache = cache_folder("indexes")
-    partial = cache / short_name(location(URL)) / ".rows-1.abc.partial.arrow"
+    partial = cache / url_hash(location(URL)) / ".rows-1.abc.partial.arrow"
     dead, used = cache / "change-dead", cache / "change-used"
     for folder in (dead, used):
         folder.mkdir()
@@ -140,13 +142,13 @@ def test_a_writer_that_died_before_its_manifest_changed_nothing(monkeypatch):
 
 def test_files_that_nothing_names_go_after_a_day(monkeypatch):
     changed(URL)
-    there = names(location(URL))
+    there = list_names(location(URL))
     rebuild(URL)
-    kept = names(location(URL))
+    kept = list_names(location(URL))
     assert there <= kept
     monkeypatch.setattr(stores, "_KEPT", timedelta(0))
     rebuild(URL)
-    data = {name for name in names(location(URL)) if not name.startswith("index-")}
+    data = {name for name in list_names(location(URL)) if not name.startswith("index-")}
     index = LatentIndex.open(URL)
     assert data == {file.name for part in index.segments for file in part.files.files()}
 
@@ -155,7 +157,7 @@ def test_a_reader_whose_files_go_meanwhile_reads_the_newer(monkeypatch):
     create(URL, [features("decals")])
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder("elsewhere")))
     monkeypatch.setattr(stores, "_KEPT", timedelta(0))
-    get, calls = stores.get, []
+    get, calls = stores.download, []
 
     def slow(source, target):
         calls.append(source.name)
@@ -165,7 +167,7 @@ def test_a_reader_whose_files_go_meanwhile_reads_the_newer(monkeypatch):
                 create(URL, [features("hsc")])
         get(source, target)
 
-    monkeypatch.setattr(stores, "get", slow)
+    monkeypatch.setattr(stores, "download", slow)
     assert LatentIndex.open(URL).surveys == ("hsc",)
 
 
@@ -185,7 +187,7 @@ def test_what_is_missing_is_named():
     with pytest.raises(LatentIndexError, match=f"{URL}: no index here"):
         add(URL, [features("hsc")])
     create(URL, [features("decals")])
-    (gone,) = (name for name in names(location(URL)) if name.startswith("vectors-"))
+    (gone,) = (name for name in list_names(location(URL)) if name.startswith("vectors-"))
     (location(URL) / gone).unlink()
     for path in cache_folder("indexes").glob("*/vectors-*"):
         path.unlink()

@@ -14,7 +14,12 @@ from conftest import blobs, make_space, write_sample
 from galaxy_da.commands.export import export
 from galaxy_da.errors import StorageError, TableError
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.catalogue_output import COLUMN_NOTES, describe, to_astropy, write_catalogue
+from galaxy_da.io.catalogue_output import (
+    COLUMN_NOTES,
+    add_descriptions,
+    to_astropy,
+    write_catalogue,
+)
 from galaxy_da.io.features import vectors
 from galaxy_da.io.quiet import quiet_lsdb
 from galaxy_da.io.tables import Sample
@@ -108,7 +113,7 @@ def test_every_ucd_is_of_the_controlled_vocabulary():
 def test_what_a_column_says_of_itself_stays(table):
     own = pa.field("ra", pa.float64(), metadata={"description": "mine"})
     table = table.set_column(2, own, table["ra"])
-    said = describe(table).schema.field("ra").metadata
+    said = add_descriptions(table).schema.field("ra").metadata
     assert said[b"description"] == b"mine" and said[b"unit"] == b"deg"
 
 
@@ -131,12 +136,12 @@ def test_the_export_verb_writes_what_extraction_left(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["rows"] == 5
     read = Table.read(tmp_path / "f.fits")
     np.testing.assert_allclose(read["morph_size"], found["morph_size"], rtol=1e-6)
-    np.testing.assert_allclose(read["view"], vectors(found, "view"), rtol=1e-6)
+    np.testing.assert_allclose(read["nuisance"], vectors(found, "nuisance"), rtol=1e-6)
     assert str(read["morph_size"].unit) == "arcsec"
     assert fits.getheader(tmp_path / "f.fits", 1)["TUCD1"] == "meta.id;meta.main"
     export(tmp_path / "features", tmp_path / "f.parquet", latents=False, json=True)
     light = pq.read_table(tmp_path / "f.parquet")
-    assert not {"embedding", "variance", "view"} & set(light.column_names)
+    assert not {"embedding", "variance", "nuisance"} & set(light.column_names)
     assert light["morph_size"].equals(found["morph_size"])
 
 

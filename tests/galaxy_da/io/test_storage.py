@@ -17,16 +17,16 @@ from galaxy_da.io.storage import (
     create_object,
     exists,
     is_folder,
+    list_names,
     local_copy,
     location,
-    names,
-    put,
-    reaching,
     read_bytes,
     read_text,
-    renamed,
+    replace_paths,
     resolve,
     staged_folder,
+    store_errors,
+    upload,
 )
 from galaxy_da.io.tables import Sample, read_table, write_table
 
@@ -112,8 +112,8 @@ def test_what_is_there_is_told(store):
     assert not exists(out / "b.json")
     assert is_folder(out)
     assert not is_folder(location("memory://nothing"))
-    assert names(out) == {"deep"}
-    assert names(location("memory://nothing")) == set()
+    assert list_names(out) == {"deep"}
+    assert list_names(location("memory://nothing")) == set()
     with pytest.raises(FileNotFoundError) as caught:
         read_bytes(out / "b.json")
     assert caught.value.filename == "memory://out/b.json"
@@ -156,10 +156,10 @@ def test_faults_of_a_store_name_the_url():
     place = location("memory://in/a")
     with (
         pytest.raises(StorageError, match=r"memory://in/a: could not be read \(no bucket\); check"),
-        reaching(place),
+        store_errors(place),
     ):
         raise PermissionError("no  bucket")
-    with pytest.raises(PermissionError), reaching(Path("a")):
+    with pytest.raises(PermissionError), store_errors(Path("a")):
         raise PermissionError
 
 
@@ -168,9 +168,9 @@ def test_a_staged_folder_arrives_in_the_order_it_was_written(store, monkeypatch)
 
     def noted(source, target):
         order.append(target.name)
-        put(source, target)
+        upload(source, target)
 
-    monkeypatch.setattr("galaxy_da.io.storage.put", noted)
+    monkeypatch.setattr("galaxy_da.io.storage.upload", noted)
     with staged_folder("memory://space") as folder:
         for name in ("z", "sub/a", "m"):
             (folder / name).parent.mkdir(exist_ok=True)
@@ -178,10 +178,10 @@ def test_a_staged_folder_arrives_in_the_order_it_was_written(store, monkeypatch)
         (folder / ".lock").touch()
         assert not store
     assert order == ["z", "a", "m"]
-    assert names(location("memory://space")) == {"z", "sub", "m"}
+    assert list_names(location("memory://space")) == {"z", "sub", "m"}
     assert not folder.exists()
     found = {"sample": f"{folder}/sub/a", "rows": 3, "pairs": {"x": str(folder)}}
-    assert renamed(found, folder, location("memory://space")) == {
+    assert replace_paths(found, folder, location("memory://space")) == {
         "sample": "memory://space/sub/a",
         "rows": 3,
         "pairs": {"x": "memory://space"},
@@ -214,7 +214,7 @@ def test_a_new_folder_is_all_there_or_not_at_all(store_or_disk, tmp_path):
     with new_folder(where) as folder:
         folder.mkdir()
         (folder / "a").write_text("a")
-    assert names(location(where)) == {"a"}
+    assert list_names(location(where)) == {"a"}
     with pytest.raises(StorageError, match="is there already"), new_folder(where):
         pass
     assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []

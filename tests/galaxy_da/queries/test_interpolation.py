@@ -28,7 +28,7 @@ def index(space, tmp_path_factory):
 
 
 def latents(index, row):
-    view = vectors(index.rows.slice(row, 1), "view")[0]
+    view = vectors(index.rows.slice(row, 1), "nuisance")[0]
     return np.concatenate([index.vectors[row], view])
 
 
@@ -90,7 +90,7 @@ def test_interpolation_refuses(index, space):
         index.combine([])
     with pytest.raises(ValueError, match=r"shape \(n, 6\)"):
         draw_strip(space, np.zeros((2, 4)))
-    assert pa.types.is_fixed_size_list(index.rows.schema.field("view").type)
+    assert pa.types.is_fixed_size_list(index.rows.schema.field("nuisance").type)
 
 
 def test_an_anchor_without_stretch_cannot_be_drawn(space):

@@ -1,4 +1,4 @@
-"""Jobs from upload to result: verbs of the command line in processes of their own."""
+"""JobSettings from upload to result: verbs of the command line in processes of their own."""
 
 import json
 import os
@@ -22,16 +22,16 @@ from galaxy_da.io.features import Features, vectors
 from galaxy_da.io.files import write_json
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
-from galaxy_da.service.jobs.runner import JobRunner, hold
+from galaxy_da.service.jobs.runner import JobRunner, try_lock
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.parts import Jobs
+from galaxy_da.service.parts import JobSettings
 from galaxy_da.space import LatentSpace
 
 
 @pytest.fixture(scope="module")
 def served(stage, tmp_path_factory):
     queue = JobQueue(tmp_path_factory.mktemp("jobs"))
-    jobs = Jobs(queue=queue, space=str(stage.folder / "space"))
+    jobs = JobSettings(queue=queue, space=str(stage.folder / "space"))
     with running(stage.app(jobs=jobs, limits=Limits(running_jobs=2))) as url:
         yield url
 
@@ -70,7 +70,7 @@ def test_an_extraction_is_what_the_verb_writes(extracted, stage):
     found = Features.open(folder / "features")
     expected = Features.open(stage.folder / "features" / "sdss")
     assert found.space_id == expected.space_id and found.encoders == expected.encoders
-    numbers = ["embedding", "variance", "view", "reconstruction_error", "magnitude"]
+    numbers = ["embedding", "variance", "nuisance", "reconstruction_error", "magnitude"]
     assert found.table.drop_columns(numbers).equals(expected.table.drop_columns(numbers))
     np.testing.assert_allclose(vectors(found.table), vectors(expected.table), atol=2e-3, rtol=1e-2)
     flat = pq.read_table(folder / "features.parquet")
@@ -168,7 +168,7 @@ def test_cancelling(served, stage):
 )
 def test_what_is_no_job_is_refused(stage, tmp_path, data, names, status):
     queue = JobQueue(tmp_path)
-    http = TestClient(stage.app(jobs=Jobs(queue=queue, space="decals")))
+    http = TestClient(stage.app(jobs=JobSettings(queue=queue, space="decals")))
     files = dict.fromkeys(names, b"PAR1")
     answer = http.post("/api/jobs", data=data, files=files or {"other": b""})
     assert answer.status_code == status, answer.text
@@ -176,7 +176,7 @@ def test_what_is_no_job_is_refused(stage, tmp_path, data, names, status):
 
 
 def test_the_queue_is_bounded(stage, tmp_path):
-    jobs = Jobs(queue=JobQueue(tmp_path), space="decals")
+    jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
     http = TestClient(stage.app(jobs=jobs, limits=Limits(waiting_jobs=2)))
     given = {"data": {"verb": "extract"}, "files": {"sample": b"PAR1"}}
     codes = [http.post("/api/jobs", **given).status_code for _ in range(4)]
@@ -208,7 +208,7 @@ def test_a_job_too_young_to_hear_is_interrupted_later(tmp_path):
     job = queue.new_id()
     folder = queue.path(job)
     folder.mkdir()
-    lock = hold(folder / process.LOCK)
+    lock = try_lock(folder / process.LOCK)
     queue.add(job, "", "extract", {})
     assert queue.move(job, State.QUEUED, State.RUNNING)
     queue.cancel(job)

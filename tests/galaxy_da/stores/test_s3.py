@@ -153,7 +153,7 @@ def test_workers_read_and_write_a_failing_store(store, here, tmp_path):
 
 _EXTRACT = """
 import sys
-from galaxy_da import extraction, loading
+from galaxy_da.extraction import loading, pipeline as extraction
 from galaxy_da.cli import main
 extraction._PART_ROWS = loading._BATCH_ROWS = 16
 sys.exit(main(sys.argv[1:]))

@@ -98,7 +98,7 @@ def test_encoding_is_extraction(http, stage, survey):
     found = http.post("/api/encode", data=given, files=files).json()
     expected = row_of(stage, survey, 7)
     assert (found["status"], found["flags"]) == ("ok", expected["flags"])
-    latents = [*expected["embedding"], *expected["view"]]
+    latents = [*expected["embedding"], *expected["nuisance"]]
     assert_allclose(found["latents"], latents, atol=2e-3, rtol=1e-2)
     assert_allclose(found["reconstruction_error"], expected["reconstruction_error"], rtol=2e-2)
     nearest = http.post(

@@ -172,7 +172,7 @@ def test_many_cutouts_at_once(url, stage):
 def test_latents_have_galaxy_and_view(http, stage):
     found = http.get("/api/latents", params={"id": "sdss:sdss-0005"}).json()
     row = stage.index.row("sdss:sdss-0005")
-    view = np.stack(stage.index.rows["view"].to_pylist())
+    view = np.stack(stage.index.rows["nuisance"].to_pylist())
     assert found["latents"] == [*stage.index.vectors[row].tolist(), *view[row].tolist()]
     every = np.hstack([stage.index.vectors[:], view])
     np.testing.assert_allclose(found["spread"], every.std(axis=0), rtol=1e-5)
