@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.odd_sky import ORDINARY
+from benchmarks.outliers.injected import ORDINARY
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.outliers import METHODS
 
@@ -78,7 +78,7 @@ def method_rows(
     Parameters
     ----------
     indexes : sequence of LatentIndex
-        One of each sky, with ``kind`` (`benchmarks.odd_sky`).
+        One of each sky, with ``kind`` (`benchmarks.outliers.injected`).
     surveys : sequence of str
         Ranked one by one; by disagreement together.
     methods : sequence of str

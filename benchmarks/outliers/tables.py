@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.odd_sky import ORDINARY, odd_sky
-from benchmarks.outlier_recall import detection, method_rows, purity, ranked_kinds
+from benchmarks.outliers.injected import ORDINARY, odd_sky
+from benchmarks.outliers.recall import detection, method_rows, purity, ranked_kinds
 from benchmarks.real.guide_sample import stored_images
 from benchmarks.real.probes import guide_cutout, read_colour, with_stretch
-from benchmarks.tables import print_rows
+from benchmarks.support.tables import print_rows
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.features import Features
