@@ -41,6 +41,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("galaxy_da")
     if name in _HOMES:
         return getattr(import_module(f"galaxy_da.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'galaxy_da' has no attribute {name!r}")

@@ -1,19 +1,17 @@
-"""The ``galaxy-da`` command: a shell that loads only the verb asked for.
+"""The ``galaxy-da`` command, which loads only the verb that is called.
 
-Each package lists its verbs under the entry-point group ``galaxy_da.commands.extract``. A
-user's mistake
-(`GalaxyDAError`) ends as one line on stderr and exit status 2. A parameter that is a `UPath` takes
-a path or a URL, one that is a `Path` only a path of this machine.
+Each package lists its verbs under the entry-point group ``galaxy_da.commands``. A user's mistake
+(`GalaxyDAError`) prints one line on stderr and ends with exit status 2.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -22,49 +20,110 @@ from upath import UPath
 
 from galaxy_da.errors import GalaxyDAError
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+__all__ = ["VerbGroup", "main", "run_function"]
 
-__all__ = [
-    "AsJson",
-    "Engine",
-    "Out",
-    "Scheduler",
-    "SurveyFiles",
-    "check_engine",
-    "main",
-    "print_result",
-    "print_table",
-    "run_function",
-]
+_ENTRY_POINTS = "galaxy_da.commands"
+_INTERRUPTED = 130  # exit status that Typer gives to KeyboardInterrupt
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Out = Annotated[UPath, typer.Option(help="Where to write.")]
-SurveyFiles = Annotated[
-    list[UPath] | None,
-    typer.Option("--survey-file", help="TOML definition of a survey that is not built in."),
-]
-Engine = Annotated[str, typer.Option(help="local, or dask for what is larger than a machine.")]
-Scheduler = Annotated[
-    str | None,
-    typer.Option(help="Address of a Dask scheduler; by default one is started here."),
-]
+SECTIONS = {
+    "Start here": ("demo",),
+    "Data": ("sample", "fetch", "crossmatch", "select", "simulate"),
+    "Adapt": ("surveys", "pretrain", "adapt", "evaluate", "probe"),
+    "Extract and query": (
+        "extract",
+        "export",
+        "index",
+        "map",
+        "similar",
+        "same",
+        "distances",
+        "duplicates",
+        "outliers",
+        "rank",
+        "interpolate",
+    ),
+    "Serve": ("serve", "token"),
+}
+"""Verbs in the order of ``galaxy-da --help``, by job."""
 
-_GROUP = "galaxy_da.commands"
-_INTERRUPTED = 130
-"""What Typer makes of `KeyboardInterrupt`."""
+EXTRAS = {
+    "archives": ("astroquery", "httpx", "mocpy", "pyvo", "requests", "tenacity"),
+    "hats": ("dask", "distributed", "hats", "hats_import", "lsdb"),
+    "plots": ("umap",),
+    "s3": ("s3fs",),
+    "service": ("fastapi", "fastapi_offline", "prometheus_client", "starlette", "uvicorn"),
+}
+"""Packages that each optional extra brings, by the names under which Python imports them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerbGroup:
+    """Verbs that share one name, such as ``index add`` and ``index delete``.
+
+    Attributes
+    ----------
+    summary : str
+        Text of the group's help.
+    verbs : mapping of str to callable
+        The functions by name. The first runs where no name is given.
+    """
+
+    summary: str
+    verbs: Mapping[str, Callable[..., None]]
 
 
 class _Verbs(TyperGroup):
-    """Commands found by entry point, loaded when named."""
+    """Commands found by entry point, imported when they are called."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return sorted(entry.name for entry in entry_points(group=_GROUP))
+        return [name for names in _sections().values() for name in names]
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
-        for entry in entry_points(group=_GROUP, name=cmd_name):
-            return _command_of(entry.load(), entry.name)
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | TyperGroup | None:  # type: ignore[override]
+        for entry in entry_points(group=_ENTRY_POINTS, name=cmd_name):
+            verb = entry.load()
+            return (
+                _group_of(verb, cmd_name)
+                if isinstance(verb, VerbGroup)
+                else _command_of(verb, cmd_name)
+            )
         return None
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        for title, names in _sections().items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name, command.get_short_help_str(100))
+                        for name, command in commands
+                        if command
+                    ]
+                )
+
+
+class _GroupWithDefault(TyperGroup):
+    """Commands of which the first is called where no name is given."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        if args and args[0] not in (*self.commands, "--help"):
+            args = [next(iter(self.commands)), *args]
+        return super().parse_args(ctx, args)
+
+
+def _sections() -> dict[str, list[str]]:
+    """Return the installed verbs by section; those of other packages come last."""
+    installed = {entry.name for entry in entry_points(group=_ENTRY_POINTS)}
+    known = {title: [n for n in names if n in installed] for title, names in SECTIONS.items()}
+    others = sorted(installed.difference(*known.values()))
+    return known | ({"Others": others} if others else {})
+
+
+def _version(show: bool) -> None:
+    if show:
+        from galaxy_da import __version__
+
+        print(f"galaxy-da {__version__}")
+        raise typer.Exit
 
 
 _shell = typer.Typer(
@@ -73,11 +132,28 @@ _shell = typer.Typer(
 
 
 @_shell.callback()
-def _about() -> None:
-    """One latent space for galaxy images of many surveys.
+def _about(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and exit."
+    ),
+) -> None:
+    """Put galaxy images of many surveys into one latent space, and query it.
 
     Example: galaxy-da demo --out demo
     """
+
+
+def _group_of(group: VerbGroup, name: str) -> TyperGroup:
+    app = typer.Typer(
+        cls=_GroupWithDefault, help=group.summary, add_completion=False, rich_markup_mode=None
+    )
+    for verb, function in group.verbs.items():
+        _read_paths(function)
+        app.command(name=verb)(function)
+    command = typer.main.get_command(app)
+    assert isinstance(command, TyperGroup)
+    command.name = name
+    return command
 
 
 def _command_of(function: Callable[..., None], name: str) -> TyperCommand:
@@ -90,7 +166,7 @@ def _command_of(function: Callable[..., None], name: str) -> TyperCommand:
 
 
 def _read_paths(function: Callable[..., None]) -> None:
-    """Give the parameters of a verb that are paths, or may be URLs, what reads them."""
+    """Set the parsers of a verb's paths: a `UPath` may be a URL, a `Path` may not."""
     from galaxy_da.io.storage import location
 
     function.__annotations__ = get_type_hints(function, include_extras=True)
@@ -115,45 +191,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        What follows ``galaxy-da``; by default the process's own.
+        The words after ``galaxy-da``; by default those of the process.
 
     Returns
     -------
     int
-        Exit status: 0, 2 for a mistake of the user's, 130 when interrupted.
+        Exit status: 0, 2 for a user's mistake, 130 when interrupted.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    return _run(typer.main.get_command(_shell), given, "galaxy-da")
+    return _run(typer.main.get_command(_shell), arguments, "galaxy-da")
 
 
 def run_function(
     function: Callable[..., None], name: str, arguments: Sequence[str] | None = None
 ) -> int:
-    """Run a function as a command of its own, with the manners of `main`.
+    """Run a function as a command of its own, with the error handling of `main`.
 
     Parameters
     ----------
     function : callable
-        Its annotated parameters are the command's arguments and options.
+        Its annotated parameters become arguments and options.
     name : str
-        Name of the command, as messages show it.
+        Name of the command in messages.
     arguments : sequence of str, optional
-        By default the process's own.
+        The words after the command; by default those of the process.
 
     Returns
     -------
     int
         Exit status, as for `main`.
     """
+    return _run(_command_of(function, name), arguments, name)
+
+
+def _run(command: Callable[..., Any], arguments: Sequence[str] | None, name: str) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    return _run(_command_of(function, name), given, name)
-
-
-def _run(command: Callable[..., Any], arguments: list[str], name: str) -> int:
     try:
-        command(args=arguments, prog_name=name)
+        command(args=given, prog_name=name)
     except GalaxyDAError as error:
         print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        extra = _extra_with(error.name or "")
+        if extra is None:
+            raise
+        print(
+            f"{name}: this needs {error.name}, which is not installed; "
+            f"run `pip install 'galaxy_da[{extra}]'`",
+            file=sys.stderr,
+        )
         return 2
     except SystemExit as end:
         if end.code == _INTERRUPTED:
@@ -162,28 +247,7 @@ def _run(command: Callable[..., Any], arguments: list[str], name: str) -> int:
     return 0
 
 
-def check_engine(engine: str, scheduler: str | None) -> bool:
-    """Return whether an engine is Dask, and refuse one there is not."""
-    if engine not in ("local", "dask"):
-        raise typer.BadParameter(f"engine is one of local, dask, not {engine!r}")
-    if scheduler is not None and engine == "local":
-        raise typer.BadParameter("--scheduler cannot be used with --engine local")
-    return engine == "dask"
-
-
-def print_result(result: Mapping[str, Any], as_json: bool) -> None:
-    """Print a result on stdout, as one JSON object or as aligned lines."""
-    if as_json:
-        print(json.dumps(result, indent=1, allow_nan=False))
-        return
-    width = max(map(len, result), default=0)
-    for key, value in result.items():
-        print(f"{key:<{width}}  {value}")
-
-
-def print_table(table: pa.Table, as_json: bool) -> None:
-    """Print a table's rows on stdout, as one JSON object or as aligned columns."""
-    if as_json:
-        print(json.dumps({"rows": table.to_pylist()}, indent=1, allow_nan=False))
-        return
-    print(table.to_pandas().to_string(index=False, float_format=lambda value: f"{value:.5g}"))
+def _extra_with(module: str) -> str | None:
+    """Return the extra that brings a package, None if no extra does."""
+    top = module.partition(".")[0]
+    return next((extra for extra, packages in EXTRAS.items() if top in packages), None)

@@ -1,4 +1,4 @@
-"""The packages import in one direction, and importing the core is light."""
+"""Imports point one way, between packages and between rooms, and importing the core is light."""
 
 import ast
 import subprocess
@@ -8,29 +8,79 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ORDER = ("galaxy_da", "catalogs", "evaluation", "training", "benchmarks")
+PACKAGES = ("galaxy_da", "catalogs", "evaluation", "training", "benchmarks")
+ROOMS = {
+    "galaxy_da": (
+        "errors", "io", "cli", "surveys", "images", "models", "space", "extraction", "index",
+        "queries", "latent_index", "cluster", "client", "service", "commands",
+    ),
+    "catalogs": (
+        "reading", "splits", "selections", "datasets", "matching", "hats", "archives",
+        "simulation", "commands",
+    ),
+    "evaluation": (
+        "calibration", "retrieval", "distractors", "domains", "match_probability", "strata",
+        "transfer", "evaluate", "probes", "reports", "commands",
+    ),
+    "training": (
+        "checkpoints", "parallel", "losses", "pretraining", "adaptation", "demo", "commands",
+    ),
+}  # fmt: skip
+"""Rooms of each package: a room imports only rooms before it."""
 
 
-@pytest.mark.parametrize("package", ORDER)
+def imports(path):
+    """Yield the dotted names that a file imports, with and without the last part."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_packages_import_only_to_their_left(package):
-    forbidden = set(ORDER[ORDER.index(package) + 1 :])
+    forbidden = set(PACKAGES[PACKAGES.index(package) + 1 :])
     for path in (ROOT / package).rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                names = [node.module or ""]
-            for name in names:
-                assert name.split(".")[0] not in forbidden, f"{path} imports {name}"
+        for name in imports(path):
+            assert name.split(".")[0] not in forbidden, f"{path} imports {name}"
 
 
-def test_importing_the_core_loads_no_heavy_library():
-    code = "import galaxy_da, sys; print([m for m in ('torch', 'faiss', 'astropy', 'pyarrow') " + (
-        "if m in sys.modules])"
+@pytest.mark.parametrize("package", ROOMS)
+def test_rooms_import_only_rooms_before_them(package):
+    folder = ROOT / package
+    rooms = {path.stem for path in folder.iterdir() if path.suffix == ".py"}
+    rooms |= {path.parent.name for path in folder.glob("*/__init__.py")}
+    assert rooms - {"__init__", "__main__"} == set(ROOMS[package])
+    for path in folder.rglob("*.py"):
+        own = path.relative_to(folder).parts[0].removesuffix(".py")
+        if own in ("__init__", "__main__"):
+            continue
+        allowed = {own, *ROOMS[package][: ROOMS[package].index(own)]}
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] == package and parts[1] in ROOMS[package]:
+                assert parts[1] in allowed, f"{path} imports {name}"
+
+
+def test_no_private_name_is_imported():
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            for name in imports(path):
+                private = name.startswith(PACKAGES) and name.split(".")[-1].startswith("_")
+                assert not private or name.endswith("__version__"), f"{path} imports {name}"
+
+
+def test_importing_the_core_is_light():
+    code = (
+        "import sys, time; start = time.perf_counter(); import galaxy_da;"
+        "print(time.perf_counter() - start);"
+        "print([m for m in ('torch', 'faiss', 'astropy', 'pyarrow', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    seconds, heavy = done.stdout.splitlines()
+    assert float(seconds) < 0.1
+    assert heavy == "[]"
 
 
 def test_every_public_name_of_the_core_resolves():
@@ -39,3 +89,14 @@ def test_every_public_name_of_the_core_resolves():
     assert all(getattr(galaxy_da, name) is not None for name in galaxy_da.__all__)
     with pytest.raises(AttributeError, match="'nothing'"):
         _ = galaxy_da.nothing
+
+
+def test_the_version_is_that_of_the_installation(capsys):
+    from importlib.metadata import version
+
+    import galaxy_da
+    from galaxy_da.cli import main
+
+    assert galaxy_da.__version__ == version("galaxy_da")
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"galaxy-da {galaxy_da.__version__}\n"

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.adaptation``: measure adaptation beside every baseline."""
+"""``python -m benchmarks.adaptation``: measure `adapt` beside every baseline."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ __all__ = ["benchmark"]
 def benchmark(
     out: Out,
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals'.")] = "decals",
-    seeds: Annotated[str, typer.Option(help="One sky each, by commas.")] = "1,2,3,4,5",
+    seeds: Annotated[str, typer.Option(help="Seeds, by commas; one sky each.")] = "1,2,3,4,5",
     targets: Annotated[
-        str, typer.Option(help="Surveys by name or TOML file; kids2 is KiDS in g and r.")
+        str, typer.Option(help="Surveys, by name or TOML file; kids2 is KiDS in g and r.")
     ] = "sdss,bass-mzls,hsc,kids2,euclid-vis",
-    n: Annotated[int, typer.Option(help="Galaxies that every survey observes.")] = 2000,
-    pool: Annotated[int, typer.Option(help="Galaxies to choose from.")] = 10_000,
+    n: Annotated[int, typer.Option(help="Galaxies observed by every survey.")] = 2000,
+    pool: Annotated[int, typer.Option(help="Galaxies searched for the match.")] = 10_000,
     methods: Annotated[
-        str | None, typer.Option("--baselines", help="Only these methods, and adapt; or 'none'.")
+        str | None, typer.Option("--baselines", help="Baselines to measure beside adapt, or 'none'; all by default.")
     ] = None,
     curves: Annotated[
-        str, typer.Option(help="Targets to measure with few, wrong and no pairs.")
+        str, typer.Option(help="Targets to measure with few, wrong and no pairs too.")
     ] = "",
     scenes: Annotated[
-        UPath | None, typer.Option(help="Sample table of real images to use as galaxies.")
+        UPath | None, typer.Option(help="Sample table of real images to simulate from.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Most refining steps of adapt.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Largest number of fine-tuning steps of adapt.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Measure adaptation beside every baseline; run again to go on after a stop.
+    """Measure adapt beside every baseline. Run it again to resume after a stop.
 
     Example: python -m benchmarks.adaptation --out bench --seeds 1 --targets sdss --n 400
     """
@@ -69,22 +69,15 @@ def benchmark(
         raise typer.BadParameter(f"--seeds must be whole numbers ({error})") from error
     with staged_folder(out) as folder:
         try:
-            cells = run_benchmark(
+            results = run_benchmark(
                 LatentSpace.load(space), settings, folder, scenes=scenes, progress=True
             )
         except ValueError as error:
             raise typer.BadParameter(str(error)) from error
-        paths = write_tables(folder, cells)
-    failed = sum("error" in cell for cell in cells)
+        paths = write_tables(folder, results)
+    failed = sum("error" in result for result in results)
     named = {name: str(out / path.name) for name, path in paths.items()}
-    print_result(
-        {
-            "cells": len(cells),
-            "not_measured": failed,
-            **named,
-        },
-        json,
-    )
+    print_result({"results": len(results), "not_measured": failed, **named}, json)
 
 
 def _split(text: str) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from upath import UPath
 
-from galaxy_da.cli import AsJson, Out, print_result
+from galaxy_da.commands.options import AsJson, Out
+from galaxy_da.commands.printing import print_result
 
 __all__ = ["sample"]
 

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 from upath import UPath
 
-from galaxy_da.cli import AsJson, SurveyFiles, print_result, print_table
+from galaxy_da.commands.options import AsJson, SurveyFiles
+from galaxy_da.commands.printing import print_result, print_table
 
 __all__ = ["probe"]
 

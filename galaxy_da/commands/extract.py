@@ -1,4 +1,4 @@
-"""Verbs of the core: surveys, extract."""
+"""Verb: extract."""
 
 from __future__ import annotations
 
@@ -7,52 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from upath import UPath
 
-from galaxy_da.cli import (
+from galaxy_da.commands.options import (
     AsJson,
     Engine,
     Out,
     Scheduler,
+    Space,
     SurveyFiles,
-    check_engine,
-    print_result,
+    is_dask,
 )
+from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
     from galaxy_da.io.storage import Location
     from galaxy_da.space import LatentSpace
 
-__all__ = ["extract", "surveys"]
-
-
-def surveys(
-    name: Annotated[str | None, typer.Argument(help="Show one survey in full.")] = None,
-    file: Annotated[UPath | None, typer.Option(help="Check a definition of your own.")] = None,
-    json: AsJson = False,
-) -> None:
-    """List the surveys, show one, or check a definition file.
-
-    A definition is TOML: name, title, pixel_scale_arcsec, flux_unit (nanomaggy, maggy, nJy, uJy,
-    Jy, or count with zeropoint_mag) and one [[bands]] table per band with name, wavelength_nm,
-    psf_fwhm_arcsec and depth_mag. `galaxy-da surveys hsc --json` prints every field.
-
-    Example: galaxy-da surveys hsc
-    """
-    from galaxy_da.surveys import builtin_surveys, get_survey, load_survey
-
-    if file is not None or name is not None:
-        survey = load_survey(file) if file is not None else get_survey(str(name))
-        print_result(survey.model_dump(mode="json"), json)
-        return
-    rows = {
-        survey.name: f"{survey.title}: {','.join(survey.band_names)}, "
-        f"{survey.pixel_scale_arcsec}″/px, {survey.flux_unit} (AB {survey.zeropoint_mag})"
-        for survey in builtin_surveys().values()
-    }
-    print_result(rows, json)
+__all__ = ["extract"]
 
 
 def extract(
-    space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
+    space: Space,
     sample: Annotated[
         UPath,
         typer.Option(
@@ -92,7 +66,7 @@ def extract(
         "reconstruct": reconstruct,
         "progress": True,
     }
-    if check_engine(engine, scheduler):
+    if is_dask(engine, scheduler):
         from galaxy_da.cluster.extraction import extract_partitions
 
         counts = extract_partitions(

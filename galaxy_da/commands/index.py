@@ -1,4 +1,4 @@
-"""Verbs of the index folder: index, index-add, index-delete, index-rebuild, index-info."""
+"""Verbs of the index folder: build, add, delete, rebuild and info."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from typing import Annotated, Any
 import typer
 from upath import UPath
 
-from galaxy_da.cli import AsJson, Engine, Out, Scheduler, check_engine, print_result
+from galaxy_da.cli import VerbGroup
+from galaxy_da.commands.options import (
+    AsJson,
+    Engine,
+    FeatureFolders,
+    IndexPath,
+    Out,
+    Scheduler,
+    Where,
+    is_dask,
+    user_mistakes,
+)
+from galaxy_da.commands.printing import print_result
 
-__all__ = ["index", "index_add", "index_delete", "index_info", "index_rebuild"]
+__all__ = ["VERBS"]
 
-_IndexPath = Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
-_Features = Annotated[list[UPath], typer.Argument(help="Feature folders made by `extract`.")]
 _MemoryGb = Annotated[
     float | None,
     typer.Option(min=0, help="Memory that searching may keep [GB]; by default half of it."),
 ]
-_Where = Annotated[
-    list[str] | None,
-    typer.Option("--where", help="COLUMN OPERATOR VALUE; all that are given must hold."),
-]
 
 
-def index(
-    features: _Features,
+def build(
+    features: FeatureFolders,
     out: Out,
-    kind: Annotated[str, typer.Option(help="auto, flat, ivfpq or hnsw.")] = "auto",
+    kind: Annotated[str, typer.Option(help="auto, flat or ivfpq.")] = "auto",
     memory_gb: _MemoryGb = None,
     dry_run: Annotated[bool, typer.Option(help="Only say what it will take.")] = False,
     engine: Engine = "local",
@@ -43,9 +49,7 @@ def index(
     from galaxy_da.index.sources import Sources
 
     _check_kind(kind)
-    on_dask = check_engine(engine, scheduler)
-    if on_dask and kind == "hnsw":
-        raise typer.BadParameter("a graph cannot be made in shards; ivfpq can, or --engine local")
+    on_dask = is_dask(engine, scheduler)
     memory = _bytes(memory_gb)
     if dry_run:
         opened = Sources(features)
@@ -60,76 +64,74 @@ def index(
     print_result(_described(out), json)
 
 
-def index_add(
-    index: _IndexPath,
-    features: _Features,
+def add(
+    index: IndexPath,
+    features: FeatureFolders,
     replace: Annotated[bool, typer.Option(help="Let them replace those with their keys.")] = False,
     json: AsJson = False,
 ) -> None:
     """Add features to an index that others may be reading.
 
-    Example: galaxy-da index-add index features/hsc
+    Example: galaxy-da index add index features/hsc
     """
-    from galaxy_da.index import add
+    from galaxy_da import index as indexes
 
-    added = add(index, features, replace=replace)
+    added = indexes.add(index, features, replace=replace)
     print_result({"added": added, **_described(index)}, json)
 
 
-def index_delete(
-    index: _IndexPath,
+def delete(
+    index: IndexPath,
     id: Annotated[list[str] | None, typer.Option(help="SURVEY:OBJECT_ID.")] = None,
     ids: Annotated[UPath | None, typer.Option(help="Text file of them, one a line.")] = None,
     survey: Annotated[str | None, typer.Option(help="All of a survey.")] = None,
-    where: _Where = None,
+    where: Where = None,
     json: AsJson = False,
 ) -> None:
     """Delete objects, named or chosen, from an index that others may be reading.
 
-    Example: galaxy-da index-delete index --survey hsc --where "flags != 0"
+    Example: galaxy-da index delete index --survey hsc --where "flags != 0"
     """
-    from galaxy_da.index import delete
+    from galaxy_da import index as indexes
 
     named = [*(id or []), *(_lines(ids) if ids is not None else [])]
     chosen = survey is not None or bool(where)
     if bool(named) == chosen:
         raise typer.BadParameter("give --id or --ids, or else --survey or --where")
-    try:
-        gone = delete(
+    with user_mistakes():
+        gone = indexes.delete(
             index, (lambda opened: opened.select(survey, where=where or ())) if chosen else named
         )
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
     print_result({"deleted": gone, **_described(index)}, json)
 
 
-def index_rebuild(
-    index: _IndexPath,
+def rebuild(
+    index: IndexPath,
     kind: Annotated[
-        str | None, typer.Option(help="auto, flat, ivfpq or hnsw; by default as it was made.")
+        str | None, typer.Option(help="auto, flat or ivfpq; by default as it was made.")
     ] = None,
     memory_gb: _MemoryGb = None,
     json: AsJson = False,
 ) -> None:
     """Write an index anew as one segment, without the deleted objects.
 
-    Example: galaxy-da index-rebuild index --kind hnsw
+    Example: galaxy-da index rebuild index --kind ivfpq
     """
-    from galaxy_da.index import rebuild
+    from galaxy_da import index as indexes
 
     _check_kind(kind or "auto")
-    rebuild(index, kind=kind, memory_bytes=_bytes(memory_gb))
+    indexes.rebuild(index, kind=kind, memory_bytes=_bytes(memory_gb))
     print_result(_described(index), json)
 
 
-def index_info(
-    index: _IndexPath,
+def info(
+    index: IndexPath,
     check: Annotated[bool, typer.Option(help="Compare every byte with its hash.")] = False,
     json: AsJson = False,
 ) -> None:
     """Say what is in an index and how it is searched.
 
-    Example: galaxy-da index-info index --check
+    Example: galaxy-da index info index --check
     """
     print_result({**_described(index, whole=check), **({"check": "whole"} if check else {})}, json)
 
@@ -156,10 +158,8 @@ def _described(path: UPath, *, whole: bool = False) -> dict[str, Any]:
 def _check_kind(kind: str) -> None:
     from galaxy_da.index.kinds import check_kind
 
-    try:
+    with user_mistakes():
         check_kind(kind)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _bytes(memory_gb: float | None) -> int | None:
@@ -170,3 +170,14 @@ def _lines(path: UPath) -> list[str]:
     from galaxy_da.io.storage import read_text
 
     return [line for line in read_text(path).split("\n") if line]
+
+
+VERBS = VerbGroup(
+    summary="""Build, change and describe an index of features.
+
+    `index FEATURES... --out INDEX` is short for `index build`.
+
+    Example: galaxy-da index build features/decals features/sdss --out index
+    """,
+    verbs={"build": build, "add": add, "delete": delete, "rebuild": rebuild, "info": info},
+)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from upath import UPath
 
-from galaxy_da.cli import AsJson, Out, print_result, print_table
+from galaxy_da.commands.options import AsJson, Clean, Cone, IndexPath, Out, Where, user_mistakes
+from galaxy_da.commands.printing import print_result, print_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,16 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["distances", "duplicates", "interpolate", "outliers", "rank", "same", "similar"]
 
-_IndexPath = Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
-_Where = Annotated[
-    list[str] | None,
-    typer.Option("--where", help="COLUMN OPERATOR VALUE; all that are given must hold."),
-]
-_Cone = Annotated[
-    tuple[float, float, float] | None,
-    typer.Option("--cone", help="Only within RA, Dec [deg] and radius [arcsec]."),
-]
-_Clean = Annotated[bool, typer.Option("--clean", help="Leave out images with quality flags first.")]
 _Survey = Annotated[str | None, typer.Option("--survey", help="Only this survey.")]
 _Method = Annotated[
     str,
@@ -39,7 +28,7 @@ _OutTable = Annotated[UPath | None, typer.Option("--out", help="Write the table 
 
 
 def similar(
-    index: _IndexPath,
+    index: IndexPath,
     id: Annotated[str | None, typer.Option(help="SURVEY:OBJECT_ID.")] = None,
     position: Annotated[
         tuple[float, float] | None, typer.Option(help="RA and Dec, ICRS degrees.")
@@ -58,8 +47,8 @@ def similar(
     space: Annotated[str | None, typer.Option(help="Latent space that encodes --image.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
     within: Annotated[str | None, typer.Option("--in", help="Only this survey.")] = None,
-    where: _Where = None,
-    cone: _Cone = None,
+    where: Where = None,
+    cone: Cone = None,
     unadapted: Annotated[
         bool, typer.Option(help="Use the anchor's network where a survey has none of its own.")
     ] = False,
@@ -86,7 +75,7 @@ def similar(
         query = encode_file(image, survey, space, opened, unadapted=unadapted)
     if vector is not None:
         query = read_vector(vector)
-    with _mistakes():
+    with user_mistakes():
         found = opened.similar(
             query, k=k, survey=within, dislike=dislike or (), where=where or (), cone=cone
         )
@@ -94,7 +83,7 @@ def similar(
 
 
 def same(
-    index: _IndexPath,
+    index: IndexPath,
     key: Annotated[str, typer.Argument(metavar="KEY", help="SURVEY:OBJECT_ID.")],
     radius: Annotated[float, typer.Option(min=0, help="Of the search [arcsec].")] = 1.0,
     space: Annotated[
@@ -103,8 +92,8 @@ def same(
     prior: Annotated[
         float, typer.Option(help="Of match_probability, before the images are seen.")
     ] = 0.5,
-    where: _Where = None,
-    cone: _Cone = None,
+    where: Where = None,
+    cone: Cone = None,
     json: AsJson = False,
 ) -> None:
     """Find a galaxy in the other surveys by position, and compare its images.
@@ -114,7 +103,7 @@ def same(
     from galaxy_da.latent_index import LatentIndex
 
     opened = LatentIndex.open(index)
-    with _mistakes():
+    with user_mistakes():
         found = opened.same(
             key, radius, space=_space(space), prior=prior, where=where or (), cone=cone
         )
@@ -122,7 +111,7 @@ def same(
 
 
 def distances(
-    index: _IndexPath,
+    index: IndexPath,
     pairs: Annotated[UPath, typer.Option(help="Pair table made by `crossmatch`.")],
     anchor: Annotated[str, typer.Option(help="Survey of anchor_id.")],
     target: Annotated[str, typer.Option(help="Survey of target_id.")],
@@ -144,7 +133,7 @@ def distances(
     from galaxy_da.latent_index import LatentIndex
 
     opened, table = LatentIndex.open(index), read_pairs(pairs)
-    with _mistakes():
+    with user_mistakes():
         table = opened.distances(
             table, anchor=anchor, target=target, space=_space(space), prior=prior
         )
@@ -155,15 +144,15 @@ def distances(
 
 
 def duplicates(
-    index: _IndexPath,
+    index: IndexPath,
     survey: Annotated[str, typer.Option(help="Which survey.")],
     arcsec: Annotated[
         float | None, typer.Option(help="Farthest apart on the sky [arcsec].")
     ] = None,
     distance: Annotated[float | None, typer.Option(help="Farthest apart in latents.")] = None,
-    clean: _Clean = False,
-    where: _Where = None,
-    cone: _Cone = None,
+    clean: Clean = False,
+    where: Where = None,
+    cone: Cone = None,
     out: _OutTable = None,
     json: AsJson = False,
 ) -> None:
@@ -174,7 +163,7 @@ def duplicates(
     from galaxy_da.latent_index import LatentIndex
 
     opened = LatentIndex.open(index)
-    with _mistakes():
+    with user_mistakes():
         found = opened.duplicates(
             survey, arcsec=arcsec, distance=distance, clean=clean, where=where or (), cone=cone
         )
@@ -182,15 +171,15 @@ def duplicates(
 
 
 def outliers(
-    index: _IndexPath,
+    index: IndexPath,
     survey: _Survey = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 50,
     method: _Method = "combined",
     neighbours: Annotated[int | None, typer.Option(min=1, help="Of knn and lof.")] = None,
     radius: Annotated[float, typer.Option(min=0, help="Of disagreement [arcsec].")] = 1.0,
-    clean: _Clean = False,
-    where: _Where = None,
-    cone: _Cone = None,
+    clean: Clean = False,
+    where: Where = None,
+    cone: Cone = None,
     out: _OutTable = None,
     json: AsJson = False,
 ) -> None:
@@ -201,7 +190,7 @@ def outliers(
     from galaxy_da.latent_index import LatentIndex
 
     opened = LatentIndex.open(index)
-    with _mistakes():
+    with user_mistakes():
         found = opened.outliers(
             survey,
             k,
@@ -216,7 +205,7 @@ def outliers(
 
 
 def rank(
-    index: _IndexPath,
+    index: IndexPath,
     scores: Annotated[
         UPath, typer.Option(help="Parquet or CSV of survey, object_id and score (0 to 5).")
     ],
@@ -226,9 +215,9 @@ def rank(
     start: Annotated[
         UPath | None, typer.Option(help="An earlier ranking, so that only the learning is done.")
     ] = None,
-    clean: _Clean = False,
-    where: _Where = None,
-    cone: _Cone = None,
+    clean: Clean = False,
+    where: Where = None,
+    cone: Cone = None,
     json: AsJson = False,
 ) -> None:
     """Rank all galaxies by oddness and what a person's scores of some of them teach.
@@ -241,7 +230,7 @@ def rank(
 
     opened, given = LatentIndex.open(index), read_rows(scores)
     before = None if start is None else read_rows(start)
-    with _mistakes():
+    with user_mistakes():
         found = opened.rank(
             given, survey, method, start=before, clean=clean, where=where or (), cone=cone
         )
@@ -251,7 +240,7 @@ def rank(
 
 
 def interpolate(
-    index: _IndexPath,
+    index: IndexPath,
     space: Annotated[str, typer.Option(help="Latent space whose decoder draws.")],
     out: Out,
     plus: Annotated[list[str], typer.Option("--from", help="SURVEY:OBJECT_ID; several are added.")],
@@ -282,7 +271,7 @@ def interpolate(
         raise typer.BadParameter("give --to or --latent, not both")
     if (to is not None or latent is not None) and (len(plus) > 1 or minus):
         raise typer.BadParameter("--to and --latent start --from one galaxy")
-    with _mistakes():
+    with user_mistakes():
         if to is not None:
             points = opened.between(plus[0], to, steps)
         elif latent is not None:
@@ -319,12 +308,3 @@ def _write_or_print(table: pa.Table, out: UPath | None, json: bool) -> None:
         return
     write_table(table, out)
     print_result({"table": str(out), "rows": table.num_rows}, json)
-
-
-@contextmanager
-def _mistakes() -> Iterator[None]:
-    """Report a bad argument as the user's mistake."""
-    try:
-        yield
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error

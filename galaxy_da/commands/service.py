@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from upath import UPath
 
-from galaxy_da.cli import AsJson, print_result
+from galaxy_da.commands.options import AsJson
+from galaxy_da.commands.printing import print_result
 
 __all__ = ["draw", "serve", "token"]
 

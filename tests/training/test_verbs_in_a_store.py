@@ -32,7 +32,7 @@ def test_the_story_at_a_url(store, capsys, tmp_path, monkeypatch):
         sample = f"{{sky}}/{survey}/sample.parquet"
         run(f"extract --space {{sky}}/space --sample {sample} --out {{sky}}/features/{survey}")
     run("index {sky}/features/decals {sky}/features/sdss --out {sky}/index")
-    assert "whole" in run("index-info {sky}/index --check")
+    assert "whole" in run("index info {sky}/index --check")
     run("map {sky}/index --method pca")
     run("outliers {sky}/index --survey sdss -k 5 --out {sky}/odd.parquet")
     assert read_table(f"{SKY}/odd.parquet").num_rows == 5

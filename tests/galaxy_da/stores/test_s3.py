@@ -80,7 +80,7 @@ def pipeline(start, end):
         )
         galaxy_da(*extract, "--out", f"{end}/features/{name}")
     galaxy_da("index", f"{end}/features/decals", "--out", f"{end}/index")
-    galaxy_da("index-add", f"{end}/index", f"{end}/features/again")
+    galaxy_da("index", "add", f"{end}/index", f"{end}/features/again")
     samples = (f"{start}/{name}/sample.parquet" for name in ("decals", "again"))
     galaxy_da("crossmatch", *samples, "--repeat", "--out", f"{end}/pairs.parquet")
 

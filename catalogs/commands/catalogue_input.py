@@ -1,0 +1,63 @@
+"""Read the catalogues that verbs are given, and report how they were read."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from galaxy_da.commands.options import user_mistakes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+__all__ = ["read_and_report"]
+
+
+def read_and_report(
+    path: PathOrUrl,
+    side: str,
+    asked: Mapping[str, str | None] | None = None,
+    epoch: float | None = None,
+) -> pa.Table:
+    """Read a catalogue and tell on stderr what it was taken for.
+
+    Parameters
+    ----------
+    path : path or URL
+        The catalogue.
+    side : str
+        What to call it.
+    asked : mapping, optional
+        Values of the options ``ra``, ``dec``, ``id``, ``unit``, ``frame``, ``error`` and
+        ``reference-epoch``.
+    epoch : float, optional
+        Epoch to move positions to [Julian year].
+    """
+    from catalogs.reading.catalogue import read_catalog
+    from galaxy_da.io.storage import location
+    from galaxy_da.io.tables import read_metadata
+
+    named = {"id": "object_id", "error": "position_error", "reference-epoch": "reference_epoch"}
+    options: dict[str, Any] = {named.get(k, k): value for k, value in (asked or {}).items()}
+    if year := options.get("reference_epoch"):
+        try:
+            options["reference_epoch"] = float(year)
+        except ValueError:
+            raise typer.BadParameter(
+                f"reference-epoch is a Julian year such as 2016.0, not {year!r}"
+            ) from None
+    with user_mistakes():
+        table = read_catalog(path, epoch=epoch, **options)
+    said = read_metadata(table.schema)["catalog"]
+    columns = ", ".join(f"{made} from {found}" for made, found in said["columns"].items())
+    units = said["units"]
+    unit = units["ra"] if units["ra"] == units["dec"] else f"{units['ra']}, {units['dec']}"
+    name = location(path).name
+    print(f"{side}: {name}: {columns} [{unit}]; frame {said['frame']}", file=sys.stderr)
+    for note in said["notes"]:
+        print(f"{side}: {name}: {note}", file=sys.stderr)
+    return table

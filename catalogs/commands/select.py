@@ -1,0 +1,40 @@
+"""Verb: select."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from upath import UPath
+
+from catalogs.commands.catalogue_input import read_and_report
+from galaxy_da.commands.options import AsJson, Out, user_mistakes
+from galaxy_da.commands.printing import print_result
+
+__all__ = ["select"]
+
+
+def select(
+    catalog: Annotated[
+        UPath, typer.Argument(metavar="CATALOG", help="Galaxy Zoo table with vote fractions.")
+    ],
+    preset: Annotated[str, typer.Option(help="Class of galaxies, such as smooth-round.")],
+    out: Out,
+    threshold: Annotated[
+        float | None, typer.Option(help="Vote fraction in place of the preset's own.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Select galaxies of one class by Galaxy Zoo vote fractions.
+
+    Example: galaxy-da select gz_decals.parquet --preset smooth-round --out round.parquet
+    """
+    from catalogs.selections import select as run
+    from galaxy_da.io.tables import write_table
+
+    table = read_and_report(catalog, "catalogue")
+    with user_mistakes():
+        selected = run(table, preset, threshold=threshold)
+    write_table(selected, out)
+    result = {"catalog": str(out), "preset": preset, "n": len(table), "n_selected": len(selected)}
+    print_result(result, json)

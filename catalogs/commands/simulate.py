@@ -1,0 +1,53 @@
+"""Verb: simulate."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from galaxy_da.commands.options import AsJson, Out, Scenes, SurveyFiles, user_mistakes
+from galaxy_da.commands.printing import print_result
+
+__all__ = ["simulate"]
+
+
+def simulate(
+    out: Out,
+    surveys: Annotated[str, typer.Option(help="Comma-separated; the first is observed twice.")] = (
+        "decals,sdss,hsc"
+    ),
+    n: Annotated[int, typer.Option("--n", min=1, help="Galaxies.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the whole sky.")] = 1,
+    scenes: Scenes = None,
+    rotated: Annotated[
+        bool, typer.Option(help="Also look with the camera at random angles: NAME-rotated.")
+    ] = False,
+    brightest: Annotated[float, typer.Option(help="r of the brightest galaxies [AB mag].")] = 17.0,
+    faintest: Annotated[float, typer.Option(help="r of the faintest [AB mag].")] = 21.5,
+    survey_file: SurveyFiles = None,
+    json: AsJson = False,
+) -> None:
+    """Simulate one sky as several surveys see it, with the true pairs.
+
+    Example: galaxy-da simulate --surveys decals,sdss,hsc --n 2000 --seed 1 --out sky
+    """
+    from catalogs.simulation.sky import simulate as run
+    from galaxy_da.io.storage import replace_paths, staged_folder
+    from galaxy_da.surveys import get_survey, load_survey
+
+    own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
+    wanted = [name.strip() for name in surveys.split(",") if name.strip()]
+    wanted += [name for name in own if name not in wanted]
+    with staged_folder(out) as folder, user_mistakes():
+        result = run(
+            [own.get(name) or get_survey(name) for name in wanted],
+            n,
+            seed=seed,
+            out=folder,
+            scenes=scenes,
+            rotated=rotated,
+            magnitudes=(brightest, faintest),
+            progress=True,
+        )
+    print_result(replace_paths(result, folder, out), json)

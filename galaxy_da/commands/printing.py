@@ -1,0 +1,61 @@
+"""Print results: aligned text for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["print_result", "print_table"]
+
+_SIGNIFICANT = 5
+
+
+def print_result(result: Mapping[str, Any], as_json: bool) -> None:
+    """Print a result on stdout, as one JSON object or as aligned text.
+
+    As text, numbers and words are lines, a mapping of mappings is a table with a row each, and
+    other nested values are left to ``--json``.
+    """
+    if as_json:
+        print(json.dumps(result, indent=1, allow_nan=False))
+        return
+    lines = {key: value for key, value in result.items() if not isinstance(value, Mapping | list)}
+    width = max(map(len, lines), default=0)
+    for key, value in lines.items():
+        print(f"{key:<{width}}  {_text(value)}")
+    for key, value in result.items():
+        if (
+            isinstance(value, Mapping)
+            and value
+            and all(isinstance(v, Mapping) for v in value.values())
+        ):
+            _print_rows(key, value)
+
+
+def print_table(table: pa.Table, as_json: bool) -> None:
+    """Print a table's rows on stdout, as one JSON object or as aligned columns."""
+    if as_json:
+        print(json.dumps({"rows": table.to_pylist()}, indent=1, allow_nan=False))
+        return
+    print(table.to_pandas().to_string(index=False, float_format=_text))
+
+
+def _print_rows(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print a mapping of mappings as a table, its keys in the first column."""
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    cells = [[title, *columns]]
+    cells += [[key, *(_text(row.get(name, "")) for name in columns)] for key, row in rows.items()]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    print()
+    for line in cells:
+        first, *others = (f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))
+        print("  ".join([first.strip().ljust(widths[0]), *others]))
+
+
+def _text(value: object) -> str:
+    """Return a number with five significant digits, anything else as it prints."""
+    return f"{value:.{_SIGNIFICANT}g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,95 @@
+"""Verb: adapt."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from upath import UPath
+
+from galaxy_da.commands.options import AsJson, Out, Space
+from galaxy_da.commands.printing import print_result
+from training.commands.outputs import check_shared_folder
+
+if TYPE_CHECKING:
+    from galaxy_da.space import LatentSpace
+
+__all__ = ["adapt"]
+
+_CHECKPOINT = "unfinished"
+
+
+def adapt(
+    space: Space,
+    anchor: Annotated[UPath, typer.Option(help="Sample table of the anchor survey.")],
+    target: Annotated[UPath, typer.Option(help="Sample table of the new survey.")],
+    out: Out,
+    pairs: Annotated[
+        UPath | None,
+        typer.Option(help="Pair table from anchor to target; without, images alone teach."),
+    ] = None,
+    survey: Annotated[
+        str | None, typer.Option(help="The new survey: built-in name or TOML file.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=0, help="Most steps of each training; 0 trains nothing.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of order and choice.")] = 0,
+    json: AsJson = False,
+) -> None:
+    """Map a new survey into a space; the best candidate on held-out pairs wins.
+
+    An interrupted run goes on where it was. Under torchrun, its processes share each batch.
+
+    Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
+    --target sdss/sample.parquet --pairs pairs.parquet --out space
+    """
+    from galaxy_da.io.storage import staged_folder
+    from galaxy_da.io.tables import Sample, read_pairs
+    from galaxy_da.space import LatentSpace
+    from galaxy_da.surveys import get_survey
+    from training.adaptation.fine_tuning import FineTuningSettings
+    from training.adaptation.run import adapt as run
+    from training.parallel.launch import process_group
+
+    with process_group() as is_first:
+        check_shared_folder(out)
+        second = Sample(target)
+        definition = get_survey(survey or second.survey)
+        with staged_folder(out) as folder:
+            result = run(
+                LatentSpace.load(space),
+                Sample(anchor),
+                second,
+                read_pairs(pairs) if pairs else None,
+                survey=definition,
+                settings=None if steps is None else FineTuningSettings(steps=steps),
+                seed=seed,
+                checkpoint=folder / _CHECKPOINT,
+                progress=True,
+            )
+            if is_first:
+                result.save(folder)
+                shutil.rmtree(folder / _CHECKPOINT)
+        if is_first:
+            _print_adapted(result, definition.name, out, json)
+
+
+def _print_adapted(space: LatentSpace, survey: str, out: UPath, json: bool) -> None:
+    """Say which candidate won, and what each scored."""
+    record = space.encoder(survey).record
+    scores = {
+        item["name"]: {key: round(value, 4) for key, value in item.items() if key != "name"}
+        for item in record["candidates"]
+    }
+    print_result(
+        {
+            "space": str(out),
+            "surveys": ", ".join(space.surveys),
+            "chosen": record["chosen"],
+            "judged_by": record["judged_by"],
+            **scores,
+        },
+        json,
+    )

@@ -1,0 +1,30 @@
+"""Verb: demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galaxy_da.commands.options import AsJson
+from galaxy_da.commands.printing import print_result
+
+__all__ = ["demo"]
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
+    n: Annotated[int, typer.Option("--n", min=200, help="Galaxies.")] = 3000,
+    seed: Annotated[int, typer.Option(help="Of the sky.")] = 1,
+    json: AsJson = False,
+) -> None:
+    """Tell the whole story on a simulated sky: every step is a command you can repeat.
+
+    Example: galaxy-da demo --out demo
+    """
+    from training.demo import demo as run
+
+    result = run(out, n=n, seed=seed, as_json=json)
+    if json:
+        print_result(result, json)
