@@ -5,13 +5,13 @@ from numpy.testing import assert_allclose
 from scipy.ndimage import gaussian_filter
 from sklearn.decomposition import PCA
 
-from evaluation.denoising import (
-    PixelPCA,
+from benchmarks.measures.image_quality import (
     aperture_flux,
-    best_gaussian,
+    best_gaussian_sigma,
     compare_images,
     flux_bias,
     gaussian_filtered,
+    pca_reconstruction,
     ssim,
 )
 from galaxy_da.images.preparation import Frame
@@ -67,9 +67,9 @@ def test_filter_against_scipy_in_linear_flux():
 def test_best_width_is_a_real_optimum():
     clean = pictures(8)
     noisy = clean + torch.from_numpy(np.random.default_rng(2).normal(0, 1.0, clean.shape)).float()
-    best = best_gaussian(noisy, clean, SOFTENING, 8.0)
+    best = best_gaussian_sigma(noisy, clean, SOFTENING, 8.0)
     assert best > 0.5
-    assert best_gaussian(clean, clean, SOFTENING, 8.0) == 0
+    assert best_gaussian_sigma(clean, clean, SOFTENING, 8.0) == 0
     better = compare_images(gaussian_filtered(noisy, best, SOFTENING), clean, 8.0)
     assert better["psnr"] > compare_images(noisy, clean, 8.0)["psnr"] + 1
 
@@ -78,7 +78,7 @@ def test_pca_against_sklearn():
     images, other = pictures(30, 8), pictures(5, 8, seed=1)
     pca = PCA(6, svd_solver="full").fit(images.flatten(1).numpy())
     expected = pca.inverse_transform(pca.transform(other.flatten(1).numpy()))
-    assert_allclose(PixelPCA(images, 6).rebuild(other).flatten(1), expected, atol=0.05)
+    assert_allclose(pca_reconstruction(images, other, 6).flatten(1), expected, atol=0.05)
 
 
 def test_flux_of_a_round_gaussian():

@@ -1,4 +1,4 @@
-"""A sample through the anchor and back: images, posteriors, and what the decoder makes of them."""
+"""Encode and decode a sample of the anchor survey, and measure the information in each latent."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from galaxy_da.space import LatentSpace
 
 __all__ = [
     "ACTIVE_VARIANCE",
-    "Encoded",
-    "active_units",
-    "decodable",
+    "EncodedSample",
+    "active_latents",
+    "encode_for_decoder",
     "encode_sample",
     "kl_per_latent",
 ]
@@ -30,21 +30,21 @@ _FEWEST = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Encoded:
+class EncodedSample:
     """The usable galaxies of a sample, encoded and decoded.
 
     Attributes
     ----------
     space : LatentSpace
-        Whose anchor.
+        Space whose anchor encoded the sample.
     rows : (n,) int array
-        Row of each in the sample.
+        Row of each galaxy in the sample.
     ids : (n,) str array
-        Their object ids.
+        Object ids.
     images, decoded : (n, bands, y, x) float tensors
-        What the anchor saw, and its decoder's image of the posterior mean [asinh units].
+        Prepared images, and images decoded from the posterior mean [asinh units].
     mean, variance : (n, latents) float arrays
-        The posterior; see `decodable`.
+        Posterior, from `encode_for_decoder`.
     """
 
     space: LatentSpace
@@ -60,28 +60,28 @@ class Encoded:
 
     @property
     def galaxy(self) -> np.ndarray:
-        """(n, galaxy latents) posterior means: what each galaxy is."""
+        """(n, galaxy latents) posterior means of the galaxy latents."""
         return self.mean[:, : self.space.galaxy_latents]
 
     @property
-    def view(self) -> np.ndarray:
-        """(n, view latents) posterior means: how each was seen; may have no columns."""
+    def nuisance(self) -> np.ndarray:
+        """(n, nuisance latents) posterior means of the nuisance latents; may have no columns."""
         return self.mean[:, self.space.galaxy_latents :]
 
 
-def encode_sample(space: LatentSpace, sample: Sample, limit: int, seed: int = 0) -> Encoded:
-    """Encode and decode the galaxies of a sample, a random part of it where it is large.
+def encode_sample(space: LatentSpace, sample: Sample, limit: int, seed: int = 0) -> EncodedSample:
+    """Encode and decode the galaxies of a sample, or a random part of a large sample.
 
     Parameters
     ----------
     space : LatentSpace
-        Its anchor is what is shown.
+        Space whose anchor encodes the sample.
     sample : Sample
         Cutouts of the anchor survey.
     limit : int
-        Most galaxies.
+        Largest number of galaxies.
     seed : int
-        Of the choice.
+        Seed of the random part.
 
     Raises
     ------
@@ -101,8 +101,8 @@ def encode_sample(space: LatentSpace, sample: Sample, limit: int, seed: int = 0)
             f"least {_FEWEST}; see the column status of `galaxy-da extract`"
         )
     images = images[ok]
-    posterior = decodable(space, images)
-    return Encoded(
+    posterior = encode_for_decoder(space, images)
+    return EncodedSample(
         space=space,
         rows=rows[ok],
         ids=np.array(sample.catalog["object_id"].to_pylist())[rows[ok]],
@@ -113,17 +113,21 @@ def encode_sample(space: LatentSpace, sample: Sample, limit: int, seed: int = 0)
     )
 
 
-def decodable(space: LatentSpace, images: Tensor, precision: Precision = "auto") -> Posterior:
-    """Encode the anchor's images so that the decoder can draw them again.
+def encode_for_decoder(
+    space: LatentSpace, images: Tensor, precision: Precision = "auto"
+) -> Posterior:
+    """Encode the anchor's images with the latents that the decoder needs to reconstruct them.
 
-    Where no view latents hold the pose, latents averaged over symmetries have lost it, and a
-    decoder draws all poses at once; then the latents are those of the images as they are.
+    Nuisance latents hold the orientation. In a space without them, latents averaged over the
+    dihedral symmetries have lost the orientation, and would decode to a mixture of all eight
+    orientations. There, the images are encoded in their own orientation alone.
 
     Parameters
     ----------
     space : LatentSpace
+        Space whose anchor encodes the images.
     images : (n, bands, y, x) float tensor
-        Prepared.
+        Prepared images.
     precision : {"auto", "fp32", "bf16"}
         As for `LatentSpace.encode`.
     """
@@ -137,7 +141,7 @@ def kl_per_latent(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     mean, variance : (n, latents) float arrays
-        The posteriors.
+        Posteriors.
 
     Returns
     -------
@@ -150,8 +154,8 @@ def kl_per_latent(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     return np.asarray(0.5 * (mean**2 + variance - 1 - np.log(variance)).mean(0, dtype=np.float64))
 
 
-def active_units(mean: np.ndarray) -> np.ndarray:
-    """Tell which latents are in use: whose posterior mean varies by more than `ACTIVE_VARIANCE`.
+def active_latents(mean: np.ndarray) -> np.ndarray:
+    """Mark the latents in use: their posterior mean varies by more than `ACTIVE_VARIANCE`.
 
     Parameters
     ----------

@@ -1,0 +1,1 @@
+"""Measures that several benchmarks share: image quality, sky residuals, reconstruction."""
