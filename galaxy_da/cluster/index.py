@@ -52,12 +52,10 @@ def create_on_workers(
     Raises
     ------
     LatentIndexError, CatalogError, ValueError, StorageError
-        As `create`; or if the kind is ``hnsw``, whose graph cannot be made in parts.
+        As `create`.
     ClusterError
         If the scheduler or all workers that take a shard are lost; what was there stays.
     """
-    if kind == "hnsw":
-        raise ValueError("an hnsw graph cannot be made in shards; choose ivfpq, or engine local")
     folder = seen_by_workers(path, IN_PROCESS[0])
     if scheduler not in (None, *IN_PROCESS) and not isinstance(folder, Path):
         raise StorageError(
@@ -75,7 +73,7 @@ def _build(run: Runner, vectors: np.memmap[Any, Any], kind: str) -> Any:
 
     if kind == "flat":
         return None
-    index = kinds.trained(vectors, kind)
+    index = kinds.trained(vectors)
     shared = run.share(faiss.serialize_index(index))
     coded = dask.delayed(_coded, pure=False)
     path, starts = str(vectors.filename), range(0, len(vectors), SHARD_ROWS)

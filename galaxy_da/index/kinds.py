@@ -1,23 +1,21 @@
-"""How a segment is searched: by comparing with all of it, in cells of codes, or on a graph.
+"""Search methods of a segment: exhaustive, or product codes in cells.
 
-==========  =====================================================  ================================
-kind        what it keeps in memory, per vector of d dimensions    finds of the ten nearest
-==========  =====================================================  ================================
-``flat``    4 d bytes                                              all
-``ivfpq``   d / 2 + 8 bytes: product codes in cells, and ids      99% and more
-``hnsw``    d + 144 bytes: 8-bit vectors and a graph of 16 links   95% and more
-==========  =====================================================  ================================
+=========  ======================================================  =========================
+kind       memory per vector of d dimensions                       share of 10 nearest found
+=========  ======================================================  =========================
+``flat``   4 d bytes                                               all
+``ivfpq``  d / 2 + 8 bytes: product codes in cells, and row ids    99% and more
+=========  ======================================================  =========================
 
-Whatever the kind, candidates are compared again by their exact vectors, which stay on disk and are
-mapped. ``auto`` takes ``flat`` up to `FLAT_ROWS`, where comparing with all takes about a
-millisecond, if they fit the memory, and else ``ivfpq``. It never takes ``hnsw``: for a million
-latents of 40 dimensions that took 7 times as long to build and 6 times the memory, found less and
-was no faster. Fewer than `TRAINING_ROWS` vectors are always ``flat``: codes are fitted to vectors.
+Codes only choose candidates. Distances are then computed from the exact vectors, which are mapped
+from disk. ``auto`` chooses ``flat`` up to `FLAT_ROWS` vectors that fit in memory, where an
+exhaustive search takes about a millisecond, and ``ivfpq`` beyond. Fewer than `TRAINING_ROWS`
+vectors are always ``flat``, because they are too few to fit codes to.
 
 References
 ----------
-Johnson et al. 2019, IEEE Trans. Big Data 7, 535 (FAISS); Malkov & Yashunin 2020, IEEE TPAMI 42, 824
-(HNSW); Jégou et al. 2011, IEEE TPAMI 33, 117 (product quantisation).
+Johnson et al. 2019, IEEE Trans. Big Data 7, 535 (FAISS); Jégou et al. 2011, IEEE TPAMI 33, 117
+(product quantisation).
 """
 
 from __future__ import annotations
@@ -48,19 +46,16 @@ __all__ = [
     "trained",
 ]
 
-KINDS = ("flat", "ivfpq", "hnsw")
+KINDS = ("flat", "ivfpq")
 
 FLAT_ROWS = 100_000
 TRAINING_ROWS = 10_000
 
-faiss: Any = typed_faiss  # whose stubs lack half of what is used here
+faiss: Any = typed_faiss  # its type stubs lack half of the functions used here
 
 CHUNK = 1 << 17
 """Vectors added at a time."""
 
-_LINKS = 16
-_BUILD_BEAM = 64
-_BEAM = 128
 _PROBES = 16
 _CELL_SAMPLE = 64
 _ROW_BYTES = 60
@@ -68,17 +63,17 @@ _ROW_BYTES = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What an index takes.
+    """Memory and disk that an index takes.
 
     Attributes
     ----------
     memory_bytes : int
-        What searches read all the time, and so must stay in memory to be fast.
+        Data that every search reads, so searches are fast only while it stays in memory.
     disk_bytes : int
-        All files: vectors, what is searched, and rows of ids, positions, variances and a few
+        All files: vectors, search structures, and rows of ids, positions, variances and a few
         columns.
     build_bytes : int
-        Memory while it is built from feature folders.
+        Memory needed to build the index from feature folders.
     """
 
     kind: str
@@ -94,7 +89,7 @@ class Cost:
 
 
 def cost(rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None = None) -> Cost:
-    """Say what an index will take, before it is built.
+    """Estimate the memory and disk of an index before it is built.
 
     Parameters
     ----------
@@ -103,7 +98,7 @@ def cost(rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None
     kind : str
         ``auto`` or one of `KINDS`.
     memory_bytes : int, optional
-        What ``auto`` may use; by default half of the machine's memory.
+        Memory that ``auto`` may use; by default half of the machine's memory.
 
     Raises
     ------
@@ -111,12 +106,9 @@ def cost(rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None
         If the kind is unknown.
     """
     kind = choose(rows, dimension, kind, memory_bytes)[0]
-    vectors = 4 * rows * dimension
-    search = {
-        "flat": 0,
-        "hnsw": rows * (dimension + 8 * _LINKS + 16),
-        "ivfpq": rows * (_codes(dimension) + 8) + 4 * dimension * (_cells(rows) + 256),
-    }[kind]
+    vectors, search = 4 * rows * dimension, 0
+    if kind == "ivfpq":
+        search = rows * (_codes(dimension) + 8) + 4 * dimension * (_cells(rows) + 256)
     keys = rows * _ROW_BYTES
     return Cost(
         kind=kind,
@@ -131,7 +123,7 @@ def cost(rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None
 def choose(
     rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None = None
 ) -> tuple[str, str]:
-    """Return the kind of a segment and why.
+    """Return the kind of a segment and the reason for it.
 
     Raises
     ------
@@ -140,27 +132,21 @@ def choose(
     """
     check_kind(kind)
     if rows < TRAINING_ROWS:
-        return "flat", f"{rows:,} vectors, fewer than the {TRAINING_ROWS:,} codes are fitted to"
+        return "flat", f"{rows:,} vectors, fewer than the {TRAINING_ROWS:,} needed to fit codes"
     if kind != "auto":
-        return kind, "asked for"
+        return kind, "requested"
     budget = default_memory() if memory_bytes is None else memory_bytes
     need = 4 * rows * dimension
     if rows > FLAT_ROWS:
         return "ivfpq", f"{rows:,} vectors, more than {FLAT_ROWS:,}: comparing with all is slow"
     if need > budget:
-        given = f"more than the {budget / 1e6:,.1f} MB given"
-        return "ivfpq", f"{rows:,} vectors take {need / 1e6:,.1f} MB, {given}"
+        limit = f"more than the {budget / 1e6:,.1f} MB allowed"
+        return "ivfpq", f"{rows:,} vectors take {need / 1e6:,.1f} MB, {limit}"
     return "flat", f"{rows:,} vectors, no more than {FLAT_ROWS:,}: comparing with all is fast"
 
 
 def check_kind(kind: str) -> None:
-    """Refuse a kind that there is not.
-
-    Raises
-    ------
-    ValueError
-        Naming those there are.
-    """
+    """Raise ValueError for an unknown kind."""
     if kind not in ("auto", *KINDS):
         raise ValueError(f"kind must be auto, {', '.join(KINDS)} but is {kind!r}")
 
@@ -171,7 +157,7 @@ def default_memory() -> int:
 
 
 def build(vectors: np.ndarray, kind: str) -> Any:
-    """Make what a segment is searched with, reading its vectors a chunk at a time.
+    """Build the FAISS index of a segment, reading its vectors a chunk at a time.
 
     Parameters
     ----------
@@ -183,27 +169,23 @@ def build(vectors: np.ndarray, kind: str) -> Any:
     Returns
     -------
     faiss.Index or None
-        None for ``flat``, which needs nothing beside the vectors.
+        None for ``flat``, whose vectors are searched as they are.
     """
     if kind == "flat":
         return None
-    index = trained(vectors, kind)
+    index = trained(vectors)
     fill(index, vectors)
     return index
 
 
-def trained(vectors: np.ndarray, kind: str) -> Any:
-    """Return an empty index fitted to a sample of the vectors, not of kind ``flat``."""
+def trained(vectors: np.ndarray) -> Any:
+    """Return an empty ``ivfpq`` index fitted to a sample of the vectors."""
     n, dimension = vectors.shape
-    if kind == "hnsw":
-        index = faiss.IndexHNSWSQ(dimension, faiss.ScalarQuantizer.QT_8bit, _LINKS)
-        index.hnsw.efConstruction = _BUILD_BEAM
-    else:
-        cells = faiss.IndexFlatL2(dimension)
-        index = faiss.IndexIVFPQ(cells, dimension, _cells(n), _codes(dimension), 8)
-        index.cp.max_points_per_centroid = _CELL_SAMPLE
-        index.cp.niter = 10
-        index.use_precomputed_table = -1  # it takes more memory than the codes, and no less time
+    cells = faiss.IndexFlatL2(dimension)
+    index = faiss.IndexIVFPQ(cells, dimension, _cells(n), _codes(dimension), 8)
+    index.cp.max_points_per_centroid = _CELL_SAMPLE
+    index.cp.niter = 10
+    index.use_precomputed_table = -1  # it takes more memory than the codes and saves no time
     sample = np.random.default_rng(0).choice(n, min(n, _CELL_SAMPLE * _cells(n)), replace=False)
     index.train(np.ascontiguousarray(vectors[np.sort(sample)]))
     return index
@@ -216,21 +198,18 @@ def fill(index: Any, vectors: np.ndarray) -> None:
 
 
 def mapped(path: str) -> Any:
-    """Open what `build` made and FAISS wrote, its codes and graph mapped from disk."""
+    """Open a FAISS file with its codes mapped from disk."""
     return faiss.read_index(path, faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_SKIP_PRECOMPUTE_TABLE)
 
 
 def parameters(index: Any, k: int, share: float, selector: Any) -> Any:
-    """Return how widely FAISS is to search for k among a share of the rows."""
-    if isinstance(index, faiss.IndexHNSW):
-        beam = math.ceil(max(_BEAM, 2 * k) / share)
-        return faiss.SearchParametersHNSW(sel=selector, efSearch=beam)
+    """Return FAISS parameters of a search for k rows, where a share of all rows is selected."""
     probes = math.ceil(_PROBES * max(1, k / 100) / share**0.5)
     return faiss.SearchParametersIVF(sel=selector, nprobe=min(probes, index.nlist))
 
 
 def nearest(vectors: np.ndarray, points: np.ndarray, k: int, selector: Any) -> np.ndarray:
-    """Return the places of the k nearest vectors, (n, k), comparing with all that are selected."""
+    """Return the places of the k nearest selected vectors, (n, k), by exhaustive search."""
     squared = np.empty((len(points), k), np.float32)
     places = np.empty((len(points), k), np.int64)
     faiss.knn_L2sqr(
@@ -249,11 +228,11 @@ def nearest(vectors: np.ndarray, points: np.ndarray, k: int, selector: Any) -> n
 
 
 def _cells(rows: int) -> int:
-    """Cells of an inverted file: about two times the root of its rows, 40 rows to fit each."""
+    """Return the number of cells: about 2 sqrt(rows), with at least 40 rows each."""
     wanted: int = 2 ** round(math.log2(2 * math.sqrt(max(rows, 1))))
     return max(1, min(wanted, rows // 40))
 
 
 def _codes(dimension: int) -> int:
-    """Bytes of a product code: one for two dimensions, or one each where they are odd."""
+    """Bytes of a product code: one for two dimensions, or one for each if their number is odd."""
     return dimension // 2 if dimension % 2 == 0 else dimension

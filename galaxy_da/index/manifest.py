@@ -1,8 +1,7 @@
-"""``index.json``: which files are the index, by name, size and content.
+"""Manifest of an index, ``index.json``: the name, size and hash of every data file.
 
-Data files are written under names made from their content and never changed. The manifest is
-replaced last, in one step, so a crash at any byte leaves the index as it was before, and a reader
-of an older manifest goes on with the files that one names.
+A data file is named after its content and never changes. The manifest is replaced last, in one
+step. A crash at any byte therefore leaves the old index, and an open index keeps its own files.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from galaxy_da.errors import LatentIndexError, StorageError
+from galaxy_da.index.kinds import KINDS
 from galaxy_da.index.locks import remove_unpinned
 from galaxy_da.io.files import file_hash, json_hash, write_json
 
@@ -36,10 +36,10 @@ __all__ = [
 
 MANIFEST = "index.json"
 
-_FORMAT = 2
+_FORMAT = 3
 _DRAFT = ".draft-"
 _DATA = ("rows-", "vectors-", "search-", "deleted-", _DRAFT, ".index.")
-"""How the names begin of data files, and of what a killed writer leaves: drafts and manifests."""
+"""Prefixes of data files, and of the drafts and manifests that a killed writer leaves."""
 
 _END = 1 << 20
 
@@ -49,7 +49,7 @@ class _Record(BaseModel):
 
 
 class StoredFile(_Record):
-    """A file that never changes: name, bytes, SHA-256 of it all and of its two ends."""
+    """A file that never changes: its name, size, and SHA-256 of all and of its two ends."""
 
     name: str
     bytes: int
@@ -57,7 +57,7 @@ class StoredFile(_Record):
     ends_sha256: str
 
     def check(self, folder: Path, *, whole: bool) -> Path:
-        """Return the path of the file after comparing its size and its ends, or all of it.
+        """Return the path of the file after checking its size and the hash of its ends or all of it.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class StoredFile(_Record):
 
 
 class SegmentFiles(_Record):
-    """One segment: how many rows each survey has, how it is searched, and its files."""
+    """One segment: its number of rows per survey, its kind, the reason for it, and its files."""
 
     surveys: dict[str, int]
     kind: str
@@ -100,7 +100,7 @@ class SegmentFiles(_Record):
 
     @property
     def n_rows(self) -> int:
-        """Rows, deleted ones included."""
+        """Number of rows, deleted ones included."""
         return sum(self.surveys.values())
 
     def files(self) -> list[StoredFile]:
@@ -114,11 +114,11 @@ class Manifest(_Record):
     Attributes
     ----------
     generation : int
-        Counts the changes since the index was made.
+        Number of changes since the index was created.
     kind : str
-        What was asked for: ``auto``, or one of `galaxy_da.index.KINDS`.
+        Requested kind: ``auto``, or one of `galaxy_da.index.KINDS`.
     memory_bytes : int
-        What searching may keep in memory, which ``auto`` chooses by.
+        Memory that searches may use, by which ``auto`` chooses.
     """
 
     format: int = _FORMAT
@@ -143,7 +143,7 @@ def read(folder: Path, name: str = MANIFEST) -> Manifest:
     Raises
     ------
     LatentIndexError
-        If there is none, or it is damaged, edited or of another format.
+        If it is missing, damaged, edited or in another format, or names an unknown kind.
     """
     path = folder / name
     try:
@@ -157,18 +157,27 @@ def read(folder: Path, name: str = MANIFEST) -> Manifest:
         raise LatentIndexError(f"{path}: is not JSON ({error}); build the index again") from error
     if not isinstance(header, dict) or header.get("format") != _FORMAT:
         raise LatentIndexError(
-            f"{path}: is not an index of format {_FORMAT}, the one read here; build it again"
+            f"{path}: is not an index of format {_FORMAT}, which this version reads; build the "
+            "index again"
         )
     try:
-        if header.pop("header_sha256", None) == json_hash(header):
-            return Manifest.model_validate(header)
+        whole = header.pop("header_sha256", None) == json_hash(header)
+        manifest = Manifest.model_validate(header) if whole else None
     except ValidationError:
-        pass
-    raise LatentIndexError(f"{path}: was edited or damaged; build the index again")
+        manifest = None
+    if manifest is None:
+        raise LatentIndexError(f"{path}: was edited or damaged; build the index again")
+    for kind in (manifest.kind, *(segment.kind for segment in manifest.segments)):
+        if kind not in ("auto", *KINDS):
+            raise LatentIndexError(
+                f"{path}: kind {kind!r} is not supported, only {' and '.join(KINDS)}; build the "
+                "index again"
+            )
+    return manifest
 
 
 def next_generation(folder: Path) -> int:
-    """Return the generation that follows the one in a folder, 1 where none can be read."""
+    """Return the next generation of a folder, 1 if it holds no readable index."""
     try:
         return read(folder).generation + 1
     except LatentIndexError:
@@ -176,7 +185,7 @@ def next_generation(folder: Path) -> int:
 
 
 def commit(folder: Path, manifest: Manifest) -> None:
-    """Make a manifest the folder's, then remove files that neither it nor a reader needs.
+    """Replace the manifest of a folder, then remove files that nobody needs any more.
 
     Raises
     ------
@@ -193,22 +202,22 @@ def commit(folder: Path, manifest: Manifest) -> None:
 
 
 def leftovers(names: Iterable[str], manifest: Manifest) -> list[str]:
-    """Return which names are of data files that a manifest does not name."""
+    """Return the names of data files that a manifest does not list."""
     return [name for name in names if name.startswith(_DATA) and name not in manifest.names]
 
 
 class Drafts:
-    """Files being written to an index folder. Made by `drafts`."""
+    """Temporary files of an index folder. Made by `drafts`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def path(self, name: str) -> Path:
-        """Return where to write a file."""
+        """Return the path to write a file to."""
         return self._folder / f"{_DRAFT}{name}"
 
     def keep(self, name: str) -> StoredFile:
-        """Wait until a file is on disk, and name it by its content."""
+        """Sync a file to disk and name it after its content."""
         draft = self.path(name)
         with draft.open("rb+") as handle:
             os.fsync(handle.fileno())
@@ -225,7 +234,7 @@ class Drafts:
 
 @contextmanager
 def drafts(folder: Path) -> Iterator[Drafts]:
-    """Write data files; what is not kept is gone at the end.
+    """Write data files; those not kept are removed at the end.
 
     Raises
     ------

@@ -42,8 +42,8 @@ _REFINED = 3
 _LEAST_CANDIDATES = 30
 _MANY_PIECES = 4096
 _EXACT_ROWS = 20_000
-_EXACT_SHARE = {"hnsw": 0.1, "ivfpq": 0.01}
-"""Below these, comparing with each allowed row is faster, or surer, than searching past others."""
+_EXACT_SHARE = 0.01
+"""Below this number or share of selected rows an exhaustive search is faster and exact."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ class Segment:
         return -1
 
     def _few(self, k: int, allowed: Allowed) -> bool:
-        least = max(_EXACT_ROWS, _EXACT_SHARE[self.kind] * allowed.size, 20 * k)
+        least = max(_EXACT_ROWS, _EXACT_SHARE * allowed.size, 20 * k)
         return allowed.count <= least
 
 

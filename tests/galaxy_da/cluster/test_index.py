@@ -83,11 +83,3 @@ def test_an_index_at_a_url_is_not_made_on_workers_elsewhere(features, capsys):
 def test_an_index_at_a_url_is_made_on_workers_of_this_machine(features, local, store):
     filling.create_on_workers("memory://index", [features], kind="ivfpq", scheduler="synchronous")
     assert same_index(LatentIndex.open(local), LatentIndex.open("memory://index"))
-
-
-def test_a_graph_is_not_made_in_shards(features, tmp_path, capsys):
-    with pytest.raises(ValueError, match="an hnsw graph cannot be made in shards"):
-        filling.create_on_workers(tmp_path / "index", [features], kind="hnsw")
-    command = ["index", str(features), "--out", str(tmp_path / "index"), "--kind", "hnsw"]
-    assert main([*command, "--engine", "dask"]) == 2
-    assert "a graph cannot be made in shards" in capsys.readouterr().err

@@ -323,9 +323,9 @@ def test_edited_header_is_refused(saved, key):
         ("", "is not JSON"),
         ('{"format": 1', "is not JSON"),
         ("\udcff", "is not JSON"),
-        ("[]", "is not an index of format 2"),
-        ('{"format": 1}', "is not an index of format 2"),
-        ('{"format": 2}', "was edited or damaged"),
+        ("[]", "is not an index of format 3"),
+        ('{"format": 1}', "is not an index of format 3"),
+        ('{"format": 3}', "was edited or damaged"),
     ],
 )
 def test_header_of_another_kind_is_refused(saved, text, message):
@@ -334,15 +334,28 @@ def test_header_of_another_kind_is_refused(saved, text, message):
         LatentIndex.open(saved)
 
 
-@pytest.mark.parametrize("wrong", [{"dimension": 4}, {"surveys": {"decals": 4, "sdss": 4}}])
-def test_counts_must_agree(saved, wrong):
-    path = saved / "index.json"
+def rewrite_header(folder, change):
+    path = folder / "index.json"
     header = json.loads(path.read_text())
     del header["header_sha256"]
-    (header if "dimension" in wrong else header["segments"][0]).update(wrong)
+    change(header)
     path.write_text(json.dumps({**header, "header_sha256": json_hash(header)}))
+
+
+@pytest.mark.parametrize("wrong", [{"dimension": 4}, {"surveys": {"decals": 4, "sdss": 4}}])
+def test_counts_must_agree(saved, wrong):
+    rewrite_header(saved, lambda h: (h if "dimension" in wrong else h["segments"][0]).update(wrong))
     with pytest.raises(LatentIndexError, match="has 9 rows and its vectors are 9 of width 3"):
         LatentIndex.open(saved)
+
+
+@pytest.mark.parametrize("record", [lambda h: h, lambda h: h["segments"][0]])
+def test_a_kind_that_is_not_supported_is_named_in_one_line(saved, record):
+    rewrite_header(saved, lambda header: record(header).update(kind="hnsw"))
+    message = r"index\.json: kind 'hnsw' is not supported, only flat and ivfpq; build the index"
+    with pytest.raises(LatentIndexError, match=message) as caught:
+        LatentIndex.open(saved)
+    assert "\n" not in str(caught.value)
 
 
 def test_no_index_there(tmp_path):
