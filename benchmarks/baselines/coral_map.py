@@ -16,8 +16,8 @@ __all__ = ["CoralMap"]
 class CoralMap:
     """Correlation alignment in closed form.
 
-    The paper adds the identity to both covariances; here a small share of their mean variance keeps
-    them invertible, and the means are matched too, which the paper leaves to standardised inputs.
+    The paper adds the identity to both covariances; here a small share of the mean variance keeps
+    them invertible. The means are matched too; the paper standardises its inputs instead.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What every baseline is given, and what it gives back."""
+"""Interface of all baselines: their data and the fitted maps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from galaxy_da.images.preparation import pick_bands
 from galaxy_da.models.networks import Encoder
-from galaxy_da.models.symmetric_outputs import means_by_symmetry
+from galaxy_da.models.symmetries import means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
 __all__ = ["AdaptationData", "Baseline", "Fitted"]
@@ -26,7 +26,7 @@ class AdaptationData:
     Attributes
     ----------
     space : LatentSpace
-        Its networks are read, never changed.
+        Space to adapt; its networks are never changed.
     encoder : SurveyEncoder
         The target's un-adapted encoder: survey, bands and network.
     anchor_images : (n, bands, y, x) float tensor
@@ -34,11 +34,11 @@ class AdaptationData:
     target_images : (m, planes, y, x) float tensor
         Prepared images of the target, in the encoder's bands.
     paired : bool
-        Whether rows of both show the same galaxy.
+        True if rows of both show the same galaxy.
     seed : int
-        Of every draw a baseline makes.
+        Seed of every random draw.
     galaxy : slice
-        The latents that describe the galaxy rather than the view of it; by default all.
+        Latents that describe the galaxy rather than the observation; by default all.
     """
 
     space: LatentSpace
@@ -86,9 +86,9 @@ class AdaptationData:
 
     @cached_property
     def means(self) -> tuple[Tensor, Tensor]:
-        """All latents of anchor and target, (8 n, latents) and (8 m, latents), in every symmetry.
+        """All latents of anchor and target in the eight symmetries, (8 n, d) and (8 m, d).
 
-        A map fitted on every symmetry does not depend on how the galaxies happened to lie.
+        A map fitted on every symmetry does not depend on the orientation of the galaxies.
         """
         sides = (
             (self.space.encoder(self.space.anchor), self.anchor_images),
@@ -115,14 +115,14 @@ class AdaptationData:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """A baseline fitted to its data: one map per survey into a common space.
+    """Fitted baseline: one map per survey into a common space.
 
     Attributes
     ----------
     anchor, target : callable
-        Prepared images, (n, bands, y, x), to (n, d) float32 on the CPU.
+        Maps from prepared images, (n, bands, y, x), to (n, d) float32 on the CPU.
     record : dict
-        Whatever says how the fit went: settings, curves.
+        Record of the fit: settings, curves.
     """
 
     anchor: Callable[[Tensor], Tensor]
@@ -131,12 +131,12 @@ class Fitted:
 
     @classmethod
     def affine(cls, data: AdaptationData, slope: np.ndarray, offset: np.ndarray) -> Fitted:
-        """Un-adapted latents of the target followed by ``z @ slope + offset``.
+        """Return un-adapted target latents followed by ``z @ slope + offset``.
 
         Parameters
         ----------
         data : AdaptationData
-            Gives the encoders.
+            Data with the encoders.
         slope : (d, d) float array
         offset : (d,) float array
         """
@@ -148,7 +148,7 @@ class Fitted:
 
 
 class Baseline(Protocol):
-    """A way to bring a survey into a space."""
+    """Method that brings a survey into a space."""
 
     @property
     def name(self) -> str:
@@ -156,7 +156,7 @@ class Baseline(Protocol):
 
     @property
     def needs_pairs(self) -> bool:
-        """Whether it cannot be fitted to unpaired images."""
+        """True if it cannot be fitted to unpaired images."""
 
     def fit(self, data: AdaptationData) -> Fitted:
         """Fit to images of both surveys.

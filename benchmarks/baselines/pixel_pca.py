@@ -1,4 +1,4 @@
-"""No network: principal components of the prepared pixels."""
+"""Project prepared pixels on their principal components, without a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PixelPCA:
     Attributes
     ----------
     components : int
-        How many; 40 is the size of the shipped latent space.
+        Number of components; 40 is the size of the shipped latent space.
 
     References
     ----------
@@ -34,7 +34,7 @@ class PixelPCA:
     needs_pairs: ClassVar[bool] = False
 
     def fit(self, data: AdaptationData) -> Fitted:
-        """Fit to the anchor's images as they lie.
+        """Fit to the anchor's images, north up.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Shift and turn the target's latents onto the anchor's."""
+"""Shift and rotate the target's latents onto the anchor's."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ __all__ = ["Procrustes"]
 class Procrustes:
     """The rigid motion that brings paired latents closest.
 
-    There is no common scale: of noisy pairs the best one is below one, which draws all galaxies to
-    the middle, where any of them is near.
+    No scale is fitted: noisy pairs give one below 1, which shrinks all galaxies towards the mean.
 
     References
     ----------

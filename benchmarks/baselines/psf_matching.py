@@ -17,8 +17,7 @@ __all__ = ["PsfMatching"]
 class PsfMatching:
     """The un-adapted encoder on images of matched PSF and noise.
 
-    See `training.adaptation.image_matching`. Against the frozen encoder only images change, so it
-    needs no pairs and no training.
+    It needs no pairs and no training. See `training.adaptation.image_matching`.
     """
 
     name: ClassVar[str] = "psf-noise-matching"

@@ -1,4 +1,4 @@
-"""Predict the anchor's latents linearly, from the target's latents or from its last features."""
+"""Predict the anchor's latents by ridge regression, from target latents or last features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.baselines.interface import AdaptationData, Fitted
 from galaxy_da.models.networks import Encoder
-from galaxy_da.models.symmetric_outputs import features_by_symmetry
+from galaxy_da.models.symmetries import features_by_symmetry
 from training.adaptation.closed_form import ridge_from_features, ridge_from_latents
 
 __all__ = ["RidgeFromFeatures", "RidgeFromLatents"]

@@ -1,12 +1,12 @@
-"""SIDDA: Sinkhorn divergence between surveys, its weight against the task learned.
+"""SIDDA: Sinkhorn divergence between surveys, with a learned weight against the task.
 
 One network reads both surveys. After a warm-up on the task alone the loss is
 ``task / (2 eta1^2) + divergence / (2 eta2^2) + log(eta1 eta2)`` with both etas learned.
 
-Two things differ from the paper. Its task is classification of labelled source images; we have no
-labels, so the task is the anchor's own: the evidence bound of the anchor's images. And its networks
-start from nothing, ours from the pretrained anchor, which the published learning rate of 1e-2
-destroys: five epochs of it took recall@1 on HSC from 0.75 to 0.00, where 1e-4 left 0.65.
+Two things differ from the paper. Its task is the classification of labelled source images; there
+are no labels here, so the task is the evidence bound of the anchor's images. Its networks start
+untrained; this one starts from the pretrained anchor. The published learning rate of 1e-2 destroys
+that: five epochs took recall@1 on HSC from 0.75 to 0.00, and 1e-4 left 0.65.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from benchmarks.baselines._autoencoder import Autoencoder, shuffled
+from benchmarks.baselines.autoencoder import Autoencoder, shuffled
 from benchmarks.baselines.interface import AdaptationData, Fitted
 from galaxy_da.space import SurveyEncoder
 from training.losses import negative_elbo, sinkhorn_divergence
@@ -32,18 +32,18 @@ _LARGEST_GRADIENT = 10.0
 
 @dataclass(frozen=True)
 class Sidda:
-    """Unpaired alignment of one shared network; the anchor's latents move too.
+    """Unpaired alignment by one shared network, which also changes the anchor's latents.
 
     Attributes
     ----------
     epochs, warmup_epochs : int
-        Passes over the smaller survey, of which the first ones train the task alone.
+        Passes over the smaller survey; the warm-up trains the task alone.
     batch : int
-        Images of each survey per step.
+        Images of each survey in a step.
     learning_rate, weight_decay : float
-        Of AdamW.
+        Settings of AdamW.
     noise, beta : float
-        Of the task, as in the anchor's recipe; see `training.losses.negative_elbo`.
+        Settings of the task, as in the anchor's recipe; see `training.losses.negative_elbo`.
 
     References
     ----------
@@ -127,7 +127,7 @@ class Sidda:
 
 
 class LearnedWeights(nn.Module):
-    """Scales of the task and of the divergence, both one at the start."""
+    """Learned scales of the task and of the divergence, initially one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class LearnedWeights(nn.Module):
 
     @torch.no_grad()
     def bound(self) -> None:
-        """Keep eta1 positive and eta2 at a quarter of it at least, before a step as published."""
+        """Keep eta1 positive and eta2 at least a quarter of it; called before each step."""
         self.eta1.clamp_(min=_LEAST_ETA1)
         self.eta2.copy_(torch.maximum(self.eta2, _LEAST_ETA_RATIO * self.eta1))
 
@@ -152,5 +152,5 @@ class LearnedWeights(nn.Module):
 
 @torch.no_grad()
 def dynamic_blur(target: Tensor, anchor: Tensor) -> float:
-    """Return a twentieth of the largest distance between the two surveys, 0.01 at least."""
+    """Return a twentieth of the largest distance between the surveys, at least 0.01."""
     return max(_BLUR_SHARE * float(torch.cdist(target, anchor).max()), _LEAST_BLUR)

@@ -1,4 +1,4 @@
-"""Do nothing: the anchor's encoder reads the target's nearest bands."""
+"""Read the target's nearest bands through the anchor's encoder, without adapting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Unadapted"]
 
 @dataclass(frozen=True)
 class Unadapted:
-    """The un-adapted encoder; preparation alone brings the surveys together."""
+    """Un-adapted encoder, after the usual preparation of images."""
 
     name: ClassVar[str] = "unadapted"
     needs_pairs: ClassVar[bool] = False

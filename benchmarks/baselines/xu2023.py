@@ -1,13 +1,13 @@
-"""The recipe this project grew from: a frozen source copy, shuffled partners, and an MMD.
+"""Adapt by the method of Xu et al. (2023): a frozen source, a trained target, and an MMD.
 
-What is the same: the target's network starts as a copy of the pretrained autoencoder and all of it
-trains; the source's copy is frozen; partners are shuffled once, so that pairing is lost; the loss,
-its weights and its reductions; Adam at 1e-5, 128 images a batch, 20 epochs, no augmentation.
+As published: the target's network is a copy of the pretrained autoencoder and trains as a whole; the
+source's copy is frozen; partners are shuffled once, so that no pairing is used; the loss, its
+weights and its reductions; Adam at 1e-5, 128 images a batch, 20 epochs, no augmentation.
 
-What cannot be: the network, its frame and its pixels are ours (asinh of surface brightness, 64 px,
-a linear last layer), where the original has max pooling, 256 px and raw nanomaggies; a survey with
-other bands enters through our band stem and is compared with its nearest bands. The original keeps
-the epoch of least training loss, which in its log is the last; here it is the last.
+Different: the network, frame and pixels are those of this library (asinh of surface brightness,
+64 px, a linear last layer) instead of max pooling, 256 px and nanomaggies. A survey with other bands
+enters through the band stem and is compared with its nearest bands. The original keeps the epoch of
+least training loss, the last one in its log; here the last epoch is kept.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from benchmarks.baselines._autoencoder import Autoencoder, Pass, shuffled
+from benchmarks.baselines.autoencoder import Autoencoder, Pass, shuffled
 from benchmarks.baselines.interface import AdaptationData, Fitted
 from training.losses import kl_divergence, mmd
 from training.parallel.fabric import make_fabric
 
-__all__ = ["SeedRecipe", "seed_loss"]
+__all__ = ["Xu2023", "xu2023_loss"]
 
 _KERNEL_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Five kernels, each twice as wide as the last, around the mean squared distance."""
+"""Widths of the kernels over the mean squared distance."""
 _MMD_WEIGHT = 10.0
 
 
 @dataclass(frozen=True)
-class SeedRecipe:
+class Xu2023:
     """Fine-tuning of the whole autoencoder on unpaired images.
 
     Attributes
@@ -39,7 +39,7 @@ class SeedRecipe:
     epochs, batch : int
         Passes over the target's images, and images per step.
     learning_rate : float
-        Of Adam.
+        Learning rate of Adam.
 
     References
     ----------
@@ -50,7 +50,7 @@ class SeedRecipe:
     batch: int = 128
     learning_rate: float = 1e-5
 
-    name: ClassVar[str] = "seed-recipe"
+    name: ClassVar[str] = "xu2023"
     needs_pairs: ClassVar[bool] = False
 
     def fit(self, data: AdaptationData) -> Fitted:
@@ -84,7 +84,7 @@ class SeedRecipe:
                     )
                     with torch.no_grad():
                         reference = Pass(other, *frozen(other))
-                    loss, terms = seed_loss(Pass(clean, *model(seen)), reference)
+                    loss, terms = xu2023_loss(Pass(clean, *model(seen)), reference)
                     optimiser.zero_grad(set_to_none=True)
                     fabric.backward(loss)
                     optimiser.step()
@@ -99,22 +99,22 @@ class SeedRecipe:
         )
 
 
-def seed_loss(target: Pass, source: Pass) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean of both evidence bounds plus ten times the batch times the sum of kernels' MMD.
+def xu2023_loss(target: Pass, source: Pass) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the mean of both evidence bounds plus the weighted MMD, as published.
 
     Parameters
     ----------
     target, source : Pass
-        By the network in training and by its frozen original, images of any galaxies.
+        Passes of the network in training and of its frozen original, on any galaxies.
 
     Returns
     -------
     loss : scalar tensor
-        The squared error is a mean over pixels and galaxies, the divergence a sum over both latents
-        and galaxies, so that reconstruction hardly counts; as published.
+        Ten times the batch size times the sum of the kernels' MMD is added. The squared error is a
+        mean over pixels and galaxies and the divergence a sum over latents and galaxies, so that
+        reconstruction hardly counts.
     terms : dict of scalar tensors
-        ``loss`` and ``kl`` per galaxy, as the original prints them, the target's mean squared
-        ``error``, and ``mmd``.
+        ``loss`` and ``kl`` per galaxy, the target's mean squared ``error``, and ``mmd``.
     """
     n = len(target.images)
     distance = len(_KERNEL_FACTORS) * mmd(

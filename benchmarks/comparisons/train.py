@@ -16,7 +16,7 @@ from torch import Tensor
 from galaxy_da.io.files import atomic_path
 from galaxy_da.models.devices import autocast
 from galaxy_da.models.networks import Architecture
-from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from training.pretraining.learner import Batch, Learner, loss_of
 from training.pretraining.recipe import Objective, Optimiser, Recipe, Sky
 
@@ -126,7 +126,7 @@ def _draw(recipe: Recipe, galaxies: Tensor) -> list[Tensor]:
 
 
 def _any_symmetry(images: Tensor) -> Tensor:
-    return turn(images, int(torch.randint(SYMMETRIES, ())))
+    return apply_symmetry(images, int(torch.randint(SYMMETRIES, ())))
 
 
 def _batch(images: Tensor) -> Batch:

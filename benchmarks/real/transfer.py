@@ -36,7 +36,7 @@ from benchmarks.real.probes import (
 )
 from evaluation.transfer import gap_closed
 from galaxy_da.models.networks import Encoder
-from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from training.adaptation.closed_form import match_covariances, match_moments
@@ -99,7 +99,9 @@ class LabelledSurvey:
         with torch.inference_mode():
             features = torch.stack(
                 [
-                    torch.cat([encoder.network.features(turn(batch, k)) for batch in parts])
+                    torch.cat(
+                        [encoder.network.features(apply_symmetry(batch, k)) for batch in parts]
+                    )
                     for k in range(SYMMETRIES)
                     for parts in [torch.split(prepared, _BATCH)]
                 ]

@@ -16,7 +16,7 @@ from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import Sample, read_table
-from galaxy_da.models.symmetric_outputs import means_by_symmetry
+from galaxy_da.models.symmetries import means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from galaxy_da.models import xu2023 as seed_network
 from galaxy_da.models.smoothing import Smoothing
-from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
 __all__ = ["Architecture", "Decoder", "Encoder", "Posterior", "VariationalAutoencoder"]
 
@@ -198,7 +198,7 @@ class Encoder(nn.Module):
         mean, variance = self._posterior(seen)
         if self.symmetric:
             galaxy = self.galaxy_latents
-            rotated = [self._posterior(turn(seen, k)) for k in range(1, SYMMETRIES)]
+            rotated = [self._posterior(apply_symmetry(seen, k)) for k in range(1, SYMMETRIES)]
             for own, others in (
                 (mean, [other.mean for other in rotated]),
                 (variance, [other.variance for other in rotated]),

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.io.files import json_hash
 from galaxy_da.models.networks import Encoder
-from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from galaxy_da.space import network_hash
 from training.adaptation.candidates import Training
 from training.adaptation.image_matching import ImageMatch
@@ -222,11 +222,13 @@ class _Terms:
     ) -> dict[str, Tensor]:
         device, own = self.fabric.device, rows[share.own]
         observations = self._observations(rows, step, share)
-        images = turn(torch.cat(observations), k).to(device, memory_format=torch.channels_last)
+        images = apply_symmetry(torch.cat(observations), k).to(
+            device, memory_format=torch.channels_last
+        )
         means = model(images).mean.split(len(own))
         wanted = self.training.latents[k, rows].to(device)
         drawn = Share(max(len(rows) // _DRAWN, 1), share.number, share.processes)
-        image = turn(self.training.pairs.anchor[own[: len(drawn)]], k).to(device)
+        image = apply_symmetry(self.training.pairs.anchor[own[: len(drawn)]], k).to(device)
         terms = [
             self._terms(share.whole(mean), wanted)
             | {"denoising": drawn.mean(self._denoising(mean[: len(drawn)], image), len(drawn))}

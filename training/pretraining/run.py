@@ -18,11 +18,12 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
+from benchmarks.latent_usage import health
 from galaxy_da.errors import TableError
 from galaxy_da.io.files import ensure_folder, json_hash, write_json
 from galaxy_da.io.storage import Location
 from galaxy_da.io.tables import Sample
-from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
 from training.checkpoints import load_best, load_checkpoint, save_checkpoint
@@ -30,7 +31,6 @@ from training.losses import PerceptualDistance
 from training.parallel.fabric import make_fabric
 from training.parallel.processes import Share, agreed, check_process_group, is_first, wait
 from training.pretraining.conditional import ConditionalAutoencoder, save_conditional
-from training.pretraining.health import health
 from training.pretraining.image_source import TrainingImages, draw_sky, read_sample
 from training.pretraining.learner import Batch, Learner, loss_of
 from training.pretraining.recipe import Optimiser, Recipe
@@ -308,7 +308,7 @@ def _batches(
     for i in range(0, len(order) - share.rows + 1, share.rows):
         batch = _batch(data, order[i : i + share.rows][share.own], recipe.observations)
         observations = [
-            turn(observation, int(rng.integers(SYMMETRIES)))
+            apply_symmetry(observation, int(rng.integers(SYMMETRIES)))
             for observation in batch.images.chunk(recipe.observations)
         ]
         yield batch._replace(images=torch.cat(observations))

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from benchmarks.comparisons.orientation import canonical
-from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
 
 def galaxy(angle, mirrored=False, side=65):
@@ -34,6 +34,6 @@ def test_its_skews_are_positive_and_all_symmetries_give_one_image():
     light = expected[0].sum(0)
     along = torch.linspace(-1, 1, 65)
     assert float((light * along**3).sum()) > 0 and float((light * along[:, None] ** 3).sum()) > 0
-    every, pose = canonical(torch.cat([turn(image, k) for k in range(SYMMETRIES)]))
+    every, pose = canonical(torch.cat([apply_symmetry(image, k) for k in range(SYMMETRIES)]))
     assert float((every - expected).abs().max()) < 1e-3
     assert len({(round(float(a), 3), *m.tolist()) for a, m in zip(*pose, strict=True)}) == 8

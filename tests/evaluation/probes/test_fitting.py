@@ -11,8 +11,8 @@ from scipy.optimize import brentq
 from scipy.stats import median_abs_deviation
 from sklearn.calibration import calibration_curve
 
-from benchmarks.real.probes import guide_rows, read_guide
 from benchmarks.peers.morphology import measure_morphology
+from benchmarks.real.probes import guide_rows, read_guide
 from catalogs.simulation.galaxies import draw_galaxies
 from evaluation.commands.probe import probe as probe_verb
 from evaluation.probes import network as probe_network
@@ -23,7 +23,7 @@ from evaluation.probes.observations import Observed, observe_truth
 from evaluation.probes.quantities import QUANTITIES, find_quantities
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.tables import Sample
-from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from galaxy_da.space import LatentSpace
 
 
@@ -104,7 +104,7 @@ def test_turned_views_turn_the_angle():
 
     for image, angle in ((east_west, 90.0), (diagonal, 135.0)):
         target = np.array([[np.cos(np.radians(2 * angle)), np.sin(np.radians(2 * angle))]])
-        for number, view in enumerate(turn(image, k) for k in range(SYMMETRIES)):
+        for number, view in enumerate(apply_symmetry(image, k) for k in range(SYMMETRIES)):
             c, s = targets_by_symmetry(target, "angle", number)[0]
             off = (np.degrees(0.5 * np.arctan2(s, c)) - angle_of(view) + 90) % 180 - 90
             assert abs(off) < 1e-6

@@ -6,7 +6,7 @@ from scipy.ndimage import gaussian_filter
 
 from galaxy_da.models.networks import Architecture, Encoder
 from galaxy_da.models.smoothing import Smoothing
-from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
 SMALL = Architecture(
     widths=(8, 16),
@@ -57,5 +57,6 @@ def test_galaxy_latents_of_turned_images_are_the_same():
     images = torch.randn(2, 3, 32, 32)
     for k in range(SYMMETRIES):
         torch.testing.assert_close(
-            network.pooled(turn(images, k)).mean[:, :3], network.pooled(images).mean[:, :3]
+            network.pooled(apply_symmetry(images, k)).mean[:, :3],
+            network.pooled(images).mean[:, :3],
         )

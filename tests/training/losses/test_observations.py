@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from galaxy_da.models.networks import Architecture, Encoder, VariationalAutoencoder
-from galaxy_da.models.symmetry import SYMMETRIES, turn
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from galaxy_da.space import LatentSpace
 from training.losses.observations import exchange, same_galaxy
 from training.pretraining.recipe import Recipe
@@ -39,7 +39,7 @@ def test_pooled_galaxy_latents_do_not_know_the_symmetry_and_nuisance_latents_do(
     images = torch.randn(3, 3, 16, 16)
     upright = encoder.pooled(images)
     for k in range(1, SYMMETRIES):
-        rotated = encoder.pooled(turn(images, k))
+        rotated = encoder.pooled(apply_symmetry(images, k))
         torch.testing.assert_close(rotated.mean[:, :4], upright.mean[:, :4])
         torch.testing.assert_close(rotated.variance[:, :4], upright.variance[:, :4])
         assert not torch.allclose(rotated.mean[:, 4:], upright.mean[:, 4:])

@@ -1,4 +1,4 @@
-"""The network that trained baselines move: a copy of an encoder and of the space's decoder."""
+"""Trainable copies of an encoder and of the space's decoder, for the trained baselines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Autoencoder", "Pass", "shuffled"]
 
 
 class Pass(NamedTuple):
-    """One forward pass: images, their posterior, and what a draw from it decodes to."""
+    """Images of one forward pass, their posterior, and a decoded draw from it."""
 
     images: Tensor
     posterior: Posterior
@@ -23,7 +23,7 @@ class Pass(NamedTuple):
 
 
 class Autoencoder(nn.Module):
-    """Copies of both networks, ready to train; the originals stay as they are."""
+    """Copies of both networks, ready to train; the originals stay unchanged."""
 
     def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
         super().__init__()
@@ -40,5 +40,5 @@ class Autoencoder(nn.Module):
 
 
 def shuffled(n: int, size: int) -> Iterator[Tensor]:
-    """Row numbers of one epoch in batches, the last one as long as what is left."""
+    """Yield the row numbers of one epoch in batches; the last may be shorter."""
     yield from torch.split(torch.randperm(n), size)

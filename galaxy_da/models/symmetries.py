@@ -1,0 +1,92 @@
+"""The eight dihedral symmetries of a square image, and network outputs in each of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from galaxy_da.models.devices import best_device
+
+if TYPE_CHECKING:
+    from galaxy_da.models.networks import Encoder
+    from galaxy_da.space import LatentSpace, SurveyEncoder
+
+__all__ = ["SYMMETRIES", "apply_symmetry", "features_by_symmetry", "means_by_symmetry"]
+
+SYMMETRIES = 8
+
+_BATCH = 512
+
+
+def apply_symmetry(images: Tensor, symmetry: int) -> Tensor:
+    """Rotate images by multiples of 90 degrees and mirror them.
+
+    Parameters
+    ----------
+    images : (..., y, x) tensor
+        Square images.
+    symmetry : int
+        Number of rotations by 90 degrees, 0 to 3, plus 4 to mirror. 0 is the identity.
+
+    Returns
+    -------
+    (..., y, x) tensor
+    """
+    rotated = images.rot90(symmetry % 4, (-2, -1))
+    return rotated.flip(-1) if symmetry >= 4 else rotated
+
+
+def means_by_symmetry(space: LatentSpace, encoder: SurveyEncoder, images: Tensor) -> Tensor:
+    """Encode images in each of the eight symmetries.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        Space of the encoder.
+    encoder : SurveyEncoder
+        Encoder of the images' survey.
+    images : (n, planes, y, x) float tensor
+        Prepared images.
+
+    Returns
+    -------
+    (8, n, latents) float32 tensor
+        Posterior means. Galaxy latents of a symmetric architecture are the same in all eight.
+    """
+    means = torch.stack(
+        [
+            space.encode(apply_symmetry(images, k), encoder, pooled=False).mean
+            for k in range(SYMMETRIES)
+        ]
+    )
+    if encoder.network.symmetric:
+        galaxy = means[:, :, : space.galaxy_latents]
+        galaxy[:] = galaxy.mean(0)
+    return means
+
+
+@torch.no_grad()
+def features_by_symmetry(network: Encoder, images: Tensor) -> Tensor:
+    """Return the last features of images in each of the eight symmetries.
+
+    Parameters
+    ----------
+    network : Encoder
+        Moved to the best device.
+    images : (n, planes, y, x) float tensor
+        Prepared images.
+
+    Returns
+    -------
+    (8, n, features) float32 tensor on the CPU
+    """
+    device = best_device()
+    network.to(device)
+    features = [
+        network.features(batch.to(device)).float().cpu()
+        for k in range(SYMMETRIES)
+        for batch in torch.split(apply_symmetry(images, k), _BATCH)
+    ]
+    return torch.cat(features).unflatten(0, (SYMMETRIES, len(images)))
