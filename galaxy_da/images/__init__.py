@@ -1,1 +1,1 @@
-"""Read cutouts, calibrate them and prepare them in the frame that the networks read."""
+"""Read cutouts (files, bands, calibration, sky geometry) and prepare them for the networks."""

@@ -1,6 +1,6 @@
-"""Galaxies of every survey in one set of colours: those of the Legacy Surveys viewer.
+"""Colour pictures of galaxies of every survey, in the colours of the Legacy Surveys viewer.
 
-So a galaxy keeps its hue and brightness wherever it was observed.
+A galaxy thus has the same hue and brightness in every survey.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from galaxy_da.surveys import Survey, get_survey
 
 __all__ = ["to_decals_colour"]
 
-_COLOURS_OF = "decals"
+_REFERENCE_SURVEY = "decals"
 _SMOOTHING_PX = 1.5
 
 
 def to_decals_colour(images: Tensor, survey: Survey, bands: Sequence[str], frame: Frame) -> Tensor:
-    """Show prepared images of any survey in the colours of DECaLS.
+    """Draw prepared images of any survey in the colours of DECaLS.
 
-    Each plane shows the survey's band nearest in wavelength, its factor interpolated to that
-    wavelength, so a single band comes out grey. Where the light is below the noise of a pixel,
-    colour would be noise alone: there the picture fades to the planes' inverse-variance mean.
+    Each plane shows the survey's band nearest in wavelength, scaled by the stretch's factor at
+    that wavelength; a single band gives a grey picture. In pixels whose light is below the noise,
+    the picture fades to grey: the inverse-variance mean of the planes.
 
     Parameters
     ----------
     images : (n, bands, y, x) float tensor
-        As `galaxy_da.images.preparation.prepare` makes them.
+        Output of `galaxy_da.images.preparation.prepare`.
     survey : Survey
-        What they are of.
+        Survey of the images.
     bands : sequence of str
-        The survey's bands, in order.
+        Bands of the images, in order.
     frame : Frame
-        Their frame.
+        Frame of the images.
 
     Returns
     -------
     (n, y, x, 3) uint8 tensor
-        The first row is the northernmost, as pictures are drawn.
+        The first row is the northernmost.
     """
-    like = get_survey(_COLOURS_OF)
-    stretch = like.stretch
+    decals = get_survey(_REFERENCE_SURVEY)
+    stretch = decals.stretch
     assert stretch is not None
-    wanted_nm = [like.band(name).wavelength_nm for name in stretch.planes]
-    shown = [survey.nearest_band(nm, among=tuple(bands)) for nm in wanted_nm]
-    shown_nm = [band.wavelength_nm for band in shown]
-    softening = images.new_tensor([frame.softening_at(nm) for nm in shown_nm])
-    brightness = torch.sinh(images[:, [bands.index(band.name) for band in shown]])
+    wanted_nm = [decals.band(name).wavelength_nm for name in stretch.planes]
+    nearest = [survey.nearest_band(nm, among=tuple(bands)) for nm in wanted_nm]
+    nearest_nm = [band.wavelength_nm for band in nearest]
+    softening = images.new_tensor([frame.softening_at(nm) for nm in nearest_nm])
+    brightness = torch.sinh(images[:, [bands.index(band.name) for band in nearest]])
     flux = brightness * softening[:, None, None] * stretch.pixel_scale_arcsec**2
     ascending = np.argsort(wanted_nm)
     scales = np.interp(
-        shown_nm, np.array(wanted_nm)[ascending], np.array(stretch.scales)[ascending]
+        nearest_nm, np.array(wanted_nm)[ascending], np.array(stretch.scales)[ascending]
     )
     factors = flux.new_tensor(scales)[:, None, None]
     fitted = stretch.model_copy(update={"scales": tuple(scales.tolist())})

@@ -1,9 +1,9 @@
-"""Galaxy Zoo's colours of DECaLS, backwards to flux.
+"""Recover flux from Galaxy Zoo's colour images of DECaLS.
 
-Galaxy Zoo did not show the Legacy Surveys viewer's colours: each band goes through an asinh of its
-own, from -0.5 to 300 units, and each pixel is then pulled towards grey, the more the more coloured
-it is (`dr2_style_rgb` with ``desaturate``, zooniverse/decals; Walmsley et al. 2022, MNRAS 509,
-3966). Read as the viewer's, its sky would lie a noise and more below zero.
+Galaxy Zoo did not use the Legacy Surveys viewer's colours. Each band goes through its own asinh,
+from -0.5 to 300 units; then each pixel is desaturated, more so the more coloured it is
+(`dr2_style_rgb` with ``desaturate``, zooniverse/decals; Walmsley et al. 2022, MNRAS 509, 3966).
+With the viewer's stretch, the recovered sky would be at least one sigma of noise below zero.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ __all__ = ["PIXEL_SCALE_ARCSEC", "PLANES", "galaxy_zoo_flux"]
 
 PLANES = ("z", "r", "g")
 PIXEL_SCALE_ARCSEC = 0.262
-"""Pixel that the flux refers to, whatever the image's pixels: the viewer does not rescale it."""
+"""Pixel that the flux refers to at every pixel scale: the viewer does not rescale the flux."""
 
 _UNIT = np.array([0.019, 0.014, 0.008])[:, None, None]  # nanomaggy
 _LOW, _HIGH = np.arcsinh((-0.5, 300))
-_GREYEST = 2.5  # times the mean of the planes: a pixel so coloured turns wholly grey
-_FOLD = 1.78  # beyond this, a more coloured pixel comes out less coloured
+_GREYEST = 2.5  # a pixel with a plane of this many times the mean becomes wholly grey
+_FOLD = 1.78  # above this ratio, a more coloured pixel comes out less coloured
 _HALVINGS = 16
 
 
 def galaxy_zoo_flux(colour: np.ndarray) -> np.ndarray:
     """Recover flux from a Galaxy Zoo image of DECaLS.
 
-    A pixel that is more than 1.78 times as bright in one plane as on average cannot be told from a
-    less coloured one and is taken for that.
+    The inverse is not unique for a pixel with one plane above 1.78 times the mean of the planes;
+    the less coloured solution is returned.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def galaxy_zoo_flux(colour: np.ndarray) -> np.ndarray:
 
 @cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
-    """Both of `_desaturation`, for each (sum, largest) of three bytes, by halving intervals."""
+    """Tabulate `_desaturation` by the sum and the largest of three bytes, by bisection."""
     total, largest = np.arange(3 * 255 + 1)[:, None], np.arange(256)
     mean = (total / 3 + 0.5) / 255 + 0 * largest  # bytes were cut off, not rounded
     above = (largest - total / 3) / 255
@@ -65,7 +65,7 @@ def _tables() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _desaturation(mean: np.ndarray, ratio: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the planes before, given it after, and what their differences were multiplied by."""
+    """Return the mean of the planes before desaturation, and the factor on their differences."""
     pull = 1 - np.sin((1 - ratio / _GREYEST) * np.pi / 2)
     square = np.maximum(pull**2, 1e-12)
     grey = (np.sqrt(1 + 4 * square * mean) - 1) / (2 * square)  # mean = grey + square grey^2

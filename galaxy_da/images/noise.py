@@ -1,4 +1,4 @@
-"""Noise from the median absolute deviation, which sources in the image hardly move."""
+"""Noise from the median absolute deviation, which is robust against sources in the image."""
 
 from __future__ import annotations
 
@@ -14,17 +14,10 @@ SIGMA_PER_MAD = 1.482602218505602
 
 
 def mad_std(values: Tensor) -> Tensor:
-    """Robust standard deviation along the last axis, as `astropy.stats.mad_std` of arrays.
+    """Return the robust standard deviation along the last axis.
 
-    Parameters
-    ----------
-    values : (..., n) float tensor
-        Of an even `n` the lower of the two middle values counts as the median, as in torch.
-
-    Returns
-    -------
-    (...) float tensor
-        In the units of `values`.
+    It is `astropy.stats.mad_std` for tensors, but the median of an even number of values is the
+    lower of the two middle ones, as in torch.
     """
     middle = values.median(-1, keepdim=True).values
     return SIGMA_PER_MAD * (values - middle).abs().median(-1).values

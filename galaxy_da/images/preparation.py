@@ -1,8 +1,8 @@
 """Prepare cutouts of any survey as one batch in the anchor's frame.
 
 Survey flux → nanomaggies → surface brightness → the frame's pixels on the sky → asinh. The steps
-are the same for every survey, FITS or JPEG, CPU or GPU; their constants are the `Frame`, which a
-latent space saves and checks.
+are the same for every survey and file type; their constants are in the `Frame`, which a latent
+space saves and checks.
 """
 
 from __future__ import annotations
@@ -17,25 +17,22 @@ from torch import Tensor
 
 from galaxy_da.errors import SurveyError
 from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.quality import Coverage, problem, quality_flags
 from galaxy_da.images.resampling import resample
 from galaxy_da.images.stretches import invert_stretch
-from galaxy_da.io.tables import Flag
 from galaxy_da.surveys import Survey
 
 __all__ = ["Frame", "Prepared", "pick_bands", "prepare", "to_surface_brightness"]
 
 _SUBSTITUTE_BEYOND = 0.1
-"""A band further than this in relative wavelength from the frame's is a substitute, not a match."""
-
-_MAX_MISSING = 0.3
-"""Share of the field of view that may lack finite pixels before a cutout fails."""
+"""Relative difference in wavelength from the frame's band that makes a band a substitute."""
 
 _MAX_ZEROS = 0.02
 """Share of exactly zero fluxes above which a stamp counts as not fully covered."""
 
 
 class Frame(BaseModel):
-    """The image the anchor network sees.
+    """Image format of the anchor network.
 
     Attributes
     ----------
@@ -46,7 +43,7 @@ class Frame(BaseModel):
     bands : tuple of str
         The anchor survey's bands, in order.
     wavelengths_nm : tuple of float
-        Their effective wavelengths [nm].
+        Effective wavelengths of the bands [nm].
     softening : tuple of float
         Surface brightness where asinh turns from linear to logarithmic
         [nanomaggy / arcsec^2].
@@ -66,23 +63,23 @@ class Frame(BaseModel):
         return self.pixels * self.pixel_scale_arcsec
 
     def softening_at(self, wavelength_nm: float) -> float:
-        """Softening for any band, interpolated over wavelength [nanomaggy / arcsec^2]."""
+        """Return the softening interpolated to a wavelength [nanomaggy / arcsec^2]."""
         log = np.interp(wavelength_nm, self.wavelengths_nm, np.log(self.softening))
         return float(np.exp(log))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A batch in the frame.
+    """A batch of images in the frame.
 
     Attributes
     ----------
     images : (n, bands, pixels, pixels) float32 tensor
-        asinh of surface brightness over softening; zero where nothing was observed.
+        asinh of surface brightness over softening; zero in pixels without data.
     flags : (n,) int32 array
         `galaxy_da.io.tables.Flag` bits.
     problems : list of (str, str) or None
-        Row status and message where a cutout must not be used.
+        Row status and message of each cutout that must not be used.
     """
 
     images: Tensor
@@ -91,14 +88,14 @@ class Prepared:
 
 
 def pick_bands(survey: Survey, available: Sequence[str], frame: Frame) -> tuple[str, ...]:
-    """Choose the survey band that stands for each band of the frame: the nearest in wavelength.
+    """Choose the survey's band nearest in wavelength to each band of the frame.
 
     Parameters
     ----------
     survey : Survey
-        Where the cutouts come from.
+        Survey of the cutouts.
     available : sequence of str
-        Bands the cutouts carry.
+        Bands of the cutouts.
     frame : Frame
         The anchor's frame.
 
@@ -125,18 +122,18 @@ def prepare(
     cutouts : sequence of Cutout
         Any mix of shapes and pixel scales.
     survey : Survey
-        What they are images of.
+        Survey of the cutouts.
     frame : Frame
-        Where they go.
+        The anchor's frame.
     bands : sequence of str
-        The survey's bands to keep, in the order the encoder wants.
+        The survey's bands to keep, in the order of the encoder.
     device : torch device
-        Where to work.
+        Device of the result.
 
     Returns
     -------
     Prepared
-        In the order of `cutouts`. The cutouts' arrays are not touched.
+        In the order of `cutouts`, whose arrays are not modified.
 
     Raises
     ------
@@ -149,40 +146,39 @@ def prepare(
     images = torch.zeros(len(cutouts), len(bands), frame.pixels, frame.pixels, device=device)
     flags = np.zeros(len(cutouts), np.int32)
     problems: list[tuple[str, str] | None] = [None] * len(cutouts)
-    for members in _alike(cutouts):
-        lacking = [name for name in bands if name not in cutouts[members[0]].bands]
-        if lacking:
-            have = ", ".join(cutouts[members[0]].bands)
-            for i in members:
-                problems[i] = ("failed_quality", f"band {lacking[0]!r} is missing; it has {have}")
-            continue
+    for members in _stackable(cutouts):
         group = [cutouts[i] for i in members]
+        lacking = [name for name in bands if name not in group[0].bands]
+        if lacking:
+            message = f"band {lacking[0]!r} is missing; it has {', '.join(group[0].bands)}"
+            for i in members:
+                problems[i] = ("failed_quality", message)
+            continue
         planes = [group[0].bands.index(name) for name in bands]
         brightness = to_surface_brightness(group, survey, device)
         if planes != list(range(brightness.shape[1])):
             brightness = brightness[:, planes]
-        placed, missing, partial = _place(brightness, group, frame)
+        placed, coverage = _place(brightness, group, frame)
         images[members] = _asinh(placed / softening[:, None, None])
-        blank = _blank_bands(placed)
-        flags[members] = _flags(group, survey, bands, frame, missing, partial, blank)
-        for i, share, dark in zip(members, missing, blank, strict=True):
-            problems[i] = _problem(share, dark, bands)
+        flags[members] = quality_flags(group, coverage, _substitutes(survey, bands, frame))
+        for i, missing, blank in zip(members, coverage.missing, coverage.blank, strict=True):
+            problems[i] = problem(missing, blank, bands)
     return Prepared(images=images, flags=flags, problems=problems)
 
 
 def to_surface_brightness(
     cutouts: Sequence[Cutout], survey: Survey, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Turn cutouts of one shape and kind into AB surface brightness.
+    """Convert cutouts of one shape and kind to AB surface brightness.
 
     Parameters
     ----------
     cutouts : sequence of Cutout
         All of the same shape, bands and kind (flux or colour).
     survey : Survey
-        Gives unit, zeropoint and stretch.
+        Survey of the cutouts: unit, zeropoint and stretch.
     device : torch device
-        Where to work.
+        Device of the result.
 
     Returns
     -------
@@ -209,8 +205,8 @@ def _asinh(x: Tensor) -> Tensor:
     return torch.copysign(size.log_(), x)
 
 
-def _alike(cutouts: Sequence[Cutout]) -> list[list[int]]:
-    """Row numbers grouped by what can be stacked."""
+def _stackable(cutouts: Sequence[Cutout]) -> list[list[int]]:
+    """Group row numbers by shape, bands and kind."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, cutout in enumerate(cutouts):
         key = (cutout.pixels.shape, cutout.bands, cutout.is_colour)
@@ -218,10 +214,8 @@ def _alike(cutouts: Sequence[Cutout]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _place(
-    brightness: Tensor, group: Sequence[Cutout], frame: Frame
-) -> tuple[Tensor, np.ndarray, np.ndarray]:
-    """Resample onto the frame; also the share of it lacking finite pixels, and whether any lack."""
+def _place(brightness: Tensor, group: Sequence[Cutout], frame: Frame) -> tuple[Tensor, Coverage]:
+    """Resample onto the frame."""
     ratio = torch.tensor([frame.pixel_scale_arcsec / c.pixel_scale_arcsec for c in group])
     x, y = torch.tensor([c.centre_xy for c in group]).T
     if bool((ratio == ratio[0]).all() & (x == x[0]).all() & (y == y[0]).all()):
@@ -230,7 +224,7 @@ def _place(
     covers = _covers(brightness.shape[-2:], frame.pixels * ratio, x, y)
     partial = ~covers.expand(len(group)).numpy()
     missing = np.zeros(len(group))
-    # A pixel that is not finite spoils its row and column of the product, so this sees it.
+    # One pixel that is not finite spoils its row and column of the matrix product.
     spoiled = (~torch.isfinite(placed)).flatten(1).any(1).nonzero().flatten()
     if len(spoiled):
         where = spoiled.cpu() if len(ratio) > 1 else torch.zeros(1, dtype=torch.long)
@@ -241,13 +235,13 @@ def _place(
     if not group[0].is_colour:
         zeros = (placed == 0).float().mean((2, 3)).amax(1).cpu().numpy()
         partial = partial | (zeros > _MAX_ZEROS)
-    return placed, missing, partial
+    return placed, Coverage(missing=missing, partial=partial, blank=_blank_bands(placed))
 
 
 def _place_finite(
     brightness: Tensor, pixels: int, ratio: Tensor, centre_xy: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Resample the finite pixels alone, each output pixel the mean of those it has."""
+    """Average the finite pixels alone; also return the share of the frame without data."""
     finite = torch.isfinite(brightness)
     covered = resample(torch.ones_like(brightness), pixels, ratio, centre_xy)
     weight = resample(finite.float(), pixels, ratio, centre_xy)
@@ -257,7 +251,7 @@ def _place_finite(
 
 
 def _covers(shape: Sequence[int], field_px: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Whether a stamp holds the whole field of view, to a hundredth of a pixel."""
+    """Test if a stamp covers the whole field of view, to a hundredth of a pixel."""
     low, slack = field_px / 2 - 0.5, 0.01
     height, width = shape
     return (
@@ -269,31 +263,11 @@ def _covers(shape: Sequence[int], field_px: Tensor, x: Tensor, y: Tensor) -> Ten
 
 
 def _blank_bands(placed: Tensor) -> np.ndarray:
-    """(n, bands) bool: the middle of the frame is constant, as an unobserved band is."""
+    """Find bands that are constant in the middle of the frame, as unobserved bands are."""
     quarter = placed.shape[-1] // 4
     middle = placed[..., quarter:-quarter, quarter:-quarter]
     low, high = middle.amin((2, 3)), middle.amax((2, 3))
     return (high - low <= 1e-6 * high.abs()).cpu().numpy()
-
-
-def _flags(
-    group: Sequence[Cutout],
-    survey: Survey,
-    bands: Sequence[str],
-    frame: Frame,
-    missing: np.ndarray,
-    partial: np.ndarray,
-    blank: np.ndarray,
-) -> np.ndarray:
-    flags = np.where(missing > 0, Flag.NAN_PIXELS, 0)
-    flags |= np.where(partial, Flag.PARTIAL_COVERAGE, 0)
-    flags |= np.where(blank.any(1), Flag.BLANK_BAND, 0)
-    if group[0].is_colour:
-        full = np.array([bool((cutout.pixels == 255).any()) for cutout in group])
-        flags |= np.where(full, Flag.SATURATED, 0)
-    if _substitutes(survey, bands, frame):
-        flags |= int(Flag.SUBSTITUTED_BAND)
-    return flags.astype(np.int32)
 
 
 def _substitutes(survey: Survey, bands: Sequence[str], frame: Frame) -> bool:
@@ -301,14 +275,3 @@ def _substitutes(survey: Survey, bands: Sequence[str], frame: Frame) -> bool:
     want = np.array(frame.wavelengths_nm)
     nearest = np.abs(have[None] / want[:, None] - 1).min(1)
     return bool((nearest > _SUBSTITUTE_BEYOND).any())
-
-
-def _problem(missing: float, blank: np.ndarray, bands: Sequence[str]) -> tuple[str, str] | None:
-    if blank.all():
-        return "no_data", "every band is blank (constant or not finite)"
-    if blank.any():
-        dark = ", ".join(sorted({bands[int(i)] for i in np.flatnonzero(blank)}))
-        return "failed_quality", f"band {dark} is blank (constant or not finite)"
-    if missing > _MAX_MISSING:
-        return "failed_quality", f"{missing:.0%} of the field of view has no finite pixel"
-    return None

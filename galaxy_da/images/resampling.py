@@ -1,7 +1,7 @@
-"""Put images of any pixel scale onto one square grid, conserving surface brightness exactly.
+"""Resample images of any pixel scale onto one square grid, conserving surface brightness.
 
-Each output pixel is the mean of the input surface brightness over its area, so flux is conserved
-and shrinking is antialiased. The average is separable: one small matrix per axis.
+Each output pixel is the mean of the input surface brightness over its area. Flux is conserved,
+shrinking does not alias, and the average is separable: one small matrix per axis.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["overlap_weights", "resample"]
 def overlap_weights(
     n_in: int, n_out: int, scale_ratio: float | Tensor, centre_px: float | Tensor
 ) -> Tensor:
-    """Fraction of each output pixel covered by each input pixel along one axis.
+    """Compute the fraction of each output pixel covered by each input pixel along one axis.
 
     Parameters
     ----------
@@ -50,13 +50,13 @@ def resample(
     Parameters
     ----------
     image : (n, bands, y, x) float tensor
-        Surface brightness. Not modified; outside it is taken as zero.
+        Surface brightness, zero outside the image. Not modified.
     pixels : int
         Side of the output.
     scale_ratio : float or (n,) tensor
         Side of an output pixel in input pixels.
     centre_xy : pair of float or (n,) tensor, optional
-        Input pixel coordinates that become the output's centre; by default the image's centre.
+        Input pixel coordinates of the output's centre; by default the image's centre.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""Colour stretches of archives, forwards for display and backwards for flux.
+"""Apply the colour stretches of archives, and invert them to recover flux.
 
-The formula is in `galaxy_da.surveys.Stretch`. Going back works because the mean of the three planes
-depends on the mean intensity alone, so the intensity is recovered first and then each band.
+The formula is in `galaxy_da.surveys.Stretch`. It can be inverted because the mean of the three
+planes depends on the mean intensity alone: the intensity is recovered first, then each band.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _TINY = 1e-9
 
 
 def apply_stretch(flux: Tensor, stretch: Stretch) -> Tensor:
-    """Turn three bands into colour.
+    """Convert the fluxes of three bands to colour.
 
     Parameters
     ----------
     flux : (..., 3, y, x) float tensor [nanomaggy per stretch.pixel_scale_arcsec pixel]
         In the order of ``stretch.planes``.
     stretch : Stretch
-        Its constants.
+        Constants of the stretch.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def invert_stretch(colour: Tensor, stretch: Stretch) -> Tensor:
     colour : (..., 3, y, x) uint8 tensor
         Red, green and blue.
     stretch : Stretch
-        Its constants.
+        Constants of the stretch.
 
     Returns
     -------
