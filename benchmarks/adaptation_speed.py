@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.adaptation.methods import ADAPT, CEILING, Lesson, learn
+from benchmarks.adaptation.methods import ADAPT, CEILING, TrainingSet, fit_method
 from benchmarks.adaptation.settings import BenchmarkSettings, Variant
 from benchmarks.adaptation.target_data import TargetData, load_target_data
 from benchmarks.support.measuring import clocks
@@ -53,49 +53,51 @@ def speed_rows(galaxies: int = 1540, seed: int = 1) -> list[dict[str, Any]]:
         target_data = load_target_data(
             LatentSpace.load("decals"), settings, Path(folder), seed, _TARGET, None
         )
-        lesson = target_data.lesson(Variant())
-        rows.append(_closed_forms(lesson))
+        training_set = target_data.training_set(Variant())
+        rows.append(_closed_forms(training_set))
         for method, steps in (
-            ("seed-recipe", None),
+            ("xu2023", None),
             *((ADAPT, n) for n in _STEPS),
             (CEILING, None),
         ):
-            rows.append(_row(target_data, lesson, method, steps))
+            rows.append(_row(target_data, training_set, method, steps))
     return rows
 
 
-def _closed_forms(lesson: Lesson) -> dict[str, Any]:
+def _closed_forms(training_set: TrainingSet) -> dict[str, Any]:
     """Time all closed forms of `training.adaptation.run` together, which always run first."""
     began = clocks()
-    space = lesson.space
-    posterior = space.encode(lesson.anchor, space.encoder(space.anchor))
-    here, there = (torch.from_numpy(side.copy()) for side in lesson.pairs.T)
+    space = training_set.space
+    posterior = space.encode(training_set.anchor, space.encoder(space.anchor))
+    here, there = (torch.from_numpy(side.copy()) for side in training_set.pairs.T)
     training = Training.of(
         PairedImages(
             space=space,
-            encoder=lesson.encoder,
-            anchor=lesson.anchor[here],
-            target=lesson.target[there],
+            encoder=training_set.encoder,
+            anchor=training_set.anchor[here],
+            target=training_set.target[there],
             mean=posterior.mean[here],
             variance=posterior.variance[here],
         )
     )
     for fit in CLOSED_FORMS.values():
         fit(training)
-    return {"method": "all closed forms", "pairs": len(lesson.pairs), **_since(began)}
+    return {"method": "all closed forms", "pairs": len(training_set.pairs), **_since(began)}
 
 
-def _row(target_data: TargetData, lesson: Lesson, method: str, steps: int | None) -> dict[str, Any]:
+def _row(
+    target_data: TargetData, training_set: TrainingSet, method: str, steps: int | None
+) -> dict[str, Any]:
     began = clocks()
-    learned = learn(method, replace(lesson, steps=steps))
+    fitted = fit_method(method, replace(training_set, steps=steps))
     seconds = _since(began)
     name = method if steps is None else f"{method}, {steps} steps"
     observations = target_data.repeats if method == CEILING else target_data.observations
-    row = {"method": name, "pairs": len(lesson.pairs), **seconds}
-    pool = learned.anchor(target_data.pool_images)
+    row = {"method": name, "pairs": len(training_set.pairs), **seconds}
+    pool = fitted.anchor(target_data.pool_images)
     for observation, sample in observations.items():
-        found = learned.target(target_data.sky.images(sample, target_data.tested))
-        some = learned.compared[observation]
+        found = fitted.target(target_data.sky.images(sample, target_data.test_galaxies))
+        some = fitted.compared[observation]
         ranks = match_ranks(found[:, some].numpy(), pool[:, some].numpy())
         row[{"aligned": "recall_at_1", "rotated": "rotated"}[observation]] = float(
             (ranks == 1).mean()

@@ -197,7 +197,7 @@ def _peak_mib() -> float:
 
 def _prepare_sample(folder: Path, n: int) -> None:
     """Write JPEG stamps in order of the sky."""
-    from galaxy_da.cluster.hats_features import in_sky_order
+    from galaxy_da.io.hats.partitions import in_sky_order
 
     rng = np.random.default_rng(1)
     stamps = jpeg_stamps(min(n, _STAMPS), 1)
@@ -238,7 +238,7 @@ def _latents_differ(first: Path, second: Path) -> float:
 
 
 def _prepare_catalogs(folder: Path, n: int) -> None:
-    from catalogs.hats.catalogues import to_hats
+    from galaxy_da.io.hats.catalogues import to_hats
 
     for name, table in zip(("anchor", "target"), catalogs(n, 1), strict=True):
         rows = min(500_000, max(n // 8, 1000))

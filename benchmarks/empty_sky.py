@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.measures.reconstruction import encode_for_decoder
+from benchmarks.measures.sky_residuals import beyond_galaxy, sky_residuals
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.scenes import ScenePool
 from catalogs.simulation.sky import sky_chunks
-from evaluation.fidelity import outside, sky_residuals
-from evaluation.reconstruction import decodable
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.storage import location
 from galaxy_da.space import LatentSpace
@@ -98,8 +98,10 @@ def empty_sky(space: LatentSpace, images: Tensor, truth: Tensor) -> list[dict[st
         By choice and band: ``residual`` and its standard ``error`` in units of the noise, and
         ``share`` of all pixels that were chosen.
     """
-    decoded = space.decode(decodable(space, images, "fp32").mean, precision="fp32")
-    noise = (images - truth)[:, :, torch.from_numpy(outside(space.frame))].abs().median() / _MEDIAN
+    decoded = space.decode(encode_for_decoder(space, images, "fp32").mean, precision="fp32")
+    noise = (images - truth)[
+        :, :, torch.from_numpy(beyond_galaxy(space.frame))
+    ].abs().median() / _MEDIAN
     every = np.ones((len(images), *images.shape[2:]), bool)
     dark = (truth.abs() < _NO_LIGHT * noise).all(1).numpy()
     return [

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from benchmarks.measures.reconstruction import active_latents, encode_for_decoder, kl_per_latent
+from benchmarks.measures.sky_residuals import sky_residuals
 from benchmarks.support.tables import print_rows
-from evaluation.fidelity import sky_residuals
-from evaluation.reconstruction import active_units, decodable, kl_per_latent
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.tables import Sample
 from galaxy_da.space import LatentSpace
@@ -35,11 +35,11 @@ def health(space: LatentSpace, images: Tensor) -> dict[str, Any]:
     dict
         ``validation_images``; ``reconstruction`` (mean squared error of the decoded posterior
         mean); ``kl_nat`` and ``kl_per_latent`` (mean divergence from the prior [nat], in order);
-        ``active_latents`` (`evaluation.reconstruction.active_units`); ``sky_bias`` (mean residual
-        of empty sky over its noise in the band where it is furthest from zero, see
-        `evaluation.fidelity.sky_residuals`; None where the frame shows no sky).
+        ``active_latents`` (number in use); ``sky_bias`` (mean residual of empty sky over its noise
+        in the band where it is furthest from zero, see `sky_residuals`; None where the frame shows
+        no sky).
     """
-    posterior = decodable(space, images, "fp32")
+    posterior = encode_for_decoder(space, images, "fp32")
     mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
     decoded = space.decode(posterior.mean, precision="fp32")
     kl = kl_per_latent(mean, variance)
@@ -48,7 +48,7 @@ def health(space: LatentSpace, images: Tensor) -> dict[str, Any]:
         "validation_images": len(images),
         "reconstruction": float((decoded - images).square().mean()),
         "kl_nat": float(kl.sum()),
-        "active_latents": int(active_units(mean).sum()),
+        "active_latents": int(active_latents(mean).sum()),
         "sky_bias": max(sky, key=abs, default=None),
         "kl_per_latent": [round(float(value), 3) for value in kl],
     }

@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.real.probes import guide_rows, read_guide
 from benchmarks.peers.morphology import measure_morphology
+from benchmarks.real.probes import guide_rows, read_guide
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.sky import simulate
 from evaluation.probes.errors import error_rows, measure, measure_probes

@@ -1,1 +1,1 @@
-"""The table that says which way of adapting is best: every method, one measure, many skies."""
+"""Measure every way of adapting in the same manner: `adapt`, the baselines and the ceiling."""

@@ -25,7 +25,10 @@ def benchmark(
     n: Annotated[int, typer.Option(help="Galaxies observed by every survey.")] = 2000,
     pool: Annotated[int, typer.Option(help="Galaxies searched for the match.")] = 10_000,
     methods: Annotated[
-        str | None, typer.Option("--baselines", help="Baselines to measure beside adapt, or 'none'; all by default.")
+        str | None,
+        typer.Option(
+            "--baselines", help="Baselines to measure beside adapt, or 'none'; all by default."
+        ),
     ] = None,
     curves: Annotated[
         str, typer.Option(help="Targets to measure with few, wrong and no pairs too.")
@@ -33,7 +36,9 @@ def benchmark(
     scenes: Annotated[
         UPath | None, typer.Option(help="Sample table of real images to simulate from.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Largest number of fine-tuning steps of adapt.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Largest number of fine-tuning steps of adapt.")
+    ] = None,
     json: AsJson = False,
 ) -> None:
     """Measure adapt beside every baseline. Run it again to resume after a stop.

@@ -1,24 +1,24 @@
-"""One function that measures every method, from its latents alone."""
+"""Measure every method by one function, from its latents alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from astropy import units as u
 from astropy_healpix import lonlat_to_healpix
 from torch import Tensor
 
-from evaluation.denoising import (
-    PixelPCA,
+from benchmarks.measures.image_quality import (
     aperture_flux,
-    best_gaussian,
+    best_gaussian_sigma,
     compare_images,
     flux_bias,
     gaussian_filtered,
+    pca_reconstruction,
 )
 from evaluation.distractors import (
     HARD_POOL,
@@ -32,29 +32,36 @@ from evaluation.strata import FAINT_MAG, MAGNITUDES, SIZES_OVER_PSF, by_stratum
 from evaluation.transfer import MorphologyClassifier
 from galaxy_da.images.preparation import Frame
 
-__all__ = ["Exam", "Latents", "image_baselines", "measure", "measure_images"]
+__all__ = [
+    "HeldOutGalaxies",
+    "ImagePairs",
+    "Latents",
+    "image_baselines",
+    "measure",
+    "measure_images",
+]
 
 _CELL_NSIDE = 64
 _RANGE_QUANTILES = (0.0005, 0.9995)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Exam:
-    """The test galaxies of one target on one sky, and what is known of them.
+class HeldOutGalaxies:
+    """Test galaxies of one target on one sky, with their true properties.
 
     Attributes
     ----------
     properties : (m, 3) float array
-        r magnitude, log10 of half-light radius, g-r, of the n test galaxies and then the fillers.
+        r magnitude, log10 of half-light radius and g-r of the n test galaxies, then the fillers.
     ra, dec : (n,) float arrays [ICRS deg]
     size_over_psf : (n,) float array
         Half-light radius over the target's PSF FWHM.
     labels : (n,) array, optional
         Morphology of the test galaxies.
     small_pool : int
-        Galaxies of the smaller pool.
+        Galaxies in the smaller pool.
     seed : int
-        Of bootstraps and random pairs.
+        Seed of bootstraps and random pairs.
     """
 
     properties: np.ndarray
@@ -72,31 +79,31 @@ class Exam:
 
     @cached_property
     def distractors(self) -> np.ndarray:
-        """(n, 99) rows of the pool, those most like each test galaxy."""
+        """(n, 99) pool rows most like each test galaxy."""
         most = min(HARD_POOL, len(self.properties)) - 1
         return matched_distractors(self.properties, np.arange(len(self.ra)), most)
 
     @cached_property
-    def cells(self) -> np.ndarray:
-        """(n,) sky cell of each test galaxy."""
+    def sky_cells(self) -> np.ndarray:
+        """(n,) HEALPix cell of each test galaxy."""
         return np.asarray(lonlat_to_healpix(self.ra * u.deg, self.dec * u.deg, _CELL_NSIDE))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latents:
-    """What a method makes of the images of an `Exam`.
+    """Latents of held-out galaxies by one method.
 
     Attributes
     ----------
     pool : (m, d) float array
-        The anchor's latents of test galaxies and fillers.
-    looks : dict of str to (n, d) float array
-        The target's latents of the test galaxies, ``aligned`` and ``turned``.
+        Anchor latents of test galaxies and fillers.
+    observations : dict of str to (n, d) float array
+        Target latents of the test galaxies, ``aligned`` and ``rotated``.
     others : (p, d) float array
-        The target's latents of other galaxies, which fill the pool of the reverse direction.
+        Target latents of other galaxies, which fill the pool of the reverse direction.
     compared : dict of str to slice
-        Which of the latents are compared, by look: all of them where both images have north up,
-        those of the galaxy where one is turned.
+        Latents to compare, by observation: all of them where both images have north up, the
+        galaxy latents where one is rotated.
     """
 
     pool: np.ndarray
@@ -105,35 +112,35 @@ class Latents:
     compared: Mapping[str, slice]
 
     def of(self, observation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return what is compared of a look: queries, pool and others."""
+        """Return the compared latents of an observation: queries, pool and others."""
         some = self.compared[observation]
         return self.observations[observation][:, some], self.pool[:, some], self.others[:, some]
 
 
 def measure(
-    latents: Latents, exam: Exam, classifier: MorphologyClassifier | None = None
+    latents: Latents, held_out: HeldOutGalaxies, classifier: MorphologyClassifier | None = None
 ) -> dict[str, Any]:
-    """Measure everything that latents can say.
+    """Measure retrieval, distances, domain separation and morphology transfer.
 
     Parameters
     ----------
     latents : Latents
-        Of one method.
-    exam : Exam
-        What it is measured on.
+        Latents of one method.
+    held_out : HeldOutGalaxies
+        The same galaxies' properties.
     classifier : MorphologyClassifier, optional
-        Of the anchor's latents; needed where there are labels.
+        Classifier trained on anchor latents; needed where there are labels.
 
     Returns
     -------
     dict
-        ``retrieval``: list of rows with ``look`` (aligned, turned), ``direction`` (forward: the
-        target's image is looked for among the anchor's; reverse), ``distractors`` (random, hard),
-        ``stratum`` and the fields of `evaluation.retrieval.Recall`; ``distances`` by look;
-        ``domains`` and ``transfer`` (by look and ``in_domain``, where there are labels) of the
-        galaxy's latents.
+        ``retrieval``: rows with ``observation`` (aligned, rotated), ``direction`` (forward: a
+        target image searched among anchor images; reverse), ``distractors`` (random, hard),
+        ``stratum`` and the fields of `evaluation.retrieval.Recall`. ``distances`` by observation.
+        ``domains`` and, where there are labels, ``transfer`` (by observation and ``in_domain``) of
+        the galaxy latents.
     """
-    n = len(exam.ra)
+    n = len(held_out.ra)
     galaxy = latents.compared["rotated"]
     known, observations = (
         latents.pool[:n, galaxy],
@@ -144,39 +151,41 @@ def measure(
         "retrieval": [
             {"observation": observation, **row}
             for observation, parts in compared.items()
-            for row in _retrieval(*parts, exam)
+            for row in _retrieval(*parts, held_out)
         ],
         "distances": {
-            observation: distance_contrast(queries, pool, np.arange(n), exam.distractors, exam.seed)
+            observation: distance_contrast(
+                queries, pool, np.arange(n), held_out.distractors, held_out.seed
+            )
             for observation, (queries, pool, _) in compared.items()
         },
-        "domains": domain_auc(known, observations["aligned"], exam.cells, exam.seed),
+        "domains": domain_auc(known, observations["aligned"], held_out.sky_cells, held_out.seed),
     }
-    if exam.labels is not None and classifier is not None:
-        tested = {"in_domain": known, **observations}
+    if held_out.labels is not None and classifier is not None:
         result["transfer"] = {
-            name: classifier.score(some, exam.labels) for name, some in tested.items()
+            name: classifier.score(latents_of, held_out.labels)
+            for name, latents_of in {"in_domain": known, **observations}.items()
         }
     return result
 
 
 def measure_images(images: Tensor, reference: Tensor, frame: Frame, seed: int) -> dict[str, Any]:
-    """Compare decoded or filtered target images with the anchor's of the same galaxies.
+    """Compare decoded or filtered target images with anchor images of the same galaxies.
 
     Parameters
     ----------
     images, reference : (n, bands, y, x) float tensors
         In the frame's asinh units and bands.
     frame : Frame
-        Their frame.
+        Frame of both.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     dict
-        `evaluation.denoising.compare_images`, the ``value_range`` it was given, and ``flux``:
-        `evaluation.denoising.flux_bias` of 5 arcsec apertures by band.
+        `compare_images`, the ``value_range`` it was given, and ``flux``: `flux_bias` of 5 arcsec
+        apertures by band.
     """
     value_range = _value_range(reference)
     here, there = (aperture_flux(some, frame) for some in (images, reference))
@@ -189,46 +198,52 @@ def measure_images(images: Tensor, reference: Tensor, frame: Frame, seed: int) -
     }
 
 
+class ImagePairs(NamedTuple):
+    """Images of the same galaxies by both surveys, (n, bands, y, x), in the frame's bands."""
+
+    target: Tensor
+    anchor: Tensor
+
+
 def image_baselines(
-    tested: Tensor,
-    reference: Tensor,
-    held: tuple[Tensor, Tensor],
+    test: ImagePairs,
+    validation: ImagePairs,
     training: Tensor,
     frame: Frame,
     components: int,
     seed: int,
 ) -> dict[str, dict[str, Any]]:
-    """Measure what needs no latents: the image as it is, filtered, and through pixel components.
+    """Measure baselines without latents: the raw image, a Gaussian filter, and pixel PCA.
 
     Parameters
     ----------
-    tested, reference : (n, bands, y, x) float tensors
-        The target's images in the frame's bands, and the anchor's of the same galaxies.
-    held : pair of (m, bands, y, x) float tensors
-        The same of validation galaxies, which choose the filter.
+    test : ImagePairs
+        Images to measure on.
+    validation : ImagePairs
+        Images that choose the width of the filter.
     training : (k, bands, y, x) float tensor
-        The anchor's images that give the components.
+        Anchor images to fit the components on.
     frame : Frame
-        Their frame.
+        Frame of all images.
     components : int
-        Pixel components, as many as the space has latents.
+        Number of pixel components.
     seed : int
-        Of the decomposition and the bootstrap.
+        Seed of the decomposition and the bootstrap.
 
     Returns
     -------
     dict
         `measure_images` of ``raw``, ``gaussian`` (with its ``sigma_px``) and ``pca``.
     """
-    sigma = best_gaussian(*held, frame.softening, _value_range(held[1]))
+    sigma = best_gaussian_sigma(*validation, frame.softening, _value_range(validation.anchor))
     components = min(components, len(training))
     pictures = {
-        "raw": tested,
-        "gaussian": gaussian_filtered(tested, sigma, frame.softening),
-        "pca": PixelPCA(training, components, seed).rebuild(tested),
+        "raw": test.target,
+        "gaussian": gaussian_filtered(test.target, sigma, frame.softening),
+        "pca": pca_reconstruction(training, test.target, components, seed),
     }
     found = {
-        name: measure_images(images, reference, frame, seed) for name, images in pictures.items()
+        name: measure_images(images, test.anchor, frame, seed) for name, images in pictures.items()
     }
     found["gaussian"]["sigma_px"] = sigma
     found["pca"]["components"] = components
@@ -236,10 +251,10 @@ def image_baselines(
 
 
 def _retrieval(
-    queries: np.ndarray, pool: np.ndarray, others: np.ndarray, exam: Exam
+    queries: np.ndarray, pool: np.ndarray, others: np.ndarray, held_out: HeldOutGalaxies
 ) -> Iterator[dict[str, Any]]:
-    n, seed = len(queries), exam.seed
-    own, small = np.arange(n), min(exam.small_pool, len(pool))
+    n, seed = len(queries), held_out.seed
+    own, small = np.arange(n), min(held_out.small_pool, len(pool))
 
     def rows(
         recalls: dict[str, Recall], direction: str, distractors: str
@@ -256,36 +271,36 @@ def _retrieval(
         return {"all": recall_of(found, size, seed)}
 
     ranks = match_ranks(queries, pool)
-    yield from rows(_strata(ranks, len(pool), exam), "forward", "random")
+    yield from rows(_strata(ranks, len(pool), held_out), "forward", "random")
     some = queries[:small]
     yield from rows(whole(match_ranks(some, pool[:small]), small), "forward", "random")
-    among = ranks_among(queries, pool, own, exam.distractors)
-    hard = exam.distractors.shape[1] + 1
-    yield from rows(_strata(among, hard, exam), "forward", "hard")
+    among = ranks_among(queries, pool, own, held_out.distractors)
+    hard = held_out.distractors.shape[1] + 1
+    yield from rows(_strata(among, hard, held_out), "forward", "hard")
     back = np.concatenate([queries, others])
     yield from rows(whole(match_ranks(pool[:n], back), len(back)), "reverse", "random")
-    small = min(exam.small_pool, len(back))
+    small = min(held_out.small_pool, len(back))
     yield from rows(
         whole(match_ranks(pool[: min(n, small)], back[:small]), small), "reverse", "random"
     )
 
 
-def _strata(ranks: np.ndarray, pool: int, exam: Exam) -> dict[str, Recall]:
-    """All queries, the faint ones, and those in each interval of magnitude and of size."""
-    found = {"all": recall_of(ranks, pool, exam.seed)}
-    faint = exam.r_mag >= FAINT_MAG
+def _strata(ranks: np.ndarray, pool: int, held_out: HeldOutGalaxies) -> dict[str, Recall]:
+    """Recall of all queries, of faint ones, and by interval of magnitude and of size."""
+    found = {"all": recall_of(ranks, pool, held_out.seed)}
+    faint = held_out.r_mag >= FAINT_MAG
     if faint.any():
-        found["faint"] = recall_of(ranks[faint], pool, exam.seed)
+        found["faint"] = recall_of(ranks[faint], pool, held_out.seed)
     for name, values, edges in (
-        ("r", exam.r_mag, MAGNITUDES),
-        ("size/psf", exam.size_over_psf, SIZES_OVER_PSF),
+        ("r", held_out.r_mag, MAGNITUDES),
+        ("size/psf", held_out.size_over_psf, SIZES_OVER_PSF),
     ):
-        strata = by_stratum(ranks, pool, values, edges, exam.seed)
+        strata = by_stratum(ranks, pool, values, edges, held_out.seed)
         found |= {f"{name} {interval}": recall for interval, recall in strata.items()}
     return found
 
 
 def _value_range(images: Tensor) -> float:
-    """Return the range of all but a thousandth of the pixels [asinh units]."""
+    """Return the range of pixel values without the extreme thousandth [asinh units]."""
     low, high = np.quantile(images.numpy(), _RANGE_QUANTILES)
     return float(high - low)

@@ -1,7 +1,7 @@
-"""Every way of adapting behind one call, so that one function measures them all.
+"""Fit every way of adapting by one call, so that one function can measure them all.
 
-Each is given the same pairs; the anchor's network, frozen elsewhere, moves in one of them (SIDDA),
-so a method brings a map of its own for the anchor too.
+All methods get the same pairs. SIDDA alone also changes the anchor's network, so every fitted
+method carries a map for the anchor too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.baselines import (
     PixelPCA,
     Procrustes,
     Sidda,
-    every_baseline,
+    all_baselines,
 )
 from galaxy_da.errors import CatalogError
 from galaxy_da.images.preparation import Frame
@@ -34,10 +34,10 @@ from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation.fine_tuning import FineTuningSettings
 from training.adaptation.run import adapt
 
-__all__ = ["ADAPT", "CEILING", "METHODS", "Learned", "Lesson", "learn"]
+__all__ = ["ADAPT", "CEILING", "METHODS", "FittedMethod", "TrainingSet", "fit_method"]
 
 ADAPT, CEILING = "adapt", "ceiling"
-_BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in every_baseline()}
+_BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in all_baselines()}
 
 METHODS = (*_BASELINES, ADAPT)
 """Names of all methods, the quick ones first."""
@@ -48,13 +48,13 @@ _MOVING = {Sidda.name}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """What a method may learn from.
+class TrainingSet:
+    """Images and pairs that a method may learn from.
 
     Attributes
     ----------
     space : LatentSpace
-        With the anchor alone.
+        Space with the anchor alone.
     encoder : SurveyEncoder
         The target's un-adapted encoder.
     anchor, target : (n, bands, y, x) and (m, planes, y, x) float tensors
@@ -62,11 +62,11 @@ class Lesson:
     anchor_radec, target_radec : (n, 2) and (m, 2) float arrays
         Their positions [ICRS deg].
     pairs : (k, 2) int array
-        Rows of `anchor` and `target` that are said to be the same galaxy.
+        Rows of `anchor` and `target` given as the same galaxy; some may be wrong.
     seed : int
-        Of all draws.
+        Seed of all draws.
     steps : int, optional
-        Most refining steps of `training.adaptation.run`.
+        Largest number of fine-tuning steps of `training.adaptation.run`.
     """
 
     space: LatentSpace
@@ -81,21 +81,21 @@ class Lesson:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learned:
+class FittedMethod:
     """A fitted method.
 
     Attributes
     ----------
     anchor, target : callable
-        Prepared images to (n, d) float tensors.
+        Maps from prepared images to (n, d) float tensors.
     compared : dict of str to slice
-        Which of them are compared, by look; see `benchmarks.adaptation.measure.Latents`.
+        Latents to compare, by observation; see `benchmarks.adaptation.measure.Latents`.
     columns : sequence of int, optional
-        Where `anchor` gives the space's own latents: which, in order.
+        Space latents that `anchor` returns, in order, where it returns those.
     decodable : callable, optional
-        Target images to all latents of the frozen decoder, where the method has those.
+        Map from target images to all latents of the frozen decoder, where there is one.
     record : dict
-        How it went.
+        Record of the fit.
     """
 
     anchor: Callable[[Tensor], Tensor]
@@ -106,8 +106,8 @@ class Learned:
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
-def learn(method: str, lesson: Lesson) -> Learned:
-    """Fit one of `METHODS`, or the ceiling, whose target is the anchor survey itself.
+def fit_method(method: str, training_set: TrainingSet) -> FittedMethod:
+    """Fit one of `METHODS`, or the ceiling, which observes by the anchor survey again.
 
     Raises
     ------
@@ -117,21 +117,21 @@ def learn(method: str, lesson: Lesson) -> Learned:
         If it needs pairs and there are none, or too few.
     """
     if method == CEILING:
-        return _of_space(lesson.space, lesson.space.encoder(lesson.space.anchor))
+        return _of_space(training_set.space, training_set.space.encoder(training_set.space.anchor))
     if method == ADAPT:
-        return _adapted(lesson)
+        return _adapted(training_set)
     if method not in _BASELINES:
         raise ValueError(f"method {method!r} is not one of {', '.join(METHODS)}")
-    return _baseline(_BASELINES[method], lesson)
+    return _baseline(_BASELINES[method], training_set)
 
 
-def _of_space(space: LatentSpace, encoder: SurveyEncoder) -> Learned:
-    """Read images through encoders of a space."""
+def _of_space(space: LatentSpace, encoder: SurveyEncoder) -> FittedMethod:
+    """Map images through the encoders of a space."""
 
     def target(images: Tensor) -> Tensor:
         return space.encode(images, encoder).mean
 
-    return Learned(
+    return FittedMethod(
         anchor=lambda images: space.encode(images, space.anchor).mean,
         target=target,
         compared={"aligned": slice(None), "rotated": slice(space.galaxy_latents)},
@@ -141,24 +141,29 @@ def _of_space(space: LatentSpace, encoder: SurveyEncoder) -> Learned:
     )
 
 
-def _baseline(baseline: Baseline, lesson: Lesson) -> Learned:
-    """Fit a baseline: to the pairs, or to all images where it makes no use of pairs.
+def _baseline(baseline: Baseline, training_set: TrainingSet) -> FittedMethod:
+    """Fit a baseline to the pairs, or to all images if it does not use pairs.
 
-    What mixes latents is fitted twice, to those of the galaxy alone for turned looks.
+    Maps that mix latents are fitted twice: to all latents, and to galaxy latents alone for rotated
+    observations.
     """
     paired = baseline.needs_pairs
-    if paired and len(lesson.pairs) < 2:
-        raise CatalogError(f"{baseline.name}: needs pairs but is given {len(lesson.pairs)}")
-    rows = lesson.pairs.T if paired else map(np.arange, map(len, (lesson.anchor, lesson.target)))
+    if paired and len(training_set.pairs) < 2:
+        raise CatalogError(f"{baseline.name}: needs pairs but got {len(training_set.pairs)}")
+    rows = (
+        training_set.pairs.T
+        if paired
+        else map(np.arange, map(len, (training_set.anchor, training_set.target)))
+    )
     here, there = (torch.from_numpy(np.ascontiguousarray(side)) for side in rows)
-    galaxy, latents = lesson.space.galaxy_latents, lesson.space.architecture.latents
+    galaxy, latents = training_set.space.galaxy_latents, training_set.space.architecture.latents
     data = AdaptationData(
-        space=lesson.space,
-        encoder=lesson.encoder,
-        anchor_images=lesson.anchor[here],
-        target_images=lesson.target[there],
+        space=training_set.space,
+        encoder=training_set.encoder,
+        anchor_images=training_set.anchor[here],
+        target_images=training_set.target[there],
         paired=paired,
-        seed=lesson.seed,
+        seed=training_set.seed,
         galaxy=slice(None),
     )
     twice = baseline.name in _MIXING and galaxy < latents
@@ -175,7 +180,7 @@ def _baseline(baseline: Baseline, lesson: Lesson) -> Learned:
     pixels = baseline.name in _PIXELS
     own = baseline.name not in _MOVING and not pixels
     columns = (*range(galaxy), *range(latents)) if twice else tuple(range(latents))
-    return Learned(
+    return FittedMethod(
         anchor=joined([fit.anchor for fit in fits]),
         target=joined([fit.target for fit in fits]),
         compared={
@@ -188,33 +193,33 @@ def _baseline(baseline: Baseline, lesson: Lesson) -> Learned:
     )
 
 
-def _adapted(lesson: Lesson) -> Learned:
-    """Run `training.adaptation.run` on sample tables, as a user does."""
-    space, survey = lesson.space, lesson.encoder.survey
+def _adapted(training_set: TrainingSet) -> FittedMethod:
+    """Run `training.adaptation.run.adapt` on sample tables, as a user does."""
+    space, survey = training_set.space, training_set.encoder.survey
     own = space.encoder(space.anchor)
-    settings = None if lesson.steps is None else FineTuningSettings(steps=lesson.steps)
+    settings = None if training_set.steps is None else FineTuningSettings(steps=training_set.steps)
     with TemporaryDirectory() as folder:
         anchor, target = (
             _sample(Path(folder) / side, encoder, images, radec, space.frame)
             for side, encoder, images, radec in (
-                ("anchor", own, lesson.anchor, lesson.anchor_radec),
-                ("target", lesson.encoder, lesson.target, lesson.target_radec),
+                ("anchor", own, training_set.anchor, training_set.anchor_radec),
+                ("target", training_set.encoder, training_set.target, training_set.target_radec),
             )
         )
         adapted = adapt(
             space,
             anchor,
             target,
-            _pair_table(lesson.pairs, anchor, target) if len(lesson.pairs) else None,
+            _pair_table(training_set.pairs, anchor, target) if len(training_set.pairs) else None,
             survey=survey,
             settings=settings,
-            seed=lesson.seed,
+            seed=training_set.seed,
         )
     new = adapted.encoder(survey.name)
-    if new.bands != lesson.encoder.bands:
+    if new.bands != training_set.encoder.bands:
         raise CatalogError(
             f"{survey.name}: adapted to read bands {', '.join(new.bands)} but the images carry "
-            f"{', '.join(lesson.encoder.bands)}"
+            f"{', '.join(training_set.encoder.bands)}"
         )
     return _of_space(adapted, new)
 
@@ -222,10 +227,9 @@ def _adapted(lesson: Lesson) -> Learned:
 def _sample(
     folder: Path, encoder: SurveyEncoder, images: Tensor, radec: np.ndarray, frame: Frame
 ) -> Sample:
-    """Write prepared images as cutouts in the frame's pixels, which preparing leaves as they are.
+    """Write prepared images as cutouts on the frame's pixels, in the survey's flux unit.
 
-    The flux is the survey's, so that `galaxy_da.images.preparation.prepare` returns these
-    images to rounding.
+    `galaxy_da.images.preparation.prepare` then returns these images to rounding.
     """
     survey, scale = encoder.survey, frame.pixel_scale_arcsec
     softening = [frame.softening_at(survey.band(band).wavelength_nm) for band in encoder.bands]

@@ -1,7 +1,6 @@
-"""Run a benchmark: one file per (seed, target, variant, method), then the tables.
+"""Run the adaptation benchmark: one result file per seed, target, variant and method.
 
-A run that was stopped goes on: cells whose file is there are not repeated, nor is a sky that was
-observed.
+A stopped run resumes: existing results and simulated skies are kept.
 """
 
 from __future__ import annotations
@@ -12,10 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
-from benchmarks.adaptation.measure import Latents, image_baselines, measure, measure_images
-from benchmarks.adaptation.methods import CEILING, METHODS, learn
+from benchmarks.adaptation.measure import (
+    ImagePairs,
+    Latents,
+    image_baselines,
+    measure,
+    measure_images,
+)
+from benchmarks.adaptation.methods import CEILING, METHODS, fit_method
 from benchmarks.adaptation.settings import BenchmarkSettings, Variant
 from benchmarks.adaptation.target_data import TargetData, load_target_data
 from catalogs.simulation.scenes import ScenePool
@@ -42,25 +48,25 @@ def run_benchmark(
     Parameters
     ----------
     space : LatentSpace
-        The anchor that is adapted from; encoders of other surveys in it are not used.
+        Space to adapt; its encoders of other surveys are not used.
     settings : BenchmarkSettings
-        What to measure.
+        Skies, targets and methods to measure.
     out : Path
-        Folder of the cells, ``cells/*.json``, and of the skies, ``sky-SEED``, which may be deleted.
+        Folder for results, ``results/*.json``, and skies, ``sky-SEED``, which may be deleted.
     scenes : Path, optional
-        Sample table of real images to use as galaxies; train and test skies show different ones.
+        Sample table of real images to simulate from; train and test skies use different ones.
     progress : bool
-        Show bars on stderr.
+        Show progress on stderr.
 
     Returns
     -------
     list of dict
-        All cells; `benchmarks.adaptation.tables` makes tables of them.
+        All results, for `benchmarks.adaptation.tables`.
 
     Raises
     ------
     TableError
-        If `out` holds a benchmark of other skies or another space.
+        If `out` holds results of other skies or another space.
     ValueError
         If a method is unknown.
     """
@@ -72,18 +78,18 @@ def run_benchmark(
     _check_settings(out, space, settings, scenes)
     pool = None if scenes is None else ScenePool.open(scenes)
     plan = list(_plan(settings, methods))
-    cells: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     target_data_sets: dict[tuple[int, str], TargetData] = {}
     for seed, target, variant, method in tqdm(plan, desc="benchmark", disable=not progress):
-        path = out / "cells" / f"{seed}-{target}-{variant.name}-{method}.json".replace(" ", "_")
+        path = out / "results" / f"{seed}-{target}-{variant.name}-{method}.json".replace(" ", "_")
         if not path.is_file():
             if (seed, target) not in target_data_sets:
                 target_data_sets = {
                     (seed, target): load_target_data(space, settings, out, seed, target, pool)
                 }
-            write_json(path, _cell(target_data_sets[seed, target], variant, method))
-        cells.append(json.loads(path.read_text(encoding="utf-8")))
-    return cells
+            write_json(path, _result(target_data_sets[seed, target], variant, method))
+        results.append(json.loads(path.read_text(encoding="utf-8")))
+    return results
 
 
 def _plan(
@@ -100,7 +106,7 @@ def _plan(
 def _check_settings(
     out: Path, space: LatentSpace, settings: BenchmarkSettings, scenes: Location | None
 ) -> None:
-    """Refuse a folder whose cells or skies would not be comparable."""
+    """Refuse a folder made with other settings."""
     fixed = settings.model_dump(include={"galaxies", "pool", "small_pool", "steps"})
     held = {**fixed, "space": space.id, "scenes": None if scenes is None else scenes.name}
     path = out / _SETTINGS
@@ -116,69 +122,70 @@ def _check_settings(
         write_json(path, held)
 
 
-def _cell(target_data: TargetData, variant: Variant, method: str) -> dict[str, Any]:
-    """Fit and measure one method; a method that cannot learn from these pairs says why."""
-    lesson = target_data.lesson(variant)
-    cell: dict[str, Any] = {
+def _result(target_data: TargetData, variant: Variant, method: str) -> dict[str, Any]:
+    """Fit and measure one method; record the error of one that cannot learn from these pairs."""
+    training_set = target_data.training_set(variant)
+    result: dict[str, Any] = {
         "seed": target_data.sky.seed,
         "target": target_data.survey.name,
         "variant": variant.name,
         "method": method,
-        "pairs": len(lesson.pairs),
-        "tested": len(target_data.tested),
+        "pairs": len(training_set.pairs),
+        "tested": len(target_data.test_galaxies),
         "pool": len(target_data.pool_images),
     }
     start = time.perf_counter()
     if method == "images":
-        return {**cell, "images": _images(target_data), "seconds": time.perf_counter() - start}
+        return {**result, "images": _images(target_data), "seconds": time.perf_counter() - start}
     try:
-        learned = learn(method, lesson)
+        fitted = fit_method(method, training_set)
     except GalaxyDAError as error:
-        return {**cell, "error": str(error)}
-    cell["seconds"] = time.perf_counter() - start
-    cell["record"] = _plain(dict(learned.record))
-    if learned.columns is None:
-        pool, classifier = target_data.of_anchor(learned)
+        return {**result, "error": str(error)}
+    result["seconds"] = time.perf_counter() - start
+    result["record"] = _plain(dict(fitted.record))
+    if fitted.columns is None:
+        pool, classifier = target_data.pool_latents(fitted)
     else:
-        whole, classifier = target_data.frozen
-        pool = whole[:, learned.columns]
+        whole, classifier = target_data.anchor_latents
+        pool = whole[:, fitted.columns]
     names = target_data.repeats if method == CEILING else target_data.observations
     tested = {
-        observation: target_data.sky.images(name, target_data.tested)
+        observation: target_data.sky.images(name, target_data.test_galaxies)
         for observation, name in names.items()
     }
     others = target_data.sky.images(
         target_data.sky.anchor.name if method == CEILING else target_data.survey.name,
-        target_data.taught,
+        target_data.training_galaxies,
     )
     latents = Latents(
         pool=pool,
         observations={
-            observation: learned.target(images).numpy() for observation, images in tested.items()
+            observation: fitted.target(images).numpy() for observation, images in tested.items()
         },
-        others=learned.target(others).numpy(),
-        compared=learned.compared,
+        others=fitted.target(others).numpy(),
+        compared=fitted.compared,
     )
-    cell |= measure(latents, target_data.exam, classifier)
-    if learned.decodable is not None:
-        drawn = target_data.space.decode(learned.decodable(tested["aligned"]))
-        reference = target_data.sky.images(target_data.sky.anchor.name, target_data.tested)
-        cell["denoising"] = measure_images(
+    result |= measure(latents, target_data.held_out, classifier)
+    if fitted.decodable is not None:
+        drawn = target_data.space.decode(fitted.decodable(tested["aligned"]))
+        reference = target_data.sky.images(target_data.sky.anchor.name, target_data.test_galaxies)
+        result["denoising"] = measure_images(
             drawn, reference, target_data.space.frame, target_data.sky.seed
         )
-    return cell
+    return result
 
 
 def _images(target_data: TargetData) -> dict[str, Any]:
-    """Measure the target's images beside the anchor's, without latents."""
-    name, held = target_data.survey.name, target_data.rows("validation")
+    """Measure target images against anchor images, without latents."""
+    sky, target = target_data.sky, target_data.survey.name
+
+    def pairs(rows: np.ndarray) -> ImagePairs:
+        images = target_data.in_frame_bands(sky.images(target, rows))
+        return ImagePairs(images, sky.images(sky.anchor.name, rows))
+
     return image_baselines(
-        target_data.in_frame_bands(target_data.sky.images(name, target_data.tested)),
-        target_data.sky.images(target_data.sky.anchor.name, target_data.tested),
-        (
-            target_data.in_frame_bands(target_data.sky.images(name, held)),
-            target_data.sky.images(target_data.sky.anchor.name, held),
-        ),
+        pairs(target_data.test_galaxies),
+        pairs(target_data.rows("validation")),
         target_data.anchor_images("train"),
         target_data.space.frame,
         target_data.space.architecture.latents,
@@ -187,5 +194,5 @@ def _images(target_data: TargetData) -> dict[str, Any]:
 
 
 def _plain(record: Any) -> Any:
-    """Return a record as values JSON can hold."""
+    """Return a record as JSON values."""
     return json.loads(json.dumps(record, default=float))

@@ -1,4 +1,4 @@
-"""What a benchmark measures: skies, targets, methods and the ways pairs are spoiled."""
+"""Settings of the adaptation benchmark: skies, targets, methods and variants of the pairs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class _Frozen(BaseModel):
 
 
 class Variant(_Frozen):
-    """What a method is told of the pairs.
+    """Number and quality of the pairs that a method gets.
 
     Attributes
     ----------
     pairs : int, optional
-        Pairs it may learn from, training and validation together; all by default, 0 for unpaired
-        images of different galaxies.
+        Number of pairs, training and validation together; all by default, 0 for unpaired images
+        of different galaxies.
     wrong : float
-        Share of them whose target belongs to another galaxy.
+        Share of pairs whose target is another galaxy.
     """
 
     pairs: int | None = Field(default=None, ge=0)
@@ -42,30 +42,30 @@ class Variant(_Frozen):
 
 
 class BenchmarkSettings(_Frozen):
-    """Everything that decides a benchmark's numbers.
+    """Settings that determine the results.
 
     Attributes
     ----------
     seeds : tuple of int
-        One sky, and one run of every method, each.
+        Seeds; each gives one sky and one run of every method.
     targets : tuple of str
         Surveys by name or TOML file; ``kids2`` is KiDS in g and r alone.
     galaxies : int
-        Galaxies of a sky that every survey observes, for training, validation and test.
+        Galaxies observed by every survey, for training, validation and test.
     pool : int
-        Galaxies to choose from; anchor images of other galaxies fill it up.
+        Galaxies searched for the match; anchor images of other galaxies fill it up.
     small_pool : int
-        Of the second, smaller pool.
+        Galaxies in the second, smaller pool.
     methods : tuple of str, optional
-        Some of the methods; all by default. The ceiling is always measured.
+        Methods to measure, all by default; the ceiling always is.
     curve_targets : tuple of str
-        Targets for which the curves are measured.
+        Targets to measure with fewer and wrong pairs too.
     few_pairs : tuple of int
-        Points of the few-pairs curve, 0 for unpaired images; those a sky has galaxies for.
+        Points of the few-pairs curve, 0 for unpaired images; those above `galaxies` are left out.
     wrong_pairs : tuple of float
         Points of the wrong-pairs curve.
     steps : int, optional
-        Most refining steps of `training.adaptation.run`; its own by default.
+        Largest number of fine-tuning steps; the default of `training.adaptation.run` if None.
     """
 
     seeds: tuple[int, ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
@@ -92,12 +92,12 @@ class BenchmarkSettings(_Frozen):
 
     @cached_property
     def surveys(self) -> dict[str, Survey]:
-        """Definition of each target, by its survey name."""
+        """Definition of each target, by survey name."""
         surveys = map(benchmark_survey, self.targets)
         return {survey.name: survey for survey in surveys}
 
     def variants(self, target: str) -> tuple[Variant, ...]:
-        """Return what is measured of a target: all pairs, then the points of its curves."""
+        """Return the variants of a target: all pairs, then the points of its curves."""
         curves: list[Variant] = []
         if target in self.curve_targets:
             curves += [Variant(pairs=n) for n in self.few_pairs if n < self.galaxies]

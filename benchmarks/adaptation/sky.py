@@ -1,9 +1,9 @@
-"""One seed's sky for a benchmark, prepared once and kept as half-precision arrays.
+"""Simulate one sky for the benchmark and store its prepared images as float16 arrays.
 
-All galaxies are observed by the anchor and by each target; those in the test part of the sky also
-once more by the anchor (the ceiling) and, by all but the anchor's first look, with a turned and
-mirrored camera. Fillers, of which there is one anchor image each, make the pool larger. A survey's
-images are written together, so a benchmark that was stopped goes on with the next survey.
+The anchor and each target observe all galaxies. The anchor observes the test part of the sky once
+more (the ceiling). That repeat and the targets also exist with a rotated and mirrored camera.
+Fillers have one anchor image each and enlarge the pool. A survey's images are written together, so
+a stopped run resumes with the next survey.
 """
 
 from __future__ import annotations
@@ -48,22 +48,22 @@ _R_NM = 642.0
 
 @dataclass(frozen=True)
 class BenchmarkSky:
-    """A seed's sky.
+    """Simulated sky of one seed.
 
     Parameters
     ----------
     folder : Path
-        Where its arrays lie; missing ones are made by `observe`.
+        Folder of the arrays; `observe` makes missing ones.
     anchor : Survey
         The anchor survey.
     frame : Frame
-        Where images go.
+        Frame of prepared images.
     galaxies, fillers : int
-        Galaxies that all surveys observe, and those that fill the pool.
+        Galaxies observed by all surveys, and further ones that fill the pool.
     seed : int
-        Of the sky.
+        Seed of the sky.
     scenes : ScenePool, optional
-        Real galaxies; parametric ones by default.
+        Real galaxies to draw from; parametric ones by default.
     """
 
     folder: Path
@@ -75,7 +75,7 @@ class BenchmarkSky:
     scenes: ScenePool | None = None
 
     def observe(self, targets: Iterable[Survey], progress: bool = False) -> None:
-        """Make what is missing: the anchor's images, the fillers, and the targets'."""
+        """Make missing images of the anchor, the fillers and the targets."""
         again, rotated = f"{self.anchor.name}-repeat", f"{self.anchor.name}-repeat-rotated"
         self._make(self.anchor, {self.anchor.name: False, again: True, rotated: True}, progress)
         self._make(self.anchor, {"fillers": False}, progress)
@@ -104,11 +104,11 @@ class BenchmarkSky:
         return torch.from_numpy(stored[self._places(name)[rows]].astype(np.float32))
 
     def usable(self, name: str) -> np.ndarray:
-        """(galaxies,) bool: whether a sample has a good image of each galaxy."""
+        """(galaxies,) bool, true where a sample has a good image."""
         return self._column(name, "usable", False)
 
     def psf_fwhm_arcsec(self, name: str) -> np.ndarray:
-        """(galaxies,) PSF of each image in the band nearest to r; NaN where there is none."""
+        """(galaxies,) PSF FWHM in the band nearest to r; NaN where there is no image."""
         return self._column(name, "psf_fwhm_arcsec", np.nan)
 
     def bands(self, survey: Survey) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ class BenchmarkSky:
         return np.asarray(np.where(places >= 0, values[places], missing)).astype(values.dtype)
 
     def _places(self, name: str) -> np.ndarray:
-        """Row of each galaxy in a sample's arrays, -1 where it was not observed."""
+        """Row of each galaxy in a sample's arrays, -1 if not observed."""
         if name == "fillers":
             return np.arange(self.fillers)
         if not name.endswith(("-repeat", "-rotated")):
@@ -137,21 +137,21 @@ class BenchmarkSky:
         return np.random.default_rng([self.seed, key, *([crc32(name.encode())] if name else [])])
 
     def _drawn(self, number: int, fillers: bool) -> _Drawn:
-        """Galaxies of a chunk, and how many of them are wanted."""
+        """Draw the galaxies of a chunk."""
         rng = self._rng(number, fillers)
         drawn = draw_galaxies(CHUNK, rng) if self.scenes is None else self.scenes.draw(CHUNK, rng)
         wanted = min(CHUNK, (self.fillers if fillers else self.galaxies) - number * CHUNK)
         return _Drawn(drawn.truth.slice(0, wanted), drawn.render)
 
     def _make(self, survey: Survey, observations: Mapping[str, bool], progress: bool) -> None:
-        """Observe with one survey; looks say whether they take the test part alone."""
+        """Observe with one survey; the flag of an observation limits it to the test part."""
         last = self.folder / f"{next(iter(observations))}.parquet"  # written last
         fillers = "fillers" in observations
         if last.is_file() or (fillers and not self.fillers):
             return
         bands = frame_bands(survey)
         modes = modes_for(bands)
-        found: dict[str, list[_Seen]] = {name: [] for name in observations}
+        found: dict[str, list[_Observed]] = {name: [] for name in observations}
         for number in tqdm(
             self._chunks(fillers), desc=f"sky {self.seed}: {survey.name}", disable=not progress
         ):
@@ -172,7 +172,7 @@ class BenchmarkSky:
         for name in reversed(list(observations)):
             self._write(name, found[name])
 
-    def _write(self, name: str, seen: list[_Seen]) -> None:
+    def _write(self, name: str, seen: list[_Observed]) -> None:
         with atomic_path(self.folder / f"{name}.npy") as path:
             np.save(path, np.concatenate([some.images for some in seen]))
         columns = {
@@ -189,7 +189,7 @@ class _Drawn:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Observed:
     images: np.ndarray
     usable: np.ndarray
     psf_fwhm_arcsec: np.ndarray
@@ -206,8 +206,8 @@ def _take(conditions: Conditions, rows: np.ndarray) -> Conditions:
     )
 
 
-def _prepared(flux: Tensor, survey: Survey, frame: Frame, state: Conditions) -> _Seen:
-    """Bring what was seen into the frame, with the PSF in the band nearest to r."""
+def _prepared(flux: Tensor, survey: Survey, frame: Frame, state: Conditions) -> _Observed:
+    """Prepare observed images, with the PSF in the band nearest to r."""
     bands = tuple(band.name for band in frame_bands(survey))
     middle = (flux.shape[-1] - 1) / 2
     cutouts = [
@@ -221,7 +221,7 @@ def _prepared(flux: Tensor, survey: Survey, frame: Frame, state: Conditions) -> 
     ]
     prepared = prepare(cutouts, survey, frame, bands)
     r_like = bands.index(survey.nearest_band(_R_NM, bands).name)
-    return _Seen(
+    return _Observed(
         images=prepared.images.numpy().astype(np.float16),
         usable=np.array([problem is None for problem in prepared.problems]),
         psf_fwhm_arcsec=state.psf_fwhm_arcsec[:, r_like],

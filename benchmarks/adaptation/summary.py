@@ -1,4 +1,4 @@
-"""A benchmark as a page of Markdown: tables to read, and where the goals stand."""
+"""Write the results as a page of Markdown, with the state of each goal."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ _COLUMNS: dict[str, dict[str, str]] = {
         "observation": "aligned",
         "distractors": "random",
     },
-    "turned, random": {"measure": "recall_at_1", "observation": "rotated", "distractors": "random"},
+    "rotated, random": {
+        "measure": "recall_at_1",
+        "observation": "rotated",
+        "distractors": "random",
+    },
     "aligned, hard": {"measure": "recall_at_1", "observation": "aligned", "distractors": "hard"},
-    "turned, hard": {"measure": "recall_at_1", "observation": "rotated", "distractors": "hard"},
+    "rotated, hard": {"measure": "recall_at_1", "observation": "rotated", "distractors": "hard"},
 }
 _OTHERS: dict[str, dict[str, str]] = {
     "same/random": {"measure": "distance_ratio", "observation": "aligned"},
@@ -43,25 +47,25 @@ _IMAGES: dict[str, dict[str, str]] = {
 }
 _HEADLINES: dict[str, dict[str, str]] = {
     "aligned, all": {"observation": "aligned", "distractors": "random", "stratum": "all"},
-    "turned, hard, faint": {"observation": "rotated", "distractors": "hard", "stratum": "faint"},
+    "rotated, hard, faint": {"observation": "rotated", "distractors": "hard", "stratum": "faint"},
 }
 
 
 def markdown(means: pd.DataFrame, figures: pd.DataFrame, errors: Sequence[dict[str, Any]]) -> str:
-    """Write a benchmark as Markdown.
+    """Return the results as Markdown.
 
     Parameters
     ----------
     means, figures : DataFrame
         From `benchmarks.adaptation.tables`.
     errors : sequence of dict
-        Cells that could not be measured.
+        Results of methods that failed.
 
     Returns
     -------
     str
-        A page; every number is the mean over seeds, ± its standard deviation over seeds, and in
-        brackets the 95% interval over galaxies.
+        Page of tables: mean over seeds ± standard deviation over seeds [95% interval over
+        galaxies].
     """
     lines = ["# Adaptation benchmark", "", _legend(figures), ""]
     full = means[means["variant"] == "all"]
@@ -74,9 +78,8 @@ def markdown(means: pd.DataFrame, figures: pd.DataFrame, errors: Sequence[dict[s
         lines += ["Recall@1 in the smaller pool and in reverse", "", *_directions(own), ""]
         lines += ["Distances, domains, morphology", "", *_table(own, _OTHERS), ""]
         lines += ["Images beside the anchor's", "", *_table(own, _IMAGES), ""]
-        lines += [
-            "Recall@1 by magnitude and size over PSF (turned, hard)", "", *_by_stratum(own), ""
-        ]  # fmt: skip
+        title = "Recall@1 by magnitude and size over PSF (rotated, hard)"
+        lines += [title, "", *_by_stratum(own), ""]
     curves = means[means["variant"] != "all"]
     for target in curves["target"].unique():
         lines += [f"## Curves: {target}", "", *_curves(means[means["target"] == target]), ""]
@@ -94,13 +97,13 @@ def _legend(figures: pd.DataFrame) -> str:
     return (
         f"{len(seeds)} seeds ({', '.join(map(str, seeds))}). Mean over seeds ± standard deviation "
         "over seeds [95% interval over galaxies]. The ceiling is a second DECaLS-like observation "
-        "of the same galaxies by the anchor survey; turned means at a random angle and mirrored; "
+        "of the same galaxies by the anchor survey; rotated means at a random angle and mirrored; "
         "hard means among the 99 galaxies nearest in magnitude, size and colour."
     )
 
 
 def _verdicts(target: str, figures: pd.DataFrame) -> Iterator[str]:
-    """Say by how much the adapted space beats the best baseline, and its share of the ceiling."""
+    """Compare `adapt` with the best baseline and with the ceiling."""
     for title, where in _HEADLINES.items():
         chosen = figures[
             (figures["target"] == target)
@@ -128,13 +131,13 @@ def _verdicts(target: str, figures: pd.DataFrame) -> Iterator[str]:
 
 
 def _largest_pools(rows: pd.DataFrame) -> pd.DataFrame:
-    """Leave out the smaller of two random pools."""
+    """Drop the smaller of two random pools."""
     largest = rows.groupby(["distractors", "stratum"])["pool"].transform("max")
     return rows[(rows["pool"] == largest) | (rows["distractors"] == "hard")]
 
 
 def _table(rows: pd.DataFrame, columns: dict[str, dict[str, str]]) -> Iterator[str]:
-    """One line per method that has any of the columns."""
+    """One line per method with any of the columns."""
     found: dict[str, dict[str, str]] = {}
     for name, where in columns.items():
         chosen = rows
@@ -156,13 +159,8 @@ def _directions(own: pd.DataFrame) -> Iterator[str]:
         & (own["distractors"] == "random")
     ]
     chosen = chosen[chosen["seeds"] == chosen["seeds"].max()]  # pools that every sky has
-    chosen = chosen.assign(
-        column=chosen["observation"]
-        + ", "
-        + chosen["direction"]
-        + ", "
-        + chosen["pool"].astype(str)
-    )
+    names = chosen[["observation", "direction", "pool"]].astype(str)
+    chosen = chosen.assign(column=names.agg(", ".join, axis=1))
     yield from _grid(chosen, "method", "column")
 
 

@@ -1,4 +1,4 @@
-"""Tables of a benchmark: one long table of figures, their means over seeds, and pages to read."""
+"""Make tables of the results: every figure, its mean over seeds, and a page to read."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _KEYS = (
 )  # fmt: skip
 
 
-def write_tables(out: Path, cells: Sequence[dict[str, Any]]) -> dict[str, Path]:
+def write_tables(out: Path, results: Sequence[dict[str, Any]]) -> dict[str, Path]:
     """Write ``benchmark.parquet``, ``benchmark.json`` and ``benchmark.md``.
 
     Parameters
     ----------
     out : Path
-        Folder.
-    cells : sequence of dict
-        From `benchmarks.adaptation.run.run_benchmark`.
+        Output folder.
+    results : sequence of dict
+        Results of `benchmarks.adaptation.run.run_benchmark`.
 
     Returns
     -------
     dict of str to Path
-        ``figures`` (every figure of every seed), ``means`` and ``summary``.
+        Paths of ``figures`` (every figure of every seed), ``means`` and ``summary``.
     """
-    figures = figures_of(cells)
+    figures = figures_of(results)
     means = mean_over_seeds(figures)
     paths = {
         "figures": out / "benchmark.parquet",
@@ -50,9 +50,9 @@ def write_tables(out: Path, cells: Sequence[dict[str, Any]]) -> dict[str, Path]:
     }
     write_table(pa.Table.from_pandas(figures, preserve_index=False), paths["figures"])
     errors = [
-        {key: cell[key] for key in ("seed", "target", "variant", "method", "error")}
-        for cell in cells
-        if "error" in cell
+        {key: result[key] for key in ("seed", "target", "variant", "method", "error")}
+        for result in results
+        if "error" in result
     ]
     rows = means.astype(object).where(means.notna(), None).to_dict("records")
     write_json(paths["means"], {"means": rows, "not_measured": errors})
@@ -61,40 +61,41 @@ def write_tables(out: Path, cells: Sequence[dict[str, Any]]) -> dict[str, Path]:
     return paths
 
 
-def figures_of(cells: Iterable[dict[str, Any]]) -> pd.DataFrame:
+def figures_of(results: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """Return one row per figure.
 
     Parameters
     ----------
-    cells : iterable of dict
-        Cells of a benchmark.
+    results : iterable of dict
+        Results of `benchmarks.adaptation.run.run_benchmark`.
 
     Returns
     -------
     DataFrame
-        ``seed``, the keys (``target``, ``variant``, ``method``, ``measure``, ``look``,
-        ``direction``, ``distractors``, ``stratum``: empty where they do not apply; ``pool``: 0
-        likewise), ``value``, and its 95% interval ``low`` to ``high`` (NaN where there is none).
+        ``seed``; the keys (``target``, ``variant``, ``method``, ``measure``,
+        ``observation``, ``direction``, ``distractors``, ``stratum``: empty where they
+        do not apply; ``pool``: 0 likewise); ``value`` and its 95% interval, ``low`` to ``high`` (NaN
+        where there is none).
     """
-    cells = list(cells)
+    results = list(results)
     before = {
-        (cell["seed"], cell["target"], observation): cell["transfer"][observation]["accuracy"]
-        for cell in cells
-        if cell["method"] == _UNADAPTED and cell["variant"] == "all" and "transfer" in cell
+        (result["seed"], result["target"], observation): result["transfer"][observation]["accuracy"]
+        for result in results
+        if result["method"] == _UNADAPTED and result["variant"] == "all" and "transfer" in result
         for observation in ("aligned", "rotated")
     }
     rows = [
         {
-            "seed": cell["seed"],
-            "target": cell["target"],
-            "variant": cell["variant"],
-            "method": row.pop("method", cell["method"]),
+            "seed": result["seed"],
+            "target": result["target"],
+            "variant": result["variant"],
+            "method": row.pop("method", result["method"]),
             **{"observation": "", "direction": "", "distractors": "", "stratum": "", "pool": 0},
             **{"low": math.nan, "high": math.nan},
             **row,
         }
-        for cell in cells
-        for row in (*_cell_rows(cell), *_gap_rows(cell, before))
+        for result in results
+        for row in (*_result_rows(result), *_gap_rows(result, before))
     ]
     return pd.DataFrame(rows, columns=["seed", *_KEYS, "value", "low", "high"])
 
@@ -105,14 +106,14 @@ def mean_over_seeds(figures: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     figures : DataFrame
-        From `figures_of`.
+        Result of `figures_of`.
 
     Returns
     -------
     DataFrame
-        The keys, ``value`` (mean), ``seed_sd`` (standard deviation over seeds, NaN for one seed),
-        ``seeds``, and ``low`` and ``high``: the interval of the mean over the galaxies of
-        independent skies, whose half widths add in quadrature.
+        The keys; ``value`` (mean), ``seed_sd`` (standard deviation over seeds, NaN for one seed)
+        and ``seeds``; ``low`` and ``high``, the interval of the mean. Skies are independent, so half
+        widths add in quadrature.
     """
     below, above = figures["value"] - figures["low"], figures["high"] - figures["value"]
     grouped = figures.assign(below=below**2, above=above**2).groupby(
@@ -130,27 +131,27 @@ def mean_over_seeds(figures: pd.DataFrame) -> pd.DataFrame:
     return found.drop(columns=["below", "above"])
 
 
-def _cell_rows(cell: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if "seconds" in cell:
-        yield {"measure": "seconds", "value": cell["seconds"]}
-    for row in cell.get("retrieval", ()):
+def _result_rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "seconds" in result:
+        yield {"measure": "seconds", "value": result["seconds"]}
+    for row in result.get("retrieval", ()):
         where = {
             key: row[key] for key in ("observation", "direction", "distractors", "stratum", "pool")
         }
         for name in _RECALLS:
             ends = {end: row[f"{name}_{end}"] for end in ("low", "high")}
             yield {**where, "measure": name, "value": row[name], **ends}
-    for observation, found in cell.get("distances", {}).items():
+    for observation, found in result.get("distances", {}).items():
         for name, value in found.items():
             yield {"observation": observation, "measure": f"distance_{name}", "value": value}
-    for name, value in cell.get("domains", {}).items():
+    for name, value in result.get("domains", {}).items():
         yield {"observation": "aligned", "measure": f"domain_auc_{name}", "value": value}
-    for observation, found in cell.get("transfer", {}).items():
+    for observation, found in result.get("transfer", {}).items():
         for name, value in found.items():
             yield {"observation": observation, "measure": f"transfer_{name}", "value": value}
-    if "denoising" in cell:
-        yield from _image_rows(cell["denoising"])
-    for name, found in cell.get("images", {}).items():
+    if "denoising" in result:
+        yield from _image_rows(result["denoising"])
+    for name, found in result.get("images", {}).items():
         yield from ({"method": name, **row} for row in _image_rows(found))
 
 
@@ -171,12 +172,12 @@ def _image_rows(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _gap_rows(
-    cell: dict[str, Any], before: dict[tuple[int, str, str], float]
+    result: dict[str, Any], before: dict[tuple[int, str, str], float]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the share of the gap between un-adapted and in-domain accuracy that is closed."""
-    found = cell.get("transfer", {})
+    """Yield the closed share of the gap between un-adapted and in-domain accuracy."""
+    found = result.get("transfer", {})
     for observation in ("aligned", "rotated"):
-        start = before.get((cell["seed"], cell["target"], observation))
+        start = before.get((result["seed"], result["target"], observation))
         if observation not in found or start is None:
             continue
         share = gap_closed(start, found[observation]["accuracy"], found["in_domain"]["accuracy"])

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from benchmarks.baselines.autoencoder import Autoencoder, shuffled
 from benchmarks.baselines.interface import AdaptationData, Fitted
+from benchmarks.baselines.sinkhorn import sinkhorn_divergence
 from galaxy_da.space import SurveyEncoder
-from training.losses import negative_elbo, sinkhorn_divergence
+from training.losses import negative_elbo
 from training.parallel.fabric import make_fabric
 
 __all__ = ["LearnedWeights", "Sidda", "dynamic_blur"]

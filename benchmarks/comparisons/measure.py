@@ -10,8 +10,8 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from evaluation.denoising import compare_images
-from evaluation.fidelity import sky_residuals, value_range
+from benchmarks.measures.image_quality import compare_images, value_range
+from benchmarks.measures.sky_residuals import sky_residuals
 from evaluation.retrieval import match_ranks, recall_of
 from galaxy_da.images.preparation import Frame
 

@@ -17,7 +17,7 @@ from benchmarks.comparisons.networks import NETWORKS, ours
 from benchmarks.comparisons.orientation import canonical
 from benchmarks.comparisons.sky import ComparisonSky
 from benchmarks.comparisons.train import Trained, recipe_of, train
-from evaluation.reconstruction import active_units, decodable, kl_per_latent
+from benchmarks.measures.reconstruction import active_latents, encode_for_decoder, kl_per_latent
 from galaxy_da.models.devices import autocast
 from galaxy_da.models.networks import Architecture, Encoder
 from galaxy_da.space import LatentSpace
@@ -76,7 +76,7 @@ def compare_networks(
             "network": name,
             **drawn_again(sky.first, decoded),
             **_worth(sky, _means(encoder)),
-            "active": int(active_units(mean).sum()),
+            "active": int(active_latents(mean).sum()),
             "kl": float(kl_per_latent(mean, variance).sum()),
             "images_per_s": trained.images_per_s,
             "images": trained.images,
@@ -149,13 +149,13 @@ def measure_space(sky: ComparisonSky, name: str) -> dict[str, Any]:
     def embedded(images: Tensor) -> np.ndarray:
         return space.encode(images, space.anchor).mean[:, :galaxy].numpy()
 
-    posterior = decodable(space, sky.first)
+    posterior = encode_for_decoder(space, sky.first)
     mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
     return {
         "network": name,
         **drawn_again(sky.first, space.decode(posterior.mean)),
         **_worth(sky, embedded),
-        "active": int(active_units(mean).sum()),
+        "active": int(active_latents(mean).sum()),
         "kl": float(kl_per_latent(mean, variance).sum()),
     }
 

@@ -43,7 +43,7 @@ def write_inputs(folder: Path, tables: Mapping[str, pa.Table], peer: str) -> Non
     """
     for name, table in tables.items():
         if peer in ("lsdb", "ours on HATS"):
-            from catalogs.hats.catalogues import to_hats
+            from galaxy_da.io.hats.catalogues import to_hats
 
             path = folder / f"{name}_hats"
             if not path.exists():
@@ -133,14 +133,14 @@ def _astropy() -> Match:
 
 
 def _lsdb() -> Match:
-    from galaxy_da.io.quiet import quiet_lsdb
+    from galaxy_da.io.hats.libraries import using_lsdb
 
-    with quiet_lsdb():
+    with using_lsdb():
         import lsdb
 
     def match(folder: Path, mode: str) -> Path:
         """Match by LSDB's own k-d tree, which knows no mutual pairs."""
-        with quiet_lsdb():
+        with using_lsdb():
             a, t = (lsdb.open_catalog(folder / f"{name}_hats") for name in ("anchor", "target"))
             found = a.crossmatch(
                 t,

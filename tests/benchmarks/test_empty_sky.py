@@ -6,7 +6,7 @@ import torch
 from conftest import make_space
 
 from benchmarks.empty_sky import empty_sky, main, seen_twice
-from evaluation.fidelity import outside, sky_residuals
+from benchmarks.measures.sky_residuals import beyond_galaxy, sky_residuals
 from galaxy_da.images.preparation import Frame
 from galaxy_da.surveys import get_survey
 
@@ -21,7 +21,7 @@ def observations():
 def test_the_truth_is_the_same_sky_without_its_noise(observations):
     images, truth = observations
     assert images.shape == truth.shape and N - 8 < len(images) < N  # a few had artefacts
-    difference = (images - truth)[:, :, torch.from_numpy(outside(Frame()))]
+    difference = (images - truth)[:, :, torch.from_numpy(beyond_galaxy(Frame()))]
     assert difference.median().abs() < 0.01
     nearest = torch.cdist(images.flatten(1), truth.flatten(1)).argmin(1)
     assert (nearest == torch.arange(len(images))).float().mean() > 0.95

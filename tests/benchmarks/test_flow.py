@@ -10,7 +10,7 @@ from scipy.linalg import sqrtm
 from benchmarks import flow as module
 from benchmarks.anchor import read_drawn
 from benchmarks.flow import fit_flow, frechet_distance, sample_quality
-from evaluation.reconstruction import encode_sample
+from benchmarks.measures.reconstruction import encode_sample
 from galaxy_da.io.tables import Sample
 
 

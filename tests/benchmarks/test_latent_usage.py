@@ -4,9 +4,9 @@ import torch
 from conftest import blobs, make_space, write_sample
 from torch.distributions import Normal, kl_divergence
 
-from evaluation.reconstruction import encode_sample
-from galaxy_da.io.tables import Sample
 from benchmarks.latent_usage import health, main
+from benchmarks.measures.reconstruction import encode_sample
+from galaxy_da.io.tables import Sample
 
 
 @pytest.fixture

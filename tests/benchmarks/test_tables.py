@@ -3,10 +3,10 @@
 import pytest
 
 from benchmarks.crossmatch import crossmatch_rows
-from benchmarks.peers.catalogue_matching import PEERS
 from benchmarks.distributed import distributed_rows
 from benchmarks.extraction import extraction_rows, product_rows
 from benchmarks.index import benchmark_search, filter_rows, growth_rows
+from benchmarks.peers.catalogue_matching import PEERS
 
 pytestmark = pytest.mark.slow
 

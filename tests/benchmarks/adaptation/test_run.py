@@ -6,7 +6,7 @@ import torch
 from conftest import make_space
 
 from benchmarks.adaptation import run
-from benchmarks.adaptation.methods import METHODS, learn
+from benchmarks.adaptation.methods import METHODS, fit_method
 from benchmarks.adaptation.run import run_benchmark
 from benchmarks.adaptation.settings import BenchmarkSettings, Variant
 from benchmarks.adaptation.tables import figures_of, write_tables
@@ -39,14 +39,14 @@ def target_data(done):
     return load_target_data(make_space(), SETTINGS, done[0], 1, "sdss", None)
 
 
-def cell(cells, method, variant="all"):
-    return next(c for c in cells if (c["method"], c["variant"]) == (method, variant))
+def result(results, method, variant="all"):
+    return next(c for c in results if (c["method"], c["variant"]) == (method, variant))
 
 
 def test_a_cell_says_what_retrieval_alone_says(done, target_data):
-    space, found = make_space(), cell(done[1], "unadapted")
+    space, found = make_space(), result(done[1], "unadapted")
     queries = space.encode(
-        target_data.sky.images("sdss", target_data.tested), target_data.encoder
+        target_data.sky.images("sdss", target_data.test_galaxies), target_data.encoder
     ).mean
     pool = space.encode(target_data.pool_images, "decals").mean
     expected = retrieve(queries.numpy(), pool.numpy(), seed=1).as_dict()
@@ -61,37 +61,39 @@ def test_a_cell_says_what_retrieval_alone_says(done, target_data):
 
 def test_every_measure_of_every_method(done):
     for method in ("ceiling", *SETTINGS.methods):
-        found = cell(done[1], method)
+        found = result(done[1], method)
         assert {row["observation"] for row in found["retrieval"]} == {"aligned", "rotated"}
         kinds = {(row["direction"], row["distractors"]) for row in found["retrieval"]}
         assert kinds == {("forward", "random"), ("forward", "hard"), ("reverse", "random")}
         assert set(found["domains"]) == {"logistic", "boosting"}
         assert set(found["transfer"]) == {"in_domain", "aligned", "rotated"}
         assert ("denoising" in found) == (method != "pca-pixels")
-    assert set(cell(done[1], "images")["images"]) == {"raw", "gaussian", "pca"}
+    assert set(result(done[1], "images")["images"]) == {"raw", "gaussian", "pca"}
 
 
 def test_methods_without_pairs_say_so_and_others_go_on(done):
-    assert "needs pairs" in cell(done[1], "ridge-latents", "0 pairs")["error"]
-    assert "retrieval" in cell(done[1], "standardisation", "0 pairs")
+    assert "needs pairs" in result(done[1], "ridge-latents", "0 pairs")["error"]
+    assert "retrieval" in result(done[1], "standardisation", "0 pairs")
 
 
 def test_test_galaxies_are_never_learned_from(target_data):
-    lesson = target_data.lesson(Variant())
-    taught = set(map(tuple, lesson.anchor_radec)) | set(map(tuple, lesson.target_radec))
-    tested = set(zip(target_data.exam.ra, target_data.exam.dec, strict=True))
-    assert tested and not taught & tested
+    training_set = target_data.training_set(Variant())
+    training_galaxies = set(map(tuple, training_set.anchor_radec)) | set(
+        map(tuple, training_set.target_radec)
+    )
+    tested = set(zip(target_data.held_out.ra, target_data.held_out.dec, strict=True))
+    assert tested and not training_galaxies & tested
 
 
 def test_variants_keep_their_promises(target_data):
-    whole = target_data.lesson(Variant())
+    whole = target_data.training_set(Variant())
     n = len(whole.pairs)
     assert (whole.pairs[:, 0] == whole.pairs[:, 1]).all()
-    assert len(target_data.lesson(Variant(pairs=30)).pairs) == 30
-    wrong = target_data.lesson(Variant(wrong=0.3)).pairs
+    assert len(target_data.training_set(Variant(pairs=30)).pairs) == 30
+    wrong = target_data.training_set(Variant(wrong=0.3)).pairs
     assert (wrong[:, 0] != wrong[:, 1]).sum() == round(0.3 * n)
     assert sorted(wrong[:, 1]) == list(range(n))
-    unpaired = target_data.lesson(Variant(pairs=0))
+    unpaired = target_data.training_set(Variant(pairs=0))
     assert len(unpaired.pairs) == 0
     here, there = (set(map(tuple, side)) for side in (unpaired.anchor_radec, unpaired.target_radec))
     assert not here & there and len(here) + len(there) == n
@@ -100,26 +102,30 @@ def test_variants_keep_their_promises(target_data):
 def test_adapting_sees_the_images_as_they_were_prepared(target_data, tmp_path):
     from benchmarks.adaptation.methods import _sample
 
-    lesson = target_data.lesson(Variant())
+    training_set = target_data.training_set(Variant())
     sample = _sample(
-        tmp_path, target_data.encoder, lesson.target, lesson.target_radec, target_data.space.frame
+        tmp_path,
+        target_data.encoder,
+        training_set.target,
+        training_set.target_radec,
+        target_data.space.frame,
     )
     images, usable = load_images(
         sample, np.arange(len(sample)), target_data.encoder, target_data.space.frame
     )
     assert usable.all()
-    assert torch.allclose(images, lesson.target, atol=2e-3, rtol=1e-4)
+    assert torch.allclose(images, training_set.target, atol=2e-3, rtol=1e-4)
 
 
 def test_goes_on_where_it_stopped(done, monkeypatch):
-    out, cells = done
-    monkeypatch.setattr(run, "_cell", lambda *_: pytest.fail("measured again"))
-    assert run_benchmark(make_space(), SETTINGS, out) == cells
-    lost = next((out / "cells").glob("*all-unadapted.json"))
+    out, results = done
+    monkeypatch.setattr(run, "_result", lambda *_: pytest.fail("measured again"))
+    assert run_benchmark(make_space(), SETTINGS, out) == results
+    lost = next((out / "results").glob("*all-unadapted.json"))
     content = json.loads(lost.read_text())
     lost.unlink()
-    monkeypatch.setattr(run, "_cell", lambda *_: content)
-    assert run_benchmark(make_space(), SETTINGS, out) == cells
+    monkeypatch.setattr(run, "_result", lambda *_: content)
+    assert run_benchmark(make_space(), SETTINGS, out) == results
 
 
 def test_refuses_another_benchmarks_folder(done):
@@ -135,16 +141,16 @@ def test_unknown_methods_are_refused(tmp_path, target_data):
         settings = SETTINGS.model_copy(update={"methods": ("magic",)})
         run_benchmark(make_space(), settings, tmp_path)
     with pytest.raises(ValueError, match="'magic' is not one of"):
-        learn("magic", target_data.lesson(Variant()))
+        fit_method("magic", target_data.training_set(Variant()))
     with pytest.raises(CatalogError, match="needs pairs"):
-        learn("procrustes", target_data.lesson(Variant(pairs=0)))
+        fit_method("procrustes", target_data.training_set(Variant(pairs=0)))
 
 
 def test_tables_hold_every_figure(done):
-    out, cells = done
-    paths = write_tables(out, cells)
-    figures = figures_of(cells)
-    recalls = sum(len(c.get("retrieval", ())) for c in cells)
+    out, results = done
+    paths = write_tables(out, results)
+    figures = figures_of(results)
+    recalls = sum(len(c.get("retrieval", ())) for c in results)
     assert (figures["measure"] == "recall_at_1").sum() == recalls
     page = paths["summary"].read_text()
     assert "## sdss" in page and "## Curves: sdss" in page and "needs pairs" in page

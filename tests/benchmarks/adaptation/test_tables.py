@@ -9,7 +9,7 @@ from benchmarks.adaptation.summary import markdown
 from benchmarks.adaptation.tables import figures_of, mean_over_seeds
 
 
-def cell(seed, method, recall, accuracy, half=0.1):
+def result(seed, method, recall, accuracy, half=0.1):
     figures = {}
     for name in ("recall_at_1", "recall_at_10", "mean_reciprocal_rank", "median_rank"):
         figures |= {name: recall, f"{name}_low": recall - half, f"{name}_high": recall + half}
@@ -34,13 +34,13 @@ def cell(seed, method, recall, accuracy, half=0.1):
     }
 
 
-CELLS = [
-    cell(1, "ceiling", 0.8, 0.9),
-    cell(2, "ceiling", 0.8, 0.9),
-    cell(1, "unadapted", 0.5, 0.6),
-    cell(2, "unadapted", 0.6, 0.6),
-    cell(1, "adapt", 0.7, 0.75),
-    cell(2, "adapt", 0.9, 0.9),
+RESULTS = [
+    result(1, "ceiling", 0.8, 0.9),
+    result(2, "ceiling", 0.8, 0.9),
+    result(1, "unadapted", 0.5, 0.6),
+    result(2, "unadapted", 0.6, 0.6),
+    result(1, "adapt", 0.7, 0.75),
+    result(2, "adapt", 0.9, 0.9),
 ]
 
 
@@ -52,7 +52,7 @@ def one(frame, **where):
 
 
 def test_means_spread_and_intervals_by_hand():
-    means = mean_over_seeds(figures_of(CELLS))
+    means = mean_over_seeds(figures_of(RESULTS))
     row = one(means, method="adapt", measure="recall_at_1")
     assert row["seeds"] == 2
     assert_allclose([row["value"], row["seed_sd"]], [0.8, np.std([0.7, 0.9], ddof=1)])
@@ -62,18 +62,18 @@ def test_means_spread_and_intervals_by_hand():
 
 
 def test_share_of_the_gap_starts_from_the_unadapted_of_the_same_seed():
-    means = mean_over_seeds(figures_of(CELLS))
+    means = mean_over_seeds(figures_of(RESULTS))
     where = {"measure": "transfer_gap_closed", "observation": "aligned"}
     assert_allclose(one(means, method="adapt", **where)["value"], 0.75)
     assert one(means, method="unadapted", **where)["value"] == 0
 
 
 def test_the_page_says_what_won_and_what_did_not():
-    figures = figures_of(CELLS)
+    figures = figures_of(RESULTS)
     page = markdown(mean_over_seeds(figures), figures, [])
     assert "adapt is above the best baseline, unadapted, by +0.250 ± 0.071 over seeds" in page
     assert "100.0% of the ceiling (goal of 95% reached)" in page
-    worse = [*CELLS[:4], cell(1, "adapt", 0.4, 0.6), cell(2, "adapt", 0.4, 0.6)]
+    worse = [*RESULTS[:4], result(1, "adapt", 0.4, 0.6), result(2, "adapt", 0.4, 0.6)]
     figures = figures_of(worse)
     page = markdown(mean_over_seeds(figures), figures, [])
     assert "adapt is NOT above the best baseline, unadapted, by -0.150" in page

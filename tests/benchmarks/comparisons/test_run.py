@@ -13,9 +13,8 @@ from benchmarks.comparisons.measure import latents_worth
 from benchmarks.comparisons.networks import NETWORKS
 from benchmarks.comparisons.sky import comparison_sky
 from benchmarks.comparisons.train import recipe_of, train
+from benchmarks.measures.image_quality import compare_images, value_range
 from catalogs.splits import sky_split
-from evaluation.denoising import compare_images
-from evaluation.fidelity import value_range
 from galaxy_da.models.networks import Architecture
 
 SECONDS = 0.3
