@@ -20,6 +20,7 @@ from catalogs.archives.limits import Limits
 from catalogs.archives.source import BoolArray, FloatArray
 from catalogs.archives.stamps import Stamp, check_flux, check_frame, on_zeropoint, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
+from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import get_survey
 
 if TYPE_CHECKING:
@@ -94,14 +95,12 @@ class LocalMosaic:
 
     def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray:
         """Say which positions [ICRS deg] lie on the mosaic."""
-        from astropy.coordinates import angular_separation
-
         wcs, (height, width) = self._grid
         x, y = wcs.world_to_pixel_values(ra, dec)
         on = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
-        middle = np.radians(wcs.pixel_to_world_values(width / 2, height / 2))
+        middle = wcs.pixel_to_world_values(width / 2, height / 2)
         # a projection repeats itself on the far side of the sky
-        near = angular_separation(*middle, np.radians(ra), np.radians(dec)) < np.pi / 2
+        near = separation_arcsec(*middle, ra, dec) < 90 * 3600
         return np.asarray(on & near, dtype=np.bool_)
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:

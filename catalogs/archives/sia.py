@@ -32,6 +32,7 @@ from catalogs.archives.stamps import (
     write_cube,
 )
 from galaxy_da.errors import CatalogError, CutoutError
+from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import Band, get_survey
 
 if TYPE_CHECKING:
@@ -270,10 +271,8 @@ def _holds(record: Any, band: Band) -> bool:
 
 def _distance_deg(record: Any, ra: float, dec: float) -> float:
     """Separation of a record's centre [deg]; infinite where it gives none."""
-    from astropy.coordinates import angular_separation
-
-    there = np.radians([_number(record, "s_ra"), _number(record, "s_dec")])
-    separation = np.degrees(angular_separation(*np.radians([ra, dec]), *there))
+    there = _number(record, "s_ra"), _number(record, "s_dec")
+    separation = separation_arcsec(ra, dec, *there) / 3600
     return float(separation) if np.isfinite(separation) else np.inf
 
 

@@ -18,10 +18,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
-from catalogs.matching.zones import unit_vectors
 from catalogs.reading.columns import POSITION_ERROR
 from galaxy_da.errors import CatalogError, SpaceError
 from galaxy_da.io.features import Features, vectors
+from galaxy_da.io.sphere import chord_to_arcsec, unit_vectors
 from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.space import LatentSpace
 
@@ -326,5 +326,5 @@ def _density(anchor: pa.Table, radius: float) -> np.ndarray:
     points = unit_vectors(ra, dec)
     k = min(_NEIGHBOURS, len(points))
     chord = np.asarray(cKDTree(points).query(points, [k])[0])[:, 0]
-    reach = np.maximum(np.degrees(2 * np.arcsin(np.minimum(chord / 2, 1))) * 3600, radius)
+    reach = np.maximum(chord_to_arcsec(chord), radius)
     return np.asarray(k / (np.pi * reach**2))

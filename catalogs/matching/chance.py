@@ -10,7 +10,8 @@ from astropy.coordinates import offset_by
 from scipy.spatial import cKDTree
 
 from catalogs.matching.assignment import Match, Mode
-from catalogs.matching.zones import Reach, Zones, close_pairs, sort_zones, unit_vectors
+from catalogs.matching.zones import Reach, Zones, close_pairs, sort_zones
+from galaxy_da.io.sphere import unit_vectors
 
 __all__ = ["chance_matches"]
 

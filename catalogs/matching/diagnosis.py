@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from catalogs.matching.zones import Reach, Zones, unit_vectors
+from catalogs.matching.zones import Reach, Zones
 from catalogs.reading.frames import to_icrs
+from galaxy_da.io.sphere import chord, chord_to_arcsec, unit_vectors
 
 __all__ = ["explain_no_pairs"]
 
@@ -77,14 +78,14 @@ def _tried(
     anchor: Zones, target: Zones, trees: _Trees, reach: Reach
 ) -> Iterator[tuple[float, int, str, str]]:
     """Yield share and number of rows that pair under each believable supposition."""
-    chord = 2 * np.sin(np.radians(reach.radius_arcsec / 3600) / 2)
+    limit = chord(reach.radius_arcsec)
     for side, zones, other in (("target", target, "anchor"), ("anchor", anchor, "target")):
         rows = np.random.default_rng(0).permutation(len(zones.row))[:_SOME_ROWS]
         for supposition, apply in _SUPPOSITIONS.items():
             ra, dec = apply(zones.ra[rows], zones.dec[rows])
             if np.any((ra < 0) | (ra > 360) | (np.abs(dec) > 90)):
                 continue
-            distance, _ = trees[other].query(unit_vectors(ra, dec), distance_upper_bound=chord)
+            distance, _ = trees[other].query(unit_vectors(ra, dec), distance_upper_bound=limit)
             n = int(np.isfinite(distance).sum())
             if n >= max(_FEWEST, _SHARE * len(rows)):
                 yield n / len(rows), n, side, supposition
@@ -97,11 +98,11 @@ def _nearest_approach(trees: _Trees) -> float:
     """
     points = np.asarray(trees["anchor"].data)
     order = np.random.default_rng(0).permutation(len(points))
-    chord = np.inf
+    closest = np.inf
     for some in np.split(order, [n for n in (10, 1_000, 100_000) if n < len(order)]):
-        found = trees["target"].query(points[some], distance_upper_bound=chord)[0]
-        chord = min(chord, np.min(found))
-    return float(np.degrees(2 * np.arcsin(min(chord / 2, 1.0))) * 3600)
+        found = trees["target"].query(points[some], distance_upper_bound=closest)[0]
+        closest = min(closest, np.min(found))
+    return float(chord_to_arcsec(closest))
 
 
 def _extent(sky: Zones) -> str:

@@ -21,7 +21,6 @@ from zlib import crc32
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy.coordinates import angular_separation
 from torch import Tensor
 from tqdm import tqdm
 
@@ -38,6 +37,7 @@ from catalogs.simulation.observing import (
 from catalogs.simulation.scenes import ScenePool
 from galaxy_da.errors import StorageError
 from galaxy_da.io.files import atomic_path, ensure_folder
+from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.io.storage import Location
 from galaxy_da.io.tables import with_metadata
 from galaxy_da.surveys import Band, Survey
@@ -419,13 +419,13 @@ def _pairs(anchor: pa.Table, target: pa.Table) -> pa.Table:
     )
     joined = joined.sort_by("object_id")
     here, there = (
-        [np.radians(joined[f"{name}{suffix}"].to_numpy()) for name in ("ra", "dec")]
+        [joined[f"{name}{suffix}"].to_numpy() for name in ("ra", "dec")]
         for suffix in ("", "_target")
     )
     pairs = {
         "anchor_id": joined["object_id"],
         "target_id": joined["object_id_target"],
-        "separation_arcsec": np.degrees(angular_separation(*here, *there)) * 3600,
+        "separation_arcsec": separation_arcsec(*here, *there),
         "n_candidates": pa.array(np.ones(joined.num_rows, np.int32)),
         "ambiguous": pa.array(np.zeros(joined.num_rows, bool)),
     }

@@ -57,7 +57,7 @@ class StoredFile(_Record):
     ends_sha256: str
 
     def check(self, folder: Path, *, whole: bool) -> Path:
-        """Return the path of the file after checking its size and the hash of its ends or all of it.
+        """Check the size and the hash of the file (of its ends, or whole) and return its path.
 
         Raises
         ------

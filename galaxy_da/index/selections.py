@@ -15,10 +15,10 @@ import faiss
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from astropy.coordinates import angular_separation
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.layout import Layout, expanded
+from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.io.tables import check_positions
 
 __all__ = ["Allowed", "Condition", "Cone", "Selection", "cone_mask", "where_mask"]
@@ -168,8 +168,7 @@ def cone_mask(table: pa.Table, cone: Cone) -> np.ndarray:
     mask: np.ndarray = np.abs(every_dec - dec) * 3600 <= radius * (1 + 1e-9) + 1e-6
     near = np.flatnonzero(mask)
     ra_near = table["ra"].to_numpy()[near]
-    separation = angular_separation(*np.radians([ra, dec]), *np.radians([ra_near, every_dec[near]]))
-    mask[near] = np.degrees(separation) * 3600 <= radius
+    mask[near] = separation_arcsec(ra, dec, ra_near, every_dec[near]) <= radius
     return mask
 
 

@@ -13,8 +13,9 @@ from scipy.spatial import cKDTree
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Condition, Cone, Selection
+from galaxy_da.io.sphere import chord, chord_to_arcsec
 from galaxy_da.queries.rows import BATCH, conditions, separations
-from galaxy_da.queries.sky import chord, directions, separation_arcsec
+from galaxy_da.queries.sky import directions
 
 __all__ = ["MOST_PAIRS", "duplicates"]
 
@@ -84,7 +85,7 @@ def duplicates(
         near = apart <= distance
         first, second, apart = first[near], second[near], apart[near]
     sky = directions(index, rows)
-    angle = separation_arcsec(np.linalg.norm(sky[first] - sky[second], axis=1))
+    angle = chord_to_arcsec(np.linalg.norm(sky[first] - sky[second], axis=1))
     n = len(rows)
     joined = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
     _, label = connected_components(joined, directed=False)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-from astropy.coordinates import angular_separation
 
 from galaxy_da.errors import SpaceError
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Condition, Cone
+from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.models.match_probability import probability
 from galaxy_da.queries.distances import random_pairs
 from galaxy_da.queries.rows import answer, match_model, posteriors, separations
@@ -97,9 +97,8 @@ def same(
 
 def _separation(index: StoredIndex, own: int, rows: np.ndarray) -> np.ndarray:
     """Angles between an object and others [arcsec]."""
-    ra, dec = (np.radians(index.rows[name].to_numpy()) for name in ("ra", "dec"))
-    apart = angular_separation(ra[own], dec[own], ra[rows], dec[rows])
-    return np.asarray(np.degrees(apart) * 3600)
+    ra, dec = (index.rows[name].to_numpy() for name in ("ra", "dec"))
+    return separation_arcsec(ra[own], dec[own], ra[rows], dec[rows])
 
 
 def _percentiles(

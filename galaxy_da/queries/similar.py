@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-from astropy.coordinates import angular_separation
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Condition, Cone
+from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.io.tables import check_positions
 from galaxy_da.queries.rows import answer
 
@@ -166,10 +166,11 @@ def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float 
         If no object lies within the radius.
     """
     check_positions(np.array([ra], float), np.array([dec], float), "position")
-    longitude, latitude = (np.radians(index.rows[name].to_numpy()) for name in ("ra", "dec"))
-    separation = angular_separation(np.radians(ra), np.radians(dec), longitude, latitude)
+    separation = separation_arcsec(
+        ra, dec, index.rows["ra"].to_numpy(), index.rows["dec"].to_numpy()
+    )
     nearest = int(np.argmin(separation))
-    arcsec = float(np.degrees(separation[nearest])) * 3600
+    arcsec = float(separation[nearest])
     if arcsec > radius_arcsec:
         raise LatentIndexError(
             f"no object within {radius_arcsec:g} arcsec of {ra:g}, {dec:g}; the nearest is "

@@ -8,9 +8,10 @@ from numpy.testing import assert_allclose
 from query_helpers import build, cloud
 
 from galaxy_da.errors import LatentIndexError
+from galaxy_da.io.sphere import chord_to_arcsec
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries import duplicates as module
-from galaxy_da.queries.sky import directions, separation_arcsec
+from galaxy_da.queries.sky import directions
 
 
 def rounding_decides(values, threshold):
@@ -49,7 +50,7 @@ def test_duplicates_match_brute_force(n, seed, arcsec, distance, least):
 
     rows = [row for row in range(n) if index.rows["flags"][row].as_py() >= least]
     sky, points = directions(index, np.array(rows)), index.vectors[np.array(rows)]
-    angle = separation_arcsec(np.linalg.norm(sky[:, None] - sky, axis=-1))
+    angle = chord_to_arcsec(np.linalg.norm(sky[:, None] - sky, axis=-1))
     apart = np.linalg.norm(points[:, None] - points, axis=-1)
     assume(not rounding_decides(angle, arcsec) and not rounding_decides(apart, distance))
     close = np.triu(np.ones_like(apart, bool), 1)
