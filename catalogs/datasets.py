@@ -29,11 +29,11 @@ from catalogs.reading.catalogue import read_catalog
 from catalogs.reading.columns import find_ids, find_positions, make_ids
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.files import atomic_path
+from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import (
     Location,
     PathOrUrl,
     exists,
-    local_copy,
     location,
     read_text,
     store_errors,

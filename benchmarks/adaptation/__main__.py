@@ -51,7 +51,7 @@ def benchmark(
     from benchmarks.adaptation.run import run_benchmark
     from benchmarks.adaptation.settings import BenchmarkSettings
     from benchmarks.adaptation.tables import write_tables
-    from galaxy_da.io.storage import staged_folder
+    from galaxy_da.io.staging import staged_folder
     from galaxy_da.space import LatentSpace
 
     chosen = None

@@ -9,7 +9,8 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KernelDensity
 
 from galaxy_da.errors import TableError
-from galaxy_da.io.storage import PathOrUrl, local_copy, location
+from galaxy_da.io.staging import local_copy
+from galaxy_da.io.storage import PathOrUrl, location
 
 __all__ = ["draw", "read_drawn", "told_apart"]
 

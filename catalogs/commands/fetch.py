@@ -68,7 +68,7 @@ def fetch(
     from catalogs.archives.cache import Cache
     from catalogs.archives.fetch import fetch as run
     from catalogs.commands.catalogue_input import read_and_report
-    from galaxy_da.io.storage import replace_paths, staged_folder
+    from galaxy_da.io.staging import replace_paths, staged_folder
 
     if mosaic is not None and service not in (None, "mosaic"):
         raise typer.BadParameter(f"--mosaic cuts local files, --service {service} does not")

@@ -33,7 +33,7 @@ def simulate(
     Example: galaxy-da simulate --surveys decals,sdss,hsc --n 2000 --seed 1 --out sky
     """
     from catalogs.simulation.sky import simulate as run
-    from galaxy_da.io.storage import replace_paths, staged_folder
+    from galaxy_da.io.staging import replace_paths, staged_folder
     from galaxy_da.surveys import get_survey, load_survey
 
     own = {survey.name: survey for survey in map(load_survey, survey_file or [])}

@@ -32,7 +32,8 @@ from catalogs.reading.columns import (
 from catalogs.reading.formats import CatalogFile, field_note, is_number, is_text, load_file
 from catalogs.reading.frames import angle_unit, frame_named, sexagesimal_to_deg, to_epoch, to_icrs
 from galaxy_da.errors import CatalogError
-from galaxy_da.io.storage import Location, PathOrUrl, exists, local_copy, location, resolve
+from galaxy_da.io.staging import local_copy
+from galaxy_da.io.storage import Location, PathOrUrl, exists, location, resolve
 from galaxy_da.io.tables import check_positions, check_unique, read_metadata, with_metadata
 
 __all__ = ["ROW_NUMBER", "read_catalog"]

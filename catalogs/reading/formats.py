@@ -21,11 +21,11 @@ from astropy.table.serialize import represent_mixins_as_columns
 from upath import UPath
 
 from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import (
     Location,
     exists,
     is_folder,
-    local_copy,
     parquet_source,
     read_text,
     store_errors,

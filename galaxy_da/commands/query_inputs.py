@@ -9,7 +9,8 @@ import pyarrow.csv
 from galaxy_da.errors import LatentIndexError, TableError
 from galaxy_da.images.cutouts import read_image
 from galaxy_da.index import StoredIndex
-from galaxy_da.io.storage import Location, local_copy
+from galaxy_da.io.staging import local_copy
+from galaxy_da.io.storage import Location
 from galaxy_da.io.tables import read_table
 from galaxy_da.space import LatentSpace
 

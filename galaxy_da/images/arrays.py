@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import CutoutError
-from galaxy_da.io.storage import Location, local_copy
+from galaxy_da.io.staging import local_copy
+from galaxy_da.io.storage import Location
 
 __all__ = ["image_bytes", "read_array_row", "read_nested_image"]
 

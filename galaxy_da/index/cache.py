@@ -18,7 +18,7 @@ from upath import UPath
 
 from galaxy_da.errors import StorageError
 from galaxy_da.index.locks import is_pinned
-from galaxy_da.io.storage import cache_folder, url_hash
+from galaxy_da.io.staging import cache_folder, url_hash
 
 __all__ = ["LIMIT", "copies", "make_room", "scratch"]
 

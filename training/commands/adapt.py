@@ -45,7 +45,7 @@ def adapt(
     Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out space
     """
-    from galaxy_da.io.storage import staged_folder
+    from galaxy_da.io.staging import staged_folder
     from galaxy_da.io.tables import Sample, read_pairs
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import get_survey

@@ -31,7 +31,7 @@ def pretrain(
 
     Example: galaxy-da pretrain simulated --out spaces/mine
     """
-    from galaxy_da.io.storage import staged_folder
+    from galaxy_da.io.staging import staged_folder
     from galaxy_da.io.tables import Sample
     from galaxy_da.space import LatentSpace
     from training.parallel.launch import process_group

@@ -8,7 +8,8 @@ from index_helpers import make, random_vectors, same_index
 
 from galaxy_da.errors import LatentIndexError, StorageError
 from galaxy_da.index import add, create, delete, rebuild, stores
-from galaxy_da.io.storage import cache_folder, list_names, location, url_hash
+from galaxy_da.io.staging import cache_folder, url_hash
+from galaxy_da.io.storage import list_names, location
 from galaxy_da.latent_index import LatentIndex
 
 URL = "memory://survey/index"

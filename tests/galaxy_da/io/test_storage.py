@@ -13,18 +13,16 @@ from upath import UPath
 from galaxy_da.cli import main
 from galaxy_da.errors import StorageError, TableError
 from galaxy_da.io.files import atomic_path, new_folder, write_json
+from galaxy_da.io.staging import local_copy, replace_paths, staged_folder
 from galaxy_da.io.storage import (
     create_object,
     exists,
     is_folder,
     list_names,
-    local_copy,
     location,
     read_bytes,
     read_text,
-    replace_paths,
     resolve,
-    staged_folder,
     store_errors,
     upload,
 )

@@ -1,0 +1,121 @@
+"""Keep local copies of objects: for reading, and as staging area of jobs that write to a store."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from platformdirs import user_cache_path
+from upath import UPath
+
+from galaxy_da.errors import StorageError
+from galaxy_da.io.storage import (
+    Location,
+    PathOrUrl,
+    download,
+    list_names,
+    location,
+    upload_folder,
+)
+
+__all__ = ["cache_folder", "local_copy", "replace_paths", "staged_folder", "url_hash"]
+
+_COPY_LOCK = Lock()
+
+
+def local_copy(where: Location) -> Path:
+    """Return a local file with the content of an object, which stays until this process ends.
+
+    Readers of HDF5, memory maps and most catalogue formats need one. A local path is returned
+    unchanged.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such object.
+    StorageError
+        If the store fails, or the copy cannot be written.
+    """
+    if isinstance(where, Path):
+        return where
+    with _COPY_LOCK:
+        return _copied(where)
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder of the user's cache, created if needed; a failure raises StorageError."""
+    folder = user_cache_path("galaxy_da") / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: could not be created ({error.strerror}); set XDG_CACHE_HOME to a folder "
+            "that can be written"
+        ) from error
+    return folder
+
+
+def url_hash(where: UPath) -> str:
+    """Return a file name for a URL, 16 hexadecimal digits."""
+    return hashlib.sha256(str(where).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def staged_folder(out: PathOrUrl) -> Iterator[Path]:
+    """Yield a local folder to write to; for a URL, upload its files when the block succeeds.
+
+    Until then they stay in the user's cache, so that an interrupted job can continue on this
+    machine.
+
+    Raises
+    ------
+    StorageError
+        If the URL has objects already, or cannot be written.
+    """
+    target = location(out)
+    if isinstance(target, Path):
+        yield target
+        return
+    folder = cache_folder("unfinished") / url_hash(target)
+    if not folder.exists() and list_names(target):
+        raise StorageError(f"{target}: holds objects already; delete them or give another --out")
+    folder.mkdir(exist_ok=True)
+    try:
+        yield folder
+        upload_folder(folder, target)
+        shutil.rmtree(folder)
+    finally:
+        if folder.exists() and not any(path.is_file() for path in folder.rglob("*")):
+            shutil.rmtree(folder)
+
+
+def replace_paths(value: Any, folder: Path, out: Location) -> Any:
+    """Return a JSON value with the paths in a staged folder replaced by their URLs."""
+    if isinstance(value, dict):
+        return {key: replace_paths(item, folder, out) for key, item in value.items()}
+    if isinstance(value, str) and Path(value).is_relative_to(folder):
+        return f"{out}{value.removeprefix(str(folder))}"
+    return value
+
+
+@lru_cache(maxsize=4096)
+def _copied(where: UPath) -> Path:
+    folder = _copies() / url_hash(where)
+    folder.mkdir(exist_ok=True)
+    download(where, folder / where.name)
+    return folder / where.name
+
+
+@lru_cache(maxsize=1)
+def _copies() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="galaxy_da-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
