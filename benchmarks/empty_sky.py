@@ -28,7 +28,7 @@ from benchmarks.measures.reconstruction import encode_for_decoder
 from benchmarks.measures.sky_residuals import beyond_galaxy, sky_residuals
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.scenes import ScenePool
-from catalogs.simulation.sky import sky_chunks
+from catalogs.simulation.sky import SkySettings, sky_chunks
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.storage import location
 from galaxy_da.space import LatentSpace
@@ -71,7 +71,8 @@ def seen_twice(
     """
     observers = survey, noiseless(survey)
     parts = []
-    for chunk in sky_chunks(observers, n, seed=seed, pool=pool):
+    settings = SkySettings(seed=seed, scenes=pool, repeat_anchor=False)
+    for chunk in sky_chunks(observers, settings, n):
         spoilt = [
             [kind is not None for kind in seen.artefact] for seen in chunk.conditions.values()
         ]

@@ -25,7 +25,8 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.peers.morphology import measure_morphology
 from benchmarks.real.probes import guide_rows, read_guide
 from benchmarks.support.tables import print_rows
-from catalogs.simulation.sky import simulate
+from catalogs.simulation.sky import SkySettings
+from catalogs.simulation.writing import simulate
 from evaluation.probes.errors import error_rows, measure, measure_probes
 from evaluation.probes.ideal_images import add_structure
 from evaluation.probes.observations import observe_truth, read_truth
@@ -84,7 +85,8 @@ def probe_tables(
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         definitions = [get_survey(name) for name in surveys]
-        simulate(definitions, n, seed=seed, out=out, repeat_anchor=False, progress=False)
+        settings = SkySettings(seed=seed, repeat_anchor=False)
+        simulate(definitions, n, out, settings, progress=False)
         truth = add_structure(read_truth(out / "truth.parquet"), seed)
         samples = {name: Sample(out / name / "sample.parquet") for name in surveys}
         seen = [observe_truth(loaded, some, truth, unadapted=True) for some in samples.values()]

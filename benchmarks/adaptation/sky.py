@@ -21,16 +21,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from catalogs.simulation.conditions import Conditions, draw_conditions, frame_bands
 from catalogs.simulation.galaxies import draw_galaxies
-from catalogs.simulation.observing import (
-    Conditions,
-    Modes,
-    Sky,
-    draw_conditions,
-    frame_bands,
-    modes_for,
-    observe,
-)
+from catalogs.simulation.observing import frequencies_for, observe
+from catalogs.simulation.patches import Frequencies, Sky
 from catalogs.simulation.scenes import ScenePool
 from catalogs.simulation.sky import CHUNK
 from catalogs.splits import sky_split
@@ -150,14 +144,14 @@ class BenchmarkSky:
         if last.is_file() or (fillers and not self.fillers):
             return
         bands = frame_bands(survey)
-        modes = modes_for(bands)
+        frequencies = frequencies_for(bands)
         found: dict[str, list[_Observed]] = {name: [] for name in observations}
         for number in tqdm(
             self._chunks(fillers), desc=f"sky {self.seed}: {survey.name}", disable=not progress
         ):
             drawn = self._drawn(number, fillers)
             part = _with_part(drawn.truth)["part"].to_numpy(zero_copy_only=False)
-            sky = drawn.render(modes)
+            sky = drawn.render(frequencies)
             for name, tested_only in observations.items():
                 rng = self._rng(number, fillers, name)
                 conditions = draw_conditions(CHUNK, bands, rng)
@@ -165,8 +159,8 @@ class BenchmarkSky:
                     conditions = conditions.rotated(rng)
                 rows = np.flatnonzero(part == "test") if tested_only else np.arange(len(part))
                 if len(rows):
-                    some = Sky(sky.spectra[torch.from_numpy(rows)], sky.modes, sky.mix)
-                    state = _take(conditions, rows)
+                    some = Sky(sky.spectra[torch.from_numpy(rows)], sky.frequencies, sky.mix)
+                    state = conditions[rows]
                     flux = observe(some, survey, bands, state, rng)
                     found[name].append(_prepared(flux, survey, self.frame, state))
         for name in reversed(list(observations)):
@@ -185,7 +179,7 @@ class BenchmarkSky:
 @dataclass(frozen=True)
 class _Drawn:
     truth: pa.Table
-    render: Callable[[Modes], Sky]
+    render: Callable[[Frequencies], Sky]
 
 
 @dataclass(frozen=True)
@@ -198,12 +192,6 @@ class _Observed:
 def _with_part(truth: pa.Table) -> pa.Table:
     part = sky_split(truth["ra"].to_numpy(), truth["dec"].to_numpy())
     return truth.append_column("part", pa.array(part))
-
-
-def _take(conditions: Conditions, rows: np.ndarray) -> Conditions:
-    return Conditions(
-        **{name: values[rows] for name, values in vars(conditions).items() if values is not None}
-    )
 
 
 def _prepared(flux: Tensor, survey: Survey, frame: Frame, state: Conditions) -> _Observed:

@@ -74,8 +74,8 @@ def figures_of(results: Iterable[dict[str, Any]]) -> pd.DataFrame:
     DataFrame
         ``seed``; the keys (``target``, ``variant``, ``method``, ``measure``,
         ``observation``, ``direction``, ``distractors``, ``stratum``: empty where they
-        do not apply; ``pool``: 0 likewise); ``value`` and its 95% interval, ``low`` to ``high`` (NaN
-        where there is none).
+        do not apply; ``pool``: 0 likewise); ``value`` and its 95% interval, ``low`` to ``high``
+        (NaN where there is none).
     """
     results = list(results)
     before = {
@@ -112,8 +112,8 @@ def mean_over_seeds(figures: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         The keys; ``value`` (mean), ``seed_sd`` (standard deviation over seeds, NaN for one seed)
-        and ``seeds``; ``low`` and ``high``, the interval of the mean. Skies are independent, so half
-        widths add in quadrature.
+        and ``seeds``; ``low`` and ``high``, the interval of the mean. Skies are independent, so
+        half widths add in quadrature.
     """
     below, above = figures["value"] - figures["low"], figures["high"] - figures["value"]
     grouped = figures.assign(below=below**2, above=above**2).groupby(

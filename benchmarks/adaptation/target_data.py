@@ -210,7 +210,7 @@ def load_target_data(
     target_data = TargetData(space, survey, sky, settings)
     if len(target_data.test_galaxies) < _FEWEST_TESTED:
         raise TableError(
-            f"only {len(target_data.test_galaxies)} of {settings.galaxies} galaxies are in the test "
-            f"part, at least {_FEWEST_TESTED} are needed; ask for more galaxies"
+            f"only {len(target_data.test_galaxies)} of {settings.galaxies} galaxies are in the "
+            f"test part, at least {_FEWEST_TESTED} are needed; ask for more galaxies"
         )
     return target_data

@@ -1,13 +1,13 @@
 """Adapt by the method of Xu et al. (2023): a frozen source, a trained target, and an MMD.
 
-As published: the target's network is a copy of the pretrained autoencoder and trains as a whole; the
-source's copy is frozen; partners are shuffled once, so that no pairing is used; the loss, its
+As published: the target's network is a copy of the pretrained autoencoder and trains as a whole;
+the source's copy is frozen; partners are shuffled once, so that no pairing is used; the loss, its
 weights and its reductions; Adam at 1e-5, 128 images a batch, 20 epochs, no augmentation.
 
 Different: the network, frame and pixels are those of this library (asinh of surface brightness,
-64 px, a linear last layer) instead of max pooling, 256 px and nanomaggies. A survey with other bands
-enters through the band stem and is compared with its nearest bands. The original keeps the epoch of
-least training loss, the last one in its log; here the last epoch is kept.
+64 px, a linear last layer) instead of max pooling, 256 px and nanomaggies. A survey with other
+bands enters through the band stem and is compared with its nearest bands. The original keeps the
+epoch of least training loss, the last one in its log; here the last epoch is kept.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Networks, objectives and ways with pose, compared at equal latent size and training time."""
+"""Compare networks, objectives and treatments of pose at equal latent size and training time."""
 
 from benchmarks.comparisons.run import compare_networks, compare_poses
 

@@ -1,17 +1,18 @@
-"""``python -m benchmarks.comparisons networks poses --out DIR`` prints tables of docs/anchor.md.
+"""Compare networks and treatments of pose at equal training time, as in docs/anchor.md.
 
-A run that was stopped goes on: the sky and the networks that are trained are kept in the folder.
+``python -m benchmarks.comparisons networks poses --out DIR`` prints a table of each. A stopped run
+resumes: the folder keeps the sky and the trained networks.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 
 from benchmarks.comparisons.run import compare_networks, compare_poses, measure_space
 from benchmarks.comparisons.sky import comparison_sky
+from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from galaxy_da.io.files import ensure_folder
 
@@ -19,28 +20,30 @@ _TABLES = {"networks": compare_networks, "poses": compare_poses}
 
 
 def main() -> None:
-    """Print each table; its rows also as they come."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print each row when it is measured, then each table."""
+    parser = command_parser("comparisons", __doc__)
     parser.add_argument("tables", nargs="+", choices=("shipped", *_TABLES))
-    parser.add_argument("--minutes", type=float, default=3.0, help="of one thread, each training")
+    parser.add_argument(
+        "--minutes", type=float, default=3.0, help="of one thread for each training"
+    )
     parser.add_argument("--galaxies", type=int, default=8000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    settings = f"{asked.galaxies}-galaxies-{asked.minutes:g}-minutes-seed-{asked.seed}"
-    folder = ensure_folder(asked.out / settings)
-    sky = comparison_sky(asked.galaxies, asked.seed, folder, progress=True)
+    settings = f"{given.galaxies}-galaxies-{given.minutes:g}-minutes-seed-{given.seed}"
+    folder = ensure_folder(given.out / settings)
+    sky = comparison_sky(given.galaxies, given.seed, folder, progress=True)
     print(f"{len(sky.train)} galaxies to train on, {len(sky.first)} to test", flush=True)
-    for title in asked.tables:
+    for title in given.tables:
         if title == "shipped":
             print_rows("The shipped space, as it was trained", [measure_space(sky, "decals")])
             continue
         rows = []
-        for row in _TABLES[title](sky, 60 * asked.minutes, folder, asked.seed):
+        for row in _TABLES[title](sky, 60 * given.minutes, folder, given.seed):
             print(row, flush=True)
             rows.append(row)
-        print_rows(f"{title}, 40 latents, {asked.minutes:g} min of one thread each", rows)
+        print_rows(f"{title}, 40 latents, {given.minutes:g} min of one thread each", rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What latents and decoded images are worth, on galaxies that no candidate has seen."""
+"""Score latents and decoded images of galaxies that no candidate was trained on."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from benchmarks.measures.sky_residuals import sky_residuals
 from evaluation.retrieval import match_ranks, recall_of
 from galaxy_da.images.preparation import Frame
 
-__all__ = ["drawn_again", "latents_worth"]
+__all__ = ["latent_scores", "reconstruction_scores"]
 
 _QUANTITIES = ("r_mag", "half_light_arcsec", "g_minus_r", "bulge_fraction", "axis_ratio")
 _NEIGHBOURS, _FOLDS = 10, 5
 
 
-def drawn_again(images: Tensor, decoded: Tensor) -> dict[str, float]:
-    """Compare decoded images in the default frame with those that went in.
+def reconstruction_scores(images: Tensor, decoded: Tensor) -> dict[str, float]:
+    """Compare decoded images in the default frame with the encoded ones.
 
     Returns
     -------
@@ -35,25 +35,25 @@ def drawn_again(images: Tensor, decoded: Tensor) -> dict[str, float]:
     return {"psnr": scores["psnr"], "ssim": scores["ssim"], "sky_bias": max(bias, key=abs)}
 
 
-def latents_worth(
+def latent_scores(
     first: np.ndarray, rotated: np.ndarray, second: np.ndarray, truth: pa.Table
 ) -> dict[str, float]:
-    """Measure what latents tell of a galaxy, and whether they tell it again.
+    """Score how well latents predict true parameters and find the same galaxy again.
 
     Parameters
     ----------
-    first, turned, second : (n, latents) float arrays
-        Of the looks of `benchmarks.comparisons.sky.ComparisonSky`.
+    first, rotated, second : (n, latents) float arrays
+        Latents of the observations of `benchmarks.comparisons.sky.ComparisonSky`.
     truth : pa.Table
         True parameters.
 
     Returns
     -------
     dict
-        Means over magnitude, radius, colour, bulge fraction and axis ratio of cross-validated R²:
-        ``probe_r2`` of ridges, ``neighbour_r2`` of the mean of ten nearest neighbours; and
-        ``recall``, ``recall_rotated``: how often the nearest first look to a second one, as it is or
-        turned and mirrored, is of the same galaxy. Latents are standardised by the first looks.
+        ``probe_r2`` and ``neighbour_r2``: cross-validated R² of ridges and of the mean of ten
+        neighbours, averaged over magnitude, radius, colour, bulge fraction and axis ratio.
+        ``recall`` and ``recall_rotated``: recall@1 of the second observation, north up or rotated
+        and mirrored, among the first ones. Latents are standardised by the first observations.
     """
     scaler = StandardScaler().fit(first)
     known, again, posed = (scaler.transform(some) for some in (first, second, rotated))

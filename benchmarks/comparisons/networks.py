@@ -1,7 +1,7 @@
-"""The networks that compete: ours, the seed's, depthwise blocks, plain strided convolutions.
+"""Networks to compare: ours, that of Xu et al. (2023), depthwise blocks, strided convolutions.
 
-All read 64 px, and have as many latents; all but the seed's cost an encoder 13 to 16 million
-multiply-adds. Ours and the seed's are those of the core; the others live here, where they lost.
+All read 64 px and have the same number of latents. An encoder takes 13 to 16 million multiply-adds,
+except that of Xu et al. The first two are networks of the core; the others are defined here only.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from galaxy_da.models.networks import Architecture
 from training.pretraining.learner import Learner
 
-__all__ = ["NETWORKS", "depthwise", "ours", "seed", "strided"]
+__all__ = ["NETWORKS", "depthwise", "ours", "strided", "xu2023"]
 
 _STRIDED = (32, 64, 128, 128)
 _BLOCKS = 2
 
 
 def ours(architecture: Architecture) -> Learner:
-    """Patch stem, residual blocks: the core's own network."""
+    """Build the core's own network: patch stem and residual blocks."""
     return Learner(architecture)
 
 
-def seed(widths: tuple[int, ...]) -> Callable[[Architecture], Learner]:
-    """Return a builder of the seed's network (`galaxy_da.models.xu2023`) with such blocks."""
+def xu2023(widths: tuple[int, ...]) -> Callable[[Architecture], Learner]:
+    """Return a builder of `galaxy_da.models.xu2023` with blocks of these widths."""
 
     def build(architecture: Architecture) -> Learner:
         changes = {"kind": "galaxy-vae", "widths": widths, "blocks": ()}
@@ -36,7 +36,7 @@ def seed(widths: tuple[int, ...]) -> Callable[[Architecture], Learner]:
 
 
 def depthwise(architecture: Architecture) -> Learner:
-    """Patch stem and stages as ours, two ConvNeXt blocks in the place of each residual one.
+    """Build our stem and stages with two ConvNeXt blocks instead of each residual block.
 
     References
     ----------
@@ -56,7 +56,7 @@ def depthwise(architecture: Architecture) -> Learner:
 
 
 def strided(architecture: Architecture) -> Learner:
-    """Four convolutions of stride two and nothing else, and their mirror image."""
+    """Build four convolutions of stride two, and their mirror image as decoder."""
     a, learner = architecture, Learner(architecture)
     down: list[nn.Module] = []
     for before, width in pairwise((a.bands, *_STRIDED)):
@@ -72,17 +72,17 @@ def strided(architecture: Architecture) -> Learner:
 
 NETWORKS: dict[str, Callable[[Architecture], Learner]] = {
     "ours": ours,
-    "seed-two-blocks": seed((64, 128)),
+    "xu2023-two-blocks": xu2023((64, 128)),
     "depthwise": depthwise,
     "strided": strided,
-    "seed": seed((32, 64, 128)),
+    "xu2023": xu2023((32, 64, 128)),
 }
-"""Builders by name. At 64 px the seed's three blocks end in one pixel; two keep the 4 x 4 x 128 map
-that it has at its own 256 px."""
+"""Builders by name. At 64 px the three blocks of Xu et al. end in one pixel; two blocks keep the
+4 x 4 x 128 map that three have at the published 256 px."""
 
 
 class _Depthwise(nn.Module):
-    """x + pointwise(gelu(pointwise(norm(depthwise(x))))), its last layer starting at zero."""
+    """ConvNeXt block: x + pointwise(gelu(pointwise(norm(depthwise(x))))), initially zero."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -111,6 +111,6 @@ def _flat(a: Architecture) -> Sequence[nn.Module]:
 
 
 def _last(width: int, a: Architecture) -> Sequence[nn.Module]:
-    """End a decoder as ours ends."""
+    """Return the last layers of our decoder."""
     wide = nn.Conv2d(width, a.bands * a.patch**2, 3, padding=1)
     return nn.GELU(), wide, nn.PixelShuffle(a.patch), nn.Conv2d(a.bands, a.bands, 5, padding=2)

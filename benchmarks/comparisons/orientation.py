@@ -1,4 +1,4 @@
-"""Canonical orientation: every galaxy turned and mirrored to stand alike, the pose kept beside."""
+"""Bring galaxies into a canonical orientation and return their pose."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch.nn import functional
 __all__ = ["Pose", "canonical"]
 
 _WINDOW = 0.35
-"""Sigma of the Gaussian within which light counts, over half the side."""
+"""Sigma of the Gaussian weight of the light, over half the side."""
 
 
 class Pose(NamedTuple):
-    """How a galaxy lay before it was turned.
+    """Orientation of galaxies before `canonical`.
 
     Attributes
     ----------
     angle : (n,) float tensor
-        Of its long axis, from x towards y [rad], in a half turn.
+        Angle of the long axis from x towards y, modulo pi [rad].
     mirrored : (n, 2) bool tensor
-        Whether it was then mirrored along the long axis and across it.
+        True if then mirrored along the long axis and across it.
     """
 
     angle: Tensor
@@ -30,23 +30,23 @@ class Pose(NamedTuple):
 
 
 def canonical(images: Tensor) -> tuple[Tensor, Pose]:
-    """Turn the long axis of each galaxy along x, and mirror it so that both skews are positive.
+    """Rotate the long axis of each galaxy to x, and mirror it so that both skews are positive.
 
     Parameters
     ----------
     images : (n, bands, y, x) float tensor
-        Square; the light of all bands together decides.
+        Square images; the summed light of all bands defines the orientation.
 
     Returns
     -------
-    turned : (n, bands, y, x) tensor
-        By bilinear interpolation; beyond the edge zero.
+    oriented : (n, bands, y, x) tensor
+        Bilinearly interpolated images, zero beyond the edge.
     pose : Pose
 
     References
     ----------
-    The angle of second moments: Hu (1962), IRE Trans. Inf. Theory 8, 179, equation 62; the skews
-    are his way to make it unique.
+    Hu (1962), IRE Trans. Inf. Theory 8, 179: equation 62 for the angle of second moments, and the
+    skews that make it unique.
     """
     light, x, y = _light(images)
     xx, yy, xy = ((light * power).sum((1, 2)) for power in (x * x, y * y, x * y))
@@ -62,7 +62,7 @@ def canonical(images: Tensor) -> tuple[Tensor, Pose]:
 
 
 def _light(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Light of each pixel about the middle, windowed, and coordinates from -1 to 1."""
+    """Return weighted light of each pixel, and coordinates from -1 to 1."""
     along = torch.linspace(-1, 1, images.shape[-1])
     y, x = torch.meshgrid(along, along, indexing="ij")
     window = torch.exp(-0.5 * (x**2 + y**2) / _WINDOW**2)

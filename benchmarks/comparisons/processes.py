@@ -1,14 +1,12 @@
-"""Whether training in several processes is that in one, but for the spread of seeds.
+"""Compare training in several processes with training in one, beside the spread of seeds.
 
-``python -m benchmarks.comparisons.processes --out DIR`` runs `pretrain` (the recipe ``simulated``,
-made small, which draws a sky for each seed) and `adapt` (the shipped space, on one sky) by
-themselves and under ``torchrun``, and prints a table of each. A run that was stopped goes on: what
-is done is kept in the folder.
+``python -m benchmarks.comparisons.processes --out DIR`` runs `pretrain` (a smaller recipe
+``simulated``, one sky a seed) and `adapt` (the shipped space, one sky) in one process and under
+``torchrun``. It prints a table of each. A stopped run resumes from the finished runs in the folder.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -19,15 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.support.commands import command_parser
 from benchmarks.support.measuring import clocks
 from benchmarks.support.tables import print_rows
 from galaxy_da.io.files import ensure_folder, write_json
 from training.pretraining.recipe import Recipe, load_recipe
 
-__all__ = ["Measured", "command", "compared", "small_recipe"]
+__all__ = ["Measured", "command", "compare_with_one_process", "recipe_toml", "small_recipe"]
 
 Measured = dict[str, float]
-"""What a run came to, by name."""
+"""Figures of a run by name."""
 
 _SKY_SEED = 1
 _METRICS = ("reconstruction", "kl_nat")
@@ -36,30 +35,33 @@ _TRAINED = ("degraded", "fine-tuned")
 _TIMES = ("time_s", "cpu_s")
 
 
-def compared(runs: Mapping[tuple[int, int], Measured]) -> Iterator[dict[str, Any]]:
-    """Compare runs of several processes with those of one.
+def compare_with_one_process(runs: Mapping[tuple[int, int], Measured]) -> Iterator[dict[str, Any]]:
+    """Compare runs in several processes with runs in one.
 
     Parameters
     ----------
     runs : dict
-        By number of processes, 1 among them, and seed.
+        Runs by number of processes, 1 among them, and seed.
 
     Yields
     ------
     dict
-        ``what``, ``processes``, ``mean`` and ``spread`` (standard deviation) over seeds, and
-        ``differs``, the largest difference to the one process of the same seed.
+        ``figure``, ``processes``, ``mean`` and ``spread`` (standard deviation) over seeds, and
+        ``largest_difference`` from one process with the same seed.
     """
-    for what in next(iter(runs.values())):
+    for figure in next(iter(runs.values())):
         for processes in sorted({number for number, _ in runs}):
-            found = {seed: run[what] for (number, seed), run in runs.items() if number == processes}
+            found = {
+                seed: run[figure] for (number, seed), run in runs.items() if number == processes
+            }
             values = list(found.values())
+            differences = [abs(value - runs[1, seed][figure]) for seed, value in found.items()]
             yield {
-                "what": what,
+                "figure": figure,
                 "processes": processes,
                 "mean": float(np.mean(values)),
                 "spread": float(np.std(values, ddof=1)) if len(values) > 1 else np.nan,
-                "differs": max(abs(v - runs[1, seed][what]) for seed, v in found.items()),
+                "largest_difference": max(differences),
             }
 
 
@@ -79,7 +81,7 @@ def small_recipe(galaxies: int, epochs: int, seed: int) -> Recipe:
 
 
 def command(processes: int, arguments: Sequence[str]) -> list[str]:
-    """Return what runs a verb of ours in so many processes."""
+    """Return the command line that runs a verb in this number of processes."""
     launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     return [
         sys.executable,
@@ -91,7 +93,7 @@ def command(processes: int, arguments: Sequence[str]) -> list[str]:
 def _pretrained(folder: Path, processes: int, seed: int, epochs: int, galaxies: int) -> Measured:
     name = f"pretrain-{processes}-seed-{seed}"
     recipe = folder / f"simulated-seed-{seed}.toml"
-    recipe.write_text(_toml(small_recipe(galaxies, epochs, seed)), encoding="utf-8")
+    recipe.write_text(recipe_toml(small_recipe(galaxies, epochs, seed)), encoding="utf-8")
     arguments = ["pretrain", recipe, "--out", folder / name]
     done = _run(folder / f"{name}.json", processes, arguments)
     return {what: done[what] for what in (*_METRICS, *_TIMES)}
@@ -108,13 +110,13 @@ def _adapted(folder: Path, processes: int, seed: int, steps: int, galaxies: int)
     done = _run(folder / f"{name}.json", processes, arguments)
     trained = [who for who in _TRAINED if who in done]
     if not trained:
-        raise SystemExit(f"{name}: no network was trained on so few pairs; raise --galaxies")
+        raise SystemExit(f"{name}: too few pairs to train a network; raise --galaxies")
     scores = {f"{who} {what}": done[who][what] for who in trained for what in _SCORES}
     return scores | {what: done[what] for what in _TIMES}
 
 
 def _run(kept: Path, processes: int, arguments: Sequence[Any]) -> dict[str, Any]:
-    """Run a verb on one thread a process, or return what an earlier run of it printed."""
+    """Run a verb on one thread a process, or return the output of an earlier run."""
     if not kept.is_file():
         print(f"{kept.stem} ...", file=sys.stderr, flush=True)
         began = clocks()
@@ -130,11 +132,11 @@ def _run(kept: Path, processes: int, arguments: Sequence[Any]) -> dict[str, Any]
     return found
 
 
-def _toml(recipe: Recipe) -> str:
-    """Write what a recipe says that is not usual."""
-    said = recipe.model_dump(mode="json", exclude_defaults=True)
-    lines = [f"{k} = {json.dumps(v)}" for k, v in said.items() if not isinstance(v, dict)]
-    for name, table in said.items():
+def recipe_toml(recipe: Recipe) -> str:
+    """Return the settings of a recipe that differ from the defaults, as TOML."""
+    settings = recipe.model_dump(mode="json", exclude_defaults=True)
+    lines = [f"{k} = {json.dumps(v)}" for k, v in settings.items() if not isinstance(v, dict)]
+    for name, table in settings.items():
         if isinstance(table, dict):
             lines += [f"[{name}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
     return "\n".join(lines) + "\n"
@@ -142,7 +144,7 @@ def _toml(recipe: Recipe) -> str:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser("comparisons.processes", __doc__)
     parser.add_argument("--verbs", nargs="+", choices=("pretrain", "adapt"))
     parser.add_argument("--processes", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
@@ -150,19 +152,19 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--out", type=Path, required=True)
-    asked = parser.parse_args()
-    if 1 not in asked.processes:
-        parser.error("--processes has to name 1, which the others are compared with")
-    settings = f"{asked.galaxies}-galaxies-{asked.epochs}-epochs-{asked.steps}-steps"
-    folder = ensure_folder(asked.out / settings)
+    given = parser.parse_args()
+    if 1 not in given.processes:
+        parser.error("--processes must include 1, the reference")
+    settings = f"{given.galaxies}-galaxies-{given.epochs}-epochs-{given.steps}-steps"
+    folder = ensure_folder(given.out / settings)
     ways = {
-        "pretrain": lambda n, seed: _pretrained(folder, n, seed, asked.epochs, asked.galaxies),
-        "adapt": lambda n, seed: _adapted(folder, n, seed, asked.steps, asked.galaxies),
+        "pretrain": lambda n, seed: _pretrained(folder, n, seed, given.epochs, given.galaxies),
+        "adapt": lambda n, seed: _adapted(folder, n, seed, given.steps, given.galaxies),
     }
-    for verb in asked.verbs or ways:
-        runs = {(n, seed): ways[verb](n, seed) for seed in asked.seeds for n in asked.processes}
-        title = f"{verb} on {asked.galaxies} galaxies, seeds {', '.join(map(str, asked.seeds))}"
-        print_rows(title, list(compared(runs)))
+    for verb in given.verbs or ways:
+        runs = {(n, seed): ways[verb](n, seed) for seed in given.seeds for n in given.processes}
+        title = f"{verb} on {given.galaxies} galaxies, seeds {', '.join(map(str, given.seeds))}"
+        print_rows(title, list(compare_with_one_process(runs)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from benchmarks.comparisons.measure import drawn_again, latents_worth
+from benchmarks.comparisons.measure import latent_scores, reconstruction_scores
 from benchmarks.comparisons.networks import NETWORKS, ours
 from benchmarks.comparisons.orientation import canonical
 from benchmarks.comparisons.sky import ComparisonSky
@@ -25,7 +25,7 @@ from training.pretraining.recipe import Recipe
 
 __all__ = ["compare_networks", "compare_poses", "measure_space"]
 
-_LATENTS, _VIEW = 40, 12
+_LATENTS, _NUISANCE = 40, 12
 _MMD, _CONTRAST = 1000.0, 500.0
 _CPU = torch.device("cpu")
 _Encode = Callable[[Tensor], np.ndarray]
@@ -35,7 +35,7 @@ _Change = Callable[[Tensor], Tensor]
 def compare_networks(
     sky: ComparisonSky, seconds: float, folder: Path, seed: int = 1
 ) -> Iterator[dict[str, Any]]:
-    """Train each network, and ours with the MMD objective, for so long; PCA takes what it takes.
+    """Fit PCA and train each network, and ours with the MMD objective, for equal time.
 
     Parameters
     ----------
@@ -43,24 +43,23 @@ def compare_networks(
     seconds : float
         Processor time of each training.
     folder : Path
-        Keeps what is trained; what it holds is not trained again.
+        Folder that keeps trained networks; those are not trained again.
     seed : int
-        Of weights, order and noise.
+        Seed of weights, order and noise.
 
     Yields
     ------
     dict
-        ``network``; `benchmarks.comparisons.measure`'s scores; ``active`` (latents in use) and
-        ``kl``
-        [nat]; ``images_per_s`` of training, and ``images`` it took in all.
+        ``network``; the scores of `benchmarks.comparisons.measure`; ``active`` (latents in use)
+        and ``kl`` [nat]; ``images_per_s`` and ``images`` of training.
     """
     pca = PCA(_LATENTS, svd_solver="randomized", random_state=seed)
     pca.fit(sky.train.flatten(0, 1).flatten(1).float().numpy())
     drawn = torch.from_numpy(pca.inverse_transform(pca.transform(sky.first.flatten(1).numpy())))
     yield {
         "network": f"PCA-{_LATENTS}",
-        **drawn_again(sky.first, drawn.float().view_as(sky.first)),
-        **_worth(sky, lambda images: pca.transform(images.flatten(1).numpy())),
+        **reconstruction_scores(sky.first, drawn.float().view_as(sky.first)),
+        **_scores(sky, lambda images: pca.transform(images.flatten(1).numpy())),
     }
     plain = recipe_of(Architecture(latents=_LATENTS), seed)
     infovae = recipe_of(Architecture(latents=_LATENTS), seed, beta=0.0, mmd=_MMD)
@@ -74,8 +73,8 @@ def compare_networks(
         mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
         yield {
             "network": name,
-            **drawn_again(sky.first, decoded),
-            **_worth(sky, _means(encoder)),
+            **reconstruction_scores(sky.first, decoded),
+            **_scores(sky, _means(encoder)),
             "active": int(active_latents(mean).sum()),
             "kl": float(kl_per_latent(mean, variance).sum()),
             "images_per_s": trained.images_per_s,
@@ -86,7 +85,7 @@ def compare_networks(
 def compare_poses(
     sky: ComparisonSky, seconds: float, folder: Path, seed: int = 1
 ) -> Iterator[dict[str, Any]]:
-    """Keep pose out of the latents in each way, training for so long.
+    """Compare treatments of pose, each trained for equal time.
 
     Parameters
     ----------
@@ -97,12 +96,11 @@ def compare_poses(
     ------
     dict
         ``pose``; scores of the galaxy latents (`benchmarks.comparisons.measure`);
-        ``train_per_s`` and
-        ``encode_per_s``, images in a second of one thread.
+        ``train_per_s`` and ``encode_per_s``, images per second of one thread.
     """
     plain = recipe_of(Architecture(latents=_LATENTS), seed)
     apart = recipe_of(
-        Architecture(latents=_LATENTS, nuisance_latents=_VIEW), seed, contrast=_CONTRAST
+        Architecture(latents=_LATENTS, nuisance_latents=_NUISANCE), seed, contrast=_CONTRAST
     )
 
     def upright(images: Tensor) -> Tensor:
@@ -112,36 +110,36 @@ def compare_poses(
         keep = folder / f"{name}.safetensors"
         return train(recipe, ours, sky.train, seconds, keep, before)
 
-    augmented, observations = trained("ours", plain), trained("two-looks", apart)
+    augmented, observations = trained("ours", plain), trained("two-observations", apart)
     oriented = trained("canonical", plain, upright)
     means = _means(oriented.learner.encoder)
     for name, network, encode in (
         ("augmentation", augmented, _means(augmented.learner.encoder)),
         ("augmentation, pooled", augmented, _pooled(augmented.learner.encoder)),
         ("canonical orientation", oriented, lambda images: means(upright(images))),
-        ("two looks", observations, _means(observations.learner.encoder)),
-        ("two looks, pooled", observations, _pooled(observations.learner.encoder)),
+        ("two observations", observations, _means(observations.learner.encoder)),
+        ("two observations, pooled", observations, _pooled(observations.learner.encoder)),
     ):
         start = time.process_time()
         encode(sky.first)
         encode_per_s = len(sky.first) / (time.process_time() - start)
         yield {
             "pose": name,
-            **_worth(sky, encode),
+            **_scores(sky, encode),
             "train_per_s": network.images_per_s,
             "encode_per_s": encode_per_s,
         }
 
 
 def measure_space(sky: ComparisonSky, name: str) -> dict[str, Any]:
-    """Measure a finished space as `compare_networks` does, however long it was trained.
+    """Measure a finished space as `compare_networks` does.
 
     Parameters
     ----------
     sky : ComparisonSky
-        Of galaxies that the space has not seen.
+        Sky of galaxies that the space was not trained on.
     name : str
-        Folder or shipped name of a space of the default frame.
+        Folder or shipped name of a space with the default frame.
     """
     space = LatentSpace.load(name)
     galaxy = space.galaxy_latents
@@ -153,19 +151,19 @@ def measure_space(sky: ComparisonSky, name: str) -> dict[str, Any]:
     mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
     return {
         "network": name,
-        **drawn_again(sky.first, space.decode(posterior.mean)),
-        **_worth(sky, embedded),
+        **reconstruction_scores(sky.first, space.decode(posterior.mean)),
+        **_scores(sky, embedded),
         "active": int(active_latents(mean).sum()),
         "kl": float(kl_per_latent(mean, variance).sum()),
     }
 
 
-def _worth(sky: ComparisonSky, encode: _Encode) -> dict[str, float]:
-    return latents_worth(encode(sky.first), encode(sky.rotated), encode(sky.second), sky.truth)
+def _scores(sky: ComparisonSky, encode: _Encode) -> dict[str, float]:
+    return latent_scores(encode(sky.first), encode(sky.rotated), encode(sky.second), sky.truth)
 
 
 def _means(encoder: Encoder) -> _Encode:
-    """Return the galaxy latents' means of images, in bf16 where native."""
+    """Return a function from images to means of galaxy latents, in bf16 where native."""
     return lambda images: _encoded(encoder, images, symmetric=False)
 
 

@@ -1,4 +1,4 @@
-"""The sky that all candidates are trained and measured on."""
+"""Simulate the sky that all candidates are trained and measured on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from catalogs.simulation.sky import CHUNK, sky_chunks
+from catalogs.simulation.sky import CHUNK, SkySettings, sky_chunks
 from catalogs.splits import sky_split
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.files import atomic_path
@@ -28,16 +28,16 @@ _IMAGES, _TRUTH = "sky.safetensors", "truth.parquet"
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonSky:
-    """Galaxies as DECaLS sees them on two nights.
+    """Galaxies observed twice by DECaLS.
 
     Attributes
     ----------
     train : (n, 2, bands, y, x) float16 tensor
-        Of each galaxy outside the test part of the sky: the first look, and a second one with the
-        camera turned by any angle and every other stamp mirrored.
-    first, turned, second : (m, bands, y, x) float32 tensors
-        Of each galaxy in the test part: the first look, the second one turned like those for
-        training, and the second one as it is.
+        First observation of each training galaxy, and a second one with the camera rotated by a
+        random angle and every other image mirrored.
+    first, rotated, second : (m, bands, y, x) float32 tensors
+        First observation of each test galaxy, the second one rotated and mirrored as for training,
+        and the second one north up.
     truth : pa.Table
         True parameters of the test part.
     """
@@ -50,18 +50,18 @@ class ComparisonSky:
 
 
 def comparison_sky(galaxies: int, seed: int, folder: Path, progress: bool = False) -> ComparisonSky:
-    """Draw a sky of drawn galaxies and look at it, or read the one that was kept.
+    """Simulate and observe a sky of parametric galaxies, or read the stored one.
 
     Parameters
     ----------
     galaxies : int
-        In all; `catalogs.splits` decides which of them test.
+        Number of galaxies; `catalogs.splits` selects the test part.
     seed : int
-        Of the sky.
+        Seed of the sky.
     folder : Path
-        Where it is kept.
+        Folder to store it in.
     progress : bool
-        Show a bar on stderr.
+        Show progress on stderr.
     """
     if not (folder / _IMAGES).is_file():
         images, truth = _draw(galaxies, seed, progress)
@@ -82,9 +82,9 @@ def comparison_sky(galaxies: int, seed: int, folder: Path, progress: bool = Fals
 
 
 def _draw(galaxies: int, seed: int, progress: bool) -> tuple[Tensor, pa.Table]:
-    """Return (n, 3, bands, y, x) float16 looks at all galaxies, and their true parameters."""
+    """Return (n, 3, bands, y, x) float16 images of all galaxies, and their true parameters."""
     survey = get_survey("decals")
-    chunks = sky_chunks([survey], galaxies, seed=seed, repeat_anchor=True, rotated=True)
+    chunks = sky_chunks([survey], SkySettings(seed=seed, rotated=True), galaxies)
     observations: list[Tensor] = []
     tables: list[pa.Table] = []
     total = -(-galaxies // CHUNK)

@@ -1,4 +1,4 @@
-"""Train one candidate for so many seconds of one thread."""
+"""Train one candidate for a fixed processor time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CPU = torch.device("cpu")
 
 
 class Trained(NamedTuple):
-    """A trained network and how many images it took in a second."""
+    """Trained network, its images per second and its images in all."""
 
     learner: Learner
     images_per_s: float
@@ -36,7 +36,7 @@ class Trained(NamedTuple):
 
 
 def recipe_of(architecture: Architecture, seed: int, **objective: float) -> Recipe:
-    """Return a recipe with the shipped space's noise, and the evidence lower bound by default."""
+    """Return a recipe with the shipped space's noise; the default objective is the ELBO."""
     return Recipe(
         name="comparison",
         seed=seed,
@@ -55,23 +55,23 @@ def train(
     keep: Path,
     before: Callable[[Tensor], Tensor] | None = None,
 ) -> Trained:
-    """Train a network as pretraining does, or read the one kept.
+    """Train a network as pretraining does, or read the stored one.
 
     Parameters
     ----------
     recipe : Recipe
-        Its objective, seed and number of looks.
+        Recipe with objective, seed and number of observations.
     build : callable
-        From architecture to network.
+        Function from architecture to network.
     galaxies : (n, 2, bands, y, x) float16 tensor
-        Two looks at each; a recipe with one look draws from both.
+        Two observations of each galaxy; a recipe with one observation draws from both.
     seconds : float
-        Processor time of this process, by which the rate has fallen to zero. Other processes on the
-        machine do not change what is counted, as wall time would.
+        Processor time of the training, at whose end the learning rate is zero. Other load on the
+        machine does not change it.
     keep : Path
-        A ``.safetensors`` file for the trained network.
+        ``.safetensors`` file to store the trained network in.
     before : callable, optional
-        What is done to (n, bands, y, x) images first; by default a random symmetry.
+        Transform of (n, bands, y, x) images; a random symmetry by default.
     """
     torch.manual_seed(recipe.seed)
     learner = build(recipe.architecture)
@@ -95,7 +95,7 @@ def _run(
     seconds: float,
     before: Callable[[Tensor], Tensor],
 ) -> dict[str, str]:
-    """Train in place; return how many images it took in how many seconds."""
+    """Train in place; return the numbers of images and seconds."""
     learner.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(learner.parameters(), lr=RATE)
 
@@ -118,7 +118,7 @@ def _run(
 
 
 def _draw(recipe: Recipe, galaxies: Tensor) -> list[Tensor]:
-    """Images of a batch: of one look or the other, or of both looks at half as many galaxies."""
+    """Draw a batch: one of two observations, or both of half as many galaxies."""
     rows = torch.randint(len(galaxies), (BATCH // recipe.observations,))
     if recipe.observations == 2:
         return list(galaxies[rows].float().unbind(1))

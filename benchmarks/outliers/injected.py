@@ -16,16 +16,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from catalogs.simulation.artefacts import ARTEFACTS
+from catalogs.simulation.conditions import Conditions, draw_conditions, frame_bands
 from catalogs.simulation.galaxies import draw_galaxies
-from catalogs.simulation.observing import (
-    ARTEFACTS,
-    Conditions,
-    Sky,
-    draw_conditions,
-    frame_bands,
-    modes_for,
-    observe,
-)
+from catalogs.simulation.observing import frequencies_for, observe
+from catalogs.simulation.patches import Sky
 from catalogs.simulation.scenes import ScenePool
 from galaxy_da.io.tables import Sample, write_table
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Band, Survey
@@ -94,7 +89,7 @@ def odd_sky(
     rng = np.random.default_rng(seed)
     pool = None if scenes is None else ScenePool.open(scenes, limit=2 * n)
     bands = {survey.name: frame_bands(survey) for survey in surveys}
-    modes = modes_for([band for some in bands.values() for band in some])
+    frequencies = frequencies_for([band for some in bands.values() for band in some])
     kinds = _assign(surveys, n, each, rng)
     states = {name: _states(bands[name], kinds[name], rng) for name in bands}
     flux: dict[str, list[Tensor]] = {name: [] for name in bands}
@@ -104,16 +99,10 @@ def odd_sky(
         count = rows.stop - low
         drawn = draw_galaxies(count, rng) if pool is None else pool.draw(count, rng)
         truth.append(drawn.truth.select(["ra", "dec", "r_mag", "half_light_arcsec"]))
-        sky = drawn.render(modes)
+        sky = drawn.render(frequencies)
         _add_rings(sky, truth[-1], kinds[surveys[0].name][rows] == "ring", rng)
         for survey in surveys:
-            some = Conditions(
-                **{
-                    name: values[rows]
-                    for name, values in vars(states[survey.name]).items()
-                    if values is not None
-                }
-            )
+            some = states[survey.name][rows]
             seen = _without_galaxy(sky, kinds[survey.name][rows] == "empty")
             image = observe(seen, survey, bands[survey.name], some, rng)
             flux[survey.name].append(
@@ -159,7 +148,7 @@ def _states(bands: Sequence[Band], kinds: np.ndarray, rng: np.random.Generator) 
 
 def _add_rings(sky: Sky, truth: pa.Table, rows: np.ndarray, rng: np.random.Generator) -> None:
     """Put a thin ring, inclined at random, around some galaxies; as bright as they are."""
-    y, x = sky.modes.offsets[:, None], sky.modes.offsets[None, :]
+    y, x = sky.frequencies.offsets[:, None], sky.frequencies.offsets[None, :]
     r_mag, half_light = (truth[name].to_numpy() for name in ("r_mag", "half_light_arcsec"))
     for row in np.flatnonzero(rows):
         radius = half_light[row] * rng.uniform(*_RING_RADII)
@@ -169,8 +158,8 @@ def _add_rings(sky: Sky, truth: pa.Table, rows: np.ndarray, rng: np.random.Gener
         distance = (torch.hypot(along, across) - radius) / (_RING_WIDTH * radius)
         light = torch.exp(-0.5 * distance.square())
         total = 10 ** (0.4 * (NANOMAGGY_ZEROPOINT - r_mag[row]))
-        light *= total / (light.sum() * sky.modes.pixel_arcsec**2)
-        sky.spectra[row, 0] += sky.modes.spectrum(light)
+        light *= total / (light.sum() * sky.frequencies.pixel_arcsec**2)
+        sky.spectra[row, 0] += sky.frequencies.spectrum(light)
 
 
 def _without_galaxy(sky: Sky, rows: np.ndarray) -> Sky:

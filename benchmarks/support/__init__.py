@@ -1,1 +1,1 @@
-"""TODO."""
+"""Helpers shared by the benchmarks: tables, clocks, command lines and HTTP clients."""

@@ -43,7 +43,7 @@ def result(results, method, variant="all"):
     return next(c for c in results if (c["method"], c["variant"]) == (method, variant))
 
 
-def test_a_cell_says_what_retrieval_alone_says(done, target_data):
+def test_a_result_equals_retrieval_alone(done, target_data):
     space, found = make_space(), result(done[1], "unadapted")
     queries = space.encode(
         target_data.sky.images("sdss", target_data.test_galaxies), target_data.encoder
@@ -59,7 +59,7 @@ def test_a_cell_says_what_retrieval_alone_says(done, target_data):
         assert row[name] == pytest.approx(expected[name])
 
 
-def test_every_measure_of_every_method(done):
+def test_every_method_has_every_measure(done):
     for method in ("ceiling", *SETTINGS.methods):
         found = result(done[1], method)
         assert {row["observation"] for row in found["retrieval"]} == {"aligned", "rotated"}
@@ -71,21 +71,21 @@ def test_every_measure_of_every_method(done):
     assert set(result(done[1], "images")["images"]) == {"raw", "gaussian", "pca"}
 
 
-def test_methods_without_pairs_say_so_and_others_go_on(done):
+def test_methods_that_need_pairs_fail_without_and_others_run(done):
     assert "needs pairs" in result(done[1], "ridge-latents", "0 pairs")["error"]
     assert "retrieval" in result(done[1], "standardisation", "0 pairs")
 
 
-def test_test_galaxies_are_never_learned_from(target_data):
+def test_training_set_holds_no_test_galaxy(target_data):
     training_set = target_data.training_set(Variant())
-    training_galaxies = set(map(tuple, training_set.anchor_radec)) | set(
+    training = set(map(tuple, training_set.anchor_radec)) | set(
         map(tuple, training_set.target_radec)
     )
-    tested = set(zip(target_data.held_out.ra, target_data.held_out.dec, strict=True))
-    assert tested and not training_galaxies & tested
+    test = set(zip(target_data.held_out.ra, target_data.held_out.dec, strict=True))
+    assert test and not training & test
 
 
-def test_variants_keep_their_promises(target_data):
+def test_variants_have_their_number_and_share_of_wrong_pairs(target_data):
     whole = target_data.training_set(Variant())
     n = len(whole.pairs)
     assert (whole.pairs[:, 0] == whole.pairs[:, 1]).all()
@@ -99,7 +99,7 @@ def test_variants_keep_their_promises(target_data):
     assert not here & there and len(here) + len(there) == n
 
 
-def test_adapting_sees_the_images_as_they_were_prepared(target_data, tmp_path):
+def test_sample_written_for_adapt_gives_the_prepared_images(target_data, tmp_path):
     from benchmarks.adaptation.methods import _sample
 
     training_set = target_data.training_set(Variant())
@@ -117,7 +117,7 @@ def test_adapting_sees_the_images_as_they_were_prepared(target_data, tmp_path):
     assert torch.allclose(images, training_set.target, atol=2e-3, rtol=1e-4)
 
 
-def test_goes_on_where_it_stopped(done, monkeypatch):
+def test_stopped_run_resumes(done, monkeypatch):
     out, results = done
     monkeypatch.setattr(run, "_result", lambda *_: pytest.fail("measured again"))
     assert run_benchmark(make_space(), SETTINGS, out) == results
@@ -128,7 +128,7 @@ def test_goes_on_where_it_stopped(done, monkeypatch):
     assert run_benchmark(make_space(), SETTINGS, out) == results
 
 
-def test_refuses_another_benchmarks_folder(done):
+def test_folder_of_other_settings_is_refused(done):
     other = SETTINGS.model_copy(update={"galaxies": 99})
     with pytest.raises(TableError, match="another galaxies"):
         run_benchmark(make_space(), other, done[0])

@@ -21,7 +21,7 @@ def sky(tmp_path_factory):
     return made
 
 
-def test_every_look_of_every_galaxy_it_should_have(sky):
+def test_samples_hold_the_galaxies_they_should(sky):
     tested = sky.part == "test"
     assert (sky.part == sky_split(*(sky.truth[axis].to_numpy() for axis in ("ra", "dec")))).all()
     everyone = np.arange(40)
@@ -35,13 +35,13 @@ def test_every_look_of_every_galaxy_it_should_have(sky):
         assert np.isnan(sky.psf_fwhm_arcsec(name)[~tested]).all()
 
 
-def test_looks_show_the_same_galaxies(sky):
+def test_observations_show_the_same_galaxies(sky):
     rows = np.flatnonzero((sky.part == "test") & sky.usable("decals") & sky.usable("kids2-rotated"))
     first, again, rotated = (
         sky.images(name, rows) for name in ("decals", "decals-repeat", "kids2-rotated")
     )
 
-    def light(images):  # r, within a circle, which no turn changes
+    def light(images):  # r within a circle, which rotation does not change
         along = torch.arange(64) - 31.5
         return torch.sinh(images[:, 1, torch.hypot(along[:, None], along) < 12]).sum(1)
 
@@ -54,7 +54,7 @@ def test_looks_show_the_same_galaxies(sky):
     assert np.mean(alike) < np.mean(upright)
 
 
-def test_the_same_sky_whatever_else_is_observed(sky, tmp_path):
+def test_sky_does_not_depend_on_other_targets(sky, tmp_path):
     other = make(tmp_path, fillers=0)
     other.observe([])
     rows = np.arange(40)

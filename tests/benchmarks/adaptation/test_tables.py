@@ -51,7 +51,7 @@ def one(frame, **where):
     return frame.iloc[0]
 
 
-def test_means_spread_and_intervals_by_hand():
+def test_means_spreads_and_intervals_equal_those_by_hand():
     means = mean_over_seeds(figures_of(RESULTS))
     row = one(means, method="adapt", measure="recall_at_1")
     assert row["seeds"] == 2
@@ -61,14 +61,14 @@ def test_means_spread_and_intervals_by_hand():
     assert math.isnan(one(means, method="adapt", measure="seconds")["low"])
 
 
-def test_share_of_the_gap_starts_from_the_unadapted_of_the_same_seed():
+def test_closed_gap_starts_from_unadapted_of_the_same_seed():
     means = mean_over_seeds(figures_of(RESULTS))
     where = {"measure": "transfer_gap_closed", "observation": "aligned"}
     assert_allclose(one(means, method="adapt", **where)["value"], 0.75)
     assert one(means, method="unadapted", **where)["value"] == 0
 
 
-def test_the_page_says_what_won_and_what_did_not():
+def test_page_compares_adapt_with_best_baseline_and_ceiling():
     figures = figures_of(RESULTS)
     page = markdown(mean_over_seeds(figures), figures, [])
     assert "adapt is above the best baseline, unadapted, by +0.250 ± 0.071 over seeds" in page
@@ -80,7 +80,7 @@ def test_the_page_says_what_won_and_what_did_not():
     assert "goal of 95% not reached" in page
 
 
-def test_settings():
+def test_settings_give_variants():
     assert benchmark_survey("kids2").band_names == ("g", "r")
     settings = BenchmarkSettings(
         curve_targets=("hsc",), few_pairs=(0, 30, 2000), wrong_pairs=(0, 0.1)

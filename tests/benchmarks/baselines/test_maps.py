@@ -1,4 +1,4 @@
-"""Baselines that are linear algebra, where the target's encoder is a known map of the anchor's."""
+"""Linear baselines, tested on a target encoder that is a known map of the anchor's."""
 
 import copy
 
@@ -30,7 +30,7 @@ def _full_precision(monkeypatch):
 
 
 def images(n=60, seed=0):
-    """Smooth images, so that an untrained encoder's latents differ between them."""
+    """Draw smooth images, so that an untrained encoder gives them different latents."""
     coarse = torch.randn(n, 3, 4, 4, generator=torch.Generator().manual_seed(seed))
     return 3 * torch.nn.functional.interpolate(coarse, size=64, mode="bilinear")
 
@@ -41,7 +41,7 @@ def rotation(seed=0):
 
 @torch.no_grad()
 def distorted(slope, offset, **changes):
-    """Data whose target encoder gives ``z @ slope + offset`` where the anchor gives z."""
+    """Return data whose target encoder gives ``z @ slope + offset`` for anchor latents z."""
     space = make_space()
     encoder = space.unadapted(get_survey("sdss"), ("g", "r", "z"))
     head = encoder.network.mean
@@ -53,7 +53,7 @@ def distorted(slope, offset, **changes):
 
 
 def whiten(data):
-    """A matrix that makes the anchor's latents of the data white."""
+    """Return a matrix that whitens the anchor's latents."""
     values, vectors = np.linalg.eigh(np.cov(data.latents[0].T))
     return (vectors / np.sqrt(values)) @ vectors.T
 
@@ -67,7 +67,7 @@ def check_recovers(baseline, data, rtol=1e-3):
     assert_allclose(fitted.anchor(fresh), expected)
 
 
-def test_unadapted_is_what_the_space_gives():
+def test_unadapted_equals_encoding_by_the_space():
     data = distorted(np.diag(np.arange(1.0, 7.0)), np.ones(LATENTS))
     fitted = Unadapted().fit(data)
     fresh = images(8, seed=9)
@@ -82,9 +82,9 @@ def test_standardisation_undoes_a_scaling_of_each_latent():
 
 def test_standardisation_needs_no_pairs():
     slope = np.diag([0.3, 2.0, 1.0, 5.0, 0.7, 1.5])
-    rotated = images()[torch.randperm(60, generator=torch.Generator().manual_seed(1))]
+    shuffled = images()[torch.randperm(60, generator=torch.Generator().manual_seed(1))]
     check_recovers(
-        Standardisation(), distorted(slope, np.arange(6.0), target_images=rotated, paired=False)
+        Standardisation(), distorted(slope, np.arange(6.0), target_images=shuffled, paired=False)
     )
 
 
@@ -103,7 +103,7 @@ def test_coral_gives_the_anchors_mean_and_covariance():
 
 
 def test_coral_undoes_a_symmetric_map_of_white_latents():
-    """Whitening and recolouring are symmetric, so this is what they can recover."""
+    """Whitening and recolouring are symmetric maps, so they recover one exactly."""
     rng = np.random.default_rng(2)
     stretch = rotation() @ np.diag(rng.uniform(0.5, 2, LATENTS)) @ rotation().T
     white = whiten(distorted(np.eye(LATENTS), np.zeros(LATENTS)))
@@ -168,7 +168,7 @@ def test_a_slice_of_latents_describes_the_galaxy():
     assert_allclose(Standardisation().fit(data).target(fresh), expected, atol=1e-3)
 
 
-def test_nothing_of_the_space_moves():
+def test_linear_baselines_leave_the_space_unchanged():
     data = distorted(rotation(), np.arange(6.0))
     networks = {"anchor": data.space.encoder("decals").network, "target": data.encoder.network}
     before = copy.deepcopy({name: network.state_dict() for name, network in networks.items()})
@@ -179,7 +179,7 @@ def test_nothing_of_the_space_moves():
         assert all(torch.equal(v, before[name][k]) for k, v in network.state_dict().items())
 
 
-def test_names_are_distinct_and_pairs_are_asked_for():
+def test_names_are_distinct_and_missing_pairs_are_refused():
     baselines = all_baselines()
     assert len({baseline.name for baseline in baselines}) == len(baselines) == 10
     data = distorted(np.eye(LATENTS), np.zeros(LATENTS), paired=False)
@@ -190,7 +190,7 @@ def test_names_are_distinct_and_pairs_are_asked_for():
             baseline.fit(data)
 
 
-def test_wrong_data_are_refused():
+def test_wrong_shapes_are_refused():
     identity = (np.eye(LATENTS), np.zeros(LATENTS))
     with pytest.raises(ValueError, match="60 of the anchor and 59 of the target"):
         distorted(*identity, target_images=images(59))

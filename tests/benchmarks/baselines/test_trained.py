@@ -1,4 +1,4 @@
-"""The baselines that train: the recipe this project grew from, and SIDDA."""
+"""Trained baselines: the method of Xu et al. (2023), and SIDDA."""
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ def mmd_by_hand(x, y):
     return kernel[:m, :m].mean() + kernel[m:, m:].mean() - 2 * kernel[:m, m:].mean()
 
 
-def test_the_seeds_loss_by_hand():
+def test_xu2023_loss_equals_that_by_hand():
     target, source = one_pass(4, seed=1), one_pass(4, seed=2)
     distance = mmd_by_hand(target.posterior.mean.numpy(), source.posterior.mean.numpy())
     expected = (bound_by_hand(target) + bound_by_hand(source)) / 2 + 10 * 4 * distance
@@ -65,7 +65,7 @@ def state_of(data):
     return [value.clone() for network in networks for value in network.state_dict().values()]
 
 
-def test_the_seeds_source_stays_and_its_target_moves():
+def test_xu2023_trains_the_target_and_freezes_the_source():
     some = data()
     before = state_of(some)
     fitted = Xu2023(epochs=2, batch=20, learning_rate=1e-3).fit(some)
@@ -79,11 +79,11 @@ def test_the_seeds_source_stays_and_its_target_moves():
     assert fitted.record["settings"]["learning_rate"] == 1e-3
 
 
-def test_the_seeds_settings_are_the_published_ones():
+def test_xu2023_has_the_published_settings():
     assert (Xu2023().epochs, Xu2023().batch, Xu2023().learning_rate) == (20, 128, 1e-5)
 
 
-def test_the_seed_takes_other_bands_and_unpaired_images():
+def test_xu2023_takes_other_bands_and_unpaired_images():
     some = data(bands=("u", "g", "r", "i", "z"), paired=False)
     fewer = data(n=20).anchor_images
     some = data(bands=("u", "g", "r", "i", "z"), paired=False, anchor_images=fewer)
@@ -91,13 +91,13 @@ def test_the_seed_takes_other_bands_and_unpaired_images():
     assert fitted.target(some.target_images).shape == (48, 6)
 
 
-def test_a_long_run_of_the_seeds_loss_lowers_it():
+def test_xu2023_training_lowers_its_loss():
     fitted = Xu2023(epochs=6, batch=24, learning_rate=1e-3).fit(data())
     curves = fitted.record["curves"]
     assert curves[-1]["loss"] < 0.7 * curves[0]["loss"]
 
 
-def test_siddas_weights_by_hand_and_bounded():
+def test_sidda_weights_equal_those_by_hand_and_are_bounded():
     weights = LearnedWeights()
     with torch.no_grad():
         weights.eta1.fill_(2.0)
@@ -112,8 +112,7 @@ def test_siddas_weights_by_hand_and_bounded():
     assert_allclose(weights.eta1.detach(), 1e-3)
 
 
-def test_siddas_best_weight_is_the_root_of_its_loss():
-    """At fixed losses the optimum of eta is the square root of its own loss."""
+def test_sidda_optimal_weight_is_the_root_of_its_loss():
     weights = LearnedWeights()
     optimiser = torch.optim.Adam(weights.parameters(), lr=0.05)
     for _ in range(400):
@@ -124,7 +123,7 @@ def test_siddas_best_weight_is_the_root_of_its_loss():
     assert_allclose([float(eta.detach()) for eta in weights.parameters()], [0.5**0.5, 2], rtol=1e-2)
 
 
-def test_siddas_blur_follows_the_largest_distance():
+def test_sidda_blur_follows_the_largest_distance():
     a, b = torch.tensor([[0.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0, 4.0]])
     assert_allclose(dynamic_blur(a, b), 0.05 * 17**0.5, rtol=1e-6)
     assert dynamic_blur(a[:1], a[:1]) == 0.01
@@ -147,7 +146,7 @@ def test_sidda_warms_up_then_brings_the_surveys_together():
     assert apart[1] < apart[0]
 
 
-def test_same_seed_same_fit_and_the_global_generator_stays():
+def test_same_seed_gives_same_fit_and_keeps_the_global_generator():
     some = data()
     torch.manual_seed(5)
     expected = torch.rand(3)
@@ -159,7 +158,7 @@ def test_same_seed_same_fit_and_the_global_generator_stays():
         torch.testing.assert_close(again, first, rtol=1e-4, atol=1e-5)
 
 
-def test_the_copy_draws_from_the_posterior():
+def test_autoencoder_copies_and_draws_from_the_posterior():
     space = make_space()
     model = Autoencoder(space.encoder("decals").network, space.decoder)
     images = torch.randn(4, 3, 64, 64)

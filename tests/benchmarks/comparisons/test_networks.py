@@ -7,7 +7,7 @@ from galaxy_da.models.networks import Architecture
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_network_learns_40_latents_of_the_frame(name):
+def test_every_network_has_40_latents_and_gradients(name):
     torch.manual_seed(0)
     learner = NETWORKS[name](Architecture())
     images = torch.randn(2, 3, 64, 64)
@@ -19,7 +19,7 @@ def test_every_network_learns_40_latents_of_the_frame(name):
     assert unused == ["encoder.log_variance.weight", "encoder.log_variance.bias"]
 
 
-def test_those_that_compete_cost_alike():
+def test_encoders_cost_alike():
     work = {}
     for name in ("ours", "depthwise", "strided"):
         learner = NETWORKS[name](Architecture())
@@ -29,7 +29,7 @@ def test_those_that_compete_cost_alike():
     assert all(12 < value < 17 for value in work.values()), work
 
 
-def test_the_seed_keeps_its_own_map_with_two_blocks():
+def test_xu2023_keeps_its_published_map_with_two_blocks():
     images = torch.randn(1, 3, 64, 64)
-    assert NETWORKS["seed"](Architecture()).encoder.features(images).shape == (1, 128)
-    assert NETWORKS["seed-two-blocks"](Architecture()).encoder.features(images).shape == (1, 2048)
+    assert NETWORKS["xu2023"](Architecture()).encoder.features(images).shape == (1, 128)
+    assert NETWORKS["xu2023-two-blocks"](Architecture()).encoder.features(images).shape == (1, 2048)

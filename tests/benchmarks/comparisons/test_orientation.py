@@ -7,7 +7,7 @@ from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
 
 def galaxy(angle, mirrored=False, side=65):
-    """A skewed bar at an angle [rad] from x towards y, drawn anew and not turned as pixels."""
+    """Draw a skewed bar at an angle [rad] from x towards y, without rotating pixels."""
     along = torch.linspace(-1, 1, side)
     y, x = torch.meshgrid(along, along, indexing="ij")
     u = x * np.cos(angle) + y * np.sin(angle)
@@ -20,7 +20,7 @@ def galaxy(angle, mirrored=False, side=65):
 
 @pytest.mark.parametrize("angle", [0.0, 0.4, 1.3, 2.5])
 @pytest.mark.parametrize("mirrored", [False, True])
-def test_a_galaxy_stands_alike_however_it_lay(angle, mirrored):
+def test_canonical_image_does_not_depend_on_orientation(angle, mirrored):
     expected, first = canonical(galaxy(0.0))
     found, pose = canonical(galaxy(angle, mirrored))
     assert float((found - expected).abs().max()) < 0.06 * float(expected.max())
@@ -28,7 +28,7 @@ def test_a_galaxy_stands_alike_however_it_lay(angle, mirrored):
     assert abs((off + np.pi / 2) % np.pi - np.pi / 2) < 0.02
 
 
-def test_its_skews_are_positive_and_all_symmetries_give_one_image():
+def test_skews_are_positive_and_all_symmetries_give_one_image():
     image = galaxy(0.7)
     expected, _ = canonical(image)
     light = expected[0].sum(0)

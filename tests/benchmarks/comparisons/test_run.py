@@ -9,7 +9,7 @@ from sklearn.decomposition import PCA
 from benchmarks.comparisons import __main__ as command
 from benchmarks.comparisons import sky as skies
 from benchmarks.comparisons import train as module
-from benchmarks.comparisons.measure import latents_worth
+from benchmarks.comparisons.measure import latent_scores
 from benchmarks.comparisons.networks import NETWORKS
 from benchmarks.comparisons.sky import comparison_sky
 from benchmarks.comparisons.train import recipe_of, train
@@ -30,7 +30,7 @@ def sky(folder):
     return comparison_sky(192, 1, folder)
 
 
-def test_looks_are_of_one_galaxy_and_parts_of_the_sky_apart(sky, folder, monkeypatch):
+def test_observations_show_one_galaxy_and_sky_is_stored(sky, folder, monkeypatch):
     assert len(sky.train) + len(sky.first) == 192 and sky.train.shape[1] == 2
     ra, dec = (sky.truth[axis].to_numpy() for axis in ("ra", "dec"))
     assert set(sky_split(ra, dec)) == {"test"}
@@ -39,23 +39,23 @@ def test_looks_are_of_one_galaxy_and_parts_of_the_sky_apart(sky, folder, monkeyp
         observation[middle].mean((1, 2, 3)) for observation in (sky.first, sky.rotated, sky.second)
     ]
     assert np.corrcoef(light).min() > 0.95
-    monkeypatch.setattr(skies, "sky_chunks", None)  # what is kept is not drawn again
+    monkeypatch.setattr(skies, "sky_chunks", None)  # the stored sky is not simulated again
     assert torch.equal(comparison_sky(192, 1, folder).rotated, sky.rotated)
 
 
-def test_latents_that_say_everything_score_so_and_noise_does_not():
+def test_perfect_latents_score_high_and_noise_scores_low():
     rng = np.random.default_rng(0)
     names = ("r_mag", "half_light_arcsec", "g_minus_r", "bulge_fraction", "axis_ratio")
     known = rng.normal(size=(300, 5))
     truth = pa.table(dict(zip(names, known.T, strict=True)))
-    good = latents_worth(known, rng.permutation(known), known + 1e-3, truth)
+    good = latent_scores(known, rng.permutation(known), known + 1e-3, truth)
     assert good["probe_r2"] > 0.99 and good["neighbour_r2"] > 0.6
     assert good["recall"] == 1.0 and good["recall_rotated"] < 0.05
-    bad = latents_worth(*rng.normal(size=(3, 300, 5)), truth)
+    bad = latent_scores(*rng.normal(size=(3, 300, 5)), truth)
     assert max(bad["probe_r2"], bad["neighbour_r2"]) < 0.05 and bad["recall"] < 0.05
 
 
-def test_what_is_trained_is_kept_and_read_again(sky, tmp_path, monkeypatch):
+def test_trained_network_is_stored_and_read_again(sky, tmp_path, monkeypatch):
     recipe = recipe_of(Architecture(), 1)
     keep = tmp_path / "ours.safetensors"
     first = train(recipe, NETWORKS["ours"], sky.train, SECONDS, keep)
@@ -77,11 +77,17 @@ def test_the_command_prints_both_tables_with_a_true_pca(sky, folder, monkeypatch
     monkeypatch.setattr(sys, "argv", ["comparisons", "networks", "poses", *given])
     command.main()
     out = capsys.readouterr().out
-    for name in (*NETWORKS, "PCA-40", "ours-mmd", "canonical orientation", "two looks, pooled"):
+    for name in (
+        *NETWORKS,
+        "PCA-40",
+        "ours-mmd",
+        "canonical orientation",
+        "two observations, pooled",
+    ):
         assert name in out
     pca = PCA(40, svd_solver="full").fit(sky.train.flatten(0, 1).flatten(1).float().numpy())
     flat = sky.first.flatten(1).numpy()
-    redrawn = torch.from_numpy(pca.inverse_transform(pca.transform(flat))).float()
-    expected = compare_images(redrawn.view_as(sky.first), sky.first, value_range(sky.first))
+    rebuilt = torch.from_numpy(pca.inverse_transform(pca.transform(flat))).float()
+    expected = compare_images(rebuilt.view_as(sky.first), sky.first, value_range(sky.first))
     table = next(line.split() for line in out.splitlines() if line.split()[:1] == ["PCA-40"])
     assert float(table[1]) == pytest.approx(expected["psnr"], abs=0.1)
