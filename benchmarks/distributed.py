@@ -218,7 +218,7 @@ def _prepare_sample(folder: Path, n: int) -> None:
 def _extract(folder: Path, out: Path, scheduler: str | None) -> None:
     from galaxy_da.cluster.extraction import extract_partitions
     from galaxy_da.extraction.pipeline import extract
-    from galaxy_da.io.tables import Sample
+    from galaxy_da.io.samples import Sample
     from galaxy_da.space import LatentSpace
 
     space, sample = LatentSpace.load("decals"), folder / "sample.parquet"

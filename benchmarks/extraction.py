@@ -23,7 +23,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from galaxy_da.extraction.loading import load_images, read_batches
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.devices import Precision, autocast, has_bf16
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey

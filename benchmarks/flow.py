@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.files import atomic_path
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
 
 __all__ = ["LatentFlow", "fit_flow", "frechet_distance", "sample_quality"]

@@ -35,7 +35,7 @@ from galaxy_da.errors import SpaceError
 from galaxy_da.extraction.loading import read_batches, row_numbers
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.preparation import to_surface_brightness
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.probes import Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey

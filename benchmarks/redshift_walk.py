@@ -25,7 +25,7 @@ from evaluation.probes.observations import read_truth
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.files import atomic_path
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
 from training.pretraining.conditional import load_conditional, over_redshift
 from training.pretraining.image_source import standard_redshift

@@ -1,7 +1,8 @@
-"""Measure one survey in a space, on galaxies neither training nor selection has seen.
+"""Measure the retrieval of one survey in a space, on the test part of the sky.
 
-Cutouts have north up, so all latents are compared, those of the view too; `evaluation.reports`
-says what the galaxy's latents alone find, and what they find with the camera turned.
+Neither training nor selection uses the test part. Cutouts have north up, so all latents are
+compared, nuisance latents included. `evaluation.reports.details` measures recall by galaxy latents
+alone, and with a rotated camera.
 """
 
 from __future__ import annotations
@@ -10,38 +11,36 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
-from catalogs.matching.pairs import PairedRows
 from evaluation.retrieval import Retrieval, retrieve
+from evaluation.targets import PairedSample, TargetSurvey, encoder_for, sample_bands
 from galaxy_da.errors import CatalogError
 from galaxy_da.extraction.loading import load_images
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import Survey
 
-__all__ = ["Evaluation", "evaluate", "sample_bands"]
+__all__ = ["POOL", "Evaluation", "evaluate"]
 
 POOL = 1000
-"""Galaxies in the retrieval pool; a smaller test part is used whole and said so."""
+"""Largest number of galaxies in the retrieval pool; a smaller test part is used whole."""
 
 _FEWEST = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """One survey's figures on the test part of the sky.
+    """Retrieval of one survey on the test part of the sky.
 
     Attributes
     ----------
     survey : str
-        The target.
+        Name of the target survey.
     chosen : str
-        The candidate adaptation picked; ``unadapted`` where the space has no encoder of its own.
+        Candidate that adaptation chose; ``unadapted`` if the space has no encoder of this survey.
     adapted, unadapted : Retrieval
-        With the survey's own encoder, and with the anchor's.
+        Retrieval with the survey's own encoder, and with the anchor's.
     ceiling : Retrieval, optional
-        A second, independent anchor observation of the same galaxies against the first.
+        Retrieval of a second, independent anchor observation of the same galaxies.
     """
 
     survey: str
@@ -64,11 +63,9 @@ class Evaluation:
 def evaluate(
     space: LatentSpace,
     anchor: Sample,
-    target: Sample,
-    pairs: pa.Table,
+    target: TargetSurvey,
     *,
-    survey: Survey,
-    repeat: tuple[Sample, pa.Table] | None = None,
+    repeat: PairedSample | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluate a target survey: its cutouts are the queries, the anchor's are the pool.
@@ -76,80 +73,58 @@ def evaluate(
     Parameters
     ----------
     space : LatentSpace
-        With or without an encoder for the target.
-    anchor, target : Sample
-        The two surveys' cutouts.
-    pairs : pa.Table
-        Pair table from the anchor to the target.
-    survey : Survey
-        The target's definition.
-    repeat : (Sample, pair table), optional
-        A second anchor observation, for the ceiling. Then all three measures use the galaxies that
+        Space with or without an encoder for the target.
+    anchor : Sample
+        Cutouts of the anchor survey.
+    target : TargetSurvey
+        Cutouts, pairs and definition of the target.
+    repeat : PairedSample, optional
+        A second anchor observation, for the ceiling. All three measures then use the galaxies that
         were observed every time.
     seed : int
-        Of the fixed pool and the bootstrap.
+        Seed of the fixed pool and the bootstrap.
 
     Raises
     ------
     CatalogError
         If fewer than 20 pairs fall in the test part of the sky.
     """
-    rows = PairedRows.of(pairs, anchor, target).only("test")
-    again = None
+    rows = target.paired_rows(anchor).only("test")
+    anchor_rows, target_rows = rows.anchor, rows.target
     if repeat is not None:
-        rows, again = _seen_again(rows, anchor, repeat)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:POOL])
-    own = space.encoder(space.anchor)
-    plain = space.unadapted(survey, sample_bands(target, survey))
-    adapted = space.encoder(survey.name) if survey.name in space.surveys else plain
-    pool, seen = _latents(space, anchor, rows.anchor[chosen], own)
-    queries, seen_adapted = _latents(space, target, rows.target[chosen], adapted)
-    before, _ = _latents(space, target, rows.target[chosen], plain)
-    good = seen & seen_adapted
+        repeat_rows = repeat.rows_by_anchor(anchor)
+        observed_again = repeat_rows[anchor_rows] >= 0
+        anchor_rows, target_rows = anchor_rows[observed_again], target_rows[observed_again]
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(anchor_rows))[:POOL])
+    anchor_rows, target_rows = anchor_rows[chosen], target_rows[chosen]
+    survey, own = target.survey, space.encoder(space.anchor)
+    plain = space.unadapted(survey, sample_bands(target.sample, survey))
+    adapted = encoder_for(space, target.sample, survey)
+    pool, usable = _latents(space, anchor, anchor_rows, own)
+    queries, usable_target = _latents(space, target.sample, target_rows, adapted)
+    before, _ = _latents(space, target.sample, target_rows, plain)
+    usable = usable & usable_target
     second = None
-    if again is not None and repeat is not None:
-        second, seen_again = _latents(space, repeat[0], again[chosen], own)
-        good &= seen_again
-    if good.sum() < _FEWEST:
+    if repeat is not None:
+        second, usable_again = _latents(space, repeat.sample, repeat_rows[anchor_rows], own)
+        usable &= usable_again
+    if usable.sum() < _FEWEST:
         raise CatalogError(
-            f"{survey.name}: only {int(good.sum())} usable pairs fall in the test part of the sky, "
-            f"at least {_FEWEST} are needed; match a larger area"
+            f"{survey.name}: only {int(usable.sum())} usable pairs fall in the test part of the "
+            f"sky, at least {_FEWEST} are needed; match a larger area"
         )
     return Evaluation(
         survey=survey.name,
         chosen=str(adapted.record.get("chosen", "unadapted")),
-        adapted=retrieve(queries[good], pool[good], seed),
-        unadapted=retrieve(before[good], pool[good], seed),
-        ceiling=None if second is None else retrieve(second[good], pool[good], seed),
+        adapted=retrieve(queries[usable], pool[usable], seed),
+        unadapted=retrieve(before[usable], pool[usable], seed),
+        ceiling=None if second is None else retrieve(second[usable], pool[usable], seed),
     )
-
-
-def sample_bands(sample: Sample, survey: Survey) -> tuple[str, ...]:
-    """Bands that a sample's first readable cutout carries."""
-    from galaxy_da.extraction.loading import read_batches
-    from galaxy_da.images.cutouts import Cutout
-
-    for _, cutouts in read_batches(sample, {survey.name: survey}):
-        for cutout in cutouts:
-            if isinstance(cutout, Cutout):
-                return cutout.bands
-    raise CatalogError(f"{sample.path}: holds no readable cutout")
-
-
-def _seen_again(
-    rows: PairedRows, anchor: Sample, repeat: tuple[Sample, pa.Table]
-) -> tuple[PairedRows, np.ndarray]:
-    """Keep pairs whose anchor galaxy was observed again, with its row in the repeat."""
-    twice = PairedRows.of(repeat[1], anchor, repeat[0])
-    second = np.full(len(anchor), -1)
-    second[twice.anchor] = twice.target
-    kept = second[rows.anchor] >= 0
-    some = PairedRows(anchor=rows.anchor[kept], target=rows.target[kept], part=rows.part[kept])
-    return some, second[some.anchor]
 
 
 def _latents(
     space: LatentSpace, sample: Sample, rows: np.ndarray, encoder: SurveyEncoder
 ) -> tuple[np.ndarray, np.ndarray]:
-    images, ok = load_images(sample, rows, encoder, space.frame)
-    return space.encode(images, encoder).mean.numpy(), ok
+    """Encode rows of a sample; the second array marks usable cutouts."""
+    images, usable = load_images(sample, rows, encoder, space.frame)
+    return space.encode(images, encoder).mean.numpy(), usable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from galaxy_da.errors import GalaxyDAError
     from galaxy_da.extraction.pipeline import extract
-    from galaxy_da.io.tables import Sample
+    from galaxy_da.io.samples import Sample
     from galaxy_da.latent_index import LatentIndex
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import Survey, get_survey, load_survey
@@ -21,7 +21,7 @@ _HOMES = {
     "GalaxyDAError": "errors",
     "LatentIndex": "latent_index",
     "LatentSpace": "space",
-    "Sample": "io.tables",
+    "Sample": "io.samples",
     "Survey": "surveys",
     "extract": "extraction.pipeline",
     "get_survey": "surveys",

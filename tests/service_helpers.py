@@ -10,14 +10,14 @@ import httpx
 import numpy as np
 import uvicorn
 from conftest import blobs, make_space, write_sample
+from galaxy_da.service.cutouts import SampleCutouts
 
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service import create_app
-from galaxy_da.service.cutouts import SampleCutouts
-from galaxy_da.service.run import SERVER
+from galaxy_da.service.run import UVICORN_OPTIONS
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
 
@@ -65,7 +65,7 @@ class Stage:
 @contextmanager
 def running(app, **options):
     """The app in a real server on loopback, in a thread; yields its address."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, **{**SERVER, **options})
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, **{**UVICORN_OPTIONS, **options})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()

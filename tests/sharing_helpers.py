@@ -15,7 +15,8 @@ from conftest import blobs, make_space, pair_table, write_sample
 from torch import nn
 
 from galaxy_da.errors import TableError
-from galaxy_da.io.tables import Sample, read_pairs
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_pairs
 from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey

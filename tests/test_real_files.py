@@ -15,13 +15,14 @@ from astropy.io import fits
 from conftest import pair_table
 from PIL import Image
 
-from catalogs.simulation.sky import sky_chunks
+from catalogs.simulation.sky import SkySettings, sky_chunks
 from galaxy_da.errors import SurveyError
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.stretches import apply_stretch
 from galaxy_da.io.features import Features, vectors
-from galaxy_da.io.tables import Sample, read_metadata
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_metadata
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
@@ -170,7 +171,7 @@ def _simulated(space):
     """Galaxy latents of other galaxies: (320, latents) of a simulated sky."""
     survey = get_survey("decals")
     cutouts = []
-    for chunk in sky_chunks([survey], 320, seed=77):
+    for chunk in sky_chunks([survey], SkySettings(seed=77, repeat_anchor=False), 320):
         flux = chunk.observations["decals"].flux.numpy()
         middle = (flux.shape[-1] - 1) / 2
         cutouts += [

@@ -29,7 +29,8 @@ from benchmarks.baselines import (
 from galaxy_da.errors import CatalogError
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.files import ensure_folder
-from galaxy_da.io.tables import Sample, write_table
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation.fine_tuning import FineTuningSettings
 from training.adaptation.run import adapt

@@ -47,8 +47,8 @@ def report_anchor(
     from benchmarks.anchor import read_drawn, write_anchor_report
     from evaluation.probes.observations import read_truth
     from galaxy_da.io.files import write_json
+    from galaxy_da.io.samples import Sample
     from galaxy_da.io.storage import location
-    from galaxy_da.io.tables import Sample
     from galaxy_da.space import LatentSpace
 
     if column and labels is None:

@@ -29,11 +29,11 @@ from benchmarks.anchor.walks import (
     traversals,
     views,
 )
-from benchmarks.measures.reconstruction import ACTIVE_VARIANCE, Encoded, encode_sample
+from benchmarks.measures.reconstruction import ACTIVE_VARIANCE, EncodedSample, encode_sample
 from evaluation.reports.page_file import write_page
 from galaxy_da.errors import SpaceError
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
-from galaxy_da.io.tables import Sample
 from galaxy_da.space import LatentSpace
 
 __all__ = ["write_anchor_report"]
@@ -169,8 +169,8 @@ def _ranked(stage: Stage) -> list[list[int]]:
 
 
 def _same_galaxies(
-    other: LatentSpace, sample: Sample, limit: int, seed: int, first: Encoded
-) -> Encoded:
+    other: LatentSpace, sample: Sample, limit: int, seed: int, first: EncodedSample
+) -> EncodedSample:
     encoded = encode_sample(other, sample, limit, seed)
     assert np.array_equal(encoded.rows, first.rows)
     return encoded

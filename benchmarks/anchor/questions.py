@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from evaluation.probes.quantities import QUANTITIES, find_quantities
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import row_numbers
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 
 __all__ = ["Question", "find_questions"]
 

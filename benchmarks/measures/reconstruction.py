@@ -9,10 +9,14 @@ from torch import Tensor
 
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
-from galaxy_da.io.tables import Sample
-from galaxy_da.models.devices import Precision
-from galaxy_da.models.networks import Posterior
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
+from training.pretraining.validation import (
+    ACTIVE_VARIANCE,
+    active_latents,
+    encode_for_decoder,
+    kl_per_latent,
+)
 
 __all__ = [
     "ACTIVE_VARIANCE",
@@ -22,9 +26,6 @@ __all__ = [
     "encode_sample",
     "kl_per_latent",
 ]
-
-ACTIVE_VARIANCE = 0.01
-"""Variance of the posterior means above which a latent is in use (Burda et al. 2016)."""
 
 _FEWEST = 20
 
@@ -111,63 +112,3 @@ def encode_sample(space: LatentSpace, sample: Sample, limit: int, seed: int = 0)
         mean=posterior.mean.numpy(),
         variance=posterior.variance.numpy(),
     )
-
-
-def encode_for_decoder(
-    space: LatentSpace, images: Tensor, precision: Precision = "auto"
-) -> Posterior:
-    """Encode the anchor's images with the latents that the decoder needs to reconstruct them.
-
-    Nuisance latents hold the orientation. In a space without them, latents averaged over the
-    dihedral symmetries have lost the orientation, and would decode to a mixture of all eight
-    orientations. There, the images are encoded in their own orientation alone.
-
-    Parameters
-    ----------
-    space : LatentSpace
-        Space whose anchor encodes the images.
-    images : (n, bands, y, x) float tensor
-        Prepared images.
-    precision : {"auto", "fp32", "bf16"}
-        As for `LatentSpace.encode`.
-    """
-    pooled = space.architecture.nuisance_latents > 0
-    return space.encode(images, space.anchor, pooled=pooled, precision=precision)
-
-
-def kl_per_latent(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Mean divergence of each latent's Gaussian posterior from N(0, 1).
-
-    Parameters
-    ----------
-    mean, variance : (n, latents) float arrays
-        Posteriors.
-
-    Returns
-    -------
-    (latents,) float array [nat]
-
-    References
-    ----------
-    Kingma & Welling 2014, arXiv 1312.6114, appendix B.
-    """
-    return np.asarray(0.5 * (mean**2 + variance - 1 - np.log(variance)).mean(0, dtype=np.float64))
-
-
-def active_latents(mean: np.ndarray) -> np.ndarray:
-    """Mark the latents in use: their posterior mean varies by more than `ACTIVE_VARIANCE`.
-
-    Parameters
-    ----------
-    mean : (n, latents) float array
-        Posterior means.
-
-    Returns
-    -------
-    (latents,) bool array
-
-    References
-    ----------
-    Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519, section 5.2.
-    """
-    return np.asarray(mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE)

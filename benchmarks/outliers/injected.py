@@ -22,7 +22,8 @@ from catalogs.simulation.galaxies import draw_galaxies
 from catalogs.simulation.observing import frequencies_for, observe
 from catalogs.simulation.patches import Sky
 from catalogs.simulation.scenes import ScenePool
-from galaxy_da.io.tables import Sample, write_table
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import write_table
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Band, Survey
 
 __all__ = ["ORDINARY", "SPOILED", "odd_sky"]

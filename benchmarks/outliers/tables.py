@@ -28,7 +28,8 @@ from benchmarks.support.tables import print_rows
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.features import Features
-from galaxy_da.io.tables import Sample, write_table
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import write_table
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.neighbours import whitened
 from galaxy_da.queries.outliers import METHODS

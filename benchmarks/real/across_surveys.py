@@ -23,7 +23,7 @@ from evaluation.reports.pictures import to_decals_colour
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images, row_numbers
 from galaxy_da.io.files import atomic_path
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
 
 __all__ = ["across_surveys"]

@@ -33,10 +33,12 @@ from benchmarks.real.pairs import (
     rank_real_pairs,
 )
 from benchmarks.real.probes import R90_ARCSEC, colour_cutout, read_colour, with_stretch
-from catalogs.simulation.sky import simulate
+from catalogs.simulation.sky import SkySettings
+from catalogs.simulation.writing import simulate
 from galaxy_da.images.cutouts import Cutout, read_cutouts
 from galaxy_da.io.files import atomic_path, ensure_folder
-from galaxy_da.io.tables import Sample, read_pairs
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_pairs
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey, get_survey
 from training.adaptation.fine_tuning import FineTuningSettings
@@ -103,11 +105,8 @@ def adapt_on_simulated_sky(
         simulate(
             observations,
             n,
-            seed=seed,
-            out=sky,
-            scenes=scenes,
-            repeat_anchor=False,
-            magnitudes=MAGNITUDES,
+            sky,
+            SkySettings(seed=seed, scenes=scenes, repeat_anchor=False, magnitudes=MAGNITUDES),
             progress=False,
         )
     settings = FineTuningSettings() if steps is None else FineTuningSettings(steps=steps)

@@ -35,7 +35,8 @@ from catalogs.archives.journal import Journal, Outcome
 from catalogs.archives.source import CutoutSource, FloatArray
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.io.files import ensure_folder, json_hash, write_json
-from galaxy_da.io.tables import read_metadata, validate_sample, with_metadata, write_table
+from galaxy_da.io.samples import validate_sample
+from galaxy_da.io.tables import read_metadata, with_metadata, write_table
 
 __all__ = ["SAMPLE", "fetch", "request_keys"]
 

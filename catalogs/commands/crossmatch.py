@@ -173,7 +173,7 @@ def _resolve(
     from catalogs.matching.appearance import appearance_ratios, resolve
     from galaxy_da.extraction.pipeline import extract
     from galaxy_da.io.features import Features
-    from galaxy_da.io.tables import Sample
+    from galaxy_da.io.samples import Sample
     from galaxy_da.space import LatentSpace
 
     loaded = LatentSpace.load(space)

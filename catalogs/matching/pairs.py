@@ -10,7 +10,7 @@ import pyarrow as pa
 from catalogs.splits import sky_split
 from galaxy_da.errors import CatalogError
 from galaxy_da.extraction.loading import row_numbers
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 
 __all__ = ["PairedRows"]
 

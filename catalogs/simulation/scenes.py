@@ -2,14 +2,12 @@
 
 A well-resolved image is moved to a smaller apparent size, as FERENGI does (Barden et al. 2008,
 ApJS 175, 105), so that its own PSF and noise shrink below those of the surveys that then observe
-it. Each scene is cut out of its surroundings, turned, mirrored, shrunk and dimmed; other scenes
-stand in for its neighbours.
+it. Each scene is rotated, mirrored, shrunk and dimmed; other scenes serve as its neighbours.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,27 +16,23 @@ import pyarrow as pa
 import torch
 from astropy import units
 from astropy_healpix import HEALPix
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from catalogs.simulation.galaxies import (
+from catalogs.simulation.distributions import (
     MAGNITUDES,
     draw_companions,
+    draw_half_light,
     draw_magnitudes,
-    typical_half_light,
 )
-from catalogs.simulation.observing import Modes, Sky
-from galaxy_da.errors import CutoutError, TableError
-from galaxy_da.images.cutouts import Cutout, read_cutouts
-from galaxy_da.images.noise import SIGMA_PER_MAD
-from galaxy_da.images.preparation import to_surface_brightness
+from catalogs.simulation.patches import Frequencies, Sky, float_tensor, nanomaggies
+from catalogs.simulation.scene_images import SIDE, read_scenes
 from galaxy_da.images.resampling import resample
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
-from galaxy_da.io.tables import Sample
-from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Survey, get_survey
+from galaxy_da.surveys import Survey, get_survey
 
-__all__ = ["DrawnScenes", "ScenePool"]
+__all__ = ["MAX_SCENES", "SHRINK", "DrawnScenes", "ScenePool"]
 
 MAX_SCENES = 8_000
 """Most scenes a pool holds; each takes 32 KiB a band."""
@@ -47,23 +41,16 @@ SHRINK = (2.0, 5.0)
 """Range of the reduction in apparent size."""
 
 _NEIGHBOUR_SHRINK = (2.0, 12.0)
-_SIDE = 128
 _CELL_NSIDE = 256
-_READ_ROWS, _AT_A_TIME = 64, 32
+_AT_A_TIME = 32
 _G_NM, _R_NM, _Z_NM = 481.0, 642.0, 925.0
 _SLOPES = (-0.5, 2.5)  # limits of d ln flux / d ln wavelength beyond the bands
 _TYPICAL_SLOPE = 1.0
-_DETECTION_SIGMA, _CERTAIN_SIGMA = 2.5, 5.0
-_SMOOTHING_PX, _TAPER_PX = 2.0, 4.0
-_MAX_SATURATED = 0.01  # of the galaxy's pixels
-_MAX_ON_BORDER = 0.03  # of the galaxy's light
-_MAX_FALL = 0.07  # of the galaxy's mean brightness, across the border; a sky is flat
-_MIN_PIXELS = 50
 
 
 @dataclass(frozen=True)
 class ScenePool:
-    """Images good enough to be scenes, cut out and cleaned.
+    """Galaxies cut out of real images.
 
     Attributes
     ----------
@@ -97,54 +84,39 @@ class ScenePool:
     ) -> ScenePool:
         """Read a sample table and keep the images that can be scenes.
 
-        Images are left out where the galaxy is not detected, runs over the edge, is saturated, has
-        pixels that are not finite, or is smaller than 50 pixels; and where they have other bands
-        than the first.
+        An image is left out if its galaxy is not detected, runs over the edge, is saturated, has
+        pixels that are not finite, or is smaller than 50 pixels; or if its bands are not those of
+        the first image.
 
         Parameters
         ----------
         path : path
             Sample table with images of one survey.
         limit : int
-            Look at no more than so many rows, chosen at random (always the same).
+            Largest number of rows to read, always the same random ones.
         survey : Survey, optional
-            What the images are of; by default the built-in survey the table names.
+            Survey of the images; by default the built-in survey that the table names.
 
         Raises
         ------
         TableError
-            If the table breaks its contract or no image in it will do.
+            If the table breaks its contract or no image is usable.
         SurveyError
-            If its survey is unknown, or its colour images have no documented stretch.
+            If the survey is unknown, or its colour images have no documented stretch.
         """
         sample = Sample(path)
         survey = survey or get_survey(sample.survey)
-        inspected = np.random.default_rng(0).permutation(len(sample))[: min(limit, MAX_SCENES)]
-        wanted = np.isin(np.arange(len(sample)), inspected)
-        bands: tuple[str, ...] = ()
-        found: list[_Cut] = []
-        start = 0
-        for batch in sample.batches(_READ_ROWS * len(sample) // max(len(inspected), 1)):
-            rows = start + np.flatnonzero(wanted[start : start + batch.num_rows])
-            cutouts = read_cutouts(batch.take(pa.array(rows - start)), sample.folder, survey)
-            start += batch.num_rows
-            bands = bands or _bands_by_wavelength(cutouts, survey)
-            found += _cut_out(rows, cutouts, survey, bands)
-        if not sum(len(cut.rows) for cut in found):
-            raise TableError(
-                f"{path}: none of {len(inspected)} images can be a scene; a scene needs a "
-                "resolved, unsaturated galaxy that ends well within its image"
-            )
-        rows = np.concatenate([cut.rows for cut in found])
+        scenes, bands = read_scenes(sample, survey, min(limit, MAX_SCENES))
+        rows = pa.array(scenes.rows)
         return cls(
-            scene_id=np.array(sample.catalog["object_id"].take(pa.array(rows)).to_pylist(), object),
-            ra=sample.catalog["ra"].to_numpy()[rows],
-            dec=sample.catalog["dec"].to_numpy()[rows],
-            stamps=torch.cat([cut.stamps for cut in found]),
-            pixel_arcsec=np.concatenate([cut.pixel_arcsec for cut in found]),
+            scene_id=np.array(sample.catalog["object_id"].take(rows).to_pylist(), object),
+            ra=sample.catalog["ra"].take(rows).to_numpy(),
+            dec=sample.catalog["dec"].take(rows).to_numpy(),
+            stamps=scenes.stamps,
+            pixel_arcsec=scenes.pixel_arcsec,
             wavelengths_nm=np.array([survey.band(name).wavelength_nm for name in bands]),
-            flux=np.concatenate([cut.flux for cut in found]),
-            half_light_arcsec=np.concatenate([cut.half_light_arcsec for cut in found]),
+            flux=scenes.flux,
+            half_light_arcsec=scenes.half_light_arcsec,
         )
 
     def __len__(self) -> int:
@@ -155,7 +127,7 @@ class ScenePool:
     ) -> DrawnScenes:
         """Draw n galaxies and their neighbours from the scenes, with replacement.
 
-        r magnitudes, within a range, and radii follow the parametric galaxies; a scene is shrunk
+        Magnitudes and radii have the distributions of the parametric galaxies; a scene is shrunk
         towards the radius within `SHRINK`. Positions are random within the scene's HEALPix cell
         (nside 256), so that a split of the sky into such cells or larger also separates the scenes.
         """
@@ -177,18 +149,18 @@ class ScenePool:
 
     @cached_property
     def nodes(self) -> np.ndarray:
-        """(nodes,) wavelengths at which scenes are known: the bands', extended to cover g to z."""
+        """(nodes,) wavelengths of the bands, extended to cover g to z."""
         have = self.wavelengths_nm
         return np.unique([*have, min(_G_NM, have[0]), max(_Z_NM, have[-1])])
 
     @cached_property
     def node_bands(self) -> np.ndarray:
-        """(nodes,) number of the band whose image stands for each node."""
+        """(nodes,) number of the band whose image is used at each node."""
         return np.asarray(np.abs(self.nodes[:, None] - self.wavelengths_nm).argmin(1))
 
     @cached_property
     def colours(self) -> np.ndarray:
-        """(scenes, nodes) flux over that at 642 nm; beyond the bands, along the scene's colour."""
+        """(scenes, nodes) flux over that at 642 nm, extrapolated along the scene's colour."""
         have, nearest = self.wavelengths_nm, self.node_bands
         slope = np.full((len(self), len(self.nodes)), _TYPICAL_SLOPE)
         if len(have) > 1:
@@ -210,7 +182,7 @@ class ScenePool:
     ) -> dict[str, np.ndarray]:
         scene = rng.integers(len(self), size=len(r_mag))
         radius = self.half_light_arcsec[scene]
-        factor = np.clip(radius / typical_half_light(r_mag, rng), *shrink)
+        factor = np.clip(radius / draw_half_light(r_mag, rng), *shrink)
         return {
             "scene": scene,
             "r_mag": r_mag,
@@ -223,15 +195,15 @@ class ScenePool:
 
 @dataclass(frozen=True)
 class DrawnScenes:
-    """Real galaxies to be rendered.
+    """Real galaxies, drawn from a pool.
 
     Attributes
     ----------
     pool : ScenePool
-        Where their pixels come from.
+        Pool of the galaxies' images.
     truth : pa.Table
         One row per galaxy: ``ra``, ``dec`` [ICRS deg], ``scene_id`` (`object_id` of the image),
-        ``r_mag`` (the galaxy alone), ``half_light_arcsec``, ``shrink``, ``angle_deg``,
+        ``r_mag`` (without neighbours), ``half_light_arcsec``, ``shrink``, ``angle_deg``,
         ``mirrored``, ``g_minus_r``, ``n_neighbours``.
     neighbours : pa.Table
         Other scenes in the same patches, with ``host`` (row of `truth`), ``east_arcsec`` and
@@ -242,13 +214,13 @@ class DrawnScenes:
     truth: pa.Table
     neighbours: pa.Table
 
-    def render(self, modes: Modes) -> Sky:
-        """Turn, shrink and dim the scenes and write the patches as spatial spectra.
+    def render(self, frequencies: Frequencies) -> Sky:
+        """Rotate, shrink and dim the scenes and return the patches as spatial spectra.
 
         Parameters
         ----------
-        modes : Modes
-            Frequencies to fill.
+        frequencies : Frequencies
+            Frequencies of the spectra.
 
         Returns
         -------
@@ -263,135 +235,41 @@ class DrawnScenes:
         near = [self.neighbours[name].to_numpy() for name in ("east_arcsec", "north_arcsec")]
         offset = np.pad(np.stack(near), ((0, 0), (n, 0)))
         host = np.concatenate([np.arange(n), self.neighbours["host"].to_numpy()])
-        images = torch.zeros(n, len(pool.nodes), modes.side, modes.side)
+        images = torch.zeros(n, len(pool.nodes), frequencies.side, frequencies.side)
         for rows in np.array_split(np.arange(len(host)), -(-len(host) // _AT_A_TIME)):
             part = {name: values[rows] for name, values in column.items()}
-            placed = _place(pool, modes, part, offset[:, rows])
+            placed = _place(pool, frequencies, part, offset[:, rows])
             images.index_add_(0, torch.from_numpy(host[rows]), placed)
-        return Sky(modes.spectrum(images), modes, lambda wanted: _tensor(pool.node_weights(wanted)))
+        return Sky(
+            frequencies.spectrum(images),
+            frequencies,
+            lambda wanted: float_tensor(pool.node_weights(wanted)),
+        )
 
 
 def _place(
-    pool: ScenePool, modes: Modes, column: dict[str, np.ndarray], offset: np.ndarray
+    pool: ScenePool, frequencies: Frequencies, column: dict[str, np.ndarray], offset: np.ndarray
 ) -> Tensor:
     """(m, nodes, side, side) surface brightness of scenes at (2, m) offsets on the real grid."""
     scene = column["scene"]
     stamps = pool.stamps[torch.from_numpy(scene)].float()
     rotated = _rotate(stamps, column["angle_deg"], column["mirrored"])
     shrunk = column["shrink"] / pool.pixel_arcsec[scene]  # stamp pixels per arcsec
-    east, north = _tensor((_SIDE - 1) / 2 - offset * shrunk)
-    flux = 10 ** (0.4 * (NANOMAGGY_ZEROPOINT - column["r_mag"])) * column["shrink"] ** 2
+    east, north = float_tensor((SIDE - 1) / 2 - offset * shrunk)
+    flux = nanomaggies(column["r_mag"]) * column["shrink"] ** 2
     planes = rotated[:, pool.node_bands]
-    planes *= _tensor(flux[:, None] * pool.colours[scene])[:, :, None, None]
-    return resample(planes, modes.side, _tensor(shrunk * modes.pixel_arcsec), (east, north))
-
-
-@dataclass(frozen=True)
-class _Cut:
-    """Usable scenes from equal images; fields as in `ScenePool`."""
-
-    rows: np.ndarray
-    stamps: Tensor
-    pixel_arcsec: np.ndarray
-    flux: np.ndarray
-    half_light_arcsec: np.ndarray
-
-
-def _cut_out(
-    rows: np.ndarray,
-    cutouts: Sequence[Cutout | CutoutError],
-    survey: Survey,
-    bands: tuple[str, ...],
-) -> Iterator[_Cut]:
-    """Cut the middle galaxies out of images, those of one kind at a time."""
-    groups: dict[tuple[object, ...], list[int]] = {}
-    for i, cutout in enumerate(cutouts):
-        if isinstance(cutout, Cutout) and sorted(cutout.bands) == sorted(bands):
-            key = (cutout.pixels.shape, cutout.bands, cutout.is_colour)
-            groups.setdefault(key, []).append(i)
-    r_band = bands.index(survey.nearest_band(_R_NM, bands).name) if bands else 0
-    for members in groups.values():
-        group = [cutout for i in members if isinstance(cutout := cutouts[i], Cutout)]
-        light, pixel, good = _clean(group, survey, bands)
-        light, pixel = light[good], pixel[good]
-        flux = light.sum((2, 3)) * pixel[:, None] ** 2
-        yield _Cut(
-            rows=rows[members][good.numpy()],
-            stamps=(light / flux[..., None, None]).half(),
-            pixel_arcsec=pixel.numpy(),
-            flux=flux.double().numpy(),
-            half_light_arcsec=(_half_light(light[:, r_band]) * pixel).double().numpy(),
-        )
-
-
-def _clean(
-    group: Sequence[Cutout], survey: Survey, bands: tuple[str, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Surface brightness of the galaxies alone, pixel scales, and which can be scenes.
-
-    The border's median is the sky. What is connected to the middle above the detection limit is
-    kept, smoothed and faded where it is hardly detected.
-    """
-    raw = to_surface_brightness(group, survey)[:, [group[0].bands.index(name) for name in bands]]
-    missing = ~torch.isfinite(raw)
-    full = np.stack([c.is_colour & (c.pixels == 255).any(0) for c in group])
-    centre = torch.tensor([c.centre_xy for c in group])
-    pixel = torch.tensor([c.pixel_scale_arcsec for c in group], dtype=torch.float32)
-    sky = _border(raw).nanmedian(-1).values[..., None, None]
-    light = torch.where(missing, 0.0, raw - sky)
-    fall = _border(light, inset=1).median(-1).values - _border(light).median(-1).values
-    detection = _signal_to_noise(light)
-    inside = _around(centre, detection > _DETECTION_SIGMA)
-    certain = (detection**2 / (detection**2 + _CERTAIN_SIGMA**2))[:, None]
-    light = torch.lerp(_smooth(light, _TAPER_PX), light, certain) * certain
-    light *= (2 * _smooth(inside.float()[:, None], _TAPER_PX)).clamp_max(1)
-    good = _usable(inside, missing.any(1), torch.from_numpy(full), light, fall)
-    light *= _fade(light.shape[-2])[:, None] * _fade(light.shape[-1])
-    ratio = max(1.0, max(light.shape[2:]) / _SIDE)
-    light = resample(light, _SIDE, ratio, (centre[:, 0], centre[:, 1]))
-    return light, pixel * ratio, good
-
-
-def _signal_to_noise(light: Tensor) -> Tensor:
-    """(m, y, x) bands stacked and smoothed, over the noise of the border."""
-    noise = _border(light).abs().median(-1).values.clamp_min(1e-6)
-    stacked = _smooth((light / noise[..., None, None]).mean(1, keepdim=True), _SMOOTHING_PX)
-    sigma = SIGMA_PER_MAD * _border(stacked).abs().median(-1).values.clamp_min(1e-6)
-    return (stacked / sigma[..., None, None])[:, 0]
-
-
-def _around(centre_xy: Tensor, above: Tensor) -> Tensor:
-    """Keep the pixels that are connected to the one at (m, 2) coordinates."""
-    within_image = np.zeros((3, 3, 3), int)
-    within_image[1] = ndimage.generate_binary_structure(2, 1)
-    labels, _ = ndimage.label(above.numpy(), within_image)
-    x, y = centre_xy.round().long().T.numpy()
-    label = labels[np.arange(len(labels)), y, x][:, None, None]
-    return torch.from_numpy((labels == label) & (label > 0))
-
-
-def _usable(inside: Tensor, missing: Tensor, full: Tensor, light: Tensor, fall: Tensor) -> Tensor:
-    pixels = inside.sum((1, 2))
-    holes = (inside & missing).flatten(1).any(1)
-    saturated = (inside & full).sum((1, 2)) > _MAX_SATURATED * pixels
-    total = light.sum((2, 3))
-    cut_off = (_border(light).sum(2) > _MAX_ON_BORDER * total).any(1)
-    larger = (fall * pixels[:, None] / total).mean(1) > _MAX_FALL
-    dark = (total <= 0).any(1)
-    return (pixels >= _MIN_PIXELS) & ~(holes | saturated | cut_off | larger | dark)
-
-
-def _half_light(light: Tensor) -> Tensor:
-    """(m,) radii about the middle that hold half of (m, side, side) light [pixel]."""
-    along = torch.arange(_SIDE) - (_SIDE - 1) / 2
-    radius, order = torch.hypot(along[:, None], along).flatten().sort()
-    grown = light.flatten(1)[:, order].cumsum(1)
-    return radius[(grown < grown[:, -1:] / 2).sum(1)]
+    planes *= float_tensor(flux[:, None] * pool.colours[scene])[:, :, None, None]
+    return resample(
+        planes, frequencies.side, float_tensor(shrunk * frequencies.pixel_arcsec), (east, north)
+    )
 
 
 def _rotate(stamps: Tensor, angle_deg: np.ndarray, mirrored: np.ndarray) -> Tensor:
     """Rotate (m, bands, side, side) stamps about the middle, and mirror some."""
-    angle, sign = torch.deg2rad(_tensor(angle_deg)), torch.where(torch.as_tensor(mirrored), -1, 1)
+    angle, sign = (
+        torch.deg2rad(float_tensor(angle_deg)),
+        torch.where(torch.as_tensor(mirrored), -1, 1),
+    )
     cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
     matrix = torch.stack([cos * sign, -sin, zero, sin * sign, cos, zero], dim=-1)
     grid = functional.affine_grid(matrix.reshape(-1, 2, 3), list(stamps.shape), False)
@@ -406,43 +284,3 @@ def _same_cell(
     cell = cells.lonlat_to_healpix(ra * units.deg, dec * units.deg)
     lon, lat = cells.healpix_to_lonlat(cell, *rng.random((2, len(ra))))
     return lon.to_value(units.deg), lat.to_value(units.deg)
-
-
-def _smooth(image: Tensor, sigma: float) -> Tensor:
-    """Convolve (..., y, x) images with a round Gaussian [pixel]."""
-
-    def weights(size: int) -> Tensor:
-        apart = (torch.arange(size)[:, None] - torch.arange(size)) / sigma
-        kernel = torch.exp(-0.5 * apart**2) / (sigma * math.sqrt(2 * math.pi))
-        return torch.where(apart.abs() < 4, kernel, 0.0)  # denormal numbers are slow
-
-    return weights(image.shape[-2]) @ image @ weights(image.shape[-1])
-
-
-def _fade(size: int) -> Tensor:
-    """(size,) weights that fall to zero within the taper of either end."""
-    from_end = torch.arange(size) + 0.5
-    return (torch.minimum(from_end, from_end.flip(0)) / _TAPER_PX / 2).clamp_max(1)
-
-
-def _border(image: Tensor, inset: int = 0) -> Tensor:
-    """(..., pixels) values of a frame a twentieth of the side wide, some widths from the edge."""
-    wide = max(min(image.shape[-2:]) // 20, 1)
-    cut = inset * wide
-    image = image[..., cut : image.shape[-2] - cut, cut : image.shape[-1] - cut]
-    ring = torch.ones(image.shape[-2:], dtype=torch.bool)
-    ring[wide:-wide, wide:-wide] = False
-    return image[..., ring]
-
-
-def _bands_by_wavelength(
-    cutouts: Sequence[Cutout | CutoutError], survey: Survey
-) -> tuple[str, ...]:
-    """Bands of the first image that can be read."""
-    first = next((cutout for cutout in cutouts if isinstance(cutout, Cutout)), None)
-    names = first.bands if first else ()
-    return tuple(sorted(names, key=lambda name: survey.band(name).wavelength_nm))
-
-
-def _tensor(values: np.ndarray) -> Tensor:
-    return torch.as_tensor(values, dtype=torch.float32)

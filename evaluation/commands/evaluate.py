@@ -55,7 +55,8 @@ def evaluate(
     from evaluation.reports.known_columns import known_of
     from evaluation.reports.summary import report_on, table_of
     from galaxy_da.io.files import write_json
-    from galaxy_da.io.tables import Sample, read_pairs, write_table
+    from galaxy_da.io.samples import Sample
+    from galaxy_da.io.tables import read_pairs, write_table
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import load_survey
 

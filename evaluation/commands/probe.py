@@ -49,7 +49,7 @@ def probe(
     from evaluation.probes.fitting import fit_probes
     from evaluation.probes.ideal_images import add_structure
     from evaluation.probes.observations import read_truth
-    from galaxy_da.io.tables import Sample
+    from galaxy_da.io.samples import Sample
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import load_survey
 

@@ -20,7 +20,7 @@ from evaluation.probes.network import ProbeNetwork
 from evaluation.probes.observations import Observed, observe_truth, truth_positions
 from evaluation.probes.quantities import Quantity, find_quantities
 from galaxy_da.errors import CatalogError, TableError
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.probes import Link, Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey

@@ -14,8 +14,9 @@ from torch import Tensor
 from evaluation.evaluate import sample_bands
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
-from galaxy_da.io.tables import Sample, read_table
+from galaxy_da.io.tables import read_table
 from galaxy_da.models.symmetries import means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey

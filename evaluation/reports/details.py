@@ -29,7 +29,7 @@ from evaluation.retrieval import match_ranks, recall_of
 from evaluation.strata import MAGNITUDES, SIZES_OVER_PSF, by_stratum
 from evaluation.transfer import MorphologyClassifier, gap_closed
 from galaxy_da.extraction.loading import load_images
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 

@@ -15,7 +15,7 @@ from evaluation.evaluate import sample_bands
 from evaluation.reports.pictures import thumbnails
 from galaxy_da.errors import CatalogError
 from galaxy_da.images.preparation import Frame
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import TableError
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
-from galaxy_da.io.tables import Sample, read_table
+from galaxy_da.io.tables import read_table
 
 __all__ = ["Known", "known_of"]
 

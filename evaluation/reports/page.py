@@ -25,10 +25,10 @@ from evaluation.reports.pictures import histogram, to_data_uris, to_decals_colou
 from evaluation.reports.sections import detailed
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.extraction.loading import load_images, row_numbers
-from galaxy_da.io.features import vectors
+from galaxy_da.io.samples import Flag, Sample
 from galaxy_da.io.storage import PathOrUrl
-from galaxy_da.io.tables import Flag, Sample
 from galaxy_da.latent_index import LatentIndex
+from galaxy_da.queries.rows import all_latents
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
@@ -265,7 +265,7 @@ def _outliers(index: LatentIndex, view: View) -> list[Picture]:
 
 
 def _words(flags: int) -> str:
-    """Say `galaxy_da.io.tables.Flag` bits in words."""
+    """Say `galaxy_da.io.samples.Flag` bits in words."""
     return ", ".join(str(flag.name).replace("_", " ").lower() for flag in Flag(flags)) or "no flags"
 
 
@@ -280,7 +280,7 @@ def _reconstructions(
     shown = [(anchor, galaxies), *((t.view, t.rows[galaxies]) for t in targets)]
     columns = []
     for view, rows in shown:
-        images = space.decode(_latents(index, view.in_index[rows]))
+        images = space.decode(all_latents(index, view.in_index[rows]))
         colours = to_decals_colour(images, anchor.encoder.survey, space.frame.bands, space.frame)
         seen = view.pictures(rows, [""] * len(rows))
         made = [
@@ -289,14 +289,6 @@ def _reconstructions(
         ]
         columns.append(zip(seen, made, strict=True))
     return list(zip(anchor.ids[galaxies], zip(*columns, strict=True), strict=True))
-
-
-def _latents(index: LatentIndex, rows: np.ndarray) -> np.ndarray:
-    """All latents of some objects: the galaxy's, which the index holds, and the view's."""
-    galaxy = index.vectors[rows]
-    if "nuisance" not in index.rows.column_names:
-        return galaxy
-    return np.hstack([galaxy, vectors(index.rows.take(rows), "nuisance")])
 
 
 def _chart(target: PairsInIndex, details: Details | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.images.display import to_decals_colour
 from galaxy_da.images.preparation import Frame
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import SurveyEncoder
 
 __all__ = ["histogram", "thumbnails", "to_data_uris", "to_decals_colour"]

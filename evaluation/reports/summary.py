@@ -10,8 +10,8 @@ from evaluation.evaluate import Evaluation
 from evaluation.reports.details import Details
 from evaluation.reports.page import write_report
 from galaxy_da.extraction.pipeline import extract
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
-from galaxy_da.io.tables import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey

@@ -1,8 +1,8 @@
-"""Extraction in partitions of the sky, by `galaxy_da.extraction.pipeline.extract` itself.
+"""Extraction in partitions of the sky.
 
-Each partition is one task: its sample goes through `extract` in memory, and its features become a
-file of a HATS catalogue. A task depends on nothing but its partition, so it may run anywhere, twice
-or again after a worker was lost; a partition that is there is not made again.
+Each partition is one task: `galaxy_da.extraction.pipeline.extract` encodes it in memory, and its
+features become a file of a HATS catalogue. A task depends on its partition alone, so it can run on
+any worker, and again if a worker is lost. Finished partitions are not made again.
 """
 
 from __future__ import annotations
@@ -18,19 +18,27 @@ from typing import Any, TypeVar
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from galaxy_da.cluster.hats_features import DATASET, finish_hats, in_sky_order, partition_name
-from galaxy_da.cluster.partitions import AT_ONCE, Partition, PartitionSample, partitions_of
-from galaxy_da.cluster.scheduling import Shared, running, seen_by_workers
+from galaxy_da.cluster.partitions import Partition, PartitionSample, partitions_of
+from galaxy_da.cluster.scheduling import Shared, running, worker_location
 from galaxy_da.extraction.pipeline import (
     extract,
     extraction_plan,
     start_or_resume,
     table_fingerprint,
 )
+from galaxy_da.io.catalogue_output import with_votable_header
 from galaxy_da.io.features import MANIFEST, Features
 from galaxy_da.io.files import json_hash, output_folder, write_json
+from galaxy_da.io.hats.partitions import (
+    AT_ONCE,
+    DATASET,
+    finish_hats,
+    in_sky_order,
+    partition_name,
+)
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location, PathOrUrl, list_files, read_text
-from galaxy_da.io.tables import Sample, open_parquet, read_metadata, with_metadata, write_table
+from galaxy_da.io.tables import open_parquet, read_metadata, with_metadata, write_table
 from galaxy_da.models.devices import Precision
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
@@ -62,18 +70,18 @@ def extract_partitions(
     ----------
     space : LatentSpace
         The space to map into; sent to each worker once.
-    sample : path
-        A HATS catalogue whose columns are a sample table's, a sample table, or a folder of them;
-        where the workers see it too, or a URL.
-    out : path
-        The HATS catalogue, likewise; an unfinished extraction there is continued with the
-        partitions it lacks. `Features.open` and an index read it as well.
+    sample : path or URL
+        A sample table, a folder of them, or a HATS catalogue with their columns; visible to the
+        workers.
+    out : path or URL
+        HATS catalogue to write; visible to the workers. An unfinished extraction there is
+        continued. `Features.open` and an index read it too.
     scheduler : str, optional
-        As of `galaxy_da.cluster.scheduling.running`.
+        As for `galaxy_da.cluster.scheduling.running`.
     surveys, unadapted, precision, reconstruct
-        As of `galaxy_da.extraction.pipeline.extract`.
+        As for `galaxy_da.extraction.pipeline.extract`.
     partition_rows : int, optional
-        As of `galaxy_da.cluster.partitions.partitions_of`.
+        As for `galaxy_da.cluster.partitions.partitions_of`.
     progress : bool
         Show a progress bar on stderr.
 
@@ -85,23 +93,23 @@ def extract_partitions(
     Raises
     ------
     SpaceError, SurveyError, TableError, CatalogError, StorageError
-        As `extract`; finished partitions stay.
+        As for `extract`; finished partitions stay.
     ClusterError
         If the scheduler or all workers that take a partition are lost; finished partitions stay.
     """
-    given, place = (seen_by_workers(where, scheduler) for where in (sample, out))
-    parts = partitions_of(given, partition_rows)
-    folder = output_folder(place)
+    source, target = (worker_location(where, scheduler) for where in (sample, out))
+    parts = partitions_of(source, partition_rows)
+    folder = output_folder(target)
     encoders = {name: space.encoder(name).hash for name in space.surveys}
     plan = {
         **extraction_plan(space, encoders, precision, reconstruct),
         "unadapted": unadapted,
         "surveys": json_hash([survey.model_dump(mode="json") for survey in surveys]),
-        "sample": json_hash(_at_once(_identity, parts)),
+        "sample": json_hash(_in_threads(_identity, parts)),
     }
     if start_or_resume(folder, plan):
-        return _told(folder)
-    own = partial(
+        return _counts(folder)
+    extract_part = partial(
         extract,
         space,
         surveys=surveys,
@@ -113,29 +121,30 @@ def extract_partitions(
         there = set(list_files(folder / DATASET))
         missing = [part for part in parts if folder / partition_name(part.pixel) not in there]
         bar.update(len(parts) - len(missing))
-        for _ in _run(own, missing, folder, scheduler) if missing else ():
+        for _ in _run(extract_part, missing, folder, scheduler) if missing else ():
             bar.update()
     _finish(folder, parts, plan)
-    return _told(folder)
+    return _counts(folder)
 
 
-def _at_once(function: Callable[[T], U], items: Iterable[T]) -> list[U]:
+def _in_threads(function: Callable[[T], U], items: Iterable[T]) -> list[U]:
     with ThreadPoolExecutor(AT_ONCE) as pool:
         return list(pool.map(function, items))
 
 
 def _identity(part: Partition) -> list[Any]:
-    return [*part.pixel, *(table_fingerprint(path, part.pixel.n_rows) for path in part.files)]
+    fingerprints = [table_fingerprint(path, part.n_rows) for path in part.files]
+    return [*part.pixel, part.n_rows, *fingerprints]
 
 
 def _run(
-    own: Extract, parts: list[Partition], folder: Location, scheduler: str | None
+    extract_part: Extract, parts: list[Partition], folder: Location, scheduler: str | None
 ) -> Iterator[None]:
     import dask
 
     task = dask.delayed(extract_partition, pure=False)
     with running(scheduler) as run:
-        shared = run.share(own)
+        shared = run.share(extract_part)
         yield from run.as_done([task(shared, part, folder) for part in parts])
 
 
@@ -144,31 +153,34 @@ def extract_partition(shared: Shared[Extract], part: Partition, folder: Location
     features = shared.get()(PartitionSample(part))
     table = in_sky_order(features.table)
     counts = pc.value_counts(table["status"]).to_pylist()
-    said = {
+    summary = {
         "space_id": features.space_id,
         "encoders": features.encoders,
         "status": {item["values"]: item["counts"] for item in counts},
     }
-    write_table(with_metadata(table, said), folder / partition_name(part.pixel))
+    write_table(with_metadata(table, summary), folder / partition_name(part.pixel))
 
 
 def _finish(folder: Location, parts: list[Partition], plan: dict[str, Any]) -> None:
-    """Describe what is there, once all partitions are."""
+    """Describe the catalogue once all its partitions are written."""
     names = [partition_name(part.pixel) for part in parts]
     encoders: dict[str, str] = {}
     status: Counter[str] = Counter()
-    for schema in _at_once(lambda name: open_parquet(folder / name).schema_arrow, names):
-        said = read_metadata(schema)
-        encoders |= said["encoders"]
-        status.update(said["status"])
+    for schema in _in_threads(lambda name: open_parquet(folder / name).schema_arrow, names):
+        summary = read_metadata(schema)
+        encoders |= summary["encoders"]
+        status.update(summary["status"])
     if isinstance(folder, Path):
-        for left in (folder / DATASET).rglob(".*.partial.parquet"):
-            left.unlink(missing_ok=True)
-    finish_hats(folder, [part.pixel for part in parts])
+        for abandoned in (folder / DATASET).rglob(".*.partial.parquet"):
+            abandoned.unlink(missing_ok=True)
+    columns = open_parquet(folder / names[0]).schema_arrow.remove_metadata()
+    rows = {part.pixel: part.n_rows for part in parts}
+    finish_hats(folder, rows, with_votable_header(columns.empty_table()).schema)
     manifest = {"format": 1, "parts": names, "rows": status.total(), "status": dict(status)}
     write_json(folder / MANIFEST, {**plan, **manifest, "encoders": encoders})
 
 
-def _told(folder: Location) -> dict[str, Any]:
+def _counts(folder: Location) -> dict[str, Any]:
+    """Return the numbers of rows, of partitions and of rows of each status."""
     header = json.loads(read_text(folder / MANIFEST))
     return {"rows": header["rows"], "partitions": len(header["parts"]), **header["status"]}

@@ -1,80 +1,76 @@
-"""A sample in partitions of the sky: those of a HATS catalogue, or tables cut into HEALPix pixels.
+"""Samples in partitions of the sky: those of a HATS catalogue, or tables cut into HEALPix pixels.
 
-Tables are cut by their positions alone, which are read a table at a time; whoever takes a partition
-reads its rows.
+Tables are cut by their positions alone, read one table at a time. A task reads the other columns of
+its own partition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from galaxy_da.cluster.hats_features import SKY_ORDER, Pixel, sky_index
-from galaxy_da.errors import CatalogError, TableError
-from galaxy_da.io.quiet import quiet_lsdb
+from galaxy_da.errors import TableError
+from galaxy_da.io.hats.folders import is_hats
+from galaxy_da.io.hats.partitions import list_partitions
+from galaxy_da.io.hats.pixels import SKY_ORDER, Pixel, at_order, sky_index
+from galaxy_da.io.samples import Sample, slice_tables, validate_sample
 from galaxy_da.io.storage import (
     Location,
     PathOrUrl,
     exists,
     is_folder,
-    list_files,
     list_names,
     location,
     store_errors,
     with_store_errors,
 )
-from galaxy_da.io.tables import Sample, check_positions, open_parquet, slice_tables, validate_sample
+from galaxy_da.io.tables import check_positions, open_parquet
 
-if TYPE_CHECKING:
-    from hats.pixel_math import HealpixPixel
-
-__all__ = ["AT_ONCE", "Partition", "PartitionSample", "partitions_of"]
-
-AT_ONCE = 16
-"""Footers of partitions that are read at once."""
+__all__ = ["Partition", "PartitionSample", "partitions_of"]
 
 _MOST_ROWS = 100_000
 _FEWEST_ROWS = 500
 _PARTITIONS = 64
-"""How many a sample is cut into at least, between these numbers of rows of a partition."""
+"""Smallest number of partitions of a sample, if each has a number of rows between these two."""
 
 _HIGHEST_ORDER = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """Rows of one pixel, and where they are.
+    """The rows of one pixel.
 
     Attributes
     ----------
     pixel : Pixel
-        On the sky, with its number of rows.
+        Pixel of the rows.
+    n_rows : int
+        Number of rows.
     files : tuple of Path or UPath
         Parquet tables that hold them.
     folder : Path or UPath
-        Where relative cutout URIs start.
+        Folder that relative cutout URIs start from.
     is_whole : bool
-        Whether the files hold no others.
+        All rows of the files are in the pixel.
     """
 
     pixel: Pixel
+    n_rows: int
     files: tuple[Location, ...]
     folder: Location
     is_whole: bool
 
 
 class PartitionSample(Sample):
-    """The sample table of one partition; opening reads every column but the images.
+    """The sample table of one partition; opening it reads every column but the images.
 
     Parameters
     ----------
     partition : Partition
-        Which.
+        Partition to read.
 
     Raises
     ------
@@ -89,32 +85,32 @@ class PartitionSample(Sample):
         light = [name for name in self._files[0].schema_arrow.names if name != "image"]
         with store_errors(self.path):
             tables = [file.read(columns=light) for file in self._files]
-        self._chosen = [
+        self._inside = [
             np.ones(len(table), bool) if partition.is_whole else _inside(table, partition.pixel)
             for table in tables
         ]
         self.catalog = pa.concat_tables(
-            table.filter(pa.array(chosen))
-            for table, chosen in zip(tables, self._chosen, strict=True)
+            table.filter(pa.array(inside))
+            for table, inside in zip(tables, self._inside, strict=True)
         )
         has_image = "image" in self._files[0].schema_arrow.names
         validate_sample(self.catalog, str(self.path), has_image=has_image)
 
     @property
     def folder(self) -> Location:
-        """Where relative cutout URIs start."""
+        """Folder that relative cutout URIs start from."""
         return self._folder
 
     def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
-        """Stream rows as `Sample.batches` does; row groups without any are not read."""
+        """Stream rows as `Sample.batches` does; row groups without one of its rows are not read."""
         batches = with_store_errors(self.path, _rebatched(self._rows(rows), rows))
         yield from slice_tables(batches, start, len(self) if stop is None else stop)
 
     def _rows(self, rows: int) -> Iterator[pa.Table]:
         """Yield the partition's rows as they lie in their files, images included."""
-        for file, chosen in zip(self._files, self._chosen, strict=True):
+        for file, inside in zip(self._files, self._inside, strict=True):
             groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-            for number, group in enumerate(np.split(chosen, np.cumsum(groups)[:-1])):
+            for number, group in enumerate(np.split(inside, np.cumsum(groups)[:-1])):
                 begin = 0
                 for batch in file.iter_batches(rows, row_groups=[number]) if group.any() else ():
                     here = group[begin : begin + batch.num_rows]
@@ -132,8 +128,8 @@ def partitions_of(path: PathOrUrl, partition_rows: int | None = None) -> list[Pa
         A HATS catalogue, a Parquet table, or a folder of Parquet tables of the same columns.
         Relative cutout URIs start at the folder, or beside the table.
     partition_rows : int, optional
-        Largest number of rows of a partition that tables are cut into, where pixels of HEALPix
-        order 10 hold no more. By default from 500 to 100,000, for 64 partitions or more.
+        Largest number of rows of a partition cut from tables; pixels of HEALPix order 10 are not
+        cut. By default from 500 to 100,000, for 64 partitions or more.
 
     Raises
     ------
@@ -146,51 +142,21 @@ def partitions_of(path: PathOrUrl, partition_rows: int | None = None) -> list[Pa
     place = location(path)
     if exists(place):
         return _of_tables([place], partition_rows)
+    if is_hats(place):
+        return [
+            Partition(**part._asdict(), folder=place, is_whole=True)
+            for part in list_partitions(place)
+        ]
     there = list_names(place)
-    if there & {"hats.properties", "properties", "collection.properties"}:
-        return _of_catalogue(place)
     files = [place / name for name in sorted(there) if name.endswith(".parquet")]
     if not files and not there and not is_folder(place):
-        files = [place]  # which is said to be missing
+        files = [place]  # opening it reports that it is missing
     if not files:
         raise TableError(
             f"{place}: holds neither a HATS catalogue (hats.properties) nor sample tables "
             "(*.parquet)"
         )
     return _of_tables(files, partition_rows)
-
-
-def _of_catalogue(path: Location) -> list[Partition]:
-    with quiet_lsdb():
-        import hats
-        from hats.io.paths import pixel_catalog_file
-
-        try:
-            with store_errors(path):
-                found = hats.read_hats(path)
-                main = location(str(getattr(found, "main_catalog_dir", None) or found.catalog_path))
-                catalog = hats.read_hats(main)
-        except (OSError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise CatalogError(f"{path}: is no HATS catalogue ({reason})") from error
-        suffix = catalog.catalog_info.npix_suffix
-        places = {
-            pixel: location(str(pixel_catalog_file(main, pixel, npix_suffix=suffix)))
-            for pixel in catalog.get_healpix_pixels()
-        }
-
-    def partition(item: tuple[HealpixPixel, Location]) -> Partition:
-        pixel, place = item
-        files: tuple[Location, ...] = (place,)
-        if suffix == "/":
-            files = tuple(file for file in list_files(place) if file.suffix == ".parquet")
-        n_rows = sum(open_parquet(file).metadata.num_rows for file in files)
-        known = Pixel(int(pixel.order), int(pixel.pixel), n_rows)
-        return Partition(pixel=known, files=files, folder=path, is_whole=True)
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        partitions = pool.map(partition, places.items())
-        return sorted(partitions, key=lambda partition: partition.pixel.first)
 
 
 def _of_tables(files: Sequence[Location], partition_rows: int | None) -> list[Partition]:
@@ -223,25 +189,28 @@ def _of_tables(files: Sequence[Location], partition_rows: int | None) -> list[Pa
         first = own << 2 * (SKY_ORDER - _HIGHEST_ORDER)
         for number in np.unique(np.searchsorted(starts, first, side="right") - 1):
             holding[number].append(path)
+    folder = files[0].parent
     return [
-        Partition(pixel=pixel, files=tuple(some), folder=files[0].parent, is_whole=False)
-        for pixel, some in zip(pixels, holding, strict=True)
+        Partition(pixel=pixel, n_rows=n, files=tuple(paths), folder=folder, is_whole=False)
+        for (pixel, n), paths in zip(pixels.items(), holding, strict=True)
     ]
 
 
-def _pixels(counts: np.ndarray, most: int) -> list[Pixel]:
-    """Cut the sky into the largest pixels that hold no more than so many rows."""
+def _pixels(counts: np.ndarray, most: int) -> dict[Pixel, int]:
+    """Return the largest pixels that hold at most so many rows, in order of the sky, with counts.
+
+    `counts` are the rows in each pixel of the highest order.
+    """
     sums = [counts]
     for _ in range(_HIGHEST_ORDER):
         sums.append(sums[-1].reshape(-1, 4).sum(axis=1))
-    sums.reverse()  # by order
-    pixels = []
-    split = np.ones(12, bool)  # whose parent holds too many
-    for order, rows in enumerate(sums):
-        chosen = split & (rows > 0) & (rows <= most)
-        pixels += [Pixel(order, int(i), int(rows[i])) for i in np.flatnonzero(chosen)]
-        split = np.repeat(split & (rows > most), 4)
-    return sorted(pixels, key=lambda pixel: pixel.first)
+    pixels = {}
+    is_split = np.ones(12, bool)  # the parent pixel holds too many
+    for order, rows in enumerate(reversed(sums)):
+        chosen = is_split & (rows > 0) & (rows <= most)
+        pixels |= {Pixel(order, int(i)): int(rows[i]) for i in np.flatnonzero(chosen)}
+        is_split = np.repeat(is_split & (rows > most), 4)
+    return dict(sorted(pixels.items(), key=lambda item: item[0].first))
 
 
 def _inside(table: pa.Table, pixel: Pixel) -> np.ndarray:
@@ -254,11 +223,11 @@ def _index(table: pa.Table, where: str, order: int) -> np.ndarray:
     """Return each row's HEALPix pixel of an order."""
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
     check_positions(ra, dec, where)
-    return np.asarray(sky_index(ra, dec) >> 2 * (SKY_ORDER - order))
+    return at_order(sky_index(ra, dec), order)
 
 
 def _rebatched(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Join tables, or cut them, into ones of so many rows."""
+    """Join or cut tables into tables of a number of rows."""
     held: list[pa.Table] = []
     for table in tables:
         held.append(table)

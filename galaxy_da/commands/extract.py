@@ -84,7 +84,7 @@ def _extract(
     import pyarrow.compute as pc
 
     from galaxy_da.extraction.pipeline import extract as run
-    from galaxy_da.io.tables import Sample
+    from galaxy_da.io.samples import Sample
 
     table = run(space, Sample(sample), out, **how).table
     counts = pc.value_counts(table["status"]).to_pylist()

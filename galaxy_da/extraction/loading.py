@@ -15,8 +15,8 @@ from galaxy_da.errors import CutoutError
 from galaxy_da.extraction.prefetch import parallel_map
 from galaxy_da.images.cutouts import Cutout, read_cutouts
 from galaxy_da.images.preparation import Frame
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
-from galaxy_da.io.tables import Sample
 from galaxy_da.space import SurveyEncoder
 from galaxy_da.surveys import Survey
 

@@ -25,8 +25,9 @@ from galaxy_da.extraction.prefetch import parallel_map
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.features import FEATURE_COLUMNS, MANIFEST, Features, part_path
 from galaxy_da.io.files import json_hash, output_folder, write_json
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location, PathOrUrl, exists, list_names, read_text, store_errors
-from galaxy_da.io.tables import Sample, write_table
+from galaxy_da.io.tables import write_table
 from galaxy_da.models.devices import Precision
 from galaxy_da.models.probes import probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder

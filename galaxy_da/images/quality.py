@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from galaxy_da.images.cutouts import Cutout
-from galaxy_da.io.tables import Flag
+from galaxy_da.io.samples import Flag
 
 __all__ = ["Coverage", "problem", "quality_flags"]
 
@@ -36,7 +36,7 @@ class Coverage:
 
 
 def quality_flags(cutouts: Sequence[Cutout], coverage: Coverage, substituted: bool) -> np.ndarray:
-    """Return the `galaxy_da.io.tables.Flag` bits of cutouts of one kind, (n,) int32."""
+    """Return the `galaxy_da.io.samples.Flag` bits of cutouts of one kind, (n,) int32."""
     flags = np.where(coverage.missing > 0, Flag.NAN_PIXELS, 0)
     flags |= np.where(coverage.partial, Flag.PARTIAL_COVERAGE, 0)
     flags |= np.where(coverage.blank.any(1), Flag.BLANK_BAND, 0)

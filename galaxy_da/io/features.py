@@ -55,7 +55,7 @@ class Features:
     ----------
     table : pa.Table
         The sample's columns (images left out) and `FEATURE_COLUMNS`: ``status`` (string),
-        ``message`` (string, null where ok), ``flags`` (int32, `galaxy_da.io.tables.Flag`),
+        ``message`` (string, null where ok), ``flags`` (int32, `galaxy_da.io.samples.Flag`),
         ``embedding`` and ``variance`` (fixed-size list of float32, null where not ok: the galaxy
         latents), ``nuisance`` (likewise: how it was seen, which decoding needs too),
         ``reconstruction_error`` (float32).

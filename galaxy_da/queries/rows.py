@@ -14,7 +14,8 @@ from galaxy_da.index.gathering import Vectors
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Condition
 from galaxy_da.io.features import vectors
-from galaxy_da.io.tables import Flag
+from galaxy_da.io.samples import Flag
+from galaxy_da.models.latents import join_latents
 from galaxy_da.models.match_probability import MatchProbability
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BATCH",
+    "all_latents",
     "answer",
     "conditions",
     "match_model",
@@ -71,6 +73,14 @@ def rows_of(index: StoredIndex, survey: str, ids: pa.ChunkedArray) -> np.ndarray
 def posteriors(index: StoredIndex, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return means and variances of rows, two (n, d) float32 arrays."""
     return index.vectors[rows], vectors(index.take(rows, ["variance"]), "variance")
+
+
+def all_latents(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
+    """Return galaxy and, if the index has them, nuisance latents of rows, (n, latents) float32."""
+    galaxy = index.vectors[rows]
+    if "nuisance" not in index.rows.column_names:
+        return galaxy
+    return join_latents(galaxy, vectors(index.take(rows, ["nuisance"]), "nuisance"))
 
 
 def match_model(

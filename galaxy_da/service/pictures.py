@@ -1,28 +1,92 @@
-"""Pictures of galaxies as PNG: the cutout, what the network sees of it, what the decoder makes."""
+"""Cutouts of the objects, read from sample tables, and pictures of them as PNG."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from threading import Lock
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from PIL import Image
 
-from galaxy_da.images.cutouts import Cutout
+from galaxy_da.errors import CutoutError
+from galaxy_da.images.cutouts import Cutout, read_cutout
 from galaxy_da.images.display import to_decals_colour
 from galaxy_da.images.preparation import to_surface_brightness
-from galaxy_da.io.features import vectors
-from galaxy_da.latent_index import LatentIndex
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["all_latents", "draw_cutout", "encoder_for", "prepared", "to_png"]
+__all__ = [
+    "SampleCutouts",
+    "draw_cutout",
+    "draw_prepared",
+    "encoder_for",
+    "to_png",
+]
+
+
+class SampleCutouts:
+    """Cutouts of sample tables on disk.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        Tables to search; the first that has an object gives its cutout.
+    space : LatentSpace
+        Space that defines the surveys.
+    """
+
+    def __init__(self, samples: Sequence[Sample], space: LatentSpace) -> None:
+        self._samples = tuple(samples)
+        self._space = space
+        self._reading = Lock()  # a Parquet file is read by one thread at a time
+
+    def has(self, survey: str, object_id: str) -> bool:
+        """Return true if a sample has the object."""
+        return self._find(survey, object_id) is not None
+
+    def cutout(self, survey: str, object_id: str) -> Cutout:
+        """Read the cutout of an object.
+
+        Raises
+        ------
+        CutoutError
+            If no sample has the object, or its cutout cannot be read.
+        """
+        position = self._find(survey, object_id)
+        if position is None:
+            raise CutoutError(
+                f"{survey}:{object_id}: is in none of the sample tables the service was started "
+                "with (--sample)",
+                status="no_data",
+            )
+        sample, number = position
+        with self._reading:
+            (row,) = sample.batches(1, number, number + 1)
+        image = row["image"][0] if "image" in row.column_names else None
+        light = row.drop_columns("image") if image is not None else row
+        return read_cutout(light.to_pylist()[0], sample.folder, self._space.survey(survey), image)
+
+    def _find(self, survey: str, object_id: str) -> tuple[Sample, int] | None:
+        for sample in self._samples:
+            if survey in sample.surveys:
+                matches = pc.and_(
+                    pc.equal(sample.catalog["object_id"], object_id),
+                    pc.equal(sample.catalog["survey"], survey),
+                )
+                number = pc.index(matches, True).as_py()
+                if number >= 0:
+                    return sample, number
+        return None
 
 
 def draw_cutout(cutout: Cutout, survey: Survey, space: LatentSpace) -> np.ndarray:
-    """Return a cutout as it was taken, (y, x, 3) uint8, north up.
+    """Draw a cutout as its survey took it, (y, x, 3) uint8, north up.
 
-    Fluxes are shown in the colours of DECaLS, whatever their survey.
+    Fluxes of every survey are drawn in the colours of DECaLS.
     """
     if cutout.is_colour:
         return np.ascontiguousarray(np.moveaxis(cutout.pixels[:, ::-1], 0, -1))
@@ -34,23 +98,15 @@ def draw_cutout(cutout: Cutout, survey: Survey, space: LatentSpace) -> np.ndarra
     return np.asarray(to_decals_colour(images, survey, cutout.bands, space.frame)[0].numpy())
 
 
-def prepared(cutout: Cutout, encoder: SurveyEncoder, space: LatentSpace) -> np.ndarray:
-    """Return a cutout as the network sees it, (pixels, pixels, 3) uint8, north up."""
+def draw_prepared(cutout: Cutout, encoder: SurveyEncoder, space: LatentSpace) -> np.ndarray:
+    """Draw a cutout as prepared for the network, (pixels, pixels, 3) uint8, north up."""
     images = encoder.prepare([cutout], space.frame).images
     colour = to_decals_colour(images, encoder.survey, encoder.bands, space.frame)
     return np.asarray(colour[0].numpy())
 
 
-def all_latents(index: LatentIndex, rows: np.ndarray) -> np.ndarray:
-    """Return the latents of rows, of galaxy and view, (n, latents) float32."""
-    galaxy = index.vectors[rows]
-    if "nuisance" not in index.rows.column_names:
-        return galaxy
-    return np.hstack([galaxy, vectors(index.take(rows, ["nuisance"]), "nuisance")])
-
-
 def to_png(picture: np.ndarray, size: int | None = None) -> bytes:
-    """Write a picture as PNG, its longer side brought to a size."""
+    """Encode a picture as PNG, its longer side resized to `size` pixels if given."""
     image = Image.fromarray(picture)
     if size is not None and size != max(image.size):
         scale = size / max(image.size)
@@ -62,7 +118,7 @@ def to_png(picture: np.ndarray, size: int | None = None) -> bytes:
 
 
 def encoder_for(space: LatentSpace, survey: Survey, cutout: Cutout) -> SurveyEncoder:
-    """Return a survey's encoder, or the anchor's reading its bands."""
+    """Return the survey's encoder, or the anchor's applied to the cutout's bands."""
     if survey.name in space.surveys:
         return space.encoder(survey.name)
     return space.unadapted(survey, cutout.bands)

@@ -1,4 +1,4 @@
-"""The running service: the app from files on disk, in one worker process or several."""
+"""The running service: the application made from files on disk, in one or several processes."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from pydantic import BaseModel, ConfigDict
 
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.index.latent_map import read_map
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
-from galaxy_da.io.tables import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.app import create_app
-from galaxy_da.service.cutouts import SampleCutouts
 from galaxy_da.service.jobs.queue import JobQueue
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.parts import Jobs
-from galaxy_da.service.protocol import BoundedProtocol
+from galaxy_da.service.middleware import BoundedProtocol
+from galaxy_da.service.parts import JobSettings, ServiceOptions
+from galaxy_da.service.pictures import SampleCutouts
 from galaxy_da.service.telemetry import log_json
 from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace
 
-__all__ = ["SERVER", "Settings", "app_of", "serve"]
+__all__ = ["UVICORN_OPTIONS", "Settings", "load_app", "serve"]
 
-_VARIABLE = "GALAXY_DA_SERVE"
-_SHARED_METRICS = "PROMETHEUS_MULTIPROC_DIR"
+_SETTINGS_VARIABLE = "GALAXY_DA_SERVE"
+_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 _GRACE_SECONDS = 5
-_MOST_CONNECTIONS = 1000
+_MAX_CONNECTIONS = 1000
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 _BROWSE_TRIES, _BROWSE_SECONDS = 120, 0.5
 
 
-SERVER: dict[str, Any] = {
+UVICORN_OPTIONS: dict[str, Any] = {
     "http": BoundedProtocol,
     "ws": "none",
     "log_config": None,
     "access_log": False,
     "server_header": False,
-    "limit_concurrency": _MOST_CONNECTIONS,
+    "limit_concurrency": _MAX_CONNECTIONS,
     "timeout_graceful_shutdown": _GRACE_SECONDS,
 }
-"""How uvicorn is run."""
+"""Options that uvicorn runs with."""
 
 
 class Settings(BaseModel):
-    """What is served, and where.
+    """Files to serve, and the address to serve them at.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Settings(BaseModel):
     space : str
         Name or folder.
     workers : int
-        Processes; they share the index's mapped files and the queue of jobs.
+        Processes; they share the index's mapped files and the job queue.
     browse : bool
         Open the page in a browser.
     """
@@ -84,66 +84,66 @@ class Settings(BaseModel):
     browse: bool = False
 
 
-def app_of(settings: Settings) -> FastAPI:
-    """Make the app of files on disk.
+def load_app(settings: Settings) -> FastAPI:
+    """Create the application from files on disk.
 
     Raises
     ------
     GalaxyDAError
-        If a file is missing or damaged, or the index is of another space.
+        If a file is missing or damaged, or the index was built with another space.
     """
     space, index = LatentSpace.load(settings.space), LatentIndex.open(settings.index)
     jobs = None
     if settings.jobs is not None:
-        own = Path(settings.space)
-        named = str(own.resolve()) if own.is_dir() else settings.space
-        jobs = Jobs(queue=JobQueue(settings.jobs.resolve()), space=named)
+        folder = Path(settings.space)
+        name = str(folder.resolve()) if folder.is_dir() else settings.space
+        jobs = JobSettings(queue=JobQueue(settings.jobs.resolve()), space=name)
     samples = [Sample(path) for path in settings.samples]
-    return create_app(
-        space,
-        index,
-        SampleCutouts(samples, space) if samples else None,
-        drawn=read_map(settings.index, index),
+    options = ServiceOptions(
+        cutouts=SampleCutouts(samples, space) if samples else None,
+        latent_map=read_map(settings.index, index),
         jobs=jobs,
         tokens=None if settings.token_file is None else Tokens(settings.token_file),
         limits=settings.limits,
         hosts=_LOOPBACK if settings.host in _LOOPBACK else (),
     )
+    return create_app(space, index, options)
 
 
 def serve(settings: Settings) -> None:
-    """Serve until a signal ends it: SIGINT or SIGTERM, after the open requests are answered.
+    """Serve until SIGINT or SIGTERM; open requests are answered first.
 
     Raises
     ------
     GalaxyDAError
-        As `app_of`, or if others than this machine could write without a token.
+        As `load_app`, or if other machines could write without a token.
     """
     if settings.host not in _LOOPBACK and settings.token_file is None:
         raise GalaxyDAError(
-            f"--host {settings.host} lets other machines in; give --token-file so that not all of "
-            "them may start jobs (`galaxy-da token NAME --file FILE` makes one)"
+            f"--host {settings.host} opens the service to other machines; give --token-file, so "
+            "that only token holders may upload and start jobs "
+            "(`galaxy-da token NAME --file FILE` makes one)"
         )
-    app = app_of(settings)
+    app = load_app(settings)
     several = settings.workers > 1
     if several:
-        os.environ[_VARIABLE] = settings.model_dump_json()
-        os.environ[_SHARED_METRICS] = tempfile.mkdtemp(prefix="galaxy-da-metrics-")
+        os.environ[_SETTINGS_VARIABLE] = settings.model_dump_json()
+        os.environ[_METRICS_VARIABLE] = tempfile.mkdtemp(prefix="galaxy-da-metrics-")
     log_json()
     if settings.browse:
-        threading.Thread(target=_browse, args=(settings,), daemon=True).start()
+        threading.Thread(target=_open_browser, args=(settings,), daemon=True).start()
     uvicorn.run(
         f"{__name__}:_worker_app" if several else app,
         factory=several,
         workers=settings.workers,
         host=settings.host.strip("[]"),
         port=settings.port,
-        **SERVER,
+        **UVICORN_OPTIONS,
     )
 
 
-def _browse(settings: Settings) -> None:
-    """Open the page once it is there."""
+def _open_browser(settings: Settings) -> None:
+    """Open the page as soon as the service answers."""
     url = f"http://127.0.0.1:{settings.port}/"
     for _ in range(_BROWSE_TRIES):
         time.sleep(_BROWSE_SECONDS)
@@ -156,8 +156,8 @@ def _browse(settings: Settings) -> None:
 
 
 def _worker_app() -> FastAPI:
-    """Make the app of a worker process, which does not outlive the one that started it."""
+    """Create the application of a worker process, which ends with its parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     log_json()
-    return app_of(Settings.model_validate_json(os.environ[_VARIABLE]))
+    return load_app(Settings.model_validate_json(os.environ[_SETTINGS_VARIABLE]))

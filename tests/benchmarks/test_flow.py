@@ -11,7 +11,7 @@ from benchmarks import flow as module
 from benchmarks.anchor import read_drawn
 from benchmarks.flow import fit_flow, frechet_distance, sample_quality
 from benchmarks.measures.reconstruction import encode_sample
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 
 
 def ring(n, seed):

@@ -4,9 +4,10 @@ import torch
 from conftest import blobs, make_space, write_sample
 from torch.distributions import Normal, kl_divergence
 
-from benchmarks.latent_usage import health, main
+from benchmarks.latent_usage import main
 from benchmarks.measures.reconstruction import encode_sample
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
+from training.pretraining.validation import validation_metrics
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def sample(tmp_path):
 def test_health_is_that_of_the_decoded_posterior_means(sample):
     space = make_space(nuisance_latents=2)
     seen = encode_sample(space, sample, 100)
-    found = health(space, seen.images)
+    found = validation_metrics(space, seen.images)
     error = (space.decode(torch.from_numpy(seen.mean), precision="fp32") - seen.images).square()
     assert found["reconstruction"] == pytest.approx(float(error.mean()), rel=1e-3)
     here = Normal(torch.from_numpy(seen.mean), torch.from_numpy(seen.variance).sqrt())
@@ -31,17 +32,17 @@ def test_health_is_that_of_the_decoded_posterior_means(sample):
 def test_a_decoder_above_the_sky_shows_in_the_bias(sample):
     space = make_space(nuisance_latents=2)
     images = encode_sample(space, sample, 100).images
-    before = health(space, images)["sky_bias"]
+    before = validation_metrics(space, images)["sky_bias"]
     with torch.no_grad():
         space.decoder.body[-1].bias += 0.5
-    assert health(space, images)["sky_bias"] > before + 0.5
+    assert validation_metrics(space, images)["sky_bias"] > before + 0.5
 
 
 def test_latents_without_their_pose_are_not_decoded(sample):
     """Pooled over symmetries and with no view latents, they draw all poses at once."""
     pooled, plain = make_space(symmetric=True), make_space()
     images = encode_sample(plain, sample, 100).images
-    assert health(pooled, images) == health(plain, images)
+    assert validation_metrics(pooled, images) == validation_metrics(plain, images)
     seen = encode_sample(pooled, sample, 100)
     assert np.array_equal(seen.mean, encode_sample(plain, sample, 100).mean)
 
@@ -51,4 +52,4 @@ def test_the_command_prints_every_latent(sample, tmp_path, capsys):
     space.save(tmp_path / "space")
     main([str(tmp_path / "space"), str(sample.path)])
     out = capsys.readouterr().out
-    assert "sky_bias" in out and out.count("galaxy") == 4 and out.count("view") == 2
+    assert "sky_bias" in out and out.count("galaxy") == 4 and out.count("nuisance") == 2

@@ -10,7 +10,7 @@ from PIL import Image
 from benchmarks.redshift_walk import main, redshift_walk
 from galaxy_da.errors import StorageError, TableError
 from galaxy_da.images.preparation import Frame
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Architecture
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey

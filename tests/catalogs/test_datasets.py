@@ -13,7 +13,8 @@ from catalogs.commands.sample import sample as sample_verb
 from catalogs.datasets import GALAXY10_CLASSES, write_sample
 from galaxy_da.errors import CatalogError, SurveyError, TableError
 from galaxy_da.images.cutouts import read_cutouts
-from galaxy_da.io.tables import Sample, read_metadata
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_metadata
 from galaxy_da.surveys import get_survey
 
 RNG = np.random.default_rng(3)

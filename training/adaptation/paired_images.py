@@ -11,7 +11,7 @@ from torch import Tensor
 
 from catalogs.matching.pairs import PairedRows
 from evaluation.retrieval import match_ranks
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation.shared_images import load_shared_images, shared_posterior

@@ -29,7 +29,8 @@ from catalogs.matching.pairs import PairedRows
 from evaluation.evaluate import sample_bands
 from galaxy_da.errors import CatalogError, SpaceError, StorageError
 from galaxy_da.io.files import ensure_folder, json_hash, write_json
-from galaxy_da.io.tables import Sample, read_metadata
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_metadata
 from galaxy_da.models.networks import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.images.preparation import Frame
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.parallel.processes import Share

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from catalogs.splits import sky_split
 from galaxy_da.errors import CatalogError
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation.candidates import UNADAPTED, Training, calibrated, joined, plain_networks

@@ -45,8 +45,9 @@ def adapt(
     Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out space
     """
+    from galaxy_da.io.samples import Sample
     from galaxy_da.io.staging import staged_folder
-    from galaxy_da.io.tables import Sample, read_pairs
+    from galaxy_da.io.tables import read_pairs
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import get_survey
     from training.adaptation.fine_tuning import FineTuningSettings

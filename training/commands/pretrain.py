@@ -31,8 +31,8 @@ def pretrain(
 
     Example: galaxy-da pretrain simulated --out spaces/mine
     """
+    from galaxy_da.io.samples import Sample
     from galaxy_da.io.staging import staged_folder
-    from galaxy_da.io.tables import Sample
     from galaxy_da.space import LatentSpace
     from training.parallel.launch import process_group
     from training.pretraining.latent_scan import scan_latents

@@ -11,8 +11,8 @@ import json
 import math
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +24,17 @@ from astropy.cosmology import Planck18
 from torch import Tensor
 from tqdm import tqdm
 
-from catalogs.simulation.observing import frame_bands
-from catalogs.simulation.scenes import ScenePool
-from catalogs.simulation.sky import CHUNK, Observation, SkyChunk, sky_chunks
+from catalogs.simulation.conditions import frame_bands
+from catalogs.simulation.sky import CHUNK, Observation, SkyChunk, SkySettings, sky_chunks
 from catalogs.splits import sky_split
 from galaxy_da.errors import StorageError, TableError
 from galaxy_da.extraction.loading import read_batches
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.preparation import Frame, prepare
 from galaxy_da.io.files import write_json
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
-from galaxy_da.io.tables import Sample, write_table
+from galaxy_da.io.tables import write_table
 from galaxy_da.surveys import Survey, get_survey
 from training.parallel.processes import Share, everyones, is_first, wait
 from training.pretraining.recipe import Recipe
@@ -300,16 +300,13 @@ def _sky(recipe: Recipe, survey: Survey, scenes: Location | None) -> Iterator[Sk
     """Chunks of drawn galaxies and of real ones in the recipe's proportion, enough of both."""
     share = recipe.sky.scene_share if scenes else 0.0
     seen = {band.name for band in frame_bands(survey)}
-    chunks = partial(
-        sky_chunks,
-        [survey],
+    settings = SkySettings(
         seed=recipe.seed,
-        repeat_anchor=True,
         rotated=True,
         every_band=not seen >= set(recipe.frame.bands),
     )
-    drawn = chunks()
-    real = chunks(pool=ScenePool.open(scenes)) if scenes else drawn
+    drawn = sky_chunks([survey], settings)
+    real = sky_chunks([survey], replace(settings, scenes=scenes)) if scenes else drawn
     for number in range(-(-recipe.sky.galaxies // CHUNK)):
         is_real = int((number + 1) * share) > int(number * share)
         yield next(real if is_real else drawn)

@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from galaxy_da.errors import SpaceError
 from galaxy_da.io.files import ensure_folder, write_json
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
-from galaxy_da.io.tables import Sample
 from galaxy_da.space import LatentSpace
 from training.parallel.processes import agreed, is_first
 from training.pretraining.recipe import Recipe

@@ -18,11 +18,10 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from benchmarks.latent_usage import health
 from galaxy_da.errors import TableError
 from galaxy_da.io.files import ensure_folder, json_hash, write_json
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
-from galaxy_da.io.tables import Sample
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
@@ -34,6 +33,7 @@ from training.pretraining.conditional import ConditionalAutoencoder, save_condit
 from training.pretraining.image_source import TrainingImages, draw_sky, read_sample
 from training.pretraining.learner import Batch, Learner, loss_of
 from training.pretraining.recipe import Optimiser, Recipe
+from training.pretraining.validation import validation_metrics
 
 __all__ = ["pretrain", "train"]
 
@@ -131,7 +131,7 @@ def pretrain(
         },
     )
     if is_first():
-        space.metrics = health(space, _batch(data, held_rows, 1).images)
+        space.metrics = validation_metrics(space, _batch(data, held_rows, 1).images)
     space.metrics = agreed(space.metrics)
     del data  # closes the files, without which a network file system keeps their folder
     wait()

@@ -20,10 +20,11 @@ from benchmarks.anchor.outliers import isolation, remoteness
 from benchmarks.anchor.paths import closed_tour, exchanged_views, slide, view_constancy
 from benchmarks.anchor.questions import Question, find_questions
 from benchmarks.anchor.rates import pca_rates
-from evaluation.fidelity import per_image, sky_residuals
-from evaluation.reconstruction import active_units, kl_per_latent
+from benchmarks.measures.image_quality import mse_and_psnr
+from benchmarks.measures.reconstruction import active_latents, kl_per_latent
 from galaxy_da.images.preparation import Frame
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
+from training.pretraining.sky_residuals import sky_residuals
 
 rng = np.random.default_rng(0)
 
@@ -37,7 +38,7 @@ def test_divergence_is_torchs():
 
 def test_a_latent_that_hardly_varies_is_not_in_use():
     mean = rng.normal(size=(500, 3)) * [1, 0.05, 0.2]
-    assert active_units(mean).tolist() == [True, False, True]
+    assert active_latents(mean).tolist() == [True, False, True]
 
 
 def test_a_known_sky_bias_is_found_and_no_bias_is_not():
@@ -69,7 +70,7 @@ def test_trails_in_one_band_and_what_was_not_observed_are_no_sky():
 def test_psnr_of_known_noise():
     images = torch.zeros(2, 3, 8, 8)
     decoded = images + torch.tensor([0.1, 0.2])[:, None, None, None]
-    mse, psnr = per_image(images, decoded, 2.0)
+    mse, psnr = mse_and_psnr(images, decoded, 2.0)
     np.testing.assert_allclose(mse, [0.01, 0.04], rtol=1e-5)
     np.testing.assert_allclose(psnr, 10 * np.log10(4 / mse))
 

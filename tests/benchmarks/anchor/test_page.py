@@ -20,10 +20,10 @@ from benchmarks.anchor.__main__ import _titles
 from benchmarks.anchor.layouts import _labelled
 from benchmarks.anchor.rates import Rate
 from benchmarks.anchor.stage import Stage
-from evaluation.denoising import compare_images
-from evaluation.reconstruction import encode_sample
+from benchmarks.measures.image_quality import compare_images
+from benchmarks.measures.reconstruction import encode_sample
 from galaxy_da.errors import SpaceError, StorageError, TableError
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 
 N = 64
 BITS = ((2, 10.0), (12, 60.0), (24, 62.0), (40, 70.0))

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 from benchmarks.real.guide_sample import main
 from benchmarks.real.probes import read_guide
 from galaxy_da.extraction.loading import load_images
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
 
 

@@ -8,7 +8,7 @@ from benchmarks.real.pairs import RealPairs, cut_to_field, prepare_field, rank_r
 from galaxy_da.errors import CatalogError
 from galaxy_da.images.cutouts import Cutout, read_cutouts
 from galaxy_da.images.preparation import Frame
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 

@@ -10,9 +10,9 @@ from benchmarks.real import transfer as real_transfer
 from benchmarks.real.ranks import _of_the_field, restricted
 from benchmarks.real.surveys import measure_real_surveys
 from benchmarks.real.transfer import LabelledSurvey, transfer_rows
-from catalogs.simulation.sky import simulate
+from catalogs.simulation.writing import simulate
 from galaxy_da.images.cutouts import read_cutouts
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder
 from galaxy_da.surveys import get_survey
 
@@ -78,7 +78,7 @@ def test_a_survey_of_some_bands():
 
 def test_the_simulated_sky_is_cut_to_the_field_of_the_real_images(tmp_path):
     sdss = restricted(get_survey("sdss"), ("r",))
-    simulate([get_survey("decals"), sdss], 6, seed=1, out=tmp_path, progress=False)
+    simulate([get_survey("decals"), sdss], 6, tmp_path, progress=False)
     whole = Sample(tmp_path / "sdss-r" / "sample.parquet")
     sample = _of_the_field(tmp_path, sdss)
     assert sample.catalog.equals(_of_the_field(tmp_path, sdss).catalog)

@@ -20,7 +20,8 @@ from catalogs.archives.journal import Journal, Outcome
 from catalogs.archives.limits import Limits
 from galaxy_da.errors import CatalogError, CutoutError, StorageError, TableError
 from galaxy_da.images.cutouts import Cutout, read_cutouts
-from galaxy_da.io.tables import STATUSES, Sample, read_metadata
+from galaxy_da.io.samples import STATUSES, Sample
+from galaxy_da.io.tables import read_metadata
 from galaxy_da.surveys import get_survey
 
 _names = map("test-fetch-{}".format, count())

@@ -11,7 +11,7 @@ from server import ArchiveServer, Reply
 
 from catalogs.archives import footprints
 from catalogs.commands import fetch as commands
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 
 
 @pytest.fixture

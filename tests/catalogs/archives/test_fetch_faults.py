@@ -24,7 +24,7 @@ from stamps_source import StampSource, picture, reply
 from catalogs.archives.fetch import fetch, request_keys
 from catalogs.archives.journal import Journal, Outcome
 from galaxy_da.errors import StorageError
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 
 HERE = Path(__file__).parent
 ROWS = 2000

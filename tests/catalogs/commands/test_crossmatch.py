@@ -13,7 +13,8 @@ from catalogs.commands.crossmatch import crossmatch, select
 from galaxy_da.cli import main
 from galaxy_da.images.cutouts import read_cutouts
 from galaxy_da.images.preparation import Frame, prepare
-from galaxy_da.io.tables import Sample, read_pairs
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_pairs
 from galaxy_da.surveys import get_survey
 
 
@@ -95,7 +96,7 @@ def test_mistakes_end_with_one_line_and_status_2(files, capsys, options, line):
 
 
 def test_the_dask_engine_gives_the_same_pairs(files):
-    hats = pytest.importorskip("catalogs.hats.catalogues")
+    hats = pytest.importorskip("galaxy_da.io.hats.catalogues")
     pytest.importorskip("lsdb")
     rng = np.random.default_rng(1)
     ra, dec = rng.uniform(100, 140, 50), rng.uniform(-20, 20, 50)

@@ -10,10 +10,12 @@ from numpy.testing import assert_allclose
 
 from catalogs.simulation import sky as module
 from catalogs.simulation.scenes import ScenePool
-from catalogs.simulation.sky import CHUNK, simulate, sky_chunks
+from catalogs.simulation.sky import CHUNK, SkySettings, sky_chunks
+from catalogs.simulation.writing import simulate
 from galaxy_da.errors import StorageError
 from galaxy_da.images.cutouts import Cutout, read_cutouts
-from galaxy_da.io.tables import Sample, read_pairs
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_pairs
 from galaxy_da.surveys import get_survey, load_survey
 
 MINE = """
@@ -46,7 +48,7 @@ def surveys(tmp_path_factory):
 @pytest.fixture(scope="module")
 def sky(surveys, tmp_path_factory):
     out = tmp_path_factory.mktemp("sky")
-    return out, simulate(surveys, N, seed=3, out=out, progress=False)
+    return out, simulate(surveys, N, out, SkySettings(seed=3), progress=False)
 
 
 def rows_by_id(path):
@@ -122,7 +124,7 @@ def test_footprints_differ(sky):
     assert all(row["decals-repeat_id"] for row in truth if row["decals_id"])
 
 
-def test_truth_says_what_is_in_the_cutout(sky, surveys):
+def test_truth_agrees_with_the_cutouts(sky, surveys):
     out, _ = sky
     survey = surveys[1]
     sample = pq.read_table(out / "mine/sample.parquet")
@@ -151,7 +153,8 @@ def test_truth_says_what_is_in_the_cutout(sky, surveys):
 
 
 def test_artefacts_are_recorded(surveys, tmp_path):
-    simulate(surveys[:1], 600, seed=5, out=tmp_path, repeat_anchor=False, progress=False)
+    settings = SkySettings(seed=5, repeat_anchor=False)
+    simulate(surveys[:1], 600, tmp_path, settings, progress=False)
     sample = pq.read_table(tmp_path / "decals/sample.parquet").to_pylist()
     cutouts = np.load(tmp_path / "decals/cutouts.npy", mmap_mode="r")
     holes = ~np.isfinite(cutouts).all((1, 2, 3)) | ((cutouts == 0).mean((1, 2, 3)) > 0.01)
@@ -163,7 +166,7 @@ def test_artefacts_are_recorded(surveys, tmp_path):
 
 def test_same_seed_same_sky(surveys, sky, tmp_path):
     out, _ = sky
-    simulate(surveys, N, seed=3, out=tmp_path, progress=False)
+    simulate(surveys, N, tmp_path, SkySettings(seed=3), progress=False)
     for file in sorted(path.relative_to(out) for path in out.rglob("*.npy")):
         assert (out / file).read_bytes() == (tmp_path / file).read_bytes()
     for file in sorted(path.relative_to(out) for path in out.rglob("*.parquet")):
@@ -171,8 +174,8 @@ def test_same_seed_same_sky(surveys, sky, tmp_path):
 
 
 def test_a_galaxy_does_not_depend_on_the_others(surveys):
-    few = next(sky_chunks(surveys[:1], 5, seed=8))
-    many = next(sky_chunks(surveys[:1], seed=8, repeat_anchor=True))
+    few = next(sky_chunks(surveys[:1], SkySettings(seed=8, repeat_anchor=False), 5))
+    many = next(sky_chunks(surveys[:1], SkySettings(seed=8)))
     assert len(few.observations["decals"].flux) == few.truth.num_rows == 5
     assert len(many.observations["decals"].flux) == CHUNK
     assert few.truth.equals(many.truth.slice(0, 5))
@@ -181,28 +184,29 @@ def test_a_galaxy_does_not_depend_on_the_others(surveys):
     )
     first, repeat = (many.observations[name].flux for name in ("decals", "decals-repeat"))
     assert not np.array_equal(first, repeat)
-    other = next(sky_chunks(surveys[:1], seed=9))
+    other = next(sky_chunks(surveys[:1], SkySettings(seed=9)))
     assert not other.truth.equals(many.truth)
 
 
 def test_chunks_count_up(surveys):
-    chunks = list(sky_chunks(surveys[:1], 2 * CHUNK + 3, seed=1))
+    chunks = list(sky_chunks(surveys[:1], n=2 * CHUNK + 3))
     assert [chunk.first for chunk in chunks] == [0, CHUNK, 2 * CHUNK]
     assert [chunk.truth.num_rows for chunk in chunks] == [CHUNK, CHUNK, 3]
 
 
 def test_real_scenes_can_be_observed(surveys, data, tmp_path):
     scenes = data / "sdss_spirals.parquet"
-    simulate(surveys, 20, seed=1, out=tmp_path, scenes=scenes, progress=False)
+    simulate(surveys, 20, tmp_path, SkySettings(scenes=scenes), progress=False)
     truth = pq.read_table(tmp_path / "truth.parquet")
     known = pq.read_table(scenes, columns=["object_id"])["object_id"].to_pylist()
     assert set(truth["scene_id"].to_pylist()) <= set(known)
-    chunk = next(sky_chunks(surveys[:1], 4, seed=1, pool=ScenePool.open(scenes, limit=60)))
+    settings = SkySettings(scenes=ScenePool.open(scenes, limit=60))
+    chunk = next(sky_chunks(surveys[:1], settings, 4))
     assert np.isfinite(chunk.observations["decals"].flux.numpy()).mean() > 0.9
 
 
 def test_a_full_disk_leaves_what_was_there(surveys, tmp_path, monkeypatch):
-    simulate(surveys[:1], 8, seed=1, out=tmp_path, progress=False)
+    simulate(surveys[:1], 8, tmp_path, progress=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     real = module._observe
     calls = []
@@ -215,37 +219,38 @@ def test_a_full_disk_leaves_what_was_there(surveys, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "_observe", fail)
     with pytest.raises(StorageError, match="No space left on device"):
-        simulate(surveys[:1], 2 * CHUNK, seed=2, out=tmp_path, progress=False)
+        simulate(surveys[:1], 2 * CHUNK, tmp_path, SkySettings(seed=2), progress=False)
     after = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     assert after == before
 
 
 def test_a_sky_that_cannot_fit_is_refused_at_once(surveys, tmp_path):
     with pytest.raises(StorageError, match=r"need .* GB but .* GB are free"):
-        simulate(surveys[:1], 200_000_000 // CHUNK, seed=1, out=tmp_path, progress=False)
+        simulate(surveys[:1], 200_000_000 // CHUNK, tmp_path, progress=False)
 
 
 def test_an_output_that_is_a_file_is_refused(surveys, tmp_path):
     (tmp_path / "sky").write_text("in the way")
     with pytest.raises(StorageError, match="sky: the output folder could not be created"):
-        simulate(surveys[:1], 4, seed=1, out=tmp_path / "sky", progress=False)
+        simulate(surveys[:1], 4, tmp_path / "sky", progress=False)
 
 
 def test_bad_arguments(surveys, tmp_path):
     with pytest.raises(ValueError, match="n must be at least 1 galaxy but is 0"):
-        simulate(surveys, 0, seed=1, out=tmp_path)
+        simulate(surveys, 0, tmp_path)
     with pytest.raises(ValueError, match="seed must be 0 or more but is -1"):
-        simulate(surveys, 1, seed=-1, out=tmp_path)
+        SkySettings(seed=-1)
     with pytest.raises(ValueError, match="different names but are mine, mine"):
-        simulate([surveys[1]] * 2, 1, seed=1, out=tmp_path, repeat_anchor=False)
+        simulate([surveys[1]] * 2, 1, tmp_path)
     with pytest.raises(ValueError, match="at least one survey"):
-        simulate([], 1, seed=1, out=tmp_path)
+        simulate([], 1, tmp_path)
     with pytest.raises(ValueError, match="brightest first, but are 21 and 17"):
-        simulate(surveys, 1, seed=1, out=tmp_path, magnitudes=(21, 17))
+        SkySettings(magnitudes=(21, 17))
 
 
-def test_turned_views_are_extra_looks_at_the_same_galaxies(surveys, tmp_path):
-    result = simulate(surveys, 40, seed=3, out=tmp_path, rotated=True, progress=False)
+def test_rotated_observations_are_of_the_same_galaxies(surveys, tmp_path):
+    settings = SkySettings(seed=3, rotated=True)
+    result = simulate(surveys, 40, tmp_path, settings, progress=False)
     assert set(result["samples"]) == {
         "decals", "decals-repeat", "mine", "decals-repeat-rotated", "mine-rotated",
     }  # fmt: skip

@@ -22,7 +22,7 @@ from evaluation.probes.ideal_images import add_structure, ideal_views, structure
 from evaluation.probes.observations import Observed, observe_truth
 from evaluation.probes.quantities import QUANTITIES, find_quantities
 from galaxy_da.errors import CatalogError, TableError
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from galaxy_da.space import LatentSpace
 

@@ -18,7 +18,7 @@ from evaluation.reports.page import write_report
 from galaxy_da.errors import CatalogError, LatentIndexError, StorageError
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import vectors
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.surveys import get_survey
 
@@ -362,7 +362,7 @@ def test_an_old_page_survives_a_failed_write(world, tmp_path, monkeypatch):
 
 
 def test_every_flag_has_words():
-    from galaxy_da.io.tables import Flag
+    from galaxy_da.io.samples import Flag
 
     assert report._words(0) == "no flags"
     assert report._words(Flag.SATURATED | Flag.NAN_PIXELS) == "nan pixels, saturated"

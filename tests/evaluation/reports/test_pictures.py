@@ -14,7 +14,7 @@ from evaluation.reports.pictures import histogram, thumbnails, to_data_uris, to_
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.images.preparation import Frame
 from galaxy_da.images.stretches import apply_stretch
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import get_survey
 
 FRAME = Frame()

@@ -14,7 +14,7 @@ from evaluation.retrieval import match_ranks
 from evaluation.transfer import MorphologyClassifier
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import get_survey
 
 N = 300

@@ -4,7 +4,7 @@ import pytest
 from conftest import blobs, make_space, write_sample
 
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 
 N = 120
 

@@ -19,12 +19,12 @@ from conftest import blobs, make_space, write_sample
 from dask.distributed import Client, Scheduler, SpecCluster, Status, Worker
 from index_helpers import make, random_vectors, write_features
 
-from galaxy_da.cluster import index as filling
+from galaxy_da.cluster import index as cluster_index
 from galaxy_da.cluster.scheduling import running, workers_here
 from galaxy_da.errors import ClusterError
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.index import create, manifest
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 
 
@@ -70,10 +70,10 @@ def test_a_killed_worker_costs_only_its_partition(sample, local, tmp_path, clust
 
 
 def test_vectors_coded_on_workers_make_the_same_files(tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr(filling, "SHARD_ROWS", 2_500)
+    monkeypatch.setattr(cluster_index, "SHARD_ROWS", 2_500)
     features = [write_features(tmp_path / "sdss", make("sdss", list(random_vectors(12_000, 8))))]
     create(tmp_path / "one", features, kind="ivfpq")
-    filling.create_on_workers(
+    cluster_index.create_on_workers(
         tmp_path / "two", features, kind="ivfpq", scheduler=cluster.scheduler_address
     )
     one, two = (

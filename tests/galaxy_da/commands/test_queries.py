@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from galaxy_da.commands import queries as query_commands
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.tables import Sample, read_metadata
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_metadata
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.interpolation import draw_strip
 from galaxy_da.space import LatentSpace

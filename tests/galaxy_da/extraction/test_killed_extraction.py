@@ -18,7 +18,7 @@ import torch
 from conftest import make_space
 from galaxy_da.extraction import loading, pipeline as extraction
 from galaxy_da.io.features import vectors
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 
 sample, out = Sample(sys.argv[1]), Path(sys.argv[2])
 kills, seed = map(int, sys.argv[3:])

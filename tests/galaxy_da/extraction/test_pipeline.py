@@ -17,7 +17,7 @@ from galaxy_da.extraction import pipeline as extraction
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.preparation import prepare
 from galaxy_da.io.features import Features, vectors
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import get_survey
 
 
@@ -119,7 +119,7 @@ import sys
 sys.path.insert(0, {tests!r})
 from conftest import make_space
 from galaxy_da.extraction import pipeline as extraction
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 extraction._PART_ROWS = 64
 extraction.extract(make_space(), Sample({sample!r}), {out!r}, precision="fp32")
 """

@@ -10,7 +10,7 @@ from galaxy_da.errors import CutoutError
 from galaxy_da.images.cutouts import Cutout, read_cutout, read_image
 from galaxy_da.images.preparation import Frame, pick_bands, prepare
 from galaxy_da.images.stretches import apply_stretch
-from galaxy_da.io.tables import Flag
+from galaxy_da.io.samples import Flag
 from galaxy_da.surveys import get_survey
 
 FRAME = Frame()

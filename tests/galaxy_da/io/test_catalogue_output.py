@@ -21,8 +21,8 @@ from galaxy_da.io.catalogue_output import (
     write_catalogue,
 )
 from galaxy_da.io.features import vectors
-from galaxy_da.io.quiet import quiet_lsdb
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.hats.libraries import using_lsdb
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.probes import Probe
 
 
@@ -90,10 +90,10 @@ def test_parquet_keeps_the_table_and_describes_it(table, tmp_path):
 
 
 def test_hats(table, tmp_path):
-    with quiet_lsdb():
+    with using_lsdb():
         lsdb = pytest.importorskip("lsdb")
     assert write_catalogue(table, tmp_path / "cat") == "HATS"
-    with quiet_lsdb():
+    with using_lsdb():
         found = lsdb.open_catalog(tmp_path / "cat").compute(progress_bar=False)
     assert sorted(found["object_id"]) == table["object_id"].to_pylist()
     sizes = dict(zip(found["object_id"], found["morph_size"], strict=True))

@@ -13,6 +13,7 @@ from upath import UPath
 from galaxy_da.cli import main
 from galaxy_da.errors import StorageError, TableError
 from galaxy_da.io.files import atomic_path, new_folder, write_json
+from galaxy_da.io.samples import Sample
 from galaxy_da.io.staging import local_copy, replace_paths, staged_folder
 from galaxy_da.io.storage import (
     create_object,
@@ -26,7 +27,7 @@ from galaxy_da.io.storage import (
     store_errors,
     upload,
 )
-from galaxy_da.io.tables import Sample, read_table, write_table
+from galaxy_da.io.tables import read_table, write_table
 
 pytestmark = pytest.mark.usefixtures("store")
 

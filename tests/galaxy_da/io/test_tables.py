@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxy_da.errors import CatalogError, GalaxyDAError, TableError
-from galaxy_da.io.tables import Sample, read_metadata, read_pairs, validate_sample, with_metadata
+from galaxy_da.io.samples import Sample, validate_sample
+from galaxy_da.io.tables import read_metadata, read_pairs, with_metadata
 
 
 def sample(**changes):

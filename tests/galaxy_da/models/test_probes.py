@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from galaxy_da.errors import SpaceError, TableError
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features, vectors
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.probes import Probe, probe_tensors, read_probes
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey

@@ -16,7 +16,7 @@ from conftest import blobs, write_sample
 
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.models.match_probability import MatchProbability, Population
 from galaxy_da.space import LatentSpace, SurveyEncoder

@@ -9,7 +9,7 @@ from galaxy_da.errors import SpaceError
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.stretches import invert_stretch
 from galaxy_da.io.features import vectors
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.interpolation import draw_strip, write_strip
 from galaxy_da.surveys import get_survey

@@ -21,7 +21,8 @@ from store_helpers import BUCKET, files, running_store
 from galaxy_da.cli import main
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features, vectors
-from galaxy_da.io.tables import Sample, read_pairs
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_pairs
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
 

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from catalogs.matching.pairs import PairedRows
 from evaluation.evaluate import evaluate
 from galaxy_da.errors import CatalogError, SpaceError
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey

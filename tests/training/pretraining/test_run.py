@@ -11,7 +11,8 @@ import safetensors
 import torch
 
 from galaxy_da.errors import TableError
-from galaxy_da.io.tables import Sample, write_table
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace
 from training.pretraining import run as module
 from training.pretraining.recipe import Recipe, load_recipe

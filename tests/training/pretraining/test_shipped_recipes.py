@@ -11,7 +11,7 @@ import pytest
 
 from catalogs.datasets import write_sample
 from catalogs.simulation.observing import pixel_noise
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from training.pretraining.latent_scan import scan_latents

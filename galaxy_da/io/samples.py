@@ -1,0 +1,201 @@
+"""Sample tables: galaxies of one or more surveys, with the location of their cutouts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import IntFlag
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from galaxy_da.errors import TableError
+from galaxy_da.io.storage import Location, PathOrUrl, location, store_errors, with_store_errors
+from galaxy_da.io.tables import check_columns, check_positions, check_unique, open_parquet
+
+__all__ = [
+    "IMAGE_COLUMNS",
+    "STATUSES",
+    "Flag",
+    "Sample",
+    "slice_tables",
+    "validate_sample",
+]
+
+STATUSES = (
+    "ok",
+    "outside_footprint",
+    "no_data",
+    "failed_quality",
+    "fetch_failed",
+    "unreadable",
+)
+"""Status of a row's cutout. Only ``ok`` rows have an embedding."""
+
+IMAGE_COLUMNS = ("cutout", "image")
+"""Columns of a sample table that hold pixels: a URI, or the image itself."""
+
+
+class Flag(IntFlag):
+    """Quality of a prepared cutout, as a bitmask column. Zero is a clean cutout."""
+
+    NAN_PIXELS = 1
+    """Some pixels inside the field of view are not finite; they were left out."""
+    SATURATED = 2
+    """Some pixels of a JPEG or PNG are at full scale, where the stretch cannot be inverted."""
+    BLANK_BAND = 4
+    """A whole band is constant or not finite."""
+    PARTIAL_COVERAGE = 8
+    """The stamp does not cover the frame's whole field of view."""
+    SUBSTITUTED_BAND = 16
+    """A band of the frame was filled from a neighbouring band of the survey."""
+
+
+class Sample:
+    """A sample table on disk or in an object store.
+
+    Opening it reads and checks every column but the images, which `batches` streams.
+
+    Parameters
+    ----------
+    path : path or URL
+        Parquet file with ``object_id``, ``survey``, ``ra``, ``dec`` [ICRS deg], and ``cutout``
+        (URI, relative to the file's folder) or ``image`` (bytes, or nested bands).
+
+    Raises
+    ------
+    TableError
+        If the file is no Parquet table, a column is missing, or a row breaks the contract.
+    CatalogError
+        If a position is missing, not finite, or out of range.
+    StorageError
+        If the object store fails.
+    """
+
+    def __init__(self, path: PathOrUrl) -> None:
+        self.path = location(path)
+        self._file = open_parquet(self.path)
+        names = self._file.schema_arrow.names
+        with store_errors(self.path):
+            self.catalog: pa.Table = self._file.read(columns=[n for n in names if n != "image"])
+        validate_sample(self.catalog, str(self.path), has_image="image" in names)
+
+    @property
+    def folder(self) -> Location:
+        """Base of relative cutout URIs."""
+        return self.path.parent
+
+    @property
+    def surveys(self) -> tuple[str, ...]:
+        """The surveys in the table, sorted."""
+        return tuple(sorted(pc.unique(self.catalog["survey"]).to_pylist()))
+
+    @property
+    def survey(self) -> str:
+        """The one survey of the table.
+
+        Raises
+        ------
+        TableError
+            If the table mixes surveys.
+        """
+        if len(self.surveys) != 1:
+            raise TableError(
+                f"{self.path}: expected cutouts of one survey but found {', '.join(self.surveys)}; "
+                "split the table by its survey column"
+            )
+        return self.surveys[0]
+
+    def __len__(self) -> int:
+        return int(self.catalog.num_rows)
+
+    @property
+    def row_group_edges(self) -> np.ndarray:
+        """(groups + 1,) int array: the first row of each row group, and the number of rows."""
+        metadata = self._file.metadata
+        rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        return np.concatenate([[0], np.cumsum(rows)]).astype(int)
+
+    def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
+        """Stream rows `start` to `stop`, images included, in table order.
+
+        Row groups outside the range are not read.
+
+        Parameters
+        ----------
+        rows : int
+            Largest number of rows per batch.
+        start, stop : int
+            Row range; `stop` defaults to the end.
+
+        Yields
+        ------
+        pa.Table
+            Up to `rows` rows with every column.
+        """
+        stop = len(self) if stop is None else min(stop, len(self))
+        edges = self.row_group_edges
+        groups = [i for i in range(len(edges) - 1) if edges[i + 1] > start and edges[i] < stop]
+        if not groups or stop <= start:
+            return
+        first = int(edges[groups[0]])
+        batches = self._file.iter_batches(batch_size=rows, row_groups=groups)
+        tables = (pa.Table.from_batches([batch]) for batch in batches)
+        yield from slice_tables(with_store_errors(self.path, tables), start - first, stop - first)
+
+
+def slice_tables(tables: Iterable[pa.Table], start: int, stop: int) -> Iterator[pa.Table]:
+    """Yield rows `start` to `stop` of consecutive tables, without empty ones."""
+    position = 0
+    for table in tables:
+        low, high = max(start - position, 0), min(stop - position, table.num_rows)
+        if high > low:
+            yield table.slice(low, high - low)
+        position += table.num_rows
+
+
+def validate_sample(table: pa.Table, where: str, *, has_image: bool | None = None) -> None:
+    """Check the columns and rows of a sample table.
+
+    Parameters
+    ----------
+    table : pa.Table
+        The table, with or without its image column.
+    where : str
+        Name of the table in messages.
+    has_image : bool, optional
+        True if the file has an ``image`` column that was not read.
+
+    Raises
+    ------
+    TableError
+        If a column is missing, a status unknown, or an id repeated within its survey.
+    CatalogError
+        If a position is missing, not finite, or out of range.
+    """
+    check_columns(table, ("object_id", "survey", "ra", "dec"), where)
+    if has_image is None:
+        has_image = "image" in table.column_names
+    if not has_image and "cutout" not in table.column_names:
+        raise TableError(
+            f"{where}: needs a 'cutout' column (path of an image) or an 'image' column (bytes); "
+            f"it has {', '.join(table.column_names)}"
+        )
+    for name in ("object_id", "survey"):
+        kind = table.schema.field(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise TableError(
+                f"{where}: column '{name}' must hold strings but holds {kind}; ids as numbers lose "
+                "digits"
+            )
+        if table[name].null_count:
+            raise TableError(f"{where}: column '{name}' has {table[name].null_count} empty values")
+    ra, dec = (np.asarray(table[name].cast(pa.float64())) for name in ("ra", "dec"))
+    check_positions(ra, dec, where)
+    check_unique(table, ("survey", "object_id"), where)
+    if "status" in table.column_names:
+        unknown = set(pc.unique(table["status"]).to_pylist()) - set(STATUSES)
+        if unknown:
+            raise TableError(
+                f"{where}: status {sorted(map(str, unknown))} is not one of {', '.join(STATUSES)}"
+            )
