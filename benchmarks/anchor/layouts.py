@@ -18,9 +18,10 @@ from benchmarks.anchor.outliers import isolation, remoteness
 from benchmarks.anchor.questions import Question
 from benchmarks.anchor.rates import Rate, pca_rates, rate
 from benchmarks.anchor.stage import Picture, Stage
-from evaluation.fidelity import per_image, value_range
-from evaluation.reconstruction import Encoded
+from benchmarks.measures.image_quality import mse_and_psnr, value_range
+from benchmarks.measures.reconstruction import EncodedSample
 from evaluation.reports.pictures import histogram
+from galaxy_da.models.latents import join_latents
 
 __all__ = ["PLOT", "asked", "densities", "galaxy_map", "outliers", "pair_plot", "rate_curve"]
 
@@ -43,7 +44,7 @@ def galaxy_map(stage: Stage, questions: Sequence[Question]) -> dict[str, Any]:
     flat = flatten(e.galaxy, side, stage.seed)
     at = flat.nearest.ravel()
     full = at >= 0
-    points = np.hstack([flat.latents.reshape(side * side, -1)[full], e.view[at[full]]])
+    points = join_latents(flat.latents.reshape(side * side, -1)[full], e.view[at[full]])
     pictures = [stage.zoomed(some) for some in (stage.seen[at[full]], stage.redraw(points))]
     seen, made = (np.full((side * side, *some.shape[1:]), _SKY, np.uint8) for some in pictures)
     seen[full], made[full] = pictures
@@ -100,7 +101,7 @@ def outliers(stage: Stage) -> list[tuple[str, list[Picture]]]:
     """Show the galaxies that are most alone, farthest out, worst redrawn, and the plainest."""
     e = stage.encoded
     alone, far = isolation(e.galaxy), remoteness(e.galaxy)
-    mse, _ = per_image(e.images, e.decoded, value_range(e.images))
+    mse, _ = mse_and_psnr(e.images, e.decoded, value_range(e.images))
     rankings = (
         ("Farthest from their ten nearest neighbours", alone, "{:.2f} away"),
         ("Farthest from the middle of all galaxies", far, "{:.1f} σ out"),
@@ -119,7 +120,7 @@ def outliers(stage: Stage) -> list[tuple[str, list[Picture]]]:
     ]
 
 
-def rate_curve(stage: Stage, name: str, others: Mapping[str, Encoded]) -> dict[str, Any]:
+def rate_curve(stage: Stage, name: str, others: Mapping[str, EncodedSample]) -> dict[str, Any]:
     """Compare spaces of several sizes: rate, distortion, the same galaxies, and draws of each."""
     spaces = {name: stage.encoded, **others}
     span = value_range(stage.encoded.images)
@@ -211,6 +212,6 @@ def _bits(found: Rate) -> float:
     return found.bits
 
 
-def _drawn(encoded: Encoded, seed: int) -> np.ndarray:
+def _drawn(encoded: EncodedSample, seed: int) -> np.ndarray:
     points = draw(encoded.mean, _DRAWN, seed)["gaussian"]
     return colours(encoded.space, encoded.space.decode(points))

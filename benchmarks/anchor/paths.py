@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from galaxy_da.models.latents import join_latents
 from galaxy_da.space import LatentSpace
 
 __all__ = ["closed_tour", "exchanged_views", "slide", "view_constancy"]
@@ -57,7 +58,7 @@ def exchanged_views(latents: np.ndarray, galaxy_latents: int) -> np.ndarray:
     view = np.broadcast_to(
         latents[None, :, galaxy_latents:], (n, n, latents.shape[1] - galaxy_latents)
     )
-    return np.concatenate([galaxy, view], axis=2)
+    return join_latents(galaxy, view)
 
 
 def view_constancy(space: LatentSpace, latents: np.ndarray, seed: int = 0) -> float:
@@ -83,7 +84,7 @@ def view_constancy(space: LatentSpace, latents: np.ndarray, seed: int = 0) -> fl
     rng = np.random.default_rng(seed)
     own = latents[rng.permutation(len(latents))[:_PAIRS]]
     galaxy = space.galaxy_latents
-    lent = np.hstack([own[:, :galaxy], np.roll(own, 1, axis=0)[:, galaxy:]])
+    lent = join_latents(own[:, :galaxy], np.roll(own, 1, axis=0)[:, galaxy:])
     first, second = (
         space.encode(space.decode(points), space.anchor).mean[:, :galaxy].numpy()
         for points in (own, lent)

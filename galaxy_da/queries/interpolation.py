@@ -13,9 +13,10 @@ import numpy as np
 
 from galaxy_da.errors import SpaceError
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.io.features import vectors
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.storage import PathOrUrl
+from galaxy_da.models.latents import join_latents
+from galaxy_da.queries.rows import all_latents
 
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
@@ -53,7 +54,7 @@ def between(index: StoredIndex, first: str, last: str, steps: int = 9) -> np.nda
     _check_steps(steps)
     start, end = (index.vectors[index.row(key)] for key in (first, last))
     share = np.linspace(0, 1, steps)[:, None]
-    return _seen_as(index, first, (1 - share) * start + share * end)
+    return _with_nuisance(index, first, (1 - share) * start + share * end)
 
 
 def along(
@@ -95,7 +96,7 @@ def along(
     )
     spread = float(index.vectors[np.sort(some)][:, latent].std(dtype=np.float64))
     galaxy[:, latent] += np.linspace(-reach, reach, steps) * spread
-    return _seen_as(index, key, galaxy)
+    return _with_nuisance(index, key, galaxy)
 
 
 def combine(index: StoredIndex, plus: Sequence[str], minus: Sequence[str] = ()) -> np.ndarray:
@@ -125,7 +126,7 @@ def combine(index: StoredIndex, plus: Sequence[str], minus: Sequence[str] = ()) 
         sum((index.vectors[index.row(key)].astype(np.float64) for key in keys), start=np.float64(0))
         for keys in (plus, minus)
     )
-    return _seen_as(index, plus[0], np.asarray(added - taken)[None])
+    return _with_nuisance(index, plus[0], np.asarray(added - taken)[None])
 
 
 def draw_strip(space: LatentSpace, latents: np.ndarray) -> np.ndarray:
@@ -185,10 +186,7 @@ def _check_steps(steps: int) -> None:
         raise ValueError(f"steps must be at least 2 but is {steps}")
 
 
-def _seen_as(index: StoredIndex, key: str, galaxy: np.ndarray) -> np.ndarray:
-    """Join galaxy latents with the view of an object, where the index has views."""
-    galaxy = galaxy.astype(np.float32)
-    if "nuisance" not in index.rows.column_names:
-        return galaxy
-    view = vectors(index.take(np.array([index.row(key)]), ["nuisance"]), "nuisance")
-    return np.hstack([galaxy, np.repeat(view, len(galaxy), axis=0)])
+def _with_nuisance(index: StoredIndex, key: str, galaxy: np.ndarray) -> np.ndarray:
+    """Join galaxy latents with the nuisance latents of an object, if the index has them."""
+    nuisance = all_latents(index, np.array([index.row(key)]))[:, index.dimension :]
+    return join_latents(galaxy.astype(np.float32), np.repeat(nuisance, len(galaxy), axis=0))

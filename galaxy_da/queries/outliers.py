@@ -67,7 +67,7 @@ def outliers(
         How far apart positions of one galaxy may be, for ``disagreement`` [arcsec].
     clean : bool
         Leave out objects with quality flags first, except for substituted bands
-        (`galaxy_da.io.tables.Flag`).
+        (`galaxy_da.io.samples.Flag`).
     where, cone : optional
         Rank the objects that meet these only (`StoredIndex.select`).
 

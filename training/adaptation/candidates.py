@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from galaxy_da.models.latents import join_latents
 from galaxy_da.models.networks import Encoder
 from galaxy_da.models.smoothing import Smoothing
 from galaxy_da.models.symmetries import features_by_symmetry, means_by_symmetry
@@ -97,7 +98,7 @@ class Training:
         """
         last, galaxy, plain = network.cpu().mean, network.galaxy_latents, self.features[0]
         pooled = self.features.mean(0) if network.symmetric else plain
-        return torch.cat([last(pooled)[:, :galaxy], last(plain)[:, galaxy:]], 1)
+        return join_latents(last(pooled)[:, :galaxy], last(plain)[:, galaxy:])
 
     def with_more(self, other: Training) -> Training:
         """Return these pairs and others as the same network sees them."""

@@ -1,4 +1,4 @@
-"""Routes that draw galaxies."""
+"""Routes that return pictures of galaxies as PNG."""
 
 from __future__ import annotations
 
@@ -12,99 +12,109 @@ from pydantic import BaseModel, ConfigDict, Field
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.queries.interpolation import draw_strip
-from galaxy_da.service.errors import asking, documented
-from galaxy_da.service.executor import worked
-from galaxy_da.service.parameters import Key
+from galaxy_da.service.errors import error_responses, report_bad_arguments
+from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.pictures import encoder_for, latents_of, own_colours, prepared, to_png
+from galaxy_da.service.pictures import (
+    all_latents,
+    draw_cutout,
+    draw_prepared,
+    encoder_for,
+    to_png,
+)
+from galaxy_da.service.routes.parameters import Key
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/api", tags=["images"])
 
 _PNG: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"image/png": {}}, "description": "A picture, north up."}
+    200: {"content": {"image/png": {}}, "description": "PNG picture, north up."}
 }
-_DECODED = _PNG | documented(422)
-_DRAWN = _PNG | documented(404, 422)
+_DECODED = _PNG | error_responses(422)
+_DRAWN = _PNG | error_responses(404, 422)
 _CACHED = {"Cache-Control": "private, max-age=3600"}
 
 Id = Annotated[Key, Query()]
-Size = Annotated[int | None, Query(ge=8, le=1024, description="Of the longer side [px].")]
-Steps = Annotated[int, Query(ge=2, le=64)]
+Size = Annotated[int | None, Query(ge=8, le=1024, description="Longer side of the picture [px].")]
+Steps = Annotated[int, Query(ge=2, le=64, description="Number of pictures side by side.")]
 Latents = list[Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]]
 
 
 class Points(BaseModel):
-    """Points of the space, side by side in the picture."""
+    """Points of the latent space."""
 
     model_config = ConfigDict(extra="forbid")
 
-    latents: list[Latents] = Field(min_length=1, max_length=64)
+    latents: list[Latents] = Field(
+        min_length=1,
+        max_length=64,
+        description="Latents of each point: the galaxy latents, then the nuisance latents.",
+    )
 
 
 @router.get("/images/cutout.png", responses=_DRAWN, response_class=Response)
-@worked
+@in_thread
 def cutout(service: Parts, id: Id, size: Size = None) -> Response:
-    """Draw an object's own cutout."""
-    found, survey = _cutout(service, id)
-    return _png(own_colours(found, service.space.survey(survey), service.space), size)
+    """Draw the cutout of an object as its survey took it."""
+    pixels, survey = _read_cutout(service, id)
+    return _png(draw_cutout(pixels, service.space.survey(survey), service.space), size)
 
 
 @router.get("/images/prepared.png", responses=_DRAWN, response_class=Response)
-@worked
-def as_prepared(service: Parts, id: Id, size: Size = None) -> Response:
-    """Draw an object as the network sees it, in the anchor's frame."""
-    found, survey = _cutout(service, id)
-    encoder = encoder_for(service.space, service.space.survey(survey), found)
-    return _png(prepared(found, encoder, service.space), size)
+@in_thread
+def prepared_image(service: Parts, id: Id, size: Size = None) -> Response:
+    """Draw the cutout of an object as prepared for the network, in the anchor's frame."""
+    pixels, survey = _read_cutout(service, id)
+    encoder = encoder_for(service.space, service.space.survey(survey), pixels)
+    return _png(draw_prepared(pixels, encoder, service.space), size)
 
 
-@router.get(
-    "/images/reconstruction.png",
-    responses=_DRAWN,
-    response_class=Response,
-)
-@worked
+@router.get("/images/reconstruction.png", responses=_DRAWN, response_class=Response)
+@in_thread
 def reconstruction(service: Parts, id: Id, size: Size = None) -> Response:
-    """Draw what the anchor's decoder makes of an object: of another survey, its denoised view."""
-    latents = latents_of(service.index, np.array([service.index.row(id)]))
+    """Draw an object as the anchor's decoder reconstructs it, which removes noise."""
+    latents = all_latents(service.index, np.array([service.index.row(id)]))
     return _png(draw_strip(service.space, latents), size)
 
 
 @router.post("/decode", responses=_DECODED, response_class=Response)
-@worked
+@in_thread
 def decode(service: Parts, points: Annotated[Points, Body()]) -> Response:
-    """Draw points of the space, side by side."""
-    with asking():
+    """Decode points of the latent space, drawn side by side."""
+    with report_bad_arguments():
         return _png(draw_strip(service.space, np.array(points.latents, np.float32)), None)
 
 
 @router.get("/interpolate/along.png", responses=_DRAWN, response_class=Response)
-@worked
+@in_thread
 def along(
     service: Parts,
     id: Id,
-    latent: Annotated[int, Query(ge=0)],
+    latent: Annotated[int, Query(ge=0, description="Number of the latent, from 0.")],
     steps: Steps = 9,
-    reach: Annotated[float, Query(ge=-100, le=100)] = 3.0,
+    reach: Annotated[
+        float,
+        Query(ge=-100, le=100, description="Largest change [standard deviations of the latent]."),
+    ] = 3.0,
 ) -> Response:
-    """Draw an object while one of its latents changes."""
-    with asking():
+    """Decode an object while one of its latents changes."""
+    with report_bad_arguments():
         return _png(draw_strip(service.space, service.index.along(id, latent, steps, reach)), None)
 
 
 @router.get("/interpolate/between.png", responses=_DRAWN, response_class=Response)
-@worked
+@in_thread
 def between(
     service: Parts, first: Annotated[Key, Query()], last: Annotated[Key, Query()], steps: Steps = 9
 ) -> Response:
-    """Draw what lies between two objects."""
-    with asking():
+    """Decode points on the line between two objects."""
+    with report_bad_arguments():
         return _png(draw_strip(service.space, service.index.between(first, last, steps)), None)
 
 
-def _cutout(service: Service, key: str) -> tuple[Cutout, str]:
+def _read_cutout(service: Service, key: str) -> tuple[Cutout, str]:
+    """Return the cutout of an object, and its survey."""
     row = service.index.row(key)
     survey, object_id = (str(service.index.rows[name][row]) for name in ("survey", "object_id"))
     if service.cutouts is None:

@@ -1,4 +1,4 @@
-"""Routes about the service itself and about single objects."""
+"""Routes that describe the service and single objects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.queries.rows import rows_of
@@ -18,19 +18,19 @@ from galaxy_da.service.errors import error_responses
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts, Service
 from galaxy_da.service.pictures import all_latents
-from galaxy_da.service.routes.parameters import Key
-from galaxy_da.service.tables import TABLE_RESPONSES, Format, table_response
+from galaxy_da.service.routes.parameters import Key, TableQuery
+from galaxy_da.service.tables import TABLE_RESPONSES, finite, table_response
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/api", tags=["objects"])
 
-_KNOWN = ("survey", "object_id", "ra", "dec", "flags")
+_FIELDS = ("survey", "object_id", "ra", "dec", "flags")
 _HIDDEN = ("variance", "nuisance")
-_SPREAD_ROWS = 20_000
+_STD_ROWS = 20_000
 
 
-class Answer(BaseModel):
+class ObjectAnswer(BaseModel):
     """One object."""
 
     key: str
@@ -43,26 +43,23 @@ class Answer(BaseModel):
     has_cutout: bool
 
 
-class Chosen(BaseModel):
-    """Some objects."""
-
-    model_config = ConfigDict(extra="forbid")
+class ObjectList(TableQuery):
+    """List of objects."""
 
     ids: list[Key] = Field(min_length=1, max_length=100_000)
-    format: Format | None = None
 
 
-class Latents(BaseModel):
-    """Latents of an object, and how much each varies over the index."""
+class LatentsAnswer(BaseModel):
+    """Latents of an object, and the standard deviation of each latent over the index."""
 
     latents: list[float]
-    spread: list[float]
+    std: list[float]
 
 
 @router.get("/info")
 @in_thread
 def info(service: Parts) -> dict[str, Any]:
-    """Say what is served."""
+    """Describe the space, the index and the limits of the service."""
     space, index, frame = service.space, service.index, service.space.frame
     spans = {name: index.span(name) for name in index.surveys}
     return {
@@ -97,60 +94,60 @@ def info(service: Parts) -> dict[str, Any]:
     }
 
 
-@router.get("/objects", response_model=Answer, responses=error_responses(404, 422))
+@router.get("/objects", response_model=ObjectAnswer, responses=error_responses(404, 422))
 @in_thread
-def one(service: Parts, id: Annotated[Key, Query()]) -> Answer:
-    """Return one object with all its columns."""
+def one(service: Parts, id: Annotated[Key, Query()]) -> ObjectAnswer:
+    """Return an object with all its columns."""
     index = service.index
     row = index.row(id)
-    shown = [name for name in index.rows.column_names if name not in _HIDDEN]
-    (values,) = index.take(np.array([row]), shown).to_pylist()
+    names = [name for name in index.rows.column_names if name not in _HIDDEN]
+    (values,) = index.take(np.array([row]), names).to_pylist()
     survey, object_id = values["survey"], values["object_id"]
-    return Answer(
+    return ObjectAnswer(
         key=f"{survey}:{object_id}",
-        **{name: values[name] for name in _KNOWN},
-        columns={name: _plain(values[name]) for name in shown if name not in _KNOWN},
+        **{name: values[name] for name in _FIELDS},
+        columns={name: finite(values[name]) for name in names if name not in _FIELDS},
         has_cutout=service.cutouts is not None and service.cutouts.has(survey, object_id),
     )
 
 
 @router.post("/objects/table", responses=TABLE_RESPONSES, response_class=Response)
 @in_thread
-def chosen(request: Request, service: Parts, asked: Annotated[Chosen, Body()]) -> Response:
-    """Return some objects with all their columns, in the order asked for."""
+def objects(request: Request, service: Parts, query: Annotated[ObjectList, Body()]) -> Response:
+    """Return the listed objects with all their columns, in the order of the list."""
     index = service.index
-    shown = [field.name for field in index.rows.schema if not pa.types.is_nested(field.type)]
-    found = index.take(_rows(service, asked.ids), shown)
-    return table_response(request, found, asked.format, name="objects")
+    names = [field.name for field in index.rows.schema if not pa.types.is_nested(field.type)]
+    found = index.take(_rows(service, query.ids), names)
+    return table_response(request, found, query.format, name="objects")
 
 
 @router.get("/objects/complete", response_model=list[str], responses=error_responses(422))
 @in_thread
 def complete(
     service: Parts,
-    prefix: Annotated[str, Query(max_length=1024)],
-    k: Annotated[int, Query(ge=1, le=100)] = 10,
+    prefix: Annotated[str, Query(max_length=1024, description="Start of a key or object id.")],
+    k: Annotated[int, Query(ge=1, le=100, description="Number of keys to return.")] = 10,
 ) -> list[str]:
-    """List keys that begin with some text: of the key itself, or of the object id alone."""
-    index, found = service.index, []
-    named, colon, rest = prefix.partition(":")
+    """Complete a key: list the keys or object ids that start with a prefix."""
+    index, keys = service.index, []
+    survey_name, colon, rest = prefix.partition(":")
     for survey in index.surveys:
         start, stop = index.span(survey)
         ids = index.rows["object_id"].slice(start, stop - start)
-        if colon and named == survey:
+        if colon and survey_name == survey:
             ids = ids.filter(pc.starts_with(ids, rest))
         elif not survey.startswith(prefix):
             ids = ids.filter(pc.starts_with(ids, prefix))
-        found += [f"{survey}:{object_id}" for object_id in ids.slice(0, k).to_pylist()]
-    return found[:k]
+        keys += [f"{survey}:{object_id}" for object_id in ids.slice(0, k).to_pylist()]
+    return keys[:k]
 
 
-@router.get("/latents", response_model=Latents, responses=error_responses(404, 422))
+@router.get("/latents", response_model=LatentsAnswer, responses=error_responses(404, 422))
 @in_thread
-def latents(service: Parts, id: Annotated[Key, Query()]) -> Latents:
-    """Return where an object lies, and the spread of each latent in the index."""
-    (own,) = all_latents(service.index, np.array([service.index.row(id)]))
-    return Latents(latents=own.tolist(), spread=_spread(service).tolist())
+def latents(service: Parts, id: Annotated[Key, Query()]) -> LatentsAnswer:
+    """Return the latents of an object: the galaxy latents, then the nuisance latents."""
+    (values,) = all_latents(service.index, np.array([service.index.row(id)]))
+    return LatentsAnswer(latents=values.tolist(), std=_std(service).tolist())
 
 
 def _rows(service: Service, keys: list[str]) -> np.ndarray:
@@ -159,25 +156,19 @@ def _rows(service: Service, keys: list[str]) -> np.ndarray:
     surveys, ids = parts[:, 0], parts[:, 2]
     rows = np.full(len(keys), -1)
     for survey in set(surveys) & set(service.index.surveys):
-        own = surveys == survey
-        wanted = pa.chunked_array([pa.array(ids[own], pa.string())])
-        rows[own] = rows_of(service.index, survey, wanted)
+        mask = surveys == survey
+        wanted = pa.chunked_array([pa.array(ids[mask], pa.string())])
+        rows[mask] = rows_of(service.index, survey, wanted)
     if (rows < 0).any():
         missing = keys[int(np.argmax(rows < 0))]
         raise LatentIndexError(
-            f"no object {missing!r} in this index, nor {(rows < 0).sum() - 1} others of those asked"
+            f"no object {missing!r} in this index ({(rows < 0).sum()} of {len(keys)} are missing)"
         )
     return rows
 
 
-def _spread(service: Service) -> np.ndarray:
-    """Return the standard deviation of each latent over the index, or some of its rows."""
+def _std(service: Service) -> np.ndarray:
+    """Return the standard deviation of each latent, over at most 20,000 random rows."""
     index = service.index
-    rows = np.sort(np.random.default_rng(0).permutation(len(index))[:_SPREAD_ROWS])
+    rows = np.sort(np.random.default_rng(0).permutation(len(index))[:_STD_ROWS])
     return np.asarray(all_latents(index, rows).std(axis=0, dtype=np.float64))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
