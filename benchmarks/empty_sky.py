@@ -25,7 +25,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.measures.reconstruction import encode_for_decoder
-from benchmarks.measures.sky_residuals import beyond_galaxy, sky_residuals
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.scenes import ScenePool
 from catalogs.simulation.sky import SkySettings, sky_chunks
@@ -34,6 +33,7 @@ from galaxy_da.io.storage import location
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 from training.pretraining.image_source import prepare_observation
+from training.pretraining.sky_residuals import beyond_galaxy, sky_residuals
 
 __all__ = ["empty_sky", "noiseless", "seen_twice"]
 

@@ -29,13 +29,15 @@ from catalogs.simulation.sky import SkySettings
 from catalogs.simulation.writing import simulate
 from evaluation.probes.errors import error_rows, measure, measure_probes
 from evaluation.probes.ideal_images import add_structure
-from evaluation.probes.observations import observe_truth, read_truth
+from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled
 from evaluation.probes.quantities import find_quantities
+from evaluation.targets import encoder_for
 from galaxy_da.errors import SpaceError
 from galaxy_da.extraction.loading import read_batches, row_numbers
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.preparation import to_surface_brightness
 from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_table
 from galaxy_da.models.probes import Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
@@ -87,12 +89,12 @@ def probe_tables(
         definitions = [get_survey(name) for name in surveys]
         settings = SkySettings(seed=seed, repeat_anchor=False)
         simulate(definitions, n, out, settings, progress=False)
-        truth = add_structure(read_truth(out / "truth.parquet"), seed)
+        truth = add_structure(read_table(out / "truth.parquet"), seed)
         samples = {name: Sample(out / name / "sample.parquet") for name in surveys}
-        seen = [observe_truth(loaded, some, truth, unadapted=True) for some in samples.values()]
-        values = {name: known[1] for name, known in find_quantities(truth).items()}
+        latents = [_labelled(loaded, some, truth) for some in samples.values()]
+        values = {name: known.values for name, known in find_quantities(truth).items()}
         fresh = [replace(probe, errors={}) for probe in loaded.probes if probe.name in values]
-        probes = measure_probes(fresh, seen, values, np.ones(truth.num_rows, bool))
+        probes = measure_probes(fresh, latents, values, np.ones(truth.num_rows, bool))
         rows = error_rows(probes).to_pylist()
         for row in rows:
             row["encoder"] = "own" if row["survey"] in loaded.surveys else "anchor's"
@@ -140,16 +142,16 @@ def peer_rows(
     rows = []
     for name, sample in samples.items():
         peer = _statmorph(sample, some)
-        seen = observe_truth(space, sample, some, unadapted=True)
+        latents = _labelled(space, sample, some)
         for probe in probes:
             if probe.name not in peer or probe.name not in known:
                 continue
             ours = np.full(some.num_rows, np.nan)
-            ours[seen.rows] = probe.apply(seen.vectors[0])
+            ours[latents.rows] = probe.apply(latents.vectors[0])
             answers = {"ours": ours, "statmorph": peer[probe.name]}
             if f"sersic_{probe.name}" in peer:
                 answers["sersic"] = peer[f"sersic_{probe.name}"]
-            value = known[probe.name][1]
+            value = known[probe.name].values
             good = np.isfinite(np.stack([value, *answers.values()])).all(0)
             row: dict[str, Any] = {"probe": probe.name, "survey": name, "n": int(good.sum())}
             for who, answer in answers.items():
@@ -157,6 +159,11 @@ def peer_rows(
                 row |= {f"{who}_{key}": errors[key] for key in ("bias", "scatter", "r2")}
             rows.append(row)
     return rows
+
+
+def _labelled(space: LatentSpace, sample: Sample, truth: pa.Table) -> LabelledLatents:
+    encoder = encoder_for(space, sample, space.survey(sample.survey))
+    return encode_labelled(space, encoder, sample, truth)
 
 
 def real_rows(

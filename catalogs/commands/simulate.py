@@ -32,7 +32,8 @@ def simulate(
 
     Example: galaxy-da simulate --surveys decals,sdss,hsc --n 2000 --seed 1 --out sky
     """
-    from catalogs.simulation.sky import simulate as run
+    from catalogs.simulation.sky import SkySettings
+    from catalogs.simulation.writing import simulate as run
     from galaxy_da.io.staging import replace_paths, staged_folder
     from galaxy_da.surveys import get_survey, load_survey
 
@@ -43,11 +44,9 @@ def simulate(
         result = run(
             [own.get(name) or get_survey(name) for name in wanted],
             n,
-            seed=seed,
-            out=folder,
-            scenes=scenes,
-            rotated=rotated,
-            magnitudes=(brightest, faintest),
-            progress=True,
+            folder,
+            SkySettings(
+                seed=seed, scenes=scenes, rotated=rotated, magnitudes=(brightest, faintest)
+            ),
         )
     print_result(replace_paths(result, folder, out), json)

@@ -1,8 +1,7 @@
-"""Structure of simulated galaxies seen alone, without noise, by a telescope far better than any.
+"""Structure of simulated galaxies, measured on ideal images.
 
-The parameters a galaxy is drawn from say nothing directly of concentration, asymmetry and colour
-gradient, so these are measured where nothing disturbs them: neighbours left out, a PSF of 0.3
-arcsec, no noise, the centre known.
+Concentration, asymmetry and colour gradient are no parameters of a simulated galaxy. They are
+measured on an image without noise or neighbours, with a PSF of 0.3 arcsec and a known centre.
 """
 
 from __future__ import annotations
@@ -12,17 +11,18 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
+from catalogs.simulation.conditions import median_conditions
 from catalogs.simulation.galaxies import draw_galaxies
-from catalogs.simulation.observing import median_conditions, modes_for, observe
+from catalogs.simulation.observing import frequencies_for, observe
 from catalogs.simulation.sky import CHUNK
 from galaxy_da.errors import TableError
 from galaxy_da.surveys import Band, Survey
 
-__all__ = ["IDEAL", "add_structure", "ideal_views", "structure"]
+__all__ = ["IDEAL", "add_structure", "ideal_images", "structure"]
 
 IDEAL = Survey(
     name="ideal",
-    title="A telescope without noise",
+    title="Ideal telescope without noise",
     bands=tuple(
         Band(name=name, wavelength_nm=nm, psf_fwhm_arcsec=0.3, psf_scatter=0, depth_mag=99)
         for name, nm in (("g", 481.0), ("r", 642.0))
@@ -42,18 +42,18 @@ def add_structure(truth: pa.Table, seed: int) -> pa.Table:
     Parameters
     ----------
     truth : pa.Table
-        As `catalogs.simulation.sky` wrote it, parametric galaxies; rows in any order.
+        Truth table of `catalogs.simulation.writing` with parametric galaxies; rows in any order.
     seed : int
-        The sky's.
+        Seed of the sky.
 
     Raises
     ------
     TableError
-        If these are not that seed's galaxies.
+        If the galaxies are not those of this seed.
     """
     if not {"galaxy", "r_mag", "label"} <= set(truth.column_names):
         raise TableError(
-            "noise-free views need the truth table of a simulated sky of drawn galaxies; this one "
+            "ideal images need the truth table of a simulated sky of drawn galaxies; this one "
             f"has {', '.join(truth.column_names)}"
         )
     number = truth["galaxy"].to_numpy()
@@ -61,11 +61,11 @@ def add_structure(truth: pa.Table, seed: int) -> pa.Table:
     columns = {name: np.full(len(number), np.nan) for name in names}
     for chunk in np.unique(number // CHUNK):
         here = number // CHUNK == chunk
-        drawn, views = ideal_views(int(chunk), seed)
+        drawn, images = ideal_images(int(chunk), seed)
         rows = number[here] % CHUNK
         if not np.array_equal(drawn["r_mag"].to_numpy()[rows], truth["r_mag"].to_numpy()[here]):
             raise TableError(f"the truth table's galaxies are not those of seed {seed}")
-        for name, values in structure(views, IDEAL.pixel_scale_arcsec).items():
+        for name, values in structure(images, IDEAL.pixel_scale_arcsec).items():
             if name in columns:
                 columns[name][here] = values[rows]
     for name, values in columns.items():
@@ -73,30 +73,32 @@ def add_structure(truth: pa.Table, seed: int) -> pa.Table:
     return truth
 
 
-def ideal_views(chunk: int, seed: int) -> tuple[pa.Table, np.ndarray]:
-    """Draw a chunk of a simulated sky again and look at each galaxy alone.
+def ideal_images(chunk: int, seed: int) -> tuple[pa.Table, np.ndarray]:
+    """Draw a chunk of a simulated sky again, and observe each galaxy alone.
 
     Returns
     -------
     truth : pa.Table
-        Its `CHUNK` rows.
-    views : (CHUNK, 2, y, x) float32 array [nanomaggy / pixel]
-        g and r; the galaxy is in the middle of an even number of pixels.
+        Truth of the `CHUNK` galaxies.
+    images : (CHUNK, 2, y, x) float32 array [nanomaggy / pixel]
+        g and r; the galaxy is at the centre of an even number of pixels.
     """
     galaxies = draw_galaxies(CHUNK, np.random.default_rng([seed, chunk]))
     alone = replace(galaxies, neighbours=galaxies.neighbours.slice(0, 0))
     bands = IDEAL.bands
-    views = observe(alone.render(modes_for(bands)), IDEAL, bands, median_conditions(CHUNK, bands))
-    return galaxies.truth, views.numpy()
+    images = observe(
+        alone.render(frequencies_for(bands)), IDEAL, bands, median_conditions(CHUNK, bands)
+    )
+    return galaxies.truth, images.numpy()
 
 
-def structure(views: np.ndarray, pixel_scale_arcsec: float) -> dict[str, np.ndarray]:
-    """Measure noise-free galaxies about the middle of their images.
+def structure(images: np.ndarray, pixel_scale_arcsec: float) -> dict[str, np.ndarray]:
+    """Measure noise-free galaxies about the centre of their images.
 
     Parameters
     ----------
-    views : (n, 2, y, x) float array
-        g and r, y and x even, flux per pixel.
+    images : (n, 2, y, x) float array
+        g and r, flux per pixel; y and x are even.
     pixel_scale_arcsec : float
         Side of a pixel [arcsec].
 
@@ -106,16 +108,16 @@ def structure(views: np.ndarray, pixel_scale_arcsec: float) -> dict[str, np.ndar
         ``concentration`` (Bershady, Jangren & Conselice 2000, AJ 119, 2645), ``asymmetry``
         (Conselice 2003, ApJS 147, 1), both within 1.5 Petrosian radii (where the local brightness
         is 0.2 of the mean within), ``colour_gradient`` [mag], ``half_light_arcsec`` (circular) and
-        ``petrosian_arcsec``. A radius that reaches the border is the border's.
+        ``petrosian_arcsec``. Radii end at the border of the image.
     """
-    side = views.shape[-1]
+    side = images.shape[-1]
     ramp = np.arange(side) - (side - 1) / 2
     radius = np.hypot(ramp[:, None], ramp[None, :]).ravel()
-    square = np.arange(1, side // 2) ** 2.0  # of the rings' outer radii; where growth is smooth
+    square = np.arange(1, side // 2) ** 2.0  # squared outer radii of the rings
     ring = np.searchsorted(square, radius**2)
     rings = (ring[:, None] == np.arange(len(square))).astype(np.float32)
-    flat = views.reshape(len(views), 2, -1)
-    # Mean brightness of each ring times its true area is free of the pixels' stairs.
+    flat = images.reshape(len(images), 2, -1)
+    # Mean brightness times the true area of a ring avoids steps from whole pixels.
     light = (flat @ rings / rings.sum(0)) * np.pi * np.diff(square, prepend=0)
     growth = np.cumsum(light, axis=-1)
     r_growth = growth[:, 1]
@@ -139,7 +141,7 @@ def structure(views: np.ndarray, pixel_scale_arcsec: float) -> dict[str, np.ndar
 
 
 def _petrosian_square(light: np.ndarray, growth: np.ndarray, square: np.ndarray) -> np.ndarray:
-    """Square of the radius where local over mean brightness first falls below the limit."""
+    """Return the squared radius at which local over mean brightness falls below the limit."""
     middle = square - np.diff(square, prepend=0) / 2
     mean = (growth - light / 2) / middle
     ratio = light / np.diff(square, prepend=0) / mean
@@ -162,7 +164,7 @@ def _at(where: np.ndarray, square: np.ndarray, growth: np.ndarray) -> np.ndarray
 
 
 def _reaching(level: np.ndarray, square: np.ndarray, growth: np.ndarray) -> np.ndarray:
-    """Squared radius at which each row of growth first reaches its own level."""
+    """Return the squared radius at which each row of growth first reaches its own level."""
     x, y = _with_origin(square, growth)
     row, place = np.arange(len(growth)), np.maximum((y >= level[:, None]).argmax(1), 1)
     low, high = y[row, place - 1], y[row, place]

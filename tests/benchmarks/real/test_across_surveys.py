@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.real.across_surveys import across_surveys, main
-from catalogs.simulation.sky import simulate
+from catalogs.simulation.writing import simulate
 from galaxy_da.errors import TableError
 from galaxy_da.surveys import get_survey
 
@@ -13,7 +13,7 @@ from galaxy_da.surveys import get_survey
 @pytest.fixture(scope="module")
 def sky(tmp_path_factory):
     out = tmp_path_factory.mktemp("sky")
-    simulate([get_survey("decals"), get_survey("hsc")], 20, seed=1, out=out, progress=False)
+    simulate([get_survey("decals"), get_survey("hsc")], 20, out, progress=False)
     return out
 
 

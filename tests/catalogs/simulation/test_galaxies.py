@@ -5,15 +5,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from catalogs.simulation import galaxies as module
+from catalogs.simulation.conditions import frame_bands, median_conditions
 from catalogs.simulation.galaxies import LABELS, Galaxies, draw_galaxies
-from catalogs.simulation.observing import (
-    frame_bands,
-    median_conditions,
-    modes_for,
-    observe,
-    stamp_pixels,
-)
+from catalogs.simulation.observing import frequencies_for, observe, stamp_pixels
+from catalogs.simulation.rendering import DE_VAUCOULEURS, profile_transform
 from galaxy_da.surveys import builtin_surveys, get_survey
 
 PLAIN = {
@@ -39,10 +34,10 @@ def one(neighbours=False, **parameters):
     return Galaxies(truth, near, drawn.knots)
 
 
-def seen(galaxies, name="hsc", band="r", modes=None):
+def seen(galaxies, name="hsc", band="r", frequencies=None):
     survey = get_survey(name)
     bands = (survey.band(band).model_copy(update={"wavelength_nm": 642.0}),)
-    sky = galaxies.render(modes or modes_for(bands))
+    sky = galaxies.render(frequencies or frequencies_for(bands))
     flux = observe(sky, survey, bands, median_conditions(len(sky), bands))
     return flux[:, 0].numpy() * survey.nanomaggy_per_unit
 
@@ -135,7 +130,7 @@ def test_a_sum_of_discs_is_de_vaucouleurs():
     k = np.geomspace(0.01, 100, 60)
     law = galsim.DeVaucouleurs(half_light_radius=1.0)
     expected = [law.kValue(x, 0).real for x in k]
-    ours = module._transform(module._DE_VAUCOULEURS, torch.from_numpy(k**2))
+    ours = profile_transform(DE_VAUCOULEURS, torch.from_numpy(k**2))
     assert_allclose(ours, expected, atol=0.004)
 
 
@@ -156,19 +151,23 @@ def test_half_light_radius_is_that_of_the_whole():
 def test_flux_and_colour_are_the_truths():
     drawn = draw_galaxies(64, np.random.default_rng(5))
     alone = Galaxies(drawn.truth, drawn.neighbours.slice(0, 0), drawn.knots)
-    modes = modes_for(get_survey("decals").bands)
-    total = alone.render(modes).at([481, 642], modes)[:, :, modes.half, 0].real.numpy()
+    frequencies = frequencies_for(get_survey("decals").bands)
+    total = (
+        alone.render(frequencies)
+        .at([481, 642], frequencies)[:, :, frequencies.half, 0]
+        .real.numpy()
+    )
     magnitude = 22.5 - 2.5 * np.log10(total)
     assert_allclose(magnitude[:, 1], drawn.truth["r_mag"], atol=0.005)
     assert_allclose(magnitude[:, 0] - magnitude[:, 1], drawn.truth["g_minus_r"], atol=0.005)
 
 
 def test_any_band_of_any_survey_has_a_flux():
-    modes = modes_for(get_survey("sdss").bands)
-    sky = draw_galaxies(4, np.random.default_rng(6)).render(modes)
+    frequencies = frequencies_for(get_survey("sdss").bands)
+    sky = draw_galaxies(4, np.random.default_rng(6)).render(frequencies)
     for survey in builtin_surveys().values():
         wavelengths = [band.wavelength_nm for band in survey.bands]
-        total = sky.at(wavelengths, modes)[:, :, modes.half, 0].real
+        total = sky.at(wavelengths, frequencies)[:, :, frequencies.half, 0].real
         assert bool((total > 0).all())
         colour = 2.5 * torch.log10(total[:, 1:] / total[:, :-1])
         assert float(colour.abs().max() if colour.numel() else 0) < 3
@@ -189,7 +188,7 @@ def test_arms_have_their_number(arms):
 
 def test_the_grid_does_not_matter():
     drawn = draw_galaxies(24, np.random.default_rng(7))
-    fine = seen(drawn, "decals", modes=modes_for(frame_bands(get_survey("hsc"))))
+    fine = seen(drawn, "decals", frequencies=frequencies_for(frame_bands(get_survey("hsc"))))
     coarse = seen(drawn, "decals")
     peak = fine.max((1, 2), keepdims=True)
     assert np.abs((coarse - fine) / peak).max() < 0.02
@@ -227,5 +226,5 @@ def test_same_seed_same_galaxies():
     one, two = (draw_galaxies(16, np.random.default_rng(9)) for _ in range(2))
     assert one.truth.equals(two.truth)
     assert one.neighbours.equals(two.neighbours)
-    modes = modes_for(get_survey("sdss").bands)
-    assert torch.equal(one.render(modes).spectra, two.render(modes).spectra)
+    frequencies = frequencies_for(get_survey("sdss").bands)
+    assert torch.equal(one.render(frequencies).spectra, two.render(frequencies).spectra)

@@ -5,20 +5,16 @@ import torch
 from numpy.testing import assert_allclose
 from scipy.optimize import curve_fit
 
-from catalogs.simulation.galaxies import Galaxies, draw_galaxies
-from catalogs.simulation.observing import (
-    ARTEFACTS,
+from catalogs.simulation.artefacts import ARTEFACTS
+from catalogs.simulation.conditions import (
     Conditions,
-    Modes,
-    Sky,
     draw_conditions,
     frame_bands,
     median_conditions,
-    modes_for,
-    observe,
-    pixel_noise,
-    stamp_pixels,
 )
+from catalogs.simulation.galaxies import Galaxies, draw_galaxies
+from catalogs.simulation.observing import frequencies_for, observe, pixel_noise, stamp_pixels
+from catalogs.simulation.patches import Frequencies, Sky
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.preparation import Frame, prepare
 from galaxy_da.surveys import builtin_surveys, get_survey, load_survey
@@ -29,13 +25,15 @@ def changed(conditions, **fields):
 
 
 def stars(n, flux_nanomaggy, bands):
-    modes = modes_for(bands)
-    spectra = torch.full((n, 1, modes.side, modes.half + 1), flux_nanomaggy, dtype=torch.complex64)
-    return Sky(spectra, modes, lambda wanted: torch.ones(len(wanted), 1))
+    frequencies = frequencies_for(bands)
+    spectra = torch.full(
+        (n, 1, frequencies.side, frequencies.half + 1), flux_nanomaggy, dtype=torch.complex64
+    )
+    return Sky(spectra, frequencies, lambda wanted: torch.ones(len(wanted), 1))
 
 
 @pytest.mark.parametrize("name", ["decals", "sdss", "hsc", "euclid-vis", "ukidss"])
-def test_a_star_is_galsims_moffat_of_the_asked_width(name):
+def test_a_star_is_galsims_moffat_of_the_surveys_width(name):
     survey = get_survey(name)
     bands = frame_bands(survey)
     median = median_conditions(1, bands)
@@ -91,7 +89,7 @@ def test_photon_noise_grows_with_the_source():
     n = 500
     sky = stars(1, 300.0, bands)
     clean = observe(sky, survey, bands, median_conditions(1, bands))[0, 0]
-    many = Sky(sky.spectra.expand(n, -1, -1, -1), sky.modes, sky.mix)
+    many = Sky(sky.spectra.expand(n, -1, -1, -1), sky.frequencies, sky.mix)
     noisy = observe(many, survey, bands, median_conditions(n, bands), np.random.default_rng(2))
     middle = stamp_pixels(survey) // 2
     peak = float(clean[middle, middle])
@@ -115,12 +113,12 @@ def test_the_galaxy_is_off_centre_by_the_catalogue_error():
 
 
 def test_surface_brightness_agrees_between_hsc_and_decals():
-    modes = modes_for(get_survey("hsc").bands)
+    frequencies = frequencies_for(get_survey("hsc").bands)
     drawn = draw_galaxies(40, np.random.default_rng(3))
     alone = Galaxies(drawn.truth, drawn.neighbours.slice(0, 0), drawn.knots)
     resolved = torch.from_numpy(drawn.truth["half_light_arcsec"].to_numpy() > 1.5)
-    everyone = alone.render(modes)
-    sky = Sky(everyone.spectra[resolved], modes, everyone.mix)
+    everyone = alone.render(frequencies)
+    sky = Sky(everyone.spectra[resolved], frequencies, everyone.mix)
     assert len(sky) > 10
     frame = Frame()
     seen = {}
@@ -214,28 +212,28 @@ def test_bands_are_chosen_by_wavelength(tmp_path):
     assert len(frame_bands(get_survey("hsc"), every=True)) == 5
 
 
-def test_modes_transform_as_numpy_does():
-    modes = Modes(10)
+def test_frequencies_transform_as_numpy_does():
+    frequencies = Frequencies(10)
     image = torch.from_numpy(np.random.default_rng(6).normal(size=(21, 21))).float()
-    x = modes.offsets.double().numpy()
-    kernel_x = np.exp(-2j * np.pi * modes.east.double().numpy()[:, None] * x)
-    kernel_y = np.exp(-2j * np.pi * modes.north.double().numpy()[:, None] * x)
-    expected = kernel_y @ image.double().numpy() @ kernel_x.T * modes.pixel_arcsec**2
-    assert_allclose(modes.spectrum(image).numpy(), expected, atol=1e-3)
+    x = frequencies.offsets.double().numpy()
+    kernel_x = np.exp(-2j * np.pi * frequencies.east.double().numpy()[:, None] * x)
+    kernel_y = np.exp(-2j * np.pi * frequencies.north.double().numpy()[:, None] * x)
+    expected = kernel_y @ image.double().numpy() @ kernel_x.T * frequencies.pixel_arcsec**2
+    assert_allclose(frequencies.spectrum(image).numpy(), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(("rotation_deg", "mirrored"), [(0, True), (30, False), (-100, True)])
-def test_a_turned_camera_sees_what_galsim_turns(rotation_deg, mirrored):
+def test_a_rotated_camera_agrees_with_galsim(rotation_deg, mirrored):
     survey = get_survey("decals")
     bands = frame_bands(survey)[:1]
-    modes = modes_for(bands)
+    frequencies = frequencies_for(bands)
     galaxy = galsim.Exponential(half_light_radius=2.0, flux=50).shear(g1=0.4, g2=0.2)
     galaxy += galsim.Gaussian(half_light_radius=0.8, flux=20).shift(4.0, 2.0)
-    east, north = np.meshgrid(modes.east.numpy(), modes.north.numpy())
+    east, north = np.meshgrid(frequencies.east.numpy(), frequencies.north.numpy())
     k = 2 * np.pi * np.stack([-east.ravel(), north.ravel()])  # x is west
     spectrum = np.array([galaxy.kValue(*place) for place in k.T]).reshape(east.shape)
     spectra = torch.from_numpy(spectrum)[None, None].to(torch.complex64)
-    sky = Sky(spectra, modes, lambda wanted: torch.ones(len(wanted), 1))
+    sky = Sky(spectra, frequencies, lambda wanted: torch.ones(len(wanted), 1))
     camera = {"rotation_deg": np.array([rotation_deg]), "mirrored": np.array([mirrored])}
     seen = observe(sky, survey, bands, changed(median_conditions(1, bands), **camera))[0, 0]
     psf = galsim.Moffat(beta=3.5, fwhm=bands[0].psf_fwhm_arcsec)

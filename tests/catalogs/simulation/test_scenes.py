@@ -11,7 +11,8 @@ from astropy_healpix import HEALPix
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from catalogs.simulation.observing import frame_bands, median_conditions, modes_for, observe
+from catalogs.simulation.conditions import frame_bands, median_conditions
+from catalogs.simulation.observing import frequencies_for, observe
 from catalogs.simulation.scenes import SHRINK, ScenePool
 from galaxy_da.errors import SurveyError, TableError
 from galaxy_da.images.stretches import apply_stretch
@@ -69,9 +70,9 @@ def test_scenes_keep_their_flux_colour_and_size(pool):
 def test_rendered_scenes_have_the_drawn_magnitude_colour_and_size(pool):
     drawn = pool.draw(16, np.random.default_rng(1))
     alone = type(drawn)(pool, drawn.truth, drawn.neighbours.slice(0, 0))
-    modes = modes_for(get_survey("hsc").bands)
-    sky = alone.render(modes)
-    total = sky.at([481, 642], modes)[:, :, modes.half, 0].real.numpy()
+    frequencies = frequencies_for(get_survey("hsc").bands)
+    sky = alone.render(frequencies)
+    total = sky.at([481, 642], frequencies)[:, :, frequencies.half, 0].real.numpy()
     magnitude = 22.5 - 2.5 * np.log10(total)
     assert_allclose(magnitude[:, 1], drawn.truth["r_mag"], atol=0.02)
     assert_allclose(magnitude[:, 0] - magnitude[:, 1], drawn.truth["g_minus_r"], atol=0.01)
@@ -79,25 +80,25 @@ def test_rendered_scenes_have_the_drawn_magnitude_colour_and_size(pool):
 
     # A Gaussian's spectrum falls as exp(-2 (pi k sigma)^2): sizes without a fit. Axis ratios do
     # not matter to the geometric mean of two directions, orientations do not to the trace.
-    spectrum = sky.at([642], modes)[:, 0]
-    k = float(modes.east[1])
-    ratio = (spectrum.abs() / spectrum[:, modes.half, 0].abs()[:, None, None]).numpy()
-    sigma2_east = -np.log(ratio[:, modes.half, 1]) / (2 * (np.pi * k) ** 2)
-    sigma2_north = -np.log(ratio[:, modes.half + 1, 0]) / (2 * (np.pi * k) ** 2)
+    spectrum = sky.at([642], frequencies)[:, 0]
+    k = float(frequencies.east[1])
+    ratio = (spectrum.abs() / spectrum[:, frequencies.half, 0].abs()[:, None, None]).numpy()
+    sigma2_east = -np.log(ratio[:, frequencies.half, 1]) / (2 * (np.pi * k) ** 2)
+    sigma2_north = -np.log(ratio[:, frequencies.half + 1, 0]) / (2 * (np.pi * k) ** 2)
     shrink = drawn.truth["shrink"].to_numpy()
     axis = np.array([1.0, 0.8, 0.6, 0.5])[drawn.truth["scene"].to_numpy()]
     expected = SIGMA**2 * (1 + axis**2) / shrink**2
     assert_allclose(sigma2_east + sigma2_north, expected, rtol=0.06)
 
 
-def test_scenes_turn_by_the_angle_in_the_truth(pool):
+def test_scenes_rotate_by_the_angle_in_the_truth(pool):
     drawn = pool.draw(32, np.random.default_rng(2))
     alone = type(drawn)(pool, drawn.truth, drawn.neighbours.slice(0, 0))
     survey = get_survey("hsc")
     bands = frame_bands(survey)[1:2]
-    images = observe(alone.render(modes_for(bands)), survey, bands, median_conditions(32, bands))[
-        :, 0
-    ].double()
+    images = observe(
+        alone.render(frequencies_for(bands)), survey, bands, median_conditions(32, bands)
+    )[:, 0].double()
     along = torch.arange(images.shape[-1]) - (images.shape[-1] - 1) / 2
     xx = (images * along**2).sum((1, 2))
     yy = (images * along[:, None] ** 2).sum((1, 2))
@@ -144,8 +145,13 @@ def test_bands_beyond_the_images_follow_the_colour(tmp_path):
     rng = np.random.default_rng(5)
     images = [noisy(gaussian(), rng, scale=(50.0, 100.0)) for _ in range(2)]
     pool = ScenePool.open(write(tmp_path, images, bands=["g,r"] * 2))
-    modes = modes_for(get_survey("decals").bands)
-    total = pool.draw(4, rng).render(modes).at([481, 642, 925], modes)[:, :, modes.half, 0].real
+    frequencies = frequencies_for(get_survey("decals").bands)
+    total = (
+        pool.draw(4, rng)
+        .render(frequencies)
+        .at([481, 642, 925], frequencies)[:, :, frequencies.half, 0]
+        .real
+    )
     slope = np.log(100 / 50) / np.log(642 / 481)
     expected = (925 / 642) ** min(slope, 2.5)
     assert_allclose(total[:, 2] / total[:, 1], expected, rtol=0.05)

@@ -1,0 +1,103 @@
+"""Observing conditions of cutouts: PSF, depth, calibration, astrometry, camera and artefacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from catalogs.simulation.artefacts import ARTEFACTS
+from galaxy_da.images.preparation import Frame, pick_bands
+from galaxy_da.surveys import Band, Survey
+
+__all__ = ["WIDEST_DRAW", "Conditions", "draw_conditions", "frame_bands", "median_conditions"]
+
+WIDEST_DRAW = 2.5
+"""Clip of the drawn PSF widths and depths [standard deviations]."""
+
+ARTEFACT_RATE = 0.02
+ASTROMETRY_ARCSEC = 0.1
+"""Standard deviation of a catalogue position, per axis [arcsec]."""
+ZEROPOINT_MAG = 0.02
+"""Standard deviation of the calibration of one band of one cutout [mag]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """Observing conditions of n cutouts; an index selects cutouts.
+
+    Attributes
+    ----------
+    psf_fwhm_arcsec : (n, bands) float array
+    depth_mag : (n, bands) float array
+        5σ point-source depth [AB mag].
+    zeropoint_error_mag : (n, bands) float array
+        Positive where the images come out too bright.
+    east_arcsec, north_arcsec : (n,) float array
+        Error of the catalogue position on which the cutout is centred.
+    artefact : (n,) object array
+        One of `ARTEFACTS` or None.
+    rotation_deg : (n,) float array, optional
+        Angle of the camera on the sky, north through east; upright by default.
+    mirrored : (n,) bool array, optional
+        True where the cutout is mirrored, so that east is to the right.
+    """
+
+    psf_fwhm_arcsec: np.ndarray
+    depth_mag: np.ndarray
+    zeropoint_error_mag: np.ndarray
+    east_arcsec: np.ndarray
+    north_arcsec: np.ndarray
+    artefact: np.ndarray
+    rotation_deg: np.ndarray | None = None
+    mirrored: np.ndarray | None = None
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Conditions:
+        columns = {name: values for name, values in vars(self).items() if values is not None}
+        return Conditions(**{name: values[rows] for name, values in columns.items()})
+
+    def rotated(self, rng: np.random.Generator) -> Conditions:
+        """Return these conditions with the camera at random angles, half the cutouts mirrored."""
+        n = len(self.artefact)
+        return replace(self, rotation_deg=rng.uniform(0, 360, n), mirrored=rng.random(n) < 0.5)
+
+
+def median_conditions(n: int, bands: Sequence[Band]) -> Conditions:
+    """Return the survey's median conditions, with perfect calibration and astrometry."""
+    zeros = np.zeros((n, len(bands)))
+    return Conditions(
+        psf_fwhm_arcsec=zeros + [band.psf_fwhm_arcsec for band in bands],
+        depth_mag=zeros + [band.depth_mag for band in bands],
+        zeropoint_error_mag=zeros,
+        east_arcsec=np.zeros(n),
+        north_arcsec=np.zeros(n),
+        artefact=np.full(n, None),
+    )
+
+
+def draw_conditions(n: int, bands: Sequence[Band], rng: np.random.Generator) -> Conditions:
+    """Draw PSF width, depth, calibration, astrometry and artefacts of n cutouts.
+
+    PSF widths scatter log-normally and depths normally, each band independently, with the scatter
+    in the survey's definition. Both are clipped at 2.5 standard deviations.
+    """
+    median = median_conditions(n, bands)
+    shape = median.psf_fwhm_arcsec.shape
+    seeing, depth = rng.standard_normal((2, *shape)).clip(-WIDEST_DRAW, WIDEST_DRAW)
+    spoiled = rng.random(n) < ARTEFACT_RATE
+    return Conditions(
+        psf_fwhm_arcsec=median.psf_fwhm_arcsec
+        * np.exp(seeing * [band.psf_scatter for band in bands]),
+        depth_mag=median.depth_mag + depth * [band.depth_scatter for band in bands],
+        zeropoint_error_mag=rng.normal(0, ZEROPOINT_MAG, shape),
+        east_arcsec=rng.normal(0, ASTROMETRY_ARCSEC, n),
+        north_arcsec=rng.normal(0, ASTROMETRY_ARCSEC, n),
+        artefact=np.where(spoiled, rng.choice(ARTEFACTS, n).astype(object), np.full(n, None)),
+    )
+
+
+def frame_bands(survey: Survey, *, every: bool = False) -> tuple[Band, ...]:
+    """Return the survey's bands nearest to the frame's g, r and z, or every band, in its order."""
+    wanted = survey.band_names if every else pick_bands(survey, survey.band_names, Frame())
+    return tuple(band for band in survey.bands if band.name in wanted)

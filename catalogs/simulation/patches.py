@@ -1,0 +1,152 @@
+"""Patches of sky, stored as spatial spectra so that any survey can observe them.
+
+A survey multiplies a spectrum ``F(k)`` by the transfer function of its PSF. The image then follows
+at any pixel centre, without interpolation::
+
+    image(x) = pixel area * sum_k F(k) MTF(k) exp(2 pi i k.x)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from galaxy_da.surveys import NANOMAGGY_ZEROPOINT
+
+__all__ = [
+    "FIELD_ARCSEC",
+    "STAMP_ARCSEC",
+    "Frequencies",
+    "Sky",
+    "float_tensor",
+    "nanomaggies",
+    "unit_phase",
+]
+
+STAMP_ARCSEC = 34.5
+"""Least side of a cutout [arcsec]."""
+
+FIELD_ARCSEC = 42.0
+"""Period of the patches [arcsec]. Light that leaves on one side returns on the other, outside the
+cutout."""
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """Spatial frequencies of a patch: multiples of 1 / `FIELD_ARCSEC`.
+
+    Attributes
+    ----------
+    half : int
+        Highest multiple. Frequencies run from ``-half`` to ``half`` northward and from 0 to
+        ``half`` eastward; the other half is the complex conjugate.
+    """
+
+    half: int
+
+    @property
+    def side(self) -> int:
+        """Pixels along a side of the equivalent real grid."""
+        return 2 * self.half + 1
+
+    @property
+    def pixel_arcsec(self) -> float:
+        """Pixel of the equivalent real grid [arcsec]."""
+        return FIELD_ARCSEC / self.side
+
+    @cached_property
+    def east(self) -> Tensor:
+        """(half + 1,) frequencies along right ascension [cycle / arcsec]."""
+        return torch.arange(self.half + 1) / FIELD_ARCSEC
+
+    @cached_property
+    def north(self) -> Tensor:
+        """(side,) frequencies along declination, ascending [cycle / arcsec]."""
+        return torch.arange(-self.half, self.half + 1) / FIELD_ARCSEC
+
+    @cached_property
+    def offsets(self) -> Tensor:
+        """(side,) coordinates of the real grid, ascending with 0 in the middle [arcsec]."""
+        return torch.arange(-self.half, self.half + 1) * self.pixel_arcsec
+
+    def phase(self, east: np.ndarray, north: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Return the factors that shift sources from the middle to (n,) offsets [arcsec].
+
+        Returns
+        -------
+        (n, side, 1) and (n, 1, half + 1) complex64 tensors
+        """
+        cycles_east = float_tensor(east)[:, None] * self.east
+        cycles_north = float_tensor(north)[:, None] * self.north
+        return unit_phase(-cycles_north)[:, :, None], unit_phase(-cycles_east)[:, None, :]
+
+    def spectrum(self, image: Tensor) -> Tensor:
+        """Transform surface brightness on the real grid, north up the rows and east along them.
+
+        Parameters
+        ----------
+        image : (..., side, side) float tensor [flux / arcsec^2]
+
+        Returns
+        -------
+        (..., side, half + 1) complex64 tensor [flux]
+        """
+        centred = torch.fft.ifftshift(image, dim=(-2, -1))
+        spectrum: Tensor = torch.fft.fftshift(torch.fft.rfft2(centred), dim=-2)
+        return spectrum * self.pixel_arcsec**2
+
+    def keep(self, spectra: Tensor, frequencies: Frequencies) -> Tensor:
+        """Cut spectra to lower frequencies."""
+        cut = self.half - frequencies.half
+        return spectra[..., cut : cut + frequencies.side, : frequencies.half + 1]
+
+
+@dataclass(frozen=True)
+class Sky:
+    """Patches of sky above the atmosphere, before any telescope.
+
+    Attributes
+    ----------
+    spectra : (n, components, side, half + 1) complex64 tensor [nanomaggy]
+        Spatial spectrum of each component.
+    frequencies : Frequencies
+        Frequencies of the spectra.
+    mix : callable
+        Function from wavelengths [nm] to the (wavelengths, components) share of each component.
+    """
+
+    spectra: Tensor
+    frequencies: Frequencies
+    mix: Callable[[Sequence[float]], Tensor]
+
+    def __len__(self) -> int:
+        return len(self.spectra)
+
+    def at(self, wavelengths_nm: Sequence[float], frequencies: Frequencies) -> Tensor:
+        """(n, wavelengths, side, half + 1) spectra at some wavelengths, low frequencies only."""
+        kept = self.frequencies.keep(self.spectra, frequencies)
+        flat = torch.view_as_real(kept).reshape(len(self), kept.shape[1], -1)
+        mixed = self.mix(wavelengths_nm) @ flat
+        return torch.view_as_complex(mixed.reshape(len(self), -1, *kept.shape[2:], 2))
+
+
+def nanomaggies(magnitude: np.ndarray) -> np.ndarray:
+    """Convert AB magnitudes to fluxes [nanomaggy]."""
+    return np.asarray(10 ** (0.4 * (NANOMAGGY_ZEROPOINT - magnitude)))
+
+
+def float_tensor(values: np.ndarray) -> Tensor:
+    """Convert an array to a float32 tensor."""
+    return torch.as_tensor(np.asarray(values), dtype=torch.float32)
+
+
+def unit_phase(cycles: Tensor) -> Tensor:
+    """Return the complex numbers of modulus 1 and a phase in cycles."""
+    angle = 2 * math.pi * cycles
+    return torch.complex(torch.cos(angle), torch.sin(angle))

@@ -1,0 +1,234 @@
+"""Read real images as scenes: choose usable ones, cut out their galaxies, and clean them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from galaxy_da.errors import CutoutError, TableError
+from galaxy_da.images.cutouts import Cutout, read_cutouts
+from galaxy_da.images.noise import SIGMA_PER_MAD
+from galaxy_da.images.preparation import to_surface_brightness
+from galaxy_da.images.resampling import resample
+from galaxy_da.io.samples import Sample
+from galaxy_da.surveys import Survey
+
+__all__ = ["SIDE", "SceneImages", "read_scenes"]
+
+SIDE = 128
+"""Side of a scene [pixel]."""
+
+_READ_ROWS = 64
+_R_NM = 642.0
+_DETECTION_SIGMA, _CERTAIN_SIGMA = 2.5, 5.0
+_SMOOTHING_PX, _TAPER_PX = 2.0, 4.0
+_MAX_SATURATED = 0.01  # of the galaxy's pixels
+_MAX_ON_BORDER = 0.03  # of the galaxy's light
+_MAX_FALL = 0.07  # of the galaxy's mean brightness, across the border; a sky is flat
+_MIN_PIXELS = 50
+
+
+@dataclass(frozen=True)
+class SceneImages:
+    """Images of galaxies without their surroundings.
+
+    Attributes
+    ----------
+    rows : (scenes,) int array
+        Rows of the sample table.
+    stamps : (scenes, bands, 128, 128) float16 tensor [1 / arcsec^2]
+        Surface brightness over total flux.
+    pixel_arcsec : (scenes,) float array
+        Side of a pixel.
+    flux : (scenes, bands) float array [nanomaggy]
+        Total flux of the galaxy.
+    half_light_arcsec : (scenes,) float array
+        Radius of the circle that holds half of it, in the band nearest to r.
+    """
+
+    rows: np.ndarray
+    stamps: Tensor
+    pixel_arcsec: np.ndarray
+    flux: np.ndarray
+    half_light_arcsec: np.ndarray
+
+
+def read_scenes(sample: Sample, survey: Survey, limit: int) -> tuple[SceneImages, tuple[str, ...]]:
+    """Read the usable images of a sample table.
+
+    Parameters
+    ----------
+    sample : Sample
+        Table of images of one survey.
+    survey : Survey
+        Survey of the images.
+    limit : int
+        Largest number of rows to read, always the same random ones.
+
+    Returns
+    -------
+    scenes : SceneImages
+    bands : tuple of str
+        Bands of the scenes, by wavelength.
+
+    Raises
+    ------
+    TableError
+        If no image is usable.
+    """
+    inspected = np.random.default_rng(0).permutation(len(sample))[:limit]
+    wanted = np.isin(np.arange(len(sample)), inspected)
+    bands: tuple[str, ...] = ()
+    parts: list[SceneImages] = []
+    start = 0
+    for batch in sample.batches(_READ_ROWS * len(sample) // max(len(inspected), 1)):
+        rows = start + np.flatnonzero(wanted[start : start + batch.num_rows])
+        cutouts = read_cutouts(batch.take(pa.array(rows - start)), sample.folder, survey)
+        start += batch.num_rows
+        bands = bands or _bands_by_wavelength(cutouts, survey)
+        parts += _cut_out(rows, cutouts, survey, bands)
+    if not sum(len(part.rows) for part in parts):
+        raise TableError(
+            f"{sample.path}: none of {len(inspected)} images can be a scene; a scene needs a "
+            "resolved, unsaturated galaxy that ends well within its image"
+        )
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("rows", "pixel_arcsec", "flux", "half_light_arcsec")
+    }
+    return SceneImages(stamps=torch.cat([part.stamps for part in parts]), **columns), bands
+
+
+def _cut_out(
+    rows: np.ndarray,
+    cutouts: Sequence[Cutout | CutoutError],
+    survey: Survey,
+    bands: tuple[str, ...],
+) -> Iterator[SceneImages]:
+    """Cut the middle galaxies out of images, grouped by shape and bands."""
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for i, cutout in enumerate(cutouts):
+        if isinstance(cutout, Cutout) and sorted(cutout.bands) == sorted(bands):
+            key = (cutout.pixels.shape, cutout.bands, cutout.is_colour)
+            groups.setdefault(key, []).append(i)
+    r_band = bands.index(survey.nearest_band(_R_NM, bands).name) if bands else 0
+    for members in groups.values():
+        group = [cutout for i in members if isinstance(cutout := cutouts[i], Cutout)]
+        light, pixel, good = _clean(group, survey, bands)
+        light, pixel = light[good], pixel[good]
+        flux = light.sum((2, 3)) * pixel[:, None] ** 2
+        yield SceneImages(
+            rows=rows[members][good.numpy()],
+            stamps=(light / flux[..., None, None]).half(),
+            pixel_arcsec=pixel.numpy(),
+            flux=flux.double().numpy(),
+            half_light_arcsec=(_half_light(light[:, r_band]) * pixel).double().numpy(),
+        )
+
+
+def _clean(
+    group: Sequence[Cutout], survey: Survey, bands: tuple[str, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Surface brightness of the galaxies alone, pixel scales, and a mask of the usable ones.
+
+    The border's median is the sky. Pixels connected to the middle above the detection limit are
+    kept, and smoothed and faded where they are hardly detected.
+    """
+    raw = to_surface_brightness(group, survey)[:, [group[0].bands.index(name) for name in bands]]
+    missing = ~torch.isfinite(raw)
+    full = np.stack([c.is_colour & (c.pixels == 255).any(0) for c in group])
+    centre = torch.tensor([c.centre_xy for c in group])
+    pixel = torch.tensor([c.pixel_scale_arcsec for c in group], dtype=torch.float32)
+    sky = _border(raw).nanmedian(-1).values[..., None, None]
+    light = torch.where(missing, 0.0, raw - sky)
+    fall = _border(light, inset=1).median(-1).values - _border(light).median(-1).values
+    detection = _signal_to_noise(light)
+    inside = _around(centre, detection > _DETECTION_SIGMA)
+    certain = (detection**2 / (detection**2 + _CERTAIN_SIGMA**2))[:, None]
+    light = torch.lerp(_smooth(light, _TAPER_PX), light, certain) * certain
+    light *= (2 * _smooth(inside.float()[:, None], _TAPER_PX)).clamp_max(1)
+    good = _usable(inside, missing.any(1), torch.from_numpy(full), light, fall)
+    light *= _fade(light.shape[-2])[:, None] * _fade(light.shape[-1])
+    ratio = max(1.0, max(light.shape[2:]) / SIDE)
+    light = resample(light, SIDE, ratio, (centre[:, 0], centre[:, 1]))
+    return light, pixel * ratio, good
+
+
+def _signal_to_noise(light: Tensor) -> Tensor:
+    """(m, y, x) bands stacked and smoothed, over the noise of the border."""
+    noise = _border(light).abs().median(-1).values.clamp_min(1e-6)
+    stacked = _smooth((light / noise[..., None, None]).mean(1, keepdim=True), _SMOOTHING_PX)
+    sigma = SIGMA_PER_MAD * _border(stacked).abs().median(-1).values.clamp_min(1e-6)
+    return (stacked / sigma[..., None, None])[:, 0]
+
+
+def _around(centre_xy: Tensor, above: Tensor) -> Tensor:
+    """Keep the pixels that are connected to the one at (m, 2) coordinates."""
+    within_image = np.zeros((3, 3, 3), int)
+    within_image[1] = ndimage.generate_binary_structure(2, 1)
+    labels, _ = ndimage.label(above.numpy(), within_image)
+    x, y = centre_xy.round().long().T.numpy()
+    label = labels[np.arange(len(labels)), y, x][:, None, None]
+    return torch.from_numpy((labels == label) & (label > 0))
+
+
+def _usable(inside: Tensor, missing: Tensor, full: Tensor, light: Tensor, fall: Tensor) -> Tensor:
+    pixels = inside.sum((1, 2))
+    holes = (inside & missing).flatten(1).any(1)
+    saturated = (inside & full).sum((1, 2)) > _MAX_SATURATED * pixels
+    total = light.sum((2, 3))
+    cut_off = (_border(light).sum(2) > _MAX_ON_BORDER * total).any(1)
+    larger = (fall * pixels[:, None] / total).mean(1) > _MAX_FALL
+    dark = (total <= 0).any(1)
+    return (pixels >= _MIN_PIXELS) & ~(holes | saturated | cut_off | larger | dark)
+
+
+def _half_light(light: Tensor) -> Tensor:
+    """(m,) radii about the middle that hold half of (m, side, side) light [pixel]."""
+    along = torch.arange(SIDE) - (SIDE - 1) / 2
+    radius, order = torch.hypot(along[:, None], along).flatten().sort()
+    grown = light.flatten(1)[:, order].cumsum(1)
+    return radius[(grown < grown[:, -1:] / 2).sum(1)]
+
+
+def _smooth(image: Tensor, sigma: float) -> Tensor:
+    """Convolve (..., y, x) images with a round Gaussian [pixel]."""
+
+    def weights(size: int) -> Tensor:
+        apart = (torch.arange(size)[:, None] - torch.arange(size)) / sigma
+        kernel = torch.exp(-0.5 * apart**2) / (sigma * math.sqrt(2 * math.pi))
+        return torch.where(apart.abs() < 4, kernel, 0.0)  # denormal numbers are slow
+
+    return weights(image.shape[-2]) @ image @ weights(image.shape[-1])
+
+
+def _fade(size: int) -> Tensor:
+    """(size,) weights that fall to zero within the taper of either end."""
+    from_end = torch.arange(size) + 0.5
+    return (torch.minimum(from_end, from_end.flip(0)) / _TAPER_PX / 2).clamp_max(1)
+
+
+def _border(image: Tensor, inset: int = 0) -> Tensor:
+    """(..., pixels) values of a frame a twentieth of the side wide, some widths from the edge."""
+    wide = max(min(image.shape[-2:]) // 20, 1)
+    cut = inset * wide
+    image = image[..., cut : image.shape[-2] - cut, cut : image.shape[-1] - cut]
+    ring = torch.ones(image.shape[-2:], dtype=torch.bool)
+    ring[wide:-wide, wide:-wide] = False
+    return image[..., ring]
+
+
+def _bands_by_wavelength(
+    cutouts: Sequence[Cutout | CutoutError], survey: Survey
+) -> tuple[str, ...]:
+    """Bands of the first image that can be read."""
+    first = next((cutout for cutout in cutouts if isinstance(cutout, Cutout)), None)
+    names = first.bands if first else ()
+    return tuple(sorted(names, key=lambda name: survey.band(name).wavelength_nm))
