@@ -35,7 +35,7 @@ _MAX_FALL = 0.07  # of the galaxy's mean brightness, across the border; a sky is
 _MIN_PIXELS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SceneImages:
     """Images of galaxies without their surroundings.
 

@@ -26,7 +26,7 @@ from catalogs.simulation.distributions import (
     draw_magnitudes,
 )
 from catalogs.simulation.patches import Frequencies, Sky, float_tensor, nanomaggies
-from catalogs.simulation.scene_images import SIDE, read_scenes
+from catalogs.simulation.scene_images import SIDE, SceneImages, read_scenes
 from galaxy_da.images.resampling import resample
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
@@ -48,35 +48,23 @@ _SLOPES = (-0.5, 2.5)  # limits of d ln flux / d ln wavelength beyond the bands
 _TYPICAL_SLOPE = 1.0
 
 
-@dataclass(frozen=True)
-class ScenePool:
-    """Galaxies cut out of real images.
+@dataclass(frozen=True, kw_only=True)
+class ScenePool(SceneImages):
+    """Galaxies cut out of real images; their pixels as in `SceneImages`.
 
     Attributes
     ----------
     scene_id : (scenes,) object array
         `object_id` of the image.
     ra, dec : (scenes,) float array [ICRS deg]
-    stamps : (scenes, bands, 128, 128) float16 tensor [1 / arcsec^2]
-        Surface brightness over total flux.
-    pixel_arcsec : (scenes,) float array
-        Side of their pixels.
     wavelengths_nm : (bands,) float array
-        Ascending.
-    flux : (scenes, bands) float array [nanomaggy]
-        Total flux of the cut-out galaxy.
-    half_light_arcsec : (scenes,) float array
-        Radius of the circle that holds half of it, in the band nearest to r.
+        Wavelengths of the bands, ascending.
     """
 
     scene_id: np.ndarray
     ra: np.ndarray
     dec: np.ndarray
-    stamps: Tensor
-    pixel_arcsec: np.ndarray
     wavelengths_nm: np.ndarray
-    flux: np.ndarray
-    half_light_arcsec: np.ndarray
 
     @classmethod
     def open(
@@ -112,11 +100,8 @@ class ScenePool:
             scene_id=np.array(sample.catalog["object_id"].take(rows).to_pylist(), object),
             ra=sample.catalog["ra"].take(rows).to_numpy(),
             dec=sample.catalog["dec"].take(rows).to_numpy(),
-            stamps=scenes.stamps,
-            pixel_arcsec=scenes.pixel_arcsec,
             wavelengths_nm=np.array([survey.band(name).wavelength_nm for name in bands]),
-            flux=scenes.flux,
-            half_light_arcsec=scenes.half_light_arcsec,
+            **vars(scenes),
         )
 
     def __len__(self) -> int:
