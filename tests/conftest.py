@@ -11,7 +11,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from galaxy_da.images.preparation import Frame
 from galaxy_da.models.networks import Architecture, VariationalAutoencoder
-from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.space import LatentSpace, SpaceParts, SurveyEncoder
 from galaxy_da.surveys import get_survey
 
 
@@ -46,11 +46,13 @@ def make_space(seed=0, **sizes):
         survey=get_survey("decals"), bands=("g", "r", "z"), network=model.encoder
     )
     return LatentSpace(
-        architecture=architecture,
-        frame=Frame(),
-        anchor="decals",
-        encoders={"decals": decals},
-        decoder=model.decoder,
+        SpaceParts(
+            architecture=architecture,
+            frame=Frame(),
+            anchor="decals",
+            encoders={"decals": decals},
+            decoder=model.decoder,
+        )
     )
 
 

@@ -84,9 +84,10 @@ def features_by_symmetry(network: Encoder, images: Tensor) -> Tensor:
     """
     device = best_device()
     network.to(device)
-    features = [
+    features = [  # of all images in one symmetry, then in the next
         network.features(batch.to(device)).float().cpu()
         for k in range(SYMMETRIES)
         for batch in torch.split(apply_symmetry(images, k), _BATCH)
     ]
-    return torch.cat(features).unflatten(0, (SYMMETRIES, len(images)))
+    joined = torch.cat(features)
+    return joined.reshape(SYMMETRIES, len(images), joined.shape[1])

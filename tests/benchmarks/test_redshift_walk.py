@@ -12,7 +12,7 @@ from galaxy_da.errors import StorageError, TableError
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Architecture
-from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.space import LatentSpace, SpaceParts, SurveyEncoder
 from galaxy_da.surveys import get_survey
 from training.pretraining.conditional import ConditionalAutoencoder, save_conditional
 from training.pretraining.image_source import standard_redshift
@@ -33,11 +33,13 @@ def folder(tmp_path):
         survey=get_survey("decals"), bands=("g", "r", "z"), network=plain.encoder
     )
     LatentSpace(
-        architecture=SMALL,
-        frame=Frame(),
-        anchor="decals",
-        encoders={"decals": decals},
-        decoder=plain.decoder,
+        SpaceParts(
+            architecture=SMALL,
+            frame=Frame(),
+            anchor="decals",
+            encoders={"decals": decals},
+            decoder=plain.decoder,
+        )
     ).save(tmp_path / "space")
     save_conditional(model, tmp_path / "space")
     return tmp_path / "space"

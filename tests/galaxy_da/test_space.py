@@ -41,7 +41,7 @@ def test_a_saved_space_gives_the_same_numbers(space, tmp_path):
     torch.testing.assert_close(loaded.decode(latents), both.decode(latents))
 
 
-def test_a_survey_that_is_smoothed_is_so_when_loaded(space, tmp_path):
+def test_smoothing_of_a_survey_is_saved(space, tmp_path):
     plain = space.unadapted(HSC, HSC.band_names, every_band=True)
     network = plain.network.smoothed(Smoothing.by(torch.full((5,), 0.9)))
     both = space.with_survey(replace(plain, network=network))
@@ -53,7 +53,7 @@ def test_a_survey_that_is_smoothed_is_so_when_loaded(space, tmp_path):
     assert set(load_file(tmp_path / "hsc.safetensors")) == {"stem.weight", "smoothing.taps"}
 
 
-def test_adapting_keeps_the_anchors_identity_and_the_old_space(space):
+def test_adding_a_survey_keeps_the_anchor_and_the_old_space(space):
     both = adapted(space)
     assert both.id == space.id
     assert space.surveys == ("decals",)
@@ -61,7 +61,7 @@ def test_adapting_keeps_the_anchors_identity_and_the_old_space(space):
     assert make_space(seed=1).id != space.id
 
 
-def test_only_what_differs_is_stored(space, tmp_path):
+def test_only_changed_tensors_are_stored(space, tmp_path):
     adapted(space).save(tmp_path)
     assert set(load_file(tmp_path / "hsc.safetensors")) == {"stem.weight", "mean.weight"}
 
@@ -73,15 +73,15 @@ def test_bf16_stays_near_fp32(space):
     assert (full - half).abs().max() < 0.05 * full.std()
 
 
-def test_nothing_in_gives_nothing_out(space):
+def test_no_images_give_no_latents(space):
     assert space.encode(torch.empty(0, 3, 64, 64), "decals").mean.shape == (0, 6)
     assert space.decode(np.empty((0, 6), np.float32)).shape == (0, 3, 64, 64)
 
 
-def test_wrong_questions(space):
+def test_bad_arguments_are_named(space):
     with pytest.raises(SpaceError, match=r"no encoder for 'sdss'; it has decals; .*--unadapted"):
         space.encoder("sdss")
-    with pytest.raises(SpaceError, match="decals: is the anchor of this space"):
+    with pytest.raises(SpaceError, match="decals: is the anchor of this space, which"):
         space.with_survey(space.encoder("decals"))
     with pytest.raises(ValueError, match=r"shape \(n, 6\) but have \(2, 7\)"):
         space.decode(torch.zeros(2, 7))
@@ -111,11 +111,21 @@ def test_damaged_weights_are_refused(space, tmp_path):
         LatentSpace.load(tmp_path)
 
 
-def test_another_format_is_refused(space, tmp_path):
+@pytest.mark.parametrize("number", [1, 99])
+def test_another_format_is_refused_in_one_line(space, tmp_path, number):
     space.save(tmp_path)
     manifest = json.loads((tmp_path / "space.json").read_text())
-    write_json(tmp_path / "space.json", {**manifest, "format": 99})
-    with pytest.raises(SpaceError, match="space format 99, this library reads 1"):
+    write_json(tmp_path / "space.json", {**manifest, "format": number})
+    message = f"has space format {number}, this version of galaxy_da reads 2; train or adapt"
+    with pytest.raises(SpaceError, match=message) as caught:
+        LatentSpace.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "3"])
+def test_a_file_that_describes_no_space_is_refused(tmp_path, text):
+    (tmp_path / "space.json").write_text(text)
+    with pytest.raises(SpaceError, match=r"space\.json: is not a space description"):
         LatentSpace.load(tmp_path)
 
 

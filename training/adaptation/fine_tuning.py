@@ -26,8 +26,8 @@ from tqdm import tqdm
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.io.files import json_hash
 from galaxy_da.models.networks import Encoder
+from galaxy_da.models.space_parts import network_hash
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
-from galaxy_da.space import network_hash
 from training.adaptation.candidates import Training
 from training.adaptation.image_matching import ImageMatch
 from training.adaptation.paired_images import PairedImages

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxy_da.errors import SpaceError, TableError
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features, vectors
 from galaxy_da.io.samples import Sample
@@ -115,7 +116,12 @@ def test_extraction_writes_the_columns(tmp_path):
     images[1] = 0
     sample = Sample(write_sample(tmp_path / "d", images))
     probes = [make_probe(), make_probe("p_bar", "logistic", seed=1)]
-    extract(make_space().with_probes(probes), sample, tmp_path / "f", precision="fp32")
+    extract(
+        make_space().with_probes(probes),
+        sample,
+        tmp_path / "f",
+        settings=ExtractSettings(precision="fp32"),
+    )
     table = Features.open(tmp_path / "f").table
     ok = table.filter(pc.equal(table["status"], "ok"))
     assert ok.num_rows == 4 and table["morph_size"].null_count == 1

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,6 +14,7 @@ from galaxy_da.io.features import vectors
 from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.interpolation import draw_strip, write_strip
+from galaxy_da.space import LatentSpace, SpaceParts
 from galaxy_da.surveys import get_survey
 
 
@@ -96,14 +99,14 @@ def test_interpolation_refuses(index, space):
 def test_an_anchor_without_stretch_cannot_be_drawn(space):
     encoder = space.encoder("decals")
     plain = encoder.survey.model_copy(update={"stretch": None})
-    from dataclasses import replace
-
-    bare = type(space)(
-        architecture=space.architecture,
-        frame=space.frame,
-        anchor="decals",
-        encoders={"decals": replace(encoder, survey=plain)},
-        decoder=space.decoder,
+    bare = LatentSpace(
+        SpaceParts(
+            architecture=space.architecture,
+            frame=space.frame,
+            anchor="decals",
+            encoders={"decals": replace(encoder, survey=plain)},
+            decoder=space.decoder,
+        )
     )
     with pytest.raises(SpaceError, match="decals: has no colour stretch for g, r, z"):
         draw_strip(bare, np.zeros((1, 6)))
