@@ -1,14 +1,13 @@
-"""Use of each latent of a space, and the bias of its decoded sky.
+"""Measure reconstruction, sky bias and divergence of each latent of a space.
 
-``python -m benchmarks.latent_usage SPACE SAMPLE`` prints them, latent by latent.
+``python -m benchmarks.latent_usage SPACE SAMPLE`` prints them for a sample of the space's anchor.
 """
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
+from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
@@ -18,9 +17,13 @@ from training.pretraining.validation import validation_metrics
 __all__ = ["main"]
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Print the validation metrics of a space on a sample of its anchor."""
-    space, sample = LatentSpace.load(arguments[0]), Sample(arguments[1])
+    parser = command_parser("latent_usage", __doc__)
+    parser.add_argument("space")
+    parser.add_argument("sample")
+    given = parser.parse_args()
+    space, sample = LatentSpace.load(given.space), Sample(given.sample)
     encoder = space.encoder(space.anchor)
     images, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
     found = validation_metrics(space, images[ok])
@@ -37,4 +40,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

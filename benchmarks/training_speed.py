@@ -1,8 +1,8 @@
-"""How fast training is, beside the same model in plain fp32 eager, and as the data grow.
+"""Measure training speed beside plain fp32 training of the same model, and as the data grow.
 
-``python -m benchmarks.training_speed`` prints three tables on one thread. Candidates take
-turns, several times
-over, and time is the processor's, so that what else the machine does hits all alike; medians count.
+``python -m benchmarks.training_speed [--images N] [--rounds N]`` prints three tables on one thread.
+Candidates alternate and processor time is measured, so that other load affects all alike. Medians
+over rounds are reported.
 """
 
 from __future__ import annotations
@@ -19,37 +19,39 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.comparisons.networks import NETWORKS
+from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from galaxy_da.models.devices import Precision, autocast
 from galaxy_da.models.networks import Architecture
 from training.losses import kl_divergence
 from training.parallel.fabric import make_fabric
-from training.pretraining.image_source import TrainingImages
 from training.pretraining.learner import Batch, Learner, loss_of
+from training.pretraining.loop import SplitRows, train
+from training.pretraining.prepared_images import TrainingImages
 from training.pretraining.recipe import Objective, Optimiser, Recipe, Sky
-from training.pretraining.run import train
 
 __all__ = ["growth_rows", "network_rows", "training_rows"]
 
 _CPU = torch.device("cpu")
 _BATCH, _IMAGES, _ROUNDS = 256, 2048, 5
 _NOISE, _RATE = 0.2, 1e-3
-_HELD = 16
+_VALIDATION = 16
+_AT_ONCE = 2048
 
 
-def training_rows(rounds: int = _ROUNDS) -> list[dict[str, Any]]:
-    """Measure training of the default network, plain and with each thing that might speed it up.
+def training_rows(n: int = _IMAGES, rounds: int = _ROUNDS) -> list[dict[str, Any]]:
+    """Measure training of the default network, plain and with each optimisation.
 
     Returns
     -------
     list of dict
-        ``what``, ``images_per_s``, and ``to_plain``, the median ratio to the plain loop of the same
-        round. "as trained" is `training.pretraining.run.train` itself, reading of images included.
+        ``variant``, ``images_per_s``, and ``to_first``, the median ratio to the plain loop of the
+        same round. "as trained" is `training.pretraining.loop.train`, with reading of images.
     """
     with tempfile.TemporaryDirectory() as folder:
-        data = _data(Path(folder), _IMAGES)
-        images = torch.from_numpy(data.read(np.arange(_IMAGES), 1)[:, 0])
-        ways: dict[str, Callable[[], float]] = {
+        data = _data(Path(folder), n)
+        images = torch.from_numpy(data.read(np.arange(n), 1)[:, 0])
+        variants: dict[str, Callable[[], float]] = {
             "plain fp32 eager": _plain(images),
             "fp32, channels last": _step(images, "fp32", last=True),
             "bf16": _step(images, "auto", last=False),
@@ -59,39 +61,41 @@ def training_rows(rounds: int = _ROUNDS) -> list[dict[str, Any]]:
             "bf16, channels last, compiled": _step(images, "auto", last=True, compiled=True),
             "as trained": lambda: _epoch(data, Path(folder)),
         }
-        return _race(ways, "plain fp32 eager", rounds)
+        return _alternate(variants, "plain fp32 eager", rounds)
 
 
-def network_rows(rounds: int = _ROUNDS) -> list[dict[str, Any]]:
+def network_rows(n: int = _IMAGES, rounds: int = _ROUNDS) -> list[dict[str, Any]]:
     """Measure training of each network of `benchmarks.comparisons`, as `training_rows` does.
 
     Returns
     -------
     list of dict
-        ``what``, ``images_per_s``, ``to_plain`` (here: to ours, in the same way).
+        ``variant``, ``images_per_s``, and ``to_first``, the ratio to our network.
     """
-    images = torch.randn(_IMAGES, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    ways = {name: _step(images, "auto", last=True, build=build) for name, build in NETWORKS.items()}
-    return _race(ways, next(iter(NETWORKS)), rounds)
+    images = torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    variants = {
+        name: _step(images, "auto", last=True, build=build) for name, build in NETWORKS.items()
+    }
+    return _alternate(variants, next(iter(NETWORKS)), rounds)
 
 
 def growth_rows(
     sizes: tuple[int, ...] = (2048, 8192, 32768), rounds: int = 3
 ) -> list[dict[str, Any]]:
-    """Measure an epoch of `training.pretraining.run.train` on more and more images.
+    """Measure an epoch of `training.pretraining.loop.train` on growing numbers of images.
 
     Returns
     -------
     list of dict
         ``images``, ``epoch_s``, ``images_per_s``, and ``to_first``, the median ratio of the rate to
-        that of the first size in the same round.
+        that of the first size.
     """
     with tempfile.TemporaryDirectory() as folder:
-        every = [Path(folder) / str(n) for n in sizes]
-        data = [_data(path, n) for path, n in zip(every, sizes, strict=True)]
+        paths = [Path(folder) / str(n) for n in sizes]
+        data = [_data(path, n) for path, n in zip(paths, sizes, strict=True)]
         rates = np.array(
             [
-                [_epoch(some, path) for some, path in zip(data, every, strict=True)]
+                [_epoch(images, path) for images, path in zip(data, paths, strict=True)]
                 for _ in range(rounds)
             ]
         )
@@ -103,26 +107,28 @@ def growth_rows(
     ]
 
 
-def _race(ways: Mapping[str, Callable[[], float]], first: str, rounds: int) -> list[dict[str, Any]]:
-    """Let ways take turns; the first turn of each only warms up."""
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+def _alternate(
+    variants: Mapping[str, Callable[[], float]], first: str, rounds: int
+) -> list[dict[str, Any]]:
+    """Run variants alternately; the first round is a warm-up."""
+    rates: dict[str, list[float]] = {name: [] for name in variants}
     for turn in range(rounds + 1):
-        for name, way in ways.items():
-            rate = way()
+        for name, variant in variants.items():
+            rate = variant()
             if turn:
                 rates[name].append(rate)
     return [
         {
-            "what": name,
+            "variant": name,
             "images_per_s": float(np.median(found)),
-            "to_plain": float(np.median(np.divide(found, rates[first]))),
+            "to_first": float(np.median(np.divide(found, rates[first]))),
         }
         for name, found in rates.items()
     ]
 
 
 def _plain(images: Tensor) -> Callable[[], float]:
-    """Write the evidence lower bound's training as a first tutorial would: fp32, no layout."""
+    """Return an epoch of plain training on the ELBO: fp32, default memory layout."""
     torch.manual_seed(1)
     model = Learner(Architecture())
     optimiser = torch.optim.AdamW(model.parameters(), lr=_RATE)
@@ -151,7 +157,7 @@ def _step(
     compiled: bool = False,
     build: Callable[[Architecture], Learner] = Learner,
 ) -> Callable[[], float]:
-    """Train by the library's objective, without its reading of images."""
+    """Return an epoch of training by the library's objective, without reading images."""
     torch.manual_seed(1)
     recipe = _recipe(batch)
     layout = torch.channels_last if last else torch.contiguous_format
@@ -180,11 +186,11 @@ def _step(
 
 
 def _epoch(data: TrainingImages, folder: Path) -> float:
-    """Images per second of one epoch, from the first weight to the checkpoint."""
+    """Return images per second of one epoch, initialisation and checkpoint included."""
     work = Path(tempfile.mkdtemp(dir=folder))
     fabric, rows = make_fabric(), np.arange(len(data.part))
     start = time.process_time()
-    train(_recipe(_BATCH), data, rows, rows[:_HELD], work, fabric, False)
+    train(_recipe(_BATCH), data, SplitRows(rows, rows[:_VALIDATION]), work, fabric)
     return len(rows) / (time.process_time() - start)
 
 
@@ -198,13 +204,13 @@ def _recipe(batch: int) -> Recipe:
 
 
 def _data(folder: Path, n: int) -> TrainingImages:
-    """Noise in the default frame, stored as prepared images are."""
+    """Store noise images in the default frame, as prepared images are."""
     folder.mkdir(exist_ok=True)
     shape = (n, 1, 3, 64, 64)
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.float16, shape)
     rng = np.random.default_rng(1)
-    for start in range(0, n, _IMAGES):
-        images[start : start + _IMAGES] = rng.normal(size=(min(_IMAGES, n - start), *shape[1:]))
+    for start in range(0, n, _AT_ONCE):
+        images[start : start + _AT_ONCE] = rng.normal(size=(min(_AT_ONCE, n - start), *shape[1:]))
     images.flush()
     nothing = pa.nulls(n, pa.string()), pa.nulls(n, pa.float32())
     rows = pa.table({"part": ["train"] * n, "label": nothing[0], "redshift": nothing[1]})
@@ -213,10 +219,15 @@ def _data(folder: Path, n: int) -> TrainingImages:
 
 def main() -> None:
     """Print the tables."""
+    parser = command_parser("training_speed", __doc__)
+    parser.add_argument("--images", type=int, default=_IMAGES, help="images of an epoch")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    print_rows("Training the default network [images/s], one thread", training_rows())
-    print_rows("Networks in training (ratio: to the first)", network_rows())
-    print_rows("An epoch as the data grow", growth_rows())
+    n, rounds = given.images, given.rounds
+    print_rows("Training the default network [images/s], one thread", training_rows(n, rounds))
+    print_rows("Training each network", network_rows(n, rounds))
+    print_rows("Epochs as the data grow", growth_rows((n, 4 * n, 16 * n), min(rounds, 3)))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def pretrain(
     from training.parallel.launch import process_group
     from training.pretraining.latent_scan import scan_latents
     from training.pretraining.recipe import load_recipe
+    from training.pretraining.run import RunOptions
     from training.pretraining.run import pretrain as run
 
     if sample and scenes:
@@ -45,11 +46,10 @@ def pretrain(
         check_shared_folder(out)
         settings = load_recipe(recipe)
         images = Sample(sample) if sample else None
+        options = RunOptions(devices=devices, progress=True)
         train = scan_latents if settings.scan else run
         with staged_folder(out) as folder:
-            made = train(
-                settings, folder, sample=images, scenes=scenes, devices=devices, progress=True
-            )
+            made = train(settings, folder, sample=images, scenes=scenes, options=options)
         if not is_first:
             return
         if isinstance(made, LatentSpace):

@@ -1,4 +1,4 @@
-"""A galaxy should be nearer to itself in the other survey than to any other galaxy."""
+"""Contrastive losses: each galaxy should be nearest to its own second image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from training.losses.shapes import check_rows, squared_distances
 
-__all__ = ["contrastive"]
+__all__ = ["contrast_repeats", "contrastive"]
 
 
 def contrastive(target: Tensor, anchor: Tensor, temperature: Tensor | float) -> Tensor:
@@ -39,3 +39,22 @@ def contrastive(target: Tensor, anchor: Tensor, temperature: Tensor | float) -> 
     truth = torch.arange(len(target), device=target.device)
     loss = torch.nn.functional.cross_entropy
     return (loss(logits, truth) + loss(logits.T, truth)) / 2
+
+
+def contrast_repeats(galaxy: Tensor) -> Tensor:
+    """Contrast two observations of each galaxy with those of all other galaxies.
+
+    Parameters
+    ----------
+    galaxy : (2 n, galaxy latents) float tensor
+        Posterior means of the first observations, then of the second ones in the same order.
+
+    Returns
+    -------
+    scalar tensor [nat]
+        Independent of the scale of the latents: the temperature is the median squared distance of
+        the pairs.
+    """
+    first, second = galaxy.chunk(2)
+    squared = (first - second).square().sum(1)
+    return contrastive(first, second, squared.median().detach().clamp_min(1e-3))

@@ -1,16 +1,18 @@
-"""The evidence lower bound."""
+"""Evidence lower bound of a variational autoencoder, and the weight of its divergence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 from torch import Tensor
 
 from galaxy_da.models.networks import Posterior
-from training.losses.kl import freed, kl_divergence
-from training.losses.reconstruction import squared_error
 
-__all__ = ["negative_elbo"]
+__all__ = ["Beta", "beta_at", "kl_divergence", "negative_elbo"]
+
+Beta = float | tuple[tuple[float, float], ...]
+"""Weight of the divergence, or (epoch, weight) points with linear interpolation between them."""
 
 
 def negative_elbo(
@@ -20,46 +22,73 @@ def negative_elbo(
     *,
     noise: float,
     beta: float,
-    free_nats: float = 0.0,
-    weight: Tensor | None = None,
-    over_all: Callable[[Tensor, Tensor | int], Tensor] = lambda mean, count: mean,
+    over_processes: Callable[[Tensor, Tensor | int], Tensor] = lambda mean, count: mean,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Negative evidence lower bound with a Gaussian pixel likelihood, up to a constant.
 
     Parameters
     ----------
     images, decoded : (n, bands, y, x) float tensors
-        Prepared images, and what the decoder makes of a draw from their posteriors.
+        Prepared images, and images decoded from one draw of each posterior.
     posterior : Posterior
-        Mean and variance, (n, latents); of all images where processes share them.
+        Mean and variance, (n, latents); of the images of all processes.
     noise : float
-        Standard deviation of a pixel [asinh units], where `weight` does not say.
+        Standard deviation of a pixel [asinh units].
     beta : float
-        Weight of the divergence (Higgins et al. 2017); 1 is the bound itself.
-    free_nats : float
-        Divergence each latent has for nothing; see `training.losses.freed`.
-    weight : (n, bands, y, x) float tensor, optional
-        Inverse variance of each pixel.
-    over_all : callable
-        From the mean over these images' pixels and their number to that over all processes', as
-        `training.parallel.processes.Share.mean`.
+        Weight of the divergence (Higgins et al. 2017); 1 gives the bound itself.
+    over_processes : callable
+        Function of the mean over these images and of their number. Returns the mean over all
+        processes; see `training.parallel.processes.Share.mean`.
 
     Returns
     -------
     loss : scalar tensor
-        ``reconstruction / (2 noise^2) + beta * kl / pixels``; with `weight`, half of chi squared
-        per pixel instead of the first term.
+        ``reconstruction / (2 noise^2) + beta * kl / pixels``.
     terms : dict of scalar tensors
-        ``reconstruction`` (mean squared error), ``kl`` (nat per image) and, with `weight`,
-        ``chi_squared``.
+        ``reconstruction`` (mean squared error) and ``kl`` (nat per image).
     """
-    reconstruction = over_all(squared_error(images, decoded), len(images))
-    divergence = kl_divergence(posterior)
-    terms = {"reconstruction": reconstruction, "kl": divergence.sum(1).mean()}
-    likelihood = reconstruction / (2 * noise**2)
-    if weight is not None:
-        chi_squared = squared_error(images, decoded, weight)
-        terms["chi_squared"] = over_all(chi_squared, (weight > 0).sum())
-        likelihood = terms["chi_squared"] / 2
-    paid = freed(divergence, free_nats) if free_nats else terms["kl"]
-    return likelihood + beta * paid / images[0].numel(), terms
+    squared = (decoded - images).square()
+    reconstruction = over_processes(squared.mean(), len(images))
+    divergence = kl_divergence(posterior).sum(1).mean()
+    loss = reconstruction / (2 * noise**2) + beta * divergence / images[0].numel()
+    return loss, {"reconstruction": reconstruction, "kl": divergence}
+
+
+def kl_divergence(posterior: Posterior) -> Tensor:
+    """Kullback-Leibler divergence of each posterior from the unit Gaussian prior.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        Mean and variance, (n, latents).
+
+    Returns
+    -------
+    (n, latents) tensor [nat]
+
+    References
+    ----------
+    Kingma & Welling (2014), Auto-Encoding Variational Bayes, appendix B.
+    """
+    mean, variance = posterior
+    return 0.5 * (mean.square() + variance - variance.log() - 1)
+
+
+def beta_at(beta: float | Sequence[Sequence[float]], epoch: float) -> float:
+    """Return the weight of the divergence at an epoch.
+
+    Parameters
+    ----------
+    beta : float or sequence of (epoch, weight)
+        Constant before the first point and after the last; see `Beta`.
+    epoch : float
+        Epochs done; fractions count.
+
+    References
+    ----------
+    Weight: Higgins et al. (2017), beta-VAE, ICLR; schedule: Bowman et al. (2016), arXiv 1511.06349.
+    """
+    if isinstance(beta, float | int):
+        return float(beta)
+    epochs, weights = np.asarray(beta, dtype=float).T
+    return float(np.interp(epoch, epochs, weights))

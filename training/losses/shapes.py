@@ -1,4 +1,4 @@
-"""Checks and distances that several losses share."""
+"""Shape checks and distances shared by the losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["check_rows", "check_widths", "squared_distances"]
 
 
 def check_rows(target: Tensor, anchor: Tensor) -> None:
-    """Refuse latents that do not pair row by row."""
+    """Raise ValueError unless latents pair row by row."""
     if target.shape != anchor.shape:
         raise ValueError(
             f"target and anchor must pair row by row but have shapes {tuple(target.shape)} and "
@@ -18,7 +18,7 @@ def check_rows(target: Tensor, anchor: Tensor) -> None:
 
 
 def check_widths(target: Tensor, anchor: Tensor) -> None:
-    """Refuse latents of different spaces."""
+    """Raise ValueError unless both are rows of equally many latents."""
     if target.ndim != 2 or anchor.ndim != 2 or target.shape[1] != anchor.shape[1]:
         raise ValueError(
             f"target and anchor must be rows of the same latents but have shapes "

@@ -1,14 +1,14 @@
-"""Autoencoders that are told the redshift, so that latents need only hold the rest.
+"""Autoencoders at known redshift, whose latents need not hold it.
 
 ================  ==================================================================================
-``cvae``          a constant plane of redshift enters beside the image; the decoder gets it too
-``cvae2``         redshift joins the encoder's last features instead; the decoder gets it too
-``cvae-predict``  the encoder sees the image alone and predicts the redshift, the decoder gets it
+``cvae``          the encoder gets a constant plane of redshift beside the image; the decoder too
+``cvae2``         the redshift joins the encoder's last features; the decoder gets it too
+``cvae-predict``  the encoder predicts the redshift from the image; the decoder gets the known one
 ================  ==================================================================================
 
-All three enter linearly, so that at one redshift each is exactly a plain autoencoder with other
-biases: `ConditionalAutoencoder.plain`. That is what a latent space holds; the whole network is
-saved beside it.
+The redshift enters linearly in all three. At one fixed redshift each is exactly a plain autoencoder
+with other biases (`ConditionalAutoencoder.plain`). A latent space holds this plain autoencoder, and
+its folder also holds the whole network.
 
 References
 ----------
@@ -47,22 +47,22 @@ __all__ = [
 ]
 
 FILE = "conditional.safetensors"
-"""Where a space's folder keeps the whole network."""
+"""File of the whole network in the folder of a space."""
 
 
 class ConditionalAutoencoder(Learner):
-    """An autoencoder of images at known redshift.
+    """Autoencoder of images at known redshift.
 
     Parameters
     ----------
     architecture : Architecture
-        Sizes; latents do not count the redshift.
+        Sizes. The latents do not include the redshift.
     condition : {"cvae", "cvae2", "cvae-predict"}
-        How the redshift enters.
+        Use of the redshift.
     centre, spread : float
-        Mean and standard deviation of the sample's redshifts, by which they are scaled.
+        Mean and standard deviation of the sample's redshifts, for scaling.
     classes : int
-        See `Learner`.
+        Number of classes; see `Learner`.
 
     Raises
     ------
@@ -100,7 +100,7 @@ class ConditionalAutoencoder(Learner):
         return (redshift - self.centre) / self.spread
 
     def encode(self, batch: Batch) -> tuple[Posterior, Tensor | None]:
-        """Return the posterior of images at their redshift, and the scaled one predicted."""
+        """Return the posterior of images at their redshift, and the predicted scaled redshift."""
         images, known = batch.images, self.scaled(batch.redshift)[:, None]
         if self.condition == "cvae":
             plane = known[:, :, None, None].expand(-1, -1, *images.shape[2:])
@@ -120,12 +120,12 @@ class ConditionalAutoencoder(Learner):
         return images
 
     def predict(self, images: Tensor) -> Tensor:
-        """Return the (n,) redshifts read off (n, bands, y, x) images.
+        """Predict the (n,) redshifts of (n, bands, y, x) images.
 
         Raises
         ------
         ValueError
-            If this network was not trained to.
+            If the network does not predict redshifts.
         """
         if self.predictor is None:
             raise ValueError(f"{self.condition} does not predict redshifts; cvae-predict does")
@@ -135,12 +135,12 @@ class ConditionalAutoencoder(Learner):
 
     @torch.no_grad()
     def plain(self, redshift: float) -> VariationalAutoencoder:
-        """Return what this network is at one redshift: the same networks with other biases.
+        """Return the plain autoencoder that equals this network at one redshift.
 
         Parameters
         ----------
         redshift : float
-            Of every image.
+            Redshift of every image.
         """
         known = float(self.scaled(torch.tensor(redshift)))
         a = self.architecture
@@ -170,7 +170,7 @@ class ConditionalAutoencoder(Learner):
 def over_redshift(
     model: ConditionalAutoencoder, images: Tensor, redshift: Tensor, steps: Tensor
 ) -> Tensor:
-    """Show the same galaxies at other redshifts: their structure is kept, the redshift is not.
+    """Decode galaxies at other redshifts with their latents unchanged.
 
     Parameters
     ----------
@@ -178,9 +178,9 @@ def over_redshift(
     images : (n, bands, y, x) float tensor
         Prepared images.
     redshift : (n,) float tensor
-        Their own.
+        Known redshifts of the images.
     steps : (m,) float tensor
-        Redshifts to draw them at.
+        Redshifts of the decoded images.
 
     Returns
     -------
@@ -209,7 +209,7 @@ def save_conditional(model: ConditionalAutoencoder, folder: Path) -> None:
 
 
 def load_conditional(folder: str | os.PathLike[str]) -> ConditionalAutoencoder:
-    """Read the network that a conditional recipe left in a space's folder.
+    """Read the network of a conditional recipe from the folder of its space.
 
     Raises
     ------

@@ -1,9 +1,10 @@
-"""One recipe at several latent sizes: how much each more latent tells of the image."""
+"""Scan of the latent size: reconstruction error and divergence of one recipe at several sizes."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from galaxy_da.io.storage import Location
 from galaxy_da.space import LatentSpace
 from training.parallel.processes import agreed, is_first
 from training.pretraining.recipe import Recipe
-from training.pretraining.run import pretrain
+from training.pretraining.run import RunOptions, pretrain
 
 __all__ = ["scan_latents"]
 
@@ -29,21 +30,21 @@ def scan_latents(
     *,
     sample: Sample | None = None,
     scenes: Location | None = None,
-    devices: int = 1,
-    progress: bool = False,
+    options: RunOptions | None = None,
 ) -> pa.Table:
-    """Train a recipe at each latent size of its scan, all on the same images, prepared once.
+    """Train a recipe at each latent size of its scan, on the same images.
 
-    Sizes that are finished are not trained again.
+    An interrupted scan skips the finished sizes.
 
     Parameters
     ----------
     recipe : Recipe
-        With a scan.
+        Recipe with a scan.
     out : path
-        Folder for a space each, ``latents-N``, and ``scan.json``; ``images/`` goes at the end.
-    sample, scenes, devices, progress
-        As for `training.pretraining.run.pretrain`.
+        Folder of the spaces ``latents-N`` and of ``scan.json``. Its subfolder ``images/`` is
+        deleted at the end.
+    sample, scenes, options
+        As for `training.pretraining.run.pretrain`; the scan sets the folder of prepared images.
 
     Returns
     -------
@@ -60,6 +61,7 @@ def scan_latents(
         raise ValueError(f"recipe {recipe.name!r} has no scan")
     folder = ensure_folder(out)
     images = folder / "images"
+    options = replace(options or RunOptions(), images=images)
     rows: list[dict[str, Any]] = []
     for size in recipe.scan:
         architecture = recipe.architecture.model_copy(update={"latents": size})
@@ -71,9 +73,7 @@ def scan_latents(
                 folder / f"latents-{size}",
                 sample=sample,
                 scenes=scenes,
-                images=images,
-                devices=devices,
-                progress=progress,
+                options=options,
             )
         rows.append({"latents": size, **{name: space.metrics[name] for name in _COLUMNS}})
         if is_first():

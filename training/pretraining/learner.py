@@ -1,4 +1,4 @@
-"""The network in training: an autoencoder, and the heads its objective needs."""
+"""Autoencoder in training, with the heads and the loss of its recipe."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from galaxy_da.models.latents import join_latents
 from galaxy_da.models.networks import Architecture, Posterior, VariationalAutoencoder
 from training.losses import (
-    PerceptualDistance,
     beta_at,
     class_error,
-    inverse_variance,
+    contrast_repeats,
     negative_elbo,
     prior_mmd,
     redshift_error,
 )
-from training.losses.observations import exchange, same_galaxy
 from training.parallel.processes import Share
 from training.pretraining.recipe import Recipe
 
-__all__ = ["Batch", "Learner", "Outcome", "loss_of"]
+__all__ = ["Batch", "ForwardPass", "Learner", "loss_of", "swap_galaxy_latents"]
 
 
 class Batch(NamedTuple):
-    """Images and what is known of them.
+    """Images with their redshifts and classes.
 
     Attributes
     ----------
@@ -48,8 +47,8 @@ class Batch(NamedTuple):
         return Batch(images, self.redshift.to(device), self.labels.to(device))
 
 
-class Outcome(NamedTuple):
-    """One forward pass.
+class ForwardPass(NamedTuple):
+    """Outputs of one forward pass.
 
     Attributes
     ----------
@@ -57,11 +56,11 @@ class Outcome(NamedTuple):
     drawn : (n, latents) tensor
         One draw from each posterior.
     decoded : (n, bands, y, x) tensor
-        What the draws decode to.
+        Images decoded from the draws.
     scores : (n, classes) tensor, optional
-        Of the classifier, where there is one.
+        Scores of the classifier.
     redshift : (n,) tensor, optional
-        As predicted from the image, scaled, where it is; see `training.pretraining.conditional`.
+        Scaled redshift predicted from the image; see `training.pretraining.conditional`.
     """
 
     posterior: Posterior
@@ -72,14 +71,14 @@ class Outcome(NamedTuple):
 
 
 class Learner(VariationalAutoencoder):
-    """An autoencoder with heads.
+    """Autoencoder with an optional classifier.
 
     Parameters
     ----------
     architecture : Architecture
         Sizes.
     classes : int
-        Outputs of a linear classifier on the galaxy latents; none at 0.
+        Outputs of a linear classifier on the galaxy latents; 0 for no classifier.
     """
 
     def __init__(self, architecture: Architecture, classes: int = 0) -> None:
@@ -88,20 +87,20 @@ class Learner(VariationalAutoencoder):
         self.classifier = nn.Linear(galaxy, classes) if classes else None
 
     def encode(self, batch: Batch) -> tuple[Posterior, Tensor | None]:
-        """Return the posterior and, where the network predicts it, the scaled redshift."""
+        """Return the posterior and, if the network predicts it, the scaled redshift."""
         return self.encoder(batch.images), None
 
     def decode(self, latents: Tensor, redshift: Tensor) -> Tensor:
-        """Return images of latents; this network does not ask for the redshift."""
+        """Return images of latents; this network ignores the redshift."""
         images: Tensor = self.decoder(latents)
         return images
 
     def scaled(self, redshift: Tensor) -> Tensor:
-        """Return the redshift in the units the network predicts."""
+        """Return redshifts in the units of the network's predictions."""
         return redshift
 
     def plain(self, redshift: float) -> VariationalAutoencoder:
-        """Return the encoder and decoder that a latent space holds."""
+        """Return the encoder and decoder for a latent space."""
         return self
 
     def forward(  # type: ignore[override]
@@ -109,10 +108,10 @@ class Learner(VariationalAutoencoder):
         batch: Batch,
         change: Callable[[Tensor], Tensor] | None = None,
         draw: Callable[[Tensor], Tensor] = torch.randn_like,
-    ) -> Outcome:
+    ) -> ForwardPass:
         """Encode, draw one latent vector from each posterior, change it, and decode it.
 
-        The unit Gaussian draws for some (n, latents) means come from `draw`.
+        `draw` returns unit Gaussian draws in the shape of (n, latents) means.
         """
         posterior, redshift = self.encode(batch)
         drawn = posterior.mean + posterior.variance.sqrt() * draw(posterior.mean)
@@ -120,7 +119,7 @@ class Learner(VariationalAutoencoder):
         scores = None
         if self.classifier is not None:
             scores = self.classifier(posterior.mean[:, : self.classifier.in_features])
-        return Outcome(posterior, drawn, decoded, scores, redshift)
+        return ForwardPass(posterior, drawn, decoded, scores, redshift)
 
     def reconstruct(self, batch: Batch) -> Tensor:
         """Decode the posterior means."""
@@ -130,13 +129,12 @@ class Learner(VariationalAutoencoder):
 def loss_of(
     recipe: Recipe,
     learner: Learner,
-    forward: Callable[..., Outcome],
+    forward: Callable[..., ForwardPass],
     batch: Batch,
     epoch: float,
-    perceptual: PerceptualDistance | None = None,
     share: Share | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Compute a recipe's objective of one batch, whichever part of it this process has.
+    """Compute a recipe's loss of a whole batch from this process's share of it.
 
     Parameters
     ----------
@@ -146,13 +144,12 @@ def loss_of(
     forward : callable
         The network as Fabric wrapped it.
     batch : Batch
-        What this process has of it; with two looks, the first looks and then the second.
+        This process's share. With two observations of each galaxy, all first ones come before all
+        second ones.
     epoch : float
         Epochs done, for the schedule of beta.
-    perceptual : PerceptualDistance, optional
-        Needed where the recipe weighs it.
     share : Share, optional
-        Of the batch's galaxies; by default these are all.
+        This process's galaxies among those of the batch; all of them by default.
 
     Returns
     -------
@@ -163,48 +160,67 @@ def loss_of(
     objective, galaxy = recipe.objective, recipe.architecture.galaxy_latents
     two, images = recipe.observations == 2, batch.images
     share = share or Share(len(images) // recipe.observations)
-    change = partial(exchange, galaxy_latents=galaxy) if two else None
-    outcome = forward(batch, change, partial(_draw, share, recipe.observations))
-    whole, decoded = partial(_whole, share, recipe.observations), outcome.decoded
-    posterior = Posterior(*map(whole, outcome.posterior))
-    weight = inverse_variance(images, objective.noise) if objective.weighting == "sky" else None
+    change = partial(swap_galaxy_latents, galaxy_latents=galaxy) if two else None
+    outputs = forward(batch, change, partial(_draw, share, recipe.observations))
+    whole = partial(_whole, share, recipe.observations)
+    posterior = Posterior(*map(whole, outputs.posterior))
     loss, terms = negative_elbo(
         images,
-        decoded,
+        outputs.decoded,
         posterior,
         noise=objective.noise,
         beta=beta_at(objective.beta, epoch),
-        free_nats=objective.free_nats,
-        weight=weight,
-        over_all=share.mean,
+        over_processes=share.mean,
     )
     pixels = images[0].numel()
     if two and objective.contrast:
-        terms["contrast"] = same_galaxy(posterior.mean[:, :galaxy])
+        terms["contrast"] = contrast_repeats(posterior.mean[:, :galaxy])
         loss = loss + objective.contrast * terms["contrast"] / pixels
     if objective.mmd:
-        terms["mmd"] = prior_mmd(whole(outcome.drawn))
+        terms["mmd"] = prior_mmd(whole(outputs.drawn))
         loss = loss + objective.mmd * terms["mmd"] / pixels
-    if outcome.scores is not None:
-        error = class_error(outcome.scores, batch.labels)
+    if outputs.scores is not None:
+        error = class_error(outputs.scores, batch.labels)
         terms["classes"] = share.mean(error, (batch.labels >= 0).sum())
         loss = loss + objective.classes * terms["classes"] / pixels
-    if outcome.redshift is not None:
-        error = redshift_error(outcome.redshift, learner.scaled(batch.redshift))
+    if outputs.redshift is not None:
+        error = redshift_error(outputs.redshift, learner.scaled(batch.redshift))
         terms["redshift"] = share.mean(error, batch.redshift.isfinite().sum())
         loss = loss + objective.redshift * terms["redshift"] / pixels
-    if perceptual is not None:
-        terms["perceptual"] = share.mean(perceptual(images, decoded), len(images))
-        loss = loss + objective.perceptual * terms["perceptual"]
     return loss, terms
 
 
+def swap_galaxy_latents(drawn: Tensor, galaxy_latents: int) -> Tensor:
+    """Exchange the galaxy latents of two observations of each galaxy.
+
+    Each image is then decoded from the other observation's galaxy latents, so that these hold only
+    the properties that both observations share. The nuisance latents hold the rest.
+
+    Parameters
+    ----------
+    drawn : (2 n, latents) float tensor
+        Latents of the first observations, then of the second ones in the same order.
+    galaxy_latents : int
+        Number of galaxy latents, which come first.
+
+    Returns
+    -------
+    (2 n, latents) float tensor
+
+    References
+    ----------
+    Like the swapping of codes in Mathieu et al. (2016), arXiv 1611.03383.
+    """
+    galaxy, nuisance = drawn[:, :galaxy_latents], drawn[:, galaxy_latents:]
+    return join_latents(galaxy.roll(len(drawn) // 2, 0), nuisance)
+
+
 def _draw(share: Share, observations: int, own: Tensor) -> Tensor:
-    """Draw for the whole batch, as every process does, and return what belongs to own rows."""
+    """Draw for the whole batch, as every process does, and return the draws of own rows."""
     whole = torch.randn((observations, share.rows, *own.shape[1:]), device=own.device)
     return whole[:, share.own].flatten(0, 1)
 
 
 def _whole(share: Share, observations: int, own: Tensor) -> Tensor:
-    """Put together (looks * own rows, ...) of all processes, look by look."""
+    """Join (observations * own rows, ...) of all processes, one observation after the other."""
     return share.whole(own.reshape(observations, -1, *own.shape[1:]), dim=1).flatten(0, 1)

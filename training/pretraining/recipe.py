@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a pretraining, read from TOML and saved beside its result."""
+"""Recipes: all settings of a pretraining, read from TOML and saved beside its result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Condition", "Objective", "Optimiser", "Recipe", "RecipeError", "Sky"
 
 
 class RecipeError(GalaxyDAError):
-    """A recipe that is missing or says something it should not."""
+    """A recipe is missing or has a wrong setting."""
 
 
 class _Frozen(BaseModel):
@@ -27,14 +27,14 @@ class _Frozen(BaseModel):
 
 
 class Sky(_Frozen):
-    """The simulated sky to train on.
+    """Simulated sky to train on.
 
     Attributes
     ----------
     galaxies : int
-        How many to draw.
+        Number of galaxies to draw.
     scene_share : float
-        Share of them made from real scenes, where a scene table is given.
+        Share of galaxies made from real scenes, if a scene table is given.
     """
 
     galaxies: int = Field(gt=0)
@@ -42,45 +42,32 @@ class Sky(_Frozen):
 
 
 class Objective(_Frozen):
-    """The evidence lower bound and what is added to it; see `training.losses`.
+    """Evidence lower bound and the weights of further losses; see `training.losses`.
 
-    A weight of 1 counts a term's nats, or its value, as those of the bound; 0 leaves it out.
+    A weight of 1 counts a loss in nats as the bound does; 0 leaves it out.
 
     Attributes
     ----------
     noise : float
         Standard deviation of a pixel about the decoded image [asinh units].
-    weighting : {"uniform", "sky"}
-        Every pixel alike, or by the noise of its image's own sky, added to `noise`.
     beta : float or tuple of (epoch, weight)
-        Weight of the Kullback-Leibler term, linear between points.
-    free_nats : float
-        Divergence each latent has for nothing [nat].
+        Weight of the Kullback-Leibler divergence, linear between points.
     mmd : float
         Weight of the discrepancy between all latents and the prior (InfoVAE).
-    perceptual : float
-        Weight of the distance between features of images.
-    perceptual_weights : str, optional
-        Safetensors file of the network for it; random weights by default.
     contrast : float
-        Weight of telling galaxies apart by two looks, where the architecture has latents for the
-        view.
+        Weight of the contrast between galaxies with two observations each. Needs nuisance latents.
     classes : float
-        Weight of telling morphological classes apart.
+        Weight of the classification of morphological classes.
     class_column : str
-        Where a sample table has them; on the simulated sky it is ``label``.
+        Column of the classes in a sample table; ``label`` on the simulated sky.
     redshift : float
         Weight of the squared error of the predicted redshift, in standard deviations of the
         sample's, for the condition ``cvae-predict``.
     """
 
     noise: float = Field(gt=0)
-    weighting: Literal["uniform", "sky"] = "uniform"
     beta: Beta = 1.0
-    free_nats: float = Field(default=0.0, ge=0)
     mmd: float = Field(default=0.0, ge=0)
-    perceptual: float = Field(default=0.0, ge=0)
-    perceptual_weights: str | None = None
     contrast: float = Field(default=0.0, ge=0)
     classes: float = Field(default=0.0, ge=0)
     class_column: str = "label"
@@ -104,13 +91,13 @@ class Optimiser(_Frozen):
     Attributes
     ----------
     epochs, batch, warmup_steps : int
-        Passes over the data, images per step, steps to reach the full rate (at most a quarter of
-        all steps of all epochs).
+        Passes over the data, images per step, and steps up to the full rate (at most a quarter of
+        all steps).
     learning_rate, weight_decay : float
-        Of AdamW.
+        Parameters of AdamW.
     patience : int
-        Stop after so many epochs without a better validation reconstruction and keep the best
-        weights; 0 runs all epochs and keeps the last.
+        Epochs without a better validation reconstruction before training stops and keeps the best
+        weights. With 0, all epochs run and the last weights are kept.
     """
 
     epochs: int = Field(gt=0)
@@ -122,22 +109,22 @@ class Optimiser(_Frozen):
 
 
 Condition = Literal["cvae", "cvae2", "cvae-predict"]
-"""How redshift enters; see `training.pretraining.conditional`."""
+"""Use of the redshift; see `training.pretraining.conditional`."""
 
 
 class Recipe(_Frozen):
-    """How to make an anchor.
+    """Settings of one anchor.
 
     Attributes
     ----------
     name : str
-        For the record.
+        Name for the record.
     survey : str
-        The anchor survey: built-in name, or a TOML file beside the recipe.
+        Anchor survey: built-in name, or a TOML file beside the recipe.
     seed : int
-        Of the sky, the initial weights, the order and the noise.
+        Seed of the sky, the initial weights, the order and the noise.
     condition : {"cvae", "cvae2", "cvae-predict"}, optional
-        How the networks are given the redshift, if they are.
+        Use of the redshift by the networks; none by default.
     scan : tuple of int
         Latent sizes to train one after the other, in place of the architecture's.
     sky, architecture, frame, objective, optimiser
@@ -171,7 +158,7 @@ class Recipe(_Frozen):
 
     @property
     def observations(self) -> int:
-        """How often each galaxy is observed: twice where view and galaxy are told apart."""
+        """Observations of each galaxy: two with nuisance latents, otherwise one."""
         return 2 if self.architecture.nuisance_latents else 1
 
 

@@ -20,39 +20,28 @@ def widths(target, anchor):
     return {
         "anchor": squared(anchor, anchor).mean(),
         "mean": different.mean(),
-        "median": np.median(different),
     }
 
 
-KERNELS = {
-    "gaussian": lambda d, w: np.exp(-d / w),
-    "inverse-multiquadric": lambda d, w: w / (w + d),
-}
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("bandwidth", ["anchor", "mean", "median"])
-def test_by_hand(kernel, bandwidth):
+@pytest.mark.parametrize("bandwidth", ["anchor", "mean"])
+def test_mmd_equals_the_sums_over_pairs(bandwidth):
     target, anchor = points(5, seed=1, shift=0.5), points(8, seed=2)
-    k, width = KERNELS[kernel], widths(target, anchor)[bandwidth]
+    width = widths(target, anchor)[bandwidth]
+    kernel = lambda d, w: np.exp(-d / w)  # noqa: E731
     expected = np.mean([
-        k(squared(target, target), f * width).mean()
-        + k(squared(anchor, anchor), f * width).mean()
-        - 2 * k(squared(target, anchor), f * width).mean()
+        kernel(squared(target, target), f * width).mean()
+        + kernel(squared(anchor, anchor), f * width).mean()
+        - 2 * kernel(squared(target, anchor), f * width).mean()
         for f in (0.5, 1, 3)
     ])  # fmt: skip
-    found = mmd(target, anchor, kernel=kernel, bandwidth=bandwidth, factors=(0.5, 1, 3))
-    if bandwidth == "median":  # torch takes the lower of the two middle values
-        assert_allclose(found, expected, rtol=0.02)
-    else:
-        assert_allclose(found, expected, rtol=1e-6)
+    found = mmd(target, anchor, bandwidth=bandwidth, factors=(0.5, 1, 3))
+    assert_allclose(found, expected, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_it_ignores_pairing_and_sees_a_shift(kernel):
+def test_it_ignores_pairing_and_detects_a_shift():
     anchor, target = points(300, seed=1), points(300, seed=2)
-    assert_allclose(mmd(anchor.flip(0), anchor, kernel=kernel), 0, atol=1e-12)
-    assert mmd(target + 1, anchor, kernel=kernel) > 10 * mmd(target, anchor, kernel=kernel)
+    assert_allclose(mmd(anchor.flip(0), anchor), 0, atol=1e-12)
+    assert mmd(target + 1, anchor) > 10 * mmd(target, anchor)
 
 
 def test_gradients_are_finite_where_points_coincide():
@@ -61,10 +50,8 @@ def test_gradients_are_finite_where_points_coincide():
     assert torch.isfinite(target.grad).all()
 
 
-def test_what_is_refused():
+def test_unequal_widths_and_unknown_bandwidths_are_refused():
     with pytest.raises(ValueError, match=r"\(4, 5\).*\(4, 6\)"):
         mmd(torch.zeros(4, 5), torch.zeros(4, 6))
-    with pytest.raises(ValueError, match="'laplace' is not one of gaussian"):
-        mmd(points(4), points(4), kernel="laplace")
-    with pytest.raises(ValueError, match="'mode' is not one of anchor, mean, median"):
+    with pytest.raises(ValueError, match="'mode' is not one of anchor, mean"):
         mmd(points(4), points(4), bandwidth="mode")

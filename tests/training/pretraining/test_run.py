@@ -14,9 +14,10 @@ from galaxy_da.errors import TableError
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace
+from training.pretraining import loop
 from training.pretraining import run as module
 from training.pretraining.recipe import Recipe, load_recipe
-from training.pretraining.run import pretrain
+from training.pretraining.run import RunOptions, pretrain
 
 TINY = Recipe.model_validate(
     {
@@ -32,7 +33,7 @@ TINY = Recipe.model_validate(
 
 def stopped_and_resumed(recipe, folder, monkeypatch, **options):
     """Stop a run after its second epoch, and start it again."""
-    real, calls = module.save_checkpoint, []
+    real, calls = loop.save_checkpoint, []
 
     def stop_after_second(*arguments):
         real(*arguments)
@@ -41,7 +42,7 @@ def stopped_and_resumed(recipe, folder, monkeypatch, **options):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "save_checkpoint", stop_after_second)
+        patch.setattr(loop, "save_checkpoint", stop_after_second)
         with pytest.raises(KeyboardInterrupt):
             pretrain(recipe, folder, **options)
     return pretrain(recipe, folder, **options)
@@ -142,8 +143,8 @@ def test_a_killed_process_started_again_ends_with_the_same_weights(tmp_path):
 def test_trained_on_and_watched_are_whole_parts_of_the_sky(straight, tmp_path, monkeypatch):
     parts = {}
 
-    def watch(recipe, data, rows, held, *others):
-        parts.update(trained=set(data.part[rows]), watched=set(data.part[held]))
+    def watch(recipe, data, rows, *others):
+        parts.update(trained=set(data.part[rows.training]), watched=set(data.part[rows.held_out]))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "_HELD_OUT", 5)
@@ -154,21 +155,22 @@ def test_trained_on_and_watched_are_whole_parts_of_the_sky(straight, tmp_path, m
 
 
 def test_prepared_images_are_used_again_and_others_refused(straight, tmp_path, monkeypatch):
-    pretrain(TINY, tmp_path / "a", images=tmp_path / "images")
+    options = RunOptions(images=tmp_path / "images")
+    pretrain(TINY, tmp_path / "a", options=options)
     monkeypatch.setattr(module, "draw_sky", None)
     smaller = changed(TINY, architecture={"latents": 2})
-    assert pretrain(smaller, tmp_path / "b", images=tmp_path / "images").architecture.latents == 2
-    again = pretrain(TINY, tmp_path / "c", images=tmp_path / "images")
+    assert pretrain(smaller, tmp_path / "b", options=options).architecture.latents == 2
+    again = pretrain(TINY, tmp_path / "c", options=options)
     assert_same_weights(again, straight[0])
     with pytest.raises(TableError, match="images: holds the run of another recipe"):
-        pretrain(changed(TINY, sky={"galaxies": 100}), tmp_path / "d", images=tmp_path / "images")
+        pretrain(changed(TINY, sky={"galaxies": 100}), tmp_path / "d", options=options)
 
 
 def test_another_recipes_unfinished_run_is_refused(tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "save_checkpoint", stop)
+    monkeypatch.setattr(loop, "save_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):
         pretrain(TINY, tmp_path / "s")
     with pytest.raises(TableError, match="run of another recipe"):
@@ -187,7 +189,7 @@ def test_the_rate_warms_up_over_at_most_a_quarter_of_all_steps_and_decays(warmup
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.0)
     rates = []
     for step in range(100):
-        module._set_rate(optimiser, step, 100, settings)
+        loop._set_rate(optimiser, step, 100, settings)
         rates.append(optimiser.param_groups[0]["lr"])
     assert np.argmax(rates) == last_of_it
     assert rates[0] == pytest.approx(3e-3 / (last_of_it + 1)) and rates[-1] < 1e-5
@@ -203,13 +205,13 @@ def test_the_shipped_space_was_trained_longer_than_four_warm_ups():
 
 def test_a_stopped_run_warms_up_as_if_it_had_not_been(tmp_path, monkeypatch):
     recipe, rates = changed(TINY, optimiser={"warmup_steps": 300}), []
-    set_rate = module._set_rate
+    set_rate = loop._set_rate
 
     def watch(optimiser, *others):
         set_rate(optimiser, *others)
         rates.append(optimiser.param_groups[0]["lr"])
 
-    monkeypatch.setattr(module, "_set_rate", watch)
+    monkeypatch.setattr(loop, "_set_rate", watch)
     pretrain(recipe, tmp_path / "a")
     straight, rates[:] = rates.copy(), []
     stopped_and_resumed(recipe, tmp_path / "b", monkeypatch)
@@ -217,7 +219,7 @@ def test_a_stopped_run_warms_up_as_if_it_had_not_been(tmp_path, monkeypatch):
 
 
 def test_a_stopped_run_on_a_sample_ends_with_the_same_weights(sample, tmp_path, monkeypatch):
-    recipe = changed(TINY, optimiser={"patience": 2}, objective={"mmd": 10.0, "free_nats": 0.05})
+    recipe = changed(TINY, optimiser={"patience": 2}, objective={"mmd": 10.0})
     straight = pretrain(recipe, tmp_path / "a", sample=sample)
     resumed = stopped_and_resumed(recipe, tmp_path / "b", monkeypatch, sample=sample)
     assert_same_weights(resumed, straight)
@@ -254,7 +256,7 @@ def test_training_stops_where_it_gets_no_better_and_keeps_the_best(tmp_path):
         ({"survey": "sdss"}, "holds images of decals but recipe 'tiny' is for sdss"),
         (
             {"architecture": {"nuisance_latents": 1}},
-            "one look at each galaxy.*nuisance_latents = 0",
+            "one observation of each galaxy.*nuisance_latents = 0",
         ),
         ({"objective": {"classes": 1.0, "class_column": "type"}}, "needs column type; it has"),
     ],

@@ -5,7 +5,8 @@ import torch
 from galaxy_da.models.networks import Architecture, Encoder, VariationalAutoencoder
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from galaxy_da.space import LatentSpace
-from training.losses.observations import exchange, same_galaxy
+from training.losses import contrast_repeats
+from training.pretraining.learner import swap_galaxy_latents
 from training.pretraining.recipe import Recipe
 from training.pretraining.run import pretrain
 
@@ -14,14 +15,14 @@ SPLIT = Architecture(
 )
 
 
-def test_each_look_gets_the_galaxy_of_the_other_and_keeps_its_view():
+def test_galaxy_latents_are_swapped_and_nuisance_latents_kept():
     drawn = torch.arange(24.0).reshape(4, 6)
-    changed = exchange(drawn, 4)
+    changed = swap_galaxy_latents(drawn, 4)
     assert torch.equal(changed[:, :4], drawn[[2, 3, 0, 1], :4])
     assert torch.equal(changed[:, 4:], drawn[:, 4:])
 
 
-def test_contrast_is_the_log_softmax_of_distances_and_has_no_scale():
+def test_contrast_is_the_log_softmax_of_distances_at_any_scale():
     galaxy = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))
     first, second = galaxy.numpy()[:5], galaxy.numpy()[5:]
     squared = ((first[:, None] - second[None]) ** 2).sum(-1)
@@ -29,11 +30,11 @@ def test_contrast_is_the_log_softmax_of_distances_and_has_no_scale():
     rows = np.log(np.exp(np.diag(logits)) / np.exp(logits).sum(1))
     columns = np.log(np.exp(np.diag(logits)) / np.exp(logits).sum(0))
     # torch takes the lower of two middle values, so an odd number of pairs
-    assert same_galaxy(galaxy) == pytest.approx(-(rows.mean() + columns.mean()) / 2, rel=1e-4)
-    assert same_galaxy(7 * galaxy) == pytest.approx(float(same_galaxy(galaxy)), rel=1e-4)
+    assert contrast_repeats(galaxy) == pytest.approx(-(rows.mean() + columns.mean()) / 2, rel=1e-4)
+    assert contrast_repeats(7 * galaxy) == pytest.approx(float(contrast_repeats(galaxy)), rel=1e-4)
 
 
-def test_pooled_galaxy_latents_do_not_know_the_symmetry_and_nuisance_latents_do():
+def test_pooled_galaxy_latents_are_the_same_in_every_symmetry_and_nuisance_latents_differ():
     torch.manual_seed(1)
     encoder = Encoder(SPLIT.model_copy(update={"symmetric": True}))
     images = torch.randn(3, 3, 16, 16)
@@ -54,14 +55,14 @@ def test_nuisance_latents_must_leave_some_for_the_galaxy():
         Architecture.model_validate({"latents": 6, "nuisance_latents": 6})
 
 
-def test_a_model_can_change_what_it_decodes():
+def test_latents_can_be_changed_before_decoding():
     torch.manual_seed(0)
     model = VariationalAutoencoder(SPLIT)
     _, decoded = model(torch.randn(2, 3, 16, 16), torch.zeros_like)
     torch.testing.assert_close(decoded, model.decoder(torch.zeros(2, 6)))
 
 
-def test_training_on_two_looks_learns_to_tell_galaxies_apart(tmp_path):
+def test_training_on_two_observations_lowers_the_contrast(tmp_path):
     recipe = Recipe.model_validate(
         {
             "name": "tiny",

@@ -1,11 +1,12 @@
-"""Latents should tell morphological classes apart, where these are known."""
+"""Losses against known classes and redshifts; unknown values do not count."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["class_error"]
+__all__ = ["class_error", "redshift_error"]
 
 
 def class_error(scores: Tensor, labels: Tensor) -> Tensor:
@@ -29,3 +30,21 @@ def class_error(scores: Tensor, labels: Tensor) -> Tensor:
     """
     total = functional.cross_entropy(scores.float(), labels, ignore_index=-1, reduction="sum")
     return total / (labels >= 0).sum().clamp_min(1)
+
+
+def redshift_error(predicted: Tensor, redshift: Tensor) -> Tensor:
+    """Mean squared error over the images with known redshift.
+
+    Parameters
+    ----------
+    predicted, redshift : (n,) float tensors
+        In equal units; NaN where unknown.
+
+    Returns
+    -------
+    scalar tensor
+        0 where no redshift is known.
+    """
+    known = torch.isfinite(redshift)
+    error = torch.where(known, predicted - redshift.nan_to_num(), 0.0)
+    return error.square().sum() / known.sum().clamp_min(1)

@@ -1,0 +1,116 @@
+"""Metrics of a pretrained space on the validation part of the sky."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from galaxy_da.models.devices import Precision
+from galaxy_da.models.networks import Posterior
+from galaxy_da.space import LatentSpace
+from training.pretraining.sky_residuals import sky_residuals
+
+__all__ = [
+    "ACTIVE_VARIANCE",
+    "active_latents",
+    "encode_for_decoder",
+    "kl_per_latent",
+    "validation_metrics",
+]
+
+ACTIVE_VARIANCE = 0.01
+"""Variance of the posterior means above which a latent is in use (Burda et al. 2016)."""
+
+
+def validation_metrics(space: LatentSpace, images: Tensor) -> dict[str, Any]:
+    """Measure reconstruction, use of the latents, and the bias of the sky.
+
+    Parameters
+    ----------
+    space : LatentSpace
+    images : (n, bands, y, x) float tensor
+        Prepared images of the anchor survey, outside the training part of the sky.
+
+    Returns
+    -------
+    dict
+        ``validation_images``; ``reconstruction`` (mean squared error of the decoded posterior
+        mean); ``kl_nat`` and ``kl_per_latent`` (mean divergence from the prior [nat], total and in
+        order); ``active_latents`` (number in use); ``sky_bias`` (mean residual of empty sky over
+        its noise, in the band with the largest; None in frames without sky).
+    """
+    posterior = encode_for_decoder(space, images, "fp32")
+    mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
+    decoded = space.decode(posterior.mean, precision="fp32")
+    kl = kl_per_latent(mean, variance)
+    sky = [band.residual for band in sky_residuals(images, decoded, space.frame)]
+    return {
+        "validation_images": len(images),
+        "reconstruction": float((decoded - images).square().mean()),
+        "kl_nat": float(kl.sum()),
+        "active_latents": int(active_latents(mean).sum()),
+        "sky_bias": max(sky, key=abs, default=None),
+        "kl_per_latent": [round(float(value), 3) for value in kl],
+    }
+
+
+def encode_for_decoder(
+    space: LatentSpace, images: Tensor, precision: Precision = "auto"
+) -> Posterior:
+    """Encode the anchor's images with the latents that the decoder needs to reconstruct them.
+
+    Nuisance latents hold the orientation. In a space without them, latents averaged over the
+    dihedral symmetries have lost the orientation, and would decode to a mixture of all eight
+    orientations. There, the images are encoded in their own orientation alone.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        Space whose anchor encodes the images.
+    images : (n, bands, y, x) float tensor
+        Prepared images.
+    precision : {"auto", "fp32", "bf16"}
+        As for `LatentSpace.encode`.
+    """
+    pooled = space.architecture.nuisance_latents > 0
+    return space.encode(images, space.anchor, pooled=pooled, precision=precision)
+
+
+def kl_per_latent(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Mean divergence of each latent's Gaussian posterior from N(0, 1).
+
+    Parameters
+    ----------
+    mean, variance : (n, latents) float arrays
+        Posteriors.
+
+    Returns
+    -------
+    (latents,) float array [nat]
+
+    References
+    ----------
+    Kingma & Welling 2014, arXiv 1312.6114, appendix B.
+    """
+    return np.asarray(0.5 * (mean**2 + variance - 1 - np.log(variance)).mean(0, dtype=np.float64))
+
+
+def active_latents(mean: np.ndarray) -> np.ndarray:
+    """Mark the latents in use: their posterior mean varies by more than `ACTIVE_VARIANCE`.
+
+    Parameters
+    ----------
+    mean : (n, latents) float array
+        Posterior means.
+
+    Returns
+    -------
+    (latents,) bool array
+
+    References
+    ----------
+    Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519, section 5.2.
+    """
+    return np.asarray(mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE)
