@@ -1,7 +1,7 @@
-"""Extraction beside the bare encoder, a Galaxy Zoo encoder, and the machine's own product rate.
+"""Compare extraction with the bare encoder, Zoobot's encoder, and the matrix-product rate.
 
-``python -m benchmarks.extraction`` prints the table. Inputs are made on the spot: float
-cutouts of 138 px and JPEG stamps of 120 px, random galaxies either way, in the shipped space.
+``python -m benchmarks.extraction [--images N] [--repeats N]`` prints both tables, for the shipped
+space and random galaxies: float cutouts of 138 px and JPEG stamps of 120 px.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ import torch
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.support.commands import command_parser
+from benchmarks.support.tables import print_rows
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.loading import load_images, read_batches
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.samples import Sample
@@ -41,15 +44,15 @@ def extraction_rows(n: int = 3000, repeats: int = 5, seed: int = 1) -> list[dict
     n : int
         Cutouts of each kind.
     repeats : int
-        Interleaved runs; medians are reported.
+        Alternating runs, for medians.
     seed : int
-        Of the images.
+        Seed of the images.
 
     Returns
     -------
     list of dict
-        ``what``, ``images_per_s``, and ``to_bare_encoder``, the ratio to the bare encoder on the
-        same images already prepared.
+        ``task``, ``images_per_s``, and ``to_bare_encoder``, the ratio to the bare encoder on
+        prepared images.
     """
     space = LatentSpace.load("decals")
     with tempfile.TemporaryDirectory() as folder:
@@ -63,9 +66,9 @@ def extraction_rows(n: int = 3000, repeats: int = 5, seed: int = 1) -> list[dict
             return lambda: space.encode(images, plain, precision=precision, device=_CPU)
 
         def run(sample: Sample, reconstruct: bool) -> Callable[[], object]:
-            return lambda: extract(space, sample, reconstruct=reconstruct)
+            return lambda: extract(space, sample, settings=ExtractSettings(reconstruct=reconstruct))
 
-        ways = {
+        tasks = {
             "bare encoder": bare("auto"),
             "bare encoder, fp32": bare("fp32"),
             "extract floats, latents only": run(floats, False),
@@ -74,26 +77,26 @@ def extraction_rows(n: int = 3000, repeats: int = 5, seed: int = 1) -> list[dict
             "extract JPEG, with reconstruction error": run(jpegs, True),
             "decode JPEG alone": lambda: list(read_batches(jpegs, {"decals": own})),
         }
-        rates = _rates(ways, n, repeats)
+        rates = _rates(tasks, n, repeats)
     rates["timm convnext_nano, 224 px"] = _convnext_rate()
     return [
-        {"what": what, "images_per_s": rate, "to_bare_encoder": rate / rates["bare encoder"]}
-        for what, rate in rates.items()
+        {"task": task, "images_per_s": rate, "to_bare_encoder": rate / rates["bare encoder"]}
+        for task, rate in rates.items()
     ]
 
 
 def product_rows(repeats: int = 9) -> list[dict[str, Any]]:
-    """Measure the encoder's share of the machine's matrix-product rate.
+    """Measure the encoder's arithmetic rate beside that of a matrix product.
 
     Parameters
     ----------
     repeats : int
-        Interleaved runs; medians are reported.
+        Alternating runs, for medians.
 
     Returns
     -------
     list of dict
-        Per precision: the encoder's and a 2048-square product's rate [GFLOP/s], and their ratio.
+        By precision, the rate of the encoder and of a 2048 x 2048 product [GFLOP/s], and the ratio.
     """
     space = LatentSpace.load("decals")
     network = space.encoder("decals").network
@@ -127,11 +130,11 @@ def product_rows(repeats: int = 9) -> list[dict[str, Any]]:
     return rows
 
 
-def _rates(ways: dict[str, Callable[[], object]], n: int, repeats: int) -> dict[str, float]:
-    """Median images per second of each way, run in turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+def _rates(tasks: dict[str, Callable[[], object]], n: int, repeats: int) -> dict[str, float]:
+    """Return median images per second of each task; tasks alternate."""
+    seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats + 1):
-        for name, work in ways.items():
+        for name, work in tasks.items():
             start = time.perf_counter()
             work()
             seconds[name].append(time.perf_counter() - start)
@@ -139,7 +142,7 @@ def _rates(ways: dict[str, Callable[[], object]], n: int, repeats: int) -> dict[
 
 
 def _convnext_rate(images: int = 32) -> float:
-    """Zoobot's small encoder (Walmsley et al. 2024, arXiv 2404.02973), random weights, no head."""
+    """Return the rate of Zoobot's small encoder (Walmsley et al. 2024, arXiv 2404.02973)."""
     model = timm.create_model("convnext_nano", pretrained=False, num_classes=0).eval()
     model = model.to(memory_format=torch.channels_last)
     batch = torch.randn(images, 3, 224, 224).to(memory_format=torch.channels_last)
@@ -152,7 +155,7 @@ def _convnext_rate(images: int = 32) -> float:
 
 
 def _galaxies(n: int, side: int, scale: float, seed: int) -> np.ndarray:
-    """(n, 3, side, side) float32 Gaussian galaxies in noise [nanomaggy per pixel]."""
+    """Draw (n, 3, side, side) float32 Gaussian galaxies in noise [nanomaggy per pixel]."""
     rng = np.random.default_rng(seed)
     grid = (np.arange(side) - (side - 1) / 2) * scale
     sigma = rng.uniform(0.8, 3, n)[:, None, None]
@@ -198,8 +201,15 @@ def jpeg_stamps(n: int, seed: int) -> list[bytes]:
     return images
 
 
-if __name__ == "__main__":
-    from benchmarks.support.tables import print_rows
+def main() -> None:
+    """Print the tables."""
+    parser = command_parser("extraction", __doc__)
+    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--repeats", type=int, default=5)
+    given = parser.parse_args()
+    print_rows("Extraction [images/s]", extraction_rows(given.images, given.repeats))
+    print_rows("Encoder beside the matrix product", product_rows(2 * given.repeats - 1))
 
-    print_rows("Extraction", extraction_rows())
-    print_rows("Encoder against the machine's matrix product", product_rows())
+
+if __name__ == "__main__":
+    main()

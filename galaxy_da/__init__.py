@@ -1,7 +1,6 @@
 """One latent space for galaxy images of many surveys.
 
-Names are imported on first use, so ``import galaxy_da`` stays light and torch waits until a model
-is needed.
+Names are imported on first use, so that ``import galaxy_da`` does not load torch.
 """
 
 from __future__ import annotations
@@ -11,13 +10,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from galaxy_da.errors import GalaxyDAError
+    from galaxy_da.extraction.encoding import ExtractSettings
     from galaxy_da.extraction.pipeline import extract
+    from galaxy_da.io.features import Features
     from galaxy_da.io.samples import Sample
     from galaxy_da.latent_index import LatentIndex
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import Survey, get_survey, load_survey
 
 _HOMES = {
+    "ExtractSettings": "extraction.encoding",
+    "Features": "io.features",
     "GalaxyDAError": "errors",
     "LatentIndex": "latent_index",
     "LatentSpace": "space",
@@ -29,6 +32,8 @@ _HOMES = {
 }
 
 __all__ = [
+    "ExtractSettings",
+    "Features",
     "GalaxyDAError",
     "LatentIndex",
     "LatentSpace",

@@ -54,7 +54,7 @@ class CutoutError(GalaxyDAError):
     message : str
         What came and what was expected.
     status : str
-        The row status this maps to, one of `galaxy_da.io.tables.STATUSES`.
+        The row status this maps to, one of `galaxy_da.io.samples.STATUSES`.
     """
 
     def __init__(self, message: str, status: str = "unreadable") -> None:

@@ -6,14 +6,21 @@ import pyarrow as pa
 from conftest import make_space
 
 from galaxy_da.cluster.extraction import extract_partitions
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.io.features import Features, vectors
-from galaxy_da.io.quiet import quiet_lsdb
+from galaxy_da.io.hats.libraries import using_lsdb
 from galaxy_da.io.storage import location
 
 
-def extract_here(sample, out, scheduler="synchronous", **options):
-    options = {"precision": "fp32", "partition_rows": 12, **options}
-    return extract_partitions(make_space(), sample, out, scheduler=scheduler, **options)
+def extract_here(sample, out, scheduler="synchronous", *, precision="fp32", partition_rows=12):
+    return extract_partitions(
+        make_space(),
+        sample,
+        out,
+        ExtractSettings(precision=precision),
+        scheduler=scheduler,
+        partition_rows=partition_rows,
+    )
 
 
 def check_catalogue(out, local):
@@ -28,7 +35,7 @@ def check_catalogue(out, local):
     for name in ("embedding", "variance"):
         ours = vectors(table.filter(good), name)
         np.testing.assert_allclose(ours, vectors(local.filter(good), name), atol=1e-6)
-    with quiet_lsdb():
+    with using_lsdb():
         catalog = lsdb.open_catalog(location(out))
         frame = catalog.compute(progress_bar=False)
     assert sorted(frame["object_id"]) == table["object_id"].to_pylist()

@@ -10,13 +10,15 @@ import httpx
 import numpy as np
 import uvicorn
 from conftest import blobs, make_space, write_sample
-from galaxy_da.service.cutouts import SampleCutouts
 
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features
 from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service import create_app
+from galaxy_da.service.parts import ServiceOptions
+from galaxy_da.service.pictures import SampleCutouts
 from galaxy_da.service.run import UVICORN_OPTIONS
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
@@ -25,8 +27,8 @@ SURVEYS = {"decals": 0.262, "sdss": 0.396, "hsc": 0.168}
 N = 24
 
 
-class Stage:
-    """A space, three samples of the same sky, and their index, on disk and open."""
+class Workspace:
+    """Space, samples of one sky in three surveys, and their index, on disk and opened."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -49,22 +51,23 @@ class Stage:
             }
             self.samples[name] = write_sample(folder / name, images, name, **columns)
             extract(
-                self.space, Sample(self.samples[name]), folder / "features" / name, unadapted=True
+                self.space,
+                Sample(self.samples[name]),
+                folder / "features" / name,
+                settings=ExtractSettings(unadapted=True),
             )
-        parts = [Features.open(folder / "features" / name) for name in SURVEYS]
-        LatentIndex.build(parts).save(folder / "index")
+        features = [Features.open(folder / "features" / name) for name in SURVEYS]
+        LatentIndex.build(features).save(folder / "index")
         self.index = LatentIndex.open(folder / "index")
 
-    def cutouts(self):
-        return SampleCutouts([Sample(path) for path in self.samples.values()], self.space)
-
-    def app(self, **parts):
-        return create_app(self.space, self.index, self.cutouts(), **parts)
+    def app(self, **options):
+        cutouts = SampleCutouts([Sample(path) for path in self.samples.values()], self.space)
+        return create_app(self.space, self.index, ServiceOptions(cutouts=cutouts, **options))
 
 
 @contextmanager
 def running(app, **options):
-    """The app in a real server on loopback, in a thread; yields its address."""
+    """Run the application in a real server on loopback, in a thread; yield its address."""
     config = uvicorn.Config(app, host="127.0.0.1", port=0, **{**UVICORN_OPTIONS, **options})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -81,7 +84,7 @@ def running(app, **options):
 
 
 def wait_for(url, job_id, *states, seconds=120, headers=None):
-    """Poll a job until it is in one of some states."""
+    """Poll a job until it is in one of the states."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         job = httpx.get(f"{url}/api/jobs/{job_id}", headers=headers).raise_for_status().json()
@@ -92,7 +95,7 @@ def wait_for(url, job_id, *states, seconds=120, headers=None):
 
 
 def zipped(folder):
-    """The files of a folder as a zip in memory."""
+    """Zip the files of a folder in memory."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for path in sorted(folder.iterdir()):

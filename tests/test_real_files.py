@@ -17,6 +17,7 @@ from PIL import Image
 
 from catalogs.simulation.sky import SkySettings, sky_chunks
 from galaxy_da.errors import SurveyError
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.stretches import apply_stretch
@@ -51,6 +52,7 @@ def sample(folder, rows):
 
 
 BLACK = (3249, 3251)
+UNADAPTED = ExtractSettings(unadapted=True)
 
 
 @pytest.mark.slow
@@ -114,7 +116,8 @@ def test_kids_and_sdss_views_of_gama_galaxies(data, decals, tmp_path):
              "cutout": str(data / "kids_sdss_fits" / folder / f"{name}fitim.fits")}
             for i, name in enumerate(names)
         ]  # fmt: skip
-        views = extract(decals, sample(tmp_path / survey, rows), surveys=[mine], unadapted=True)
+        settings = ExtractSettings(surveys=[mine], unadapted=True)
+        views = extract(decals, sample(tmp_path / survey, rows), settings=settings)
         assert set(views.table["status"].to_pylist()) == {"ok"}
         features.append(views)
     distances = LatentIndex.build(features).distances(
@@ -137,7 +140,7 @@ def test_one_spiral_in_three_surveys(data, decals, tmp_path):
         uri = str(data / "des_ps1_sdss_fits" / (survey.upper() + "_{band}.fits"))
         row = {"object_id": "spiral", "survey": survey, "ra": ra, "dec": dec, "cutout": uri}
         row["bands"] = "r"
-        table = extract(decals, sample(tmp_path / survey, [row]), unadapted=True).table
+        table = extract(decals, sample(tmp_path / survey, [row]), settings=UNADAPTED).table
         assert table["status"].to_pylist() == ["ok"], table["message"].to_pylist()
         views[survey] = vectors(table)[0]
     others = _simulated(decals)
@@ -189,4 +192,4 @@ def test_a_jpeg_needs_a_stretch(data, decals, tmp_path):
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(buffer, "PNG")
     row = {"object_id": "a", "survey": "kids", "ra": 1.0, "dec": 1.0, "image": buffer.getvalue()}
     with pytest.raises(SurveyError, match="kids: colour images"):
-        extract(decals, sample(tmp_path, [row]), unadapted=True)
+        extract(decals, sample(tmp_path, [row]), settings=UNADAPTED)

@@ -1,14 +1,7 @@
-"""Outliers on a simulated sky with odd things in it, and on Galaxy Zoo's guide images.
-
-``python -m benchmarks.outliers [--space S] [--n 800] [--skies 3] [--scenes IMAGES]
-[--guide FILE]`` prints recall at 1% and AUC by method and kind, purity of the top before and after
-quality cuts, what a few human scores do to the ranking and how long that takes, and where the
-guide's stars and artefacts rank.
-"""
+"""Rank outliers of simulated skies and of Galaxy Zoo's guide images, and tabulate the results."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import tempfile
 import time
@@ -20,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmarks.outliers.injected import ORDINARY, odd_sky
-from benchmarks.outliers.recall import detection, method_rows, purity, ranked_kinds
+from benchmarks.outliers.injected import ORDINARY, simulate_with_outliers
+from benchmarks.outliers.recall import detection, purity, ranked_kinds
 from benchmarks.real.guide_sample import stored_images
 from benchmarks.real.probes import guide_cutout, read_colour, with_stretch
-from benchmarks.support.tables import print_rows
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.features import Features
@@ -37,35 +30,47 @@ from galaxy_da.queries.ranking import BEST_SCORE, trained_scores
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
-__all__ = ["guide_rows", "learning_rows", "odd_indexes", "purity_rows", "speed_rows"]
+__all__ = [
+    "SURVEYS",
+    "guide_rows",
+    "learning_rows",
+    "purity_rows",
+    "simulated_indexes",
+    "speed_rows",
+]
 
-_SURVEYS = ("decals", "sdss")
+SURVEYS = ("decals", "sdss")
 _TOP = 30
 _ROUNDS, _PER_ROUND = 4, 15
-_ARTEFACT = ("0", "2")  # question and answer of stars and artefacts
+_ARTEFACT = ("0", "2")  # question and answer for stars or artefacts
 
 
-def odd_indexes(
+def simulated_indexes(
     space: str = "decals", n: int = 800, skies: int = 3, scenes: Path | None = None
 ) -> list[LatentIndex]:
-    """Simulate odd skies, 2% of each kind, and index what DECaLS and SDSS saw of each."""
+    """Simulate skies with 2% outliers of each kind and index their DECaLS and SDSS images."""
     loaded, indexes = LatentSpace.load(space), []
     for seed in range(1, skies + 1):
         with tempfile.TemporaryDirectory() as folder:
-            definitions = [get_survey(name) for name in _SURVEYS]
+            definitions = [get_survey(name) for name in SURVEYS]
             each = 2 * (n // 100)
-            samples = odd_sky(definitions, n, each, seed=seed, out=Path(folder), scenes=scenes)
-            features = [extract(loaded, some, unadapted=True) for some in samples.values()]
+            samples = simulate_with_outliers(
+                definitions, n, each, seed=seed, out=Path(folder), scenes=scenes
+            )
+            features = [
+                extract(loaded, some, settings=ExtractSettings(unadapted=True))
+                for some in samples.values()
+            ]
         indexes.append(LatentIndex.build(features))
     return indexes
 
 
 def purity_rows(indexes: Sequence[LatentIndex], top: int = _TOP) -> list[dict[str, Any]]:
-    """Share of each method's first objects that were made odd, and that are the unseen class."""
+    """Measure the share of outliers, and of rings, among the first objects by each method."""
     rows = []
     for method in METHODS:
         row: dict[str, Any] = {"method": method, "top": top}
-        groups = [None] if method == "disagreement" else list(_SURVEYS)
+        groups = [None] if method == "disagreement" else list(SURVEYS)
         for clean in (False, True):
             ranked = [
                 ranked_kinds(index, method, survey, clean=clean)[1]
@@ -73,20 +78,21 @@ def purity_rows(indexes: Sequence[LatentIndex], top: int = _TOP) -> list[dict[st
                 for survey in groups
             ]
             when = "after cuts" if clean else "before cuts"
-            row[f"odd {when}"] = float(np.mean([purity(k != ORDINARY, top) for k in ranked]))
+            row[f"outliers {when}"] = float(np.mean([purity(k != ORDINARY, top) for k in ranked]))
             row[f"ring {when}"] = float(np.mean([purity(k == "ring", top) for k in ranked]))
         rows.append(row)
     return rows
 
 
 def learning_rows(indexes: Sequence[LatentIndex], method: str = "combined") -> list[dict[str, Any]]:
-    """Score rings 5 and all else 0, some from the top each round; share of the rings that is found.
+    """Measure the share of rings found by a person who scores rings 5 and all else 0.
 
-    The ranking without learning scores as many objects from its top.
+    Each round scores the next objects of the ranking, which is then learned anew or, for
+    comparison, left as it is.
     """
     shares: dict[str, list[list[float]]] = {"outlier score alone": [], "learning": []}
     for index in indexes:
-        for survey in _SURVEYS:
+        for survey in SURVEYS:
             found = index.outliers(survey, len(index), method, clean=True)
             rows = np.array([index.row(f"{survey}:{i}") for i in found["object_id"].to_pylist()])
             kinds = np.array(index.take(rows, ["kind"])["kind"].to_pylist())
@@ -105,10 +111,7 @@ def learning_rows(indexes: Sequence[LatentIndex], method: str = "combined") -> l
 
 
 def speed_rows(n: int = 100_000, dimension: int = 28, scored: int = 100) -> list[dict[str, Any]]:
-    """Seconds of `LatentIndex.rank` from an earlier ranking, the best of three.
-
-    That is all a person waits for between giving scores and seeing the new order.
-    """
+    """Time `LatentIndex.rank` from an earlier ranking, the best of three runs."""
     rng = np.random.default_rng(0)
     points = pa.array(rng.standard_normal(n * dimension, dtype=np.float32))
     table = pa.table(
@@ -138,26 +141,30 @@ def speed_rows(n: int = 100_000, dimension: int = 28, scored: int = 100) -> list
     return [{**sizes, "seconds": min(wall), "cpu_seconds": min(cpu)}]
 
 
-def guide_rows(space: str, path: Path, surveys: Sequence[str] = _SURVEYS) -> list[dict[str, Any]]:
-    """Rank Galaxy Zoo's star-or-artefact examples among its galaxies, by method."""
+def guide_rows(space: str, path: Path, surveys: Sequence[str] = SURVEYS) -> list[dict[str, Any]]:
+    """Rank star-or-artefact examples of Galaxy Zoo's guide among its galaxies."""
     loaded, rows = LatentSpace.load(space), []
     for survey in surveys:
         with tempfile.TemporaryDirectory() as folder:
             sample = _guide_sample(path, survey, Path(folder))
-            index = LatentIndex.build([extract(loaded, sample, unadapted=True)])
+            index = LatentIndex.build(
+                [extract(loaded, sample, settings=ExtractSettings(unadapted=True))]
+            )
         for method in METHODS:
             if method == "disagreement":
                 continue
             found = index.outliers(survey, len(index), method)
-            odd = np.array([i.startswith("artefact") for i in found["object_id"].to_pylist()])
-            recall, auc = detection(found["outlier_score"].to_numpy(), odd, share=0.1)
-            places = (np.flatnonzero(odd) + 1).tolist()
+            is_artefact = np.array(
+                [i.startswith("artefact") for i in found["object_id"].to_pylist()]
+            )
+            recall, auc = detection(found["outlier_score"].to_numpy(), is_artefact, share=0.1)
+            places = (np.flatnonzero(is_artefact) + 1).tolist()
             rows.append(
                 {
                     "survey": survey,
                     "method": method,
-                    "images": len(odd),
-                    "artefacts": int(odd.sum()),
+                    "images": len(is_artefact),
+                    "artefacts": int(is_artefact.sum()),
                     "AUC": auc,
                     "recall at 10%": recall,
                     "median rank": float(np.median(places)),
@@ -169,8 +176,8 @@ def guide_rows(space: str, path: Path, surveys: Sequence[str] = _SURVEYS) -> lis
 def _learn(
     index: LatentIndex, found: pa.Table, rows: np.ndarray, wanted: np.ndarray, learning: bool
 ) -> list[float]:
-    """Share of the wanted that was scored after each round."""
-    odd = found["outlier_score"].to_numpy()
+    """Return the share of wanted objects scored after each round."""
+    outlier_scores = found["outlier_score"].to_numpy()
     points = whitened(index.vectors[rows])
     seen, order, shares = np.zeros(len(rows), bool), np.arange(len(rows)), []
     for _ in range(_ROUNDS):
@@ -178,13 +185,13 @@ def _learn(
         shares.append(float(wanted[seen].sum() / wanted.sum()))
         if learning:
             given = BEST_SCORE * wanted[seen]
-            _, trained = trained_scores(points, odd, points[seen], given)
+            _, trained = trained_scores(points, outlier_scores, points[seen], given)
             order = np.argsort(-trained, kind="stable")
     return shares
 
 
 def _guide_sample(path: Path, survey: str, folder: Path) -> Sample:
-    """Write the distinct guide images of a survey as a sample, artefacts named so."""
+    """Write the distinct guide images of a survey as a sample; ids name artefacts."""
     definition = with_stretch(get_survey(survey))
     table = pq.read_table(path, filters=[("survey", "=", survey)])
     images: dict[str, tuple[Cutout, bool]] = {}
@@ -196,7 +203,10 @@ def _guide_sample(path: Path, survey: str, folder: Path) -> Sample:
         images[key] = (cutout, is_artefact or before)
     cutouts = [cutout for cutout, _ in images.values()]
     sample = {
-        "object_id": [f"{'artefact' if odd else 'galaxy'}-{k}" for k, (_, odd) in images.items()],
+        "object_id": [
+            f"{'artefact' if is_artefact else 'galaxy'}-{k}"
+            for k, (_, is_artefact) in images.items()
+        ],
         "survey": [survey] * len(images),
         "ra": np.zeros(len(images)),
         "dec": np.zeros(len(images)),
@@ -205,29 +215,3 @@ def _guide_sample(path: Path, survey: str, folder: Path) -> Sample:
     }
     write_table(pa.table(sample), folder / "sample.parquet")
     return Sample(folder / "sample.parquet")
-
-
-def main() -> None:
-    """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--space", default="decals")
-    parser.add_argument("--n", type=int, default=800)
-    parser.add_argument("--skies", type=int, default=3)
-    parser.add_argument("--scenes", type=Path, default=None)
-    parser.add_argument("--guide", type=Path, default=None)
-    given = parser.parse_args()
-    indexes = odd_indexes(given.space, given.n, given.skies, given.scenes)
-    print_rows("Odd things by method, skies and surveys averaged", method_rows(indexes, _SURVEYS))
-    print_rows("Share of the top that is odd", purity_rows(indexes))
-    print_rows("Rings found, of all, by what a person has scored", learning_rows(indexes))
-    print_rows("Learning from scores and ranking anew", speed_rows())
-    if given.guide is None or not given.guide.is_file():
-        print("\nGalaxy Zoo guide images: skipped, no --guide table given or found")
-    else:
-        print_rows(
-            "Stars and artefacts of the Galaxy Zoo guide", guide_rows(given.space, given.guide)
-        )
-
-
-if __name__ == "__main__":
-    main()

@@ -83,9 +83,10 @@ def crossmatch(
     """
     from typing import cast, get_args
 
+    from catalogs.matching import MatchSettings
+    from catalogs.matching import crossmatch as run
     from catalogs.matching.joining import join_catalogs, write_centred
-    from catalogs.matching.positions import How, Mode
-    from catalogs.matching.positions import crossmatch as run
+    from catalogs.matching.settings import How, Mode
     from galaxy_da.io.storage import location
     from galaxy_da.io.tables import read_metadata, write_table
 
@@ -95,6 +96,15 @@ def crossmatch(
     ):
         if value not in choices:
             raise typer.BadParameter(f"{name} is one of {', '.join(choices)}, not {value!r}")
+    with user_mistakes():
+        settings = MatchSettings(
+            radius_arcsec=radius,
+            min_radius_arcsec=min_radius,
+            sigmas=sigmas,
+            mode=cast(Mode, mode) if space is None else "all",
+            how=cast(How, how),
+            allow_same_survey=repeat,
+        )
     options = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
     options |= {"error": error, "reference-epoch": reference_epoch}
     if is_dask(engine, scheduler):
@@ -109,18 +119,14 @@ def crossmatch(
             "space": space,
         }
         _refuse(only_local, "--engine dask")
-        anchor_id, target_id = _by_side("id", id)
         with user_mistakes():
             result = crossmatch_hats(
                 anchor,
                 target,
-                radius_arcsec=radius,
-                mode=cast(Mode, mode),
-                out=out,
+                out,
+                settings,
                 scheduler=scheduler,
-                anchor_id=anchor_id,
-                target_id=target_id,
-                allow_same_survey=repeat,
+                object_ids=_by_side("id", id),
             )
         _print_match(result, out, json)
         return
@@ -137,15 +143,7 @@ def crossmatch(
         for k, (path, side) in enumerate(((anchor, "anchor"), (target, "target")))
     ]
     with user_mistakes():
-        pairs = run(
-            *tables,
-            radius_arcsec=radius,
-            min_radius_arcsec=min_radius,
-            sigmas=sigmas,
-            mode=cast(Mode, mode) if space is None else "all",
-            how=cast(How, how),
-            allow_same_survey=repeat,
-        )
+        pairs = run(*tables, settings)
     if space is not None:
         pairs = _resolve(pairs, tables, (anchor, target), space, features)
     if centred is not None:
@@ -171,16 +169,18 @@ def _resolve(
 ) -> pa.Table:
     """Choose among candidates by position and by their images' posteriors in a space."""
     from catalogs.matching.appearance import appearance_ratios, resolve
+    from galaxy_da.extraction.encoding import ExtractSettings
     from galaxy_da.extraction.pipeline import extract
     from galaxy_da.io.features import Features
     from galaxy_da.io.samples import Sample
     from galaxy_da.space import LatentSpace
 
     loaded = LatentSpace.load(space)
+    settings = ExtractSettings(reconstruct=False, progress=True)
     anchor, target = (
         Features.open(folder)
         if folder is not None
-        else extract(loaded, Sample(path), reconstruct=False, progress=True)
+        else extract(loaded, Sample(path), settings=settings)
         for folder, path in zip(features, paths, strict=True)
     )
     ratios = appearance_ratios(candidates, loaded, anchor, target)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,14 +21,11 @@ from tqdm import tqdm
 
 from galaxy_da.cluster.partitions import Partition, PartitionSample, partitions_of
 from galaxy_da.cluster.scheduling import Shared, running, worker_location
-from galaxy_da.extraction.pipeline import (
-    extract,
-    extraction_plan,
-    start_or_resume,
-    table_fingerprint,
-)
+from galaxy_da.extraction.encoding import ExtractSettings
+from galaxy_da.extraction.parts import extraction_plan, start_or_resume, table_fingerprint
+from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.catalogue_output import with_votable_header
-from galaxy_da.io.features import MANIFEST, Features
+from galaxy_da.io.features import FORMAT, MANIFEST, Features
 from galaxy_da.io.files import json_hash, output_folder, write_json
 from galaxy_da.io.hats.partitions import (
     AT_ONCE,
@@ -39,9 +37,7 @@ from galaxy_da.io.hats.partitions import (
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location, PathOrUrl, list_files, read_text
 from galaxy_da.io.tables import open_parquet, read_metadata, with_metadata, write_table
-from galaxy_da.models.devices import Precision
 from galaxy_da.space import LatentSpace
-from galaxy_da.surveys import Survey
 
 __all__ = ["extract_partitions"]
 
@@ -50,19 +46,17 @@ U = TypeVar("U")
 
 Extract = Callable[[Sample], Features]
 
+_DEFAULTS = ExtractSettings()
+
 
 def extract_partitions(
     space: LatentSpace,
     sample: PathOrUrl,
     out: PathOrUrl,
+    settings: ExtractSettings = _DEFAULTS,
     *,
     scheduler: str | None = None,
-    surveys: Sequence[Survey] = (),
-    unadapted: bool = False,
-    precision: Precision = "auto",
-    reconstruct: bool = True,
     partition_rows: int | None = None,
-    progress: bool = False,
 ) -> dict[str, Any]:
     """Encode a sample partition by partition into a HATS catalogue of features.
 
@@ -76,14 +70,12 @@ def extract_partitions(
     out : path or URL
         HATS catalogue to write; visible to the workers. An unfinished extraction there is
         continued. `Features.open` and an index read it too.
+    settings : ExtractSettings
+        As for `galaxy_da.extraction.pipeline.extract`.
     scheduler : str, optional
         As for `galaxy_da.cluster.scheduling.running`.
-    surveys, unadapted, precision, reconstruct
-        As for `galaxy_da.extraction.pipeline.extract`.
     partition_rows : int, optional
         As for `galaxy_da.cluster.partitions.partitions_of`.
-    progress : bool
-        Show a progress bar on stderr.
 
     Returns
     -------
@@ -102,22 +94,16 @@ def extract_partitions(
     folder = output_folder(target)
     encoders = {name: space.encoder(name).hash for name in space.surveys}
     plan = {
-        **extraction_plan(space, encoders, precision, reconstruct),
-        "unadapted": unadapted,
-        "surveys": json_hash([survey.model_dump(mode="json") for survey in surveys]),
+        **extraction_plan(space, encoders, settings),
+        "unadapted": settings.unadapted,
+        "surveys": json_hash([survey.model_dump(mode="json") for survey in settings.surveys]),
         "sample": json_hash(_in_threads(_identity, parts)),
     }
     if start_or_resume(folder, plan):
         return _counts(folder)
-    extract_part = partial(
-        extract,
-        space,
-        surveys=surveys,
-        unadapted=unadapted,
-        precision=precision,
-        reconstruct=reconstruct,
-    )
-    with tqdm(total=len(parts), unit="partition", desc="extract", disable=not progress) as bar:
+    extract_part = partial(extract, space, settings=replace(settings, progress=False))
+    hidden = not settings.progress
+    with tqdm(total=len(parts), unit="partition", desc="extract", disable=hidden) as bar:
         there = set(list_files(folder / DATASET))
         missing = [part for part in parts if folder / partition_name(part.pixel) not in there]
         bar.update(len(parts) - len(missing))
@@ -176,7 +162,7 @@ def _finish(folder: Location, parts: list[Partition], plan: dict[str, Any]) -> N
     columns = open_parquet(folder / names[0]).schema_arrow.remove_metadata()
     rows = {part.pixel: part.n_rows for part in parts}
     finish_hats(folder, rows, with_votable_header(columns.empty_table()).schema)
-    manifest = {"format": 1, "parts": names, "rows": status.total(), "status": dict(status)}
+    manifest = {"format": FORMAT, "parts": names, "rows": status.total(), "status": dict(status)}
     write_json(folder / MANIFEST, {**plan, **manifest, "encoders": encoders})
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from upath import UPath
@@ -19,6 +19,7 @@ from galaxy_da.commands.options import (
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
+    from galaxy_da.extraction.encoding import ExtractSettings
     from galaxy_da.io.storage import Location
     from galaxy_da.space import LatentSpace
 
@@ -53,32 +54,33 @@ def extract(
     """
     from typing import cast
 
+    from galaxy_da.extraction.encoding import ExtractSettings
     from galaxy_da.models.devices import Precision
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import load_survey
 
     if precision not in ("auto", "fp32", "bf16"):
         raise typer.BadParameter(f"precision is auto, fp32 or bf16, not {precision!r}")
-    how: dict[str, Any] = {
-        "surveys": [load_survey(path) for path in survey_file or []],
-        "unadapted": unadapted,
-        "precision": cast(Precision, precision),
-        "reconstruct": reconstruct,
-        "progress": True,
-    }
+    settings = ExtractSettings(
+        surveys=[load_survey(path) for path in survey_file or []],
+        unadapted=unadapted,
+        precision=cast(Precision, precision),
+        reconstruct=reconstruct,
+        progress=True,
+    )
     if is_dask(engine, scheduler):
         from galaxy_da.cluster.extraction import extract_partitions
 
         counts = extract_partitions(
-            LatentSpace.load(space), sample, out, scheduler=scheduler, **how
+            LatentSpace.load(space), sample, out, settings, scheduler=scheduler
         )
     else:
-        counts = _extract(LatentSpace.load(space), sample, out, how)
+        counts = _extract(LatentSpace.load(space), sample, out, settings)
     print_result({"features": str(out), **counts}, json)
 
 
 def _extract(
-    space: LatentSpace, sample: Location, out: Location, how: dict[str, Any]
+    space: LatentSpace, sample: Location, out: Location, settings: ExtractSettings
 ) -> dict[str, int]:
     """Extract in this process; return the number of rows, and of each status."""
     import pyarrow.compute as pc
@@ -86,6 +88,6 @@ def _extract(
     from galaxy_da.extraction.pipeline import extract as run
     from galaxy_da.io.samples import Sample
 
-    table = run(space, Sample(sample), out, **how).table
+    table = run(space, Sample(sample), out, settings).table
     counts = pc.value_counts(table["status"]).to_pylist()
     return {"rows": table.num_rows, **{item["values"]: item["counts"] for item in counts}}

@@ -1,1 +1,1 @@
-"""Extract features: read cutouts ahead, prepare and encode them, write Parquet parts."""
+"""Extract features: load and encode cutouts in threads, and write Parquet parts."""

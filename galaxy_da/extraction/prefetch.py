@@ -1,4 +1,4 @@
-"""Work in threads, a few items ahead of whoever takes the results."""
+"""Map a function over items in threads, with results in order."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ def parallel_map(
     *,
     threads: int,
     prefetch: int,
-    prepare: Callable[[], object] | None = None,
+    initializer: Callable[[], object] | None = None,
 ) -> Iterator[U]:
     """Yield the results of a function in the order of its items.
 
     Parameters
     ----------
     function : callable
-        Called once with each item, in one of the threads.
+        Function of one item, called in one of the threads.
     items : iterable
-        Taken in the thread of the caller.
+        Items, read in the thread of the caller.
     threads : int
-        How many.
-    ahead : int
-        Most items begun whose results are not taken yet.
-    prepare : callable, optional
-        Called once in each thread before its first item.
+        Number of threads.
+    prefetch : int
+        Largest number of items started before their results are consumed.
+    initializer : callable, optional
+        Function called once in each thread before its first item.
     """
-    waiting_items = iter(items)
-    with ThreadPoolExecutor(threads, initializer=prepare) as pool:
-        begun = deque(pool.submit(function, item) for item in islice(waiting_items, prefetch))
-        while begun:
-            first = begun.popleft()
-            begun.extend(pool.submit(function, item) for item in islice(waiting_items, 1))
+    remaining = iter(items)
+    with ThreadPoolExecutor(threads, initializer=initializer) as pool:
+        started = deque(pool.submit(function, item) for item in islice(remaining, prefetch))
+        while started:
+            first = started.popleft()
+            started.extend(pool.submit(function, item) for item in islice(remaining, 1))
             yield first.result()

@@ -77,7 +77,7 @@ class Prepared:
     images : (n, bands, pixels, pixels) float32 tensor
         asinh of surface brightness over softening; zero in pixels without data.
     flags : (n,) int32 array
-        `galaxy_da.io.tables.Flag` bits.
+        `galaxy_da.io.samples.Flag` bits.
     problems : list of (str, str) or None
         Row status and message of each cutout that must not be used.
     """

@@ -1,7 +1,7 @@
-"""Feature tables: one row per cutout with its latent coordinates, in a folder of Parquet parts.
+"""Feature tables: one row per cutout with its latents, in a folder of Parquet parts.
 
-``features.json`` is written last and names the space and the encoders the vectors came from; a
-folder without it is an unfinished extraction.
+``features.json`` is written last and names the space and the encoders; a folder without it is an
+unfinished extraction.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from galaxy_da.io.tables import read_table
 
 __all__ = [
     "FEATURE_COLUMNS",
+    "FORMAT",
     "MANIFEST",
     "SKY_INDEX",
     "Features",
@@ -32,6 +33,9 @@ __all__ = [
 
 MANIFEST = "features.json"
 
+FORMAT = 2
+"""Version of the manifest and the columns of feature tables."""
+
 FEATURE_COLUMNS = (
     "status",
     "message",
@@ -41,10 +45,10 @@ FEATURE_COLUMNS = (
     "nuisance",
     "reconstruction_error",
 )
-"""What extraction adds to the columns of the sample table."""
+"""Columns that extraction adds to those of the sample table."""
 
 SKY_INDEX = "_healpix_29"
-"""The column that parts in HATS are sorted by; it is left out when they are read."""
+"""Column that parts in HATS are sorted by; readers drop it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +58,11 @@ class Features:
     Attributes
     ----------
     table : pa.Table
-        The sample's columns (images left out) and `FEATURE_COLUMNS`: ``status`` (string),
+        The sample's columns without images, and `FEATURE_COLUMNS`: ``status`` (string),
         ``message`` (string, null where ok), ``flags`` (int32, `galaxy_da.io.samples.Flag`),
-        ``embedding`` and ``variance`` (fixed-size list of float32, null where not ok: the galaxy
-        latents), ``nuisance`` (likewise: how it was seen, which decoding needs too),
-        ``reconstruction_error`` (float32).
+        ``embedding`` and ``variance`` (fixed-size lists of float32, null where not ok) of the
+        galaxy latents, ``nuisance`` (likewise) of the nuisance latents, which the decoder needs,
+        and ``reconstruction_error`` (float32).
     space_id : str
         Identity of the latent space: hash of its frame and anchor network.
     encoders : dict of str
@@ -76,9 +80,9 @@ class Features:
         Raises
         ------
         TableError
-            If the folder is missing or its extraction did not finish.
+            If the folder is missing, unfinished, or of another format.
         StorageError
-            If the store it is in fails.
+            If the object store fails.
         """
         folder = location(path)
         header = read_header(folder)
@@ -95,28 +99,34 @@ class Features:
 
 
 def read_header(folder: Location) -> dict[str, Any]:
-    """Return what the manifest of a feature folder says.
+    """Read the manifest of a feature folder.
 
     Raises
     ------
     TableError
-        If the folder is missing or its extraction did not finish.
+        If the folder is missing, unfinished, or of another format.
     """
     if not exists(folder / MANIFEST):
         raise TableError(
             f"{folder}: no finished features here ({MANIFEST} is missing); run the same "
             "`galaxy-da extract` again, it goes on where it stopped"
         )
-    return dict(json.loads(read_text(folder / MANIFEST)))
+    header = dict(json.loads(read_text(folder / MANIFEST)))
+    if header.get("format") != FORMAT:
+        raise TableError(
+            f"{folder}: holds features of format {header.get('format')} but this version reads "
+            f"format {FORMAT}; run `galaxy-da extract` again with another --out"
+        )
+    return header
 
 
 def part_path(folder: Location, number: int) -> Location:
-    """Return where part `number` of a feature folder lies."""
+    """Return the path of part `number` of a feature folder."""
     return folder / f"part-{number:05d}.parquet"
 
 
 def part_paths(folder: Location, header: Mapping[str, Any]) -> list[Location]:
-    """Return the parts that a manifest counts, or names where they are those of HATS."""
+    """Return the paths of all parts; the manifest has their number or, for HATS, their names."""
     parts: int | list[str] = header["parts"]
     if isinstance(parts, int):
         return [part_path(folder, i) for i in range(parts)]
@@ -124,7 +134,7 @@ def part_paths(folder: Location, header: Mapping[str, Any]) -> list[Location]:
 
 
 def read_part(path: Location) -> pa.Table:
-    """Read a part without what only its place in a catalogue needs."""
+    """Read a part, without the sort column of HATS."""
     table = read_table(path)
     return table.drop_columns(SKY_INDEX) if SKY_INDEX in table.column_names else table
 

@@ -13,12 +13,15 @@ from PIL import Image
 
 from catalogs.matching.pairs import PairedRows
 from evaluation.evaluate import evaluate
-from evaluation.reports import page as report
+from evaluation.reports.details import SurveyResult
+from evaluation.reports.galleries import flag_words
 from evaluation.reports.page import write_report
+from evaluation.targets import PairedSample, TargetSurvey
 from galaxy_da.errors import CatalogError, LatentIndexError, StorageError
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import vectors
-from galaxy_da.io.samples import Sample
+from galaxy_da.io.samples import Flag, Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.surveys import get_survey
 
@@ -70,28 +73,28 @@ def world(tmp_path_factory):
     adapted = space.unadapted(get_survey("sdss"), ("g", "r", "z"))
     record = {"chosen": "ridge-latents", "candidates": CANDIDATES}
     space = space.with_survey(replace(adapted, record=record))
-    pairs = {name: pair_table(name, range(N)) for name in ("sdss", "kids")}
-    evaluations = [
-        evaluate(
-            space,
-            samples["decals"],
-            samples[name],
-            pairs[name],
-            survey=get_survey(name),
-            repeat=(repeat, pair_table("decals", range(N))) if name == "sdss" else None,
+    surveys = [get_survey("sdss"), get_survey("kids").model_copy(update={"title": HOSTILE})]
+    results = []
+    for survey in surveys:
+        name = survey.name
+        target = TargetSurvey(sample=samples[name], pairs=pair_table(name, range(N)), survey=survey)
+        again = PairedSample(sample=repeat, pairs=pair_table("decals", range(N)))
+        evaluation = evaluate(
+            space, samples["decals"], target, repeat=again if name == "sdss" else None
         )
-        for name in ("sdss", "kids")
-    ]
-    features = {name: extract(space, s, unadapted=True) for name, s in samples.items()}
+        results.append(SurveyResult(target=target, evaluation=evaluation))
+    features = {
+        name: extract(space, s, settings=ExtractSettings(unadapted=True))
+        for name, s in samples.items()
+    }
     return SimpleNamespace(
         features=features,
+        samples=samples,
         arguments={
-            "title": HOSTILE,
             "space": space,
-            "evaluations": evaluations,
-            "samples": samples,
+            "anchor": samples["decals"],
+            "results": results,
             "index": LatentIndex.build(list(features.values())),
-            "pairs": pairs,
             "next_steps": ["galaxy-da index A B --out <INDEX>"],
         },
     )
@@ -116,11 +119,11 @@ def number(alt):
     return int(re.search(r"(\d{4})(, decoded)?$", alt)[1])
 
 
-def test_every_promised_picture_is_there(page):
+def test_every_section_has_its_pictures(page):
     counts = {
         "same": 8 * 3,
         "neighbours": 5 * (1 + 2 * 10),
-        "alike": 6 * 2 * 2 * 2,
+        "extremes": 6 * 2 * 2 * 2,
         "outliers": 12 * 3,
         "decoded": 8 * 3 * 2,
     }
@@ -135,7 +138,7 @@ def test_every_promised_picture_is_there(page):
         assert image.attributes["loading"] == "lazy"
 
 
-def test_the_page_asks_nobody_for_anything(page):
+def test_the_page_loads_nothing_from_elsewhere(page):
     for element in page.elements:
         for name in ("src", "href", "srcset", "action", "data", "poster"):
             value = element.attributes.get(name, "#")
@@ -148,20 +151,20 @@ def test_the_page_asks_nobody_for_anything(page):
     assert {a.attributes["href"][1:] for a in page.find("a")} == set(ids)
 
 
-def test_names_are_text_never_markup(page):
+def test_names_are_escaped(page):
     assert page.find("script") == []
     assert HOSTILE not in page.text
     (heading,) = page.find("h1")
-    assert heading.text == HOSTILE
+    assert heading.text.endswith(f", {HOSTILE} in one space")
     alts = [image.attributes["alt"] for image in page.find("img", "same")]
     assert sum(alt.startswith(f"DECaLS {HOSTILE}") for alt in alts) == 8
     (command,) = page.find("pre")
     assert command.text == "galaxy-da index A B --out <INDEX>"
 
 
-def test_the_figures_are_those_of_the_evaluation(page, world):
-    cards = [e for e in page.find("div", "found") if e.class_ == "card"]
-    sdss, kids = world.arguments["evaluations"]
+def test_retrieval_figures_are_those_of_the_evaluation(page, world):
+    cards = [e for e in page.find("div", "retrieval") if e.class_ == "card"]
+    sdss, kids = (result.evaluation for result in world.arguments["results"])
     tables = [page.find("table", inside=card) for card in cards]
     rows = [[r.text for r in page.find("tr", inside=card[0])[1:]] for card in tables]
     assert [len(r) for r in rows] == [3, 1]
@@ -197,11 +200,12 @@ def test_distances_under_pictures_are_those_of_the_features(page, world):
             assert 0 <= float(share.removesuffix("% closer")) <= 100
 
 
-def test_shown_galaxies_run_from_closest_to_farthest_of_the_test_part(page, world):
-    samples = world.arguments["samples"]
+def test_galaxies_run_from_closest_to_farthest_of_the_test_part(page, world):
     relative = []
     for name in ("sdss", "kids"):
-        pairs = PairedRows.of(world.arguments["pairs"][name], samples["decals"], samples[name])
+        pairs = PairedRows.of(
+            pair_table(name, range(N)), world.samples["decals"], world.samples[name]
+        )
         rows = pairs.only("test").anchor
         rows = rows[rows != BLANK]
         here, there = latents(world, "decals")[rows], latents(world, name)[rows]
@@ -218,7 +222,7 @@ def test_shown_galaxies_run_from_closest_to_farthest_of_the_test_part(page, worl
     assert np.abs(np.array(place) - np.linspace(0, len(order) - 1, 8)).max() <= 2
 
 
-def test_neighbours_and_their_true_counterparts_are_the_brute_force_ones(page, world):
+def test_neighbours_and_true_ranks_by_brute_force(page, world):
     queries = [e for e in page.find("div", "neighbours") if e.class_ == "query"]
     assert len(queries) == 5
     for query in queries:
@@ -242,7 +246,7 @@ def test_neighbours_and_their_true_counterparts_are_the_brute_force_ones(page, w
             ) == (rank <= 10)
 
 
-def test_outliers_come_with_score_and_flags_in_words(page, world):
+def test_outliers_have_scores_and_flags(page, world):
     expected = world.arguments["index"].outliers("kids", 12)
     figures = page.find("figure", "outliers")[24:]
     shown = [number(page.find("img", inside=f)[0].attributes["alt"]) for f in figures]
@@ -253,7 +257,7 @@ def test_outliers_come_with_score_and_flags_in_words(page, world):
     assert "no flags" in page.find("figure", "outliers")[0].text
 
 
-def test_decoded_pictures_are_what_the_decoder_makes(page, world):
+def test_decoded_pictures_come_from_the_decoder(page, world):
     from evaluation.reports.pictures import to_data_uris, to_decals_colour
 
     space = world.arguments["space"]
@@ -285,10 +289,18 @@ def test_writing_again_gives_the_same_page(page, world, tmp_path):
     assert (tmp_path / "again.html").read_text(encoding="utf-8") == page.text
 
 
-def test_galaxies_that_no_other_survey_shares_say_so(world, tmp_path):
+def with_pairs(world, pairs):
+    """Return the results with other pair tables."""
+    return [
+        replace(result, target=replace(result.target, pairs=pairs[result.target.survey.name]))
+        for result in world.arguments["results"]
+    ]
+
+
+def test_galaxies_without_a_pair_are_marked(world, tmp_path):
     pairs = {"sdss": pair_table("sdss", range(0, N, 2)), "kids": pair_table("kids", range(1, N, 2))}
     path = tmp_path / "report.html"
-    write_report(path, **{**world.arguments, "pairs": pairs})
+    write_report(path, **{**world.arguments, "results": with_pairs(world, pairs)})
     page = Page(path.read_text(encoding="utf-8"), VOID)
     absent = [f for f in page.find("figure", "same") if "no image" in f.text]
     assert len(absent) == 8
@@ -297,14 +309,22 @@ def test_galaxies_that_no_other_survey_shares_say_so(world, tmp_path):
 
 
 def test_a_small_test_part_gives_fewer_pictures(world, tmp_path):
-    samples = world.arguments["samples"]
-    every = PairedRows.of(pair_table("sdss", range(N)), samples["decals"], samples["sdss"])
+    every = PairedRows.of(
+        pair_table("sdss", range(N)), world.samples["decals"], world.samples["sdss"]
+    )
     rows = every.only("test").anchor[:3]
-    pairs = {name: pair_table(name, rows) for name in ("sdss", "kids")}
-    write_report(tmp_path / "report.html", **{**world.arguments, "pairs": pairs, "next_steps": ()})
+    results = with_pairs(world, {name: pair_table(name, rows) for name in ("sdss", "kids")})
+    arguments = {**world.arguments, "results": results, "next_steps": ()}
+    write_report(tmp_path / "report.html", **arguments)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"), VOID)
     assert len(page.find("img", "same")) == len(rows[rows != BLANK]) * 3
-    assert "What to run next" not in page.text
+    assert "Next steps" not in page.text
+
+
+def test_the_page_extracts_features_that_it_is_not_given(page, world, tmp_path):
+    arguments = {key: value for key, value in world.arguments.items() if key != "index"}
+    write_report(tmp_path / "report.html", **arguments)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page.text
 
 
 def test_too_few_indexed_pairs_are_refused(world, tmp_path):
@@ -320,22 +340,9 @@ def test_too_few_indexed_pairs_are_refused(world, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"evaluations": []}, "at least one evaluation but got none"),
-        ({"pairs": {}}, "on sdss, kids lacks the pairs of sdss, pairs of kids"),
-    ],
-)
-def test_missing_parts_are_named(world, tmp_path, change, message):
-    with pytest.raises(ValueError, match=message):
-        write_report(tmp_path / "r.html", **{**world.arguments, **change})
-
-
-def test_a_missing_sample_is_named(world, tmp_path):
-    samples = {k: v for k, v in world.arguments["samples"].items() if k != "decals"}
-    with pytest.raises(ValueError, match="lacks the sample of decals"):
-        write_report(tmp_path / "r.html", **{**world.arguments, "samples": samples})
+def test_a_report_without_results_is_refused(world, tmp_path):
+    with pytest.raises(ValueError, match="at least one result but got none"):
+        write_report(tmp_path / "r.html", **{**world.arguments, "results": []})
 
 
 def test_an_index_of_another_space_or_encoder_is_refused(world, tmp_path):
@@ -362,7 +369,5 @@ def test_an_old_page_survives_a_failed_write(world, tmp_path, monkeypatch):
 
 
 def test_every_flag_has_words():
-    from galaxy_da.io.samples import Flag
-
-    assert report._words(0) == "no flags"
-    assert report._words(Flag.SATURATED | Flag.NAN_PIXELS) == "nan pixels, saturated"
+    assert flag_words(0) == "no flags"
+    assert flag_words(Flag.SATURATED | Flag.NAN_PIXELS) == "nan pixels, saturated"

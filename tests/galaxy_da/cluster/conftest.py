@@ -3,6 +3,7 @@
 import pytest
 from conftest import blobs, make_space, write_sample
 
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.samples import Sample
 
@@ -21,4 +22,4 @@ def sample(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def local(sample):
-    return extract(make_space(), Sample(sample), precision="fp32").table
+    return extract(make_space(), Sample(sample), settings=ExtractSettings(precision="fp32")).table

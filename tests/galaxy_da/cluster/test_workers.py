@@ -22,6 +22,7 @@ from index_helpers import make, random_vectors, write_features
 from galaxy_da.cluster import index as cluster_index
 from galaxy_da.cluster.scheduling import running, workers_here
 from galaxy_da.errors import ClusterError
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.index import create, manifest
 from galaxy_da.io.samples import Sample
@@ -119,7 +120,7 @@ def test_tasks_go_to_workers_with_a_gpu_and_what_is_shared_to_all():
 @pytest.mark.timeout(1800)
 def test_twenty_killed_workers_change_nothing(tmp_path, cluster):
     sample = write_sample(tmp_path / "decals", blobs(1_500, 64, 0.55))
-    whole = extract(make_space(), Sample(sample), precision="fp32").table
+    whole = extract(make_space(), Sample(sample), settings=ExtractSettings(precision="fp32")).table
     killed = number = 0
     while killed < 20:
         out = tmp_path / f"out{number}"
@@ -147,7 +148,7 @@ def test_any_number_of_workers_makes_the_same_catalogue(sample, local, tmp_path,
 @pytest.mark.timeout(600)
 def test_a_lost_scheduler_costs_only_what_was_not_finished(tmp_path):
     sample = write_sample(tmp_path / "decals", blobs(400, 64, 0.55))
-    whole = extract(make_space(), Sample(sample), precision="fp32").table
+    whole = extract(make_space(), Sample(sample), settings=ExtractSettings(precision="fp32")).table
     address, out = "tcp://127.0.0.1:18786", tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-m", "dask"]

@@ -16,6 +16,7 @@ from query_helpers import pair_table
 from typer.testing import CliRunner
 
 from galaxy_da.commands import queries as query_commands
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_metadata
@@ -117,7 +118,9 @@ def sky(tmp_path_factory):
     space = make_space(nuisance_latents=2)
     space.save(path / "space")
     sample = Sample(write_sample(path / "decals", blobs(8, 132, 0.262)))
-    LatentIndex.build([extract(space, sample, precision="fp32")]).save(path / "index")
+    LatentIndex.build([extract(space, sample, settings=ExtractSettings(precision="fp32"))]).save(
+        path / "index"
+    )
     return path
 
 

@@ -16,18 +16,20 @@ import pandas  # which pyarrow would import in every child
 import pyarrow.parquet as pq
 import torch
 from conftest import make_space
-from galaxy_da.extraction import loading, pipeline as extraction
+from galaxy_da.extraction import loading, parts
+from galaxy_da.extraction.encoding import ExtractSettings
+from galaxy_da.extraction.pipeline import extract as run
 from galaxy_da.io.features import vectors
 from galaxy_da.io.samples import Sample
 
 sample, out = Sample(sys.argv[1]), Path(sys.argv[2])
 kills, seed = map(int, sys.argv[3:])
 torch.set_num_threads(1)
-extraction._PART_ROWS = loading._BATCH_ROWS = 16
+parts._PART_ROWS = loading._BATCH_ROWS = 16
 space, draw = make_space(), random.Random(seed)
 
 def extract(folder):
-    return extraction.extract(space, sample, folder, precision="fp32").table
+    return run(space, sample, folder, ExtractSettings(precision="fp32")).table
 
 def start():
     pid = os.fork()

@@ -13,12 +13,16 @@ import torch
 from conftest import blobs, make_space, write_sample
 
 from galaxy_da.errors import SpaceError, StorageError, SurveyError, TableError
-from galaxy_da.extraction import pipeline as extraction
+from galaxy_da.extraction import parts
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.preparation import prepare
 from galaxy_da.io.features import Features, vectors
 from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import get_survey
+
+FP32 = ExtractSettings(precision="fp32")
+UNADAPTED = ExtractSettings(unadapted=True)
 
 
 @pytest.fixture
@@ -28,11 +32,11 @@ def sample(tmp_path):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(extraction, "_PART_ROWS", 64)
+    monkeypatch.setattr(parts, "_PART_ROWS", 64)
 
 
 def test_features_are_the_encoders_answers(space, sample):
-    features = extract(space, sample, precision="fp32")
+    features = extract(space, sample, settings=FP32)
     table = features.table
     assert table["object_id"].to_pylist() == [f"decals-{i:04d}" for i in range(150)]
     assert table["votes"].to_pylist() == list(range(150))
@@ -62,10 +66,11 @@ def test_on_disk_in_parts_it_is_the_same_table(space, sample, tmp_path, small_pa
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_threads_change_nothing_and_are_as_many_as_before(space, sample, precision):
-    one = extract(space, sample, precision=precision).table
+    settings = ExtractSettings(precision=precision)
+    one = extract(space, sample, settings=settings).table
     torch.set_num_threads(2)
     try:
-        assert extract(space, sample, precision=precision).table.equals(one)
+        assert extract(space, sample, settings=settings).table.equals(one)
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
@@ -79,7 +84,7 @@ def test_a_finished_extraction_is_not_repeated(space, sample, tmp_path, monkeypa
 
 def test_it_goes_on_after_the_last_whole_part(space, sample, tmp_path, small_parts, monkeypatch):
     whole = extract(space, sample).table
-    real, calls = extraction.write_table, []
+    real, calls = parts.write_table, []
 
     def die_in_third(table, path):
         calls.append(path)
@@ -87,19 +92,39 @@ def test_it_goes_on_after_the_last_whole_part(space, sample, tmp_path, small_par
             raise KeyboardInterrupt
         real(table, path)
 
-    monkeypatch.setattr(extraction, "write_table", die_in_third)
+    monkeypatch.setattr(parts, "write_table", die_in_third)
     with pytest.raises(KeyboardInterrupt):
         extract(space, sample, tmp_path / "f")
     with pytest.raises(TableError, match="no finished features here"):
         Features.open(tmp_path / "f")
-    monkeypatch.setattr(extraction, "write_table", real)
+    monkeypatch.setattr(parts, "write_table", real)
     before = (tmp_path / "f" / "part-00000.parquet").stat().st_mtime_ns
     assert extract(space, sample, tmp_path / "f").table.equals(whole)
     assert (tmp_path / "f" / "part-00000.parquet").stat().st_mtime_ns == before
 
 
+def test_parts_resume_at_their_own_rows_whatever_the_row_groups_are(
+    space, sample, tmp_path, small_parts, monkeypatch
+):
+    pq.write_table(pq.read_table(sample.path), sample.path, row_group_size=50)
+    sample = Sample(sample.path)
+    whole, real, calls = extract(space, sample).table, parts.write_table, []
+
+    def die_after_each(table, path):
+        calls.append(path)
+        real(table, path)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts, "write_table", die_after_each)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            extract(space, sample, tmp_path / "f")
+    assert len(set(calls)) == 3
+    assert extract(space, sample, tmp_path / "f").table.equals(whole)
+
+
 def test_it_goes_on_in_an_object_store(space, sample, small_parts, monkeypatch):
-    whole, real, written = extract(space, sample).table, extraction.write_table, []
+    whole, real, written = extract(space, sample).table, parts.write_table, []
 
     def die_in_third(table, path):
         written.append(path.name)
@@ -107,7 +132,7 @@ def test_it_goes_on_in_an_object_store(space, sample, small_parts, monkeypatch):
             raise KeyboardInterrupt
         real(table, path)
 
-    monkeypatch.setattr(extraction, "write_table", die_in_third)
+    monkeypatch.setattr(parts, "write_table", die_in_third)
     with pytest.raises(KeyboardInterrupt):
         extract(space, sample, "memory://going-on")
     assert extract(space, sample, "memory://going-on").table.equals(whole)
@@ -118,29 +143,31 @@ CHILD = """
 import sys
 sys.path.insert(0, {tests!r})
 from conftest import make_space
-from galaxy_da.extraction import pipeline as extraction
+from galaxy_da.extraction import parts
+from galaxy_da.extraction.encoding import ExtractSettings
+from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.samples import Sample
-extraction._PART_ROWS = 64
-extraction.extract(make_space(), Sample({sample!r}), {out!r}, precision="fp32")
+parts._PART_ROWS = 64
+extract(make_space(), Sample({sample!r}), {out!r}, ExtractSettings(precision="fp32"))
 """
 
 
 def test_sigkill_at_any_moment_loses_nothing(space, tmp_path, monkeypatch, small_parts):
     sample = Sample(write_sample(tmp_path / "decals", blobs(600, 140, 0.262)))
-    whole = extract(space, sample, precision="fp32").table
+    whole = extract(space, sample, settings=FP32).table
     out = tmp_path / "f"
     code = CHILD.format(tests=str(Path(__file__).parents[2]), sample=str(sample.path), out=str(out))
     kills = 0
-    for parts in (1, 3, 6):
+    for written in (1, 3, 6):
         child = subprocess.Popen([sys.executable, "-c", code])
-        while child.poll() is None and len(list(out.glob("part-*"))) < parts:
+        while child.poll() is None and len(list(out.glob("part-*"))) < written:
             time.sleep(0.002)
         if child.poll() is None:
             child.send_signal(signal.SIGKILL)
             kills += 1
         child.wait()
     assert kills >= 2
-    table = extract(space, sample, out, precision="fp32").table
+    table = extract(space, sample, out, settings=FP32).table
     assert table["object_id"].equals(whole["object_id"])
     np.testing.assert_allclose(vectors(table), vectors(whole), atol=1e-5)
 
@@ -166,7 +193,7 @@ def test_another_extractions_folder_is_refused(space, sample, tmp_path):
     with pytest.raises(TableError, match=r"another extraction \(encoders, space_id differ\)"):
         extract(make_space(seed=3), sample, tmp_path / "f")
     with pytest.raises(TableError, match=r"another extraction \(precision differ"):
-        extract(space, sample, tmp_path / "f", precision="fp32")
+        extract(space, sample, tmp_path / "f", settings=FP32)
 
 
 def test_bad_rows_are_typed_and_the_rest_goes_on(space, tmp_path):
@@ -190,10 +217,11 @@ def test_surveys_the_space_lacks(space, tmp_path):
     path = write_sample(tmp_path / "s", blobs(4, 100, 0.396), survey="sdss", bands=["g,r,z"] * 4)
     with pytest.raises(SpaceError, match="no encoder for 'sdss'"):
         extract(space, Sample(path))
-    assert set(extract(space, Sample(path), unadapted=True).table["status"].to_pylist()) == {"ok"}
+    table = extract(space, Sample(path), settings=UNADAPTED).table
+    assert set(table["status"].to_pylist()) == {"ok"}
     path = write_sample(tmp_path / "x", blobs(4, 100, 0.396), survey="nosuch")
     with pytest.raises(SurveyError, match="unknown survey 'nosuch'"):
-        extract(space, Sample(path), unadapted=True)
+        extract(space, Sample(path), settings=UNADAPTED)
 
 
 def test_mixed_surveys_keep_their_order(space, tmp_path):
@@ -203,7 +231,7 @@ def test_mixed_surveys_keep_their_order(space, tmp_path):
     table = pq.read_table(path)
     table = table.set_column(1, "survey", pa.array(names))
     pq.write_table(table, path)
-    mixed = extract(space, Sample(path), unadapted=True, precision="fp32")
+    mixed = extract(space, Sample(path), settings=ExtractSettings(unadapted=True, precision="fp32"))
     assert mixed.table["survey"].to_pylist() == names
     assert set(mixed.encoders) == {"decals", "bass-mzls"}
 
@@ -224,4 +252,4 @@ def test_colour_images_without_a_stretch_stop_at_once(space, tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3)).astype(np.uint8)
     path = write_sample(tmp_path / "h", images, survey="hsc")
     with pytest.raises(SurveyError, match="documents no stretch"):
-        extract(space, Sample(path), unadapted=True)
+        extract(space, Sample(path), settings=UNADAPTED)

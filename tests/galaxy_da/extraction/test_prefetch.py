@@ -37,7 +37,7 @@ def test_each_thread_is_prepared_and_a_fault_comes_in_its_turn():
     def use(item):
         return ready.value // item
 
-    results = parallel_map(use, [1, 1, 0, 1], threads=2, prefetch=4, prepare=prepare)
+    results = parallel_map(use, [1, 1, 0, 1], threads=2, prefetch=4, initializer=prepare)
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)

@@ -19,6 +19,7 @@ from index_helpers import same_index
 from store_helpers import BUCKET, files, running_store
 
 from galaxy_da.cli import main
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features, vectors
 from galaxy_da.io.samples import Sample
@@ -131,8 +132,9 @@ def test_workers_read_and_write_a_failing_store(store, here, tmp_path):
     from galaxy_da.cluster.scheduling import workers_here
 
     space, sample = LatentSpace.load(here / "space"), here / "again" / "sample.parquet"
-    local = extract(space, Sample(sample), precision="fp32")
-    said, how = [], {"precision": "fp32", "partition_rows": 12}
+    local = extract(space, Sample(sample), settings=ExtractSettings(precision="fp32"))
+    said = []
+    how = {"settings": ExtractSettings(precision="fp32"), "partition_rows": 12}
     with workers_here(2) as cluster:
         how["scheduler"] = cluster.scheduler_address
         with store.failing(0.05):
@@ -154,9 +156,9 @@ def test_workers_read_and_write_a_failing_store(store, here, tmp_path):
 
 _EXTRACT = """
 import sys
-from galaxy_da.extraction import loading, pipeline as extraction
+from galaxy_da.extraction import loading, parts
 from galaxy_da.cli import main
-extraction._PART_ROWS = loading._BATCH_ROWS = 16
+parts._PART_ROWS = loading._BATCH_ROWS = 16
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -193,7 +195,9 @@ def test_a_killed_extraction_goes_on(store, here, tmp_path):
     assert written == [*numbers, f"/{out}/features.json"]
     assert store.requests.count(("GET", f"/{BUCKET}/in/again/0.fits")) == 0
     sample = Sample(here / "again" / "sample.parquet")
-    expected = extract(LatentSpace.load(here / "space"), sample, precision="fp32").table
+    expected = extract(
+        LatentSpace.load(here / "space"), sample, settings=ExtractSettings(precision="fp32")
+    ).table
     found = Features.open(f"s3://{out}").table
     assert found["object_id"].equals(expected["object_id"])
     np.testing.assert_allclose(vectors(found), vectors(expected), atol=1e-5)

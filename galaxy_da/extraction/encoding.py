@@ -1,0 +1,182 @@
+"""Encode batches of cutouts into rows of a feature table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from galaxy_da.errors import CutoutError
+from galaxy_da.images.cutouts import Cutout
+from galaxy_da.io.samples import Sample
+from galaxy_da.models.devices import Precision
+from galaxy_da.models.probes import probe_columns
+from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.surveys import Survey
+
+__all__ = ["ExtractSettings", "SampleEncoder", "reconstruction_error"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractSettings:
+    """Settings of an extraction.
+
+    Attributes
+    ----------
+    surveys : sequence of Survey
+        Definitions of surveys that are neither in the space nor built in.
+    unadapted : bool
+        Use the anchor's network for surveys without an encoder of their own.
+    precision : {"auto", "fp32", "bf16"}
+        Precision of the networks; ``auto`` is bf16 where the processor has it.
+    reconstruct : bool
+        Also decode the latents and record ``reconstruction_error``, the mean squared difference
+        from the prepared image [asinh units].
+    progress : bool
+        Show a progress bar on stderr.
+    """
+
+    surveys: Sequence[Survey] = ()
+    unadapted: bool = False
+    precision: Precision = "auto"
+    reconstruct: bool = True
+    progress: bool = False
+
+
+class SampleEncoder:
+    """Encoders of all surveys in a sample.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        Space to encode into.
+    sample : Sample
+        Galaxies of one or more surveys.
+    settings : ExtractSettings
+        Settings of the extraction.
+
+    Raises
+    ------
+    SpaceError
+        If a survey has no encoder and `settings.unadapted` is false.
+    SurveyError
+        If a survey has no definition.
+    """
+
+    def __init__(self, space: LatentSpace, sample: Sample, settings: ExtractSettings) -> None:
+        self._space = space
+        self._settings = settings
+        own = {survey.name: survey for survey in settings.surveys}
+        self._adapted: dict[str, SurveyEncoder] = {}
+        self._unadapted: dict[tuple[str, tuple[str, ...]], SurveyEncoder] = {}
+        self.surveys: dict[str, Survey] = {}
+        for name in sample.surveys:
+            if name in space.surveys or not settings.unadapted:
+                self._adapted[name] = space.encoder(name)
+            self.surveys[name] = space.survey(name, own)
+
+    @property
+    def hashes(self) -> dict[str, str]:
+        """Hash of the network used for each survey."""
+        anchor = self._space.encoder(self._space.anchor)
+        return {name: self._adapted.get(name, anchor).hash for name in self.surveys}
+
+    def encode(self, rows: pa.Table, cutouts: Sequence[Cutout | CutoutError]) -> pa.Table:
+        """Return rows of the sample with feature columns, without images."""
+        space, precision, n = self._space, self._settings.precision, len(cutouts)
+        latents = space.architecture.latents
+        status = np.array(["ok"] * n, dtype=object)
+        message = np.full(n, None, dtype=object)
+        flags = np.zeros(n, np.int32)
+        mean, variance = np.zeros((2, n, latents), np.float32)
+        error = np.zeros(n, np.float32)
+        names = rows["survey"].to_pylist()
+        groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+        for i, cutout in enumerate(cutouts):
+            if isinstance(cutout, CutoutError):
+                status[i], message[i] = cutout.status, str(cutout)
+            else:
+                groups.setdefault((names[i], cutout.bands), []).append(i)
+        for (name, bands), members in groups.items():
+            encoder = self._encoder(name, bands)
+            group = [c for c in (cutouts[i] for i in members) if isinstance(c, Cutout)]
+            prepared = encoder.prepare(group, space.frame)
+            posterior = space.encode(prepared.images, encoder, precision=precision)
+            mean[members], variance[members] = posterior.mean.numpy(), posterior.variance.numpy()
+            flags[members] = prepared.flags
+            if self._settings.reconstruct:
+                error[members] = reconstruction_error(
+                    space, encoder, prepared.images, posterior.mean, precision
+                )
+            for i, problem in zip(members, prepared.problems, strict=True):
+                if problem is not None:
+                    status[i], message[i] = problem
+        good, galaxy = status == "ok", space.galaxy_latents
+        columns = {
+            "status": pa.array(status, pa.string()),
+            "message": pa.array(message, pa.string()),
+            "flags": pa.array(flags),
+            "embedding": _vectors(mean[:, :galaxy], good),
+            "variance": _vectors(variance[:, :galaxy], good),
+            "reconstruction_error": pa.array(error, mask=~good | (not self._settings.reconstruct)),
+        }
+        if galaxy < latents:
+            columns["nuisance"] = _vectors(mean[:, galaxy:], good)
+        kept = [c for c in rows.column_names if c != "image" and c not in columns]
+        table = rows.select(kept).replace_schema_metadata(None)
+        for name, column in columns.items():
+            table = table.append_column(name, column)
+        physical = probe_columns(space.probes, mean, good)
+        for field, values in zip(physical.schema, physical.columns, strict=True):
+            table = table.append_column(field, values)
+        return table
+
+    def _encoder(self, survey: str, bands: tuple[str, ...]) -> SurveyEncoder:
+        if survey in self._adapted:
+            return self._adapted[survey]
+        if (survey, bands) not in self._unadapted:
+            encoder = self._space.unadapted(self.surveys[survey], bands)
+            self._unadapted[survey, bands] = encoder
+        return self._unadapted[survey, bands]
+
+
+def reconstruction_error(
+    space: LatentSpace,
+    encoder: SurveyEncoder,
+    images: torch.Tensor,
+    mean: torch.Tensor,
+    precision: Precision = "auto",
+) -> np.ndarray:
+    """Compare decoded latents with the prepared images they came from.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        Space with the decoder.
+    encoder : SurveyEncoder
+        Encoder of the images.
+    images : (n, bands, pixels, pixels) float tensor
+        Images from `SurveyEncoder.prepare`.
+    mean : (n, latents) float tensor
+        Posterior means of the images.
+    precision : {"auto", "fp32", "bf16"}
+        Precision of the decoder.
+
+    Returns
+    -------
+    (n,) float32 array
+        Mean squared difference from the nearest bands [asinh units].
+    """
+    wavelengths = np.array([encoder.survey.band(name).wavelength_nm for name in encoder.bands])
+    nearest = [int(np.abs(wavelengths - nm).argmin()) for nm in space.frame.wavelengths_nm]
+    decoded = space.decode(mean, precision=precision)
+    return np.asarray((decoded - images[:, nearest]).square().mean((1, 2, 3)).numpy())
+
+
+def _vectors(values: np.ndarray, good: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(values.ravel()), values.shape[1], mask=pa.array(~good)
+    )

@@ -1,0 +1,126 @@
+"""Write feature tables in parts, so that an interrupted extraction can be continued.
+
+Parts are written in order, each atomically. The plan of the extraction (``extraction.json``) is
+written first and the manifest (``features.json``) last.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from galaxy_da.errors import TableError
+from galaxy_da.extraction.encoding import ExtractSettings
+from galaxy_da.io.features import FORMAT, MANIFEST, part_path
+from galaxy_da.io.files import json_hash, write_json
+from galaxy_da.io.storage import Location, exists, list_names, read_text, store_errors
+from galaxy_da.io.tables import write_table
+from galaxy_da.space import LatentSpace
+
+__all__ = [
+    "extraction_plan",
+    "split_in_parts",
+    "start_or_resume",
+    "table_fingerprint",
+    "write_parts",
+]
+
+_PART_ROWS = 2048
+_PLAN = "extraction.json"
+
+
+def extraction_plan(
+    space: LatentSpace, encoders: Mapping[str, str], settings: ExtractSettings
+) -> dict[str, Any]:
+    """Return the settings and hashes that two extractions of one sample must share to be equal."""
+    probes = {"probes": [probe.hash for probe in space.probes]} if space.probes else {}
+    return {
+        **probes,
+        "space_id": space.id,
+        "encoders": dict(encoders),
+        "precision": settings.precision,
+        "reconstruct": settings.reconstruct,
+    }
+
+
+def table_fingerprint(path: Location, n_rows: int) -> str:
+    """Hash the size, the number of rows and the end of a Parquet file, which has its statistics."""
+    with store_errors(path), path.open("rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        handle.seek(max(0, size - (1 << 16)))
+        return json_hash([size, n_rows, handle.read().hex()])
+
+
+def start_or_resume(folder: Location, plan: Mapping[str, Any]) -> bool:
+    """Start an extraction, or continue it; return True if it is finished already.
+
+    Raises
+    ------
+    TableError
+        If the folder holds an extraction with another plan.
+    StorageError
+        If the store fails, or the folder cannot be written.
+    """
+    path = folder / _PLAN
+    if not exists(path):
+        write_json(path, plan)
+        return False
+    old = json.loads(read_text(path))
+    if old != plan:
+        differ = ", ".join(sorted(key for key in plan if plan[key] != old.get(key)))
+        raise TableError(
+            f"{folder}: holds the features of another extraction ({differ} differ); give another "
+            "--out or delete the folder"
+        )
+    return exists(folder / MANIFEST)
+
+
+def write_parts(
+    folder: Location,
+    plan: Mapping[str, Any],
+    rows: int,
+    parts_from: Callable[[int], Iterator[pa.Table]],
+) -> None:
+    """Write the parts that a folder lacks, then its manifest.
+
+    Parameters
+    ----------
+    folder : Location
+        Feature folder.
+    plan : dict
+        Plan of the extraction; a folder with another plan is refused.
+    rows : int
+        Number of rows of the sample.
+    parts_from : callable
+        Function of the first row that yields the parts from there on, by `split_in_parts`.
+
+    Raises
+    ------
+    TableError, StorageError
+        As of `start_or_resume`; finished parts stay.
+    """
+    plan = {**plan, "part_rows": _PART_ROWS}
+    if start_or_resume(folder, plan):
+        return
+    total, names = -(-rows // _PART_ROWS), list_names(folder)
+    done = next((i for i in range(total) if part_path(folder, i).name not in names), total)
+    for number, part in enumerate(parts_from(done * _PART_ROWS), done):
+        write_table(part, part_path(folder, number))
+    write_json(folder / MANIFEST, {"format": FORMAT, "parts": max(total, 1), "rows": rows, **plan})
+
+
+def split_in_parts(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows of tables as tables of the size of a part; the last one is shorter."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(table.num_rows for table in held) >= _PART_ROWS:
+            joined = pa.concat_tables(held)
+            yield joined.slice(0, _PART_ROWS)
+            held = [joined.slice(_PART_ROWS)] if joined.num_rows > _PART_ROWS else []
+    if held:
+        yield pa.concat_tables(held)
