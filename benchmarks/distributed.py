@@ -1,15 +1,13 @@
-"""Extraction, index and crossmatch on worker processes: the same results, time and memory of all.
+"""Measure extraction, index and crossmatch on Dask workers: results, time and memory.
 
-``python -m benchmarks.distributed [--verbs VERB ...] [--sizes N ...] [--workers N ...]``
-prints a table for each verb and size. Each measurement has a cluster of its own on this machine,
-one thread a worker. What it takes until every worker has done a small input by itself (processes,
-imports, first calls) is its start, told apart from the steady work that follows. On a busy machine
-read the time of all cores: that of the workers, the scheduler and the client.
+``python -m benchmarks.distributed [--verbs VERB ...] [--sizes N ...] [--workers N ...]`` prints a
+table for each verb and size. Each measurement starts its own local cluster, one thread a worker.
+Start (processes, imports, a small input on every worker) and steady work are timed apart. On a busy
+machine read the processor time, summed over workers, scheduler and client.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,15 +21,16 @@ import pyarrow.parquet as pq
 from benchmarks.crossmatch import catalogs
 from benchmarks.extraction import jpeg_stamps
 from benchmarks.index import synthetic_latents, write_features
-from benchmarks.support.measuring import alone, clocks, peak_gib
+from benchmarks.support.commands import command_parser
+from benchmarks.support.measuring import clocks, in_fresh_process, peak_gib
 from benchmarks.support.tables import print_rows
 
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-__all__ = ["TITLE", "VERBS", "distributed_rows"]
+__all__ = ["VERBS", "distributed_rows"]
 
-TITLE = "On worker processes (workers 0: the local run)"
+_TITLE = "On worker processes (workers 0: the local run)"
 
 _STAMPS = 1000  # distinct images; larger samples repeat them
 _WIDTH_DEG = 10.0
@@ -42,20 +41,20 @@ _MIB_OF_GIB = 1024
 
 
 class _Verb(NamedTuple):
-    """How a verb is measured.
+    """Measurement of a verb.
 
     Attributes
     ----------
     prepare : callable
         Writes an input of n rows to a folder.
     run : callable
-        Goes from the folder to an output, on a scheduler, or as the local run if that is None.
+        Runs the verb from the folder to an output, on a scheduler or, if None, locally.
     differ : callable
-        Says how two outputs differ, 0 where they do not.
+        Returns the difference of two outputs, 0 if equal.
     small : int
-        Rows of the input that every process does first.
+        Rows of the input that every process handles first.
     sizes : tuple of int
-        What `make bench` measures.
+        Default numbers of rows.
     """
 
     prepare: Callable[[Path, int], None]
@@ -68,7 +67,7 @@ class _Verb(NamedTuple):
 def distributed_rows(
     verb: str, n: int, workers: Sequence[int] = (0, 1, 2, 4)
 ) -> Iterator[dict[str, Any]]:
-    """Measure a verb with each number of worker processes.
+    """Measure a verb on each number of worker processes.
 
     Parameters
     ----------
@@ -77,41 +76,41 @@ def distributed_rows(
     n : int
         Rows of the input.
     workers : sequence of int
-        Numbers of processes; 0 is the local run, in one process without Dask.
+        Numbers of processes; 0 is the local run without Dask.
 
     Yields
     ------
     dict
-        ``verb``, ``n``, ``workers``; ``start_s``, ``start_cpu_s``, ``time_s`` and ``cpu_s``: start
-        and steady work by the clock and of all cores; ``us_row`` and ``cpu_us_row``, steady
-        microseconds a row; ``per_core``, rows a second of one core, ``kept``, its ratio to the
-        first measurement, and ``kept_all``, that with the start; peak memory of a worker and of the
-        main process [MiB], and by how many bytes a row it exceeds that of the start
-        (``worker_b_row``, ``main_b_row``); how the output ``differs`` from that of the first:
-        largest difference of a latent; rows of pairs; neighbours of 500 vectors.
+        ``verb``, ``n``, ``workers``; wall and processor time of the start (``start_s``,
+        ``start_cpu_s``) and of steady work (``time_s``, ``cpu_s``; in µs a row ``us_row``,
+        ``cpu_us_row``); ``per_core``, rows a second of one core; ``efficiency`` and
+        ``efficiency_with_start``, its ratio to the first measurement; peak memory of a worker and
+        of the main process [MiB] and its growth since the start in bytes a row (``worker_b_row``,
+        ``main_b_row``); ``difference`` from the first output: largest difference of a latent,
+        number of differing pairs, or number of differing neighbours of 500 vectors.
     """
     rule = VERBS[verb]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for part, rows in (("input", n), ("small", rule.small)):
             (folder / part).mkdir()
-            alone(rule.prepare, folder / part, rows)
+            in_fresh_process(rule.prepare, folder / part, rows)
         first: tuple[Path, _Measured] | None = None
         for count in workers:
             out = folder / f"out-{count}"
-            found: _Measured = alone(_measured, verb, folder, out, count)
+            found: _Measured = in_fresh_process(_measured, verb, folder, out, count)
             first = first or (out, found)
             yield {
                 "verb": verb,
                 "n": n,
                 "workers": count,
                 **_row(found, first[1], n),
-                "differs": rule.differ(first[0], out),
+                "difference": rule.differ(first[0], out),
             }
 
 
 class _Measured(NamedTuple):
-    """Start and steady work: by the clock and of all cores [s], peak of a worker and here [MiB]."""
+    """Wall and processor time [s] and peak memory of a worker and of this process [MiB]."""
 
     start_s: np.ndarray
     steady_s: np.ndarray
@@ -131,8 +130,8 @@ def _row(found: _Measured, first: _Measured, n: int) -> dict[str, float]:
         "us_row": time_s / n * 1e6,
         "cpu_us_row": cpu_s / n * 1e6,
         "per_core": n / cpu_s,
-        "kept": first_cpu_s / cpu_s,
-        "kept_all": (float(first.start_s[1]) + first_cpu_s) / (start_cpu_s + cpu_s),
+        "efficiency": first_cpu_s / cpu_s,
+        "efficiency_with_start": (float(first.start_s[1]) + first_cpu_s) / (start_cpu_s + cpu_s),
         "worker_mib": float(found.peak_mib[0]),
         "worker_b_row": float(growth[0]),
         "main_mib": float(found.peak_mib[1]),
@@ -141,7 +140,7 @@ def _row(found: _Measured, first: _Measured, n: int) -> dict[str, float]:
 
 
 def _measured(verb: str, folder: Path, out: Path, workers: int) -> _Measured:
-    """Run a verb on a small input and then once on all of it."""
+    """Run a verb on the small input, then once on the whole."""
     run, began = VERBS[verb].run, clocks()
     if not workers:
         run(folder / "small", folder / "small-0", None)
@@ -172,12 +171,12 @@ def _measured(verb: str, folder: Path, out: Path, workers: int) -> _Measured:
 
 
 def _small(verb: str, folder: Path, number: int) -> None:
-    """Do the small input in this worker, as a local run."""
+    """Run the verb locally on the small input, in this worker."""
     VERBS[verb].run(folder / "small", folder / f"small-of-{number}", None)
 
 
 def _clocks_of_all(client: Client) -> np.ndarray:
-    """Return the time and the time of all cores, of this process and the workers [s]."""
+    """Return wall time, and processor time of this process and the workers [s]."""
     time_s, own_cpu_s = clocks()
     return np.array([time_s, own_cpu_s + sum(client.run(_cpu_s).values())])
 
@@ -196,7 +195,7 @@ def _peak_mib() -> float:
 
 
 def _prepare_sample(folder: Path, n: int) -> None:
-    """Write JPEG stamps in order of the sky."""
+    """Write JPEG stamps in sky order."""
     from galaxy_da.io.hats.partitions import in_sky_order
 
     rng = np.random.default_rng(1)
@@ -295,14 +294,14 @@ VERBS = {
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser("distributed", __doc__)
     parser.add_argument("--verbs", nargs="+", choices=tuple(VERBS), default=list(VERBS))
     parser.add_argument("--sizes", nargs="+", type=lambda text: int(float(text)))
     parser.add_argument("--workers", nargs="+", type=int, default=[0, 1, 2, 4])
     given = parser.parse_args()
     for verb in given.verbs:
         for n in given.sizes or VERBS[verb].sizes:
-            print_rows(TITLE, list(distributed_rows(verb, n, given.workers)))
+            print_rows(_TITLE, list(distributed_rows(verb, n, given.workers)))
 
 
 if __name__ == "__main__":

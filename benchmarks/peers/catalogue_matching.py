@@ -1,8 +1,7 @@
-"""Who matches catalogues: this project, astropy, LSDB and STILTS, each from files to a pair file.
+"""Match catalogues by this library, astropy, LSDB and STILTS, from files to a pair file.
 
-Every peer is a function that imports what it needs and returns the match, so that imports are not
-timed. A match reads the catalogues of a folder in the form the peer likes best (`write_inputs`) and
-writes the pairs' row numbers to a file of the folder, which is returned.
+Each peer is a function that imports its library and returns a match function, so that imports are
+not timed. A match reads the files that `write_inputs` wrote for it and returns its pair file.
 """
 
 from __future__ import annotations
@@ -18,28 +17,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-__all__ = ["PEERS", "RADIUS_ARCSEC", "read_pairs", "why_not", "write_inputs"]
+__all__ = ["PEERS", "RADIUS_ARCSEC", "read_pairs", "unavailable_reason", "write_inputs"]
 
 RADIUS_ARCSEC = 1.0
 
 _MARGIN_ARCSEC = 20.0
-_PARTITION_ROWS, _PARTITIONS = 500_000, 4  # the largest of the first, the fewest of the second
+_PARTITION_ROWS, _PARTITIONS = 500_000, 4  # at most, at least
 _JAVA_HEAP = "-Xmx8g"
 
 Match = Callable[[Path, str], Path]
 
 
 def write_inputs(folder: Path, tables: Mapping[str, pa.Table], peer: str) -> None:
-    """Write ``anchor`` and ``target`` as `peer` reads them; what is there already is kept.
+    """Write ``anchor`` and ``target`` in the format of a peer, unless they exist.
 
     Parameters
     ----------
     folder : Path
-        Where to write.
+        Output folder.
     tables : mapping of str to pa.Table
         ``object_id`` (a letter and the row number), ``ra``, ``dec`` [ICRS deg].
     peer : str
-        One of `PEERS`.
+        Name in `PEERS`.
     """
     for name, table in tables.items():
         if peer in ("lsdb", "ours on HATS"):
@@ -61,7 +60,7 @@ def write_inputs(folder: Path, tables: Mapping[str, pa.Table], peer: str) -> Non
 
 
 def read_pairs(path: Path) -> np.ndarray:
-    """Return the row numbers a match wrote, (n_pairs, 2) int64, sorted."""
+    """Return the sorted row numbers of a pair file, (n_pairs, 2) int64."""
     if path.suffix == ".fits":
         from astropy.table import Table
 
@@ -73,16 +72,16 @@ def read_pairs(path: Path) -> np.ndarray:
     return rows[np.lexsort(rows.T[::-1])]
 
 
-def why_not(peer: str) -> str | None:
-    """Return why a peer cannot run here, or None."""
+def unavailable_reason(peer: str) -> str | None:
+    """Return why a peer cannot run, or None."""
     if peer == "stilts" and not shutil.which("stilts"):
-        return "stilts is not on PATH; Debian's package has its name"
+        return "stilts is not on PATH (Debian package stilts)"
     return None
 
 
 def _ours() -> Match:
-    from catalogs.matching.positions import crossmatch
-    from catalogs.reading.catalogue import read_catalog
+    from catalogs.matching import crossmatch
+    from catalogs.reading import read_catalog
     from galaxy_da.io.tables import write_table
 
     def match(folder: Path, mode: Any) -> Path:
@@ -113,7 +112,7 @@ def _astropy() -> Match:
     from astropy.coordinates import SkyCoord, match_coordinates_sky
 
     def match(folder: Path, mode: str) -> Path:
-        """Match there and, for mutual pairs, back."""
+        """Match from anchor to target and, for mutual pairs, back."""
         tables = [pq.read_table(folder / f"{name}.parquet") for name in ("anchor", "target")]
         a, t = (SkyCoord(x["ra"].to_numpy() * u.deg, x["dec"].to_numpy() * u.deg) for x in tables)
         to_target, separation, _ = match_coordinates_sky(a, t)
@@ -139,7 +138,7 @@ def _lsdb() -> Match:
         import lsdb
 
     def match(folder: Path, mode: str) -> Path:
-        """Match by LSDB's own k-d tree, which knows no mutual pairs."""
+        """Match by LSDB's k-d tree; it has no mutual mode."""
         with using_lsdb():
             a, t = (lsdb.open_catalog(folder / f"{name}_hats") for name in ("anchor", "target"))
             found = a.crossmatch(
@@ -157,7 +156,7 @@ def _lsdb() -> Match:
 
 def _stilts() -> Match:
     def match(folder: Path, mode: str) -> Path:
-        """Match by ``tskymatch2``; ``find=best1`` is nearest, ``best`` greedy one to one."""
+        """Match by ``tskymatch2``: ``find=best1`` is nearest, ``best`` greedy one to one."""
         out = folder / "stilts.fits"
         sides = [
             f"{key}{side}={value}"
@@ -180,7 +179,7 @@ PEERS: dict[str, Callable[[], Match]] = {
     "lsdb": _lsdb,
     "ours on HATS": _ours_on_hats,
 }
-"""Name and import of each; the first is what the others are compared with."""
+"""Peers by name; the others are compared with the first."""
 
 
 def _write_pairs(path: Path, anchor: Any, target: Any, separation: Any) -> Path:

@@ -143,7 +143,7 @@ def crossmatch(
         for k, (path, side) in enumerate(((anchor, "anchor"), (target, "target")))
     ]
     with user_mistakes():
-        pairs = run(*tables, settings)
+        pairs = run(tables[0], tables[1], settings)
     if space is not None:
         pairs = _resolve(pairs, tables, (anchor, target), space, features)
     if centred is not None:
@@ -188,12 +188,29 @@ def _resolve(
 
 
 def _print_match(result: Mapping[str, Any], out: UPath, as_json: bool) -> None:
-    """Print what a match measured, its notes on stderr; lists and tables only as JSON."""
+    """Print the summary of a match, and its notes on stderr."""
     for note in result.get("notes", []):
         print(f"note: {note}", file=sys.stderr)
-    if not as_json:
-        result = {k: v for k, v in result.items() if not isinstance(v, dict | list)}
-    print_result({"pairs": str(out), **result}, as_json)
+    if as_json:
+        print_result({"pairs": str(out), **result}, as_json)
+        return
+    summary = {
+        "pairs": f"{out}: {result['n_pairs']} pairs of {result['n_anchor']} anchor and "
+        f"{result['n_target']} target rows",
+        "match": f"{result['mode']}, within {result['radius_arcsec']:g} arcsec",
+    }
+    if result.get("offset_east_arcsec") is not None:
+        summary["offset"] = (
+            f"{result['offset_east_arcsec']:+.3f} arcsec east, "
+            f"{result['offset_north_arcsec']:+.3f} arcsec north, "
+            f"scatter {result['offset_scatter_arcsec']:.3f} arcsec"
+        )
+    if result.get("expected_false_pairs") is not None:
+        summary["chance pairs"] = (
+            f"{result['expected_false_pairs']:.1f} expected "
+            f"({result['expected_false_share']:.2%} of all)"
+        )
+    print_result(summary, as_json)
 
 
 def _by_side(name: str, value: str) -> tuple[str | None, str | None]:

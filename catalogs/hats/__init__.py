@@ -1,1 +1,1 @@
-"""Crossmatch HATS catalogues, which are too large for memory, pixel by pixel on Dask."""
+"""Crossmatch HATS catalogues, too large for memory, pixel by pixel on Dask."""

@@ -1,4 +1,9 @@
-"""Match two catalogues by position and vet the matches.
+"""Match two catalogues by position, and check and measure the match.
 
-Matching is exact on the sphere; vetting measures chance matches, checks ids and compares images.
+The match is exact on the sphere. Checks compare surveys, ids, chance pairs and images.
 """
+
+from catalogs.matching.positions import crossmatch
+from catalogs.matching.settings import MatchSettings
+
+__all__ = ["MatchSettings", "crossmatch"]

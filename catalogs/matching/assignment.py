@@ -1,20 +1,19 @@
-"""Which of the close pairs of two catalogues are kept."""
+"""Choose the pairs to keep among the close pairs of two catalogues."""
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from catalogs.matching.zones import Reach, Zones, close_pairs
+from catalogs.matching.settings import MatchSettings
+from catalogs.matching.zones import Zones, close_pairs
 
-__all__ = ["Match", "Mode", "match_zones"]
-
-Mode = Literal["mutual", "nearest", "all"]
+__all__ = ["Match", "match_zones"]
 
 
 class Match(NamedTuple):
-    """The kept pairs, and each position's neighbours within reach; all as places in zones.
+    """The kept pairs and the neighbours of each position, all as places in zones.
 
     Attributes
     ----------
@@ -23,9 +22,9 @@ class Match(NamedTuple):
     separation : (n_pairs,) float array
         [arcsec]
     n_targets, n_anchors : (n_anchor,) and (n_target,) int array
-        Neighbours of each anchor and of each target.
+        Number of neighbours of each anchor and of each target.
     nearest_target, nearest_anchor : (n_anchor,) and (n_target,) float array
-        Separation of the nearest [arcsec], infinite where there is none.
+        Separation of the nearest neighbour [arcsec], infinite if there is none.
     """
 
     anchor: np.ndarray
@@ -37,20 +36,21 @@ class Match(NamedTuple):
     nearest_anchor: np.ndarray
 
 
-def match_zones(anchor: Zones, target: Zones, reach: Reach, mode: Mode) -> Match:
-    """Find the pairs within reach that `mode` keeps."""
+def match_zones(anchor: Zones, target: Zones, settings: MatchSettings) -> Match:
+    """Find the close pairs that the mode of `settings` keeps."""
+    mode = settings.mode
     sizes = len(anchor.row), len(target.row)
     counts = [np.zeros(size, dtype=np.int64) for size in sizes]
     nearest = [np.full(size, np.inf) for size in sizes]
-    none = np.zeros(0, dtype=np.int64)
-    found = [(none, none, np.zeros(0))]
-    for i, j, separation in close_pairs(anchor, target, reach):
+    empty = np.zeros(0, dtype=np.int64)
+    close = [(empty, empty, np.zeros(0))]
+    for i, j, separation in close_pairs(anchor, target, settings):
         for side, places in enumerate((i, j)):
             np.add.at(counts[side], places, 1)
             np.minimum.at(nearest[side], places, separation)
         keep = slice(None) if mode == "all" else separation <= nearest[0][i]
-        found.append((i[keep], j[keep], separation[keep]))
-    i, j, separation = (np.concatenate(part) for part in zip(*found, strict=True))
+        close.append((i[keep], j[keep], separation[keep]))
+    i, j, separation = (np.concatenate(part) for part in zip(*close, strict=True))
     keep = np.ones(len(i), dtype=bool)
     if mode != "all":
         keep &= separation == nearest[0][i]

@@ -1,4 +1,4 @@
-"""How many pairs of a crossmatch are chance ones, measured on anchors moved off their place."""
+"""Measure the number of chance pairs of a crossmatch on anchors moved by random offsets."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 from astropy.coordinates import offset_by
 from scipy.spatial import cKDTree
 
-from catalogs.matching.assignment import Match, Mode
-from catalogs.matching.zones import Reach, Zones, close_pairs, sort_zones
+from catalogs.matching.assignment import Match
+from catalogs.matching.settings import MatchSettings
+from catalogs.matching.zones import Zones, close_pairs, sort_zones
 from galaxy_da.io.sphere import unit_vectors
 
 __all__ = ["chance_matches"]
 
-_TRIAL_ROWS = 5_000  # anchors that are moved about
+_TRIAL_ROWS = 5_000  # largest number of anchors to move
 _MIN_SHIFT_ARCSEC, _SHIFT_RADII = 10.0, (10.0, 60.0)
 _DENSITY_ROWS, _NEIGHBOURS, _BINS = 30_000, 10, 5
 _SPHERE_ARCMIN2 = 4 * np.pi * np.degrees(60) ** 2
@@ -25,37 +26,28 @@ def chance_matches(
     anchor: Zones,
     target: Zones,
     matching: Future[Match],
-    reach: Reach,
-    mode: Mode,
-    n_offsets: int,
-    seed: int,
+    settings: MatchSettings,
 ) -> dict[str, Any]:
     """Measure chance matches on anchors moved in random directions.
 
     Up to 5,000 anchors are moved `n_offsets` times each by 10 to 60 radii, at least 10 to 60
-    arcsec: far enough to lose their counterparts, near enough to see the same density of targets. A
+    arcsec: far enough to lose their counterparts, near enough for the same density of targets. A
     chance target at separation s would have become a pair of the unmoved anchor if neither of the
-    two has anything nearer than s. Counting those estimates the chance pairs kept, without bias for
-    targets scattered at random about the anchors (Mecke's formula for a Poisson process), by local
-    density and with the true pairs in competition.
+    two has a neighbour nearer than s. Their number estimates the chance pairs kept, by local
+    density and in competition with the true pairs. It is unbiased for targets scattered at random
+    about the anchors (Mecke's formula for a Poisson process).
 
-    Clustering on scales below the shift is not seen, and in a field only a few shifts wide anchors
-    moved off its edge make all numbers too small.
+    Clustering on scales below the shift is missed. In a field only a few shifts wide, anchors moved
+    off its edge make all numbers too small.
 
     Parameters
     ----------
     anchor, target : Zones
         Both sides.
     matching : Future of Match
-        What is paired; waited for only once anchors have been moved.
-    reach : Reach
-        How far apart pairs may be [arcsec].
-    mode : {"mutual", "nearest", "all"}
-        Which pairs were kept.
-    n_offsets : int
-        How often each anchor is moved; at least 2.
-    seed : int
-        Of anchors, directions and lengths.
+        The match itself; needed only once anchors have been moved.
+    settings : MatchSettings
+        Settings of the match.
 
     Returns
     -------
@@ -64,7 +56,7 @@ def chance_matches(
         one, and ``false_match_rate_error``, its standard error; ``false_match_by_density``, the
         same in fifths of the anchors by the density of targets about them, with its median
         ``targets_per_arcmin2``; ``expected_false_pairs`` and, where there are pairs,
-        ``expected_false_share`` of them. Nothing if a side is empty.
+        ``expected_false_share`` of them. Empty if a side is empty.
 
     References
     ----------
@@ -74,21 +66,21 @@ def chance_matches(
     """
     if not len(anchor.row) or not len(target.row):
         return {}
-    rng = np.random.default_rng(seed)
+    rng, n_offsets = np.random.default_rng(settings.seed), settings.n_offsets
     n_anchor = len(anchor.row)
     drawn = np.sort(rng.choice(n_anchor, min(n_anchor, _TRIAL_ROWS), replace=False))
-    trials = _move(anchor, drawn, reach.radius_arcsec, n_offsets, rng)
+    trials = _move(anchor, drawn, settings, rng)
     density = _density_per_arcmin2(anchor.ra[drawn], anchor.dec[drawn], target)
     match = matching.result()
     hit = np.zeros((len(drawn), n_offsets), dtype=bool)
     n_false = 0
-    for i, j, separation in close_pairs(trials, target, reach):
+    for i, j, separation in close_pairs(trials, target, settings):
         which = trials.row[i] // n_offsets
         hit.reshape(-1)[trials.row[i]] = True
         kept = np.ones(len(i), dtype=bool)
-        if mode != "all":
+        if settings.mode != "all":
             kept &= separation < match.nearest_target[drawn[which]]
-        if mode == "mutual":
+        if settings.mode == "mutual":
             kept &= separation < match.nearest_anchor[j]
         n_false += int(kept.sum())
     expected = n_false / hit.size * n_anchor
@@ -110,16 +102,16 @@ def chance_matches(
 
 
 def _move(
-    anchor: Zones, drawn: np.ndarray, radius_arcsec: float, n_offsets: int, rng: np.random.Generator
+    anchor: Zones, drawn: np.ndarray, settings: MatchSettings, rng: np.random.Generator
 ) -> Zones:
     """Move each drawn anchor `n_offsets` times; row is its place in (n_drawn, n_offsets)."""
-    shape = len(drawn), n_offsets
+    shape, radius_arcsec = (len(drawn), settings.n_offsets), settings.radius_arcsec
     shortest, longest = (max(_MIN_SHIFT_ARCSEC * k / 10, k * radius_arcsec) for k in _SHIFT_RADII)
     angle = rng.uniform(0, 2 * np.pi, shape)
     length = np.radians(rng.uniform(shortest, longest, shape) / 3600)
     from_ra, from_dec = np.radians(anchor.ra[drawn, None]), np.radians(anchor.dec[drawn, None])
     ra, dec = (np.ravel(moved.deg) for moved in offset_by(from_ra, from_dec, angle, length))
-    error = anchor.error.take(np.repeat(drawn, n_offsets), mode="clip")
+    error = anchor.error.take(np.repeat(drawn, settings.n_offsets), mode="clip")
     return sort_zones(ra % 360, dec, radius_arcsec, error)
 
 

@@ -1,4 +1,4 @@
-"""Why two catalogues have nothing in common: other field, units, frame, or swapped columns."""
+"""Explain a crossmatch without pairs: other field, units or frame, or swapped columns."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from catalogs.matching.zones import Reach, Zones
+from catalogs.matching.settings import MatchSettings
+from catalogs.matching.zones import Zones
 from catalogs.reading.frames import to_icrs
 from galaxy_da.io.sphere import chord, chord_to_arcsec, unit_vectors
 
 __all__ = ["explain_no_pairs"]
 
-_SOME_ROWS = 2_000  # rows that are tried under each supposition
-_FEWEST, _SHARE = 3, 0.05  # of them that must pair for it to be believed
+_ROWS_TRIED = 2_000  # under each supposition
+_FEWEST, _SHARE = 3, 0.05  # of the rows tried that must pair to support a supposition
 
 _Trees = dict[str, Any]  # of cKDTree
 _Supposition = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -31,43 +32,43 @@ _SUPPOSITIONS: dict[str, _Supposition] = {
 }
 
 
-def explain_no_pairs(anchor: Zones, target: Zones, reach: Reach) -> str:
-    """Tell in one line where both sides lie, how close they come, and what would pair them.
+def explain_no_pairs(anchor: Zones, target: Zones, settings: MatchSettings) -> str:
+    """Describe in one line both fields, their closest approach, and the likely mistake.
 
     Parameters
     ----------
     anchor, target : Zones
-        Both sides, with a row or more and nothing within reach.
-    reach : Reach
-        How far apart pairs may be [arcsec].
+        Both sides, with a row or more and no pair.
+    settings : MatchSettings
+        Settings of the match.
 
     Returns
     -------
     str
-        With the supposition about units, frame or columns under which most rows would pair, if one
-        does.
+        Text that ends with the supposition about units, frame or columns under which most rows
+        would pair, if there is one.
     """
     trees = {
         side: cKDTree(unit_vectors(zones.ra, zones.dec))
         for side, zones in (("anchor", anchor), ("target", target))
     }
-    advice = _advice(anchor, target, trees, reach) or (
+    advice = _advice(anchor, target, trees, settings) or (
         "check the radius, that both are ICRS degrees, and that both cover the same field"
     )
-    within = f"within {reach.radius_arcsec:g} arcsec"
-    if reach.min_radius_arcsec:
-        within += f" but beyond {reach.min_radius_arcsec:g} arcsec"
-    if reach.sigmas is not None:
-        within += f" and {reach.sigmas:g} position errors"
+    within = f"within {settings.radius_arcsec:g} arcsec"
+    if settings.min_radius_arcsec:
+        within += f" but beyond {settings.min_radius_arcsec:g} arcsec"
+    if settings.sigmas is not None:
+        within += f" and {settings.sigmas:g} position errors"
     return (
         f"no pairs {within}: anchor covers {_extent(anchor)}, target covers {_extent(target)}, and "
         f"they come no closer than {_nearest_approach(trees):.6g} arcsec; {advice}"
     )
 
 
-def _advice(anchor: Zones, target: Zones, trees: _Trees, reach: Reach) -> str | None:
+def _advice(anchor: Zones, target: Zones, trees: _Trees, settings: MatchSettings) -> str | None:
     """Name the supposition about one side under which most of its rows would pair."""
-    best = max(_tried(anchor, target, trees, reach), default=None)
+    best = max(_tried(anchor, target, trees, settings), default=None)
     if best is None:
         return None
     share, n, side, supposition = best
@@ -75,12 +76,12 @@ def _advice(anchor: Zones, target: Zones, trees: _Trees, reach: Reach) -> str | 
 
 
 def _tried(
-    anchor: Zones, target: Zones, trees: _Trees, reach: Reach
+    anchor: Zones, target: Zones, trees: _Trees, settings: MatchSettings
 ) -> Iterator[tuple[float, int, str, str]]:
-    """Yield share and number of rows that pair under each believable supposition."""
-    limit = chord(reach.radius_arcsec)
+    """Yield share and number of rows that pair under each supposition with enough of them."""
+    limit = chord(settings.radius_arcsec)
     for side, zones, other in (("target", target, "anchor"), ("anchor", anchor, "target")):
-        rows = np.random.default_rng(0).permutation(len(zones.row))[:_SOME_ROWS]
+        rows = np.random.default_rng(0).permutation(len(zones.row))[:_ROWS_TRIED]
         for supposition, apply in _SUPPOSITIONS.items():
             ra, dec = apply(zones.ra[rows], zones.dec[rows])
             if np.any((ra < 0) | (ra > 360) | (np.abs(dec) > 90)):
@@ -94,19 +95,19 @@ def _tried(
 def _nearest_approach(trees: _Trees) -> float:
     """Return the smallest separation between two catalogues [arcsec].
 
-    Few anchors are asked first: what they find bounds the search for the many.
+    The result for a few anchors bounds the search for the others.
     """
     points = np.asarray(trees["anchor"].data)
     order = np.random.default_rng(0).permutation(len(points))
     closest = np.inf
-    for some in np.split(order, [n for n in (10, 1_000, 100_000) if n < len(order)]):
-        found = trees["target"].query(points[some], distance_upper_bound=closest)[0]
+    for rows in np.split(order, [n for n in (10, 1_000, 100_000) if n < len(order)]):
+        found = trees["target"].query(points[rows], distance_upper_bound=closest)[0]
         closest = min(closest, np.min(found))
-    return float(chord_to_arcsec(closest))
+    return float(chord_to_arcsec(np.asarray(closest)))
 
 
 def _extent(sky: Zones) -> str:
-    """Word the range of positions; right ascension starts after its largest gap."""
+    """Describe the range of positions; right ascension starts after its largest gap."""
     ra = np.sort(sky.ra)
     start = int(np.argmax(np.diff(ra, append=ra[0] + 360))) + 1
     return (

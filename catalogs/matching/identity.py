@@ -1,8 +1,8 @@
-"""Whether the two sides of a crossmatch really are two surveys, and lie on the same sky.
+"""Check that the two sides of a crossmatch are two surveys of the same sky.
 
 A match of a survey with itself looks like a good one: the published pairs of one study held the
-same exposures twice, cut 4 to 11 arcsec apart. Survey labels, the headers a catalogue and its
-cutouts came with, equal ids and the separations themselves tell.
+same exposures twice, cut 4 to 11 arcsec apart. Such a match shows in survey labels, in the headers
+of catalogues and cutouts, in equal ids and in the separations.
 """
 
 from __future__ import annotations
@@ -15,35 +15,36 @@ import pyarrow.compute as pc
 from scipy.special import bdtr
 
 from catalogs.matching.assignment import Match
-from catalogs.matching.zones import Reach, Zones
+from catalogs.matching.settings import MatchSettings
+from catalogs.matching.zones import Zones
 from galaxy_da.errors import CatalogError
 from galaxy_da.images.noise import SIGMA_PER_MAD
 from galaxy_da.io.tables import read_metadata
 
 __all__ = ["measure_offset", "refuse_same_ids", "refuse_same_survey"]
 
-_SOME_PAIRS = 20_000  # pairs the offset is measured on
+_OFFSET_PAIRS = 20_000  # largest number of pairs to measure the offset on
 _FEWEST_PAIRS = 20
 _SIGNIFICANT = 5.0  # standard errors
 _SAME_ARCSEC = 1e-5  # positions nearer than this are copies
-_CHANCE_MEDIAN = 0.6  # of the radius; pairs at random have sqrt(0.5)
-_CHANCE_CENTRAL = 1 / 8  # of pairs at random are within half their median; of counterparts, 0.16
+_CHANCE_MEDIAN = 0.6  # of the radius; the median of chance pairs is sqrt(0.5)
+_CHANCE_CENTRAL = 1 / 8  # share of chance pairs within half their median; counterparts: 0.16
 _UNLIKELY = 1e-5
 
 
 def refuse_same_survey(anchor: pa.Table, target: pa.Table) -> None:
-    """Refuse two tables that name one and the same survey.
+    """Refuse two tables of the same survey.
 
     Parameters
     ----------
     anchor, target : pa.Table
-        What names it is the column ``survey`` and, in what `read_catalog` noted, the ``SURVEY`` and
-        ``VERSION`` of the file's header and of its cutouts'.
+        Catalogues whose surveys are named by a column ``survey``, or by ``SURVEY`` and ``VERSION``
+        in the headers of the file and its cutouts, which `read_catalog` notes.
 
     Raises
     ------
     CatalogError
-        If, by their columns or by their headers, all that one side names is on the other side too.
+        If all surveys of one side are on the other side too, by their columns or their headers.
     """
     columns = [
         set(pc.unique(t["survey"].drop_null()).to_pylist()) if "survey" in t.column_names else set()
@@ -62,26 +63,26 @@ def refuse_same_survey(anchor: pa.Table, target: pa.Table) -> None:
             )
 
 
-def refuse_same_ids(pairs: pa.Table) -> None:
-    """Refuse pairs most of which join equal ids.
+def refuse_same_ids(n_same: int, n_pairs: int) -> None:
+    """Refuse pairs if most of them join equal ids.
 
     Raises
     ------
     CatalogError
         If more than half do.
     """
-    same = pc.sum(pc.equal(pairs["anchor_id"], pairs["target_id"])).as_py() or 0
-    n_pairs = len(pairs) - pairs["separation_arcsec"].null_count
-    if same > n_pairs / 2:
+    if n_same > n_pairs / 2:
         raise CatalogError(
-            f"{same} of {n_pairs} pairs join rows of the same object_id, so anchor and target "
+            f"{n_same} of {n_pairs} pairs join rows of the same object_id, so anchor and target "
             "look like one survey; give two surveys, or allow_same_survey (--repeat) if they share "
             "ids or are repeat observations of one"
         )
 
 
-def measure_offset(anchor: Zones, target: Zones, match: Match, reach: Reach) -> dict[str, Any]:
-    """Measure the offset of targets from their anchors, and note what counterparts do not show.
+def measure_offset(
+    anchor: Zones, target: Zones, match: Match, settings: MatchSettings
+) -> dict[str, Any]:
+    """Measure the offset of targets from their anchors, and note signs of false counterparts.
 
     Parameters
     ----------
@@ -89,19 +90,19 @@ def measure_offset(anchor: Zones, target: Zones, match: Match, reach: Reach) -> 
         Both sides.
     match : Match
         Their pairs.
-    reach : Reach
-        How far apart pairs may be [arcsec].
+    settings : MatchSettings
+        Settings of the match.
 
     Returns
     -------
     dict
         ``offset_east_arcsec`` and ``offset_north_arcsec``, the medians of target minus anchor;
         ``offset_scatter_arcsec``, their robust standard deviation per axis (1.4826 times the median
-        absolute deviation); and ``notes``, lines to show the user. Without pairs only the last.
+        absolute deviation); and ``notes``, lines to show the user. Without pairs only ``notes``.
     """
     if not len(match.anchor):
         return {"notes": []}
-    every = slice(None, None, len(match.anchor) // _SOME_PAIRS + 1)
+    every = slice(None, None, len(match.anchor) // _OFFSET_PAIRS + 1)
     i, j, separation = match.anchor[every], match.target[every], match.separation[every]
     turn = (target.ra[j] - anchor.ra[i] + 180) % 360 - 180
     middle = np.radians((target.dec[j] + anchor.dec[i]) / 2)
@@ -124,19 +125,19 @@ def measure_offset(anchor: Zones, target: Zones, match: Match, reach: Reach) -> 
                 f"deg, with a scatter of {scatter:.2g} arcsec: an astrometric shift, another "
                 "epoch, or images of one survey cut off centre"
             )
-        elif not reach.min_radius_arcsec and _is_hollow(separation):
+        elif not settings.min_radius_arcsec and _is_hollow(separation):
             notes.append(
                 f"pairs keep a distance: half are more than {np.median(separation):.3g} arcsec "
                 f"apart, but only {_n_central(separation)} of {len(i)} less than half as much, "
                 f"where even chance would put {_CHANCE_CENTRAL:.0%}: images of one survey cut off "
                 "centre?"
             )
-        elif not reach.min_radius_arcsec and (
-            np.median(separation) > _CHANCE_MEDIAN * reach.radius_arcsec
+        elif not settings.min_radius_arcsec and (
+            np.median(separation) > _CHANCE_MEDIAN * settings.radius_arcsec
         ):
             notes.append(
                 f"half of the pairs are more than {np.median(separation):.3g} arcsec apart, as "
-                f"chance pairs within {reach.radius_arcsec:g} arcsec are; counterparts crowd "
+                f"chance pairs within {settings.radius_arcsec:g} arcsec are; counterparts crowd "
                 "towards zero: see false_match_rate, and whether both sides are one survey re-cut"
             )
     return {
@@ -153,5 +154,5 @@ def _n_central(separation: np.ndarray) -> int:
 
 
 def _is_hollow(separation: np.ndarray) -> bool:
-    """Whether fewer pairs than even chance gives lie near zero."""
+    """Return whether fewer pairs lie near zero than chance pairs would."""
     return bool(bdtr(_n_central(separation), len(separation), _CHANCE_CENTRAL) < _UNLIKELY)

@@ -1,42 +1,30 @@
-"""Which rows of two catalogues are the same source on the sky."""
+"""Match two catalogues by position."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, get_args
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from catalogs.matching.assignment import Match, Mode, match_zones
+from catalogs.matching.assignment import Match, match_zones
 from catalogs.matching.chance import chance_matches
 from catalogs.matching.diagnosis import explain_no_pairs
 from catalogs.matching.identity import measure_offset, refuse_same_ids, refuse_same_survey
-from catalogs.matching.zones import Reach, Zones, sort_zones
+from catalogs.matching.settings import How, MatchSettings
+from catalogs.matching.zones import Zones, sort_zones
 from catalogs.reading.columns import POSITION_ERROR
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.tables import check_positions, check_unique, read_metadata, with_metadata
 
-__all__ = ["MAX_RADIUS_ARCSEC", "How", "Mode", "crossmatch"]
-
-How = Literal["inner", "left", "outer"]
-
-MAX_RADIUS_ARCSEC = 3600.0
-"""Largest radius a match is asked for [arcsec]."""
+__all__ = ["crossmatch"]
 
 
 def crossmatch(
-    anchor: pa.Table,
-    target: pa.Table,
-    *,
-    radius_arcsec: float = 1.0,
-    min_radius_arcsec: float = 0.0,
-    sigmas: float | None = None,
-    mode: Mode = "mutual",
-    how: How = "inner",
-    n_offsets: int = 20,
-    seed: int = 0,
-    allow_same_survey: bool = False,
+    anchor: pa.Table, target: pa.Table, settings: MatchSettings | None = None, **options: Any
 ) -> pa.Table:
     """Pair the rows of two catalogues by position.
 
@@ -45,114 +33,72 @@ def crossmatch(
     anchor, target : pa.Table
         Each with a unique ``object_id`` and ``ra``, ``dec`` [ICRS deg], as `read_catalog` returns;
         optionally ``position_error_arcsec``, the standard error along one axis.
-    radius_arcsec, min_radius_arcsec : float
-        Largest and smallest separation of a pair, both included [arcsec]; at most
-        `MAX_RADIUS_ARCSEC`. What is nearer than the smallest is no candidate.
-    sigmas : float, optional
-        Keep only pairs whose separation is at most so many times their combined position error,
-        √(σ_anchor² + σ_target²). One side may lack errors; they then count as zero.
-    mode : {"mutual", "nearest", "all"}
-        ``mutual`` keeps the pairs neither of whose members has anything nearer on the other side:
-        one to one. ``nearest`` keeps each anchor's nearest target, ``all`` every pair. Among equal
-        separations the lowest row wins.
-    how : {"inner", "left", "outer"}
-        ``inner`` returns pairs only; ``left`` also the anchors without a pair; ``outer`` also the
-        targets without one. What such rows lack is null.
-    n_offsets : int
-        How often the false-match rate is measured; at least 2.
-    seed : int
-        Of the random offsets.
-    allow_same_survey : bool
-        Accept two observations of one survey.
+    settings : MatchSettings, optional
+        Radius, pairs to keep, and more; by default one to one within 1 arcsec.
+    **options
+        Fields of `MatchSettings` in place of those of `settings`, such as ``radius_arcsec=2.0``.
 
     Returns
     -------
     pa.Table
         In anchor row order, then target row order: ``anchor_id``, ``target_id``,
-        ``separation_arcsec`` (float64), ``n_candidates`` (int32, targets within reach of the
+        ``separation_arcsec`` (float64), ``n_candidates`` (int32, targets within the radius of the
         anchor), ``ambiguous`` (bool, several candidates on either side) and ``ra``, ``dec`` [ICRS
-        deg], the pair's common position: the mean, weighted by inverse variance where both sides
-        have errors. The schema metadata hold the match parameters, ``n_anchor``, ``n_target``,
+        deg], the pair's common position: the mean, weighted by inverse variance if both sides have
+        errors. The schema metadata hold the match parameters, ``n_anchor``, ``n_target``,
         ``n_pairs``, the systematic offset of the targets (`measure_offset`), the false-match rate
-        (`chance_matches`), what `read_catalog` noted of both, and ``notes``: what looks wrong, one
-        line each.
+        (`chance_matches`), the notes of `read_catalog` on both sides, and ``notes``: signs of a bad
+        match, one line each.
 
     Raises
     ------
     ValueError
-        If a radius, number, mode or way to join is out of range.
+        If a setting is out of range.
     CatalogError
         If a table lacks a column, a position or error is bad, the two sides are one survey, or, for
         an ``inner`` match, a table is empty or nothing pairs.
     TableError
         If an ``object_id`` is repeated.
     """
-    _check_arguments(radius_arcsec, min_radius_arcsec, sigmas, mode, how, n_offsets)
-    reach = Reach(float(radius_arcsec), float(min_radius_arcsec), sigmas)
+    settings = replace(settings or MatchSettings(), **options)
     tables = {"anchor": anchor, "target": target}
-    if not allow_same_survey:
+    if not settings.allow_same_survey:
         refuse_same_survey(anchor, target)
-    if sigmas is not None and not any(POSITION_ERROR in t.column_names for t in tables.values()):
+    if settings.sigmas is not None and not any(
+        POSITION_ERROR in table.column_names for table in tables.values()
+    ):
         raise CatalogError(
             f"sigmas needs a column {POSITION_ERROR!r} on one side or both, in arcsec per axis; "
             "read_catalog makes it from position_error=COLUMN"
         )
     with ThreadPoolExecutor(2) as pool:
-        near, far = pool.map(_zones, tables.values(), tables, [reach] * 2, [how] * 2)
-        matching = pool.submit(match_zones, near, far, reach, mode)
-        chance = pool.submit(chance_matches, near, far, matching, reach, mode, n_offsets, seed)
+        near, far = pool.map(_zones, tables.values(), tables, [settings] * 2)
+        matching = pool.submit(match_zones, near, far, settings)
+        chance = pool.submit(chance_matches, near, far, matching, settings)
         match = matching.result()
-        if not len(match.anchor) and how == "inner":
-            raise CatalogError(explain_no_pairs(near, far, reach))
-        pairs = _pair_table(tables, near, far, match, how)
-        if not allow_same_survey:
-            refuse_same_ids(pairs)
+        if not len(match.anchor) and settings.how == "inner":
+            raise CatalogError(explain_no_pairs(near, far, settings))
+        pairs = _pair_table(tables, near, far, match, settings.how)
+        if not settings.allow_same_survey:
+            same = pc.sum(pc.equal(pairs["anchor_id"], pairs["target_id"])).as_py() or 0
+            refuse_same_ids(same, len(match.anchor))
+        notes = {side: read_metadata(table.schema) for side, table in tables.items()}
         metadata: dict[str, Any] = {
-            "radius_arcsec": reach.radius_arcsec,
-            "min_radius_arcsec": reach.min_radius_arcsec,
-            "sigmas": sigmas,
-            "mode": mode,
-            "how": how,
+            "radius_arcsec": float(settings.radius_arcsec),
+            "min_radius_arcsec": float(settings.min_radius_arcsec),
+            "sigmas": settings.sigmas,
+            "mode": settings.mode,
+            "how": settings.how,
             "n_anchor": len(anchor),
             "n_target": len(target),
             "n_pairs": len(match.anchor),
-            **{
-                f"{side}_catalog": read_metadata(table.schema)["catalog"]
-                for side, table in tables.items()
-                if "catalog" in read_metadata(table.schema)
-            },
-            **measure_offset(near, far, match, reach),
+            **{f"{side}_catalog": n["catalog"] for side, n in notes.items() if "catalog" in n},
+            **measure_offset(near, far, match, settings),
         }
         return with_metadata(pairs, metadata | chance.result())
 
 
-def _check_arguments(
-    radius_arcsec: float,
-    min_radius_arcsec: float,
-    sigmas: float | None,
-    mode: str,
-    how: str,
-    n_offsets: int,
-) -> None:
-    if not 0 < radius_arcsec <= MAX_RADIUS_ARCSEC:
-        raise ValueError(
-            f"radius_arcsec must be in (0, {MAX_RADIUS_ARCSEC:g}] but is {radius_arcsec}"
-        )
-    if not 0 <= min_radius_arcsec < radius_arcsec:
-        raise ValueError(
-            f"min_radius_arcsec must be in [0, {radius_arcsec:g}), below the radius, but is "
-            f"{min_radius_arcsec}"
-        )
-    if sigmas is not None and not 0 < sigmas < np.inf:
-        raise ValueError(f"sigmas must be positive but is {sigmas}")
-    for name, value, choices in (("mode", mode, get_args(Mode)), ("how", how, get_args(How))):
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {', '.join(choices)} but is {value!r}")
-    if n_offsets < 2:
-        raise ValueError(f"n_offsets must be at least 2 but is {n_offsets}")
-
-
-def _zones(table: pa.Table, where: str, reach: Reach, how: How) -> Zones:
+def _zones(table: pa.Table, where: str, settings: MatchSettings) -> Zones:
     """Check that a catalogue can be matched, and sort its positions."""
     missing = [name for name in ("object_id", "ra", "dec") if name not in table.column_names]
     if missing:
@@ -160,7 +106,7 @@ def _zones(table: pa.Table, where: str, reach: Reach, how: How) -> Zones:
             f"{where}: column {', '.join(map(repr, missing))} is missing; it has "
             f"{', '.join(table.column_names)}; read_catalog finds the columns of a file"
         )
-    if not len(table) and how == "inner":
+    if not len(table) and settings.how == "inner":
         raise CatalogError(f"{where}: has no rows; nothing can be matched")
     ids = table["object_id"]
     if ids.type not in (pa.string(), pa.large_string()) or ids.null_count:
@@ -171,7 +117,7 @@ def _zones(table: pa.Table, where: str, reach: Reach, how: How) -> Zones:
     check_unique(table, ("object_id",), where)
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
     check_positions(ra, dec, where)
-    return sort_zones(ra, dec, reach.radius_arcsec, _errors(table, where))
+    return sort_zones(ra, dec, settings.radius_arcsec, _errors(table, where))
 
 
 def _errors(table: pa.Table, where: str) -> np.ndarray | None:
@@ -206,13 +152,9 @@ def _common_positions(anchor: Zones, target: Zones, match: Match) -> tuple[np.nd
 
 
 def _pair_table(
-    tables: dict[str, pa.Table],
-    near: Zones,
-    far: Zones,
-    match: Match,
-    how: How,
+    tables: dict[str, pa.Table], near: Zones, far: Zones, match: Match, how: How
 ) -> pa.Table:
-    """Write the pairs, and what has none, as rows."""
+    """Return the pairs, and rows without a pair, as a table."""
     ra, dec = _common_positions(near, far, match)
     paired = pa.table(
         {
@@ -235,7 +177,7 @@ def _pair_table(
     rows = pa.concat_tables(parts, promote_options="default")
     if how != "inner":
         order = [("anchor", "ascending"), ("target", "ascending")]
-        rows = rows.take(pa.compute.sort_indices(rows, order))
+        rows = rows.take(pc.sort_indices(rows, order))
     for place, side in enumerate(("anchor", "target")):
         ids = tables[side]["object_id"].cast(pa.string()).take(rows[side].combine_chunks())
         rows = rows.set_column(place, f"{side}_id", ids)
@@ -249,7 +191,7 @@ def _unpaired(n_rows: int, paired: np.ndarray) -> np.ndarray:
 
 
 def _alone(side: str, zones: Zones, places: np.ndarray, n_targets: np.ndarray | None) -> pa.Table:
-    """Return the columns known of rows that have no pair."""
+    """Return rows that have no pair."""
     columns = {side: zones.row[places], "ra": zones.ra[places], "dec": zones.dec[places]}
     if n_targets is not None:
         columns["n_candidates"] = n_targets.astype(np.int32)

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from catalogs.matching.settings import MatchSettings
-
 from galaxy_da.io.sphere import separation_arcsec
 
 __all__ = ["Zones", "close_pairs", "sort_zones"]

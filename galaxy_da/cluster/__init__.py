@@ -1,4 +1,4 @@
-"""Work in sky partitions, on the processes of this machine or of a Dask cluster.
+"""Extraction and indexing in sky partitions, on processes of this machine or a Dask cluster.
 
-Nothing of it is needed on one machine, and importing it loads neither Dask nor HATS.
+The local verbs do not need this room. Importing it loads neither Dask nor HATS.
 """

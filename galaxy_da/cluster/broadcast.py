@@ -1,6 +1,6 @@
-"""How a value reaches each Dask worker once: as a plugin, which the scheduler keeps for new ones.
+"""Dask plugin that brings a value to each worker once, and to workers that join later.
 
-Apart from `galaxy_da.cluster.scheduling`, since its base class needs Dask when imported.
+It is apart from `galaxy_da.cluster.scheduling` because its base class needs Dask when imported.
 """
 
 from __future__ import annotations
@@ -9,17 +9,11 @@ from typing import Any
 
 from dask.distributed import WorkerPlugin
 
-__all__ = ["Carrier"]
+__all__ = ["Broadcast"]
 
 
-class Carrier(WorkerPlugin):  # type: ignore[misc]
-    """Holds a value.
-
-    Parameters
-    ----------
-    value : object
-        What tasks find by the plugin's name.
-    """
+class Broadcast(WorkerPlugin):  # type: ignore[misc]
+    """A value that tasks find by the plugin's name."""
 
     def __init__(self, value: Any) -> None:
         self.value = value

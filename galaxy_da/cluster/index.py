@@ -1,8 +1,8 @@
-"""An index whose vectors are coded on workers, shard by shard.
+"""An index whose vectors are coded on Dask workers, shard by shard.
 
-The quantiser is trained here on a sample and sent to each worker once. A shard is a run of the
-index's vectors; its codes come back and FAISS merges them in order, so that the file is that of a
-single process, byte for byte.
+This process trains the quantiser on a sample of the vectors and sends it to each worker once. Each
+worker codes shards of consecutive vectors, and FAISS merges the codes in order. The file is the
+same, byte for byte, as that of a single process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import faiss as typed_faiss
 import numpy as np
 
-from galaxy_da.cluster.scheduling import IN_PROCESS, Runner, Shared, running, seen_by_workers
+from galaxy_da.cluster.scheduling import IN_PROCESS, Runner, Shared, running, worker_location
 from galaxy_da.errors import StorageError
 from galaxy_da.index import create, kinds
 from galaxy_da.index.sources import Source
@@ -23,7 +23,7 @@ from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["SHARD_ROWS", "create_on_workers"]
 
-faiss: Any = typed_faiss  # whose stubs lack half of what is used here
+faiss: Any = typed_faiss  # its type stubs lack half of what is used here
 
 SHARD_ROWS = 4 * kinds.CHUNK
 """Vectors that a worker codes at a time."""
@@ -41,22 +41,22 @@ def create_on_workers(
 
     Parameters
     ----------
-    path : path
-        Folder, where the workers see it too; at a URL only with workers of this machine, since what
-        is put there is made in the user's cache.
+    path : path or URL
+        Folder of the index, visible to the workers. At a URL only workers of this machine can be
+        used, because the index is made in the user's cache first.
     features, kind, memory_bytes
-        As of `create`.
+        As for `create`.
     scheduler : str, optional
-        As of `galaxy_da.cluster.scheduling.running`.
+        As for `galaxy_da.cluster.scheduling.running`.
 
     Raises
     ------
     LatentIndexError, CatalogError, ValueError, StorageError
-        As `create`.
+        As for `create`.
     ClusterError
-        If the scheduler or all workers that take a shard are lost; what was there stays.
+        If the scheduler or all workers that take a shard are lost; an old index stays.
     """
-    folder = seen_by_workers(path, IN_PROCESS[0])
+    folder = worker_location(path, IN_PROCESS[0])
     if scheduler not in (None, *IN_PROCESS) and not isinstance(folder, Path):
         raise StorageError(
             f"{path}: is made in the cache of this machine first, where the workers of {scheduler} "
@@ -68,7 +68,7 @@ def create_on_workers(
 
 
 def _build(run: Runner, vectors: np.memmap[Any, Any], kind: str) -> Any:
-    """Code vectors that are mapped from a file, as `kinds.build`."""
+    """Code vectors that are mapped from a file, as `kinds.build` does."""
     import dask
 
     if kind == "flat":

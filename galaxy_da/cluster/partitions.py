@@ -204,7 +204,7 @@ def _pixels(counts: np.ndarray, most: int) -> dict[Pixel, int]:
     sums = [counts]
     for _ in range(_HIGHEST_ORDER):
         sums.append(sums[-1].reshape(-1, 4).sum(axis=1))
-    pixels = {}
+    pixels: dict[Pixel, int] = {}
     is_split = np.ones(12, bool)  # the parent pixel holds too many
     for order, rows in enumerate(reversed(sums)):
         chosen = is_split & (rows > 0) & (rows <= most)

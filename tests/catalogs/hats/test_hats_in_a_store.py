@@ -8,8 +8,8 @@ pytest.importorskip("lsdb", reason="needs the extra 'hats'")
 
 from store_helpers import BUCKET, files, running_store
 
-from catalogs.hats.catalogues import to_hats
 from catalogs.hats.matching import crossmatch_hats
+from galaxy_da.io.hats.catalogues import to_hats
 from galaxy_da.io.tables import read_pairs
 
 
@@ -29,7 +29,7 @@ def test_pairs_are_those_of_a_disk(tmp_path):
                 crossmatch_hats(
                     f"{place}/anchor",
                     f"{place}/target",
-                    out=f"{place}/pairs.parquet",
+                    f"{place}/pairs.parquet",
                     scheduler="synchronous",
                 )
         assert store.refused > 0

@@ -10,11 +10,11 @@ from astropy import units as u
 from astropy.coordinates import offset_by
 from astropy_healpix import lonlat_to_healpix
 
-from catalogs.hats.catalogues import to_hats
 from catalogs.hats.matching import crossmatch_hats, margins_arcsec
-from catalogs.matching.positions import crossmatch
+from catalogs.matching import crossmatch
 from galaxy_da.cluster import scheduling
 from galaxy_da.errors import CatalogError, ClusterError
+from galaxy_da.io.hats.catalogues import to_hats
 from galaxy_da.io.tables import read_metadata, read_pairs
 
 MODES = ("mutual", "nearest", "all")
@@ -58,7 +58,7 @@ def _write(folder, tables, margin_arcsec, partition_rows):
 
 
 def _match(paths, out, scheduler="synchronous", **options):
-    said = crossmatch_hats(*paths, out=out, scheduler=scheduler, **options)
+    said = crossmatch_hats(*paths, out, scheduler=scheduler, **options)
     return read_pairs(out), said
 
 

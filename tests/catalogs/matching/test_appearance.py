@@ -10,6 +10,7 @@ from index_helpers import make, write_features
 from numpy.testing import assert_allclose
 
 from catalogs.matching import appearance as module
+from catalogs.matching import crossmatch
 from catalogs.matching.appearance import (
     appearance_ratios,
     assign,
@@ -17,7 +18,6 @@ from catalogs.matching.appearance import (
     position_ratios,
     resolve,
 )
-from catalogs.matching.positions import crossmatch
 from galaxy_da.cli import main
 from galaxy_da.errors import CatalogError, SpaceError
 from galaxy_da.io.tables import read_metadata, read_pairs

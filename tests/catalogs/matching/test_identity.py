@@ -9,8 +9,8 @@ from astropy.wcs import WCS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catalogs.matching.positions import crossmatch
-from catalogs.reading.catalogue import read_catalog
+from catalogs.matching import crossmatch
+from catalogs.reading import read_catalog
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.tables import read_metadata, write_table
 

@@ -3,8 +3,8 @@ import pyarrow as pa
 import pytest
 from astropy.coordinates import SkyCoord
 
+from catalogs.matching import crossmatch
 from catalogs.matching.joining import join_catalogs, recentre
-from catalogs.matching.positions import crossmatch
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.tables import read_metadata, validate_pairs
 

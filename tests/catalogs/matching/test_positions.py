@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import catalogs.matching.zones as zones
-from catalogs.matching.positions import crossmatch
+from catalogs.matching import crossmatch
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.tables import read_metadata, validate_pairs, with_metadata
 

@@ -8,8 +8,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.time import Time
 
-from catalogs.matching.positions import crossmatch
-from catalogs.reading.catalogue import read_catalog
+from catalogs.matching import crossmatch
+from catalogs.reading import read_catalog
 from galaxy_da.io.tables import read_metadata, write_table
 
 

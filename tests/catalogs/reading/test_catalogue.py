@@ -11,7 +11,8 @@ from astropy.table import MaskedColumn, QTable, Table
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from catalogs.reading.catalogue import ROW_NUMBER, read_catalog
+from catalogs.reading import read_catalog
+from catalogs.reading.columns import ROW_NUMBER
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.tables import read_metadata, with_metadata, write_table
 

@@ -17,7 +17,7 @@ from galaxy_da.cli import main
 from galaxy_da.cluster.partitions import partitions_of
 from galaxy_da.errors import SpaceError, TableError
 from galaxy_da.io.features import Features
-from galaxy_da.io.quiet import quiet_lsdb
+from galaxy_da.io.hats.libraries import using_lsdb
 from galaxy_da.io.storage import location, upload_folder
 
 
@@ -30,7 +30,7 @@ def test_partitions_hold_the_features_of_one_run(sample, local, tmp_path):
     assert check_catalogue(tmp_path / "out", local).encoders == {
         "decals": make_space().encoder("decals").hash
     }
-    with quiet_lsdb():
+    with using_lsdb():
         rows = lsdb.open_catalog(tmp_path / "out", columns=["ra", "embedding"]).head(1)
     assert [len(row) for row in rows["embedding"]] == [6]
     field = pq.read_schema(tmp_path / "out" / "dataset" / "_common_metadata").field("ra")
@@ -49,14 +49,14 @@ def test_a_folder_of_tables_is_one_sample(sample, local, tmp_path):
 
 def test_a_hats_catalogue_keeps_its_partitions(sample, local, tmp_path):
     sky = tmp_path / "sky"
-    with quiet_lsdb():
+    with using_lsdb():
         frame = pq.read_table(sample).to_pandas(types_mapper=pd.ArrowDtype)
         given = lsdb.from_dataframe(frame, partition_rows=40, margin_threshold=None)
         given.write_catalog(sky, as_collection=False, progress_bar=False)
     os.link(sample.parent / "cutouts.npy", sky / "cutouts.npy")
     extract_here(sky, tmp_path / "out")
     check_catalogue(tmp_path / "out", local)
-    with quiet_lsdb():
+    with using_lsdb():
         made = lsdb.open_catalog(tmp_path / "out")
     assert made.get_healpix_pixels() == given.get_healpix_pixels()
 
@@ -126,7 +126,7 @@ def test_a_sample_and_its_features_may_be_in_a_store(sample, local, store):
 
 
 def test_a_catalogue_in_a_store_is_taken_partition_by_partition(sample, local, tmp_path, store):
-    with quiet_lsdb():
+    with using_lsdb():
         table = pq.read_table(sample).to_pandas(types_mapper=pd.ArrowDtype)
         given = lsdb.from_dataframe(table, partition_rows=30, margin_threshold=None)
         given.write_catalog(tmp_path / "sky", as_collection=False, progress_bar=False)
@@ -134,11 +134,11 @@ def test_a_catalogue_in_a_store_is_taken_partition_by_partition(sample, local, t
     upload_folder(tmp_path / "sky", location("memory://sky"))
     extract_here("memory://sky", "memory://out")
     check_catalogue("memory://out", local)
-    made = [partition.pixel for partition in partitions_of("memory://out")]
-    assert [(p.order, p.number) for p in made] == [
+    made = partitions_of("memory://out")
+    assert [tuple(part.pixel) for part in made] == [
         (p.order, p.pixel) for p in given.get_healpix_pixels()
     ]
-    assert sum(pixel.n_rows for pixel in made) == len(local)
+    assert sum(part.n_rows for part in made) == len(local)
 
 
 @pytest.mark.parametrize("option", ["--sample", "--out"])

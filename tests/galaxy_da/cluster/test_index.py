@@ -13,7 +13,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from index_helpers import make, random_vectors, same_index, write_features
 
 from galaxy_da.cli import main
-from galaxy_da.cluster import index as filling
+from galaxy_da.cluster import index as cluster_index
 from galaxy_da.index import create, manifest
 from galaxy_da.io.features import Features
 from galaxy_da.io.storage import location, upload_folder
@@ -41,8 +41,10 @@ def _hashes(path):
 
 
 def test_shards_make_the_same_files(features, local, tmp_path, monkeypatch):
-    monkeypatch.setattr(filling, "SHARD_ROWS", 2_500)
-    filling.create_on_workers(tmp_path / "index", [features], kind="ivfpq", scheduler="synchronous")
+    monkeypatch.setattr(cluster_index, "SHARD_ROWS", 2_500)
+    cluster_index.create_on_workers(
+        tmp_path / "index", [features], kind="ivfpq", scheduler="synchronous"
+    )
     assert _hashes(tmp_path / "index") == _hashes(local)
     queries = random_vectors(20, 8, seed=1)
     opened = [LatentIndex.open(path) for path in (local, tmp_path / "index")]
@@ -81,5 +83,7 @@ def test_an_index_at_a_url_is_not_made_on_workers_elsewhere(features, capsys):
 
 
 def test_an_index_at_a_url_is_made_on_workers_of_this_machine(features, local, store):
-    filling.create_on_workers("memory://index", [features], kind="ivfpq", scheduler="synchronous")
+    cluster_index.create_on_workers(
+        "memory://index", [features], kind="ivfpq", scheduler="synchronous"
+    )
     assert same_index(LatentIndex.open(local), LatentIndex.open("memory://index"))

@@ -44,7 +44,7 @@ def test_every_row_is_in_one_partition_and_in_its_pixel(tables, tmp_path):
         ra, dec = (np.asarray(rows[name]) * u.deg for name in ("ra", "dec"))
         pixels = lonlat_to_healpix(ra, dec, nside=2**part.pixel.order, order="nested")
         assert set(pixels) == {part.pixel.number}
-        assert len(rows) == part.pixel.n_rows <= 60
+        assert len(rows) == part.n_rows <= 60
         found += rows["object_id"].to_pylist()
     assert sorted(found) == sorted(tables["object_id"].to_pylist())
     firsts = [part.pixel.first for part in parts]
@@ -52,7 +52,7 @@ def test_every_row_is_in_one_partition_and_in_its_pixel(tables, tmp_path):
 
 
 def test_pixels_are_as_large_as_they_may_be(tables, tmp_path):
-    pixels = {part.pixel[:2]: part.pixel.n_rows for part in partitions_of(tmp_path, 60)}
+    pixels = {part.pixel: part.n_rows for part in partitions_of(tmp_path, 60)}
     ra, dec = (np.asarray(tables[name]) * u.deg for name in ("ra", "dec"))
     for order, number in pixels:
         if order:
@@ -61,7 +61,7 @@ def test_pixels_are_as_large_as_they_may_be(tables, tmp_path):
 
 
 def test_batches_are_full_and_in_the_order_of_the_catalogue(tables, tmp_path):
-    part = max(partitions_of(tmp_path, 200), key=lambda part: part.pixel.n_rows)
+    part = max(partitions_of(tmp_path, 200), key=lambda part: part.n_rows)
     sample = PartitionSample(part)
     for start, stop in ((0, None), (13, 90)):
         batches = list(sample.batches(16, start, stop))
@@ -83,7 +83,7 @@ def test_a_crowd_is_not_cut_beyond_order_10(tmp_path):
     table = pa.table({"ra": np.full(n, 10.0), "dec": np.full(n, 1.0)})
     pq.write_table(table, tmp_path / "t.parquet")
     (part,) = partitions_of(tmp_path / "t.parquet", 10)
-    assert part.pixel.n_rows == n
+    assert part.n_rows == n
 
 
 def test_tables_without_good_positions_are_refused(tmp_path):

@@ -7,10 +7,10 @@ pytest.importorskip("lsdb", reason="needs the extra 'hats'")
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from catalogs.hats.catalogues import add_margin, open_hats, to_hats
-from catalogs.reading.catalogue import read_catalog
+from catalogs.reading import read_catalog
 from galaxy_da.errors import CatalogError, StorageError
-from galaxy_da.io.quiet import quiet_lsdb
+from galaxy_da.io.hats.catalogues import add_margin, open_hats, to_hats
+from galaxy_da.io.hats.libraries import using_lsdb
 
 MARGIN = 900.0
 
@@ -26,7 +26,7 @@ def _table(n=600, seed=1):
 
 def _partitions(catalog):
     """The rows of each pixel."""
-    with quiet_lsdb():
+    with using_lsdb():
         return {
             pixel: catalog.get_partition(pixel.order, pixel.pixel).compute(progress_bar=False)
             for pixel in catalog.get_healpix_pixels()
@@ -64,7 +64,7 @@ def test_an_added_margin_holds_what_is_near(tmp_path):
         open_hats(path, MARGIN)
     assert add_margin(path, MARGIN) == path / "sky_900arcs"
     _check_margins(path, table, MARGIN)
-    with pytest.raises(StorageError, match="sky_900arcs: exists already"):
+    with pytest.raises(StorageError, match="sky_900arcs: is there already"):
         add_margin(path, MARGIN)
 
 
@@ -87,7 +87,7 @@ def test_bad_tables_and_arguments_are_named(tmp_path):
         to_hats(swapped, tmp_path / "sky")
     assert not any(tmp_path.iterdir())
     (tmp_path / "sky").mkdir()
-    with pytest.raises(StorageError, match="sky: exists already"):
+    with pytest.raises(StorageError, match="sky: is there already"):
         to_hats(table, tmp_path / "sky")
     with pytest.raises(CatalogError, match="sky: is no HATS catalogue"):
         open_hats(tmp_path / "sky", 1.0)
