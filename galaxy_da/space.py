@@ -236,17 +236,7 @@ class LatentSpace:
             Mean and variance, (n, latents) float32 tensors on the CPU.
         """
         network = (self.encoder(encoder) if isinstance(encoder, str) else encoder).network
-        place = device or best_device()
-        network.to(place)
-        means, variances = [], []
-        with torch.inference_mode(), autocast(place, precision):
-            for batch in torch.split(images, _BATCH):
-                batch = batch.to(place, memory_format=torch.channels_last)
-                posterior = network.pooled(batch) if pooled else network(batch)
-                means.append(posterior.mean.cpu())
-                variances.append(posterior.variance.cpu())
-        empty = torch.empty(0, self.architecture.latents)
-        return Posterior(torch.cat([empty, *means]), torch.cat([empty, *variances]))
+        return network.encode(images, pooled=pooled, precision=precision, device=device)
 
     def decode(
         self,

@@ -16,10 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 from galaxy_da.models import xu2023 as seed_network
+from galaxy_da.models.devices import Precision, autocast, best_device
 from galaxy_da.models.smoothing import Smoothing
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
 __all__ = ["Architecture", "Decoder", "Encoder", "Posterior", "VariationalAutoencoder"]
+
+_BATCH = 512
 
 
 class Architecture(BaseModel):
@@ -205,6 +208,27 @@ class Encoder(nn.Module):
             ):
                 own[:, :galaxy] = torch.stack([own, *others])[:, :, :galaxy].mean(0)
         return Posterior(mean, variance)
+
+    def encode(
+        self,
+        images: Tensor,
+        *,
+        pooled: bool = True,
+        precision: Precision = "auto",
+        device: torch.device | None = None,
+    ) -> Posterior:
+        """Encode many images, a batch at a time; see `galaxy_da.space.LatentSpace.encode`."""
+        place = device or best_device()
+        self.to(place)
+        empty = torch.empty(0, self.mean.out_features)
+        means, variances = [empty], [empty]
+        with torch.inference_mode(), autocast(place, precision):
+            for batch in torch.split(images, _BATCH):
+                batch = batch.to(place, memory_format=torch.channels_last)
+                posterior = self.pooled(batch) if pooled else self(batch)
+                means.append(posterior.mean.cpu())
+                variances.append(posterior.variance.cpu())
+        return Posterior(torch.cat(means), torch.cat(variances))
 
     def _features(self, seen: Tensor) -> Tensor:
         read = self.stem(seen)

@@ -11,7 +11,6 @@ from galaxy_da.models.devices import best_device
 
 if TYPE_CHECKING:
     from galaxy_da.models.networks import Encoder
-    from galaxy_da.space import LatentSpace, SurveyEncoder
 
 __all__ = ["SYMMETRIES", "apply_symmetry", "features_by_symmetry", "means_by_symmetry"]
 
@@ -38,14 +37,12 @@ def apply_symmetry(images: Tensor, symmetry: int) -> Tensor:
     return rotated.flip(-1) if symmetry >= 4 else rotated
 
 
-def means_by_symmetry(space: LatentSpace, encoder: SurveyEncoder, images: Tensor) -> Tensor:
+def means_by_symmetry(network: Encoder, images: Tensor) -> Tensor:
     """Encode images in each of the eight symmetries.
 
     Parameters
     ----------
-    space : LatentSpace
-        Space of the encoder.
-    encoder : SurveyEncoder
+    network : Encoder
         Encoder of the images' survey.
     images : (n, planes, y, x) float tensor
         Prepared images.
@@ -56,13 +53,10 @@ def means_by_symmetry(space: LatentSpace, encoder: SurveyEncoder, images: Tensor
         Posterior means. Galaxy latents of a symmetric architecture are the same in all eight.
     """
     means = torch.stack(
-        [
-            space.encode(apply_symmetry(images, k), encoder, pooled=False).mean
-            for k in range(SYMMETRIES)
-        ]
+        [network.encode(apply_symmetry(images, k), pooled=False).mean for k in range(SYMMETRIES)]
     )
-    if encoder.network.symmetric:
-        galaxy = means[:, :, : space.galaxy_latents]
+    if network.symmetric:
+        galaxy = means[:, :, : network.galaxy_latents]
         galaxy[:] = galaxy.mean(0)
     return means
 

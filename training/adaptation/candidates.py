@@ -1,4 +1,31 @@
-"""What adaptation tries on pairs without training: closed forms on what a network makes of them."""
+"""Candidates of an adaptation: networks, each alone or followed by closed-form maps.
+
+A candidate's name joins its network and its maps by `` + ``, such as
+``smoothed + ridge-features + covariances``.
+
+=====================  =============================================================================
+network
+=====================  =============================================================================
+``unadapted``          the anchor's network, with the bands of the new survey
+``smoothed``           the same on images smoothed to the anchor's PSF
+``degraded``           trained without pairs, on anchor images degraded to the new survey
+``unpaired``           the best network and map without pairs; stands in when pairs are few
+``fine-tuned``         trained on pairs, from the best other candidate
+=====================  =============================================================================
+
+=====================  =============================================================================
+map of the latents
+=====================  =============================================================================
+``moments``            mean and standard deviation of each latent as in the anchor
+``covariances``        mean and covariance as in the anchor (optimal transport between Gaussians)
+``rotation``           rotation and shift that bring paired latents together (Procrustes)
+``ridge-to-identity``  ridge regression of the difference between paired latents
+``ridge-latents``      ridge regression of the anchor's latents on those of the new survey
+``ridge-features``     ridge regression of the anchor's latents on the network's last features
+=====================  =============================================================================
+
+`CLOSED_FORMS` holds the maps, `training.adaptation.selection` chooses among the candidates.
+"""
 
 from __future__ import annotations
 
@@ -31,21 +58,27 @@ from training.parallel.processes import Share
 
 __all__ = [
     "CLOSED_FORMS",
+    "DEGRADED",
+    "FINE_TUNED",
     "SMOOTHED",
     "UNADAPTED",
+    "UNPAIRED",
     "Candidate",
-    "Training",
-    "bases_of",
-    "calibrated",
-    "closed_forms",
-    "joined",
-    "plain_networks",
+    "EncodedPairs",
+    "calibrate_variances",
+    "candidate_name",
+    "closed_form_candidates",
+    "encode_by_networks",
+    "untrained_networks",
 ]
+
+UNADAPTED, SMOOTHED, DEGRADED = "unadapted", "smoothed", "degraded"
+UNPAIRED, FINE_TUNED = "unpaired", "fine-tuned"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
-    """Pairs to fit, with what the networks make of them in every symmetry.
+class EncodedPairs:
+    """Pairs with their latents and features in every dihedral symmetry.
 
     Attributes
     ----------
@@ -54,7 +87,7 @@ class Training:
     latents : (8, n, latents) float tensor
         The anchor's posterior means.
     features : (8, n, features) float tensor
-        Last features of the target's images in its network, the un-adapted one or another.
+        Last features of the target's images in the network of `pairs`.
     """
 
     pairs: PairedImages
@@ -62,8 +95,8 @@ class Training:
     features: Tensor
 
     @classmethod
-    def of(cls, pairs: PairedImages) -> Training:
-        """Encode both sides in every symmetry, each process some of the pairs."""
+    def of(cls, pairs: PairedImages) -> EncodedPairs:
+        """Encode both sides in every symmetry, each process its share of the pairs."""
         space, share = pairs.space, Share.of(len(pairs))
         latents = means_by_symmetry(space, space.encoder(space.anchor), pairs.anchor[share.own])
         return cls(
@@ -75,41 +108,41 @@ class Training:
 
     @property
     def network(self) -> Encoder:
-        """What closed forms start from, on the CPU as the features are."""
+        """The network of the features, on the CPU."""
         return self.pairs.encoder.network.cpu()
 
     @cached_property
     def ridge(self) -> Encoder:
-        """The dearest of the closed forms, which others go on from."""
+        """The fit of ``ridge-features``, the slowest of the closed forms, for reuse."""
         return ridge_from_features(
             self.network, self.features.flatten(0, 1), self.latents.flatten(0, 1)
         )
 
-    def of_network(self, network: Encoder) -> Training:
-        """Return the same pairs as another network of the target sees them."""
-        pairs = self.pairs.seen_by(network)
+    def of_network(self, network: Encoder) -> EncodedPairs:
+        """Return the same pairs, encoded by another network of the target."""
+        pairs = self.pairs.with_network(network)
         return replace(self, pairs=pairs, features=_shared_features(pairs))
 
     def encode(self, network: Encoder) -> Tensor:
-        """(n, latents) posterior means by a network that differs from this one in its last layer.
+        """Return (n, latents) posterior means by a network that differs only in its last layer.
 
-        As `Encoder.pooled` gives them: averaged over symmetries or not, which a linear layer does
-        not mind to do of its inputs.
+        The means are those of `Encoder.pooled`. The last layer is linear, so that the average over
+        symmetries can be taken before it.
         """
         last, galaxy, plain = network.cpu().mean, network.galaxy_latents, self.features[0]
         pooled = self.features.mean(0) if network.symmetric else plain
         return join_latents(last(pooled)[:, :galaxy], last(plain)[:, galaxy:])
 
-    def with_more(self, other: Training) -> Training:
-        """Return these pairs and others as the same network sees them."""
-        return Training(
-            pairs=self.pairs.with_more(other.pairs),
+    def extended(self, other: EncodedPairs) -> EncodedPairs:
+        """Return these pairs followed by others of the same network."""
+        return EncodedPairs(
+            pairs=self.pairs.extended(other.pairs),
             latents=torch.cat([self.latents, other.latents], 1),
             features=torch.cat([self.features, other.features], 1),
         )
 
-    def take(self, rows: np.ndarray) -> Training:
-        """Return some of the pairs."""
+    def take(self, rows: np.ndarray) -> EncodedPairs:
+        """Return the pairs of some rows."""
         return replace(
             self,
             pairs=self.pairs.take(rows),
@@ -118,94 +151,98 @@ class Training:
         )
 
 
-def _shared_features(pairs: PairedImages) -> Tensor:
-    """Last features of the target's images in every symmetry, each process some of them."""
-    share = Share.of(len(pairs))
-    own = features_by_symmetry(pairs.encoder.network, pairs.target[share.own])
-    return share.whole(own, dim=1)
-
-
-Fit = Callable[[Training], Encoder]
+Fit = Callable[[EncodedPairs], Encoder]
+"""Closed form: from pairs to a network whose last layer includes the map."""
 
 
 def _on_pairs(regress: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
-    return lambda t: regress(t.network, t.features.flatten(0, 1), t.latents.flatten(0, 1))
+    return lambda pairs: regress(
+        pairs.network, pairs.features.flatten(0, 1), pairs.latents.flatten(0, 1)
+    )
 
 
-def _as_it_is(training: Training) -> Encoder:
-    return training.network
+def _unchanged(pairs: EncodedPairs) -> Encoder:
+    return pairs.network
 
 
-def _ridge(training: Training) -> Encoder:
-    return training.ridge
+def _ridge(pairs: EncodedPairs) -> Encoder:
+    return pairs.ridge
 
 
 def _then(fit: Fit, match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
-    """Match what a fit comes to with the anchor's latents, whose spread regression narrows."""
+    """Follow a fit by a map of its latents, for example to restore the spread after a regression."""
 
-    def both(t: Training) -> Encoder:
-        network = fit(t)
-        return match(network, network.mean(t.features.flatten(0, 1)), t.latents.flatten(0, 1))
+    def both(pairs: EncodedPairs) -> Encoder:
+        network = fit(pairs)
+        latents = network.mean(pairs.features.flatten(0, 1))
+        return match(network, latents, pairs.latents.flatten(0, 1))
 
     return both
 
 
-UNADAPTED, SMOOTHED = "unadapted", "smoothed"
-
 CLOSED_FORMS: Mapping[str, Fit] = {
-    UNADAPTED: _as_it_is,
-    "moments": _then(_as_it_is, match_moments),
-    "covariances": _then(_as_it_is, match_covariances),
-    "rotation": _then(_as_it_is, rotate),
+    UNADAPTED: _unchanged,
+    "moments": _then(_unchanged, match_moments),
+    "covariances": _then(_unchanged, match_covariances),
+    "rotation": _then(_unchanged, rotate),
     "ridge-to-identity": _on_pairs(ridge_to_identity),
     "ridge-latents": _on_pairs(ridge_from_latents),
     "ridge-features": _ridge,
-    "ridge-then-moments": _then(_ridge, match_moments),
-    "ridge-then-covariances": _then(_ridge, match_covariances),
+    "ridge-features + moments": _then(_ridge, match_moments),
+    "ridge-features + covariances": _then(_ridge, match_covariances),
 }
-"""Closed forms by name, each from training pairs to a network."""
+"""Closed forms by name."""
 
 
 class Candidate(NamedTuple):
-    """A closed form, the name of the network it is on, and what it is fitted to."""
+    """A closed form on a network.
+
+    Attributes
+    ----------
+    base : str
+        Name of the network.
+    pairs : EncodedPairs
+        Pairs to fit, encoded by the network.
+    fit : callable
+        The closed form.
+    """
 
     base: str
-    training: Training
+    pairs: EncodedPairs
     fit: Fit
 
     @property
     def network(self) -> Encoder:
-        """What it comes to."""
-        return self.fit(self.training)
+        """The network with the fitted map."""
+        return self.fit(self.pairs)
 
 
-def closed_forms(bases: Mapping[str, Training]) -> dict[str, Candidate]:
-    """List every closed form on each of some networks.
+def closed_form_candidates(bases: Mapping[str, EncodedPairs]) -> dict[str, Candidate]:
+    """List every closed form on each network.
 
     Parameters
     ----------
-    bases : dict of str to Training
-        The same pairs as seen by the networks, `UNADAPTED` and others.
+    bases : dict of str to EncodedPairs
+        The same pairs encoded by `UNADAPTED` and other networks.
 
     Returns
     -------
     dict of str to Candidate
-        By the form's name; those of other networks than the un-adapted one by both names.
     """
     return {
-        joined(base, form): Candidate(base, training, fit)
-        for base, training in bases.items()
+        candidate_name(base, form): Candidate(base, pairs, fit)
+        for base, pairs in bases.items()
         for form, fit in CLOSED_FORMS.items()
     }
 
 
-def joined(base: str, form: str) -> str:
-    """Name a closed form on a network."""
-    return "+".join(part for part in (base, form) if part != UNADAPTED) or UNADAPTED
+def candidate_name(base: str, form: str) -> str:
+    """Return the name of a closed form on a network."""
+    return " + ".join(part for part in (base, form) if part != UNADAPTED) or UNADAPTED
 
 
-def plain_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, Encoder]:
-    """Return the networks that nothing was learnt for: the un-adapted one, plain and smoothing.
+def untrained_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, Encoder]:
+    """Return the networks that need no training.
 
     Parameters
     ----------
@@ -216,7 +253,7 @@ def plain_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, Encode
     Returns
     -------
     dict of str to Encoder
-        ``smoothed`` where a band of the target is sharper than the anchor's.
+        `UNADAPTED`, and `SMOOTHED` if a band of the target is sharper than the anchor's.
     """
     excess = excess_variance(space, start)
     networks = {UNADAPTED: start.network}
@@ -225,8 +262,10 @@ def plain_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, Encode
     return networks
 
 
-def bases_of(pairs: PairedImages, others: Mapping[str, Encoder]) -> dict[str, Training]:
-    """Show pairs to the networks that nothing was learnt for, and to others.
+def encode_by_networks(
+    pairs: PairedImages, others: Mapping[str, Encoder]
+) -> dict[str, EncodedPairs]:
+    """Encode pairs by the untrained networks and by others.
 
     Parameters
     ----------
@@ -236,16 +275,16 @@ def bases_of(pairs: PairedImages, others: Mapping[str, Encoder]) -> dict[str, Tr
 
     Returns
     -------
-    dict of str to Training
+    dict of str to EncodedPairs
         By name of the network, `UNADAPTED` the first.
     """
-    plain = Training.of(pairs)
-    networks = plain_networks(pairs.space, pairs.encoder) | dict(others)
+    plain = EncodedPairs.of(pairs)
+    networks = untrained_networks(pairs.space, pairs.encoder) | dict(others)
     del networks[UNADAPTED]
     return {UNADAPTED: plain} | {name: plain.of_network(net) for name, net in networks.items()}
 
 
-def calibrated(network: Encoder, held: PairedImages) -> Encoder:
+def calibrate_variances(network: Encoder, held: PairedImages) -> Encoder:
     """Shift log variances so that both posteriors together explain the held-out differences."""
     mean, variance = held.encode(network)
     squared = (mean - held.mean).square().mean(0)
@@ -254,3 +293,10 @@ def calibrated(network: Encoder, held: PairedImages) -> Encoder:
     with torch.no_grad():
         shifted.log_variance.bias.add_((own / variance.mean(0)).log())
     return shifted
+
+
+def _shared_features(pairs: PairedImages) -> Tensor:
+    """Last features of the target's images in every symmetry, each process its share."""
+    share = Share.of(len(pairs))
+    own = features_by_symmetry(pairs.encoder.network, pairs.target[share.own])
+    return share.whole(own, dim=1)

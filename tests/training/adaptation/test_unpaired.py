@@ -121,13 +121,13 @@ def test_too_few_images(tmp_path):
         adapt(make_space(), *samples(tmp_path, 60, 1.0), None, survey=get_survey("sdss"))
 
 
-def test_means_by_symmetry_are_those_of_turned_images():
+def test_means_by_symmetry_are_those_of_rotated_images():
     images = torch.randn(5, 3, 64, 64)
     plain = make_space()
-    means = means_by_symmetry(plain, plain.encoder("decals"), images)
+    means = means_by_symmetry(plain.encoder("decals").network, images)
     torch.testing.assert_close(means[3], plain.encode(apply_symmetry(images, 3), "decals").mean)
     pooled = make_space(nuisance_latents=2, symmetric=True)
-    means = means_by_symmetry(pooled, pooled.encoder("decals"), images)
+    means = means_by_symmetry(pooled.encoder("decals").network, images)
     for k in (0, 5):
         expected = pooled.encode(apply_symmetry(images, k), "decals").mean
         torch.testing.assert_close(means[k], expected, rtol=1e-3, atol=1e-3)

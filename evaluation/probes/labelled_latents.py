@@ -1,0 +1,96 @@
+"""Latents of the galaxies in a truth table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import torch
+from galaxy_da.models.symmetries import means_by_symmetry
+
+from evaluation.truth import truth_rows
+from galaxy_da.errors import TableError
+from galaxy_da.extraction.loading import load_images
+from galaxy_da.io.samples import Sample
+from galaxy_da.space import LatentSpace, SurveyEncoder
+
+__all__ = ["LabelledLatents", "encode_labelled"]
+
+_ROWS = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledLatents:
+    """Latents of one survey, each with its row in a truth table.
+
+    Attributes
+    ----------
+    survey : str
+        Name of the survey.
+    rows : (n,) int array
+        Row of the truth table.
+    vectors : (symmetries, n, latents) float32 array
+        Latents of the images as observed first; for the anchor, those of the seven other dihedral
+        symmetries follow.
+    """
+
+    survey: str
+    rows: np.ndarray
+    vectors: np.ndarray
+
+
+def encode_labelled(
+    space: LatentSpace,
+    encoder: SurveyEncoder,
+    sample: Sample,
+    truth: pa.Table,
+    use: np.ndarray | None = None,
+    *,
+    symmetric: bool = False,
+) -> LabelledLatents:
+    """Encode the galaxies of a sample that are in a truth table.
+
+    Parameters
+    ----------
+    space : LatentSpace
+        Space of the encoder.
+    encoder : SurveyEncoder
+        Encoder of the sample's survey; see `evaluation.targets.encoder_for`.
+    sample : Sample
+        Cutouts of one survey.
+    truth : pa.Table
+        Table that joins as `evaluation.truth.truth_rows` says.
+    use : (truth rows,) bool array, optional
+        Galaxies to encode; by default all.
+    symmetric : bool
+        Encode all eight dihedral symmetries of each image.
+
+    Raises
+    ------
+    TableError
+        If sample and truth do not join, or share no galaxy that is to be encoded.
+    """
+    rows = truth_rows(truth, sample)
+    if use is not None:
+        rows = np.where(use[rows], rows, -1)
+    known = np.flatnonzero(rows >= 0)
+    if not len(known):
+        raise TableError(
+            f"{sample.path}: none of its {len(sample)} galaxies is in the part of the truth table "
+            "that is used"
+        )
+    vectors, usable = [], []
+    for start in range(0, len(known), _ROWS):
+        images, ok = load_images(sample, known[start : start + _ROWS], encoder, space.frame)
+        images = images[torch.from_numpy(ok)]
+        if symmetric:
+            vectors.append(means_by_symmetry(encoder.network, images).numpy())
+        else:
+            vectors.append(space.encode(images, encoder).mean.numpy()[None])
+        usable.append(ok)
+    return LabelledLatents(
+        survey=encoder.survey.name,
+        rows=rows[known][np.concatenate(usable)],
+        vectors=np.concatenate(vectors, axis=1),
+    )
