@@ -1,1 +1,1 @@
-"""Speed and memory beside peers, measured in one run."""
+"""Measurements of speed and quality, beside peers and baselines; not installed. See README.md."""

@@ -1,43 +1,49 @@
-"""``python -m benchmarks``: the benchmark tables that take minutes, one after another.
+"""Run the benchmarks of `make bench`, one after another, each in a process of its own.
 
-Longer ones have commands of their own: ``python -m benchmarks.crossmatch 10000000``,
-``.index 10000000``, ``.distributed --sizes 10000000``, ``.outliers``, ``.probes``,
-``python -m benchmarks.comparisons`` and ``python -m benchmarks.adaptation``.
+``python -m benchmarks`` takes about an hour on two free cores. ``--small`` runs each at its
+smallest size, as a check that it works. README.md lists all benchmarks.
 """
 
 from __future__ import annotations
 
-from benchmarks.crossmatch import TITLE, crossmatch_rows
-from benchmarks.distributed import TITLE as DISTRIBUTED_TITLE
-from benchmarks.distributed import VERBS, distributed_rows
-from benchmarks.extraction import extraction_rows, product_rows
-from benchmarks.index import (
-    FILTER_TITLE,
-    GROWTH_TITLE,
-    SEARCH_TITLE,
-    benchmark_search,
-    filter_rows,
-    growth_rows,
+import subprocess
+import sys
+
+from benchmarks.support.commands import command_parser
+
+__all__ = ["BENCH", "SMALL"]
+
+BENCH = (
+    "crossmatch 100000 1000000",
+    "extraction",
+    "index 100000 1000000",
+    "distributed",
+    "service",
+    "training_speed",
+    "adaptation_speed",
 )
-from benchmarks.service import image_rows, similar_rows
-from benchmarks.support.tables import print_rows
+"""Command lines of `make bench`, after ``python -m benchmarks.``."""
+
+SMALL = (
+    "crossmatch 3000 nearest astropy",
+    "extraction --images 64 --repeats 1",
+    "index 10000",
+    "distributed --verbs crossmatch --sizes 8000 --workers 0 1",
+    "service 2000 --seconds 0.5 --repeats 1",
+    "training_speed --images 64 --rounds 1",
+    "adaptation_speed --galaxies 200 --steps 1",
+)
+"""The same at their smallest sizes."""
 
 
 def main() -> None:
-    """Print the tables; ratios compare runs that took turns in this process."""
-    for rows in crossmatch_rows(sizes=(100_000, 1_000_000)):
-        print_rows(TITLE, rows)
-    print_rows("Extraction [images/s]", extraction_rows())
-    print_rows("Encoder against the machine's matrix product", product_rows())
-    print_rows(SEARCH_TITLE, [*benchmark_search(), *benchmark_search(kind="ivfpq")])
-    for n in (100_000, 1_000_000):
-        print_rows(f"{FILTER_TITLE}, {n:,} vectors", list(filter_rows(n)))
-    print_rows(GROWTH_TITLE, list(growth_rows((100_000, 1_000_000))))
-    for verb, rule in VERBS.items():
-        for n in rule.sizes:
-            print_rows(DISTRIBUTED_TITLE, list(distributed_rows(verb, n)))
-    print_rows("Similar by id over HTTP, beside raw FAISS", similar_rows())
-    print_rows("Encoding an image over HTTP, beside the bare encoder", image_rows())
+    """Run every benchmark; stop at the first that fails."""
+    parser = command_parser("", __doc__)
+    parser.add_argument("--small", action="store_true", help="run each at its smallest size")
+    for line in SMALL if parser.parse_args().small else BENCH:
+        name, *arguments = line.split()
+        print(f"\n$ python -m benchmarks.{line}", flush=True)
+        subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *arguments], check=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""How long adapting takes, and what it buys: ``python -m benchmarks.adaptation_speed``.
+"""Measure the time of adapting SDSS to DECaLS and its recall, by number of training steps.
 
-About 1,000 pairs of SDSS and DECaLS on one simulated sky, on all cores. Beside the clock's time
-stands the processor's, on which other work of the machine tells less. Steps are those of either
+``python -m benchmarks.adaptation_speed [--galaxies N] [--steps N ...]`` simulates one sky (about
+1,000 pairs by default) and prints wall and processor time on all cores. Steps count for either
 training of `training.adaptation.run`.
 """
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from benchmarks.adaptation.methods import ADAPT, CEILING, TrainingSet, fit_method
 from benchmarks.adaptation.settings import BenchmarkSettings, Variant
 from benchmarks.adaptation.target_data import TargetData, load_target_data
+from benchmarks.support.commands import command_parser
 from benchmarks.support.measuring import clocks
 from benchmarks.support.tables import print_rows
 from evaluation.retrieval import match_ranks
@@ -31,21 +33,25 @@ _TARGET = "sdss"
 _STEPS = (50, 100, 200, 400)
 
 
-def speed_rows(galaxies: int = 1540, seed: int = 1) -> list[dict[str, Any]]:
-    """Measure closed forms, adapting for some steps, and the seed's recipe.
+def speed_rows(
+    galaxies: int = 1540, steps: Sequence[int] = _STEPS, seed: int = 1
+) -> list[dict[str, Any]]:
+    """Measure closed forms, `adapt` with some numbers of steps, and Xu et al. (2023).
 
     Parameters
     ----------
     galaxies : int
-        Of the sky; the test part of it is the pool.
+        Galaxies of the sky; its test part is the pool.
+    steps : sequence of int
+        Numbers of fine-tuning steps.
     seed : int
-        Of the sky and the methods.
+        Seed of the sky and the methods.
 
     Returns
     -------
     list of dict
-        ``method``, ``pairs``, ``seconds`` by the clock and ``processor_seconds``, ``recall_at_1``
-        with north up and ``turned``; and of the ceiling.
+        ``method``, ``pairs``, ``seconds``, ``processor_seconds``, ``recall_at_1`` with north up
+        and ``rotated``, the same of rotated observations.
     """
     settings = BenchmarkSettings(seeds=(seed,), targets=(_TARGET,), galaxies=galaxies, pool=1)
     rows = []
@@ -55,17 +61,17 @@ def speed_rows(galaxies: int = 1540, seed: int = 1) -> list[dict[str, Any]]:
         )
         training_set = target_data.training_set(Variant())
         rows.append(_closed_forms(training_set))
-        for method, steps in (
+        for method, number in (
             ("xu2023", None),
-            *((ADAPT, n) for n in _STEPS),
+            *((ADAPT, n) for n in steps),
             (CEILING, None),
         ):
-            rows.append(_row(target_data, training_set, method, steps))
+            rows.append(_row(target_data, training_set, method, number))
     return rows
 
 
 def _closed_forms(training_set: TrainingSet) -> dict[str, Any]:
-    """Time all closed forms of `training.adaptation.run` together, which always run first."""
+    """Time all closed forms together; `training.adaptation.run` always runs them first."""
     began = clocks()
     space = training_set.space
     posterior = space.encode(training_set.anchor, space.encoder(space.anchor))
@@ -110,5 +116,15 @@ def _since(began: np.ndarray) -> dict[str, float]:
     return {"seconds": seconds, "processor_seconds": of_cores}
 
 
+def main() -> None:
+    """Print the table."""
+    parser = command_parser("adaptation_speed", __doc__)
+    parser.add_argument("--galaxies", type=int, default=1540)
+    parser.add_argument("--steps", nargs="+", type=int, default=_STEPS)
+    given = parser.parse_args()
+    rows = speed_rows(given.galaxies, given.steps)
+    print_rows(f"Adapting {_TARGET}: seconds and recall@1", rows)
+
+
 if __name__ == "__main__":
-    print_rows(f"Adapting to {_TARGET}: seconds and recall@1", speed_rows())
+    main()

@@ -1,12 +1,11 @@
-"""Crossmatch against astropy, STILTS and LSDB: time, peak memory and agreement at growing size.
+"""Compare crossmatch with astropy, STILTS and LSDB: time, peak memory and pairs at growing size.
 
-``python -m benchmarks.crossmatch [ROWS ...] [MODE ...] [PEER ...]`` prints a table for
-each size as it is done, and each run on stderr; by default all sizes, modes and peers. Each peer
-goes from files to a pair file, in a fresh process of its own, with all cores. Not timed are imports
-and compiling (a small match goes first), the start of Java, and the making of the files: for LSDB a
-HATS catalogue with its margin. Ours also checks ids, counts rivals and measures the false-match
-rate. LSDB knows no mutual pairs; STILTS's best pairs are chosen greedily, so that they hold the
-mutual ones and a few more, whose nearest was taken.
+``python -m benchmarks.crossmatch [ROWS ...] [MODE ...] [PEER ...]`` prints a table for each size,
+and each run on stderr; by default all sizes, modes and peers. Each run goes from files to a pair
+file in a fresh process on all cores. Imports, compilation (a small match runs first), the start of
+Java and the writing of input files are not timed. Ours also checks ids, counts rival candidates and
+measures the false-match rate. LSDB has no mutual match. STILTS chooses best pairs greedily: all
+mutual pairs and a few more, whose nearest neighbour was taken.
 """
 
 from __future__ import annotations
@@ -22,13 +21,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from benchmarks.peers.catalogue_matching import PEERS, read_pairs, why_not, write_inputs
-from benchmarks.support.measuring import alone, clocks, peak_gib
+from benchmarks.peers.catalogue_matching import PEERS, read_pairs, unavailable_reason, write_inputs
+from benchmarks.support.commands import command_parser
+from benchmarks.support.measuring import clocks, in_fresh_process, peak_gib
 from benchmarks.support.tables import print_rows
 
-__all__ = ["TITLE", "catalogs", "crossmatch_rows"]
+__all__ = ["catalogs", "crossmatch_rows"]
 
-TITLE = "Crossmatch, from files to a pair file (ratio: the peer's time over ours)"
+_TITLE = "Crossmatch, from files to a pair file (ratio: the peer's time over ours)"
 
 DENSITY_PER_DEG2 = 1000.0
 JITTER_ARCSEC = 0.2
@@ -48,28 +48,28 @@ def crossmatch_rows(
     modes: Sequence[str] = _MODES,
     peers: Sequence[str] = tuple(PEERS),
 ) -> Iterator[list[dict[str, Any]]]:
-    """Measure every peer that is here, on the same catalogues.
+    """Measure every installed peer on the same catalogues.
 
     Parameters
     ----------
     sizes : sequence of int
         Rows of each catalogue, at `DENSITY_PER_DEG2` on the sky.
     repeats : int
-        Runs of up to a million rows, in turns; the medians are reported. Larger ones run once.
+        Alternating runs of up to a million rows, for medians; larger ones run once.
     seed : int
-        Of the catalogues.
+        Seed of the catalogues.
     modes : sequence of str
-        Out of ``nearest`` and ``mutual``.
+        ``nearest``, ``mutual`` or both.
     peers : sequence of str
-        Out of `PEERS`; ours is always among them.
+        Names in `PEERS`; ours is always measured.
 
     Yields
     ------
     list of dict
-        Of each size, a row for each mode and peer: ``n``, ``mode``, ``peer``, ``time_s``,
-        ``cpu_s``, ``ratio`` to ours, ``growth`` over the peer's time at the size before,
-        ``peak_gib`` of the whole process, ``n_pairs``, ``missing`` and ``extra`` pairs beside ours,
-        and ``note``: why a peer did not run.
+        For each size, a row by mode and peer: ``n``, ``mode``, ``peer``, ``time_s``, ``cpu_s``,
+        ``ratio`` to ours, ``growth`` from the previous size, ``peak_gib`` of the process,
+        ``n_pairs``, ``missing`` and ``extra`` pairs beside ours, and ``note``, the reason why a
+        peer did not run.
     """
     chosen = [peer for peer in PEERS if peer in ("ours", *peers)]
     before: dict[tuple[str, str], float] = {}
@@ -88,27 +88,27 @@ def crossmatch_rows(
 def _rows_of(
     n: int, mode: str, chosen: Sequence[str], folder: Path, repeats: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Measure peers on one size and mode."""
+    """Measure peers at one size and mode."""
     peers = [peer for peer in chosen if mode == "nearest" or peer not in _ONLY_NEAREST]
-    reasons = {peer: why_not(peer) for peer in peers}
-    here = [peer for peer in peers if not reasons[peer]]
-    for peer in here:
-        alone(_prepare, folder, n, seed, peer)
-        alone(_prepare, folder / "small", _SMALL_ROWS, seed, peer)
-    runs: dict[str, list[tuple[float, float, float]]] = {peer: [] for peer in here}
+    reasons = {peer: unavailable_reason(peer) for peer in peers}
+    installed = [peer for peer in peers if not reasons[peer]]
+    for peer in installed:
+        in_fresh_process(_prepare, folder, n, seed, peer)
+        in_fresh_process(_prepare, folder / "small", _SMALL_ROWS, seed, peer)
+    runs: dict[str, list[tuple[float, float, float]]] = {peer: [] for peer in installed}
     for _ in range(repeats if n <= _REPEATED_ROWS else 1):
-        for peer in here:
-            runs[peer].append(alone(_measure, peer, folder, mode))
-            said = "{:.3g} s, {:.3g} s of all cores, {:.3g} GiB".format(*runs[peer][-1])
-            print(f"{n} rows, {mode}, {peer}: {said}", file=sys.stderr, flush=True)
-    medians = {peer: np.median(runs[peer], axis=0) for peer in here}
+        for peer in installed:
+            runs[peer].append(in_fresh_process(_measure, peer, folder, mode))
+            figures = "{:.3g} s, {:.3g} s of all cores, {:.3g} GiB".format(*runs[peer][-1])
+            print(f"{n} rows, {mode}, {peer}: {figures}", file=sys.stderr, flush=True)
+    medians = {peer: np.median(runs[peer], axis=0) for peer in installed}
     ours = np.load(folder / "ours.npy")
     rows = []
     for peer in peers:
         time_s, cpu_s, peak_gib = medians.get(peer, np.full(3, np.nan))
         row = {"n": n, "mode": mode, "peer": peer, "time_s": time_s, "cpu_s": cpu_s}
         row |= {"ratio": time_s / medians["ours"][0], "peak_gib": peak_gib}
-        theirs = np.load(folder / f"{peer}.npy") if peer in here else ours[:0]
+        theirs = np.load(folder / f"{peer}.npy") if peer in installed else ours[:0]
         both = len(np.intersect1d(ours, theirs, assume_unique=True))
         row |= {"n_pairs": len(theirs), "missing": len(ours) - both, "extra": len(theirs) - both}
         rows.append({**row, "note": reasons[peer] or ""})
@@ -139,18 +139,14 @@ def _measure(peer: str, folder: Path, mode: str) -> tuple[float, float, float]:
 
 
 def _peak_gib(peer: str) -> float:
-    """Return the peak memory of this process, or of Java [GiB].
-
-    ``getrusage`` of a child also counts what its parent held when it started, which for Java is
-    this small process.
-    """
+    """Return the peak memory of this process, or of Java, its child [GiB]."""
     if peer == "stilts":
         return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
     return peak_gib()
 
 
 def catalogs(n: int, seed: int) -> tuple[pa.Table, pa.Table]:
-    """Draw an anchor and a target that holds a jittered, permuted part of it and strangers."""
+    """Draw an anchor, and a target that holds part of it, jittered and permuted, and other rows."""
     rng = np.random.default_rng(seed)
     sines = np.sin(np.radians([_SOUTH_DEG, _NORTH_DEG]))
     width_deg = n / DENSITY_PER_DEG2 / np.degrees(np.ptp(sines))
@@ -163,11 +159,11 @@ def catalogs(n: int, seed: int) -> tuple[pa.Table, pa.Table]:
     ra, dec = uniform(n)
     common = rng.permutation(n)[:n_common]
     jitter = rng.normal(0, JITTER_ARCSEC / 3600, (2, n_common))
-    strangers = uniform(n - n_common)
+    others = uniform(n - n_common)
     target_ra = np.concatenate(
-        [ra[common] + jitter[0] / np.cos(np.radians(dec[common])), strangers[0]]
+        [ra[common] + jitter[0] / np.cos(np.radians(dec[common])), others[0]]
     )
-    target_dec = np.concatenate([dec[common] + jitter[1], strangers[1]])
+    target_dec = np.concatenate([dec[common] + jitter[1], others[1]])
     order = rng.permutation(n)
     return _table("a", ra, dec), _table("t", target_ra[order], target_dec[order])
 
@@ -177,16 +173,20 @@ def _table(prefix: str, ra: np.ndarray, dec: np.ndarray) -> pa.Table:
     return pa.table({"object_id": pa.array(ids), "ra": ra % 360, "dec": dec})
 
 
-def _main(words: Sequence[str]) -> None:
-    """Measure the sizes, modes and peers that are named, and print each size."""
-    known = (*_MODES, *PEERS)
-    sizes = [int(float(word)) for word in words if word not in known]
-    modes, peers = ([word for word in words if word in some] for some in (_MODES, PEERS))
+def main() -> None:
+    """Print a table for each size."""
+    parser = command_parser("crossmatch", __doc__)
+    parser.add_argument(
+        "words", nargs="*", help=f"rows, {' or '.join(_MODES)}, {', '.join(map(repr, PEERS))}"
+    )
+    words = parser.parse_args().words
+    modes, peers = ([word for word in words if word in names] for names in (_MODES, PEERS))
+    sizes = [int(float(word)) for word in words if word not in (*modes, *peers)]
     for rows in crossmatch_rows(
         sizes or _SIZES, modes=modes or _MODES, peers=peers or tuple(PEERS)
     ):
-        print_rows(TITLE, rows)
+        print_rows(_TITLE, rows)
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1:])
+    main()

@@ -1,23 +1,21 @@
-"""Whether a space's decoder leaves the sky at zero, where the simulation knows what is sky.
+"""Measure the bias of decoded sky, where the simulation knows the pixels without light.
 
-``python -m benchmarks.empty_sky SPACE --galaxies 768 --seed 909`` draws a sky as the space's anchor
-sees it, ``--scenes IMAGES`` from real galaxies, and once more without noise. It prints decoded less
-observed beyond the galaxy's own light, over three choices of pixels:
+``python -m benchmarks.empty_sky SPACE [--galaxies N] [--seed S] [--scenes IMAGES]`` simulates
+images of the space's anchor, with and without noise, from parametric galaxies or real images. It
+prints decoded minus observed sky outside the galaxy, for three choices of pixels:
 
-===========  =======================================================================================
-other bands  no other band shows light: all that images without truth allow, so what reports give.
-             Where it turned out dark there is less light than could be expected, which a decoder
-             of expectations is above
-no light     the noiseless image has less than 0.5% of the noise there, in every band
-all          every pixel, light of neighbours included
-===========  =======================================================================================
+===========  ====================================================================================
+other bands  pixels where no other band shows light, the choice of reports, which have no truth.
+             Pixels chosen because they look dark scatter low, so the residual is biased positive.
+no light     pixels whose noiseless image has less than 0.5% of the noise in every band
+all          every pixel, with the light of neighbours
+===========  ====================================================================================
 
-Galaxies with an artefact are left out.
+Images with an artefact are left out.
 """
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.measures.reconstruction import encode_for_decoder
+from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.scenes import ScenePool
 from catalogs.simulation.sky import SkySettings, sky_chunks
@@ -35,39 +34,39 @@ from galaxy_da.surveys import Survey
 from training.pretraining.image_source import prepare_observation
 from training.pretraining.sky_residuals import beyond_galaxy, sky_residuals
 
-__all__ = ["empty_sky", "noiseless", "seen_twice"]
+__all__ = ["empty_sky", "noiseless", "noisy_and_noiseless"]
 
 _NO_LIGHT = 0.005  # of the noise
-_MEDIAN = 0.6745  # of the absolute value of a standard normal variable
+_MEDIAN = 0.6745  # of the absolute value of a standard normal deviate
 
 
 def noiseless(survey: Survey) -> Survey:
-    """Return a survey's twin, its images without noise."""
+    """Return the same survey with images free of noise."""
     bands = [band.model_copy(update={"depth_mag": 99, "depth_scatter": 0}) for band in survey.bands]
     return survey.model_copy(update={"name": f"{survey.name}-noiseless", "bands": tuple(bands)})
 
 
-def seen_twice(
+def noisy_and_noiseless(
     survey: Survey, frame: Frame, n: int, *, seed: int, pool: ScenePool | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Draw a sky as a survey sees it, and without noise; images with an artefact are left out.
+    """Simulate images of a survey with and without noise, leaving out those with an artefact.
 
     Parameters
     ----------
     survey : Survey
     frame : Frame
-        Of the images.
+        Frame of the images.
     n : int
-        Galaxies to draw.
+        Number of galaxies to draw.
     seed : int
-        Of the sky.
+        Seed of the sky.
     pool : ScenePool, optional
-        Real galaxies instead of parametric ones.
+        Real galaxies to draw from; parametric ones by default.
 
     Returns
     -------
     images, truth : (fewer, bands, y, x) float tensors [asinh units]
-        Their PSF and position scatter each for itself.
+        PSF and position scatter independently.
     """
     observers = survey, noiseless(survey)
     parts = []
@@ -91,19 +90,19 @@ def empty_sky(space: LatentSpace, images: Tensor, truth: Tensor) -> list[dict[st
     ----------
     space : LatentSpace
     images, truth : (n, bands, y, x) float tensors
-        As `seen_twice` returns them, in the space's frame.
+        Result of `noisy_and_noiseless` in the space's frame.
 
     Returns
     -------
     list of dict
-        By choice and band: ``residual`` and its standard ``error`` in units of the noise, and
-        ``share`` of all pixels that were chosen.
+        By choice and band: ``residual`` and its standard ``error`` [noise], and ``share`` of the
+        chosen pixels.
     """
     decoded = space.decode(encode_for_decoder(space, images, "fp32").mean, precision="fp32")
     noise = (images - truth)[
         :, :, torch.from_numpy(beyond_galaxy(space.frame))
     ].abs().median() / _MEDIAN
-    every = np.ones((len(images), *images.shape[2:]), bool)
+    every_pixel = np.ones((len(images), *images.shape[2:]), bool)
     dark = (truth.abs() < _NO_LIGHT * noise).all(1).numpy()
     return [
         {
@@ -113,14 +112,14 @@ def empty_sky(space: LatentSpace, images: Tensor, truth: Tensor) -> list[dict[st
             "error": sky.error,
             "share": sky.share,
         }
-        for pixels, empty in {"other bands": None, "no light": dark, "all": every}.items()
+        for pixels, empty in {"other bands": None, "no light": dark, "all": every_pixel}.items()
         for sky in sky_residuals(images, decoded, space.frame, empty)
     ]
 
 
 def main() -> None:
     """Print the table of `empty_sky` for a space."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_parser("empty_sky", __doc__)
     parser.add_argument("space")
     parser.add_argument("--galaxies", type=int, default=768)
     parser.add_argument("--seed", type=int, default=909)
@@ -129,8 +128,10 @@ def main() -> None:
     space = LatentSpace.load(given.space)
     pool = ScenePool.open(location(given.scenes)) if given.scenes else None
     survey = space.encoder(space.anchor).survey
-    images, truth = seen_twice(survey, space.frame, given.galaxies, seed=given.seed, pool=pool)
-    title = f"Decoded less observed over the noise, {len(images)} galaxies, seed {given.seed}"
+    images, truth = noisy_and_noiseless(
+        survey, space.frame, given.galaxies, seed=given.seed, pool=pool
+    )
+    title = f"Decoded minus observed over the noise, {len(images)} galaxies, seed {given.seed}"
     print_rows(title, empty_sky(space, images, truth))
 
 

@@ -1,14 +1,12 @@
-"""A density of the latents, so that sampling draws galaxies and not the prior's average.
+"""Fit a normalising flow to the latents and compare its decoded draws with real images.
 
-``python -m benchmarks.flow SPACE SAMPLE [--draws FILE.npy]`` fits one on a sample's latents and
-measures how near to real images the decoded draws are, beside draws of the unit Gaussian. The file
-gets draws of a flow of all the sample; ``python -m benchmarks.anchor
---drawn`` shows and judges them.
+``python -m benchmarks.flow SPACE SAMPLE [--draws FILE.npy]`` prints Frechet distances of draws from
+the flow and from the unit Gaussian. The file receives draws of a flow fitted to the whole sample,
+for ``python -m benchmarks.anchor --drawn``.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,8 @@ import zuko
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
+from benchmarks.support.commands import command_parser
+from benchmarks.support.tables import print_rows
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.samples import Sample
@@ -30,12 +30,12 @@ _COMPONENTS = 40
 
 
 class LatentFlow(nn.Module):
-    """A neural spline flow over standardised latents.
+    """Neural spline flow over standardised latents.
 
     Parameters
     ----------
     centre, spread : (latents,) float tensor
-        By which they are standardised.
+        Mean and standard deviation of the latents.
 
     References
     ----------
@@ -52,7 +52,7 @@ class LatentFlow(nn.Module):
         self.flow = zuko.flows.NSF(len(centre), transforms=3, hidden_features=(128, 128))
 
     def log_density(self, latents: Tensor) -> Tensor:
-        """Return the (n,) natural logarithms of the density at (n, latents)."""
+        """Return the (n,) natural logarithm of the density at (n, latents)."""
         standard = (latents - self.centre) / self.spread
         result: Tensor = self.flow().log_prob(standard) - self.spread.log().sum()
         return result
@@ -72,11 +72,11 @@ def fit_flow(latents: Tensor, *, steps: int = 2000, seed: int = 0) -> LatentFlow
     Parameters
     ----------
     latents : (n, latents) float tensor
-        Draws from posteriors, or their means. A tenth, drawn at random, chooses the step to keep.
+        Draws from posteriors, or their means. A random tenth chooses the step to keep.
     steps : int
-        Of Adam, 256 latents each, at a rate that decays to zero.
+        Steps of Adam on 256 latents, with a learning rate that decays to zero.
     seed : int
-        Of weights, order and the tenth.
+        Seed of weights, order and the tenth.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def fit_flow(latents: Tensor, *, steps: int = 2000, seed: int = 0) -> LatentFlow
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         order = torch.randperm(len(latents))
-        held, rows = latents[order[: len(order) // 10]], latents[order[len(order) // 10 :]]
+        validation, rows = latents[order[: len(order) // 10]], latents[order[len(order) // 10 :]]
         flow = LatentFlow(rows.mean(0), rows.std(0).clamp_min(1e-6))
         optimiser = torch.optim.Adam(flow.parameters(), lr=1e-3)
         decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
@@ -102,7 +102,7 @@ def fit_flow(latents: Tensor, *, steps: int = 2000, seed: int = 0) -> LatentFlow
             decay.step()
             if (step + 1) % max(steps // 20, 1) == 0:
                 with torch.no_grad():
-                    score = float(flow.log_density(held).mean())
+                    score = float(flow.log_density(validation).mean())
                 if score > best:
                     best = score
                     best_state = {k: v.clone() for k, v in flow.state_dict().items()}
@@ -111,7 +111,7 @@ def fit_flow(latents: Tensor, *, steps: int = 2000, seed: int = 0) -> LatentFlow
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared Wasserstein distance of the Gaussians that have two samples' moments.
+    """Return the squared Wasserstein distance of Gaussians with the moments of two samples.
 
     Parameters
     ----------
@@ -125,8 +125,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     first, second = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     eigenvalues = np.linalg.eigvals(first @ second)
     overlap = np.sqrt(eigenvalues.real.clip(min=0)).sum()
-    apart = np.square(a.mean(0) - b.mean(0)).sum()
-    return float(apart + np.trace(first) + np.trace(second) - 2 * overlap)
+    shift = np.square(a.mean(0) - b.mean(0)).sum()
+    return float(shift + np.trace(first) + np.trace(second) - 2 * overlap)
 
 
 def sample_quality(
@@ -138,18 +138,18 @@ def sample_quality(
     ----------
     space : LatentSpace
     images : (n, bands, y, x) float tensor
-        The anchor's. The first half fits the flow, the other is compared with.
+        Anchor images. The first half fits the flow, the second is the reference.
     steps : int
-        Of the fit.
+        Steps of the fit.
     seed : int
-        Of the flow and the draws.
+        Seed of the flow and the draws.
 
     Returns
     -------
     list of dict
-        For ``decoded images`` (of the second half itself, the best there can be), ``flow`` and
-        ``N(0, I)``: the Frechet distance from what the first half decodes to, and from the second
-        half's images, in their first 40 principal components [asinh units^2].
+        For ``decoded images`` (of the second half, the lower limit), ``flow`` and ``N(0, I)``: the
+        Frechet distance to decoded images of the first half, and to images of the second half, in
+        their first 40 principal components [asinh units^2].
     """
     half = len(images) // 2
     posterior = space.encode(images, space.anchor, pooled=False)
@@ -164,7 +164,7 @@ def sample_quality(
         return np.asarray(pca.transform(space.decode(latents).flatten(1).numpy()))
 
     reference = project(drawn[:half])
-    ways = {
+    draws = {
         "decoded images": drawn[half:],
         "flow": flow.sample(half, seed),
         "N(0, I)": torch.randn(half, drawn.shape[1], generator=generator),
@@ -175,23 +175,21 @@ def sample_quality(
             "frechet_to_decoded": frechet_distance(project(latents), reference),
             "frechet_to_images": frechet_distance(project(latents), pca.transform(real)),
         }
-        for name, latents in ways.items()
+        for name, latents in draws.items()
     ]
 
 
 def main() -> None:
     """Print the table of `sample_quality` for a space and a sample of its anchor."""
-    from benchmarks.support.tables import print_rows
-
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_parser("flow", __doc__)
     parser.add_argument("space")
     parser.add_argument("sample", type=Path)
-    parser.add_argument("--draws", type=Path, help="a .npy file for as many draws as galaxies")
+    parser.add_argument("--draws", type=Path, help=".npy file for one draw per galaxy")
     given = parser.parse_args()
     space, sample = LatentSpace.load(given.space), Sample(given.sample)
     encoder = space.encoder(space.anchor)
     images, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
-    print_rows("Samples against images (Frechet)", sample_quality(space, images[ok]))
+    print_rows("Draws beside images (Frechet distance)", sample_quality(space, images[ok]))
     if given.draws is not None:
         means = space.encode(images[ok], space.anchor).mean
         with atomic_path(given.draws) as temporary, temporary.open("wb") as file:

@@ -1,13 +1,12 @@
-"""The index beside raw FAISS on the same vectors, and how it grows.
+"""Compare the index with raw FAISS on the same vectors, and measure how it grows.
 
-Run ``python -m benchmarks.index [VECTORS ...] [--kinds KIND ...]``. The vectors are a
-Gaussian mixture of ten intrinsic dimensions, as latents are; the queries come from the same mixture
-and are not in the index.
+``python -m benchmarks.index [VECTORS ...] [--kinds KIND ...]`` prints the tables. Vectors are drawn
+from a Gaussian mixture of ten intrinsic dimensions, similar to latents. Queries are drawn from the
+same mixture and are not in the index.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import faiss
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from galaxy_da.index import create, kinds
 from galaxy_da.io.features import MANIFEST, part_path
@@ -30,9 +30,6 @@ from galaxy_da.io.tables import write_table
 from galaxy_da.latent_index import LatentIndex
 
 __all__ = [
-    "FILTER_TITLE",
-    "GROWTH_TITLE",
-    "SEARCH_TITLE",
     "SIZES",
     "Growth",
     "SearchTiming",
@@ -44,9 +41,9 @@ __all__ = [
 ]
 
 SIZES = (100_000, 1_000_000, 10_000_000)
-SEARCH_TITLE = "Similar-by-vector against raw FAISS (ratio: our time over FAISS's)"
-FILTER_TITLE = "Conditions pushed into the search, or applied after"
-GROWTH_TITLE = "Growth of the index"
+_SEARCH_TITLE = "Search beside raw FAISS (ratio: our time over that of FAISS)"
+_FILTER_TITLE = "Conditions applied within the search, or after it"
+_GROWTH_TITLE = "Growth of the index"
 
 _BATCH = 1000
 _SINGLES = 100
@@ -61,19 +58,18 @@ _FILTERED_AT_MOST = 1_000_000
 
 
 class SearchTiming(TypedDict):
-    """One way of asking, ours beside raw FAISS.
+    """Time of one kind of query, ours beside raw FAISS.
 
     Attributes
     ----------
     query : str
-        What was asked.
+        Kind of query.
     faiss_per_s, galaxy_da_per_s : float
-        Queries answered per second, the best of the repeats.
+        Queries per second, the best of the repeats.
     ratio : float
-        Time of `LatentIndex` over time of FAISS: the median over the repeats, which alternate
-        between the two.
+        Time of `LatentIndex` over time of FAISS, median over alternating repeats.
     cpu_ratio : float
-        The same of processor time, of all threads: what a busy machine changes least.
+        The same ratio of processor time.
     """
 
     query: str
@@ -84,23 +80,23 @@ class SearchTiming(TypedDict):
 
 
 class Growth(TypedDict):
-    """An index of one size.
+    """Measurements of an index of one size.
 
     Attributes
     ----------
     build_s, open_s : float
-        From feature folders to a folder on disk; to open that in a process of its own.
+        Time from feature folders to the index folder, and to open it in a fresh process.
     search_bytes : float
-        Bytes per vector of what searches read all the time; a flat index has 4 d.
-    open_mb, asked_mb : float
-        Memory of that process that is its own, beyond the interpreter and libraries: once open,
-        and after the queries.
+        Bytes per vector read by every search; 4 d for a flat index.
+    open_mb, queried_mb : float
+        Private memory of that process beyond interpreter and libraries, once open and after the
+        queries.
     recall : float
-        Share of the ten nearest vectors that are found.
+        Share of the ten nearest vectors found.
     ms : float
-        Per query, one by one.
+        Time per single query.
     flat_ms : float
-        The same for raw FAISS comparing with every vector.
+        The same for an exhaustive search by raw FAISS.
     """
 
     vectors: int
@@ -109,14 +105,14 @@ class Growth(TypedDict):
     open_s: float
     search_bytes: float
     open_mb: float
-    asked_mb: float
+    queried_mb: float
     recall: float
     ms: float
     flat_ms: float
 
 
 def synthetic_latents(n: int, dimension: int = 40, seed: int = _SEED) -> np.ndarray:
-    """Draw from a fixed Gaussian mixture whose components are thin sheets.
+    """Draw from a fixed Gaussian mixture of thin, sheet-like components.
 
     Returns
     -------
@@ -139,47 +135,46 @@ def synthetic_latents(n: int, dimension: int = 40, seed: int = _SEED) -> np.ndar
 def benchmark_search(
     n: int = 100_000, dimension: int = 40, k: int = 10, repeats: int = 9, kind: str = "auto"
 ) -> list[SearchTiming]:
-    """Time similar-by-vector searches.
+    """Time searches for similar vectors.
 
     Parameters
     ----------
     n, dimension : int
         Number and width of the indexed vectors.
     k : int
-        Neighbours asked for.
+        Number of neighbours.
     repeats : int
-        Timings of each way.
+        Timings of each kind of query.
     kind : str
-        Of the index; FAISS searches the same structure, with the same parameters, for as many
-        candidates.
+        Kind of the index; FAISS searches the same structure with the same parameters.
 
     Returns
     -------
     list of SearchTiming
-        A batch by `LatentIndex.search`, single vectors by `search` and by `similar`, which also
-        makes the answer's table, and single objects of the index by `similar`.
+        A batch by `LatentIndex.search`, single vectors by `search` and by `similar` (which also
+        makes the result table), and single objects of the index by `similar`.
     """
     with tempfile.TemporaryDirectory() as folder:
         create(Path(folder) / "index", [write_features(Path(folder), n, dimension)], kind=kind)
         index = LatentIndex.open(Path(folder) / "index")
-    ask = _raw_search(index, k)
+    raw_search = _bare_search(index, k)
     batch = synthetic_latents(_BATCH, dimension, seed=1)
     singles = batch[:_SINGLES]
     members = np.linspace(0, n - 1, _SINGLES, dtype=np.int64)
 
     def each(
-        items: Sequence[Any] | np.ndarray, ask_one: Callable[[Any], object]
+        items: Sequence[Any] | np.ndarray, query_one: Callable[[Any], object]
     ) -> Callable[[], None]:
         def work() -> None:
             for item in items:
-                ask_one(item)
+                query_one(item)
 
         return work
 
-    raw_singles = each(singles, lambda vector: ask(vector[None]))
+    raw_singles = each(singles, lambda vector: raw_search(vector[None]))
     search_singles = each(singles, lambda vector: index.search(vector[None], k))
     similar_singles = each(singles, lambda vector: index.similar(vector, k))
-    raw_members = each(index.vectors[members], lambda vector: ask(vector[None]))
+    raw_members = each(index.vectors[members], lambda vector: raw_search(vector[None]))
     similar_ids = each(
         [index.key(row) for row in members.tolist()], lambda key: index.similar(key, k)
     )
@@ -188,7 +183,7 @@ def benchmark_search(
         (
             f"{name}: batch of {_BATCH}",
             _BATCH,
-            partial(ask, batch),
+            partial(raw_search, batch),
             partial(index.search, batch, k),
         ),
         (f"{name}: one vector, search", _SINGLES, raw_singles, search_singles),
@@ -201,16 +196,16 @@ def benchmark_search(
 def growth_rows(
     sizes: Sequence[int] = SIZES, dimension: int = 40, kind: str = "auto"
 ) -> Iterator[Growth]:
-    """Build, open and ask an index of each size.
+    """Build, open and query an index of each size.
 
     Parameters
     ----------
     sizes : sequence of int
-        Numbers of vectors. Ten million take about 4 GB of disk and 2 GB of memory.
+        Numbers of vectors; ten million take about 4 GB of disk and 2 GB of memory.
     dimension : int
-        Their width.
+        Width of the vectors.
     kind : str
-        Of every index.
+        Kind of index.
     """
     for n in sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -220,9 +215,9 @@ def growth_rows(
 def filter_rows(
     n: int = 300_000, dimension: int = 40, kind: str = "ivfpq"
 ) -> Iterator[dict[str, float]]:
-    """Compare pushing a condition into the search with searching first and dropping after.
+    """Compare applying a condition within the search with dropping results after it.
 
-    Searching first asks for twice as many neighbours as the condition would leave ten of.
+    The search without the condition returns twice as many neighbours as needed to keep ten.
     """
     with tempfile.TemporaryDirectory() as folder:
         create(Path(folder) / "index", [write_features(Path(folder), n, dimension)], kind=kind)
@@ -283,7 +278,7 @@ def _growth(folder: Path, n: int, dimension: int, kind: str) -> Growth:
         open_s=measured["open_s"],
         search_bytes=search.bytes / n,
         open_mb=measured["open_mb"],
-        asked_mb=measured["asked_mb"],
+        queried_mb=measured["queried_mb"],
         recall=float(np.mean(found <= truth * (1 + 1e-4))),
         ms=measured["ms"],
         flat_ms=flat_ms,
@@ -307,12 +302,12 @@ start = time.perf_counter()
 for query in queries:
     index.search(query[None], 10)
 ms = 1e3 * (time.perf_counter() - start) / len(queries)
-print(json.dumps({"open_s": opened, "open_mb": open_mb, "asked_mb": own_mb() - before, "ms": ms}))
+print(json.dumps({"open_s": opened, "open_mb": open_mb, "queried_mb": own_mb() - before, "ms": ms}))
 """
 
 
-def _raw_search(index: LatentIndex, k: int) -> Callable[[np.ndarray], object]:
-    """Return the bare FAISS search that an index of one segment rests on."""
+def _bare_search(index: LatentIndex, k: int) -> Callable[[np.ndarray], object]:
+    """Return the bare FAISS search behind an index of one segment."""
     (segment,) = index.segments
     raw = segment.search
     if raw is None:
@@ -325,7 +320,7 @@ def _raw_search(index: LatentIndex, k: int) -> Callable[[np.ndarray], object]:
 
 
 def _kept(found: np.ndarray, rows: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    """Return the distances of the ten nearest allowed rows, infinite where there are fewer."""
+    """Return distances of the ten nearest allowed rows, padded with infinity."""
     kept = found[0][allowed[rows[0]]][:10]
     return np.pad(kept, (0, 10 - len(kept)), constant_values=np.inf)
 
@@ -352,7 +347,7 @@ def _compare(
 
 
 def _seconds(work: Callable[[], object]) -> tuple[float, float]:
-    """Time on the clock, and of the processor."""
+    """Return wall and processor time [s]."""
     start = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - start[0], time.process_time() - start[1]
@@ -387,16 +382,16 @@ def write_features(folder: Path, n: int, dimension: int) -> Path:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser("index", __doc__)
     parser.add_argument("vectors", nargs="*", type=int, default=SIZES)
     parser.add_argument("--kinds", nargs="+", choices=("auto", *kinds.KINDS), default=["auto"])
     given = parser.parse_args()
     for kind in ("flat", "ivfpq"):
-        print_rows(SEARCH_TITLE, benchmark_search(kind=kind))
+        print_rows(_SEARCH_TITLE, benchmark_search(kind=kind))
     for n in given.vectors:
         if n <= _FILTERED_AT_MOST:
-            print_rows(f"{FILTER_TITLE}, {n:,} vectors", list(filter_rows(n)))
-        print_rows(GROWTH_TITLE, [next(growth_rows([n], kind=kind)) for kind in given.kinds])
+            print_rows(f"{_FILTER_TITLE}, {n:,} vectors", list(filter_rows(n)))
+        print_rows(_GROWTH_TITLE, [next(growth_rows([n], kind=kind)) for kind in given.kinds])
 
 
 if __name__ == "__main__":

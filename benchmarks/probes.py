@@ -1,16 +1,14 @@
-"""Physical columns on the simulated sky: truth against value for each survey, beside statmorph.
+"""Compare predicted physical columns with the truth of a simulated sky, beside statmorph.
 
-``python -m benchmarks.probes [--space SPACE] [--n 2000] [--peers 100] [--guide FILE]``
-prints the tables: a sky is simulated that the space's probes were not fitted on, and they are
-measured in every survey, through its own encoder where the space has one and the anchor's where it
-has none. Some of the same galaxies go through statmorph. With the Galaxy Zoo guide images: what the
-probe of the simulated sky's ``p_featured`` says of real galaxies, and smooth against features by
-what is fitted to them.
+``python -m benchmarks.probes [--space SPACE] [--n N] [--peers N] [--guide TABLE]`` simulates a
+sky on which the space's probes were not fitted and measures them in every survey, through its own
+encoder or, without one, through the anchor's. Some galaxies go through statmorph too. With Galaxy
+Zoo's guide images it also measures smooth against featured, by the simulated probe ``p_featured``
+and by classifiers fitted to them.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,6 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.peers.morphology import measure_morphology
 from benchmarks.real.probes import guide_rows, read_guide
+from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.sky import SkySettings
 from catalogs.simulation.writing import simulate
@@ -62,13 +61,13 @@ def probe_tables(
     space : str
         Folder or shipped name; its probes must be of quantities that the simulated sky knows.
     n : int
-        Galaxies of the sky.
+        Number of galaxies of the sky.
     peers : int
-        Of them, how many also go through statmorph, in each survey.
+        Number of them to measure by statmorph too, in each survey.
     seed : int
-        Of the sky; not one that the space or its probes were fitted on.
+        Seed of the sky; not one that the space or its probes were fitted on.
     surveys : sequence of str
-        Which to observe, through the anchor's encoder where the space has none of their own.
+        Surveys to observe, through the anchor's encoder if the space has none of their own.
 
     Returns
     -------
@@ -119,22 +118,22 @@ def peer_rows(
     Parameters
     ----------
     space : LatentSpace
-        Where the probes' vectors come from.
+        Space of the probes.
     probes : sequence of Probe
         Fitted on other galaxies.
     truth : pa.Table
-        Of the simulated sky, with the structure of noise-free views.
+        Truth of the simulated sky, with the structure of noise-free images.
     samples : dict of str to Sample
-        By survey.
+        Samples by survey.
     most : int
-        How many galaxies, the first that every survey has.
+        Largest number of galaxies, the first that every survey has.
 
     Returns
     -------
     list of dict
-        One row per quantity and survey: ``n`` galaxies that statmorph could measure, and ``bias``,
-        ``scatter`` and ``r2`` of the probe (``ours``), of statmorph, and of its Sersic fit through
-        the PSF where that gives the quantity.
+        One row per quantity and survey: ``n`` galaxies measured by statmorph, and ``bias``,
+        ``scatter`` and ``r2`` of the probe (``ours``), of statmorph, and of its PSF-convolved
+        Sersic fit where that gives the quantity.
     """
     complete = np.logical_and.reduce([truth[f"{name}_id"].is_valid() for name in samples])
     some = truth.take(pa.array(np.flatnonzero(complete)[:most]))
@@ -169,16 +168,16 @@ def _labelled(space: LatentSpace, sample: Sample, truth: pa.Table) -> LabelledLa
 def real_rows(
     space: LatentSpace, path: str | os.PathLike[str], surveys: Sequence[str] = ("decals", "sdss")
 ) -> list[dict[str, Any]]:
-    """Ask the probe ``p_featured``, which has seen no real image, of Galaxy Zoo's guide images.
+    """Apply the simulated probe ``p_featured`` to Galaxy Zoo's guide images.
 
     Parameters
     ----------
     space : LatentSpace
-        With that probe.
+        Space with that probe.
     path : path
-        The guide table (`benchmarks.real.probes.read_guide`).
+        Guide table (`benchmarks.real.probes.read_guide`).
     surveys : sequence of str
-        Which of the guide's.
+        Surveys of the guide.
 
     Returns
     -------
@@ -212,7 +211,7 @@ def real_rows(
 
 
 def _statmorph(sample: Sample, truth: pa.Table) -> dict[str, np.ndarray]:
-    """Return statmorph's answer for each row of truth, in the quantities' units."""
+    """Return quantities by statmorph for each row of the truth, in their units."""
     survey = get_survey(sample.survey)
     numbers = row_numbers(sample, truth[f"{survey.name}_id"])
     wanted = np.isin(np.arange(len(sample)), numbers)
@@ -238,7 +237,7 @@ def _statmorph(sample: Sample, truth: pa.Table) -> dict[str, np.ndarray]:
 
 
 def _aperture_colour(g: np.ndarray, r: np.ndarray, radius_px: np.ndarray) -> np.ndarray:
-    """Colour g - r within statmorph's Petrosian radius [mag]."""
+    """Return g - r within statmorph's Petrosian radius [mag]."""
     ramp = np.arange(g.shape[-1]) - (g.shape[-1] - 1) / 2
     inside = np.hypot(ramp[:, None], ramp)[None] <= radius_px[:, None, None]
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -248,14 +247,14 @@ def _aperture_colour(g: np.ndarray, r: np.ndarray, radius_px: np.ndarray) -> np.
 
 
 def _pick(rows: list[dict[str, Any]], mark: str, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows that have one figure, with the columns that go with it."""
+    """Return rows with a value in column `mark`, and their columns of interest."""
     names = ("probe", "unit", "survey", "encoder", "n", *columns)
     return [{name: row[name] for name in names} for row in rows if row[mark] is not None]
 
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_parser("probes", __doc__)
     parser.add_argument("--space", default="decals")
     parser.add_argument("--n", type=int, default=2000)
     parser.add_argument("--peers", type=int, default=100)
@@ -264,7 +263,7 @@ def main() -> None:
     tables = probe_tables(given.space, given.n, given.peers)
     print_rows("Physical columns by survey (relative where the unit is ln)", tables["quantities"])
     print_rows("Probabilities by survey", tables["probabilities"])
-    print_rows("Beside statmorph, the same cutouts", tables["peers"])
+    print_rows("Beside statmorph on the same cutouts", tables["peers"])
     if given.guide is not None:
         loaded = LatentSpace.load(given.space)
         print_rows("The probe p_featured on real images", real_rows(loaded, given.guide))

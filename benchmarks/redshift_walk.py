@@ -1,15 +1,12 @@
-"""The same galaxies at other redshifts, as a picture.
+"""Draw galaxies at other redshifts, by a space of a conditional recipe.
 
-``python -m benchmarks.redshift_walk SPACE SAMPLE --out WALK.png`` draws, for a space of a
-conditional
-recipe, one galaxy a row: as observed, then with its own structure at redshifts from the 5th to the
-95th percentile of the sample's. A simulated sky has no redshifts; with ``--truth`` its galaxies get
-those that training gave them.
+``python -m benchmarks.redshift_walk SPACE SAMPLE --out WALK.png [--truth TRUTH]`` draws one galaxy
+a row: as observed, then decoded at redshifts from the 5th to the 95th percentile of the sample. A
+simulated sky has no redshifts; with ``--truth`` its galaxies get those used in training.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 from pathlib import Path
 
@@ -21,11 +18,12 @@ from PIL import Image
 
 from benchmarks.anchor.choosing import diverse
 from benchmarks.anchor.mosaics import colours, mosaic
-from evaluation.probes.observations import read_truth
+from benchmarks.support.commands import command_parser
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_table
 from galaxy_da.space import LatentSpace
 from training.pretraining.conditional import load_conditional, over_redshift
 from training.pretraining.image_source import standard_redshift
@@ -38,30 +36,30 @@ _GALAXIES, _STEPS = 8, 9
 def redshift_walk(
     folder: str | os.PathLike[str], sample: Sample, truth: pa.Table | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw galaxies that differ most from each other at other redshifts.
+    """Draw the galaxies most different from each other at other redshifts.
 
     Parameters
     ----------
     folder : path
-        Space of a conditional recipe.
+        Folder of a space of a conditional recipe.
     sample : Sample
-        Of its anchor, with ``redshift``, or of a simulated sky.
+        Sample of its anchor, with ``redshift`` or of a simulated sky.
     truth : pa.Table, optional
-        Of that sky, for `training.pretraining.image_source.standard_redshift`.
+        Truth of that sky, for `training.pretraining.image_source.standard_redshift`.
 
     Returns
     -------
     picture : (height, width, 3) uint8 array
-        A galaxy a row.
+        Picture with one galaxy a row.
     redshift : (steps,) float array
-        Of all columns but the first, which is observed.
+        Redshift of each column after the observed one.
 
     Raises
     ------
     StorageError
         If the space holds no conditional network.
     TableError
-        If no usable galaxy of the sample has a redshift, or the truth is of another sky.
+        If no usable galaxy has a redshift, or the truth is of another sky.
     """
     space, model = LatentSpace.load(folder), load_conditional(folder)
     encoder = space.encoder(space.anchor)
@@ -70,7 +68,7 @@ def redshift_walk(
     known = np.flatnonzero(ok & np.isfinite(redshift))
     if not len(known):
         raise TableError(
-            f"{sample.path}: no usable galaxy has a redshift; it takes a column of that name"
+            f"{sample.path}: no usable galaxy has a redshift; add a column of that name"
         )
     low, high = np.quantile(redshift[known], (0.05, 0.95))
     steps = np.linspace(low, high, _STEPS)
@@ -99,14 +97,14 @@ def _redshift(sample: Sample, truth: pa.Table | None) -> np.ndarray:
 
 
 def main() -> None:
-    """Write the picture and say the redshift of each column."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Write the picture and print the redshift of each column."""
+    parser = command_parser("redshift_walk", __doc__)
     parser.add_argument("space", type=Path)
     parser.add_argument("sample", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--truth", type=Path)
     given = parser.parse_args()
-    truth = read_truth(given.truth) if given.truth else None
+    truth = read_table(given.truth) if given.truth else None
     picture, steps = redshift_walk(given.space, Sample(given.sample), truth)
     with atomic_path(given.out) as temporary:
         Image.fromarray(picture).save(temporary, "png")

@@ -1,14 +1,13 @@
-"""The service beside what it rests on: raw FAISS and the bare encoder, in one process.
+"""Compare the service with raw FAISS and the bare encoder, in one process.
 
-Run ``python -m benchmarks.service [VECTORS]``. The clients are in a process of their
-own, on the same cores.
+``python -m benchmarks.service [VECTORS ...] [--seconds S] [--repeats N]`` prints the tables. The
+clients run in another process, on the same cores.
 """
 
 from __future__ import annotations
 
 import base64
 import io
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ import uvicorn
 from astropy.io import fits
 
 from benchmarks.index import synthetic_latents
+from benchmarks.support.commands import command_parser
 from benchmarks.support.service_clients import Load, run_load
 from benchmarks.support.tables import print_rows
 from galaxy_da.images.cutouts import Cutout
@@ -32,39 +32,47 @@ from galaxy_da.io.features import Features
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service import create_app
 from galaxy_da.service.limits import Limits
+from galaxy_da.service.parts import ServiceOptions
 from galaxy_da.service.run import UVICORN_OPTIONS
 from galaxy_da.space import LatentSpace
 
-__all__ = ["image_rows", "similar_rows"]
+__all__ = ["Turns", "image_rows", "similar_rows"]
 
 _CLIENTS = 16
-_SECONDS = 4.0
-_REPEATS = 3
 _K = 10
 _SIDE_PX = 128
 _SEED = 0
 
 
-def similar_rows(n: int = 100_000) -> list[dict[str, Any]]:
-    """Time similar-by-id over HTTP beside FAISS alone, asked for the same k by as many threads.
+@dataclass(frozen=True, kw_only=True)
+class Turns:
+    """Seconds of each measurement, and number of repeats."""
+
+    seconds: float = 4.0
+    repeats: int = 3
+
+
+def similar_rows(n: int = 100_000, turns: Turns = Turns()) -> list[dict[str, Any]]:
+    """Time similar-by-id over HTTP beside FAISS alone in the same number of threads.
 
     Parameters
     ----------
     n : int
-        Vectors in the index.
+        Number of vectors in the index.
+    turns : Turns
+        Length and number of the measurements.
 
     Returns
     -------
     list of dict
-        For each kind of load: answers per second, latencies, processor time of this process for
-        each answer, and ``ratio``, the throughput over that of FAISS: medians of repeats that take
-        turns.
+        By load: answers per second, latencies, processor time of this process per answer, and
+        ``ratio``, the throughput over that of FAISS; medians of alternating repeats.
     """
     space = LatentSpace.load("decals")
     index = _index(space, n)
     rng = np.random.default_rng(_SEED)
-    asked = [f"id={index.key(row)}&k={_K}" for row in rng.integers(n, size=500)]
-    requests = [_get(f"/api/similar?{query}") for query in asked]
+    queries = [f"id={index.key(row)}&k={_K}" for row in rng.integers(n, size=500)]
+    requests = [_get(f"/api/similar?{query}") for query in queries]
     raw = faiss.IndexFlatL2(index.dimension)
     raw.add(index.vectors[:])
     loads: dict[str, dict[str, Any]] = {
@@ -75,23 +83,25 @@ def similar_rows(n: int = 100_000) -> list[dict[str, Any]]:
     with _served(create_app(space, index)) as port:
         rows = []
         for name, kind in loads.items():
-            load = Load(port=port, requests=requests, seconds=_SECONDS, **kind)
-            rows.append({"load": name, **_in_turn(lambda: _faiss(raw, index), load)})
+            load = Load(port=port, requests=requests, seconds=turns.seconds, **kind)
+            rows.append({"load": name, **_in_turn(lambda: _faiss(raw, index, turns), load, turns)})
     return rows
 
 
-def image_rows(batches: Sequence[int] = (1, 64)) -> list[dict[str, Any]]:
-    """Time encoding images over HTTP beside the bare encoder, which is given 16 at once.
+def image_rows(batches: Sequence[int] = (1, 64), turns: Turns = Turns()) -> list[dict[str, Any]]:
+    """Time encoding images over HTTP beside the bare encoder on batches of 16.
 
     Parameters
     ----------
     batches : sequence of int
-        Most images that the service encodes together.
+        Largest batches that the service encodes.
+    turns : Turns
+        Length and number of the measurements.
 
     Returns
     -------
     list of dict
-        As `similar_rows`; ``ratio`` is over the bare encoder, from prepared images to latents.
+        As `similar_rows`, with ``ratio`` over the bare encoder on prepared images.
     """
     space = LatentSpace.load("decals")
     index = _index(space, 1000)
@@ -104,43 +114,46 @@ def image_rows(batches: Sequence[int] = (1, 64)) -> list[dict[str, Any]]:
     )
     images = encoder.prepare([cutout] * _CLIENTS, space.frame).images
     request = _post("/api/encode", {"survey": "decals"}, _fits(pixels))
+
+    def encode() -> object:
+        return space.encode(images, encoder)
+
     rows = []
     for batch in batches:
-        with _served(create_app(space, index, limits=Limits(batch=batch))) as port:
+        options = ServiceOptions(limits=Limits(batch_size=batch))
+        with _served(create_app(space, index, options)) as port:
             for clients in (1, _CLIENTS):
-                load = Load(port=port, requests=[request], clients=clients, seconds=_SECONDS)
-                both = _in_turn(
-                    lambda: _timed(lambda: space.encode(images, encoder), _CLIENTS), load
-                )
+                load = Load(port=port, requests=[request], clients=clients, seconds=turns.seconds)
+                both = _in_turn(lambda: _timed(encode, _CLIENTS, turns), load, turns)
                 rows.append({"batches of": batch, "clients": clients, **both})
     return rows
 
 
 @dataclass(frozen=True)
 class _Bare:
-    """Work done without the service: per second, and time of the processor for each [ms]."""
+    """Rate without the service [1/s], and processor time of each answer [ms]."""
 
     per_s: float
     cpu_ms: float
 
 
-def _in_turn(bare: Callable[[], _Bare], load: Load) -> dict[str, float]:
-    """Time both sides, one after the other, and again."""
+def _in_turn(bare: Callable[[], _Bare], load: Load, turns: Turns) -> dict[str, float]:
+    """Time both sides alternately; return medians."""
     rows = []
-    for _ in range(_REPEATS):
-        alone = bare()
+    for _ in range(turns.repeats):
+        reference = bare()
         start = time.process_time()
-        seen = run_load(load)
-        cpu_ms = 1e3 * (time.process_time() - start) / max(seen.answers, 1)
+        served = run_load(load)
+        cpu_ms = 1e3 * (time.process_time() - start) / max(served.answers, 1)
         rows.append(
             {
-                "bare_per_s": alone.per_s,
-                "service_per_s": seen.per_s,
-                "ratio": seen.per_s / alone.per_s,
-                "p50_ms": seen.p50_ms,
-                "p99_ms": seen.p99_ms,
-                "refused": seen.refused,
-                "bare_cpu_ms": alone.cpu_ms,
+                "bare_per_s": reference.per_s,
+                "service_per_s": served.per_s,
+                "ratio": served.per_s / reference.per_s,
+                "p50_ms": served.p50_ms,
+                "p99_ms": served.p99_ms,
+                "refused": served.refused,
+                "bare_cpu_ms": reference.cpu_ms,
                 "service_cpu_ms": cpu_ms,
             }
         )
@@ -148,7 +161,7 @@ def _in_turn(bare: Callable[[], _Bare], load: Load) -> dict[str, float]:
 
 
 def _index(space: LatentSpace, n: int) -> LatentIndex:
-    """Index synthetic latents as if they were of a space."""
+    """Index synthetic latents in the name of a space."""
     latents = synthetic_latents(n, space.galaxy_latents)
     table = pa.table(
         {
@@ -166,21 +179,23 @@ def _index(space: LatentSpace, n: int) -> LatentIndex:
     return LatentIndex.build([Features(table=table, space_id=space.id, encoders=encoders)])
 
 
-def _faiss(raw: faiss.Index, index: LatentIndex) -> _Bare:
-    """Search for single vectors in as many threads as there are clients."""
+def _faiss(raw: faiss.Index, index: LatentIndex, turns: Turns) -> _Bare:
+    """Time searches for single vectors, in one thread for each client."""
     rows = np.random.default_rng(_SEED).integers(len(index), size=512)
     points = index.vectors[rows]
     with ThreadPoolExecutor(_CLIENTS) as pool:
         return _timed(
-            lambda: list(pool.map(lambda point: raw.search(point[None], _K), points)), len(rows)
+            lambda: list(pool.map(lambda point: raw.search(point[None], _K), points)),
+            len(rows),
+            turns,
         )
 
 
-def _timed(work: Callable[[], object], each: int) -> _Bare:
-    """Repeat work that does something so many times."""
+def _timed(work: Callable[[], object], each: int, turns: Turns) -> _Bare:
+    """Time repeated work that handles a number of items."""
     work()
     start, cpu, times = time.perf_counter(), time.process_time(), 0
-    while time.perf_counter() - start < _SECONDS / 2:
+    while time.perf_counter() - start < turns.seconds / 2:
         work()
         times += each
     seconds, busy = time.perf_counter() - start, time.process_time() - cpu
@@ -224,8 +239,18 @@ def _fits(pixels: np.ndarray) -> bytes:
     return out.getvalue()
 
 
+def main() -> None:
+    """Print the tables."""
+    parser = command_parser("service", __doc__)
+    parser.add_argument("vectors", nargs="*", type=int, default=[100_000])
+    parser.add_argument("--seconds", type=float, default=Turns.seconds, help="of each measurement")
+    parser.add_argument("--repeats", type=int, default=Turns.repeats)
+    given = parser.parse_args()
+    turns = Turns(seconds=given.seconds, repeats=given.repeats)
+    for n in given.vectors:
+        print_rows(f"Similar by id, {n:,} vectors, over HTTP", similar_rows(n, turns))
+    print_rows("Encoding an image over HTTP [images/s]", image_rows(turns=turns))
+
+
 if __name__ == "__main__":
-    sizes = [int(text) for text in sys.argv[1:]] or [100_000]
-    for size in sizes:
-        print_rows(f"Similar by id, {size} vectors, over HTTP", similar_rows(size))
-    print_rows("PreparedImage an image over HTTP [images/s]", image_rows())
+    main()

@@ -95,8 +95,7 @@ class AdaptationData:
             (self.encoder, self.target_images),
         )
         anchor, target = (
-            means_by_symmetry(encoder.network, images).flatten(0, 1)
-            for encoder, images in sides
+            means_by_symmetry(encoder.network, images).flatten(0, 1) for encoder, images in sides
         )
         return anchor, target
 

@@ -11,9 +11,9 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from benchmarks.measures.image_quality import compare_images, value_range
-from benchmarks.measures.sky_residuals import sky_residuals
 from evaluation.retrieval import match_ranks, recall_of
 from galaxy_da.images.preparation import Frame
+from training.pretraining.sky_residuals import sky_residuals
 
 __all__ = ["latent_scores", "reconstruction_scores"]
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Measure how well outlier rankings find injected outliers and real artefacts."""

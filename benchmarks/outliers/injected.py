@@ -1,8 +1,8 @@
-"""A simulated sky with odd things in it, each known: what outlier rankings are measured on.
+"""Simulate a sky with injected outliers of known kinds, to measure outlier rankings on.
 
-Some images are spoiled or changed in one survey only (`SPOILED`), some galaxies are of a class that
-the sky otherwise lacks and that every survey sees (a ring of young stars), and some objects of the
-second survey carry another galaxy's image, as after a wrong match.
+Kinds of `SINGLE_SURVEY_KINDS` affect the image by one survey. Ring galaxies, a class otherwise
+absent from the sky, appear in both surveys. Mismatched objects of the second survey carry another
+galaxy's image, as after a wrong crossmatch.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import write_table
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Band, Survey
 
-__all__ = ["ORDINARY", "SPOILED", "odd_sky"]
+__all__ = ["ORDINARY", "SINGLE_SURVEY_KINDS", "simulate_with_outliers"]
 
 ORDINARY = "ordinary"
 
-SPOILED = (*ARTEFACTS, "wrong-band", "blank", "empty", "transient")
-"""Kinds that one survey's image has: artefacts, bands in the wrong order, a band of zeros, sky
+SINGLE_SURVEY_KINDS = (*ARTEFACTS, "wrong-band", "blank", "empty", "transient")
+"""Kinds in the image by one survey: artefacts, bands in the wrong order, a band of zeros, sky
 without a galaxy, a point source."""
 
-_KINDS = (*SPOILED, "ring", "mismatch")
+_KINDS = (*SINGLE_SURVEY_KINDS, "ring", "mismatch")
 _AT_A_TIME = 32
 _TRANSIENT_MAG = (17.5, 20.0)
 _TRANSIENT_ARCSEC = (1.5, 7.0)  # from the galaxy
@@ -42,7 +42,7 @@ _RING_RADII, _RING_WIDTH = (1.3, 2.2), 0.2  # over half-light radius, over its o
 _MOFFAT_BETA = 3.5
 
 
-def odd_sky(
+def simulate_with_outliers(
     surveys: Sequence[Survey],
     n: int,
     each: int,
@@ -51,40 +51,40 @@ def odd_sky(
     out: Path,
     scenes: Path | None = None,
 ) -> dict[str, Sample]:
-    """Write a sample table per survey of one sky.
+    """Simulate a sky with outliers and write a sample table for each survey.
 
     Parameters
     ----------
     surveys : sequence of Survey
-        Two.
+        Two surveys.
     n : int
-        Galaxies.
+        Number of galaxies.
     each : int
-        Galaxies of each kind of oddness among them, an even number; half of `SPOILED` are spoiled
-        in either survey.
+        Number of galaxies of each kind of outlier, even; of `SINGLE_SURVEY_KINDS` half in either
+        survey.
     seed : int
-        Of all that is drawn.
+        Seed of all draws.
     out : Path
-        Folder to write into.
+        Output folder.
     scenes : Path, optional
-        Sample table of real images to use instead of parametric galaxies.
+        Sample table of real images to simulate from; parametric galaxies by default.
 
     Returns
     -------
     dict of str to Sample
-        By survey, one row per galaxy in one order, object ids alike; column ``kind`` says what is
-        odd about this image, `ORDINARY` where nothing is.
+        By survey, one row per galaxy, same order and object ids; column ``kind`` names the kind of
+        outlier, or `ORDINARY`.
 
     Raises
     ------
     ValueError
-        If there are not two surveys, or more odd galaxies than galaxies.
+        If there are not two surveys, or more outliers than galaxies.
     TableError
         If `scenes` has no usable image.
     """
     if len(surveys) != 2 or len(_KINDS) * each > n:
         raise ValueError(
-            f"an odd sky takes 2 surveys and at least {len(_KINDS) * each} galaxies but got "
+            f"needs 2 surveys and at least {len(_KINDS) * each} galaxies but got "
             f"{len(surveys)} and {n}"
         )
     rng = np.random.default_rng(seed)
@@ -114,7 +114,6 @@ def odd_sky(
         survey.name: _write(
             out / survey.name,
             survey,
-            bands[survey.name],
             catalogue,
             states[survey.name],
             kinds[survey.name],
@@ -127,7 +126,7 @@ def odd_sky(
 def _assign(
     surveys: Sequence[Survey], n: int, each: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Say what is odd about each galaxy's image in either survey."""
+    """Draw the kind of each galaxy's image by either survey."""
     first, second = (np.full(n, ORDINARY, dtype=object) for _ in surveys)
     order = rng.permutation(n)
     for number, kind in enumerate(_KINDS):
@@ -142,13 +141,13 @@ def _assign(
 
 
 def _states(bands: Sequence[Band], kinds: np.ndarray, rng: np.random.Generator) -> Conditions:
-    """Conditions with just the artefacts that were assigned."""
+    """Draw observing conditions with the assigned artefacts only."""
     wanted = np.where(np.isin(kinds, ARTEFACTS), kinds, np.full(len(kinds), None))
     return replace(draw_conditions(len(kinds), bands, rng), artefact=wanted)
 
 
 def _add_rings(sky: Sky, truth: pa.Table, rows: np.ndarray, rng: np.random.Generator) -> None:
-    """Put a thin ring, inclined at random, around some galaxies; as bright as they are."""
+    """Add a thin ring, randomly inclined, to some galaxies, with the flux of the galaxy."""
     y, x = sky.frequencies.offsets[:, None], sky.frequencies.offsets[None, :]
     r_mag, half_light = (truth[name].to_numpy() for name in ("r_mag", "half_light_arcsec"))
     for row in np.flatnonzero(rows):
@@ -171,7 +170,7 @@ def _without_galaxy(sky: Sky, rows: np.ndarray) -> Sky:
 def _spoil(
     flux: Tensor, kinds: np.ndarray, survey: Survey, psf: np.ndarray, rng: np.random.Generator
 ) -> Tensor:
-    """Change images as their kinds say; artefacts are there already."""
+    """Apply changes of images by kind, except artefacts, which `observe` adds."""
     changes: Mapping[str, Callable[[Tensor, np.ndarray], Tensor]] = {
         "wrong-band": lambda images, _: images.flip(1),
         "blank": lambda images, _: _with_blank_band(images, rng),
@@ -193,7 +192,7 @@ def _with_blank_band(images: Tensor, rng: np.random.Generator) -> Tensor:
 def _point_sources(
     images: Tensor, survey: Survey, psf: np.ndarray, rng: np.random.Generator
 ) -> Tensor:
-    """One star-like source in each image, of the same magnitude in every band."""
+    """Return one point source for each image, with equal magnitude in all bands."""
     pixel, (n, side) = survey.pixel_scale_arcsec, (len(images), images.shape[-1])
     angle, distance = rng.uniform(0, 2 * np.pi, n), rng.uniform(*_TRANSIENT_ARCSEC, n)
     ramp = (np.arange(side) - (side - 1) / 2) * pixel
@@ -210,7 +209,7 @@ def _point_sources(
 
 
 def _mismatched(flux: Tensor, rows: np.ndarray) -> Tensor:
-    """Give each of some objects the image of the next one."""
+    """Exchange the images of some objects in a cycle."""
     places = torch.from_numpy(np.flatnonzero(rows))
     flux[places] = flux[places.roll(1)]
     return flux
@@ -219,7 +218,6 @@ def _mismatched(flux: Tensor, rows: np.ndarray) -> Tensor:
 def _write(
     folder: Path,
     survey: Survey,
-    bands: Sequence[Band],
     truth: pa.Table,
     states: Conditions,
     kinds: np.ndarray,
@@ -234,7 +232,7 @@ def _write(
         "survey": [survey.name] * n,
         "ra": truth["ra"].to_numpy() + states.east_arcsec / np.cos(np.radians(dec)) / 3600,
         "dec": dec + states.north_arcsec / 3600,
-        "bands": [",".join(band.name for band in bands)] * n,
+        "bands": [",".join(band.name for band in frame_bands(survey))] * n,
         "r_mag": truth["r_mag"],
         "kind": pa.array(kinds.tolist(), pa.string()),
         "cutout": [f"cutouts.npy#{i}" for i in range(n)],

@@ -1,4 +1,4 @@
-"""How well a ranking finds what is odd: recall at 1%, AUC, and purity of its top."""
+"""Measure outlier rankings: recall at 1% false alarms, AUC, and purity of the top."""
 
 from __future__ import annotations
 
@@ -16,51 +16,55 @@ from galaxy_da.queries.outliers import METHODS
 __all__ = ["detection", "method_rows", "purity", "ranked_kinds"]
 
 
-def detection(score: np.ndarray, odd: np.ndarray, share: float = 0.01) -> tuple[float, float]:
-    """Measure how well a score tells odd objects from ordinary ones.
+def detection(
+    score: np.ndarray, is_outlier: np.ndarray, share: float = 0.01
+) -> tuple[float, float]:
+    """Measure how well a score separates outliers from ordinary objects.
 
     Parameters
     ----------
     score : (n,) float array
-        Higher is odder.
-    odd : (n,) bool array
-        Which are; both kinds must be there.
+        Outlier score, higher for outliers.
+    is_outlier : (n,) bool array
+        True for outliers; both must occur.
     share : float
-        Of the ordinary ones that may be above the threshold.
+        Share of ordinary objects above the threshold.
 
     Returns
     -------
     recall, auc : float
-        Share of the odd above all but `share` of the ordinary, and the probability that an odd
-        object scores higher than an ordinary one.
+        Share of outliers above that threshold, and the probability that an outlier scores higher
+        than an ordinary object.
 
     Raises
     ------
     ValueError
-        If all are odd or none is.
+        If all objects are outliers or none is.
     """
-    if odd.all() or not odd.any():
-        raise ValueError(f"{odd.sum()} of {len(odd)} objects are odd; some must be, and some not")
-    threshold = np.quantile(score[~odd], 1 - share)
-    return float((score[odd] > threshold).mean()), float(roc_auc_score(odd, score))
+    if is_outlier.all() or not is_outlier.any():
+        raise ValueError(
+            f"{is_outlier.sum()} of {len(is_outlier)} objects are outliers; both kinds are needed"
+        )
+    threshold = np.quantile(score[~is_outlier], 1 - share)
+    return float((score[is_outlier] > threshold).mean()), float(roc_auc_score(is_outlier, score))
 
 
-def purity(odd: np.ndarray, top: int) -> float:
-    """Share of the first `top` objects of a ranking that are odd, (n,) bool in its order."""
-    return float(odd[:top].mean())
+def purity(is_outlier: np.ndarray, top: int) -> float:
+    """Return the share of outliers, (n,) bool in ranked order, among the first `top`."""
+    return float(is_outlier[:top].mean())
 
 
 def ranked_kinds(
     index: LatentIndex, method: str, survey: str | None, *, clean: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rank a whole survey of an odd sky, or by disagreement all pairs of images.
+    """Rank all images of a survey, or by disagreement all pairs of images.
 
     Returns
     -------
     score : (n,) float array
         Descending.
     kinds : (n,) object array
-        What is odd about each image, or either image of a pair.
+        Kind of each image, or of either image of a pair.
     """
     found = index.outliers(survey, len(index), method, clean=clean)
     kinds = _kinds(index, found["survey"], found["object_id"])
@@ -73,22 +77,23 @@ def ranked_kinds(
 def method_rows(
     indexes: Sequence[LatentIndex], surveys: Sequence[str], methods: Sequence[str] = METHODS
 ) -> list[dict[str, Any]]:
-    """Compare the methods on odd skies, kind by kind.
+    """Compare methods on skies with outliers, kind by kind.
 
     Parameters
     ----------
     indexes : sequence of LatentIndex
-        One of each sky, with ``kind`` (`benchmarks.outliers.injected`).
+        Index of each sky, with ``kind`` (`benchmarks.outliers.injected`).
     surveys : sequence of str
-        Ranked one by one; by disagreement together.
+        Surveys, ranked separately; by disagreement together.
     methods : sequence of str
-        Which.
+        Methods of outlier ranking.
 
     Returns
     -------
     list of dict
-        Two rows per method: ``method``, ``measure`` (recall at 1%, AUC), a column per kind, means
-        over skies and surveys, and their ``mean``, without mismatches, which one survey cannot see.
+        Two rows per method: ``method``, ``measure`` (recall at 1%, AUC), a column per kind with the
+        mean over skies and surveys, and their ``mean`` without mismatches, which show between
+        surveys only.
     """
     rows = []
     for method in methods:
@@ -111,7 +116,7 @@ def method_rows(
 
 
 def _by_kind(score: np.ndarray, kinds: np.ndarray) -> Mapping[str, tuple[float, float]]:
-    """Recall and AUC of each kind among the ordinary."""
+    """Return recall and AUC of each kind beside ordinary objects."""
     ordinary = kinds == ORDINARY
     found = {}
     for name in set(kinds[~ordinary]):

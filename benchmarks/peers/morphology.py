@@ -1,8 +1,7 @@
-"""The peer: statmorph on the same cutouts (Rodriguez-Gomez et al. 2019, MNRAS 483, 4140).
+"""Measure morphology with statmorph (Rodriguez-Gomez et al. 2019, MNRAS 483, 4140).
 
-statmorph needs a segmentation map; here it is the source in the middle of the image above 1.5 sigma
-of the smoothed sky, other sources being masked, which is what a pipeline without further knowledge
-would do. Sersic profiles are fitted through the PSF.
+The segmentation map is the central source above 1.5 sigma of the smoothed sky, with other sources
+masked. Sersic profiles are convolved with the PSF.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ PEER_COLUMNS = (
     "petrosian_px",
     "flag",
 )
-"""What is measured; magnitudes are of fluxes in nanomaggies."""
+"""Measured quantities; magnitudes are of fluxes in nanomaggies."""
 
 _SMOOTHING_PX, _THRESHOLD = 1.5, 1.5
 _BORDER = 8
@@ -55,18 +54,18 @@ def measure_morphology(
     Parameters
     ----------
     images : (n, y, x) float array
-        Flux per pixel, north up and east left, the galaxy in the middle.
+        Flux per pixel, north up and east left, with the galaxy in the middle.
     psf_fwhm_px : (n,) float array, optional
-        Full width at half maximum of a Moffat PSF; without it none is fitted through.
+        FWHM of a Moffat PSF; without it fits use no PSF.
     workers : int
-        Processes.
+        Number of processes.
 
     Returns
     -------
     dict of (n,) float array
-        `PEER_COLUMNS`; NaN where nothing is detected in the middle or statmorph fails. ``flag`` is
-        statmorph's: 0 good, 1 suspicious, 2 bad, 4 catastrophic. Position angles are north through
-        east, 0 to 180 degrees.
+        `PEER_COLUMNS`; NaN if nothing is detected in the middle or statmorph fails. ``flag`` is
+        that of statmorph: 0 good, 1 suspicious, 2 bad, 4 catastrophic. Position angles run from
+        north through east, 0 to 180 degrees.
     """
     fwhm = repeat(None) if psf_fwhm_px is None else map(float, psf_fwhm_px)
     if workers == 1:
@@ -79,17 +78,17 @@ def measure_morphology(
 
 
 def segment(image: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Find the source in the middle of a cutout.
+    """Segment a cutout into the central source and others.
 
     Parameters
     ----------
     image : (y, x) float array
-        Sky subtracted.
+        Sky-subtracted image.
 
     Returns
     -------
     central, others : (y, x) bool array
-        Pixels of the source in the middle, and of all other sources.
+        Pixels of the central source, and of all others.
     sigma : float
         Sky noise per pixel.
     """
@@ -123,7 +122,7 @@ def _measure(image: np.ndarray, psf_fwhm_px: float | None) -> list[float]:
                 weightmap=np.full(image.shape, sigma),
                 psf=None if psf_fwhm_px is None else _moffat(psf_fwhm_px),
             )
-        except Exception:  # whatever breaks inside a peer is its failure on this galaxy
+        except Exception:  # any error of statmorph counts as its failure
             return nothing
         values = [
             found.rhalf_ellip,
@@ -146,7 +145,7 @@ def _measure(image: np.ndarray, psf_fwhm_px: float | None) -> list[float]:
 
 
 def _north_through_east(angle_from_x: float) -> float:
-    """Position angle [deg] of an angle [rad] from x, which runs west, towards north."""
+    """Return the position angle [deg] of an angle [rad] from x (west) towards north."""
     return (math.degrees(angle_from_x) - 90) % 180
 
 

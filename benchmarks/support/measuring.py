@@ -1,4 +1,4 @@
-"""Measure work in a process of its own: time of all cores, and peak memory."""
+"""Measure wall time, processor time and peak memory, also of fresh processes."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["alone", "clocks", "peak_gib"]
+__all__ = ["clocks", "in_fresh_process", "peak_gib"]
 
 
-def alone(function: Any, *arguments: Any) -> Any:
+def in_fresh_process(function: Any, *arguments: Any) -> Any:
     """Call a function in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
 
 def clocks() -> np.ndarray:
-    """Return the time and the time of all cores, ended children's included [s]."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    """Return wall time and the processor time of this process and its ended children [s]."""
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return np.array([time.perf_counter(), sum(u.ru_utime + u.ru_stime for u in used)])
 
 
 def peak_gib() -> float:
-    """Return the peak memory of this process [GiB], NaN where ``/proc`` does not tell."""
+    """Return the peak memory of this process [GiB], NaN without ``/proc``."""
     status = Path("/proc/self/status")
     if not status.exists():
         return float("nan")

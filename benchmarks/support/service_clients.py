@@ -1,7 +1,6 @@
-"""Clients of the service in a process of their own, cheap enough not to be what is measured.
+"""Run HTTP clients of the service in another process, with little overhead.
 
-``python -m benchmarks.support.service_clients`` reads a `Load` as JSON from stdin and prints what
-its clients saw.
+As a script it reads a `Load` as JSON from stdin and prints a `ClientStats` as JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Load", "Seen", "run_load"]
+__all__ = ["ClientStats", "Load", "run_load"]
 
 _SLOW_PAUSE = 0.5
 _SEED = 0
@@ -28,20 +27,20 @@ _SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """Clients that ask again as soon as they are answered.
+    """Load by clients that send a new request after each answer.
 
     Attributes
     ----------
     requests : sequence of str
-        Whole HTTP requests in base64; each client takes one at random at a time.
+        Complete HTTP requests in base64; clients choose among them at random.
     clients : int
-        Connections that stay open.
+        Number of persistent connections.
     seconds : float
-        How long.
+        Duration.
     slow : int
-        Further connections that send one byte of a request every half second.
+        Number of further connections that send one byte of a request every half second.
     burst : bool
-        Open a new connection for each request, all clients at the same instant, then pause.
+        Open a new connection for each request, all clients at once, then pause.
     """
 
     port: int
@@ -53,8 +52,8 @@ class Load:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What the clients saw: answers, also per second, latencies [ms], and how many were refused."""
+class ClientStats:
+    """Answers, answers per second, latencies [ms], and number of refused requests."""
 
     answers: int
     per_s: float
@@ -63,7 +62,7 @@ class Seen:
     refused: int
 
 
-def run_load(load: Load) -> Seen:
+def run_load(load: Load) -> ClientStats:
     """Run clients in another process."""
     done = subprocess.run(
         [sys.executable, "-m", __name__],
@@ -72,10 +71,10 @@ def run_load(load: Load) -> Seen:
         text=True,
         check=True,
     )
-    return Seen(**json.loads(done.stdout))
+    return ClientStats(**json.loads(done.stdout))
 
 
-async def _main(load: Load) -> Seen:
+async def _main(load: Load) -> ClientStats:
     requests = [base64.b64decode(text) for text in load.requests]
     latencies: list[float] = []
     refused = count()
@@ -86,7 +85,7 @@ async def _main(load: Load) -> Seen:
         reader, writer = await asyncio.open_connection("127.0.0.1", load.port)
         while time.perf_counter() < end:
             start = time.perf_counter()
-            if await _ask(reader, writer, dice.choice(requests)) != 200:
+            if await _request(reader, writer, dice.choice(requests)) != 200:
                 next(refused)
             latencies.append(time.perf_counter() - start)
         writer.close()
@@ -94,7 +93,7 @@ async def _main(load: Load) -> Seen:
     async def one(request: bytes) -> None:
         start = time.perf_counter()
         reader, writer = await asyncio.open_connection("127.0.0.1", load.port)
-        if await _ask(reader, writer, request) != 200:
+        if await _request(reader, writer, request) != 200:
             next(refused)
         latencies.append(time.perf_counter() - start)
         writer.close()
@@ -115,7 +114,7 @@ async def _main(load: Load) -> Seen:
     for task in slow:
         task.cancel()
     p50, p99 = np.percentile(latencies, [50, 99]) * 1e3
-    return Seen(
+    return ClientStats(
         answers=len(latencies),
         per_s=len(latencies) / seconds,
         p50_ms=float(p50),
@@ -124,7 +123,9 @@ async def _main(load: Load) -> Seen:
     )
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> int:
+async def _request(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> int:
     writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
     status = int(head[9:12])

@@ -22,18 +22,21 @@ def ring(n, seed):
     return torch.from_numpy(points).float()
 
 
-def test_draws_follow_a_density_that_is_no_gaussian():
+def test_flow_fits_a_density_that_is_not_gaussian():
     flow = fit_flow(ring(2000, 0), steps=400)
     drawn = flow.sample(1000, seed=1)
     radius = (drawn - torch.tensor([0.0, 3.0])).norm(dim=1)
     assert float(((radius > 1.5) & (radius < 2.5)).float().mean()) > 0.85
     assert torch.equal(drawn, flow.sample(1000, seed=1))
-    held = ring(500, 5)
-    gaussian = torch.distributions.MultivariateNormal(held.mean(0), held.T.cov())
-    assert float(flow.log_density(held).mean()) > float(gaussian.log_prob(held).mean()) + 0.5
+    validation = ring(500, 5)
+    gaussian = torch.distributions.MultivariateNormal(validation.mean(0), validation.T.cov())
+    assert (
+        float(flow.log_density(validation).mean())
+        > float(gaussian.log_prob(validation).mean()) + 0.5
+    )
 
 
-def test_the_density_integrates_to_one():
+def test_density_integrates_to_one():
     flow = fit_flow(ring(500, 0), steps=100)
     along = torch.linspace(-8, 8, 321)
     points = torch.cartesian_prod(along, along + 3)
@@ -41,7 +44,7 @@ def test_the_density_integrates_to_one():
     assert float(total) == pytest.approx(1, abs=0.03)
 
 
-def test_frechet_distance_is_that_of_matrix_roots():
+def test_frechet_distance_equals_that_by_matrix_roots():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(300, 4)), rng.normal(1, 2, size=(400, 4)) @ rng.normal(size=(4, 4))
     first, second = np.cov(a.T), np.cov(b.T)
@@ -57,7 +60,7 @@ def test_too_few_latents_are_refused():
 
 
 @pytest.fixture
-def odd_space(tmp_path):
+def far_space(tmp_path):
     """A space whose posteriors lie far from the prior, and a sample of it."""
     space = make_space()
     with torch.no_grad():
@@ -67,15 +70,15 @@ def odd_space(tmp_path):
     return space, Sample(write_sample(tmp_path / "sky", blobs(200, 140, 0.262)))
 
 
-def test_a_flow_draws_what_decodes_like_galaxies_and_the_prior_does_not(odd_space):
-    space, sample = odd_space
+def test_draws_of_a_flow_decode_more_like_galaxies_than_draws_of_the_prior(far_space):
+    space, sample = far_space
     rows = sample_quality(space, encode_sample(space, sample, 200).images, steps=60)
     found = {row["latents"]: row["frechet_to_decoded"] for row in rows}
     assert found["decoded images"] < found["flow"] < 0.5 * found["N(0, I)"]
 
 
-def test_the_command_writes_draws_that_a_report_reads(odd_space, tmp_path, monkeypatch, capsys):
-    space, sample = odd_space
+def test_command_writes_draws_for_the_anchor_report(far_space, tmp_path, monkeypatch, capsys):
+    space, sample = far_space
     space.save(tmp_path / "space")
     monkeypatch.setattr(module, "fit_flow", partial(fit_flow, steps=20))
     monkeypatch.setattr(module, "sample_quality", lambda *_: [{"latents": "flow"}])

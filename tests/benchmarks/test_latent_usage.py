@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,7 @@ def sample(tmp_path):
     return Sample(write_sample(tmp_path / "sky", blobs(40, 140, 0.262)))
 
 
-def test_health_is_that_of_the_decoded_posterior_means(sample):
+def test_metrics_are_those_of_decoded_posterior_means(sample):
     space = make_space(nuisance_latents=2)
     seen = encode_sample(space, sample, 100)
     found = validation_metrics(space, seen.images)
@@ -29,7 +31,7 @@ def test_health_is_that_of_the_decoded_posterior_means(sample):
     assert found["validation_images"] == 40
 
 
-def test_a_decoder_above_the_sky_shows_in_the_bias(sample):
+def test_bright_decoder_raises_the_sky_bias(sample):
     space = make_space(nuisance_latents=2)
     images = encode_sample(space, sample, 100).images
     before = validation_metrics(space, images)["sky_bias"]
@@ -38,8 +40,8 @@ def test_a_decoder_above_the_sky_shows_in_the_bias(sample):
     assert validation_metrics(space, images)["sky_bias"] > before + 0.5
 
 
-def test_latents_without_their_pose_are_not_decoded(sample):
-    """Pooled over symmetries and with no view latents, they draw all poses at once."""
+def test_metrics_decode_unpooled_latents(sample):
+    """Latents pooled over symmetries hold no orientation and would decode to a mean of all."""
     pooled, plain = make_space(symmetric=True), make_space()
     images = encode_sample(plain, sample, 100).images
     assert validation_metrics(pooled, images) == validation_metrics(plain, images)
@@ -47,9 +49,10 @@ def test_latents_without_their_pose_are_not_decoded(sample):
     assert np.array_equal(seen.mean, encode_sample(plain, sample, 100).mean)
 
 
-def test_the_command_prints_every_latent(sample, tmp_path, capsys):
+def test_command_prints_every_latent(sample, tmp_path, monkeypatch, capsys):
     space = make_space(nuisance_latents=2)
     space.save(tmp_path / "space")
-    main([str(tmp_path / "space"), str(sample.path)])
+    monkeypatch.setattr(sys, "argv", ["latent_usage", str(tmp_path / "space"), str(sample.path)])
+    main()
     out = capsys.readouterr().out
     assert "sky_bias" in out and out.count("galaxy") == 4 and out.count("nuisance") == 2

@@ -1,4 +1,4 @@
-"""What outlier rankings are measured with, and the sky they are measured on."""
+"""Recall of outlier rankings, and the sky with injected outliers."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +7,7 @@ from index_helpers import make
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.outliers import injected as module
-from benchmarks.outliers.injected import ORDINARY, SPOILED, odd_sky
+from benchmarks.outliers.injected import ORDINARY, SINGLE_SURVEY_KINDS, simulate_with_outliers
 from benchmarks.outliers.recall import detection, method_rows, purity, ranked_kinds
 from benchmarks.outliers.tables import guide_rows
 from galaxy_da.extraction.loading import read_batches
@@ -16,23 +16,25 @@ from galaxy_da.latent_index import LatentIndex
 from galaxy_da.surveys import get_survey
 
 
-def test_detection_by_hand():
+def test_detection_equals_that_by_hand():
     rng = np.random.default_rng(0)
-    odd = rng.random(1000) < 0.2
-    score = rng.normal(size=1000) + 2 * odd
-    recall, auc = detection(score, odd, share=0.05)
-    above = np.sort(score[~odd])[-int(0.05 * (~odd).sum()) - 1]
-    assert recall == pytest.approx((score[odd] > above).mean(), abs=0.01)
-    assert auc == pytest.approx(roc_auc_score(odd, score))
-    assert purity(odd[np.argsort(-score)], 20) == odd[np.argsort(-score)[:20]].mean()
-    with pytest.raises(ValueError, match="0 of 10 objects are odd"):
+    is_outlier = rng.random(1000) < 0.2
+    score = rng.normal(size=1000) + 2 * is_outlier
+    recall, auc = detection(score, is_outlier, share=0.05)
+    above = np.sort(score[~is_outlier])[-int(0.05 * (~is_outlier).sum()) - 1]
+    assert recall == pytest.approx((score[is_outlier] > above).mean(), abs=0.01)
+    assert auc == pytest.approx(roc_auc_score(is_outlier, score))
+    assert purity(is_outlier[np.argsort(-score)], 20) == is_outlier[np.argsort(-score)[:20]].mean()
+    with pytest.raises(ValueError, match="0 of 10 objects are outliers"):
         detection(score[:10], np.zeros(10, bool))
 
 
 @pytest.fixture(scope="module")
 def sky(tmp_path_factory):
     surveys = [get_survey("decals"), get_survey("sdss")]
-    samples = odd_sky(surveys, 32, 2, seed=3, out=tmp_path_factory.mktemp("odd"))
+    samples = simulate_with_outliers(
+        surveys, 32, 2, seed=3, out=tmp_path_factory.mktemp("outliers")
+    )
     pixels = {}
     for name, sample in samples.items():
         _, cutouts = zip(*read_batches(sample, {name: get_survey(name)}), strict=True)
@@ -40,19 +42,19 @@ def sky(tmp_path_factory):
     return samples, pixels
 
 
-def test_each_kind_is_in_the_survey_that_was_to_have_it(sky):
+def test_each_kind_is_in_its_survey(sky):
     samples, _ = sky
     kinds = {name: sample.catalog["kind"].to_numpy() for name, sample in samples.items()}
-    for kind in SPOILED:
+    for kind in SINGLE_SURVEY_KINDS:
         assert [(kinds[name] == kind).sum() for name in samples] == [1, 1]
         assert not ((kinds["decals"] == kind) & (kinds["sdss"] == kind)).any()
     assert [(kinds[name] == "mismatch").sum() for name in samples] == [0, 2]
     assert ((kinds["decals"] == "ring") == (kinds["sdss"] == "ring")).all()
-    assert (kinds["decals"] == ORDINARY).sum() == 32 - len(SPOILED) - 2
+    assert (kinds["decals"] == ORDINARY).sum() == 32 - len(SINGLE_SURVEY_KINDS) - 2
     assert samples["decals"].catalog["object_id"].equals(samples["sdss"].catalog["object_id"])
 
 
-def test_what_is_spoiled_looks_so(sky):
+def test_images_show_their_kind_of_outlier(sky):
     samples, pixels = sky
     for name, sample in samples.items():
         kinds = sample.catalog["kind"].to_numpy()

@@ -22,7 +22,7 @@ SMALL = Architecture(widths=(8, 16, 16), features=32, latents=6)
 
 @pytest.fixture
 def folder(tmp_path):
-    """A space of a conditional network that draws something."""
+    """Save a space of a conditional network that decodes bright images."""
     torch.manual_seed(0)
     model = ConditionalAutoencoder(SMALL, "cvae2", centre=0.2, spread=0.1)
     with torch.no_grad():
@@ -49,7 +49,7 @@ def sample_with(folder, redshift):
     return Sample(write_sample(folder / "sky", blobs(20, 140, 0.262), redshift=redshift))
 
 
-def test_a_galaxy_a_row_observed_and_over_redshift(folder, tmp_path, monkeypatch, capsys):
+def test_picture_has_one_galaxy_a_row_over_redshift(folder, tmp_path, monkeypatch, capsys):
     redshift = pa.array([None, *np.linspace(0.0, 0.4, 19)])
     sample = sample_with(tmp_path, redshift)
     picture, steps = redshift_walk(folder, sample)
@@ -64,7 +64,7 @@ def test_a_galaxy_a_row_observed_and_over_redshift(folder, tmp_path, monkeypatch
     assert "observed, then redshift 0.02" in capsys.readouterr().out
 
 
-def test_a_simulated_sky_lends_the_redshifts_of_its_training(folder, tmp_path):
+def test_simulated_sky_gets_the_redshifts_of_training(folder, tmp_path):
     sample = sample_with(tmp_path, pa.nulls(20, pa.float64()))
     magnitude = np.linspace(17, 21, 20)
     ids = sample.catalog["object_id"].to_pylist()
@@ -76,7 +76,7 @@ def test_a_simulated_sky_lends_the_redshifts_of_its_training(folder, tmp_path):
         redshift_walk(folder, sample, truth.drop_columns("r_mag"))
 
 
-def test_what_it_needs_is_said(folder, tmp_path):
+def test_missing_redshifts_and_networks_are_refused(folder, tmp_path):
     with pytest.raises(TableError, match="no usable galaxy has a redshift"):
         redshift_walk(folder, sample_with(tmp_path, pa.nulls(20, pa.float64())))
     (folder / "conditional.safetensors").unlink()

@@ -1,4 +1,4 @@
-"""Every benchmark runs and compares like with like; its numbers are for `make bench`."""
+"""Benchmarks beside peers: equal results, and rates that can be true."""
 
 import pytest
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.timeout(1200)
-def test_crossmatch_finds_its_peers_pairs():
+def test_crossmatch_finds_the_pairs_of_its_peers():
     (rows,) = crossmatch_rows(sizes=(3000,), repeats=1)
     assert {row["peer"] for row in rows} == set(PEERS)
     ran = [row for row in rows if not row["note"]]
@@ -25,31 +25,31 @@ def test_crossmatch_finds_its_peers_pairs():
     assert all(row["n_pairs"] == 0 and "not on PATH" in row["note"] for row in rows if row["note"])
 
 
-def test_extraction_names_its_peers():
-    rows = {row["what"]: row for row in extraction_rows(n=128, repeats=1)}
+def test_extraction_has_rates_beside_peers():
+    rows = {row["task"]: row for row in extraction_rows(n=128, repeats=1)}
     assert rows["bare encoder"]["to_bare_encoder"] == 1
-    assert any("convnext_nano" in what for what in rows)
+    assert any("convnext_nano" in task for task in rows)
     assert all(row["images_per_s"] > 0 for row in rows.values())
 
 
-def test_the_encoder_cannot_beat_the_product():
+def test_encoder_rate_is_below_that_of_the_product():
     assert all(0 < row["share"] < 1.2 for row in product_rows(repeats=1))
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivfpq"])
-def test_search_ratios(kind):
+def test_search_has_ratios_for_every_query(kind):
     rows = benchmark_search(n=10_000, dimension=8, repeats=1, kind=kind)
     assert [row["query"].split(":")[0] for row in rows] == [kind] * 4
 
 
-def test_growth_finds_what_comparing_with_all_finds():
+def test_growth_recall_is_that_of_exhaustive_search():
     flat, cells = (next(growth_rows([10_000], 8, kind)) for kind in ("flat", "ivfpq"))
     assert flat["recall"] == 1
     assert 0.9 < cells["recall"] <= 1
     assert cells["search_bytes"] < flat["search_bytes"] == pytest.approx(32, rel=0.01)
 
 
-def test_filters_find_as_much_before_as_after():
+def test_conditions_keep_recall_within_the_search():
     for row in filter_rows(n=10_000, dimension=8):
         assert row["pushed_recall"] > 0.9
 
@@ -58,9 +58,9 @@ def test_filters_find_as_much_before_as_after():
 @pytest.mark.parametrize(
     ("verb", "n"), [("extract", 600), ("index", 12_000), ("crossmatch", 8_000)]
 )
-def test_workers_make_what_the_local_run_makes(verb, n):
+def test_workers_give_the_results_of_the_local_run(verb, n):
     local, workers = distributed_rows(verb, n, (0, 2))
-    assert local["kept"] == 1
-    assert local["differs"] == 0
-    assert workers["differs"] <= (1e-5 if verb == "extract" else 0)  # 1e-6 in fp32
+    assert local["efficiency"] == 1
+    assert local["difference"] == 0
+    assert workers["difference"] <= (1e-5 if verb == "extract" else 0)  # 1e-6 in fp32
     assert workers["cpu_s"] > 0
