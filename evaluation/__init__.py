@@ -1,1 +1,4 @@
-"""How good a space is: retrieval, distances, reports, benchmarks."""
+"""Measure a latent space: retrieval, distances, morphology, probes.
+
+`evaluation.evaluate` measures one survey, `evaluation.reports` writes the page.
+"""

@@ -1,10 +1,11 @@
-"""Whether probabilities mean what they say."""
+"""Calibration of stated probabilities."""
 
 from __future__ import annotations
 
 import numpy as np
+from sklearn.calibration import calibration_curve
 
-__all__ = ["brier", "expected_calibration_error", "reliability"]
+__all__ = ["expected_calibration_error", "reliability"]
 
 _BINS = 15
 
@@ -12,16 +13,16 @@ _BINS = 15
 def reliability(
     probability: np.ndarray, happened: np.ndarray, bins: int = _BINS
 ) -> dict[str, np.ndarray]:
-    """Compare stated probabilities with how often the event happened.
+    """Compare stated probabilities with the frequency of the event.
 
     Parameters
     ----------
     probability : (n,) float array
-        Stated, between 0 and 1.
+        Stated probabilities, between 0 and 1.
     happened : (n,) bool array
-        Whether it did.
+        True where the event happened.
     bins : int
-        Equal bins of probability.
+        Number of bins of equal width in probability.
 
     Returns
     -------
@@ -34,21 +35,10 @@ def reliability(
     ValueError
         If a probability is not between 0 and 1, or shapes differ.
     """
-    if probability.shape != happened.shape or probability.ndim != 1:
-        raise ValueError(
-            f"probability and happened must be equally long but have shapes {probability.shape} "
-            f"and {happened.shape}"
-        )
-    if not ((probability >= 0) & (probability <= 1)).all():
-        raise ValueError("probability must lie between 0 and 1")
-    place = np.minimum((probability * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    full = count > 0
-    stated, observed = (
-        np.bincount(place, weights=values, minlength=bins)[full] / count[full]
-        for values in (probability, happened.astype(float))
-    )
-    return {"stated": stated, "observed": observed, "count": count[full]}
+    observed, stated = calibration_curve(happened, probability, n_bins=bins)
+    edges = np.linspace(0, 1, bins + 1)[1:-1]  # as calibration_curve, which gives no counts
+    count = np.bincount(np.searchsorted(edges, probability), minlength=bins)
+    return {"stated": stated, "observed": observed, "count": count[count > 0]}
 
 
 def expected_calibration_error(
@@ -63,10 +53,4 @@ def expected_calibration_error(
     Guo et al. 2017, ICML, arXiv 1706.04599, equation 3.
     """
     curve = reliability(probability, happened, bins)
-    gap = np.abs(curve["stated"] - curve["observed"])
-    return float((gap * curve["count"]).sum() / len(probability))
-
-
-def brier(probability: np.ndarray, happened: np.ndarray) -> float:
-    """Mean squared difference of probability and outcome (Brier 1950)."""
-    return float(np.square(probability - happened).mean())
+    return float(np.average(np.abs(curve["stated"] - curve["observed"]), weights=curve["count"]))

@@ -1,8 +1,7 @@
-"""Hard distractors: galaxies of the same brightness, size and colour as the one looked for.
+"""Hard distractors: galaxies similar in brightness, size and colour to each query's own.
 
-A random pool lets magnitude give the galaxy away. Here every query chooses among the galaxies of
-the pool that are nearest to its own in (r magnitude, log half-light radius, g-r), so that only
-morphology and surroundings can tell them apart.
+In a random pool, magnitude alone identifies many galaxies. Among hard distractors only morphology
+and surroundings do.
 """
 
 from __future__ import annotations
@@ -15,27 +14,28 @@ from evaluation.retrieval import contrast
 __all__ = ["HARD_POOL", "distance_contrast", "matched_distractors", "ranks_among"]
 
 HARD_POOL = 100
-"""Galaxies each query chooses from: its own and 99 like it."""
+"""Size of each query's pool: its own galaxy and 99 hard distractors."""
 
 _QUERIES_AT_ONCE = 500
 
 
 def matched_distractors(properties: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
-    """Find the galaxies most like each query's own.
+    """Find the galaxies most similar to each query's own.
 
     Parameters
     ----------
     properties : (m, p) float array
-        What is known of each galaxy of the pool; columns are standardised first.
+        Properties of each galaxy of the pool, such as r magnitude, log half-light radius and g-r;
+        columns are standardised first.
     own : (n,) int array
         Row of the pool that is each query's galaxy.
     k : int
-        How many, fewer than m.
+        Number of distractors per query, less than m.
 
     Returns
     -------
     (n, k) int array
-        Rows of the pool, most alike first, never the query's own.
+        Rows of the pool, most similar first, without the query's own.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def matched_distractors(properties: np.ndarray, own: np.ndarray, k: int) -> np.n
     _, nearest = KDTree(scaled).query(scaled[own], k + 1)
     nearest = np.asarray(nearest, dtype=np.intp)
     others = nearest != own[:, None]
-    others[others.all(1), -1] = False  # its own came after equals
+    others[others.all(1), -1] = False  # its own galaxy came after equal ones
     return np.asarray(nearest[others]).reshape(len(own), k)
 
 
@@ -68,12 +68,12 @@ def ranks_among(
     own : (n,) int array
         Row of the pool that is each query's galaxy.
     distractors : (n, k) int array
-        Rows of the pool each is to be told from.
+        Rows of the pool that each query is ranked against.
 
     Returns
     -------
     (n,) int array
-        From 1, nearest, to k + 1. Ties count against the true galaxy.
+        Ranks from 1, nearest, to k + 1. Ties count against the true galaxy.
     """
     ranks = [np.zeros(0, int)]
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
@@ -95,13 +95,13 @@ def distance_contrast(
     queries, pool, own, distractors
         As for `ranks_among`.
     seed : int
-        Of the random pairs, one for each query.
+        Seed of the random pairs, one for each query.
 
     Returns
     -------
     dict
-        ``ratio`` and ``hard_ratio``: median distance of true pairs over that of others; ``auc`` and
-        ``hard_auc``: probability that the other is farther.
+        ``ratio`` and ``hard_ratio``: median distance of true pairs over that of random and of hard
+        pairs; ``auc`` and ``hard_auc``: probability that the other pair is farther apart.
     """
     rng, n = np.random.default_rng(seed), len(queries)
     other = (own + rng.integers(1, len(pool), n)) % len(pool)

@@ -1,4 +1,4 @@
-"""Whether a classifier can tell which survey a latent came from.
+"""Classify latents by survey: surveys that are mixed cannot be separated.
 
 Read it beside retrieval: a collapsed space mixes its surveys perfectly.
 """
@@ -21,22 +21,22 @@ _FOLDS = 5
 def domain_auc(
     anchor: np.ndarray, target: np.ndarray, cells: np.ndarray, seed: int = 0
 ) -> dict[str, float]:
-    """Cross-validate classifiers of the survey, by sky cell.
+    """Cross-validate two classifiers of the survey, by sky cell.
 
     Parameters
     ----------
     anchor, target : (n, d) float arrays
         Latents of the same galaxies in two surveys.
     cells : (n,) int array
-        Sky cell of each; a cell is never on both sides of a fold, so neither is a galaxy.
+        Sky cell of each galaxy; each cell, and so each galaxy, stays on one side of a fold.
     seed : int
-        Of the boosting.
+        Seed of the boosting.
 
     Returns
     -------
     dict
         ``logistic`` and ``boosting``: area under the ROC curve of held-out predictions; 0.5 is
-        mixed, 1 is apart.
+        mixed, 1 is separated.
 
     Raises
     ------

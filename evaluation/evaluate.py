@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from evaluation.retrieval import Retrieval, retrieve
-from evaluation.targets import PairedSample, TargetSurvey, encoder_for, sample_bands
+from evaluation.targets import PairedSample, TargetSurvey, sample_bands
 from galaxy_da.errors import CatalogError
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
@@ -99,7 +99,7 @@ def evaluate(
     anchor_rows, target_rows = anchor_rows[chosen], target_rows[chosen]
     survey, own = target.survey, space.encoder(space.anchor)
     plain = space.unadapted(survey, sample_bands(target.sample, survey))
-    adapted = encoder_for(space, target.sample, survey)
+    adapted = space.encoder(survey.name) if survey.name in space.surveys else plain
     pool, usable = _latents(space, anchor, anchor_rows, own)
     queries, usable_target = _latents(space, target.sample, target_rows, adapted)
     before, _ = _latents(space, target.sample, target_rows, plain)

@@ -1,4 +1,4 @@
-"""Whether the probability that two cutouts show the same galaxy means what it says."""
+"""Calibration of match probabilities: test pairs whose truth is known."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial.distance import cdist
+from sklearn.metrics import brier_score_loss
 
-from evaluation.calibration import brier, expected_calibration_error, reliability
+from evaluation.calibration import expected_calibration_error, reliability
 from galaxy_da.models.match_probability import MatchProbability, probability
 
 __all__ = ["LOOKALIKES", "Trials", "calibration", "match_trials"]
@@ -19,7 +20,7 @@ LOOKALIKES = 10
 _BINS = 10
 
 Trials = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""By task: stated probabilities, and whether the pair was one galaxy."""
+"""By kind of pairs: (n,) stated probabilities, and (n,) bool, true for the same galaxy."""
 
 
 def match_trials(
@@ -29,30 +30,30 @@ def match_trials(
     own: np.ndarray,
     seed: int = 0,
 ) -> Trials:
-    """State the probability of sameness for pairs whose truth is known.
+    """State match probabilities for pairs whose truth is known.
 
     Parameters
     ----------
-    model : Sameness
-        What is judged.
+    model : MatchProbability
+        Model to test.
     queries, pool : (mean, variance), each (n, latents) and (m, latents) float arrays
         Posteriors of the targets, and of the anchors.
     own : (n,) int array
         Row of the pool that is each query's galaxy.
     seed : int
-        Of the random pairs.
+        Seed of the random pairs.
 
     Returns
     -------
     dict of (probability, same)
         ``random``: each query with its own galaxy, and with one other of the pool, at prior 1/2.
-        ``lookalikes``: each query with the `LOOKALIKES` galaxies of the pool that are nearest to
-        it, at prior 1/m, its own among them or not.
+        ``lookalikes``: each query with the `LOOKALIKES` nearest galaxies of the pool, at prior 1/m;
+        its own galaxy may be missing from them.
 
     Raises
     ------
     ValueError
-        If the pool has one galaxy only.
+        If the pool has fewer than two galaxies.
     """
     n, m = len(queries[0]), len(pool[0])
     if m < 2:
@@ -72,9 +73,9 @@ def match_trials(
 
 
 def calibration(trials: Trials) -> dict[str, dict[str, Any]]:
-    """Summarise trials: ``brier``, ``ece``, ``n``, ``share_same`` and the reliability curve.
+    """Summarise trials: ``n``, ``share_same``, ``brier``, ``ece`` and the reliability curve.
 
-    ``brier_constant`` is the score of always stating the share of pairs that are the same.
+    ``brier_constant`` is the Brier score of a constant probability, ``share_same``.
     """
     summary = {}
     for name, (stated, same) in trials.items():
@@ -82,7 +83,7 @@ def calibration(trials: Trials) -> dict[str, dict[str, Any]]:
         summary[name] = {
             "n": len(same),
             "share_same": float(same.mean()),
-            "brier": brier(stated, same),
+            "brier": float(brier_score_loss(same, stated)),
             "brier_constant": float(same.mean() * (1 - same.mean())),
             "ece": expected_calibration_error(stated, same, _BINS),
             "reliability": {key: values.tolist() for key, values in curve.items()},

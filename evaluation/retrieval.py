@@ -1,8 +1,7 @@
-"""Same galaxy, another survey: whether it is found again, and how close it is.
+"""Retrieval: rank the same galaxy of another survey by latent distance.
 
-Ranks come first, everything else is read off them: recall and ranks with bootstrap intervals, of
-all queries or of those in a stratum (`evaluation.strata`), in the whole pool or among hard
-distractors (`evaluation.distractors`).
+Recall and its intervals follow from the ranks, which may be those of a stratum
+(`evaluation.strata`) or among hard distractors (`evaluation.distractors`).
 """
 
 from __future__ import annotations
@@ -30,20 +29,20 @@ _TIE = 1e-10  # of the squared norms, a hundred times the rounding of the produc
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """How often queries find their own galaxy, with 95% bootstrap intervals over queries.
+    """Recall and ranks of the true galaxies, with 95% bootstrap intervals over queries.
 
     Attributes
     ----------
     queries, pool : int
-        Galaxies that are looked for, and galaxies to choose from.
+        Number of queries, and of galaxies in the pool.
     recall_at_1, recall_at_10 : float
-        Share of queries whose galaxy is nearest, and among the ten nearest.
+        Share of queries whose own galaxy is nearest, and among the ten nearest.
     recall_at_1_low, recall_at_1_high, recall_at_10_low, recall_at_10_high : float
-        Ends of their intervals.
+        Ends of the intervals.
     mean_reciprocal_rank, mean_reciprocal_rank_low, mean_reciprocal_rank_high : float
         Mean of 1 / rank of the true galaxy; rank 1 is nearest.
     median_rank, median_rank_low, median_rank_high : float
-        Of the true galaxy.
+        Median rank of the true galaxy.
     """
 
     queries: int
@@ -62,13 +61,13 @@ class Recall:
     median_rank_high: float
 
     def as_dict(self) -> dict[str, float]:
-        """Return the figures by name."""
+        """Return the attributes as a dict."""
         return asdict(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval(Recall):
-    """Recall, and distances of true and random pairs.
+    """Recall, with distances of true and random pairs.
 
     Attributes
     ----------
@@ -83,21 +82,21 @@ class Retrieval(Recall):
 
 
 def match_ranks(queries: np.ndarray, pool: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-    """Rank of each query's own galaxy among all.
+    """Rank each query's own galaxy among all galaxies of a pool.
 
     Parameters
     ----------
     queries : (n, d) float array
         Latents of galaxies in one survey or observation.
     pool : (m, d) float array
-        Latents in another; m may exceed n.
+        Latents in another survey; m may exceed n.
     own : (n,) int array, optional
-        Row of `pool` that is each query's galaxy; by default they pair row by row.
+        Row of `pool` that is each query's galaxy; by default the row of the query.
 
     Returns
     -------
     (n,) int array
-        1 is nearest. Ties count against the true galaxy, so a collapsed space scores as it should.
+        Ranks; 1 is nearest. Ties count against the true galaxy, so a collapsed space scores zero.
 
     Raises
     ------
@@ -110,14 +109,14 @@ def match_ranks(queries: np.ndarray, pool: np.ndarray, own: np.ndarray | None = 
             f"queries and pool must pair row by row, the pool being as long or longer, but have "
             f"shapes {queries.shape} and {pool.shape}"
         )
-    middle = pool.mean(0, dtype=np.float64) if len(pool) else 0.0
-    there = pool - middle
-    size = np.square(there).sum(1)
+    centre = pool.mean(0, dtype=np.float64) if len(pool) else 0.0
+    centred = pool - centre
+    size = np.square(centred).sum(1)
     ranks = [np.zeros(0, int)]
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
         rows = slice(start, start + _QUERIES_AT_ONCE)
-        here = queries[rows] - middle
-        closeness = here @ there.T
+        here = queries[rows] - centre
+        closeness = here @ centred.T
         closeness -= size / 2  # half of |here|^2 less the squared distance
         true = closeness[np.arange(len(here)), own[rows]]
         slack = _TIE * (np.square(here).sum(1) + size[own[rows]])
@@ -126,16 +125,16 @@ def match_ranks(queries: np.ndarray, pool: np.ndarray, own: np.ndarray | None = 
 
 
 def recall_of(ranks: np.ndarray, pool: int, seed: int = 0) -> Recall:
-    """Summarise ranks.
+    """Summarise ranks as recall.
 
     Parameters
     ----------
     ranks : (n,) int array
-        Rank of each query's galaxy, 1 is nearest.
+        Rank of each query's galaxy; 1 is nearest.
     pool : int
-        Galaxies each was ranked among.
+        Number of galaxies in the pool.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Raises
     ------
@@ -157,7 +156,7 @@ def recall_of(ranks: np.ndarray, pool: int, seed: int = 0) -> Recall:
 
 
 def contrast(same: np.ndarray, other: np.ndarray) -> tuple[float, float]:
-    """Compare distances of true pairs with those of others.
+    """Compare distances of true pairs with those of other pairs.
 
     Parameters
     ----------
@@ -167,8 +166,8 @@ def contrast(same: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     Returns
     -------
     ratio, auc : float
-        Median of `same` over median of `other`, and the probability that one of `other` is larger
-        than one of `same`.
+        Median of `same` over median of `other`, and the probability that a distance of `other` is
+        larger than one of `same`.
     """
     ratio = np.median(same) / max(np.median(other), 1e-12)
     return float(ratio), float(mannwhitneyu(other, same).statistic / len(same) / len(other))
@@ -182,14 +181,14 @@ def retrieve(queries: np.ndarray, pool: np.ndarray, seed: int = 0) -> Retrieval:
     queries : (n, d) float array
         Latents of galaxies in one survey or observation.
     pool : (m, d) float array
-        Latents in another: those of the same galaxies, row by row, then any others.
+        Latents in another survey: those of the same galaxies, row by row, then any others.
     seed : int
-        Of the bootstrap and of the random pairs.
+        Seed of the bootstrap and of the random pairs.
 
     Raises
     ------
     ValueError
-        If shapes do not allow that or there are fewer than two galaxies.
+        If shapes do not match or there are fewer than two galaxies.
     """
     if len(pool) < len(queries) or len(queries) < 2:
         raise ValueError(
@@ -205,7 +204,7 @@ def retrieve(queries: np.ndarray, pool: np.ndarray, seed: int = 0) -> Retrieval:
 
 
 def _resampled(scores: np.ndarray, seed: int) -> np.ndarray:
-    """(4, bootstraps): means of three scores and the median of the ranks, queries redrawn."""
+    """Means of three scores and medians of the ranks over resampled queries, (4, bootstraps)."""
     rng, n = np.random.default_rng(seed), scores.shape[1]
     at_once = max(_BOOTSTRAP_CELLS // n, 1)
     parts = []

@@ -12,37 +12,37 @@ from evaluation.retrieval import Recall, recall_of
 __all__ = ["FAINT_MAG", "MAGNITUDES", "SIZES_OVER_PSF", "by_stratum"]
 
 MAGNITUDES = (17.0, 18.5, 20.0, 21.0, 21.5)
-"""Edges in r [AB mag]."""
+"""Edges of the strata in r [AB mag]."""
 
 FAINT_MAG = 20.0
-"""Where faint begins."""
+"""Limit in r of the faint galaxies [AB mag]."""
 
 SIZES_OVER_PSF = (0.0, 0.5, 1.0, 2.0, np.inf)
-"""Edges in half-light radius over PSF FWHM."""
+"""Edges of the strata in half-light radius over PSF FWHM."""
 
 
 def by_stratum(
     ranks: np.ndarray, pool: int, values: np.ndarray, edges: Sequence[float], seed: int = 0
 ) -> dict[str, Recall]:
-    """Summarise ranks of the queries in each interval of a property.
+    """Summarise the ranks of queries by intervals of a property.
 
     Parameters
     ----------
     ranks : (n,) int array
         Rank of each query's galaxy.
     pool : int
-        Galaxies each was ranked among.
+        Number of galaxies in the pool.
     values : (n,) float array
-        The property.
+        Property of each query.
     edges : sequence of float
-        Ascending; each interval holds its lower edge, the last one both.
+        Ascending edges; each interval includes its lower edge, the last one both.
     seed : int
-        Of the bootstrap.
+        Seed of the bootstrap.
 
     Returns
     -------
     dict of str to Recall
-        By ``low-high``; intervals without a query are left out.
+        Recall by ``low-high``; intervals without a query are left out.
     """
     inside = np.clip(np.digitize(values, edges[1:-1]), 0, len(edges) - 2)
     inside = np.where((values < edges[0]) | (values > edges[-1]), -1, inside)

@@ -1,4 +1,4 @@
-"""Whether morphology transfers: a classifier of the anchor's latents on another survey's."""
+"""Transfer of morphology: train a classifier on the anchor's latents, test on another survey's."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class MorphologyClassifier:
     Parameters
     ----------
     latents : (n, d) float array
-        Of the anchor's training galaxies.
+        Latents of the anchor's training galaxies.
     labels : (n,) array
-        Their classes.
+        Classes of these galaxies.
     seed : int
-        Of the forest.
+        Seed of the forest.
     """
 
     def __init__(self, latents: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
@@ -31,46 +31,46 @@ class MorphologyClassifier:
         self._forest = forest.fit(latents, labels)
 
     def score(self, latents: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Test it.
+        """Test the classifier.
 
         Parameters
         ----------
         latents : (n, d) float array
-            Of other galaxies, in any survey.
+            Latents of other galaxies, in any survey.
         labels : (n,) array
-            Their classes.
+            Classes of these galaxies.
 
         Returns
         -------
         dict
             ``accuracy``, ``macro_f1``, and ``ece``, the expected calibration error of the
-            probability given to the class chosen.
+            probability of the predicted class.
         """
         probability = self._forest.predict_proba(latents)
-        chosen = self._forest.classes_[probability.argmax(1)]
-        right = chosen == labels
+        predicted = self._forest.classes_[probability.argmax(1)]
+        right = predicted == labels
         return {
             "accuracy": float(right.mean()),
-            "macro_f1": float(f1_score(labels, chosen, average="macro")),
+            "macro_f1": float(f1_score(labels, predicted, average="macro")),
             "ece": expected_calibration_error(probability.max(1).clip(0, 1), right),
         }
 
     def confusion(self, latents: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """(classes, classes) int: galaxies by true class (rows) and class chosen (columns).
+        """Count galaxies by true class (rows) and predicted class (columns).
 
-        Classes are those fitted, sorted; galaxies of others are left out.
+        Classes are those of the training galaxies, sorted; galaxies of other classes are left out.
         """
-        chosen = self._forest.predict(latents)
-        return np.asarray(confusion_matrix(labels, chosen, labels=self._forest.classes_))
+        predicted = self._forest.predict(latents)
+        return np.asarray(confusion_matrix(labels, predicted, labels=self._forest.classes_))
 
 
 def gap_closed(before: float, after: float, in_domain: float) -> float | None:
-    """Share of the way from the un-adapted score to the in-domain one.
+    """Share of the gap between the un-adapted and the in-domain score that adaptation closes.
 
     Returns
     -------
     float or None
-        1 where adapted is as good as in-domain; negative where it is worse than before; None where
-        there is no gap to close.
+        1 if the adapted score reaches the in-domain one, negative if it is worse than before, None
+        if there is no gap.
     """
     return (after - before) / (in_domain - before) if in_domain > before else None

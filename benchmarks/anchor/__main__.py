@@ -45,10 +45,10 @@ def report_anchor(
     --labels sky/truth.parquet --out report
     """
     from benchmarks.anchor import read_drawn, write_anchor_report
-    from evaluation.probes.observations import read_truth
     from galaxy_da.io.files import write_json
     from galaxy_da.io.samples import Sample
     from galaxy_da.io.storage import location
+    from galaxy_da.io.tables import read_table
     from galaxy_da.space import LatentSpace
 
     if column and labels is None:
@@ -58,7 +58,7 @@ def report_anchor(
         title=f"The {location(space).name} space",
         space=LatentSpace.load(space),
         sample=Sample(sample),
-        labels=read_truth(labels) if labels else None,
+        labels=read_table(labels) if labels else None,
         columns=column or (),
         others=dict(zip(_titles(compare or ()), map(LatentSpace.load, compare or ()), strict=True)),
         drawn=read_drawn(drawn) if drawn else None,

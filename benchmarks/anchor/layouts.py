@@ -20,7 +20,7 @@ from benchmarks.anchor.rates import Rate, pca_rates, rate
 from benchmarks.anchor.stage import Picture, Stage
 from benchmarks.measures.image_quality import mse_and_psnr, value_range
 from benchmarks.measures.reconstruction import EncodedSample
-from evaluation.reports.pictures import histogram
+from evaluation.reports.drawings import histogram
 from galaxy_da.models.latents import join_latents
 
 __all__ = ["PLOT", "asked", "densities", "galaxy_map", "outliers", "pair_plot", "rate_curve"]

@@ -80,11 +80,14 @@ def find_questions(
     if numbers or (not columns and _knows_quantities(joined)):
         questions += [
             Question(
-                name=name, classes=_answers(~np.isnan(values), np.where(values >= 0.5, "yes", "no"))
+                name=name,
+                classes=_answers(
+                    ~np.isnan(known.values), np.where(known.values >= 0.5, "yes", "no")
+                ),
             )
-            if quantity.link == "logistic"
-            else Question(name=name, targets=targets)
-            for name, (quantity, values, targets) in find_quantities(joined, numbers).items()
+            if known.quantity.link == "logistic"
+            else Question(name=name, targets=known.targets)
+            for name, known in find_quantities(joined, numbers).items()
         ]
     if not questions:
         raise TableError(

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from evaluation.denoising import PixelPCA, compare_images
-from evaluation.reconstruction import Encoded, active_units, kl_per_latent
+from benchmarks.measures.image_quality import compare_images, pca_reconstruction
+from benchmarks.measures.reconstruction import EncodedSample, active_latents, kl_per_latent
 
 __all__ = ["Rate", "pca_rates", "rate"]
 
@@ -31,7 +31,7 @@ class Rate:
     bits : float
         Mean divergence of a posterior from the prior; NaN for principal components.
     mse, psnr, ssim : float
-        Decoded against observed, as `evaluation.denoising.compare_images`.
+        Decoded against observed, as `benchmarks.measures.image_quality.compare_images`.
     """
 
     name: str
@@ -47,14 +47,14 @@ class Rate:
         return {k: None if v != v else v for k, v in asdict(self).items()}
 
 
-def rate(name: str, encoded: Encoded, span: float) -> Rate:
+def rate(name: str, encoded: EncodedSample, span: float) -> Rate:
     """Measure a space on a sample.
 
     Parameters
     ----------
     name : str
         What to call it.
-    encoded : Encoded
+    encoded : EncodedSample
         The sample through its anchor.
     span : float
         Range of values for PSNR and SSIM.
@@ -62,7 +62,7 @@ def rate(name: str, encoded: Encoded, span: float) -> Rate:
     return Rate(
         name=name,
         latents=encoded.mean.shape[1],
-        active=int(active_units(encoded.mean).sum()),
+        active=int(active_latents(encoded.mean).sum()),
         bits=float(kl_per_latent(encoded.mean, encoded.variance).sum() * _NAT_IN_BITS),
         **compare_images(encoded.decoded, encoded.images, span),
     )
@@ -84,7 +84,7 @@ def pca_rates(images: Tensor, sizes: Sequence[int], span: float) -> tuple[Rate, 
     first, second = images[:half], images[half:]
     found = []
     for size in (size for size in sizes if size < half):
-        rebuilt = [PixelPCA(a, size).rebuild(b) for a, b in ((second, first), (first, second))]
+        rebuilt = [pca_reconstruction(a, b, size) for a, b in ((second, first), (first, second))]
         measured = compare_images(torch.cat(rebuilt), images, span)
         found.append(
             Rate(name=f"PCA-{size}", latents=size, active=size, bits=float("nan"), **measured)

@@ -10,9 +10,9 @@ import numpy as np
 from benchmarks.anchor.choosing import brighter, diverse
 from benchmarks.anchor.mosaics import colours, mosaic, still
 from benchmarks.anchor.outliers import remoteness
-from evaluation.denoising import aperture_flux
-from evaluation.fidelity import outside
-from evaluation.reconstruction import Encoded, active_units, kl_per_latent
+from benchmarks.measures.image_quality import aperture_flux
+from benchmarks.measures.reconstruction import EncodedSample, active_latents, kl_per_latent
+from training.pretraining.sky_residuals import beyond_galaxy
 
 __all__ = ["Picture", "Stage"]
 
@@ -53,13 +53,13 @@ class Stage:
 
     Attributes
     ----------
-    encoded : Encoded
+    encoded : EncodedSample
         The galaxies.
     seed : int
         Of every random choice.
     """
 
-    encoded: Encoded
+    encoded: EncodedSample
     seed: int = 0
 
     @cached_property
@@ -70,7 +70,7 @@ class Stage:
     @cached_property
     def active(self) -> np.ndarray:
         """(latents,) bool: which are in use."""
-        return active_units(self.encoded.mean)
+        return active_latents(self.encoded.mean)
 
     @cached_property
     def flux(self) -> np.ndarray:
@@ -106,7 +106,7 @@ class Stage:
         Outliers are left out, and images redrawn badly beside the galaxy: trails, bright stars.
         """
         e = self.encoded
-        left = (e.decoded - e.images).numpy()[..., outside(e.space.frame)]
+        left = (e.decoded - e.images).numpy()[..., beyond_galaxy(e.space.frame)]
         odd = remoteness(e.mean), np.square(left).sum((1, 2))
         ordinary = np.all([score <= np.quantile(score, _ORDINARY) for score in odd], axis=0)
         return brighter(np.where(ordinary, self.flux[:, self.middle], -np.inf), _BRIGHT)

@@ -18,8 +18,8 @@ from benchmarks.anchor.paths import (
     view_constancy,
 )
 from benchmarks.anchor.stage import Picture, Stage
-from evaluation.denoising import compare_images
-from evaluation.fidelity import per_image, sky_residuals, value_range
+from benchmarks.measures.image_quality import compare_images, mse_and_psnr, value_range
+from training.pretraining.sky_residuals import sky_residuals
 
 __all__ = ["interpolations", "opening", "reconstructions", "samples", "traversals", "views"]
 
@@ -61,7 +61,7 @@ def reconstructions(stage: Stage) -> tuple[dict[str, Any], dict[str, Any]]:
     """Show galaxies, what the decoder makes of them, and what is left; measure all."""
     e = stage.encoded
     span = value_range(e.images)
-    mse, psnr = per_image(e.images, e.decoded, span)
+    mse, psnr = mse_and_psnr(e.images, e.decoded, span)
     sky = sky_residuals(e.images, e.decoded, e.space.frame)
     scale = _FULL_SCALE_SIGMA * (np.mean([s.noise for s in sky]) if sky else np.sqrt(mse.mean()))
     scale /= np.sqrt(len(e.space.frame.bands))  # of a mean over bands

@@ -17,13 +17,13 @@ from PIL import Image
 
 from benchmarks.anchor.choosing import evenly
 from benchmarks.anchor.mosaics import mosaic
-from evaluation.evaluate import sample_bands
-from evaluation.probes.observations import read_truth
 from evaluation.reports.pictures import to_decals_colour
+from evaluation.targets import sample_bands
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images, row_numbers
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import read_table
 from galaxy_da.space import LatentSpace
 
 __all__ = ["across_surveys"]
@@ -50,7 +50,7 @@ def across_surveys(sky: Path, surveys: Sequence[str]) -> np.ndarray:
     TableError
         If the sky was not seen by one of the surveys, or no galaxy by all of them.
     """
-    truth, space = read_truth(sky / "truth.parquet"), LatentSpace.load("decals")
+    truth, space = read_table(sky / "truth.parquet"), LatentSpace.load("decals")
     if missing := [name for name in surveys if f"{name}_id" not in truth.column_names]:
         raise TableError(f"{sky}: was not seen by {', '.join(missing)}; simulate it with --surveys")
     seen = np.all([truth[f"{name}_id"].is_valid().to_numpy() for name in surveys], axis=0)

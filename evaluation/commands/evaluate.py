@@ -50,10 +50,11 @@ def evaluate(
     --target sdss/sample.parquet --pairs pairs.parquet --out report
     """
     from evaluation.evaluate import evaluate as run
-    from evaluation.reports.details import measure_details
-    from evaluation.reports.figures import figure_table
-    from evaluation.reports.known_columns import known_of
-    from evaluation.reports.summary import report_on, table_of
+    from evaluation.reports.details import SurveyResult, measure_details
+    from evaluation.reports.figures import figure_table, recall_table
+    from evaluation.reports.page import write_report
+    from evaluation.targets import PairedSample, TargetSurvey
+    from evaluation.truth import galaxy_properties
     from galaxy_da.io.files import write_json
     from galaxy_da.io.samples import Sample
     from galaxy_da.io.tables import read_pairs, write_table
@@ -64,56 +65,42 @@ def evaluate(
         raise typer.BadParameter("--repeat and --repeat-pairs belong together")
     if len(target) != len(pairs):
         raise typer.BadParameter(f"{len(target)} --target but {len(pairs)} --pairs; give as many")
-    observations = list(zip(rotated or [], rotated_pairs or [], strict=False))
-    if len(rotated or []) != len(rotated_pairs or []) or len(observations) not in (0, len(target)):
+    again = list(zip(rotated or [], rotated_pairs or [], strict=False))
+    if len(rotated or []) != len(rotated_pairs or []) or len(again) not in (0, len(target)):
         raise typer.BadParameter("--rotated and --rotated-pairs belong together, one per --target")
+
+    def paired(sample: UPath, table: UPath) -> PairedSample:
+        return PairedSample(sample=Sample(sample), pairs=read_pairs(table))
+
     loaded, first = LatentSpace.load(space), Sample(anchor)
     own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
-    again = (Sample(repeat), read_pairs(repeat_pairs)) if repeat and repeat_pairs else None
-    known = known_of(first, truth)
-    results, details = [], []
-    given = zip(map(Sample, target), map(read_pairs, pairs), strict=True)
-    for i, (sample, table) in enumerate(given):
-        survey = loaded.survey(sample.survey, own)
-        found = run(loaded, first, sample, table, survey=survey, repeat=again, seed=seed)
-        results.append((found, sample, table))
-        observation = (
-            (Sample(observations[i][0]), read_pairs(observations[i][1])) if observations else None
+    ceiling = paired(repeat, repeat_pairs) if repeat and repeat_pairs else None
+    properties = galaxy_properties(first, truth)
+    results = []
+    for i, (path, table) in enumerate(zip(target, pairs, strict=True)):
+        sample = Sample(path)
+        described = TargetSurvey(
+            sample=sample,
+            pairs=read_pairs(table),
+            survey=loaded.survey(sample.survey, own),
+            rotated=paired(*again[i]) if again else None,
         )
-        details.append(
-            measure_details(
-                loaded,
-                first,
-                sample,
-                table,
-                survey=survey,
-                known=known,
-                rotated=observation,
-                seed=seed,
+        results.append(
+            SurveyResult(
+                target=described,
+                evaluation=run(loaded, first, described, repeat=ceiling, seed=seed),
+                details=measure_details(loaded, first, described, properties, seed),
             )
         )
-    metrics = {
-        "surveys": {
-            result.survey: {**result.as_dict(), **more.figures}
-            for (result, _, _), more in zip(results, details, strict=True)
-        }
-    }
+    metrics = {"surveys": {result.target.survey.name: result.as_dict() for result in results}}
     write_json(out / "metrics.json", metrics)
-    evaluations = [result for result, _, _ in results]
-    write_table(figure_table(evaluations, details), out / "metrics.parquet")
-    report_on(
-        out / "report.html",
-        loaded,
-        first,
-        results,
-        own,
-        _next_steps(space, [anchor, *target]),
-        details,
-    )
+    write_table(figure_table(results), out / "metrics.parquet")
+    steps = _next_steps(space, [anchor, *target])
+    write_report(out / "report.html", loaded, first, results, next_steps=steps)
     if json:
         print_result({"report": str(out / "report.html"), **metrics}, json)
     else:
-        print_table(table_of(evaluations), json)
+        print_table(recall_table(results), json)
 
 
 def _next_steps(space: str, samples: list[UPath]) -> list[str]:

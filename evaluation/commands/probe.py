@@ -46,17 +46,17 @@ def probe(
     --sample sky/sdss/sample.parquet --truth sky/truth.parquet --sky-seed 1 --out space-probed
     """
     from evaluation.probes.errors import error_rows
-    from evaluation.probes.fitting import fit_probes
+    from evaluation.probes.fitting import ProbeSettings, fit_probes
     from evaluation.probes.ideal_images import add_structure
-    from evaluation.probes.observations import read_truth
     from galaxy_da.io.samples import Sample
+    from galaxy_da.io.tables import read_table
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import load_survey
 
     loaded = LatentSpace.load(space)
     samples = [Sample(path) for path in sample]
     first = next((s for s in samples if s.survey == loaded.anchor), samples[0])
-    table = read_truth(truth)
+    table = read_table(truth)
     if sky_seed is not None:
         table = add_structure(table, sky_seed)
     fitted = fit_probes(
@@ -64,10 +64,12 @@ def probe(
         first,
         table,
         [s for s in samples if s is not first],
-        columns=column or (),
-        unadapted=unadapted,
-        own={survey.name: survey for survey in map(load_survey, survey_file or [])},
-        seed=seed,
+        ProbeSettings(
+            columns=tuple(column or ()),
+            unadapted=unadapted,
+            own_surveys={survey.name: survey for survey in map(load_survey, survey_file or [])},
+            seed=seed,
+        ),
     )
     names = {probe.name for probe in fitted}
     kept = [probe for probe in loaded.probes if probe.name not in names]

@@ -1,1 +1,1 @@
-"""Fit probes, which read physical quantities off the latents, and measure their errors."""
+"""Fit probes, which predict physical quantities from latents, and measure their errors."""

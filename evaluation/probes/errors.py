@@ -1,4 +1,4 @@
-"""How far probes are off, survey by survey."""
+"""Errors of probes, survey by survey."""
 
 from __future__ import annotations
 
@@ -8,45 +8,46 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 from astropy.stats import mad_std
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
-from evaluation.calibration import brier, expected_calibration_error
-from evaluation.probes.observations import Observed
+from evaluation.calibration import expected_calibration_error
+from evaluation.probes.labelled_latents import LabelledLatents
 from galaxy_da.models.probes import Link, Probe
 
 __all__ = ["FEWEST", "error_rows", "measure", "measure_probes", "residuals"]
 
 FEWEST = 50
-"""Galaxies that a fit and a measurement take at least."""
+"""Smallest number of galaxies for a fit or a measurement."""
 
 
 def measure_probes(
     probes: Sequence[Probe],
-    seen: Sequence[Observed],
+    latents: Sequence[LabelledLatents],
     values: Mapping[str, np.ndarray],
     use: np.ndarray,
 ) -> tuple[Probe, ...]:
-    """Measure probes in every survey that has seen enough galaxies, and note it in them.
+    """Measure probes in every survey with enough galaxies, and store the errors in the probes.
 
     Parameters
     ----------
     probes : sequence of Probe
-    seen : sequence of Observed
-        Each survey's latents, of the probes' space.
+        Probes of one space.
+    latents : sequence of LabelledLatents
+        Latents of each survey in that space.
     values : dict of str to (truth rows,) float array
-        The truth of each probe, NaN where unknown.
+        True values by probe, NaN where unknown.
     use : (truth rows,) bool array
         Galaxies that no probe was fitted to.
 
     Returns
     -------
     tuple of Probe
-        In the same order; errors of surveys that are not in `seen` stay.
+        Probes in the same order; errors of surveys that are not in `latents` are kept.
     """
     measured = []
     for probe in probes:
         errors, truth = dict(probe.errors), values[probe.name]
-        for survey in seen:
+        for survey in latents:
             here = use[survey.rows] & np.isfinite(truth[survey.rows])
             if here.sum() >= FEWEST:
                 value = probe.apply(survey.vectors[0][here])
@@ -56,7 +57,7 @@ def measure_probes(
 
 
 def residuals(link: Link, truth: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Value less truth: of logarithms for ``exp``, within 90 degrees for ``angle``."""
+    """Return value minus truth; of logarithms for ``exp``, within 90 degrees for ``angle``."""
     if link == "exp":
         return np.asarray(np.log(value / truth))
     if link == "angle":
@@ -65,14 +66,14 @@ def residuals(link: Link, truth: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def measure(link: Link, truth: np.ndarray, value: np.ndarray) -> dict[str, float]:
-    """Measure a probe, or any other estimate, as `galaxy_da.models.probes.Probe.errors` holds it.
+    """Measure an estimate, with the keys of `galaxy_da.models.probes.Probe.errors`.
 
     Parameters
     ----------
     link : str
-        The quantity's.
+        Link of the quantity.
     truth, value : (n,) float array
-        Finite.
+        Finite true and estimated values.
     """
     n: dict[str, float] = {"n": len(truth)}
     if link == "logistic":
@@ -81,25 +82,25 @@ def measure(link: Link, truth: np.ndarray, value: np.ndarray) -> dict[str, float
         return n | {
             "log_loss": float(log_loss(yes, value, labels=[False, True])),
             "base_log_loss": float(log_loss(yes, base, labels=[False, True])),
-            "brier": brier(value, yes),
+            "brier": float(brier_score_loss(yes, value)),
             "ece": expected_calibration_error(value, yes),
             **({"auc": float(roc_auc_score(yes, value))} if 0 < yes.sum() < len(yes) else {}),
         }
-    off = residuals(link, truth, value)
-    bias = float(np.median(off))
+    error = residuals(link, truth, value)
+    bias = float(np.median(error))
     spread = np.log(truth) if link == "exp" else truth
-    # Angles have no variance to explain: compare with the even spread of random ones.
+    # The variance of an angle is undefined: compare with angles drawn at random.
     variance = 180**2 / 12 if link == "angle" else float(spread.var())
     return n | {
         "bias": bias,
-        "scatter": float(mad_std(off)),
-        "rms": float(np.sqrt(np.square(off).mean())),
-        "r2": float(1 - np.square(off).mean() / max(variance, 1e-30)),
+        "scatter": float(mad_std(error)),
+        "rms": float(np.sqrt(np.square(error).mean())),
+        "r2": float(1 - np.square(error).mean() / max(variance, 1e-30)),
     }
 
 
 def error_rows(probes: Sequence[Probe]) -> pa.Table:
-    """Return one row per probe and survey: its measured errors, null where they do not apply."""
+    """Return a table of errors, one row per probe and survey, null where one does not apply."""
     names = (
         "n",
         "bias",

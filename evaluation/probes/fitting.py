@@ -1,13 +1,14 @@
 """Fit probes to a space's anchor and measure them in every survey.
 
-Cells of the sky keep the parts apart: a probe is fitted on the train and validation parts of the
-sky (`catalogs.splits`), its regularisation chosen there by cross-validation over cells, and
-measured on the test part, which no encoder of the space has seen. What is measured is stored.
+A probe is fitted on the train and validation parts of the sky (`catalogs.splits`), with a penalty
+chosen there by cross-validation over sky cells. It is measured on the test part, which no encoder
+of the space was trained on. The probe stores these errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -16,18 +17,43 @@ from astropy_healpix import lonlat_to_healpix
 
 from catalogs.splits import sky_split
 from evaluation.probes.errors import FEWEST, measure_probes
+from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled
 from evaluation.probes.network import ProbeNetwork
-from evaluation.probes.observations import Observed, observe_truth, truth_positions
-from evaluation.probes.quantities import Quantity, find_quantities
+from evaluation.probes.quantities import KnownQuantity, find_quantities
+from evaluation.targets import encoder_for
+from evaluation.truth import truth_positions
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.probes import Link, Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
-__all__ = ["fit_probe", "fit_probes", "targets_by_symmetry"]
+__all__ = ["ProbeSettings", "fit_probe", "fit_probes", "targets_by_symmetry"]
 
-_NSIDE = 64  # of the cells of `sky_split`
+_NSIDE = 64  # as `sky_split`
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings:
+    """Settings of `fit_probes`.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Columns of the truth table to fit unchanged; by default the quantities known to
+        `evaluation.probes.quantities`.
+    unadapted : bool
+        Measure surveys without an encoder through the anchor's.
+    own_surveys : dict of str to Survey
+        Definitions of surveys that neither the space nor the library knows.
+    seed : int
+        Seed of the networks' first weights.
+    """
+
+    columns: tuple[str, ...] = ()
+    unadapted: bool = False
+    own_surveys: Mapping[str, Survey] = field(default_factory=dict)
+    seed: int = 0
 
 
 def fit_probes(
@@ -35,33 +61,23 @@ def fit_probes(
     anchor: Sample,
     truth: pa.Table,
     others: Sequence[Sample] = (),
-    *,
-    columns: Sequence[str] = (),
-    unadapted: bool = False,
-    own: Mapping[str, Survey] | None = None,
-    seed: int = 0,
+    settings: ProbeSettings | None = None,
 ) -> tuple[Probe, ...]:
     """Fit a probe to each quantity of a truth table and measure it in every survey.
 
     Parameters
     ----------
     space : LatentSpace
-        Its anchor's latents are what probes read.
+        Space whose anchor latents the probes take.
     anchor : Sample
-        The anchor's cutouts.
+        Cutouts of the anchor survey.
     truth : pa.Table
-        Truth or labels, joined by ``object_id`` or, as in a simulated sky, ``SURVEY_id``; with
-        ``ra`` and ``dec`` of its own or else the anchor's.
+        Truth or labels, joined by ``object_id`` or, as in a simulated sky, ``SURVEY_id``; without
+        ``ra`` and ``dec`` the anchor's positions are used.
     others : sequence of Sample
-        Other surveys' cutouts of galaxies in `truth`, to measure on.
-    columns : sequence of str
-        Columns of `truth` to fit as they are; by default what `evaluation.probes.quantities` knows.
-    unadapted : bool
-        Measure surveys without an encoder through the anchor's.
-    own : dict of str to Survey, optional
-        Definitions of surveys that neither the space nor the library knows.
-    seed : int
-        Of the networks' first weights.
+        Cutouts of other surveys that show galaxies of `truth`, to measure on.
+    settings : ProbeSettings, optional
+        Columns, encoders and seed.
 
     Returns
     -------
@@ -74,8 +90,9 @@ def fit_probes(
     CatalogError
         If fewer than 50 galaxies fall on either side of the split of the sky.
     SpaceError
-        If a survey has no encoder and `unadapted` is false.
+        If a survey has no encoder and `settings.unadapted` is false.
     """
+    settings = settings or ProbeSettings()
     if anchor.survey != space.anchor:
         raise TableError(
             f"{anchor.path}: holds {anchor.survey} but probes are fitted on the anchor of the "
@@ -84,67 +101,68 @@ def fit_probes(
     names = [sample.survey for sample in (anchor, *others)]
     if len(set(names)) < len(names):
         raise TableError(f"samples must be of different surveys but are of {', '.join(names)}")
-    quantities = find_quantities(truth, columns)
+    quantities = find_quantities(truth, settings.columns)
     sky = truth_positions(truth, anchor)
-    part = sky_split(*sky, nside=_NSIDE)
-    test = part == "test"
-    seen = [observe_truth(space, anchor, truth, symmetric=True)]
-    seen += [
-        observe_truth(space, sample, truth, test, unadapted=unadapted, own=own) for sample in others
-    ]
-    cell = np.asarray(lonlat_to_healpix(*(sky * u.deg), _NSIDE, order="nested"))
+    test = sky_split(*sky, nside=_NSIDE) == "test"
+    own = space.encoder(space.anchor)
+    latents = [encode_labelled(space, own, anchor, truth, symmetric=True)]
+    for sample in others:
+        survey = space.survey(sample.survey, settings.own_surveys)
+        encoder = (
+            encoder_for(space, sample, survey) if settings.unadapted else space.encoder(survey.name)
+        )
+        latents.append(encode_labelled(space, encoder, sample, truth, test))
+    cells = np.asarray(lonlat_to_healpix(*(sky * u.deg), _NSIDE, order="nested"))
     fitted = [
-        fit_probe(quantity, seen[0], targets, ~test, cell, seed)
-        for quantity, _, targets in quantities.values()
+        fit_probe(known, latents[0], ~test, cells, settings.seed) for known in quantities.values()
     ]
-    truths = {name: values for name, (_, values, _) in quantities.items()}
-    return measure_probes(fitted, seen, truths, test)
+    return measure_probes(
+        fitted, latents, {name: known.values for name, known in quantities.items()}, test
+    )
 
 
 def fit_probe(
-    quantity: Quantity,
-    seen: Observed,
-    targets: np.ndarray,
+    known: KnownQuantity,
+    latents: LabelledLatents,
     use: np.ndarray,
-    cell: np.ndarray,
+    cells: np.ndarray,
     seed: int = 0,
 ) -> Probe:
     """Fit one probe.
 
     Parameters
     ----------
-    quantity : Quantity
-        What it gives.
-    seen : Observed
-        The anchor's latents; all views are fitted, an angle's targets turned with them.
-    targets : (truth rows, k) float array
-        What the network is to give, NaN where unknown.
+    known : KnownQuantity
+        Quantity to predict, with its values.
+    latents : LabelledLatents
+        Latents of the anchor. All symmetries are fitted; the targets of an angle rotate with them.
     use : (truth rows,) bool array
         Galaxies that may be fitted.
-    cell : (truth rows,) int array
-        Part of the sky; cross-validation keeps each whole.
+    cells : (truth rows,) int array
+        Sky cell of each galaxy; cross-validation keeps each cell whole.
     seed : int
-        Of the network's first weights.
+        Seed of the network's first weights.
 
     Raises
     ------
     CatalogError
-        If fewer than 50 galaxies remain, or a probability's are all alike.
+        If fewer than 50 galaxies remain, or all values are equal.
     """
-    fine = use[seen.rows] & np.isfinite(targets[seen.rows]).all(1)
-    if fine.sum() < FEWEST or np.ptp(targets[seen.rows[fine]]) == 0:
+    quantity, targets = known.quantity, known.targets
+    fine = use[latents.rows] & np.isfinite(targets[latents.rows]).all(1)
+    if fine.sum() < FEWEST or np.ptp(targets[latents.rows[fine]]) == 0:
         raise CatalogError(
             f"{quantity.name}: {int(fine.sum())} galaxies of the anchor outside the test part of "
             f"the sky have a value, at least {FEWEST} that differ are needed"
         )
-    rows, views = seen.rows[fine], seen.vectors[:, fine]
-    centre, spread = views[0].mean(0), np.maximum(views[0].std(0), 1e-6)
-    x = (views - centre) / spread
+    rows, vectors = latents.rows[fine], latents.vectors[:, fine]
+    centre, spread = vectors[0].mean(0), np.maximum(vectors[0].std(0), 1e-6)
+    x = (vectors - centre) / spread
     y = np.stack(
-        [targets_by_symmetry(targets[rows], quantity.link, view) for view in range(len(views))]
+        [targets_by_symmetry(targets[rows], quantity.link, number) for number in range(len(x))]
     )
     network = ProbeNetwork(quantity.link, seed)
-    penalty = network.choose(x, y, cell[rows])
+    penalty = network.choose(x, y, cells[rows])
     weights, biases = network.fit(x, y, penalty)
     return Probe(
         name=quantity.name,
@@ -161,20 +179,20 @@ def fit_probe(
     )
 
 
-def targets_by_symmetry(targets: np.ndarray, link: Link, view: int) -> np.ndarray:
-    """Transform targets as one of the dihedral symmetries transforms the image.
+def targets_by_symmetry(targets: np.ndarray, link: Link, number: int) -> np.ndarray:
+    """Transform targets as a dihedral symmetry transforms the image.
 
     Parameters
     ----------
     targets : (n, k) float array
-        Of the upright view.
+        Targets of the images as observed.
     link : str
-        Only an ``angle``'s two components change.
-    view : int
-        0 to 7.
+        Link of the quantity; only the two components of an ``angle`` change.
+    number : int
+        Number of the symmetry, 0 to 7.
     """
     if link != "angle":
         return targets
-    mirrored, quarters = divmod(view, 4)
+    mirrored, quarters = divmod(number, 4)
     signs = np.array([1.0, -1.0 if mirrored else 1.0]) * (-1.0) ** quarters
     return targets * signs

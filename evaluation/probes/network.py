@@ -1,4 +1,4 @@
-"""The network behind a probe, fitted by scikit-learn and taken out of it."""
+"""Network of a probe, fitted by scikit-learn; its weights are returned as arrays."""
 
 from __future__ import annotations
 
@@ -17,37 +17,41 @@ __all__ = ["ProbeNetwork"]
 
 _HIDDEN = 128
 _STEPS, _BATCH = 3000, 200
-_TRIAL_STEPS = 1000  # enough to tell penalties apart
+_TRIAL_STEPS = 1000  # enough to compare penalties
 _PENALTIES = (0.3, 3.0, 30.0)
 _FOLDS = 3
-_SPARSE = 4  # every fourth view serves to choose the penalty
+_SPARSE = 4  # every fourth symmetry serves to choose the penalty
 
 
 class ProbeNetwork:
-    """One hidden layer from standardised latents to what a link takes."""
+    """One hidden layer from standardised latents to the input of a link."""
 
     def __init__(self, link: Link, seed: int) -> None:
         self.link, self.seed = link, seed
 
     def choose(self, x: np.ndarray, y: np.ndarray, cell: np.ndarray) -> float:
-        """Return the weight penalty with the least loss on left-out cells."""
+        """Return the weight penalty with the smallest loss on held-out cells."""
         folds = min(_FOLDS, len(np.unique(cell)))
         if folds < 2:
             raise CatalogError(
                 "all galaxies lie in one cell of the sky; cross-validation needs a larger area"
             )
         losses = np.zeros(len(_PENALTIES))
-        for fitted, left in GroupKFold(folds).split(x[0], groups=cell):
+        for fitted, held_out in GroupKFold(folds).split(x[0], groups=cell):
             for i, penalty in enumerate(_PENALTIES):
-                some = x[::_SPARSE, fitted], y[::_SPARSE, fitted]
-                layers = self.fit(*some, penalty, steps=_TRIAL_STEPS)
-                losses[i] += self._loss(_forward(x[0][left], *layers), y[0][left]) * len(left)
+                part = x[::_SPARSE, fitted], y[::_SPARSE, fitted]
+                layers = self.fit(*part, penalty, steps=_TRIAL_STEPS)
+                predicted = _forward(x[0][held_out], *layers)
+                losses[i] += self._loss(predicted, y[0][held_out]) * len(held_out)
         return _PENALTIES[int(losses.argmin())]
 
     def fit(
         self, x: np.ndarray, y: np.ndarray, penalty: float, *, steps: int | None = None
     ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return weights and biases fitted to all views, (views, n, latents) and (views, n, k)."""
+        """Return weights and biases.
+
+        `x` is (symmetries, n, latents) and `y` (symmetries, n, k).
+        """
         steps = steps or _STEPS
         flat, goal = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
         settings: dict[str, Any] = {
@@ -56,7 +60,7 @@ class ProbeNetwork:
             "alpha": penalty,
             "batch_size": min(_BATCH, len(flat)),
             "max_iter": -(-steps * _BATCH // len(flat)),
-            "n_iter_no_change": steps,  # so that only the number of steps stops it
+            "n_iter_no_change": steps,  # so that the fit ends after that many steps
             "random_state": self.seed,
         }
         if self.link == "logistic":
@@ -78,7 +82,7 @@ class ProbeNetwork:
 def _fit_votes(
     model: MLPClassifier, x: np.ndarray, share: np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Fit to shares of votes: each galaxy once as a yes and once as a no, by weight."""
+    """Fit to shares of votes: each galaxy enters as a yes and as a no, weighted by its votes."""
     if np.isin(share, (0, 1)).all():
         _run(model, x, share > 0.5)
     else:
@@ -88,7 +92,7 @@ def _fit_votes(
 
 
 def _run(model: Any, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> None:
-    """Fit; to stop after a set number of epochs is meant, not a failure to converge."""
+    """Fit for a fixed number of epochs, which is no failure to converge."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(x, y, sample_weight=weight)

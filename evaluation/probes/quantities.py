@@ -1,7 +1,7 @@
-"""The quantities that probes are fitted to, and where a truth table says them.
+"""Quantities that probes predict, and their values in a truth table.
 
-What the simulated sky knows has a definition here; any other column of a truth or label table is
-described by its own Arrow metadata (``unit``, ``ucd``, ``description``).
+Quantities of the simulated sky are defined here. Any other column of a truth or label table is
+described by its Arrow metadata (``unit``, ``ucd``, ``description``).
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ import pyarrow.compute as pc
 from galaxy_da.errors import TableError
 from galaxy_da.models.probes import Link
 
-__all__ = ["QUANTITIES", "Quantity", "find_quantities", "own_quantity"]
+__all__ = ["QUANTITIES", "KnownQuantity", "Quantity", "find_quantities", "own_quantity"]
 
 _Columns = Mapping[str, np.ndarray]
 
 _ROUND = 0.2
-"""Ellipticity below which a position angle says nothing."""
+"""Ellipticity below which a position angle is undefined."""
 
 _WEAK_BAR, _WEAK_ARMS = 0.12, 0.2
-"""Shares of the disc's light above which the simulated sky's bars and arms count as seen."""
+"""Shares of the disc's light above which simulated bars and arms count as visible."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
-    """Something to be read off latents.
+    """A quantity that probes predict from latents.
 
     Attributes
     ----------
     name, description, unit, ucd, link, low, high
         As in `galaxy_da.models.probes.Probe`.
     needs : tuple of str
-        Truth columns it is made from.
+        Columns of the truth table that give the quantity.
     truth : callable
-        From those columns to the (n,) quantity, NaN where it is not known; for a probability 0, 1
-        or the share of votes.
+        Function from those columns to the (n,) values, NaN where unknown; of a probability 0, 1 or
+        the share of votes.
     strength : callable, optional
-        For an angle, how much it means, 0 to 1: the ellipticity (1 - b/a) / (1 + b/a).
+        For an angle, function to its weight, 0 to 1: the ellipticity (1 - b/a) / (1 + b/a).
     """
 
     name: str
@@ -56,22 +56,36 @@ class Quantity:
     strength: Callable[[_Columns], np.ndarray] | None = None
 
 
-def find_quantities(truth: pa.Table, columns: Sequence[str] = ()) -> dict[str, _Found]:
-    """Compute the quantities a truth table holds.
+@dataclass(frozen=True, kw_only=True)
+class KnownQuantity:
+    """A quantity with its values for the galaxies of a truth table.
+
+    Attributes
+    ----------
+    quantity : Quantity
+        Definition of the quantity.
+    values : (n,) float array
+        True values, NaN where unknown.
+    targets : (n, k) float array
+        Targets of the network: the logarithm of a positive quantity, the two components of an
+        angle, or the value.
+    """
+
+    quantity: Quantity
+    values: np.ndarray
+    targets: np.ndarray
+
+
+def find_quantities(truth: pa.Table, columns: Sequence[str] = ()) -> dict[str, KnownQuantity]:
+    """Compute the quantities of a truth table, by name.
 
     Parameters
     ----------
     truth : pa.Table
         Truth or labels.
     columns : sequence of str
-        Columns to use as they are, by `own_quantity`; by default every one of `QUANTITIES` whose
-        columns are there.
-
-    Returns
-    -------
-    dict of str to (Quantity, (n,) values, (n, k) targets)
-        By name. Targets are what the network is to give: the logarithm of a positive quantity, the
-        two components of an angle.
+        Columns to use unchanged, by `own_quantity`; by default every one of `QUANTITIES` whose
+        columns the table has.
 
     Raises
     ------
@@ -87,15 +101,19 @@ def find_quantities(truth: pa.Table, columns: Sequence[str] = ()) -> dict[str, _
             f"({', '.join(sorted({name for q in QUANTITIES for name in q.needs}))}); it has "
             f"{', '.join(truth.column_names)}; name yours with --column"
         )
-    found = {}
+    known = {}
     for quantity in chosen:
-        values = {name: _numbers(truth, name) for name in quantity.needs}
-        found[quantity.name] = (quantity, quantity.truth(values), _targets(quantity, values))
-    return found
+        columns_of = {name: _numbers(truth, name) for name in quantity.needs}
+        known[quantity.name] = KnownQuantity(
+            quantity=quantity,
+            values=quantity.truth(columns_of),
+            targets=_targets(quantity, columns_of),
+        )
+    return known
 
 
 def own_quantity(truth: pa.Table, column: str) -> Quantity:
-    """Describe a user's column: a boolean is a probability, a number itself.
+    """Describe a user's column: a boolean column gives a probability, a number itself.
 
     The column's Arrow metadata may give ``unit``, ``ucd`` and ``description``, and ``link`` (see
     `galaxy_da.models.probes.Link`); the share of votes for an answer needs ``link`` ``logistic``.
@@ -113,16 +131,16 @@ def own_quantity(truth: pa.Table, column: str) -> Quantity:
             f"the truth table has no column {column!r}; it has {', '.join(truth.column_names)}"
         )
     field = truth.schema.field(column)
-    said = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
     is_bool = pa.types.is_boolean(field.type)
     if not (is_bool or pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
         raise TableError(f"column {column!r} must hold numbers or booleans but holds {field.type}")
-    link = said.get("link", "logistic" if is_bool else "identity")
+    link = metadata.get("link", "logistic" if is_bool else "identity")
     return Quantity(
         name=column.lower(),
-        description=said.get("description", f"as column {column} of the truth table"),
-        unit=said.get("unit", ""),
-        ucd=said.get("ucd", "stat.probability;src.morph" if is_bool else "src.morph.param"),
+        description=metadata.get("description", f"as column {column} of the truth table"),
+        unit=metadata.get("unit", ""),
+        ucd=metadata.get("ucd", "stat.probability;src.morph" if is_bool else "src.morph.param"),
         link=link,
         needs=(column,),
         truth=lambda values: values[column],
@@ -182,7 +200,7 @@ QUANTITIES = (
     Quantity(
         name="concentration",
         description="5 log10(r80 / r20) in r of the light within 1.5 Petrosian radii (Bershady et "
-        "al. 2000), of a noise-free view of the galaxy alone with a PSF of 0.3 arcsec",
+        "al. 2000), of a noise-free image of the galaxy alone with a PSF of 0.3 arcsec",
         ucd=_MORPHOLOGY,
         needs=("concentration",),
         truth=_column("concentration"),
@@ -190,7 +208,7 @@ QUANTITIES = (
     Quantity(
         name="asymmetry",
         description="Sum |I - I180| / sum |I| in r within 1.5 Petrosian radii (Conselice 2003) "
-        "about the true centre, of a noise-free view of the galaxy alone with a PSF of 0.3 arcsec",
+        "about the true centre, of a noise-free image of the galaxy alone with a PSF of 0.3 arcsec",
         ucd=_MORPHOLOGY,
         needs=("asymmetry",),
         truth=_column("asymmetry"),
@@ -206,7 +224,7 @@ QUANTITIES = (
     Quantity(
         name="colour_gradient",
         description="g - r of the light outside the circular half-light radius less that inside, "
-        "of the view that gives concentration",
+        "of the image that gives concentration",
         unit="mag",
         ucd="src.morph.param;phot.color",
         needs=("colour_gradient",),
@@ -281,10 +299,8 @@ QUANTITIES = (
         truth=lambda values: (values["arm_strength"] >= _WEAK_ARMS).astype(float),
     ),
 )
-"""What the simulated sky's truth gives; concentration, asymmetry and colour gradient come from
+"""Quantities of the simulated sky; concentration, asymmetry and colour gradient come from
 `evaluation.probes.ideal_images`."""
-
-_Found = tuple[Quantity, np.ndarray, np.ndarray]
 
 
 def _numbers(truth: pa.Table, name: str) -> np.ndarray:
@@ -296,7 +312,7 @@ def _numbers(truth: pa.Table, name: str) -> np.ndarray:
 
 
 def _targets(quantity: Quantity, values: _Columns) -> np.ndarray:
-    """Return what the network is to give, (n, k)."""
+    """Return the targets of the network, (n, k)."""
     if quantity.link == "angle":
         doubled = 2 * np.radians(values[quantity.needs[0]])
         strength = quantity.strength(values) if quantity.strength else np.ones(len(doubled))

@@ -1,1 +1,1 @@
-"""What a report shows beside recall: details of one survey, drawings, tables of figures."""
+"""Details of an evaluation, and the report page: sections, pictures, charts, tables of figures."""

@@ -1,20 +1,19 @@
-"""Everything measured of one survey beside its recall, on the test part of the sky.
+"""Details of one survey beside its recall, on the test part of the sky.
 
-What needs a column (magnitude, size, class), a second look with a turned camera, or a probability
-of sameness is measured where there is one, and left out where there is none.
+Each measure needs something: a column (magnitude, size, class), observations with a rotated camera,
+or a model of the match probability. A measure whose input is missing is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from astropy_healpix import HEALPix
+from astropy import units as u
+from astropy_healpix import lonlat_to_healpix
 
-from catalogs.matching.pairs import PairedRows
 from evaluation.distractors import (
     HARD_POOL,
     distance_contrast,
@@ -22,41 +21,42 @@ from evaluation.distractors import (
     ranks_among,
 )
 from evaluation.domains import domain_auc
-from evaluation.evaluate import POOL, sample_bands
+from evaluation.evaluate import POOL, Evaluation
 from evaluation.match_probability import calibration, match_trials
-from evaluation.reports.known_columns import Known
 from evaluation.retrieval import match_ranks, recall_of
 from evaluation.strata import MAGNITUDES, SIZES_OVER_PSF, by_stratum
+from evaluation.targets import PairedSample, TargetSurvey, sample_bands
 from evaluation.transfer import MorphologyClassifier, gap_closed
+from evaluation.truth import GalaxyProperties
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import Survey
 
-__all__ = ["LABEL", "Details", "measure_details"]
+__all__ = ["Details", "SurveyResult", "measure_details"]
 
-LABEL = "label"
+_LABEL = "label"
 _PROPERTIES = ("r_mag", "half_light_arcsec", "g_minus_r")
-_STAGES = ("unadapted", "adapted")
+_ENCODERS = ("unadapted", "adapted")
 _FEWEST = 20
-_FEWEST_PER_CLASS = 5
-_MOST_TAUGHT = 2000
+_FEWEST_PER_CLASS, _FEWEST_CELLS = 5, 5
+_MOST_TRAINING = 2000
 _CELL_NSIDE = 32
+_R_NM = 642.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Details:
-    """Figures of one survey.
+    """Figures of one survey beside its recall.
 
     Attributes
     ----------
     survey : str
-        The target.
+        Name of the target survey.
     figures : dict
-        Plain values: ``hard``, ``turned``, ``strata``, ``distances``, ``domains``, ``transfer``
-        and ``sameness``, those that could be measured.
+        Plain values of the measures that had their input: ``hard``, ``rotated``, ``strata``,
+        ``distances``, ``domains``, ``transfer`` and ``match_probability``.
     hard_distances : (n,) float array, optional
-        Latent distances of adapted images to one galaxy of like brightness, size and colour each.
+        Latent distance of each adapted image to one galaxy of similar brightness, size and colour.
     """
 
     survey: str
@@ -64,15 +64,34 @@ class Details:
     hard_distances: np.ndarray | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class SurveyResult:
+    """Everything measured of one target survey, as reports take it.
+
+    Attributes
+    ----------
+    target : TargetSurvey
+        Cutouts, pairs and definition of the target.
+    evaluation : Evaluation
+        Its retrieval.
+    details : Details, optional
+        Further figures.
+    """
+
+    target: TargetSurvey
+    evaluation: Evaluation
+    details: Details | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return all figures as plain values."""
+        return {**self.evaluation.as_dict(), **(self.details.figures if self.details else {})}
+
+
 def measure_details(
     space: LatentSpace,
     anchor: Sample,
-    target: Sample,
-    pairs: pa.Table,
-    *,
-    survey: Survey,
-    known: Known,
-    rotated: tuple[Sample, pa.Table] | None = None,
+    target: TargetSurvey,
+    properties: GalaxyProperties,
     seed: int = 0,
 ) -> Details:
     """Measure a target survey on the test part of the sky.
@@ -80,202 +99,184 @@ def measure_details(
     Parameters
     ----------
     space : LatentSpace
-        With or without an encoder for the target.
-    anchor, target, pairs
-        As for `evaluation.evaluate.evaluate`.
-    survey : Survey
-        The target's definition.
-    known : Known
-        Columns of the anchor's galaxies: ``r_mag``, ``half_light_arcsec``, ``g_minus_r`` and
-        ``label`` are used where they are.
-    turned : (Sample, pair table), optional
-        Another look of the target with the camera at random angles.
+        Space with or without an encoder for the target.
+    anchor : Sample
+        Cutouts of the anchor survey.
+    target : TargetSurvey
+        Cutouts, pairs and definition of the target.
+    properties : GalaxyProperties
+        Columns of the anchor's galaxies; those of ``r_mag``, ``half_light_arcsec``, ``g_minus_r``
+        and ``label`` that are there are used.
     seed : int
-        Of the pool, the random pairs and the classifiers.
+        Seed of the pool, the random pairs and the classifiers.
     """
-    exam = _Exam(space, anchor, target, pairs, survey, seed)
+    test = _TestLatents(space, anchor, target, seed)
+    hard, distances = test.hard(properties)
     figures: dict[str, Any] = {
-        "domains": {stage: domain_auc(exam.pool, exam.queries[stage], exam.cells, seed)
-                    for stage in _STAGES}
-        if len(np.unique(exam.cells)) >= _FEWEST_PER_CLASS and len(exam.pool) >= _FEWEST
-        else None,
-        "rotated": None if rotated is None else exam.pose_free(rotated),
-        "strata": exam.strata(known),
-        "transfer": exam.transfer(known),
-        "match_probability": exam.match_probability(),
-    }  # fmt: skip
-    hard, distances = exam.hard(known)
-    figures |= hard
+        "domains": test.domains(),
+        "rotated": None if target.rotated is None else test.rotated(target.rotated),
+        "strata": test.strata(properties),
+        "transfer": test.transfer(properties),
+        "match_probability": test.match_probability(),
+        **hard,
+    }
     return Details(
-        survey=survey.name,
+        survey=target.survey.name,
         figures={name: value for name, value in figures.items() if value},
         hard_distances=distances,
     )
 
 
-class _Exam:
-    """Latents of the test pairs, before and after adapting."""
+class _TestLatents:
+    """Galaxy latents of the test pairs, before and after adapting."""
 
-    def __init__(
-        self,
-        space: LatentSpace,
-        anchor: Sample,
-        target: Sample,
-        pairs: pa.Table,
-        survey: Survey,
-        seed: int,
-    ) -> None:
-        self.space, self.anchor, self.target, self.survey = space, anchor, target, survey
-        self.seed = seed
-        self.paired = PairedRows.of(pairs, anchor, target)
+    def __init__(self, space: LatentSpace, anchor: Sample, target: TargetSurvey, seed: int) -> None:
+        self.space, self.anchor, self.target, self.seed = space, anchor, target, seed
+        self.paired = target.paired_rows(anchor)
         rows = self.paired.only("test", POOL, seed)
-        plain = space.unadapted(survey, sample_bands(target, survey))
+        survey = target.survey
+        plain = space.unadapted(survey, sample_bands(target.sample, survey))
         own = space.encoder(survey.name) if survey.name in space.surveys else plain
         self.encoders = {"unadapted": plain, "adapted": own}
-        here, seen = self._posterior(anchor, rows.anchor, space.encoder(space.anchor))
-        there = {
-            stage: self._posterior(target, rows.target, encoder)
-            for stage, encoder in self.encoders.items()
-        }
-        good = np.all([seen, *(ok for _, ok in there.values())], axis=0)
-        self.rows, self.target_rows = rows.anchor[good], rows.target[good]
-        self.pool, self.pool_variance = (part[good] for part in here)
+        pool, usable = self._posterior(anchor, rows.anchor, space.encoder(space.anchor))
+        queries = {}
+        for name, encoder in self.encoders.items():
+            queries[name], usable_too = self._posterior(target.sample, rows.target, encoder)
+            usable = usable & usable_too
+        self.rows, self.target_rows = rows.anchor[usable], rows.target[usable]
+        self.pool, self.pool_variance = (part[usable] for part in pool)
         self.posteriors = {
-            stage: (mean[good], variance[good]) for stage, ((mean, variance), _) in there.items()
+            name: (mean[usable], variance[usable]) for name, (mean, variance) in queries.items()
         }
-        self.queries = {stage: mean for stage, (mean, _) in self.posteriors.items()}
+        self.queries = {name: mean for name, (mean, _) in self.posteriors.items()}
         self.own = np.arange(len(self.rows))
 
-    @property
-    def cells(self) -> np.ndarray:
+    def domains(self) -> dict[str, Any] | None:
+        """Classify latents by survey."""
         ra, dec = (np.asarray(self.anchor.catalog[name])[self.rows] for name in ("ra", "dec"))
-        place = HEALPix(_CELL_NSIDE, order="nested").lonlat_to_healpix(*_degrees(ra, dec))
-        return np.asarray(place)
+        cells = np.asarray(lonlat_to_healpix(ra * u.deg, dec * u.deg, _CELL_NSIDE, order="nested"))
+        if len(np.unique(cells)) < _FEWEST_CELLS or len(self.pool) < _FEWEST:
+            return None
+        return {
+            name: domain_auc(self.pool, queries, cells, self.seed)
+            for name, queries in self.queries.items()
+        }
 
-    def pose_free(self, rotated: tuple[Sample, pa.Table]) -> dict[str, Any]:
-        """Recall of turned looks at the same galaxies, in the same pool."""
-        sample, pairs = rotated
-        found = PairedRows.of(pairs, self.anchor, sample)
-        place = np.full(len(self.anchor), -1)
-        place[found.anchor] = found.target
-        own = np.flatnonzero(place[self.rows] >= 0)
+    def rotated(self, observed_again: PairedSample) -> dict[str, Any]:
+        """Measure recall with a rotated camera, in the same pool."""
+        rows = observed_again.rows_by_anchor(self.anchor)[self.rows]
+        own = np.flatnonzero(rows >= 0)
         result = {}
-        for stage, encoder in self.encoders.items():
-            (mean, _), ok = self._posterior(sample, place[self.rows[own]], encoder)
-            aligned = match_ranks(self.queries[stage][own[ok]], self.pool, own[ok])
-            ranks = match_ranks(mean[ok], self.pool, own[ok])
-            result[stage] = {
-                "rotated": recall_of(ranks, len(self.pool), self.seed).as_dict(),
-                "aligned": recall_of(aligned, len(self.pool), self.seed).as_dict(),
+        for name, encoder in self.encoders.items():
+            (mean, _), ok = self._posterior(observed_again.sample, rows[own], encoder)
+            ranks = {
+                "rotated": match_ranks(mean[ok], self.pool, own[ok]),
+                "aligned": match_ranks(self.queries[name][own[ok]], self.pool, own[ok]),
+            }
+            result[name] = {
+                kind: recall_of(found, len(self.pool), self.seed).as_dict()
+                for kind, found in ranks.items()
             }
         return result
 
-    def strata(self, known: Known) -> dict[str, Any]:
-        """Recall by magnitude and by size over the target's PSF."""
-        values = {}
-        magnitude, size = (known.numbers(name) for name in _PROPERTIES[:2])
+    def strata(self, properties: GalaxyProperties) -> dict[str, Any]:
+        """Measure recall by magnitude and by size over the target's PSF."""
+        strata = {}
+        magnitude, size = (properties.numbers(name) for name in _PROPERTIES[:2])
         if magnitude is not None:
-            values["r_mag"] = (magnitude[self.rows], MAGNITUDES)
+            strata["r_mag"] = (magnitude[self.rows], MAGNITUDES)
         if size is not None:
-            values["size_over_psf"] = (size[self.rows] / self._psf_arcsec(), SIZES_OVER_PSF)
-        ranks = {stage: match_ranks(self.queries[stage], self.pool) for stage in _STAGES}
-        return {
-            name: {
-                stage: {
-                    key: recall.as_dict()
-                    for key, recall in by_stratum(
-                        ranks[stage], len(self.pool), np.nan_to_num(of, nan=-np.inf), edges,
-                        self.seed,
-                    ).items()
-                }
-                for stage in _STAGES
-            }
-            for name, (of, edges) in values.items()
-        }  # fmt: skip
+            strata["size_over_psf"] = (size[self.rows] / self._psf_arcsec(), SIZES_OVER_PSF)
+        ranks = {name: match_ranks(queries, self.pool) for name, queries in self.queries.items()}
 
-    def hard(self, known: Known) -> tuple[dict[str, Any], np.ndarray | None]:
-        """Recall among, and distances to, galaxies of like brightness, size and colour."""
-        columns = [known.numbers(name) for name in _PROPERTIES]
-        given = [column[self.rows] for column in columns if column is not None]
+        def recalls(name: str, values: np.ndarray, edges: tuple[float, ...]) -> dict[str, Any]:
+            known = np.nan_to_num(values, nan=-np.inf)
+            found = by_stratum(ranks[name], len(self.pool), known, edges, self.seed)
+            return {stratum: recall.as_dict() for stratum, recall in found.items()}
+
+        return {
+            quantity: {name: recalls(name, values, edges) for name in _ENCODERS}
+            for quantity, (values, edges) in strata.items()
+        }
+
+    def hard(self, properties: GalaxyProperties) -> tuple[dict[str, Any], np.ndarray | None]:
+        """Measure recall among, and distances to, galaxies of similar light, size and colour."""
+        columns = [properties.numbers(name) for name in _PROPERTIES]
         if columns[0] is None or len(self.rows) < _FEWEST:
             return {}, None
-        properties = np.stack(given, axis=1)
-        if not np.isfinite(properties).all():
+        known = np.stack([column[self.rows] for column in columns if column is not None], axis=1)
+        if not np.isfinite(known).all():
             return {}, None
         k = min(HARD_POOL, len(self.rows)) - 1
-        alike = matched_distractors(properties, self.own, k)
+        similar = matched_distractors(known, self.own, k)
         recall, distances = {}, {}
-        for stage, queries in self.queries.items():
-            ranks = ranks_among(queries, self.pool, self.own, alike)
-            recall[stage] = recall_of(ranks, k + 1, self.seed).as_dict()
-            distances[stage] = distance_contrast(queries, self.pool, self.own, alike, self.seed)
-        picked = alike[self.own, np.random.default_rng(self.seed).integers(k, size=len(alike))]
-        apart = np.linalg.norm(self.queries["adapted"] - self.pool[picked], axis=1)
-        return {"hard": recall, "distances": distances}, apart
+        for name, queries in self.queries.items():
+            ranks = ranks_among(queries, self.pool, self.own, similar)
+            recall[name] = recall_of(ranks, k + 1, self.seed).as_dict()
+            distances[name] = distance_contrast(queries, self.pool, self.own, similar, self.seed)
+        column = np.random.default_rng(self.seed).integers(k, size=len(similar))
+        hard = self.pool[similar[self.own, column]]
+        hard_distances = np.linalg.norm(self.queries["adapted"] - hard, axis=1)
+        return {"hard": recall, "distances": distances}, hard_distances
 
-    def transfer(self, known: Known) -> dict[str, Any] | None:
-        """Teach classes on the anchor's training galaxies; test on the target's."""
-        labels = known.words(LABEL)
+    def transfer(self, properties: GalaxyProperties) -> dict[str, Any] | None:
+        """Train a classifier on the anchor's training galaxies; test it on the target's."""
+        labels = properties.texts(_LABEL)
         if labels is None:
             return None
-        taught = self.paired.only("train", _MOST_TAUGHT, self.seed).anchor
-        (mean, _), ok = self._posterior(self.anchor, taught, self.space.encoder(self.space.anchor))
-        ok &= labels[taught] != ""
-        told = labels[self.rows] != ""
-        classes, counts = np.unique(labels[taught[ok]], return_counts=True)
-        if len(classes) < 2 or counts.min() < _FEWEST_PER_CLASS or told.sum() < _FEWEST:
+        training = self.paired.only("train", _MOST_TRAINING, self.seed).anchor
+        own = self.space.encoder(self.space.anchor)
+        (mean, _), ok = self._posterior(self.anchor, training, own)
+        ok &= labels[training] != ""
+        labelled = labels[self.rows] != ""
+        classes, counts = np.unique(labels[training[ok]], return_counts=True)
+        if len(classes) < 2 or counts.min() < _FEWEST_PER_CLASS or labelled.sum() < _FEWEST:
             return None
-        classifier = MorphologyClassifier(mean[ok], labels[taught[ok]], self.seed)
-        sides = {"in_domain": self.pool, **self.queries}
-        truth = labels[self.rows][told]
-        scores = {name: classifier.score(latents[told], truth) for name, latents in sides.items()}
+        classifier = MorphologyClassifier(mean[ok], labels[training[ok]], self.seed)
+        tested = {
+            name: latents[labelled]
+            for name, latents in {"in_domain": self.pool, **self.queries}.items()
+        }
+        truth = labels[self.rows][labelled]
+        scores = {name: classifier.score(latents, truth) for name, latents in tested.items()}
+        confusion = {name: classifier.confusion(latents, truth) for name, latents in tested.items()}
         return {
             "classes": classes.tolist(),
             "scores": scores,
-            "confusion": {
-                name: classifier.confusion(latents[told], truth).tolist()
-                for name, latents in sides.items()
-            },
+            "confusion": {name: counts.tolist() for name, counts in confusion.items()},
             "gap_closed": gap_closed(
-                *(scores[name]["macro_f1"] for name in (*_STAGES, "in_domain"))
+                *(scores[name]["macro_f1"] for name in (*_ENCODERS, "in_domain"))
             ),
         }
 
     def match_probability(self) -> dict[str, Any] | None:
-        """Judge the stated probability that two cutouts show one galaxy, where there is one."""
-        if self.survey.name not in self.space.surveys:
+        """Calibrate the match probability, if the adapted encoder has a model of it."""
+        name = self.target.survey.name
+        if name not in self.space.surveys:
             return None
         if "match_probability" not in self.encoders["adapted"].record:
             return None
-        model = self.space.match_probability(self.space.anchor, self.survey.name)
-        trials = match_trials(
-            model,
-            self.posteriors["adapted"],
-            (self.pool, self.pool_variance),
-            self.own,
-            self.seed,
+        model = self.space.match_probability(self.space.anchor, name)
+        pool = (self.pool, self.pool_variance)
+        return calibration(
+            match_trials(model, self.posteriors["adapted"], pool, self.own, self.seed)
         )
-        return calibration(trials)
 
     def _psf_arcsec(self) -> np.ndarray:
-        """(n,) PSF FWHM of the target's cutouts, or of its band nearest to r."""
-        name = "psf_fwhm_arcsec"
-        if name in self.target.catalog.column_names:
-            column = np.asarray(self.target.catalog[name].cast(pa.float64()))
-            return np.asarray(column[self.target_rows])
-        band = self.survey.nearest_band(642.0, among=self.survey.band_names)
+        """Return the (n,) PSF FWHM of the target's cutouts, or that of its band nearest to r."""
+        name, catalog = "psf_fwhm_arcsec", self.target.sample.catalog
+        if name in catalog.column_names:
+            psf = np.asarray(catalog[name].cast(pa.float64()))
+            return np.asarray(psf[self.target_rows])
+        survey = self.target.survey
+        band = survey.nearest_band(_R_NM, among=survey.band_names)
         return np.full(len(self.rows), band.psf_fwhm_arcsec)
 
     def _posterior(
         self, sample: Sample, rows: np.ndarray, encoder: SurveyEncoder
     ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Encode rows of a sample; the last array marks usable cutouts."""
         images, ok = load_images(sample, rows, encoder, self.space.frame)
         posterior = self.space.encode(images, encoder)
         galaxy = self.space.galaxy_latents
         return (posterior.mean[:, :galaxy].numpy(), posterior.variance[:, :galaxy].numpy()), ok
-
-
-def _degrees(*angles: np.ndarray) -> Sequence[Any]:
-    from astropy import units as u
-
-    return [u.Quantity(angle, u.deg) for angle in angles]

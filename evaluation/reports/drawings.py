@@ -1,4 +1,4 @@
-"""Curves as SVG polylines on common axes."""
+"""Curves and histograms as points of SVG polylines and polygons."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CURVE", "learning_curves", "polyline", "reliability_curve"]
+__all__ = ["CURVE", "histogram", "learning_curves", "polyline", "reliability_curve"]
 
 CURVE = (300.0, 150.0)
-"""Width and height of a drawing."""
+"""Width and height of a curve's drawing."""
 
 
 def polyline(
-    x: Sequence[float], y: Sequence[float], x_range: tuple[float, float],
+    x: Sequence[float],
+    y: Sequence[float],
+    x_range: tuple[float, float],
     y_range: tuple[float, float],
-) -> str:  # fmt: skip
-    """Return the ``points`` of a curve, the origin in the upper left.
+) -> str:
+    """Return the ``points`` of a curve; the origin is the upper left corner.
 
     Parameters
     ----------
     x, y : sequence of float
-        The curve.
+        Coordinates of the curve.
     x_range, y_range : (low, high)
-        What the drawing spans; values beyond are moved to its edge.
+        Ranges of the axes; values beyond are moved to the edge.
     """
     scaled = []
     for values, (low, high) in ((x, x_range), (y, y_range)):
@@ -34,21 +36,47 @@ def polyline(
     return " ".join(f"{a * width:.1f},{(1 - b) * height:.1f}" for a, b in zip(*scaled, strict=True))
 
 
+def histogram(
+    samples: Sequence[np.ndarray], edges: np.ndarray, width: float, height: float
+) -> list[str]:
+    """Draw histograms on common axes, each as an SVG polygon standing on the lower edge.
+
+    Parameters
+    ----------
+    samples : sequence of (n,) float arrays
+        Values to count. All histograms have the same area.
+    edges : (bins + 1,) float array
+        Edges of equal bins; values beyond them are not drawn.
+    width, height : float
+        Size of the drawing; the highest bin of all reaches the upper edge.
+
+    Returns
+    -------
+    list of str
+        ``points`` of each polygon; the origin is the upper left corner.
+    """
+    shares = np.stack([np.histogram(values, edges)[0] / len(values) for values in samples])
+    x = np.repeat(np.linspace(0, width, len(edges)), 2)
+    tops = np.pad(np.repeat(shares / max(shares.max(), 1e-12), 2, axis=1), ((0, 0), (1, 1)))
+    return [
+        " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, height * (1 - top), strict=True))
+        for top in tops
+    ]
+
+
 def reliability_curve(curve: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    """Draw stated against observed shares."""
+    """Draw observed shares over stated probabilities."""
     whole = (0.0, 1.0)
+    points = polyline(curve["stated"], curve["observed"], whole, whole)
     return {
-        "points": polyline(curve["stated"], curve["observed"], whole, whole),
-        "dots": [
-            tuple(point.split(","))
-            for point in polyline(curve["stated"], curve["observed"], whole, whole).split()
-        ],
+        "points": points,
+        "dots": [tuple(point.split(",")) for point in points.split()],
         "diagonal": polyline(whole, whole, whole, whole),
     }
 
 
 def learning_curves(rows: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Draw each logged term over steps, each on its own scale from zero to its highest value."""
+    """Draw each logged term over steps, scaled from zero to its own highest value."""
     steps = [row["step"] for row in rows]
     drawn = []
     for name in rows[0]:

@@ -1,4 +1,4 @@
-"""Every figure of a report as one long table."""
+"""Tables of the figures in a report."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from evaluation.evaluate import Evaluation
-from evaluation.reports.details import Details
+from evaluation.reports.details import SurveyResult
 
-__all__ = ["figure_table"]
+__all__ = ["figure_table", "recall_table"]
 
 _SCHEMA = pa.schema(
     [
@@ -25,25 +24,52 @@ _SCHEMA = pa.schema(
 _ENDS = ("_low", "_high")
 
 
-def figure_table(evaluations: Sequence[Evaluation], details: Sequence[Details]) -> pa.Table:
+def recall_table(results: Sequence[SurveyResult]) -> pa.Table:
+    """Return one row per survey and encoder: un-adapted, adapted, and the ceiling."""
+    rows = []
+    for evaluation in (result.evaluation for result in results):
+        encoders = {
+            "unadapted": evaluation.unadapted,
+            f"adapted ({evaluation.chosen})": evaluation.adapted,
+            "ceiling (anchor again)": evaluation.ceiling,
+        }
+        rows += [
+            {
+                "survey": evaluation.survey,
+                "encoder": name,
+                "recall@1": retrieval.recall_at_1,
+                "low": retrieval.recall_at_1_low,
+                "high": retrieval.recall_at_1_high,
+                "recall@10": retrieval.recall_at_10,
+                "distance_ratio": retrieval.distance_ratio,
+                "pool": retrieval.pool,
+            }
+            for name, retrieval in encoders.items()
+            if retrieval is not None
+        ]
+    return pa.Table.from_pylist(rows)
+
+
+def figure_table(results: Sequence[SurveyResult]) -> pa.Table:
     """Return one row per figure.
 
     Parameters
     ----------
-    evaluations, details : sequence
-        Of the same surveys, or no details.
+    results : sequence of SurveyResult
+        Results of the target surveys.
 
     Returns
     -------
     pa.Table
         ``survey``; ``part``, the path to the figure in ``metrics.json`` (``strata/r_mag/adapted/
-        17-18.5``); ``measure``; ``value``, and its 95% interval ``low`` to ``high`` where it has
-        one. Lists (curves, confusion matrices) are in ``metrics.json`` alone.
+        17-18.5``); ``measure``; ``value``, and the ends ``low`` and ``high`` of its 95% interval,
+        if it has one. Lists (curves, confusion matrices) are in ``metrics.json`` alone.
     """
     rows = [
-        {"survey": item.survey, **row} for item in evaluations for row in _walk(item.as_dict(), ())
+        {"survey": result.evaluation.survey, **row}
+        for result in results
+        for row in _walk(result.as_dict(), ())
     ]
-    rows += [{"survey": item.survey, **row} for item in details for row in _walk(item.figures, ())]
     return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 

@@ -1,4 +1,4 @@
-"""A page from a template of this package, written whole or not at all."""
+"""Render a template and write the page atomically."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def write_page(path: PathOrUrl, package: str, template: str, page: Mapping[str, 
     Parameters
     ----------
     path : path
-        The HTML file.
+        HTML file to write.
     package : str
-        Package that holds the folder ``templates``.
+        Package with the folder ``templates``.
     template : str
         Name of a file in that folder.
     page : mapping
-        What the template asks for; a name that is missing is an error.
+        Variables of the template; a missing name is an error.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What a page says of one survey's details, ready to be drawn."""
+"""Arrange the details of one survey for the template."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 from evaluation.reports.details import Details
 from evaluation.reports.drawings import learning_curves, reliability_curve
 
-__all__ = ["detailed"]
+__all__ = ["detail_sections"]
 
 _STRATA = {"r_mag": "r [mag]", "size_over_psf": "half-light radius over PSF FWHM"}
 _TASKS = {
-    "random": "its own galaxy or any other",
-    "lookalikes": "the ten nearest of the pool",
+    "random": "own galaxy and a random one",
+    "lookalikes": "ten nearest of the pool",
 }
-_SIDES = {"unadapted": "before", "adapted": "after", "in_domain": "the anchor itself"}
+_SIDES = {"unadapted": "before", "adapted": "after", "in_domain": "anchor (in-domain)"}
 
 
-def detailed(record: Mapping[str, Any], details: Details | None) -> dict[str, Any]:
+def detail_sections(record: Mapping[str, Any], details: Details | None) -> dict[str, Any]:
     """Arrange an encoder's record and a survey's details for the template.
 
     Parameters
     ----------
     record : dict
-        Of the survey's encoder; its ``curves`` are drawn.
+        Record of the survey's encoder; its ``curves`` are drawn.
     details : Details, optional
-        The survey's.
+        Details of the survey.
 
     Returns
     -------
     dict
-        ``recalls``, ``strata``, ``domains``, ``confusion``, ``gap_closed``, ``reliability`` and
-        ``curves``; empty where there is nothing to show.
+        ``recalls``, ``strata``, ``domains``, ``distances``, ``confusion``, ``gap_closed``,
+        ``reliability`` and ``curves``; empty or None for what was not measured.
     """
     figures = {} if details is None else details.figures
     transfer = figures.get("transfer")
@@ -66,20 +66,18 @@ def detailed(record: Mapping[str, Any], details: Details | None) -> dict[str, An
 
 
 def _recalls(figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Test, and recall before and after."""
+    """Return the name of each test, with recall before and after."""
     rows = []
     if "rotated" in figures:
-        before, after = (figures["rotated"][stage] for stage in ("unadapted", "adapted"))
+        before, after = (figures["rotated"][encoder] for encoder in ("unadapted", "adapted"))
         rows += [
             ("aligned", before["aligned"], after["aligned"]),
-            ("turned camera", before["rotated"], after["rotated"]),
+            ("rotated camera", before["rotated"], after["rotated"]),
         ]
     if "hard" in figures:
         hard = figures["hard"]
         pool = hard["adapted"]["pool"]
-        rows.append(
-            (f"among {pool - 1} of like light, size, colour", hard["unadapted"], hard["adapted"])
-        )
+        rows.append((f"among {pool - 1} similar galaxies", hard["unadapted"], hard["adapted"]))
     return rows
 
 
@@ -93,6 +91,6 @@ def _side_by_side(
 
 
 def _shares(row: list[int]) -> list[tuple[int, float]]:
-    """Return the counts of a row of a confusion matrix, with their shares of it."""
+    """Return the counts of a row of a confusion matrix with their shares."""
     total = max(sum(row), 1)
     return [(count, count / total) for count in row]

@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 from torch import Tensor
 
 from catalogs.matching.pairs import PairedRows
-from evaluation.evaluate import sample_bands
+from evaluation.targets import sample_bands
 from galaxy_da.errors import CatalogError, SpaceError, StorageError
 from galaxy_da.io.files import ensure_folder, json_hash, write_json
 from galaxy_da.io.samples import Sample

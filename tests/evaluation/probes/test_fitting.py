@@ -17,9 +17,14 @@ from catalogs.simulation.galaxies import draw_galaxies
 from evaluation.commands.probe import probe as probe_verb
 from evaluation.probes import network as probe_network
 from evaluation.probes.errors import error_rows, measure, residuals
-from evaluation.probes.fitting import fit_probe, fit_probes, targets_by_symmetry
-from evaluation.probes.ideal_images import add_structure, ideal_views, structure
-from evaluation.probes.observations import Observed, observe_truth
+from evaluation.probes.fitting import (
+    ProbeSettings,
+    fit_probe,
+    fit_probes,
+    targets_by_symmetry,
+)
+from evaluation.probes.ideal_images import add_structure, ideal_images, structure
+from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled
 from evaluation.probes.quantities import QUANTITIES, find_quantities
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.samples import Sample
@@ -35,15 +40,17 @@ def quick(monkeypatch):
     monkeypatch.setattr(probe_network, "_PENALTIES", (0.3,))
 
 
-def seen_as(x):
-    return Observed(survey="decals", rows=np.arange(len(x)), vectors=x[None].astype(np.float32))
+def latents_of(x):
+    return LabelledLatents(
+        survey="decals", rows=np.arange(len(x)), vectors=x[None].astype(np.float32)
+    )
 
 
 def fit(name, truth, x, use=None):
-    quantity, values, targets = find_quantities(truth)[name]
-    cell = np.arange(len(x)) % 12
+    known = find_quantities(truth)[name]
+    cells = np.arange(len(x)) % 12
     use = np.arange(len(x)) < 900 if use is None else use
-    return fit_probe(quantity, seen_as(x), targets, use, cell), values
+    return fit_probe(known, latents_of(x), use, cells), known.values
 
 
 def test_probes_recover_what_latents_hold(quick):
@@ -74,14 +81,14 @@ def test_vote_shares_are_fitted_as_probabilities(quick):
     share = 1 / (1 + np.exp(-2 * x[:, 0]))
     field = pa.field("bar", pa.float64(), metadata={"link": "logistic", "ucd": "stat.probability"})
     truth = pa.table([pa.array(share)], schema=pa.schema([field]))
-    quantity, _, targets = find_quantities(truth, ["bar"])["bar"]
+    known = find_quantities(truth, ["bar"])["bar"]
     use = np.arange(1200) < 900
-    probe = fit_probe(quantity, seen_as(x), targets, use, np.arange(1200) % 9)
+    probe = fit_probe(known, latents_of(x), use, np.arange(1200) % 9)
     assert probe.kind == "probability"
     np.testing.assert_allclose(probe.apply(x[900:]), share[900:], atol=0.12)
 
 
-def test_the_fit_does_not_see_the_test_part(quick):
+def test_the_fit_does_not_use_the_test_part(quick):
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(400, 3)), rng.uniform(1, 2, 400)
     truth = pa.table({"r_mag": y})
@@ -92,7 +99,7 @@ def test_the_fit_does_not_see_the_test_part(quick):
     assert first.hash == second.hash
 
 
-def test_turned_views_turn_the_angle():
+def test_targets_of_angles_follow_the_symmetries():
     east_west = torch.zeros(1, 1, 9, 9)
     east_west[0, 0, 4, :] = 1  # position angle 90
     diagonal = torch.eye(9)[None, None]  # rows go north, columns west: up and right is 135
@@ -104,9 +111,9 @@ def test_turned_views_turn_the_angle():
 
     for image, angle in ((east_west, 90.0), (diagonal, 135.0)):
         target = np.array([[np.cos(np.radians(2 * angle)), np.sin(np.radians(2 * angle))]])
-        for number, view in enumerate(apply_symmetry(image, k) for k in range(SYMMETRIES)):
+        for number, observed in enumerate(apply_symmetry(image, k) for k in range(SYMMETRIES)):
             c, s = targets_by_symmetry(target, "angle", number)[0]
-            off = (np.degrees(0.5 * np.arctan2(s, c)) - angle_of(view) + 90) % 180 - 90
+            off = (np.degrees(0.5 * np.arctan2(s, c)) - angle_of(observed) + 90) % 180 - 90
             assert abs(off) < 1e-6
 
 
@@ -127,12 +134,12 @@ def test_errors_by_hand():
     assert errors["ece"] < 0.05 and np.abs(observed - stated).max() < 0.08
 
 
-def test_ideal_structure_is_statmorphs():
-    truth, views = ideal_views(0, 3)
-    found = structure(views, 1.0)
+def test_structure_of_ideal_images_against_statmorph():
+    truth, images = ideal_images(0, 3)
+    found = structure(images, 1.0)
     bright = np.flatnonzero(truth["r_mag"].to_numpy() < 20)[:4]
     for i in bright:
-        image = views[i, 1].astype(float)
+        image = images[i, 1].astype(float)
         y, x = np.mgrid[: image.shape[0], : image.shape[1]] - (image.shape[0] - 1) / 2
         inside = np.hypot(x, y) < 1.5 * found["petrosian_arcsec"][i]
         with np.errstate(all="ignore"), pytest.warns():
@@ -172,7 +179,7 @@ def test_structure_is_of_the_same_sky():
         add_structure(truth, 6)
 
 
-def test_from_sample_to_space_by_the_verb(tmp_path, quick, capsys):
+def test_probe_verb_stores_probes_in_the_space(tmp_path, quick, capsys):
     n = 300
     path = write_sample(tmp_path / "decals", blobs(n, 140, 0.262))
     ids = pq.read_table(path)["object_id"]
@@ -185,32 +192,33 @@ def test_from_sample_to_space_by_the_verb(tmp_path, quick, capsys):
         str(tmp_path / "space"), [path], tmp_path / "truth.parquet", tmp_path / "new",
         column=["flux"], json=True,
     )  # fmt: skip
-    said = json.loads(capsys.readouterr().out)["probes"]["flux"]["decals"]
+    printed = json.loads(capsys.readouterr().out)["probes"]["flux"]["decals"]
     (stored,) = LatentSpace.load(tmp_path / "new").probes
     assert (stored.name, stored.unit, stored.description) == ("flux", "nanomaggy", "sum")
-    seen = observe_truth(make_space(), Sample(path), truth)
-    value = stored.apply(seen.vectors[0])
-    assert np.corrcoef(value, bright[seen.rows])[0, 1] > 0.7
-    assert said["n"] == stored.errors["decals"]["n"] >= 50
-    assert error_rows([stored])["r2"][0].as_py() == pytest.approx(said["r2"])
+    space = make_space()
+    latents = encode_labelled(space, space.encoder("decals"), Sample(path), truth)
+    value = stored.apply(latents.vectors[0])
+    assert np.corrcoef(value, bright[latents.rows])[0, 1] > 0.7
+    assert printed["n"] == stored.errors["decals"]["n"] >= 50
+    assert error_rows([stored])["r2"][0].as_py() == pytest.approx(printed["r2"])
 
 
-def test_what_cannot_be_fitted(tmp_path, quick):
+def test_tables_that_cannot_be_fitted_are_refused(tmp_path, quick):
     sample = Sample(write_sample(tmp_path / "decals", blobs(10, 140, 0.262)))
-    ids = sample.catalog["object_id"]
+    ids, nothing = sample.catalog["object_id"], ProbeSettings(columns=("nothing",))
     with pytest.raises(TableError, match="none of the known columns"):
         fit_probes(make_space(), sample, pa.table({"object_id": ids}))
     with pytest.raises(TableError, match="needs a column object_id or decals_id"):
         fit_probes(make_space(), sample, pa.table({"r_mag": np.arange(10.0)}))
     with pytest.raises(TableError, match="no column 'nothing'"):
-        fit_probes(make_space(), sample, pa.table({"object_id": ids}), columns=["nothing"])
+        fit_probes(make_space(), sample, pa.table({"object_id": ids}), (), nothing)
     with pytest.raises(CatalogError, match=r"r_mag: .* at least 50"):
         fit_probes(make_space(), sample, pa.table({"object_id": ids, "r_mag": np.arange(10.0)}))
     with pytest.raises(TableError, match="must be of different surveys"):
         fit_probes(make_space(), sample, pa.table({"object_id": ids}), [sample])
 
 
-def test_every_quantity_says_what_it_is():
+def test_every_quantity_has_a_valid_ucd_unit_and_description():
     from astropy.io.votable.ucd import check_ucd
     from astropy.units import Unit
 
@@ -252,7 +260,7 @@ def test_guide_table(data):
     assert all(0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1 for row in rows)
 
 
-def test_guide_wrong_questions(tmp_path):
+def test_unknown_guide_surveys_and_missing_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="survey is one of decals, kids, sdss"):
         read_guide(tmp_path / "x.parquet", "hsc")
     with pytest.raises(TableError, match="needs the guide images"):

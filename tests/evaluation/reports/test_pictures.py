@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from evaluation.reports.pictures import histogram, thumbnails, to_data_uris, to_decals_colour
+from evaluation.reports.drawings import histogram
+from evaluation.reports.pictures import thumbnails, to_data_uris, to_decals_colour
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.images.preparation import Frame
 from galaxy_da.images.stretches import apply_stretch
@@ -46,7 +47,7 @@ def in_viewer_colours(images, frame, stretch):
     return apply_stretch(flux * stretch.pixel_scale_arcsec**2, stretch).flip(2).movedim(1, -1)
 
 
-def test_without_noise_the_anchor_looks_as_in_the_viewer():
+def test_the_anchor_without_noise_has_the_colours_of_the_viewer():
     decals = get_survey("decals")
     images = in_frame(decals, GRZ)
     expected = in_viewer_colours(images, FRAME, decals.stretch)
@@ -56,7 +57,7 @@ def test_without_noise_the_anchor_looks_as_in_the_viewer():
     assert int(found.max()) > 200
 
 
-def test_bands_are_found_by_wavelength_not_by_place():
+def test_bands_are_found_by_wavelength_not_by_order():
     decals = get_survey("decals")
     images = in_frame(decals, GRZ) * torch.tensor([1.0, 0.7, 0.4])[:, None, None]
     swapped = to_decals_colour(images[:, [2, 0, 1]], decals, ("z", "g", "r"), FRAME)
@@ -117,7 +118,7 @@ def test_any_image_can_be_shown(seed, scale, n):
     assert_array_equal(images, before)
 
 
-def test_uris_hold_the_pixels_without_loss():
+def test_uris_hold_the_pixels_losslessly():
     pictures = torch.from_numpy(
         np.random.default_rng(0).integers(0, 256, (3, 8, 9, 3)).astype(np.uint8)
     )
@@ -125,7 +126,7 @@ def test_uris_hold_the_pixels_without_loss():
         assert_array_equal(pixels_of(uri), picture)
 
 
-def test_thumbnails_follow_the_rows_asked_for(tmp_path):
+def test_thumbnails_follow_the_given_rows(tmp_path):
     images = blobs(6, 140, 0.262)
     images[4] = np.nan
     sample = Sample(write_sample(tmp_path, images))
@@ -145,7 +146,7 @@ def test_no_rows_give_no_thumbnails(tmp_path):
     assert thumbnails(sample, np.zeros(0, int), encoder, FRAME) == []
 
 
-def test_histograms_have_numpys_shape_and_one_scale():
+def test_histograms_against_numpy_on_one_scale():
     rng = np.random.default_rng(3)
     few, many = rng.gamma(2, 1, 50), rng.gamma(4, 1, 3000)
     edges = np.linspace(0, 8, 17)
@@ -163,6 +164,6 @@ def test_histograms_have_numpys_shape_and_one_scale():
         assert_array_equal(polygon[1:-1:2, 1], polygon[2:-1:2, 1])
 
 
-def test_values_in_no_bin_draw_a_flat_line():
+def test_values_outside_all_bins_draw_a_flat_line():
     (polygon,) = histogram([np.array([5.0])], np.linspace(0, 1, 3), 10, 10)
     assert {point.split(",")[1] for point in polygon.split()} == {"10.0"}

@@ -6,12 +6,13 @@ from conftest import blobs, make_space, pair_table, write_sample
 from sklearn.metrics import confusion_matrix
 
 from evaluation.evaluate import evaluate
-from evaluation.reports.details import measure_details
+from evaluation.reports.details import SurveyResult, measure_details
 from evaluation.reports.drawings import CURVE, learning_curves, polyline, reliability_curve
-from evaluation.reports.figures import figure_table
-from evaluation.reports.known_columns import known_of
+from evaluation.reports.figures import figure_table, recall_table
 from evaluation.retrieval import match_ranks
+from evaluation.targets import PairedSample, TargetSurvey
 from evaluation.transfer import MorphologyClassifier
+from evaluation.truth import galaxy_properties
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
@@ -47,35 +48,37 @@ def sky(tmp_path_factory):
 
 def test_truth_is_joined_by_id(sky):
     _, decals, *_, truth = sky
-    known = known_of(decals, truth)
+    known = galaxy_properties(decals, truth)
     assert np.allclose(known.numbers("r_mag"), 17 + 4.5 * np.arange(N) / N)
-    assert known.words("label").tolist() == ["disc", "spiral"] * (N // 2)
+    assert known.texts("label").tolist() == ["disc", "spiral"] * (N // 2)
     assert known.numbers("nothing") is None
 
 
 def test_a_truth_table_of_other_galaxies_is_refused(sky, tmp_path):
     pq.write_table(pa.table({"object_id": ["x"]}), tmp_path / "t.parquet")
-    with pytest.raises(TableError, match="column 'object_id' holds no object_id of"):
-        known_of(sky[1], tmp_path / "t.parquet")
+    with pytest.raises(TableError, match="none of the 1 ids in column object_id"):
+        galaxy_properties(sky[1], tmp_path / "t.parquet")
     pq.write_table(pa.table({"id": ["x"]}), tmp_path / "u.parquet")
-    with pytest.raises(TableError, match="neither 'decals_id' nor 'object_id'"):
-        known_of(sky[1], tmp_path / "u.parquet")
+    with pytest.raises(TableError, match="needs a column object_id or decals_id"):
+        galaxy_properties(sky[1], tmp_path / "u.parquet")
 
 
 @pytest.fixture(scope="module")
 def measured(sky):
     space, decals, sdss, rotated, pairs, truth = sky
-    survey = get_survey("sdss")
-    details = measure_details(
-        space, decals, sdss, pairs, survey=survey, known=known_of(decals, truth),
-        rotated=(rotated, pairs),
-    )  # fmt: skip
-    return evaluate(space, decals, sdss, pairs, survey=survey), details
+    target = TargetSurvey(
+        sample=sdss,
+        pairs=pairs,
+        survey=get_survey("sdss"),
+        rotated=PairedSample(sample=rotated, pairs=pairs),
+    )
+    details = measure_details(space, decals, target, galaxy_properties(decals, truth))
+    evaluation = evaluate(space, decals, target)
+    return SurveyResult(target=target, evaluation=evaluation, details=details)
 
 
-def test_details_cover_the_test_part(measured, sky):
-    figures = measured[1].figures
-    evaluation = measured[0]
+def test_details_cover_the_test_part(measured):
+    figures, evaluation = measured.details.figures, measured.evaluation
     assert figures["rotated"]["adapted"]["aligned"]["recall_at_1"] == pytest.approx(
         evaluation.adapted.recall_at_1
     )
@@ -87,11 +90,11 @@ def test_details_cover_the_test_part(measured, sky):
     assert figures["hard"]["adapted"]["recall_at_1"] >= evaluation.adapted.recall_at_1
     total = np.sum(figures["transfer"]["confusion"]["adapted"])
     assert total == evaluation.adapted.queries
-    assert len(measured[1].hard_distances) == evaluation.adapted.queries
+    assert len(measured.details.hard_distances) == evaluation.adapted.queries
     assert "match_probability" not in figures
 
 
-def test_turned_recall_is_the_brute_force_one(measured, sky):
+def test_recall_of_a_rotated_camera_by_brute_force(measured, sky):
     space, decals, sdss, rotated, *_ = sky
     from catalogs.matching.pairs import PairedRows
 
@@ -105,14 +108,14 @@ def test_turned_recall_is_the_brute_force_one(measured, sky):
     )
     distance = np.linalg.norm(queries.numpy()[:, None] - pool.numpy(), axis=2)
     found = (distance.argmin(1) == np.arange(len(pool))).mean()
-    stated = measured[1].figures["rotated"]["unadapted"]["rotated"]
+    stated = measured.details.figures["rotated"]["unadapted"]["rotated"]
     assert stated["recall_at_1"] == pytest.approx(found)
     assert (match_ranks(queries.numpy(), pool.numpy()) == 1).mean() == pytest.approx(found)
 
 
 def test_every_figure_is_in_the_table(measured):
-    evaluation, details = measured
-    table = figure_table([evaluation], [details]).to_pylist()
+    evaluation, details = measured.evaluation, measured.details
+    table = figure_table([measured]).to_pylist()
     by_place = {(row["part"], row["measure"]): row for row in table}
     assert len(by_place) == len(table)
     row = by_place["adapted", "recall_at_1"]
@@ -123,16 +126,21 @@ def test_every_figure_is_in_the_table(measured):
     assert by_place["domains/adapted", "logistic"]["value"] == logistic
 
 
-def test_without_columns_only_what_can_be_is_measured(sky):
+def test_the_recall_table_has_a_row_per_encoder(measured):
+    rows = recall_table([measured]).to_pylist()
+    assert [row["encoder"] for row in rows] == ["unadapted", "adapted (unadapted)"]
+    assert rows[0]["recall@1"] == measured.evaluation.unadapted.recall_at_1
+
+
+def test_measures_without_their_column_are_left_out(sky):
     space, decals, sdss, _, pairs, _ = sky
-    details = measure_details(
-        space, decals, sdss, pairs, survey=get_survey("sdss"), known=known_of(decals)
-    )
+    target = TargetSurvey(sample=sdss, pairs=pairs, survey=get_survey("sdss"))
+    details = measure_details(space, decals, target, galaxy_properties(decals))
     assert set(details.figures) == {"domains"}
     assert details.hard_distances is None
 
 
-def test_confusion_is_that_of_the_classes_chosen():
+def test_confusion_counts_predicted_classes():
     rng = np.random.default_rng(0)
     labels = np.array(["a", "b", "c"])[rng.integers(3, size=120)]
     latents = rng.normal(size=(120, 2)) + (labels == "a")[:, None]
@@ -143,7 +151,7 @@ def test_confusion_is_that_of_the_classes_chosen():
     assert found.sum(1).tolist() == confusion_matrix(labels[60:], labels[60:]).sum(1).tolist()
 
 
-def test_a_line_reaches_the_corners():
+def test_curves_span_the_drawing():
     width, height = CURVE
     assert polyline([0, 5, 20], [0, 1, 2], (0, 10), (0, 2)) == (
         f"0.0,{height} {width / 2},{height / 2} {width},0.0"

@@ -12,6 +12,7 @@ from scipy.ndimage import gaussian_filter
 
 from catalogs.matching.pairs import PairedRows
 from evaluation.evaluate import evaluate
+from evaluation.targets import PairedSample, TargetSurvey
 from galaxy_da.errors import CatalogError, SpaceError
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Posterior
@@ -116,11 +117,11 @@ def test_a_closed_form_that_wins_learns_from_validation_pairs_too(form, views, m
 
 
 def test_the_test_part_confirms_it(adapted, views):
-    repeat = (views["repeat"], pairs_with(views, "repeat"))
-    result = evaluate(
-        adapted, views["decals"], views["sdss"], pairs_with(views, "sdss"),
-        survey=get_survey("sdss"), repeat=repeat,
-    )  # fmt: skip
+    repeat = PairedSample(sample=views["repeat"], pairs=pairs_with(views, "repeat"))
+    target = TargetSurvey(
+        sample=views["sdss"], pairs=pairs_with(views, "sdss"), survey=get_survey("sdss")
+    )
+    result = evaluate(adapted, views["decals"], target, repeat=repeat)
     assert result.adapted.mean_reciprocal_rank > result.unadapted.mean_reciprocal_rank
     assert result.adapted.distance_ratio < result.unadapted.distance_ratio
     assert result.ceiling.mean_reciprocal_rank > result.unadapted.mean_reciprocal_rank
