@@ -1,4 +1,4 @@
-"""Stream cutouts off disk: decoding in threads, a few batches ahead of whoever consumes them."""
+"""Read the cutouts of a sample in threads, with prefetch."""
 
 from __future__ import annotations
 
@@ -38,22 +38,20 @@ def read_batches(
     Parameters
     ----------
     sample : Sample
-        Where they are.
+        Sample table.
     surveys : dict of str to Survey
         Definition of every survey in the sample.
-    start : int
-        First row.
+    start, stop : int
+        Row range; `stop` defaults to the end.
     wanted : (n,) bool array, optional
         Rows of the sample to read; by default all.
-    stop : int, optional
-        Row to end before; by default after the last.
 
     Yields
     ------
     rows : pa.Table
         A batch of rows.
     cutouts : list of Cutout or CutoutError
-        Their images, in order.
+        Images of the rows, in order.
 
     Raises
     ------
@@ -76,46 +74,42 @@ def load_images(
     Parameters
     ----------
     sample : Sample
-        One survey's cutouts.
+        Sample table of one survey.
     rows : (n,) int array
         Row numbers; may repeat.
     encoder : SurveyEncoder
-        Says which bands are wanted.
+        Encoder of the survey, with its bands.
     frame : Frame
-        Where they go.
+        The anchor's frame.
 
     Returns
     -------
     images : (n, bands, pixels, pixels) float32 tensor
-        Zero where a cutout cannot be used.
+        Zero for a cutout that cannot be used.
     ok : (n,) bool array
-        Which can.
+        True for a cutout that can be used.
     """
     wanted = np.zeros(len(sample), bool)
     wanted[rows] = True
     start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
     surveys = {encoder.survey.name: encoder.survey}
-    side = frame.pixels
-    images = [torch.empty(0, len(encoder.bands), side, side)]
-    ok = []
+    images = torch.zeros(int(wanted.sum()), len(encoder.bands), frame.pixels, frame.pixels)
+    ok = np.zeros(len(images), bool)
+    done = 0
     for table, cutouts in read_batches(sample, surveys, start, wanted, stop):
-        good = [cutout for cutout in cutouts if isinstance(cutout, Cutout)]
-        prepared = encoder.prepare(good, frame)
-        batch = torch.zeros(table.num_rows, *images[0].shape[1:])
-        fine = np.array([isinstance(cutout, Cutout) for cutout in cutouts])
-        batch[torch.from_numpy(fine)] = prepared.images
-        fine[fine] = [problem is None for problem in prepared.problems]
-        images.append(batch)
-        ok.append(fine)
-    place = np.cumsum(wanted) - 1
-    return torch.cat(images)[place[rows]], np.concatenate([np.zeros(0, bool), *ok])[place[rows]]
+        batch = slice(done, done := done + table.num_rows)
+        readable = np.array([isinstance(cutout, Cutout) for cutout in cutouts])
+        prepared = encoder.prepare([c for c in cutouts if isinstance(c, Cutout)], frame)
+        images[batch][torch.from_numpy(readable)] = prepared.images
+        ok[batch][readable] = [problem is None for problem in prepared.problems]
+    place = (np.cumsum(wanted) - 1)[rows]
+    return images[place], ok[place]
 
 
 def row_numbers(sample: Sample, ids: pa.ChunkedArray) -> np.ndarray:
-    """Return the row of each object id in a sample of one survey, -1 where it has none."""
+    """Return the row of each object id in a sample of one survey, -1 for an unknown id."""
     own = sample.catalog["object_id"].cast(pa.string()).combine_chunks()
-    found = pc.index_in(ids.cast(pa.string()), value_set=own)
-    return np.asarray(pc.fill_null(found, -1))
+    return np.asarray(pc.fill_null(pc.index_in(ids.cast(pa.string()), value_set=own), -1))
 
 
 def _batches(
@@ -138,8 +132,8 @@ def _read(
     results: dict[int, Cutout | CutoutError] = {}
     for name in dict.fromkeys(names):
         members = [i for i, other in enumerate(names) if other == name]
-        some = rows if len(members) == rows.num_rows else rows.take(members)
-        results.update(zip(members, read_cutouts(some, folder, surveys[name]), strict=True))
+        group = rows if len(members) == rows.num_rows else rows.take(members)
+        results.update(zip(members, read_cutouts(group, folder, surveys[name]), strict=True))
     if "status" in rows.column_names:
         for i, status in enumerate(rows["status"].to_pylist()):
             if status not in (None, "ok"):

@@ -1,1 +1,1 @@
-"""Store files whole or not at all, on disk or in object stores, and define the tables."""
+"""Read and write files atomically, on disk or in object stores, and define the tables."""

@@ -1,8 +1,7 @@
-"""Files that are either whole or absent.
+"""Write files and folders atomically, at a path or a URL.
 
-Everything this project writes goes to a temporary file, which is renamed into place on a disk and
-put in one piece into an object store, so a killed process or a full disk leaves the last good
-version.
+Each output goes to a temporary file first, which is then renamed on a disk or uploaded whole to an
+object store. A killed process or a full disk thus leaves the last good version.
 """
 
 from __future__ import annotations
@@ -39,22 +38,13 @@ __all__ = [
     "write_json",
 ]
 
-_READ_BYTES = 1 << 20
-
 
 @contextmanager
 def atomic_path(where: PathOrUrl) -> Iterator[Path]:
     """Yield a temporary local path that becomes `where` when the block ends without an error.
 
-    Parameters
-    ----------
-    where : path or URL
-        The file to write. Its folder is created.
-
-    Yields
-    ------
-    Path
-        Where to write, with the same suffix; beside the target if that is on a disk.
+    The temporary path has the same suffix; on a disk it is beside the target, whose folder is
+    created.
 
     Raises
     ------
@@ -65,14 +55,14 @@ def atomic_path(where: PathOrUrl) -> Iterator[Path]:
     if not isinstance(target, Path):
         with tempfile.TemporaryDirectory(prefix="galaxy_da-") as folder:
             temporary = Path(folder) / target.name
-            with _said(target):
+            with _write_errors(target):
                 yield temporary
             upload(temporary, target)
         return
     ensure_folder(target.parent)
     temporary = partial_path(target)
     try:
-        with _said(target):
+        with _write_errors(target):
             yield temporary
             with temporary.open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -85,28 +75,25 @@ def atomic_path(where: PathOrUrl) -> Iterator[Path]:
 def new_folder(where: PathOrUrl) -> Iterator[Path]:
     """Yield a temporary local folder that becomes `where` when the block ends without an error.
 
-    Parameters
-    ----------
-    where : path or URL
-        The folder to make.
+    The block creates the folder itself.
 
     Raises
     ------
     StorageError
-        If it is there already, or cannot be written.
+        If `where` exists already, or cannot be written.
     """
     target = location(where)
     if exists(target) or is_folder(target):
         raise StorageError(f"{target}: is there already; delete it or give another --out")
     if not isinstance(target, Path):
-        with tempfile.TemporaryDirectory(prefix="galaxy_da-") as scratch, _said(target):
+        with tempfile.TemporaryDirectory(prefix="galaxy_da-") as scratch, _write_errors(target):
             yield Path(scratch) / target.name
             upload_folder(Path(scratch) / target.name, target)
         return
     ensure_folder(target.parent)
     partial = partial_path(target)
     try:
-        with _said(target):
+        with _write_errors(target):
             yield partial
             partial.rename(target)
     finally:
@@ -114,13 +101,7 @@ def new_folder(where: PathOrUrl) -> Iterator[Path]:
 
 
 def ensure_folder(folder: str | os.PathLike[str]) -> Path:
-    """Create a folder and its parents.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be created, or a file is in the way.
-    """
+    """Create a folder and its parents; a failure raises StorageError."""
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -131,13 +112,7 @@ def ensure_folder(folder: str | os.PathLike[str]) -> Path:
 
 
 def output_folder(where: PathOrUrl) -> Location:
-    """Return a folder to write to, created on a disk; an object store needs none.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be created, or the store is not known.
-    """
+    """Return a folder to write to, created on a disk; a failure raises StorageError."""
     folder = location(where)
     return ensure_folder(folder) if isinstance(folder, Path) else folder
 
@@ -156,16 +131,13 @@ def json_hash(value: Any) -> str:
 
 def file_hash(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file's bytes."""
-    digest = hashlib.sha256()
     with Path(path).open("rb") as handle:
-        while block := handle.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager
-def _said(target: Location) -> Iterator[None]:
-    """Name the target when writing fails."""
+def _write_errors(target: Location) -> Iterator[None]:
+    """Re-raise OSError as StorageError with the target."""
     try:
         yield
     except OSError as error:
