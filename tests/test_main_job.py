@@ -68,8 +68,9 @@ def test_a_new_survey_needs_a_file_and_no_code(sky, capsys):
             "--json")
     )  # fmt: skip
     assert adapted["surveys"] == "decals, mine"
-    best = adapted[adapted["chosen"]]["mean_reciprocal_rank"]
-    assert best >= adapted["unadapted"]["mean_reciprocal_rank"]
+    scores = adapted["candidates"]
+    best = scores[adapted["chosen"]]["mean_reciprocal_rank"]
+    assert best >= scores["unadapted"]["mean_reciprocal_rank"]
 
     for name, sample in (("decals", anchor), ("mine", mine)):
         got = json.loads(

@@ -13,6 +13,7 @@ from galaxy_da.commands.options import user_mistakes
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["read_and_report"]
 
@@ -37,7 +38,7 @@ def read_and_report(
     epoch : float, optional
         Epoch to move positions to [Julian year].
     """
-    from catalogs.reading.catalogue import read_catalog
+    from catalogs.reading import read_catalog
     from galaxy_da.io.storage import location
     from galaxy_da.io.tables import read_metadata
 
@@ -52,12 +53,16 @@ def read_and_report(
             ) from None
     with user_mistakes():
         table = read_catalog(path, epoch=epoch, **options)
-    said = read_metadata(table.schema)["catalog"]
-    columns = ", ".join(f"{made} from {found}" for made, found in said["columns"].items())
-    units = said["units"]
-    unit = units["ra"] if units["ra"] == units["dec"] else f"{units['ra']}, {units['dec']}"
+    read = read_metadata(table.schema)["catalog"]
+    units = sorted(set(read["units"].values()))
     name = location(path).name
-    print(f"{side}: {name}: {columns} [{unit}]; frame {said['frame']}", file=sys.stderr)
-    for note in said["notes"]:
+    as_expected = all(made == found for made, found in read["columns"].items())
+    if not (as_expected and units == ["deg"] and read["frame"] == "icrs"):
+        columns = ", ".join(f"{made} from {found}" for made, found in read["columns"].items())
+        print(
+            f"{side}: {name}: {columns} [{', '.join(units)}]; frame {read['frame']}",
+            file=sys.stderr,
+        )
+    for note in read["notes"]:
         print(f"{side}: {name}: {note}", file=sys.stderr)
     return table

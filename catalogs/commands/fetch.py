@@ -104,7 +104,7 @@ def _open(
     """Open the source, with its size and footprint in the terms of its class."""
     from dataclasses import fields
 
-    from catalogs.archives.sources import open_source
+    from catalogs.archives.registry import open_source
     from galaxy_da.surveys import get_survey
 
     try:
@@ -127,8 +127,9 @@ def _footprint(survey: str, moc: str) -> Any:
     """Read the MOC, or get the survey's own from CDS once."""
     from platformdirs import user_cache_path
 
+    from catalogs.archives.errors import HttpError
     from catalogs.archives.footprints import MOC_SERVER, download_footprint, read_footprint
-    from catalogs.archives.http import Http, HttpError
+    from catalogs.archives.http import Http
     from catalogs.archives.limits import Limits
     from galaxy_da.errors import CatalogError
     from galaxy_da.surveys import get_survey

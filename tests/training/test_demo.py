@@ -6,13 +6,15 @@ import sys
 import time
 
 import httpx
+import numpy as np
 import pytest
+from PIL import Image
 
 from galaxy_da.cli import main
 
 
 @pytest.mark.slow
-def test_the_whole_story_as_json(tmp_path, capsys):
+def test_the_demo_ends_with_a_picture_and_a_command(tmp_path, capsys):
     assert main(["demo", "--out", str(tmp_path / "d"), "--n", "500", "--json"]) == 0
     out = capsys.readouterr()
     result = json.loads(out.out)
@@ -21,10 +23,12 @@ def test_the_whole_story_as_json(tmp_path, capsys):
         assert {"adapted", "unadapted", "ceiling", "chosen"} <= set(survey)
         assert survey["adapted"]["pool"] == survey["ceiling"]["pool"] > 100
         assert survey["adapted"]["distance_ratio"] < 1
-    told = [line for line in out.err.splitlines() if line.startswith("$ galaxy-da ")]
-    assert [line.split()[2] for line in told[:2]] == ["simulate", "crossmatch"]
+    printed = [line for line in out.err.splitlines() if line.startswith("$ galaxy-da ")]
+    assert [line.split()[2] for line in printed[:2]] == ["simulate", "crossmatch"]
     assert "<img" in (tmp_path / "d/report.html").read_text()
-    _the_page_opens(shlex.split(out.err.splitlines()[-1]))
+    with Image.open(tmp_path / "d/neighbours.png") as picture:
+        assert picture.width > 1000 and np.ptp(np.asarray(picture)) == 255
+    _the_page_opens(shlex.split(out.err.splitlines()[-1].removeprefix("try next")))
 
 
 def _the_page_opens(command):

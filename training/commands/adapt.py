@@ -78,9 +78,9 @@ def adapt(
 
 
 def _print_adapted(space: LatentSpace, survey: str, out: UPath, json: bool) -> None:
-    """Say which candidate won, and what each scored."""
+    """Print the candidates with their scores, and the one that was kept."""
     record = space.encoder(survey).record
-    scores = {
+    candidates = {
         item["name"]: {key: round(value, 4) for key, value in item.items() if key != "name"}
         for item in record["candidates"]
     }
@@ -90,7 +90,7 @@ def _print_adapted(space: LatentSpace, survey: str, out: UPath, json: bool) -> N
             "surveys": ", ".join(space.surveys),
             "chosen": record["chosen"],
             "judged_by": record["judged_by"],
-            **scores,
+            "candidates": candidates,
         },
         json,
     )

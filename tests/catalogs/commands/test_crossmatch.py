@@ -9,7 +9,8 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 
-from catalogs.commands.crossmatch import crossmatch, select
+from catalogs.commands.crossmatch import crossmatch
+from catalogs.commands.select import select
 from galaxy_da.cli import main
 from galaxy_da.images.cutouts import read_cutouts
 from galaxy_da.images.preparation import Frame, prepare
