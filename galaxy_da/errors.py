@@ -1,15 +1,15 @@
-"""What can go wrong, one tree.
+"""Exceptions of the library, in one tree.
 
 ::
 
     GalaxyDAError
     ├── SurveyError      an unknown survey, band, unit or stretch, or a bad definition file
     ├── TableError       a sample, pair or feature table that breaks its contract
-    ├── CatalogError     positions or catalogues that cannot be used as asked
+    ├── CatalogError     positions or catalogues that cannot be used
     ├── CutoutError      one image that cannot be read (carries a row status)
-    ├── SpaceError       a latent space that is missing, edited, or not the one expected
+    ├── SpaceError       a latent space that is missing, edited, or not the expected one
     ├── LatentIndexError an index that is missing, damaged, or built with another space
-    ├── StorageError     an output that cannot be written
+    ├── StorageError     an output that cannot be written, or an object store that fails
     └── ClusterError     a Dask scheduler or workers that do not answer
 
 Bad arguments to a function are plain ``ValueError``.
@@ -31,7 +31,7 @@ __all__ = [
 
 
 class GalaxyDAError(Exception):
-    """A mistake or a fault the user can act on; its text is one clear line."""
+    """A mistake or fault that the user can correct; its message is one clear line."""
 
 
 class SurveyError(GalaxyDAError):
@@ -43,7 +43,7 @@ class TableError(GalaxyDAError):
 
 
 class CatalogError(GalaxyDAError):
-    """Positions or catalogues that cannot be used as asked."""
+    """Positions or catalogues that cannot be used."""
 
 
 class CutoutError(GalaxyDAError):
@@ -52,9 +52,9 @@ class CutoutError(GalaxyDAError):
     Parameters
     ----------
     message : str
-        What came and what was expected.
+        Problem, and the expected input.
     status : str
-        The row status this maps to, one of `galaxy_da.io.samples.STATUSES`.
+        Status of the row, one of `galaxy_da.io.samples.STATUSES`.
     """
 
     def __init__(self, message: str, status: str = "unreadable") -> None:
@@ -63,7 +63,7 @@ class CutoutError(GalaxyDAError):
 
 
 class SpaceError(GalaxyDAError):
-    """A latent space that is missing, edited, or not the one expected."""
+    """A latent space that is missing, edited, or not the expected one."""
 
 
 class LatentIndexError(GalaxyDAError):
@@ -71,7 +71,7 @@ class LatentIndexError(GalaxyDAError):
 
 
 class StorageError(GalaxyDAError):
-    """An output that cannot be written."""
+    """An output that cannot be written, or an object store that fails."""
 
 
 class ClusterError(GalaxyDAError):

@@ -1,7 +1,7 @@
-"""What a survey's images are: bands, pixels, PSF, depth, flux unit, and who serves them.
+"""Describe surveys: bands, pixels, PSF, depth, flux unit, and cutout service.
 
-A `Survey` is read from a TOML file. Ten are built in (`builtin_surveys`); a user's own needs a file
-and no code. Sources of each constant are comments in the files under ``survey_definitions``.
+A `Survey` is read from a TOML file. Ten are built in (`builtin_surveys`); users describe others in
+files of their own. The files under ``survey_definitions`` cite the source of each constant.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _UNIT_ZEROPOINTS = {
     "uJy": 23.9,
     "Jy": 8.9,
 }
-"""AB zeropoints of the units that fix one [mag]; ``count`` needs the survey's own."""
+"""AB zeropoints of flux units [mag]; ``count`` has none, so the survey must give it."""
 
 
 class _Frozen(BaseModel):
@@ -42,9 +42,9 @@ class Band(_Frozen):
     Attributes
     ----------
     name : str
-        As in file headers and archive requests.
+        Name in file headers and archive requests.
     wavelength_nm : float
-        Effective wavelength [nm]; decides which band stands in for another.
+        Effective wavelength [nm]; the nearest band substitutes for one that is missing.
     psf_fwhm_arcsec : float
         Median PSF full width at half maximum [arcsec].
     psf_scatter : float
@@ -64,7 +64,7 @@ class Band(_Frozen):
 
 
 class Stretch(_Frozen):
-    """How an archive turns three bands into an 8-bit colour image.
+    """Stretch by which an archive converts three bands to an 8-bit colour image.
 
     With ``I`` the mean over the planes of ``max(0, scale * flux + offset)``, each plane is
     ``(scale * flux + offset) * asinh(q * I) / (divisor * I)``, clipped to [0, 1] (Lupton et al.
@@ -79,7 +79,7 @@ class Stretch(_Frozen):
     offset, q, divisor : float
         Constants of the formula above.
     pixel_scale_arcsec : float
-        Pixel that the stretched flux refers to [arcsec], whatever the pixels of the JPEG.
+        Side of the pixel that the stretched flux refers to [arcsec], at every scale of the JPEG.
     """
 
     planes: tuple[str, str, str]
@@ -91,31 +91,31 @@ class Stretch(_Frozen):
 
 
 class Survey(_Frozen):
-    """A frozen description of one imaging survey.
+    """Description of one imaging survey.
 
     Attributes
     ----------
     name : str
-        Key used in tables and commands.
+        Name in tables and commands.
     title : str
-        For people.
+        Name for people.
     bands : tuple of Band
-        In the order its cutouts carry them.
+        Bands, in the order of the planes of a cutout.
     pixel_scale_arcsec : float
-        Side of a pixel of its cutouts, where neither header nor table says otherwise [arcsec].
+        Side of a pixel of a cutout, unless its header or the table gives another [arcsec].
     flux_unit : str
         ``nanomaggy``, ``maggy``, ``nJy``, ``uJy``, ``Jy``, or ``count`` with a zeropoint.
     zeropoint_mag : float
         AB magnitude of one flux unit [mag].
     exposure_keyword : str, optional
-        Header card holding the exposure time [s] by which counts are divided.
+        Header card with the exposure time [s] by which counts are divided.
     flux_pixel_scale_arcsec : float, optional
-        Pixel that flux values refer to [arcsec] where the archive interpolates cutouts onto other
-        grids without rescaling them; by default each cutout's own pixel.
+        Side of the pixel that flux values refer to [arcsec], if the archive interpolates cutouts
+        onto other grids without rescaling the flux; by default the cutout's own pixel.
     stretch : Stretch, optional
-        The archive's colour images, where their making is documented.
+        Stretch of the archive's colour images, if it is documented.
     cutout_service, footprint, citation : str
-        Where cutouts come from, what sky is covered, whom to cite.
+        Service of cutouts, MOC of the covered sky, publication to cite.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.+-]*$")
@@ -135,12 +135,12 @@ class Survey(_Frozen):
     @classmethod
     def _fill_zeropoint(cls, raw: dict[str, object]) -> dict[str, object]:
         fixed = _UNIT_ZEROPOINTS.get(str(raw.get("flux_unit")))
-        given = raw.get("zeropoint_mag")
-        if raw.get("flux_unit") == "count" and given is None:
+        zeropoint = raw.get("zeropoint_mag")
+        if raw.get("flux_unit") == "count" and zeropoint is None:
             raise ValueError("flux_unit 'count' needs zeropoint_mag, the AB magnitude of one count")
-        if fixed is not None and given is not None and given != fixed:
+        if fixed is not None and zeropoint is not None and zeropoint != fixed:
             raise ValueError(
-                f"zeropoint_mag {given} contradicts flux_unit {raw['flux_unit']!r}, whose AB "
+                f"zeropoint_mag {zeropoint} contradicts flux_unit {raw['flux_unit']!r}, whose AB "
                 f"zeropoint is {fixed}; use flux_unit 'count' for another zeropoint"
             )
         return raw if fixed is None else {**raw, "zeropoint_mag": fixed}
@@ -165,13 +165,7 @@ class Survey(_Frozen):
         return float(10 ** ((NANOMAGGY_ZEROPOINT - self.zeropoint_mag) / 2.5))
 
     def band(self, name: str) -> Band:
-        """Return one band.
-
-        Raises
-        ------
-        SurveyError
-            If the survey lacks it.
-        """
+        """Return a band by name; an unknown band raises SurveyError."""
         for band in self.bands:
             if band.name == name:
                 return band
@@ -180,7 +174,7 @@ class Survey(_Frozen):
         )
 
     def nearest_band(self, wavelength_nm: float, among: tuple[str, ...] | None = None) -> Band:
-        """Return the band closest in effective wavelength [nm], among some of them or all."""
+        """Return the band nearest in effective wavelength [nm], by default among all."""
         choices = self.bands if among is None else tuple(self.band(name) for name in among)
         return min(choices, key=lambda band: abs(band.wavelength_nm - wavelength_nm))
 
@@ -193,7 +187,7 @@ def load_survey(path: PathOrUrl) -> Survey:
     SurveyError
         If the file is missing, not TOML, has an unknown key, unit or band, or lacks a field.
     StorageError
-        If the store it is in fails.
+        If the object store fails.
     """
     try:
         return Survey.model_validate(tomllib.loads(read_text(location(path))))
@@ -212,19 +206,19 @@ def load_survey(path: PathOrUrl) -> Survey:
 
 @lru_cache(maxsize=1)
 def builtin_surveys() -> dict[str, Survey]:
-    """Return the surveys that come with the library, by name."""
+    """Return the built-in surveys, by name."""
     folder = files("galaxy_da") / "survey_definitions"
     paths = sorted(Path(str(folder)).glob("*.toml"))
     return {survey.name: survey for survey in map(load_survey, paths)}
 
 
 def get_survey(name: str) -> Survey:
-    """Return a survey by built-in name, or read it where the name is a TOML file.
+    """Return a built-in survey by name, or read a survey definition by the path of a TOML file.
 
     Raises
     ------
     SurveyError
-        If it is neither.
+        If the name is unknown, or the file is missing or invalid.
     """
     if name.endswith(".toml"):
         return load_survey(name)
