@@ -1,5 +1,7 @@
-"""A client of the service: astropy tables, in a few lines.
+"""Client of the service; tables come as astropy tables with units.
 
+Examples
+--------
 ::
 
     from galaxy_da.client import Client
@@ -33,18 +35,18 @@ __all__ = ["Client", "RemoteJob", "ServiceError"]
 
 _VOTABLE = {"Accept": "application/x-votable+xml"}
 _ENDED = ("done", "failed", "cancelled")
-_SECONDS = 90.0
+_TIMEOUT_SECONDS = 90.0
 
 
 class ServiceError(GalaxyDAError):
-    """An answer that is not a success.
+    """Error that the service answers with.
 
     Parameters
     ----------
     status : int
-        Of HTTP.
+        HTTP status.
     message : str
-        What the service said.
+        Message of the service.
     """
 
     def __init__(self, status: int, message: str) -> None:
@@ -53,28 +55,26 @@ class ServiceError(GalaxyDAError):
 
 
 class Client:
-    """A service, asked over HTTP.
+    """Client of one service.
+
+    Every method raises `ServiceError` if the service refuses the request, and ``httpx.HTTPError``
+    if it cannot be reached.
 
     Parameters
     ----------
     url : str
-        Where it is.
+        Address of the service.
     token : str, optional
-        Made by ``galaxy-da token``; needed for jobs and images where the service has tokens.
+        Token made by ``galaxy-da token``; some services need it for uploads and jobs.
     http : httpx.Client, optional
-        Sends the requests; by default a new one.
-
-    Notes
-    -----
-    Every method raises `ServiceError` where the service refuses, and ``httpx.HTTPError`` where it
-    is not reached.
+        HTTP client that sends the requests; by default a new one.
     """
 
     def __init__(
         self, url: str, token: str | None = None, *, http: httpx.Client | None = None
     ) -> None:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        self._http = http or httpx.Client(timeout=_SECONDS)
+        self._http = http or httpx.Client(timeout=_TIMEOUT_SECONDS)
         self._http.base_url = httpx.URL(url)
         self._http.headers.update(headers)
 
@@ -89,39 +89,39 @@ class Client:
         self._http.close()
 
     def info(self) -> dict[str, Any]:
-        """Return what is served."""
-        return dict(self._ask("GET", "/api/info").json())
+        """Return a description of the space, the index and the limits."""
+        return dict(self._request("GET", "/api/info").json())
 
     def object(self, key: str) -> dict[str, Any]:
-        """Return one object with all its columns."""
-        return dict(self._ask("GET", "/api/objects", params={"id": key}).json())
+        """Return one object with all its columns: ``sky.object("sdss:1")["ra"]``."""
+        return dict(self._request("GET", "/api/objects", params={"id": key}).json())
 
     def similar(
         self,
         *like: str,
         dislike: Sequence[str] = (),
-        position: tuple[float, float] | None = None,
         k: int = 10,
         survey: str | None = None,
         where: Sequence[str] = (),
         cone: tuple[float, float, float] | None = None,
     ) -> Table:
-        """Find the galaxies like some and unlike others, or like that at a position [deg].
+        """Find the galaxies similar to some objects, see `galaxy_da.LatentIndex.similar`.
 
-        As `galaxy_da.LatentIndex.similar`.
+        ``sky.similar("sdss:1", "sdss:2", dislike=["sdss:3"], where=["flags = 0"])``
         """
-        ra, dec = position or (None, None)
+        text = None if cone is None else ",".join(map(repr, cone))
         return self._table(
-            "/api/similar",
-            id=like,
-            dislike=dislike,
-            ra=ra,
-            dec=dec,
-            k=k,
-            survey=survey,
-            where=where,
-            cone=_cone(cone),
+            "/api/similar", id=like, dislike=dislike, k=k, survey=survey, where=where, cone=text
         )
+
+    def similar_to_position(
+        self, ra: float, dec: float, k: int = 10, survey: str | None = None
+    ) -> Table:
+        """Find the galaxies similar to the one at a position [deg].
+
+        ``sky.similar_to_position(150.1, 2.2)``
+        """
+        return self._table("/api/similar", ra=ra, dec=dec, k=k, survey=survey)
 
     def similar_to_image(
         self,
@@ -132,34 +132,33 @@ class Client:
         in_survey: str | None = None,
         unadapted: bool = False,
     ) -> Table:
-        """Find the galaxies like that of a FITS, JPEG or PNG file."""
+        """Find the galaxies similar to the one in a FITS, JPEG or PNG file.
+
+        ``sky.similar_to_image("stamp.fits", survey="sdss", in_survey="decals")``
+        """
         fields = {"survey": survey, "k": k, "in_survey": in_survey, "unadapted": unadapted}
-        with Path(path).open("rb") as file:
-            answer = self._ask(
-                "POST",
-                "/api/similar/image",
-                data=_given(fields),
-                files={"file": file},
-                headers=_VOTABLE,
-            )
-        return _read(answer)
+        return _read(self._send_image("/api/similar/image", path, fields, headers=_VOTABLE))
 
     def encode(
         self, path: str | os.PathLike[str], survey: str, *, unadapted: bool = False
     ) -> dict[str, Any]:
-        """Return the latents of a FITS, JPEG or PNG file, their variances and its flags."""
+        """Return the latents of a FITS, JPEG or PNG file, their variances and its flags.
+
+        ``sky.encode("stamp.fits", survey="sdss")["latents"]``
+        """
         fields = {"survey": survey, "unadapted": unadapted}
-        with Path(path).open("rb") as file:
-            answer = self._ask("POST", "/api/encode", data=_given(fields), files={"file": file})
-        return dict(answer.json())
+        return dict(self._send_image("/api/encode", path, fields).json())
 
     def same(self, key: str, radius_arcsec: float = 1.0, prior: float = 0.5) -> Table:
-        """Find a galaxy in the other surveys. As `galaxy_da.LatentIndex.same`."""
+        """Find a galaxy in the other surveys, see `galaxy_da.LatentIndex.same`."""
         return self._table("/api/same", id=key, radius_arcsec=radius_arcsec, prior=prior)
 
     def distances(self, pairs: str | os.PathLike[str], anchor: str, target: str) -> Table:
-        """Measure the pairs of a Parquet table. As `galaxy_da.LatentIndex.distances`."""
-        answer = self._ask(
+        """Measure the pairs of a Parquet table, see `galaxy_da.LatentIndex.distances`.
+
+        ``sky.distances("pairs.parquet", anchor="decals", target="sdss")``
+        """
+        answer = self._request(
             "POST",
             "/api/distances",
             params={"anchor": anchor, "target": target},
@@ -169,17 +168,26 @@ class Client:
         return _read(answer)
 
     def outliers(self, survey: str | None = None, k: int = 50, **options: Any) -> Table:
-        """Rank the oddest galaxies. As `galaxy_da.LatentIndex.outliers`."""
+        """Rank outliers, see `galaxy_da.LatentIndex.outliers`.
+
+        ``sky.outliers("sdss", method="lof", clean=True)``
+        """
         return self._table("/api/outliers", survey=survey, k=k, **options)
 
     def rank(self, scores: Mapping[str, float], k: int = 50, **options: Any) -> Table:
-        """Rank outliers by scores of some keys. As `galaxy_da.LatentIndex.rank`."""
+        """Rank outliers by a person's scores of some, see `galaxy_da.LatentIndex.rank`.
+
+        ``sky.rank({"sdss:1": 5, "sdss:2": 0})``
+        """
         scored = [{"id": key, "score": score} for key, score in scores.items()]
         body = {"scores": scored, "k": k, **options}
-        return _read(self._ask("POST", "/api/rank", json=body, headers=_VOTABLE))
+        return _read(self._request("POST", "/api/rank", json=body, headers=_VOTABLE))
 
     def duplicates(self, survey: str, **thresholds: Any) -> Table:
-        """Group what is nearly the same. As `galaxy_da.LatentIndex.duplicates`."""
+        """Group duplicates in a survey, see `galaxy_da.LatentIndex.duplicates`.
+
+        ``sky.duplicates("sdss", arcsec=1)``
+        """
         return self._table("/api/duplicates", survey=survey, **thresholds)
 
     def cone(self, ra: float, dec: float, radius_deg: float) -> Table:
@@ -189,45 +197,49 @@ class Client:
     def submit(
         self, verb: str, options: Mapping[str, Any] | None = None, **files: str | os.PathLike[str]
     ) -> RemoteJob:
-        """Start a job.
+        """Submit a job: ``sky.submit("extract", sample="sample.zip")``.
 
         Parameters
         ----------
         verb : str
             ``extract`` or ``adapt``.
         options : mapping, optional
-            Of the verb.
+            Options of the verb.
         **files : path
-            ``sample``; or ``anchor``, ``target`` and ``pairs``; and ``survey``.
+            For ``extract``: ``sample``. For ``adapt``: ``anchor``, ``target`` and perhaps
+            ``pairs``. For both: ``survey``, the definition of a survey that is not built in.
         """
         fields = {"verb": verb, "options": json.dumps(dict(options or {}))}
         with ExitStack() as stack:
             opened = {
                 name: stack.enter_context(Path(path).open("rb")) for name, path in files.items()
             }
-            answer = self._ask("POST", "/api/jobs", data=fields, files=opened)
+            answer = self._request("POST", "/api/jobs", data=fields, files=opened)
         return self.job(answer.json()["id"])
 
     def job(self, job_id: str) -> RemoteJob:
         """Return a job by its id."""
         return RemoteJob(self, job_id)
 
-    def _table(self, path: str, **given: Any) -> Table:
-        return _read(self._ask("GET", path, params=_given(given), headers=_VOTABLE))
+    def _table(self, path: str, **params: Any) -> Table:
+        return _read(self._request("GET", path, params=_without_none(params), headers=_VOTABLE))
 
-    def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
-        answer = self._http.request(method, path, **given)
+    def _send_image(
+        self, route: str, path: str | os.PathLike[str], fields: Mapping[str, Any], **options: Any
+    ) -> httpx.Response:
+        with Path(path).open("rb") as file:
+            data = _without_none(fields)
+            return self._request("POST", route, data=data, files={"file": file}, **options)
+
+    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        answer = self._http.request(method, path, **options)
         if answer.is_error:
-            try:
-                message = answer.json()["error"]["message"]
-            except (ValueError, KeyError, TypeError):
-                message = answer.text or answer.reason_phrase
-            raise ServiceError(answer.status_code, message)
+            raise _error(answer)
         return answer
 
 
 class RemoteJob:
-    """A job of the service. Made by `Client.submit` and `Client.job`.
+    """Job of a service, made by `Client.submit` and `Client.job`.
 
     Attributes
     ----------
@@ -239,49 +251,51 @@ class RemoteJob:
         self._client = client
 
     def status(self) -> dict[str, Any]:
-        """Return its state, progress, message and results."""
-        return dict(self._client._ask("GET", f"/api/jobs/{self.id}").json())
+        """Return the job's state, progress, message and results."""
+        return dict(self._client._request("GET", f"/api/jobs/{self.id}").json())
 
     def wait(self, poll_seconds: float = 1.0) -> Self:
-        """Wait until it is done.
+        """Wait until the job is done.
 
         Raises
         ------
         ServiceError
-            If it failed or was cancelled.
+            If the job failed or was cancelled.
         """
-        while (now := self.status())["state"] not in _ENDED:
+        while (status := self.status())["state"] not in _ENDED:
             time.sleep(poll_seconds)
-        if now["state"] != "done":
-            raise ServiceError(200, f"the job {now['state']}: {now['message']}")
+        if status["state"] != "done":
+            raise ServiceError(200, f"the job {status['state']}: {status['message']}")
         return self
 
     def cancel(self) -> None:
-        """Cancel it; or remove it and its files, if it has ended."""
-        self._client._ask("DELETE", f"/api/jobs/{self.id}")
+        """Cancel the job; remove an ended job and its files."""
+        self._client._request("DELETE", f"/api/jobs/{self.id}")
 
     def download(self, name: str, out: str | os.PathLike[str] | None = None) -> Path:
-        """Save a result; by default under its own name here."""
+        """Save a result, by default under its own name in the current folder."""
         target = Path(out or name)
-        with (
-            self._client._http.stream("GET", f"/api/jobs/{self.id}/results/{name}") as answer,
-            atomic_path(target) as temporary,
-            temporary.open("wb") as sink,
-        ):
+        with self._client._http.stream("GET", f"/api/jobs/{self.id}/results/{name}") as answer:
             if answer.is_error:
-                raise ServiceError(answer.status_code, answer.read().decode())
-            for part in answer.iter_bytes():
-                sink.write(part)
+                answer.read()
+                raise _error(answer)
+            with atomic_path(target) as temporary, temporary.open("wb") as sink:
+                for part in answer.iter_bytes():
+                    sink.write(part)
         return target
+
+
+def _error(answer: httpx.Response) -> ServiceError:
+    try:
+        message = answer.json()["error"]["message"]
+    except (ValueError, KeyError, TypeError):
+        message = answer.text or answer.reason_phrase
+    return ServiceError(answer.status_code, message)
 
 
 def _read(answer: httpx.Response) -> Table:
     return parse_single_table(io.BytesIO(answer.content)).to_table(use_names_over_ids=True)
 
 
-def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _cone(cone: tuple[float, float, float] | None) -> str | None:
-    return None if cone is None else ",".join(map(repr, cone))

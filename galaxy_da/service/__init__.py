@@ -1,4 +1,7 @@
-"""The index and the space over HTTP: FastAPI, tables in the Virtual Observatory's formats, jobs."""
+"""HTTP service of an index and its latent space: FastAPI routes, tables for VO clients, jobs.
+
+`app` makes the application, `run` serves it; `routes/`, `uploads/` and `jobs/` hold the rest.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ __all__ = ["create_app"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the app when it is asked for; job processes do without."""
+    """Import the application on first use, since job processes do not need it."""
     if name == "create_app":
         from galaxy_da.service.app import create_app
 

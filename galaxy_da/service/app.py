@@ -1,9 +1,9 @@
-"""The app, made of the parts it is handed."""
+"""The FastAPI application, made from a space, an index and optional parts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -13,61 +13,35 @@ from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
-from galaxy_da.index.latent_map import LatentMap, draw_map
 from galaxy_da.latent_index import LatentIndex
-from galaxy_da.service.cutouts import CutoutSource
-from galaxy_da.service.encoding import encoding_batcher
-from galaxy_da.service.errors import add_error_handlers, documented
-from galaxy_da.service.executor import Workers
+from galaxy_da.service.errors import add_error_handlers, error_responses
 from galaxy_da.service.jobs.runner import JobRunner
-from galaxy_da.service.limits import Limits
 from galaxy_da.service.middleware import Gate
-from galaxy_da.service.neighbours import neighbour_batcher
-from galaxy_da.service.parts import Jobs, Service
+from galaxy_da.service.parts import Service, ServiceOptions
 from galaxy_da.service.routes import conesearch, encode, health, images, maps, objects, queries
 from galaxy_da.service.routes import jobs as job_routes
-from galaxy_da.service.telemetry import Metrics
-from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace
 
 __all__ = ["create_app"]
 
 _PAGE = Path(__file__).resolve().parents[1] / "page"
 _ROUTES = (objects, queries, encode, images, maps, job_routes, conesearch, health)
-_ANYWHERE = documented(400, 403, 408, 413, 431, 503, 504)
+_ERRORS_OF_EVERY_ROUTE = error_responses(400, 403, 408, 413, 431, 503, 504)
 
 
 def create_app(
-    space: LatentSpace,
-    index: LatentIndex,
-    cutouts: CutoutSource | None = None,
-    *,
-    drawn: LatentMap | None = None,
-    jobs: Jobs | None = None,
-    tokens: Tokens | None = None,
-    limits: Limits | None = None,
-    hosts: Sequence[str] = (),
+    space: LatentSpace, index: LatentIndex, options: ServiceOptions | None = None
 ) -> FastAPI:
-    """Make the service's app.
+    """Create the application that serves an index.
 
     Parameters
     ----------
     space : LatentSpace
-        Encodes and decodes.
+        Latent space that encodes and decodes.
     index : LatentIndex
-        Built with that space.
-    cutouts : CutoutSource, optional
-        Gives the objects' own pixels.
-    drawn : LatentMap, optional
-        Where the objects lie in the plane; by default their principal components.
-    jobs : Jobs, optional
-        Where jobs are queued; none are taken without.
-    tokens : Tokens, optional
-        Who may write, or ask for what costs; everybody without.
-    limits : Limits, optional
-        How much is taken and given.
-    hosts : sequence of str
-        Names it is reached by, without port; any by default.
+        Index built with that space.
+    options : ServiceOptions, optional
+        Cutouts, map, jobs, tokens, limits and host names.
 
     Returns
     -------
@@ -76,38 +50,32 @@ def create_app(
     Raises
     ------
     LatentIndexError
-        If the index is of another space.
+        If the index was built with another space.
+
+    Examples
+    --------
+    ::
+
+        app = create_app(LatentSpace.load("decals"), LatentIndex.open("index"))
+        uvicorn.run(app)
     """
     index.check_space(space.id)
-    limits, metrics = limits or Limits(), Metrics()
-    metrics.objects.set(len(index))
-    service = Service(
-        space=space,
-        index=index,
-        cutouts=cutouts,
-        drawn=drawn or draw_map(index, "pca"),
-        jobs=jobs,
-        tokens=tokens,
-        limits=limits,
-        metrics=metrics,
-        workers=Workers(limits.threads, limits.waiting, limits.seconds),
-        encoder=encoding_batcher(space, limits, metrics.batches.labels("encode").observe),
-        neighbours=neighbour_batcher(index, limits, metrics.batches.labels("similar").observe),
-    )
+    options = options or ServiceOptions()
+    service = Service(space, index, options)
     app = FastAPIOffline(
         favicon_url="/page/icon.svg",
-        redoc_url=None,  # shows a picture from the network
+        redoc_url=None,  # loads a picture from the network
         title="galaxy_da",
         summary="Galaxies of many surveys in one latent space.",
         version=version("galaxy_da"),
-        responses=_ANYWHERE,
+        responses=_ERRORS_OF_EVERY_ROUTE,
         lifespan=_lifespan,
     )
     app.state.service = service
     add_error_handlers(app)
-    app.add_middleware(Gate, limits=limits, metrics=metrics, hosts=hosts)
-    for part in _ROUTES:
-        app.include_router(part.router)
+    app.add_middleware(Gate, limits=service.limits, metrics=service.metrics, hosts=options.hosts)
+    for module in _ROUTES:
+        app.include_router(module.router)
     app.get("/", include_in_schema=False)(_page)
     app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False), name="page")
     return app
@@ -125,9 +93,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         if runner is not None:
             await asyncio.to_thread(runner.stop)
-        service.workers.close()
-        service.encoder.close()
-        service.neighbours.close()
+        service.close()
 
 
 def _page() -> FileResponse:

@@ -1,4 +1,4 @@
-"""Every mistake as one JSON object with the right status."""
+"""Errors of the service: one JSON object for each, with the right HTTP status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,13 @@ from galaxy_da.errors import (
     TableError,
 )
 
-__all__ = ["ErrorAnswer", "RequestError", "add_error_handlers", "asking", "documented", "refusal"]
+__all__ = [
+    "ErrorAnswer",
+    "RequestError",
+    "add_error_handlers",
+    "error_responses",
+    "report_bad_arguments",
+]
 
 _STATUS: dict[type[GalaxyDAError], int] = {
     LatentIndexError: 404,
@@ -34,27 +40,27 @@ _STATUS: dict[type[GalaxyDAError], int] = {
     CatalogError: 422,
     StorageError: 507,
 }
-"""What each kind of mistake is in HTTP; what a request names and is not here is 404."""
+"""HTTP status of each kind of error; 404 if the request names something that does not exist."""
 
 _MEANING = {
     400: "The request cannot be read.",
-    401: "A token is needed, and none or no valid one came.",
+    401: "A valid token is required.",
     403: "The token may not do this, or the request came from another site.",
-    404: "What the request names is not here.",
-    408: "The body stopped coming.",
-    413: "Too large.",
-    415: "Not a kind of file that is read here.",
-    422: "A value cannot be used.",
+    404: "The object, column, survey, job or file does not exist.",
+    408: "The client stopped sending the body.",
+    413: "The body, image or table is too large.",
+    415: "The service does not read this kind of file.",
+    422: "A value is invalid.",
     429: "Too many jobs are waiting; try again after `Retry-After` seconds.",
     431: "The request line and headers are too long.",
-    503: "Busy or stopping; try again after `Retry-After` seconds.",
-    504: "Took longer than it may.",
+    503: "The service is busy or stopping; try again after `Retry-After` seconds.",
+    504: "The request took longer than the time limit.",
     507: "The disk is full.",
 }
 
 
-class ErrorText(BaseModel):
-    """What went wrong."""
+class ErrorDetail(BaseModel):
+    """One error."""
 
     type: str
     message: str
@@ -62,13 +68,13 @@ class ErrorText(BaseModel):
 
 
 class ErrorAnswer(BaseModel):
-    """Every answer that is not a success."""
+    """Answer of every request that fails."""
 
-    error: ErrorText
+    error: ErrorDetail
 
 
 class RequestError(GalaxyDAError):
-    """A request that cannot be served; carries the status of the answer."""
+    """Refused request, with the status of the answer."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(message)
@@ -77,42 +83,32 @@ class RequestError(GalaxyDAError):
 
 
 @contextmanager
-def asking() -> Iterator[None]:
-    """Report a bad argument of a library call as the client's mistake."""
+def report_bad_arguments() -> Iterator[None]:
+    """Turn a `ValueError` of a library call into an answer with status 422."""
     try:
         yield
     except ValueError as error:
         raise RequestError(422, str(error)) from error
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe errors of a route for its OpenAPI entry."""
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the errors of a route for its OpenAPI entry."""
     return {status: {"model": ErrorAnswer, "description": _MEANING[status]} for status in statuses}
 
 
-def refusal(
-    request: Request, status: int, kind: str, message: str, headers: Any = None
-) -> JSONResponse:
-    """Return the answer that reports a mistake."""
-    text = ErrorText(
-        type=kind, message=message, request_id=getattr(request.state, "request_id", "")
-    )
-    return JSONResponse(ErrorAnswer(error=text).model_dump(), status, headers)
-
-
 def add_error_handlers(app: FastAPI) -> None:
-    """Map every exception to its status, once."""
+    """Map every exception to its status."""
 
     async def known(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, GalaxyDAError)
-        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
         if isinstance(error, RequestError):
-            return refusal(request, error.status, "RequestError", str(error), error.headers)
-        return refusal(request, status, type(error).__name__, str(error))
+            return _answer(request, error.status, "RequestError", str(error), error.headers)
+        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+        return _answer(request, status, type(error).__name__, str(error))
 
     async def http(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
-        return refusal(request, error.status_code, "HTTPError", str(error.detail), error.headers)
+        return _answer(request, error.status_code, "HTTPError", str(error.detail), error.headers)
 
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
@@ -121,8 +117,17 @@ def add_error_handlers(app: FastAPI) -> None:
             f"{item['msg'].removeprefix('Value error, ')}"
             for item in error.errors()
         )
-        return refusal(request, 422, "ValueError", problems)
+        return _answer(request, 422, "ValueError", problems)
 
     app.add_exception_handler(GalaxyDAError, known)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
+
+
+def _answer(
+    request: Request, status: int, kind: str, message: str, headers: Any = None
+) -> JSONResponse:
+    text = ErrorDetail(
+        type=kind, message=message, request_id=getattr(request.state, "request_id", "")
+    )
+    return JSONResponse(ErrorAnswer(error=text).model_dump(), status, headers)

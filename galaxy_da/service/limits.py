@@ -1,4 +1,4 @@
-"""How much one request may ask for, and how much all may hold together."""
+"""Limits of the service: on one request, and on all requests and jobs together."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ _MIB = 1 << 20
 
 
 class Limits(BaseModel):
-    """Bounds on what is asked for and held.
+    """Limits of the service, all greater than zero.
 
     Attributes
     ----------
     rows : int
-        Most rows of an answer that has no `k`.
+        Rows of an answer that has no `k`.
     body_bytes, table_bytes, image_bytes, job_bytes : int
-        Largest body: of JSON, of a pair table, of an image, of a job's files.
+        Size of a body: JSON, a pair table, an image, the files of a job.
     image_side, image_pixels : int
-        Longest side of an image, and most pixels of all its planes.
+        Longest side of an image [px], and pixels in all its planes.
     unpacked_bytes, unpacked_files : int
-        What a job's files may become.
+        Size and number of the files in a job's zip.
     job_memory_bytes : int
-        What a job may allocate.
+        Memory that a job may allocate.
     running_jobs, waiting_jobs : int
-        Jobs at once, and most that may be queued.
-    threads, waiting : int
-        Requests worked on at once by a process, and most that wait for their turn.
-    batch : int
-        Most images or neighbour searches computed together.
-    seconds : float
-        Longest that a request may wait for its answer [s].
+        Jobs that run at once, and jobs in the queue.
+    threads, waiting_requests : int
+        Requests that one process computes at once, and requests that wait.
+    batch_size : int
+        Images or neighbour searches computed together.
+    request_seconds : float
+        Time from a request to its answer [s].
     idle_seconds : float
-        Longest pause of a client that sends or reads [s].
+        Pause of a client that sends or reads [s].
     head_bytes : int
-        Largest request line and headers together.
+        Size of the request line and headers together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,24 +58,24 @@ class Limits(BaseModel):
     running_jobs: int = Field(default=1, gt=0)
     waiting_jobs: int = Field(default=100, gt=0)
     threads: int = Field(default=4, gt=0)
-    waiting: int = Field(default=256, gt=0)
-    batch: int = Field(default=64, gt=0)
-    seconds: float = Field(default=60, gt=0)
+    waiting_requests: int = Field(default=256, gt=0)
+    batch_size: int = Field(default=64, gt=0)
+    request_seconds: float = Field(default=60, gt=0)
     idle_seconds: float = Field(default=30, gt=0)
     head_bytes: int = Field(default=32_768, gt=0)
 
 
 def load_limits(path: Path | None) -> Limits:
-    """Read limits from a TOML file, the defaults where there is none.
+    """Read limits from a TOML file; None gives the defaults.
 
     Raises
     ------
     TableError
-        If it cannot be read, or names or sizes something else.
+        If the file cannot be read, has an unknown name, or a value is out of range.
     """
     if path is None:
         return Limits()
     try:
         return Limits.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
-        raise TableError(f"{path}: is no TOML file of limits ({error})") from error
+        raise TableError(f"{path}: not a TOML file of limits ({error})") from error

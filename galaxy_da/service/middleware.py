@@ -1,31 +1,38 @@
-"""What every request passes first: its id, its size and pace, where it came from; and its record.
+"""Checks that every request passes before a route sees it, and the log of its answer.
 
-Plain ASGI, since a body must be bounded before anything reads it.
+`BoundedProtocol` limits the request head, which uvicorn's parser does not. `Gate` is plain ASGI
+middleware, so that it limits a body before anything reads it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.telemetry import LOG, Metrics
 
-__all__ = ["Gate"]
+__all__ = ["BoundedProtocol", "Gate"]
+
+HEAD_BYTES = 65_536
+HEAD_SECONDS = 20.0
 
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_SAFE = ("GET", "HEAD", "OPTIONS")
-_FORM_BYTES = 1 << 16
+_READING_METHODS = ("GET", "HEAD", "OPTIONS")
+_FORM_BYTES = 1 << 16  # fields of a form, beside its files
 _CLOSE = {"Connection": "close"}
-_QUIET = ("/healthz", "/readyz", "/metrics")
+_NOT_LOGGED = ("/healthz", "/readyz", "/metrics")
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -35,12 +42,67 @@ _POLICY = (
     b"default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
     b"form-action 'self'; frame-ancestors 'none'"
 )
-_INLINE = b"; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
-_DOCUMENTATION = "/docs"  # not our page; its scripts and styles are inline
+_INLINE_POLICY = b"; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"
+_DOCUMENTATION = "/docs"  # page of FastAPI, whose scripts and styles are inline
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """HTTP connection that closes if a request head is too long or too slow."""
+
+    _head_bytes = 0
+    _in_head = True
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the timer of the first head."""
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count the bytes of an unfinished head."""
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                self.transport.write(
+                    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+                    b"connection: close\r\ncontent-length: 0\r\n\r\n"
+                )
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Start the timer of the next head."""
+        self._start_timer()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Stop the timer at the end of a head."""
+        self._in_head, self._head_bytes = False, 0
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        self._in_head, self._head_bytes = True, 0
+        self._timer = self.loop.call_later(HEAD_SECONDS, self._close)
+
+    def _close(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class Gate:
-    """Middleware around the whole app.
+    """Middleware around the whole application.
 
     Parameters
     ----------
@@ -48,8 +110,8 @@ class Gate:
     limits : Limits
     metrics : Metrics
     hosts : sequence of str
-        Names this service is reached by; requests with another ``Host`` are refused, so that a
-        page elsewhere cannot reach it through a name of its own. Any where empty.
+        Accepted values of ``Host``, without port; empty accepts any. The check stops DNS rebinding,
+        by which another site's page could reach the service under a name of its own.
     """
 
     def __init__(
@@ -73,92 +135,95 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        given = headers.get(b"x-request-id", b"")
-        name = given if _ID.fullmatch(given) else uuid.uuid4().hex.encode()
-        scope.setdefault("state", {})["request_id"] = name.decode()
-        policy = _POLICY + (_INLINE if scope["path"] == _DOCUMENTATION else b"")
-        own = ((b"x-request-id", name), (b"content-security-policy", policy), *_HEADERS)
-        seen = _Seen(send, own, self._limits.idle_seconds)
+        sent_id = headers.get(b"x-request-id", b"")
+        request_id = sent_id.decode() if _ID.fullmatch(sent_id) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        policy = _POLICY + (_INLINE_POLICY if scope["path"] == _DOCUMENTATION else b"")
+        headers_to_add = [
+            (b"x-request-id", request_id.encode()),
+            (b"content-security-policy", policy),
+            *_HEADERS,
+        ]
+        answer = _Answer(send, headers_to_add, self._limits.idle_seconds)
         self._metrics.open.inc()
         try:
-            refused = self._refused(scope, headers)
-            if refused is not None:
-                await _answer(seen, *refused, name)
+            refusal = self._refusal(scope, headers)
+            if refusal is not None:
+                await _send_error(answer, *refusal, request_id)
             else:
-                most = self._body_bytes.get(scope["path"], self._limits.body_bytes)
-                await self._app(scope, self._bounded(receive, most), seen)
+                limit = self._body_bytes.get(scope["path"], self._limits.body_bytes)
+                await self._app(scope, self._bounded(receive, limit), answer)
         except Exception as error:
-            LOG.exception("request failed", extra={"fields": {"request_id": name.decode()}})
-            if seen.status:
+            LOG.exception("request failed", extra={"fields": {"request_id": request_id}})
+            if answer.status:
                 raise
-            kind = 507 if isinstance(error, OSError) and error.errno == 28 else 500
-            text = "the disk is full" if kind == 507 else "a fault of the service; it is in its log"
-            await _answer(seen, kind, text, name)
+            status, text = 500, "internal error; the service's log has more"
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+                status, text = 507, "the disk is full"
+            await _send_error(answer, status, text, request_id)
         finally:
             self._metrics.open.dec()
-            self._record(scope, seen, name.decode())
+            self._log(scope, answer, request_id)
 
-    def _refused(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
+    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
         head = len(scope.get("raw_path") or b"") + len(scope["query_string"])
         head += sum(len(key) + len(value) for key, value in scope["headers"])
         if head > self._limits.head_bytes:
-            return (
-                431,
-                f"request line and headers have {head} bytes, over {self._limits.head_bytes}",
-            )
+            text = f"request line and headers have {head} bytes, over {self._limits.head_bytes}"
+            return 431, text
         host = headers.get(b"host", b"").decode("latin-1")
-        if self._hosts and _name(host) not in self._hosts:
-            return 403, f"this service is not reached as {host!r}"
+        if self._hosts and _without_port(host) not in self._hosts:
+            return 403, f"the service does not accept the host name {host!r}"
         origin = headers.get(b"origin", b"").decode("latin-1")
-        if scope["method"] not in _SAFE and origin and urlsplit(origin).netloc != host:
-            return 403, f"a page of {origin} may not write here"
+        if scope["method"] not in _READING_METHODS and origin and urlsplit(origin).netloc != host:
+            return 403, f"a page of {origin} may not write to this service"
         length = headers.get(b"content-length", b"0")
-        most = self._body_bytes.get(scope["path"], self._limits.body_bytes)
-        if not length.isdigit() or int(length) > most:
-            return 413, f"the body has {length.decode('latin-1')} bytes; {most} are allowed"
+        limit = self._body_bytes.get(scope["path"], self._limits.body_bytes)
+        if not length.isdigit() or int(length) > limit:
+            return 413, f"the body has {length.decode('latin-1')} bytes; {limit} are allowed"
         return None
 
-    def _bounded(self, receive: Receive, most: int) -> Receive:
-        """Take a body of bounded size from a client that does not pause for long."""
-        taken, ended = 0, False
+    def _bounded(self, receive: Receive, limit: int) -> Receive:
+        """Return a `receive` that limits the size of the body and the client's pauses."""
+        received, ended = 0, False
 
         async def bounded() -> Message:
-            nonlocal taken, ended
+            nonlocal received, ended
             if ended:
-                return await receive()  # the client goes away
+                return await receive()  # only a disconnect can follow
             try:
                 message = await asyncio.wait_for(receive(), self._limits.idle_seconds)
             except TimeoutError:
-                raise HTTPException(408, "the body stopped coming", _CLOSE) from None
-            taken += len(message.get("body", b""))
-            if taken > most:
-                raise HTTPException(413, f"the body has over {most} bytes", _CLOSE)
+                raise HTTPException(408, "the client stopped sending the body", _CLOSE) from None
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise HTTPException(413, f"the body has over {limit} bytes", _CLOSE)
             ended = not message.get("more_body", False)
             return message
 
         return bounded
 
-    def _record(self, scope: Scope, seen: _Seen, name: str) -> None:
+    def _log(self, scope: Scope, answer: _Answer, request_id: str) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
-        seconds = time.perf_counter() - seen.began
-        self._metrics.requests.labels(scope["method"], route, seen.status).inc()
+        seconds = time.perf_counter() - answer.start
+        self._metrics.requests.labels(scope["method"], route, answer.status).inc()
         self._metrics.seconds.labels(route).observe(seconds)
-        if scope["path"] in _QUIET:
+        if scope["path"] in _NOT_LOGGED:
             return
         fields = {
-            "request_id": name,
+            "request_id": request_id,
             "method": scope["method"],
             "path": scope["path"],
-            "status": seen.status,
+            "status": answer.status,
             "ms": round(1e3 * seconds, 2),
-            "bytes": seen.bytes,
+            "bytes": answer.bytes,
             "client": (scope.get("client") or ("",))[0],
         }
         LOG.info("request", extra={"fields": fields})
 
 
-class _Seen:
-    """Sends an answer, and remembers what of it the record needs."""
+class _Answer:
+    """Sends an answer and counts it for the log."""
 
     def __init__(
         self, send: Send, headers: Sequence[tuple[bytes, bytes]], idle_seconds: float
@@ -166,12 +231,12 @@ class _Seen:
         self._send = send
         self._headers = headers
         self._idle_seconds = idle_seconds
-        self.began = time.perf_counter()
+        self.start = time.perf_counter()
         self.status = 0
         self.bytes = 0
 
     async def __call__(self, message: Message) -> None:
-        """Send a part; a client that reads nothing for too long loses its connection."""
+        """Send a part; disconnect a client that does not read."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"] = [*message["headers"], *self._headers]
@@ -180,9 +245,9 @@ class _Seen:
         await asyncio.wait_for(self._send(message), self._idle_seconds)
 
 
-async def _answer(send: Send, status: int, text: str, name: bytes) -> None:
+async def _send_error(send: Send, status: int, text: str, request_id: str) -> None:
     kind = "ServiceError" if status >= 500 else "RequestError"
-    error = {"type": kind, "message": text, "request_id": name.decode()}
+    error = {"type": kind, "message": text, "request_id": request_id}
     body = json.dumps({"error": error}).encode()
     headers = [
         (b"content-type", b"application/json"),
@@ -193,6 +258,5 @@ async def _answer(send: Send, status: int, text: str, name: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _name(host: str) -> str:
-    """Return a ``Host`` header without its port."""
+def _without_port(host: str) -> str:
     return host.rsplit(":", 1)[0] if not host.endswith("]") and ":" in host else host

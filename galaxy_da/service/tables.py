@@ -1,4 +1,4 @@
-"""Tables as JSON, VOTable, CSV, Parquet or an Arrow stream, whichever the client asks for."""
+"""Table answers in the format that the client requests: JSON, VOTable, CSV, Parquet or Arrow."""
 
 from __future__ import annotations
 
@@ -24,11 +24,20 @@ from galaxy_da.io.catalogue_output import add_descriptions, to_astropy
 from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.service.errors import error_responses
 
-__all__ = ["TABLE_RESPONSES", "Format", "TableAnswer", "table_response", "to_votable"]
+__all__ = [
+    "MEDIA",
+    "TABLE_RESPONSES",
+    "Format",
+    "finite",
+    "json_values",
+    "table_response",
+    "to_arrow",
+    "to_votable",
+]
 
 
 class Format(StrEnum):
-    """Formats of a table."""
+    """Format of a table answer."""
 
     JSON = "json"
     VOTABLE = "votable"
@@ -48,7 +57,7 @@ _SUFFIX = {Format.VOTABLE: "vot"}
 
 
 class ColumnDescription(BaseModel):
-    """What a column holds."""
+    """Meaning of a column."""
 
     name: str
     datatype: str
@@ -58,7 +67,7 @@ class ColumnDescription(BaseModel):
 
 
 class TableAnswer(BaseModel):
-    """A table in JSON; numbers that are not finite are null."""
+    """Table as JSON; NaN and infinite numbers become null."""
 
     columns: list[ColumnDescription]
     rows: list[dict[str, Any]]
@@ -68,7 +77,7 @@ class TableAnswer(BaseModel):
 TABLE_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": TableAnswer,
-        "description": "A table, in the format of `format` or `Accept`.",
+        "description": "Table in the format that `format` or `Accept` names.",
         "content": {
             media: {"schema": {"type": "string", "format": "binary"}}
             for kind, media in MEDIA.items()
@@ -82,25 +91,25 @@ TABLE_RESPONSES: dict[int | str, dict[str, Any]] = {
 def table_response(
     request: Request,
     table: pa.Table,
-    asked: Format | None = None,
+    format: Format | None = None,
     meta: Mapping[str, Any] | None = None,
     name: str = "table",
 ) -> Response:
-    """Answer with a table.
+    """Return a response that holds a table.
 
     Parameters
     ----------
     request : Request
-        Its ``Accept`` header counts where `asked` is None.
+        Request whose ``Accept`` header is used if `format` is None.
     table : pa.Table
-        Its own metadata go out too.
-    asked : Format, optional
+        Table; its metadata are sent too.
+    format : Format, optional
     meta : mapping, optional
-        JSON values about the table as a whole.
+        Further JSON metadata of the table.
     name : str
-        Of the file a browser saves.
+        Stem of the file name in a browser's download.
     """
-    kind = asked or _accepted(request.headers.get("accept", ""))
+    kind = format or _accepted(request.headers.get("accept", ""))
     table = with_metadata(table, {**read_metadata(table.schema), **(meta or {})})
     headers = {"Vary": "Accept"}
     if kind is not Format.JSON:
@@ -109,11 +118,11 @@ def table_response(
 
 
 def to_votable(table: pa.Table) -> bytes:
-    """Write a table as VOTable, its metadata as INFO elements."""
+    """Encode a table as VOTable, its metadata as INFO elements."""
     columns = to_astropy(table)
     for name in columns.colnames:
         if columns[name].dtype.kind == "U":
-            columns[name] = _of_any_length(columns[name])
+            columns[name] = _variable_length(columns[name])
     votable = from_table(columns)
     resource = votable.resources[0]
     for key, value in read_metadata(table.schema).items():
@@ -124,43 +133,43 @@ def to_votable(table: pa.Table) -> bytes:
     return out.getvalue()
 
 
-def _of_any_length(column: Column) -> Column:
-    """Let text be as long as it is, so that two answers have one kind of column."""
+def _variable_length(column: Column) -> Column:
+    """Give a text column variable length, so that its type is the same in every answer."""
     kind = "char" if all(map(str.isascii, column)) else "unicodeChar"
     return Column(
         column.astype(object),
         description=column.description,
-        meta={**column.meta, "_votable_string_dtype": kind},  # how astropy is told
+        meta={**column.meta, "_votable_string_dtype": kind},  # read by astropy
     )
 
 
 def _to_json(table: pa.Table) -> bytes:
-    columns = [_plain(column) for column in table.columns]
+    columns = [json_values(column) for column in table.columns]
     rows = [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
-    meta = {key: _finite(value) for key, value in read_metadata(table.schema).items()}
+    meta = {key: finite(value) for key, value in read_metadata(table.schema).items()}
     text = json.dumps({"rows": rows, "meta": meta}, allow_nan=False, separators=(",", ":"))
-    return f'{{"columns":{_notes(table.schema.remove_metadata())},{text[1:]}'.encode()
+    return f'{{"columns":{_descriptions(table.schema.remove_metadata())},{text[1:]}'.encode()
 
 
 @lru_cache(maxsize=256)
-def _notes(schema: pa.Schema) -> str:
+def _descriptions(schema: pa.Schema) -> str:
     """Say what columns try_lock, as JSON."""
-    notes = [
+    columns = [
         ColumnDescription(
             name=field.name,
             datatype=str(field.type),
-            **{key: _note(field, key) for key in ("unit", "ucd", "description")},
+            **{key: _metadata(field, key) for key in ("unit", "ucd", "description")},
         ).model_dump()
         for field in add_descriptions(schema.empty_table()).schema
     ]
-    return json.dumps(notes, separators=(",", ":"))
+    return json.dumps(columns, separators=(",", ":"))
 
 
-def _plain(column: pa.ChunkedArray) -> list[Any]:
-    """Return a column's values as JSON has them."""
+def json_values(column: pa.ChunkedArray) -> list[Any]:
+    """Convert a column to JSON values; NaN and infinite numbers become None."""
     values: list[Any] = column.to_pylist()
     if pa.types.is_floating(column.type) or pa.types.is_nested(column.type):
-        return [_finite(value) for value in values]
+        return [finite(value) for value in values]
     if pa.types.is_temporal(column.type) or pa.types.is_binary(column.type):
         return [None if value is None else str(value) for value in values]
     return values
@@ -183,7 +192,7 @@ def _to_parquet(table: pa.Table) -> bytes:
 
 
 def to_arrow(table: pa.Table) -> bytes:
-    """Write a table as an Arrow IPC stream."""
+    """Encode a table as an Arrow IPC stream."""
     out = io.BytesIO()
     with pa.ipc.new_stream(out, table.schema) as writer:
         writer.write_table(table)
@@ -200,34 +209,35 @@ _WRITERS: Mapping[Format, Callable[[pa.Table], bytes]] = {
 
 
 def _accepted(header: str) -> Format:
-    """Return the format a client likes best, JSON where it names none of ours."""
+    """Return the client's preferred format; JSON if it accepts none of ours."""
     kinds = {media: kind for kind, media in MEDIA.items()}
     kinds |= {"application/vnd.apache.arrow": Format.ARROW, "text/xml": Format.VOTABLE}
-    liked = []
+    accepted = []
     for item in header.split(","):
         media, _, rest = item.partition(";")
         quality = rest.strip().removeprefix("q=") if rest.strip().startswith("q=") else "1"
         try:
-            liked.append((float(quality), media.strip().lower()))
+            accepted.append((float(quality), media.strip().lower()))
         except ValueError:
             continue
-    for _, media in sorted(liked, key=lambda pair: -pair[0]):
+    for _, media in sorted(accepted, key=lambda pair: -pair[0]):
         if media in kinds:
             return kinds[media]
     return Format.JSON
 
 
-def _note(field: pa.Field, key: str) -> str:
+def _metadata(field: pa.Field, key: str) -> str:
     return bytes((field.metadata or {}).get(key.encode(), b"")).decode()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Replace NaN and infinite numbers of a JSON value by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, list):
-        return [_finite(item) for item in value]
+        return [finite(item) for item in value]
     return value
 
 
 def _text(column: pa.ChunkedArray) -> pa.Array:
-    return pa.array([None if v is None else json.dumps(_finite(v)) for v in column.to_pylist()])
+    return pa.array([None if v is None else json.dumps(finite(v)) for v in column.to_pylist()])

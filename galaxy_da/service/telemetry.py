@@ -1,4 +1,4 @@
-"""What the service says of itself: one JSON object a line in its log, Prometheus metrics."""
+"""Logs as one JSON object a line, and metrics for Prometheus."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -24,68 +25,56 @@ __all__ = ["LOG", "Metrics", "log_json"]
 
 LOG = logging.getLogger("galaxy_da.service")
 
-_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
-_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-_SHARED = "PROMETHEUS_MULTIPROC_DIR"
+_SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+_SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
-    """Counters of one app, or of all worker processes where they share a folder of them."""
+    """Metrics of one process, or of all worker processes that share a folder."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        shared: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter(
-            "galaxy_da_requests",
-            "Requests answered.",
-            ("method", "route", "status"),
-            registry=self.registry,
+            "galaxy_da_requests", "Requests answered.", ("method", "route", "status"), **shared
         )
         self.seconds = Histogram(
             "galaxy_da_request_seconds",
-            "Time to the end of the answer.",
+            "Time from request to the end of the answer [s].",
             ("route",),
-            buckets=_SECONDS,
-            registry=self.registry,
+            buckets=_SECONDS_BUCKETS,
+            **shared,
         )
         self.open = Gauge(
             "galaxy_da_requests_open",
             "Requests being answered.",
-            registry=self.registry,
             multiprocess_mode="livesum",
+            **shared,
         )
         self.batches = Histogram(
             "galaxy_da_batch_size",
             "Requests computed together.",
-            ("what",),
-            buckets=_SIZES,
-            registry=self.registry,
+            ("kind",),
+            buckets=_SIZE_BUCKETS,
+            **shared,
         )
-        self.jobs = Gauge(
-            "galaxy_da_jobs",
-            "Jobs by state.",
-            ("state",),
-            registry=self.registry,
-            multiprocess_mode="mostrecent",
-        )
-        self.objects = Gauge(
-            "galaxy_da_index_objects",
-            "Objects in the index.",
-            registry=self.registry,
-            multiprocess_mode="mostrecent",
-        )
+        shared["multiprocess_mode"] = "mostrecent"
+        self.jobs = Gauge("galaxy_da_jobs", "Jobs by state.", ("state",), **shared)
+        self.objects = Gauge("galaxy_da_index_objects", "Objects in the index.", **shared)
 
     def exposition(self) -> tuple[bytes, str]:
-        """Return the metrics as Prometheus reads them, and their media type."""
+        """Return the metrics in the Prometheus text format, and their media type."""
         registry = self.registry
-        if _SHARED in os.environ:
-            _forget_dead(Path(os.environ[_SHARED]))
+        if _SHARED_FOLDER in os.environ:
+            _remove_dead(Path(os.environ[_SHARED_FOLDER]))
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry), CONTENT_TYPE_LATEST
 
 
-def _forget_dead(folder: Path) -> None:
-    """Drop what killed workers were just doing."""
+def _remove_dead(folder: Path) -> None:
+    """Remove the gauges of worker processes that were killed."""
     for path in folder.glob("gauge_live*.db"):
         pid = int(path.stem.rpartition("_")[2])
         if not Path(f"/proc/{pid}").exists():
@@ -107,7 +96,7 @@ class _JsonLines(logging.Formatter):
 
 
 def log_json(level: int = logging.INFO) -> None:
-    """Send the logs of the service and of uvicorn to stderr, one JSON object a line."""
+    """Write the logs of the service and of uvicorn to stderr, one JSON object a line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
     for name in ("galaxy_da", "uvicorn"):

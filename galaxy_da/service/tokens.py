@@ -1,7 +1,7 @@
-"""Bearer tokens: who may write, or ask for what costs.
+"""Bearer tokens, required for uploads and jobs.
 
-The file holds SHA-256 hashes, never tokens: ``{"tokens": [{"name", "sha256", "expires"}]}``. It is
-read again whenever it changes, so a token is revoked by taking it out.
+The token file holds SHA-256 hashes, never tokens: ``{"tokens": [{"name", "sha256", "expires"}]}``.
+It is read again whenever it changes, so removing an entry revokes its token.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="galaxy_da"'}
 
 
 class Token(BaseModel):
-    """One token, without what it is."""
+    """Entry of one token: its owner, hash and expiry."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,19 +43,19 @@ class _File(BaseModel):
 
 
 class Tokens:
-    """The tokens of a file.
+    """Tokens of a file.
 
     Parameters
     ----------
     path : path
-        Made by `add_token`.
+        Token file, made by `add_token`.
     now : callable
-        The time.
+        Clock; tests replace it.
 
     Raises
     ------
     TableError
-        If the file is missing or not a token file.
+        If the file is missing or is not a token file.
     """
 
     def __init__(
@@ -68,23 +68,23 @@ class Tokens:
         self._refresh()
 
     def owner(self, header: str | None) -> str:
-        """Return whose token an ``Authorization`` header carries.
+        """Return the owner of the token in an ``Authorization`` header.
 
         Raises
         ------
         RequestError
-            With status 401, if it carries none that is known and not expired.
+            With status 401 if the token is missing, unknown or expired.
         """
         kind, _, text = (header or "").partition(" ")
         if kind.lower() != "bearer" or not text.strip():
             raise RequestError(
-                401, "this takes a token: send Authorization: Bearer TOKEN", _CHALLENGE
+                401, "a token is required; send the header Authorization: Bearer TOKEN", _CHALLENGE
             )
         self._refresh()
-        # looked up by hash: what timing tells is about the hash, not the token
+        # a lookup by hash, so that its timing reveals nothing about the token
         token = self._known.get(_hash(text.strip()))
         if token is None:
-            raise RequestError(401, "the token is not known here", _CHALLENGE)
+            raise RequestError(401, "the service does not know this token", _CHALLENGE)
         if token.expires is not None and token.expires <= self._now():
             raise RequestError(401, f"the token expired on {token.expires:%Y-%m-%d}", _CHALLENGE)
         return token.name
@@ -104,28 +104,28 @@ class Tokens:
 
 
 def add_token(path: str | os.PathLike[str], name: str, days: float | None) -> str:
-    """Make a token, and add its hash to a file.
+    """Create a token and add its hash to a file.
 
     Parameters
     ----------
     path : path
-        Token file; made where there is none, readable by its owner alone.
+        Token file; created if missing, readable by its owner alone.
     name : str
-        Whose it is. An earlier token of that name stays valid.
+        Owner. An earlier token of the same name stays valid.
     days : float, optional
-        How long it is valid; by default for ever.
+        Validity [days]; by default unlimited.
 
     Returns
     -------
     str
-        The token, which is nowhere else.
+        The token, which is stored nowhere.
 
     Raises
     ------
     TableError
-        If the file is there and no token file.
+        If the file exists and is not a token file.
     StorageError
-        If it cannot be written.
+        If the file cannot be written.
     """
     target = Path(path)
     known = _read(target) if target.exists() else []
@@ -141,7 +141,7 @@ def _read(path: Path) -> list[Token]:
     try:
         return _File.model_validate(json.loads(path.read_text(encoding="utf-8"))).tokens
     except (OSError, ValueError, ValidationError) as error:
-        raise TableError(f"{path}: is not a token file ({error})") from error
+        raise TableError(f"{path}: not a token file ({error})") from error
 
 
 def _hash(text: str) -> str:

@@ -1,1 +1,1 @@
-"""Jobs: verbs of the command line that clients start, queued on disk and run in processes."""
+"""Jobs: verbs of the command line that clients start; queued on disk, run in processes."""

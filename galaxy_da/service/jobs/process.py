@@ -1,13 +1,12 @@
 """The process of one job: ``python -m galaxy_da.service.jobs.process FOLDER LOCK``.
 
-It unpacks what came, runs the verbs, packs the results, and writes one ``outcome.json``. While it
-lives it holds the lock that it was started with; when that is free and there is no outcome, it was
-killed. A job that has an outcome is never run again.
+It unpacks the upload, runs the verbs, packs the results and writes one ``outcome.json``. It holds
+an inherited lock until it ends. A free lock without an outcome means that the process was killed.
+A job with an outcome never runs again.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import shutil
@@ -17,7 +16,6 @@ import threading
 import traceback
 import zipfile
 from pathlib import Path
-from typing import Any
 
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.io.files import atomic_path, ensure_folder, write_json
@@ -29,83 +27,83 @@ UPLOAD, RESULTS = "upload", "results"
 
 _INTERRUPTED = 130
 _NICE = 10
-_SCRATCH = "input", "work"
+_INPUT, _WORK = "input", "work"
 _stopped = threading.Event()
 
 
 def _main(folder: Path, lock: int) -> int:
     os.set_inheritable(lock, False)
-    os.nice(_NICE)  # whoever asks the service comes first
+    os.nice(_NICE)  # the service answers its clients first
     signal.signal(signal.SIGINT, _interrupt)
     if (folder / OUTCOME).exists():
         return 0
     write_json(folder / PID, os.getpid())
-    request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
     try:
-        message = _run(folder, request)
+        message = _run(folder)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except GalaxyDAError as error:
         message = str(error)
     except MemoryError:
-        message = "takes more memory than a job may have"
-    except Exception as error:  # whatever happens is the job's outcome
+        message = "needs more memory than a job may use"
+    except Exception as error:  # every error is an outcome of the job
         if _stopped.is_set():
             return _INTERRUPTED
         traceback.print_exc()
-        message = f"a fault, {type(error).__name__}; the log has more"
+        message = f"internal error ({type(error).__name__}); the log has more"
     outcome = {"state": "failed", "message": message} if message else {"state": "done"}
     write_json(folder / OUTCOME, outcome)
-    for part in (UPLOAD, *_SCRATCH):  # needed no more, since there is an outcome
+    for part in (UPLOAD, _INPUT, _WORK):  # not needed after the outcome
         shutil.rmtree(folder / part, ignore_errors=True)
     return 0
 
 
 def _interrupt(number: int, frame: object) -> None:
-    _stopped.set()  # a verb may make an ordinary failure of the exception
+    _stopped.set()  # a verb may catch the exception and report a failure
     raise KeyboardInterrupt
 
 
-def _run(folder: Path, request: dict[str, Any]) -> str:
-    """Run a job; return why it failed, or nothing."""
-    from galaxy_da.service.jobs.unpacking import check_sample, unpack_sample
-    from galaxy_da.service.jobs.verbs import VERBS
-    from galaxy_da.service.limits import Limits
+def _run(folder: Path) -> str:
+    """Run a job; return the reason if it failed, else an empty string."""
+    from galaxy_da.service.jobs.verbs import VERBS, JobRequest
+    from galaxy_da.service.uploads.samples import check_sample, unpack_sample
 
-    limits = Limits.model_validate(request["limits"])
+    request = JobRequest.model_validate_json((folder / REQUEST).read_text(encoding="utf-8"))
+    limits = request.limits
     resource.setrlimit(resource.RLIMIT_DATA, (limits.job_memory_bytes,) * 2)
-    verb = VERBS[request["verb"]]
+    verb = VERBS[request.verb]
     files = {}
     for path in sorted((folder / UPLOAD).iterdir()):
         files[path.stem] = path
         if path.stem in verb.samples:
-            files[path.stem] = unpack_sample(path, folder / _SCRATCH[0] / path.stem, limits)
+            files[path.stem] = unpack_sample(path, folder / _INPUT / path.stem, limits)
             check_sample(files[path.stem], limits)
     results = ensure_folder(folder / RESULTS)
-    work = ensure_folder(folder / _SCRATCH[1])
-    options = verb.options.model_validate(request["options"])
-    plan = verb.plan(request["space"], files, work, results, options)
+    work = ensure_folder(folder / _WORK)
+    options = verb.options.model_validate(request.options)
+    plan = verb.plan(request.space, files, work, results, options)
     for step in plan.steps:
-        status, said = _step(step, folder / LOG)
+        status, last_line = _run_verb(step, folder / LOG)
         if _stopped.is_set():
             raise KeyboardInterrupt
         if status:
-            return said
+            return last_line
     for name, source in plan.packed.items():
         _pack(source, results / name)
     return ""
 
 
-def _step(arguments: list[str], log: Path) -> tuple[int, str]:
-    """Run one verb; return its status, and the last line it wrote on stderr, which is the log."""
+def _run_verb(arguments: list[str], log: Path) -> tuple[int, str]:
+    """Run one verb; return its status and the last line it wrote to the log."""
     from galaxy_da.cli import main
 
     start = log.stat().st_size
     status = main(arguments)
     sys.stderr.flush()
     lines = log.read_bytes()[start:].decode("utf-8", "replace").splitlines()
-    said = [line.strip() for line in lines if line.strip()]
-    return status, (said[-1] if said else f"ended with {status}").removeprefix("galaxy-da: ")
+    written = [line.strip() for line in lines if line.strip()]
+    last = written[-1] if written else f"ended with status {status}"
+    return status, last.removeprefix("galaxy-da: ")
 
 
 def _pack(source: Path, target: Path) -> None:

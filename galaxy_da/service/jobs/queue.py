@@ -1,7 +1,7 @@
 """The queue of jobs: one SQLite file that all worker processes share, and a folder for each job.
 
-A job that was acknowledged is in the file, synced; its folder holds what it was given, its log, its
-lock, and at the end its one outcome. Nothing here depends on clocks.
+An acknowledged job is in the file, synced to disk. Its folder holds the upload, the log, the lock
+and, at the end, one outcome. The queue does not depend on clocks.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ CREATE TABLE IF NOT EXISTS jobs (
     options TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'queued',
     cancelling INTEGER NOT NULL DEFAULT 0,
-    deaths INTEGER NOT NULL DEFAULT 0,
+    crashes INTEGER NOT NULL DEFAULT 0,
     done INTEGER,
     total INTEGER,
-    what TEXT NOT NULL DEFAULT '',
+    step TEXT NOT NULL DEFAULT '',
     message TEXT NOT NULL DEFAULT '',
     created TEXT NOT NULL,
     changed TEXT NOT NULL
@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS jobs (
 
 
 class State(StrEnum):
-    """Where a job is."""
+    """State of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -56,21 +56,21 @@ class State(StrEnum):
 
 
 ENDED = (State.DONE, State.FAILED, State.CANCELLED)
-"""States that a job stays in."""
+"""Final states."""
 
 
 class Progress(BaseModel):
-    """How far a job is; numbers are null before anything was counted."""
+    """Items done in the current step of a job; null before the first count."""
 
     model_config = ConfigDict(frozen=True)
 
     done: int | None
     total: int | None
-    what: str
+    step: str
 
 
 class Job(BaseModel):
-    """One job as the queue has it."""
+    """Entry of one job in the queue."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -80,7 +80,7 @@ class Job(BaseModel):
     options: dict[str, Any]
     state: State
     cancelling: bool
-    deaths: int
+    crashes: int
     progress: Progress
     message: str
     created: str
@@ -88,17 +88,17 @@ class Job(BaseModel):
 
 
 class JobQueue:
-    """The jobs of a folder.
+    """Jobs of a folder.
 
     Parameters
     ----------
     folder : path
-        Made where there is none.
+        Folder of the queue; created if missing.
 
     Raises
     ------
     StorageError
-        If it cannot be written.
+        If the folder cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -113,11 +113,11 @@ class JobQueue:
 
     @staticmethod
     def new_id() -> str:
-        """Return a name no job has, and nobody guesses."""
+        """Return a new id that nobody can guess."""
         return uuid.uuid4().hex
 
     def add(self, job_id: str, owner: str, verb: str, options: dict[str, Any]) -> None:
-        """Queue a job whose folder is complete. It is on disk when this returns."""
+        """Queue a job whose folder is complete; it is on disk on return."""
         now = _now()
         with self._database() as database:
             database.execute(
@@ -127,23 +127,23 @@ class JobQueue:
             )
 
     def get(self, job_id: str, owner: str | None = None) -> Job | None:
-        """Return a job; None where there is none, or it is somebody else's."""
-        found = self._select("WHERE id = ?", job_id)
-        return next((job for job in found if owner in (None, job.owner)), None)
+        """Return a job; None if it does not exist or has another owner."""
+        jobs = self._select("WHERE id = ?", job_id)
+        return next((job for job in jobs if owner in (None, job.owner)), None)
 
-    def of(self, owner: str) -> list[Job]:
-        """Return the jobs of one owner, the latest first."""
+    def jobs_of(self, owner: str) -> list[Job]:
+        """Return the jobs of one owner, latest first."""
         return self._select("WHERE owner = ? ORDER BY number DESC LIMIT 1000", owner)
 
     def in_state(self, state: State) -> list[Job]:
-        """Return the jobs in a state, the oldest first."""
+        """Return the jobs in a state, oldest first."""
         return self._select("WHERE state = ? ORDER BY number", state)
 
     def counts(self) -> dict[State, int]:
-        """Return how many jobs are in each state."""
+        """Return the number of jobs in each state."""
         with self._database() as database:
-            found = dict(database.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state"))
-        return {state: found.get(state, 0) for state in State}
+            counts = dict(database.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state"))
+        return {state: counts.get(state, 0) for state in State}
 
     def ids(self) -> set[str]:
         """Return the ids of all jobs."""
@@ -151,7 +151,7 @@ class JobQueue:
             return {row[0] for row in database.execute("SELECT id FROM jobs")}
 
     def move(self, job_id: str, before: State, after: State, message: str = "") -> bool:
-        """Change the state of a job, if it is still as expected; say whether it was."""
+        """Change the state of a job; return false if its state is not `before`."""
         with self._database() as database:
             changed = database.execute(
                 "UPDATE jobs SET state = ?, message = ?, changed = ? WHERE id = ? AND state = ?",
@@ -159,26 +159,26 @@ class JobQueue:
             )
             return changed.rowcount == 1
 
-    def count_death(self, job_id: str) -> None:
-        """Count that a job's process ended without an outcome."""
+    def count_crash(self, job_id: str) -> None:
+        """Count a process of the job that ended without an outcome."""
         with self._database() as database:
-            database.execute("UPDATE jobs SET deaths = deaths + 1 WHERE id = ?", (job_id,))
+            database.execute("UPDATE jobs SET crashes = crashes + 1 WHERE id = ?", (job_id,))
 
     def cancel(self, job_id: str) -> None:
-        """Cancel a queued job at once, and ask a running one to stop."""
+        """Cancel a queued job at once; mark a running one for the runner to interrupt."""
         if not self.move(job_id, State.QUEUED, State.CANCELLED):
             with self._database() as database:
                 database.execute("UPDATE jobs SET cancelling = 1 WHERE id = ?", (job_id,))
 
-    def note(self, job_id: str, progress: Progress) -> None:
-        """Write down how far a job is."""
+    def set_progress(self, job_id: str, progress: Progress) -> None:
+        """Store the progress of a job."""
         with self._database() as database:
             database.execute(
-                "UPDATE jobs SET done = ?, total = ?, what = ? WHERE id = ?",
-                (progress.done, progress.total, progress.what, job_id),
+                "UPDATE jobs SET done = ?, total = ?, step = ? WHERE id = ?",
+                (progress.done, progress.total, progress.step, job_id),
             )
 
-    def forget(self, job_id: str) -> None:
+    def remove(self, job_id: str) -> None:
         """Remove an ended job and its files."""
         with self._database() as database:
             database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
@@ -194,7 +194,7 @@ class JobQueue:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        """Open the file; what is written is on disk, or undone, when the block ends."""
+        """Open the file for one transaction, committed or rolled back when the block ends."""
         try:
             with closing(sqlite3.connect(self.folder / "jobs.sqlite", _WAIT_SECONDS)) as database:
                 database.execute("PRAGMA synchronous = FULL")
@@ -207,7 +207,7 @@ class JobQueue:
 
 
 def _job(row: dict[str, Any]) -> Job:
-    progress = Progress(done=row["done"], total=row["total"], what=row["what"])
+    progress = Progress(done=row["done"], total=row["total"], step=row["step"])
     return Job(**row | {"options": json.loads(row["options"]), "progress": progress})
 
 

@@ -1,8 +1,8 @@
-"""Runs queued jobs, each in a process of its own that outlives the service if it must.
+"""Runner of queued jobs, each in a process of its own, which may outlive the service.
 
-Of all worker processes one is the runner: the one that holds the folder's lock, which the system
-gives back when it dies. A job runs as long as its own lock is held, so a runner that takes over
-knows which are alive, follows them, and starts again only those that ended without an outcome.
+One worker process is the runner: the one that holds the folder's lock. The system releases the lock
+when that process dies, and another takes over. Each running job holds a lock too, so the new runner
+follows the jobs that are alive and restarts only those that ended without an outcome.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import Job, JobQueue, Progress, State
 from galaxy_da.service.telemetry import LOG
 
-__all__ = ["JobRunner", "hold"]
+__all__ = ["JobRunner", "try_lock"]
 
-_LEADER = ".runner"
+_LOCK_FILE = ".runner"
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 10.0
-_MOST_DEATHS = 3
+_MAX_CRASHES = 3
 _TAIL_BYTES = 4096
-_BAR = re.compile(r"(?P<what>[^|\r\n]*?):\s+\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
+_BAR = re.compile(r"(?P<step>[^|\r\n]*?):\s+\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
 
 
-def hold(path: Path) -> int | None:
-    """Open and lock a file; None where another process, or another opening of it, has it locked."""
+def try_lock(path: Path) -> int | None:
+    """Open and lock a file; return None if it is locked already, even by this process."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,34 +46,34 @@ def hold(path: Path) -> int | None:
 
 
 class JobRunner:
-    """Starts, follows and ends the jobs of a queue, in a thread.
+    """Thread that starts, follows and ends the jobs of a queue.
 
     Parameters
     ----------
     queue : JobQueue
-    running : int
-        Most at once.
+    max_running : int
+        Largest number of jobs that run at once.
     """
 
-    def __init__(self, queue: JobQueue, running: int) -> None:
+    def __init__(self, queue: JobQueue, max_running: int) -> None:
         self._queue = queue
-        self._running = running
-        self._lead: int | None = None
+        self._max_running = max_running
+        self._lock: int | None = None
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._asked: dict[str, float] = {}
-        self._noted: dict[str, Progress] = {}
+        self._interrupted: dict[str, float] = {}
+        self._progress: dict[str, Progress] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
 
     def start(self) -> None:
-        """Begin, or wait to take over."""
+        """Start the thread; it waits while another process is the runner."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Interrupt what runs, which goes on at the next start, and end."""
+        """Interrupt the running jobs, which continue at the next start, and end the thread."""
         self._stop.set()
         self._thread.join()
-        if self._lead is None:
+        if self._lock is None:
             return
         running = self._queue.in_state(State.RUNNING)
         for job in running:
@@ -88,22 +88,22 @@ class JobRunner:
                 time.sleep(_POLL_SECONDS)
             if not self._outcome(job):
                 self._queue.move(job.id, State.RUNNING, State.QUEUED, "the service was stopped")
-        os.close(self._lead)
+        os.close(self._lock)
 
     def _run(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):
             try:
-                if self._leads():
+                if self._is_runner():
                     self._tick()
             except (OSError, StorageError):
-                LOG.exception("jobs cannot be worked on")
+                LOG.exception("jobs cannot be in_thread on")
 
-    def _leads(self) -> bool:
-        if self._lead is None:
-            self._lead = hold(self._queue.folder / _LEADER)
-            if self._lead is not None:
+    def _is_runner(self) -> bool:
+        if self._lock is None:
+            self._lock = try_lock(self._queue.folder / _LOCK_FILE)
+            if self._lock is not None:
                 self._sweep()
-        return self._lead is not None
+        return self._lock is not None
 
     def _tick(self) -> None:
         running = self._queue.in_state(State.RUNNING)
@@ -111,17 +111,17 @@ class JobRunner:
             if self._is_alive(job.id):
                 self._follow(job)
             elif not self._outcome(job):
-                self._died(job)
-        free = self._running - len(self._queue.in_state(State.RUNNING))
+                self._crashed(job)
+        free = self._max_running - len(self._queue.in_state(State.RUNNING))
         for job in self._queue.in_state(State.QUEUED)[: max(free, 0)]:
             if self._queue.move(job.id, State.QUEUED, State.RUNNING):
                 self._start(job)
 
     def _start(self, job: Job) -> None:
         folder = self._queue.path(job.id)
-        lock = hold(folder / process.LOCK)
+        lock = try_lock(folder / process.LOCK)
         if lock is None:
-            return  # its last process is ending
+            return  # its previous process is still ending
         LOG.info("job started", extra={"fields": {"job": job.id, "verb": job.verb}})
         (folder / process.PID).unlink(missing_ok=True)
         command = [sys.executable, "-P", "-m", process.__name__, str(folder), str(lock)]
@@ -142,47 +142,47 @@ class JobRunner:
     def _follow(self, job: Job) -> None:
         if job.cancelling:
             self._interrupt(job.id)
-            asked = self._asked.get(job.id)
-            if asked is not None and time.monotonic() - asked > _PATIENCE_SECONDS:
+            since = self._interrupted.get(job.id)
+            if since is not None and time.monotonic() - since > _PATIENCE_SECONDS:
                 self._signal(job.id, signal.SIGKILL)
             return
-        progress = _progress(self._queue.path(job.id) / process.LOG)
-        if progress is not None and progress != self._noted.get(job.id):
-            self._queue.note(job.id, progress)
-            self._noted[job.id] = progress
+        progress = _read_progress(self._queue.path(job.id) / process.LOG)
+        if progress is not None and progress != self._progress.get(job.id):
+            self._queue.set_progress(job.id, progress)
+            self._progress[job.id] = progress
 
     def _outcome(self, job: Job) -> bool:
-        """Make the outcome of a job that ended the queue's; say whether there is one."""
+        """Store the outcome of an ended job in the queue; return false if there is none."""
         self._reap(job.id)
         try:
             text = (self._queue.path(job.id) / process.OUTCOME).read_text(encoding="utf-8")
         except FileNotFoundError:
             return False
         outcome = json.loads(text)
-        progress = _progress(self._queue.path(job.id) / process.LOG)
+        progress = _read_progress(self._queue.path(job.id) / process.LOG)
         if progress is not None:
-            self._queue.note(job.id, progress)
+            self._queue.set_progress(job.id, progress)
         state = State(outcome["state"])
         self._queue.move(job.id, State.RUNNING, state, outcome.get("message", ""))
         LOG.info("job ended", extra={"fields": {"job": job.id, "state": state}})
         return True
 
-    def _died(self, job: Job) -> None:
+    def _crashed(self, job: Job) -> None:
         if job.cancelling:
             self._queue.move(job.id, State.RUNNING, State.CANCELLED)
             return
-        self._queue.count_death(job.id)
-        if job.deaths + 1 >= _MOST_DEATHS:
-            message = f"its process was killed {_MOST_DEATHS} times; too little memory?"
+        self._queue.count_crash(job.id)
+        if job.crashes + 1 >= _MAX_CRASHES:
+            message = f"its process was killed {_MAX_CRASHES} times; too little memory?"
             self._queue.move(job.id, State.RUNNING, State.FAILED, message)
         else:
             self._queue.move(job.id, State.RUNNING, State.QUEUED, "its process was killed")
-        LOG.warning("job died", extra={"fields": {"job": job.id, "deaths": job.deaths + 1}})
+        LOG.warning("job crashed", extra={"fields": {"job": job.id, "crashes": job.crashes + 1}})
 
     def _is_alive(self, job_id: str) -> bool:
         self._reap(job_id)
         try:
-            lock = hold(self._queue.path(job_id) / process.LOCK)
+            lock = try_lock(self._queue.path(job_id) / process.LOCK)
         except FileNotFoundError:
             return False
         if lock is None:
@@ -196,14 +196,14 @@ class JobRunner:
             del self._children[job_id]
 
     def _interrupt(self, job_id: str) -> None:
-        """Interrupt a job once; one too young to hear it is asked again at the next call."""
-        if job_id not in self._asked and self._signal(job_id, signal.SIGINT):
-            self._asked[job_id] = time.monotonic()
+        """Interrupt a job once; a job without a pid yet is tried again at the next call."""
+        if job_id not in self._interrupted and self._signal(job_id, signal.SIGINT):
+            self._interrupted[job_id] = time.monotonic()
 
     def _signal(self, job_id: str, number: signal.Signals) -> bool:
-        """Signal the processes of a job whose lock is held, so that its pid is its own.
+        """Signal the processes of a job; its held lock proves that the pid is its own.
 
-        False where it has not written its pid yet, or has ended.
+        Return false if the job has not written its pid yet, or has ended.
         """
         try:
             pid = json.loads((self._queue.path(job_id) / process.PID).read_text(encoding="utf-8"))
@@ -213,19 +213,19 @@ class JobRunner:
         return True
 
     def _sweep(self) -> None:
-        """Remove folders of uploads that were never acknowledged."""
+        """Remove folders of interrupted uploads."""
         for folder in self._queue.folder.iterdir():
             if not (folder / process.LOCK).exists() or folder.name in self._queue.ids():
                 continue
-            lock = hold(folder / process.LOCK)
+            lock = try_lock(folder / process.LOCK)
             if lock is None:
-                continue  # an upload that goes on
+                continue  # an upload in progress
             if folder.name not in self._queue.ids():
                 shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
 
 
-def _progress(log: Path) -> Progress | None:
+def _read_progress(log: Path) -> Progress | None:
     """Read the last progress bar of a log."""
     try:
         with log.open("rb") as handle:
@@ -237,4 +237,4 @@ def _progress(log: Path) -> Progress | None:
     if not bars:
         return None
     bar = bars[-1]
-    return Progress(done=int(bar["done"]), total=int(bar["total"]), what=bar["what"].strip())
+    return Progress(done=int(bar["done"]), total=int(bar["total"]), step=bar["step"].strip())

@@ -1,4 +1,4 @@
-"""Put a job on disk: what came, what is asked, and then its place in the queue."""
+"""Submission of a job: its files and its request are written to disk, then it is queued."""
 
 from __future__ import annotations
 
@@ -6,43 +6,29 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from galaxy_da.io.files import ensure_folder, write_json
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import JobQueue
-from galaxy_da.service.jobs.runner import hold
-from galaxy_da.service.jobs.unpacking import check_kind
-from galaxy_da.service.limits import Limits
+from galaxy_da.service.jobs.runner import try_lock
+from galaxy_da.service.jobs.verbs import JobRequest
+from galaxy_da.service.uploads.samples import check_kind
 
-__all__ = ["store"]
+__all__ = ["submit"]
 
 
-def store(
-    queue: JobQueue,
-    owner: str,
-    verb: str,
-    options: Mapping[str, Any],
-    files: Mapping[str, IO[bytes]],
-    *,
-    space: str,
-    limits: Limits,
-) -> str:
-    """Queue a job, synced to disk. What fails or is killed before the end leaves no job.
+def submit(queue: JobQueue, owner: str, request: JobRequest, files: Mapping[str, IO[bytes]]) -> str:
+    """Queue a job, synced to disk. An error or a kill before the end leaves no job.
 
     Parameters
     ----------
     queue : JobQueue
     owner : str
-        Whose it is.
-    verb, options
-        As `galaxy_da.service.jobs.verbs` has them.
+        Name of the owner; empty if the service has no tokens.
+    request : JobRequest
     files : mapping of str to binary file
-        What the verb takes.
-    space : str
-        Latent space: a name, or an absolute path.
-    limits : Limits
-        Of what may be sent.
+        Uploaded files by their name in the form.
 
     Returns
     -------
@@ -52,13 +38,13 @@ def store(
     Raises
     ------
     RequestError
-        If a file is of another kind, or holds too much.
+        If a file is of the wrong kind or too large.
     StorageError, OSError
         If the disk is full.
     """
     job_id = queue.new_id()
     folder = ensure_folder(queue.path(job_id))
-    lock = hold(folder / process.LOCK)  # nobody sweeps it meanwhile
+    lock = try_lock(folder / process.LOCK)  # keeps the runner from removing the folder
     assert lock is not None
     try:
         upload = ensure_folder(folder / process.UPLOAD)
@@ -68,12 +54,11 @@ def store(
                 shutil.copyfileobj(file, sink)
                 sink.flush()
                 os.fsync(sink.fileno())
-            check_kind(name, path, limits)
-        request = {"verb": verb, "options": options, "space": space, "limits": limits.model_dump()}
-        write_json(folder / process.REQUEST, request)
-        for place in (upload, folder, queue.folder):
-            _sync(place)
-        queue.add(job_id, owner, verb, dict(options))
+            check_kind(name, path, request.limits)
+        write_json(folder / process.REQUEST, request.model_dump(mode="json"))
+        for synced in (upload, folder, queue.folder):
+            _sync(synced)
+        queue.add(job_id, owner, request.verb, request.options)
     except BaseException:
         if queue.get(job_id) is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Which verbs clients may start, with which options and files, and what is run."""
+"""Verbs that clients may start as jobs: their options, their files and their command lines."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from galaxy_da.service.limits import Limits
 from galaxy_da.surveys import builtin_surveys
 
-__all__ = ["VERBS", "Plan", "Verb"]
+__all__ = ["VERBS", "JobRequest", "Plan", "Verb"]
 
 
 class _Options(BaseModel):
@@ -19,29 +20,38 @@ class _Options(BaseModel):
 
 
 class ExtractOptions(_Options):
-    """Of ``extract``."""
+    """Options of ``extract``."""
 
     unadapted: bool = False
     reconstruct: bool = True
 
 
 class AdaptOptions(_Options):
-    """Of ``adapt``."""
+    """Options of ``adapt``."""
 
     seed: int = Field(default=0, ge=0, lt=2**31)
     survey: str | None = Field(default=None, pattern=f"^({'|'.join(builtin_surveys())})$")
 
 
+class JobRequest(_Options):
+    """A verb, its options, the space's name or path, and the limits of the job."""
+
+    verb: str
+    options: dict[str, Any]
+    space: str
+    limits: Limits
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a job runs.
+    """Command lines of a job, and the results to pack.
 
     Attributes
     ----------
     steps : list of list of str
-        Command lines of ``galaxy-da``, one after another.
+        Command lines of ``galaxy-da``, in order.
     packed : dict of str to Path
-        Zip file among the results, and the folder that goes into it.
+        Name of a zip file, and the folder to pack into it.
     """
 
     steps: list[list[str]]
@@ -55,13 +65,12 @@ class Verb:
     Attributes
     ----------
     options : type
-        Its options.
-    samples, tables : tuple of str
-        Files it needs: sample tables with their images, and plain tables.
-    optional : tuple of str
-        Files it may have.
+        Model of its options.
+    samples, optional : tuple of str
+        Form fields of the required sample tables, and of the optional files.
     plan : callable
-        Takes the space, the files by name, where to work, where results go, and the options.
+        Function of the space, the files by name, the work folder, the results folder and the
+        options; returns a `Plan`.
     """
 
     options: type[BaseModel]
@@ -105,4 +114,4 @@ VERBS: dict[str, Verb] = {
         plan=_adapt,
     ),
 }
-"""The verbs that may be jobs."""
+"""Verbs by name."""

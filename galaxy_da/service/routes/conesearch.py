@@ -1,6 +1,6 @@
 """Simple Cone Search, version 1.03, of the International Virtual Observatory Alliance.
 
-Mistakes are VOTables too, with status 200, as that standard has it.
+As the standard requires, an error is a VOTable with status 200.
 """
 
 from __future__ import annotations
@@ -28,17 +28,19 @@ __all__ = ["router"]
 router = APIRouter(prefix="/vo", tags=["virtual observatory"])
 
 _UCD1 = {"key": "ID_MAIN", "ra": "POS_EQ_RA_MAIN", "dec": "POS_EQ_DEC_MAIN"}
-_FEW = ("ra", "dec")
-_MORE = (*_FEW, "survey", "object_id", "flags", "reconstruction_error")
-_MOST_RADIUS = 180.0
+_COLUMNS = {
+    1: ("ra", "dec"),
+    2: ("ra", "dec", "survey", "object_id", "flags", "reconstruction_error"),
+}
+_MAX_RADIUS_DEG = 180.0
 
 
-def _parameter(name: str, about: str, required: bool = True) -> dict[str, Any]:
+def _parameter(name: str, description: str, required: bool = True) -> dict[str, Any]:
     return {
         "name": name,
         "in": "query",
         "required": required,
-        "description": about,
+        "description": description,
         "schema": {"type": "string"},
     }
 
@@ -46,45 +48,48 @@ def _parameter(name: str, about: str, required: bool = True) -> dict[str, Any]:
 @router.get(
     "/conesearch",
     response_class=Response,
-    responses={200: {"content": {MEDIA[Format.VOTABLE]: {}}, "description": "A VOTable."}},
+    responses={200: {"content": {MEDIA[Format.VOTABLE]: {}}, "description": "VOTable."}},
     openapi_extra={
         "parameters": [
             _parameter("RA", "Right ascension, ICRS [deg]."),
             _parameter("DEC", "Declination, ICRS [deg]."),
-            _parameter("SR", "Radius [deg]; 0 asks for the columns alone."),
-            _parameter("VERB", "1: few columns, 2: more, 3: all.", required=False),
-            _parameter("MAXREC", "Most rows.", required=False),
+            _parameter("SR", "Radius [deg]; 0 returns the columns without rows."),
+            _parameter("VERB", "Columns: 1 few, 2 more, 3 all.", required=False),
+            _parameter("MAXREC", "Largest number of rows.", required=False),
         ]
     },
 )
 @in_thread
 def cone_search(request: Request, service: Parts) -> Response:
-    """List the objects within a radius of a position."""
+    """List the objects within a radius of a position (IVOA Simple Cone Search).
+
+    Parameter names may be in upper or lower case. An error is a VOTable with status 200.
+    """
     try:
-        asked = {name.upper(): value for name, value in request.query_params.items()}
-        ra, dec, radius = (_number(asked, name) for name in ("RA", "DEC", "SR"))
-        verbosity = _whole(asked, "VERB", 2, 3)
-        most = _whole(asked, "MAXREC", service.limits.rows, service.limits.rows)
-        if not 0 <= radius <= _MOST_RADIUS:
+        parameters = {name.upper(): value for name, value in request.query_params.items()}
+        ra, dec, radius = (_number(parameters, name) for name in ("RA", "DEC", "SR"))
+        verbosity = _integer(parameters, "VERB", 2, 3)
+        limit = _integer(parameters, "MAXREC", service.limits.rows, service.limits.rows)
+        if not 0 <= radius <= _MAX_RADIUS_DEG:
             raise ValueError(f"SR must be 0 to 180 degrees but is {radius:g}")
-        table = _found(service.index, (ra, dec, radius * 3600), verbosity, most)
+        table = _matches(service.index, (ra, dec, radius * 3600), verbosity, limit)
     except (ValueError, GalaxyDAError) as error:
-        return _votable(_mistake(str(error)))
+        return _votable(_error_votable(str(error)))
     return _votable(to_votable(table))
 
 
-def _found(
-    index: LatentIndex, cone: tuple[float, float, float], verbosity: int, most: int
+def _matches(
+    index: LatentIndex, cone: tuple[float, float, float], verbosity: int, limit: int
 ) -> pa.Table:
     try:
         rows = index.select(cone=cone).rows
-    except LatentIndexError:  # nothing is there
+    except LatentIndexError:  # the cone is empty
         rows = np.empty(0, np.int64)
     rows = rows if cone[2] else rows[:0]
-    columns = {1: _FEW, 2: _MORE, 3: tuple(index.rows.column_names)}[verbosity]
+    columns = _COLUMNS.get(verbosity, tuple(index.rows.column_names))
     names = [name for name in columns if name in index.rows.column_names]
     taken = add_descriptions(
-        index.take(rows[:most], list(dict.fromkeys(("survey", "object_id", *names))))
+        index.take(rows[:limit], list(dict.fromkeys(("survey", "object_id", *names))))
     )
     keys = [
         f"{a}:{b}"
@@ -101,34 +106,34 @@ def _found(
         ]
     )
     table = pa.table([pa.array(keys, pa.string()), *(taken[n] for n in names)], schema=schema)
-    full = "OVERFLOW" if len(rows) > most else "OK"
-    return with_metadata(table, {"QUERY_STATUS": full, "REQUEST_CONE": list(cone)})
+    status = "OVERFLOW" if len(rows) > limit else "OK"
+    return with_metadata(table, {"QUERY_STATUS": status, "REQUEST_CONE": list(cone)})
 
 
 def _ucd(ucds: Mapping[str, str], name: str) -> dict[bytes, bytes]:
     return {b"ucd": ucds[name].encode()} if name in ucds else {}
 
 
-def _number(asked: Mapping[str, str], name: str) -> float:
+def _number(parameters: Mapping[str, str], name: str) -> float:
     try:
-        value = float(asked[name])
+        value = float(parameters[name])
     except KeyError:
         raise ValueError(f"{name} is missing; give RA, DEC and SR in degrees") from None
     except ValueError:
-        raise ValueError(f"{name} must be a number but is {asked[name]!r}") from None
+        raise ValueError(f"{name} must be a number but is {parameters[name]!r}") from None
     if not np.isfinite(value):
         raise ValueError(f"{name} must be finite")
     return value
 
 
-def _whole(asked: Mapping[str, str], name: str, default: int, most: int) -> int:
-    text = asked.get(name, str(default))
+def _integer(parameters: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    text = parameters.get(name, str(default))
     if not text.isascii() or not text.isdigit() or (name == "VERB" and text not in "123"):
         raise ValueError(f"{name} must be a whole number but is {text!r}")
-    return min(int(text), most)
+    return min(int(text), largest)
 
 
-def _mistake(message: str) -> bytes:
+def _error_votable(message: str) -> bytes:
     votable = VOTableFile(version="1.4")
     resource = Resource()
     resource.type = "results"

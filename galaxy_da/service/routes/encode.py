@@ -1,63 +1,50 @@
-"""Routes that take an image or a table of the client's own."""
+"""Routes that take an image of the client's own."""
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_da.service.encoding import Encoded, Encoding, prepare_upload
-from galaxy_da.service.errors import RequestError, asking, documented
-from galaxy_da.service.forms import file_of, multipart, take_form
-from galaxy_da.service.image_uploads import known_survey, read_upload
-from galaxy_da.service.parameters import ConeText, read_cone
-from galaxy_da.service.parquet_uploads import read_parquet
+from galaxy_da.service.batches import EncodedImage, PreparedImage, prepare_upload
+from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
 from galaxy_da.service.parts import Owner, Parts, Service
-from galaxy_da.service.tables import TABLE_RESPONSES, Format, table_response
+from galaxy_da.service.routes.parameters import Count, FilteredQuery, SurveyName
+from galaxy_da.service.tables import TABLE_RESPONSES, table_response
+from galaxy_da.service.uploads.forms import form_schema, read_file, read_form, validation_error
+from galaxy_da.service.uploads.images import find_survey, read_upload
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/api", tags=["uploads"])
 
-_PAIR_COLUMNS = (
-    "anchor_id",
-    "target_id",
-    "separation_arcsec",
-    "n_candidates",
-    "ambiguous",
-)
-_ERRORS = documented(401, 404, 415, 422)
+_ERRORS = error_responses(401, 404, 415, 422)
 
 
-class Image(BaseModel):
-    """What an image is of."""
+class ImageForm(BaseModel):
+    """Form fields that describe an image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    survey: str = Field(max_length=100, description="Survey the image is of.")
+    survey: str = Field(max_length=100, description="Survey that took the image.")
     unadapted: bool = Field(
-        default=False, description="Use the anchor's network where the survey has none of its own."
+        default=False, description="Use the anchor's encoder if the survey has none of its own."
     )
 
 
-class SimilarImage(Image):
-    """What to find for an image."""
+class SimilarImageForm(ImageForm, FilteredQuery):
+    """Form fields of a search by image."""
 
-    k: int = Field(default=10, ge=1, le=10_000)
-    in_survey: str | None = Field(default=None, max_length=100)
-    where: list[Annotated[str, Field(max_length=1024)]] = Field(default=[], max_length=32)
-    cone: ConeText = None
-    format: Format | None = None
+    k: Count = 10
+    in_survey: SurveyName = None
 
 
 class EncodeAnswer(BaseModel):
-    """Latents of an image; empty where it cannot be used, which `status` and `message` explain."""
+    """Latents of an image; empty if `status` is not `ok`, and `message` gives the reason."""
 
     latents: list[float]
     variance: list[float]
@@ -71,18 +58,21 @@ class EncodeAnswer(BaseModel):
     "/encode",
     response_model=EncodeAnswer,
     responses=_ERRORS,
-    openapi_extra=multipart(Image, "file"),
+    openapi_extra=form_schema(ImageForm, "file"),
 )
 async def encode(request: Request, service: Parts, owner: Owner) -> EncodeAnswer:
-    """Encode a FITS, JPEG or PNG image whose galaxy is in the middle."""
-    async with take_form(request) as form:
-        asked = _fields(Image, form)
-        waiting, encoded = await _encode(service, await file_of(form, "file"), asked)
-    status, message = waiting.problem or ("ok", None)
+    """Encode a FITS, JPEG or PNG image into latents.
+
+    The galaxy must be in the centre of the image.
+    """
+    async with read_form(request) as form:
+        fields = _validated(ImageForm, form)
+        prepared, encoded = await _encode(service, await read_file(form, "file"), fields)
+    status, message = prepared.problem or ("ok", None)
     return EncodeAnswer(
         latents=[] if encoded is None else encoded.mean.tolist(),
         variance=[] if encoded is None else encoded.variance.tolist(),
-        flags=waiting.flags,
+        flags=prepared.flags,
         reconstruction_error=None if encoded is None else encoded.reconstruction_error,
         status=status,
         message=message,
@@ -93,104 +83,62 @@ async def encode(request: Request, service: Parts, owner: Owner) -> EncodeAnswer
     "/similar/image",
     responses=TABLE_RESPONSES | _ERRORS,
     response_class=Response,
-    openapi_extra=multipart(SimilarImage, "file"),
+    openapi_extra=form_schema(SimilarImageForm, "file"),
 )
 async def similar_to_image(request: Request, service: Parts, owner: Owner) -> Response:
-    """Find the galaxies most like that of an image."""
-    async with take_form(request) as form:
-        asked = _fields(SimilarImage, form)
-        waiting, encoded = await _encode(service, await file_of(form, "file"), asked)
+    """Find the galaxies most similar to the one in a FITS, JPEG or PNG image.
+
+    The galaxy must be in the centre of the image.
+    """
+    async with read_form(request) as form:
+        fields = _validated(SimilarImageForm, form)
+        prepared, encoded = await _encode(service, await read_file(form, "file"), fields)
     if encoded is None:
-        assert waiting.problem is not None
-        raise RequestError(422, f"the image cannot be used: {waiting.problem[1]}")
-    return await service.workers.run(partial(_similar, request, service, asked, waiting, encoded))
+        assert prepared.problem is not None
+        raise RequestError(422, f"the image cannot be used: {prepared.problem[1]}")
+    return await service.workers.run(
+        partial(_similar, request, service, fields, prepared.flags, encoded)
+    )
 
 
-@router.post(
-    "/distances",
-    responses=TABLE_RESPONSES | _ERRORS,
-    response_class=Response,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}}
-            },
-        }
-    },
-)
-async def distances(
-    request: Request,
-    service: Parts,
-    owner: Owner,
-    anchor: Annotated[str, Query(max_length=100)],
-    target: Annotated[str, Query(max_length=100)],
-    prior: Annotated[float | None, Query(gt=0, lt=1)] = None,
-    format: Format | None = None,
-) -> Response:
-    """Measure how far apart the two images of each pair of a table lie; the body is Parquet."""
-    data = await request.body()
+async def _encode(
+    service: Service, data: bytes, fields: ImageForm
+) -> tuple[PreparedImage, EncodedImage | None]:
+    """Prepare an image in a thread, then encode it in a batch; None if it cannot be used."""
 
-    def work() -> Response:
-        pairs = read_parquet(data, _PAIR_COLUMNS)
-        models = service.space.encoder(target).record if anchor == service.space.anchor else {}
-        with asking():
-            found = service.index.distances(
-                _as_text(pairs),
-                anchor=anchor,
-                target=target,
-                space=service.space if "match_probability" in models else None,
-                prior=prior,
-            )
-        return table_response(request, found, format, name="distances")
-
-    return await service.workers.run(work)
-
-
-async def _encode(service: Service, data: bytes, asked: Image) -> tuple[Encoding, Encoded | None]:
-    """Read and prepare an image in a thread, then encode it with those of other requests."""
-
-    def prepare() -> Encoding:
-        survey = known_survey(service.space, asked.survey)
+    def prepare() -> PreparedImage:
+        survey = find_survey(service.space, fields.survey)
         cutout = read_upload(data, survey, service.limits)
-        return prepare_upload(cutout, survey, service.space, unadapted=asked.unadapted)
+        return prepare_upload(cutout, survey, service.space, unadapted=fields.unadapted)
 
-    waiting = await service.workers.run(prepare)
-    return waiting, None if waiting.problem else await service.encoder.ask(waiting)
+    prepared = await service.workers.run(prepare)
+    return prepared, None if prepared.problem else await service.encoder.run(prepared)
 
 
 def _similar(
-    request: Request, service: Service, asked: SimilarImage, waiting: Encoding, encoded: Encoded
+    request: Request,
+    service: Service,
+    fields: SimilarImageForm,
+    flags: int,
+    encoded: EncodedImage,
 ) -> Response:
-    with asking():
+    with report_bad_arguments():
         found = service.index.similar(
             encoded.mean[: service.space.galaxy_latents],
-            asked.k,
-            asked.in_survey,
-            where=asked.where,
-            cone=read_cone(asked.cone),
+            fields.k,
+            fields.in_survey,
+            **fields.conditions,
         )
-    meta = {"latents": np.asarray(encoded.mean, float).tolist(), "flags": waiting.flags}
-    return table_response(request, found, asked.format, meta, "similar")
+    meta = {"latents": np.asarray(encoded.mean, float).tolist(), "flags": flags}
+    return table_response(request, found, fields.format, meta, "similar")
 
 
-def _fields(kind: type[Any], form: Any) -> Any:
-    """Read the fields of a form that are not its file."""
-    names: dict[str, Any] = {
+def _validated(model: type[Any], form: Any) -> Any:
+    """Validate the fields of a form, without its file."""
+    fields: dict[str, Any] = {
         key: form.getlist(key) if key == "where" else form[key] for key in form if key != "file"
     }
     try:
-        return kind.model_validate(names)
+        return model.model_validate(fields)
     except ValidationError as error:
-        problems = json.loads(error.json(include_url=False, include_input=False))
-        text = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
-        raise RequestError(422, text.replace("Value error, ", "")) from error
-
-
-def _as_text(pairs: pa.Table) -> pa.Table:
-    """Return pairs whose ids are plain strings."""
-    for name in ("anchor_id", "target_id"):
-        if name in pairs.column_names:
-            place = pairs.column_names.index(name)
-            pairs = pairs.set_column(place, name, pairs[name].cast(pa.string()))
-    return pairs
+        raise validation_error(error) from error

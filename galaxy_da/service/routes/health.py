@@ -1,4 +1,4 @@
-"""Routes for whoever watches the service."""
+"""Routes for monitoring."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ router = APIRouter(tags=["health"])
 
 
 class Health(BaseModel):
-    """Whether it is well."""
+    """Health of the service."""
 
     status: str
 
 
 @router.get("/healthz")
 async def alive() -> Health:
-    """Say that the process answers."""
+    """Check that the process answers."""
     return Health(status="ok")
 
 
 @router.get("/readyz")
 async def ready(service: Parts) -> Health:
-    """Say whether requests may be sent here."""
+    """Check that the service can take requests; status 503 if the job queue fails."""
     if service.jobs is not None:
         try:
             await asyncio.to_thread(service.jobs.queue.counts)
@@ -46,7 +46,7 @@ async def ready(service: Parts) -> Health:
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus metrics."}},
 )
 def metrics(service: Parts) -> Response:
-    """Return the metrics as Prometheus reads them."""
+    """Return the metrics in the Prometheus text format."""
     if service.jobs is not None:
         for state, count in service.jobs.queue.counts().items():
             service.metrics.jobs.labels(state).set(count)

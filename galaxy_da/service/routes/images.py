@@ -12,16 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.queries.interpolation import draw_strip
+from galaxy_da.queries.rows import all_latents
 from galaxy_da.service.errors import error_responses, report_bad_arguments
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.pictures import (
-    all_latents,
-    draw_cutout,
-    draw_prepared,
-    encoder_for,
-    to_png,
-)
+from galaxy_da.service.pictures import draw_cutout, draw_prepared, encoder_for, to_png
 from galaxy_da.service.routes.parameters import Key
 
 __all__ = ["router"]

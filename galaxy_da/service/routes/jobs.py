@@ -1,4 +1,4 @@
-"""Routes of jobs: give one, follow it, stop it, take its results."""
+"""Routes of jobs: submit, follow, cancel, download results."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from galaxy_da.service.errors import RequestError, documented
-from galaxy_da.service.forms import multipart, take_form
+from galaxy_da.service.errors import RequestError, error_responses
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import ENDED, Job, JobQueue, Progress, State
-from galaxy_da.service.jobs.submission import store
-from galaxy_da.service.jobs.verbs import VERBS, Verb
-from galaxy_da.service.parts import Jobs, Owner, Parts, Service
+from galaxy_da.service.jobs.submission import submit
+from galaxy_da.service.jobs.verbs import VERBS, JobRequest, Verb
+from galaxy_da.service.parts import JobSettings, Owner, Parts, Service
+from galaxy_da.service.uploads.forms import form_schema, read_form, validation_error
 
 __all__ = ["router"]
 
@@ -29,34 +29,37 @@ router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 _POLL_SECONDS = 0.3
 _COMMENT_SECONDS = 15.0
 _RETRY = {"Retry-After": "60"}
+_ERRORS = error_responses(401, 404, 422)
 
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 
 
-class Given(BaseModel):
-    """What to do; the files are fields of their own, named as the verb's options are."""
+class JobForm(BaseModel):
+    """Form fields of a job; each file is a further field."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verb: Literal["extract", "adapt"]
-    options: str = Field(default="{}", max_length=10_000, description="JSON object.")
+    options: str = Field(
+        default="{}", max_length=10_000, description="Options of the verb, a JSON object."
+    )
 
 
 class Accepted(BaseModel):
-    """A job that was queued."""
+    """Id of a queued job."""
 
     id: str
 
 
 class Result(BaseModel):
-    """A file to take."""
+    """Result file of a job."""
 
     name: str
     bytes: int
 
 
 class JobAnswer(BaseModel):
-    """A job."""
+    """State, progress and results of a job."""
 
     id: str
     verb: str
@@ -69,134 +72,109 @@ class JobAnswer(BaseModel):
     results: list[Result]
 
 
-@router.post(
-    "",
-    status_code=202,
-    response_model=Accepted,
-    responses=documented(401, 404, 415, 422, 429, 507),
-    openapi_extra=multipart(Given, optional=("sample", "anchor", "target", "pairs", "survey")),
-)
-async def give(request: Request, service: Parts, owner: Owner) -> Accepted:
-    """Queue a job.
-
-    `extract` takes `sample`; `adapt` takes `anchor`, `target` and, if there are any, `pairs`. A
-    sample is a zip of `sample.parquet` with its images, or a Parquet table that holds them.
-    `survey` is a TOML definition of a survey that is not built in.
-    """
-    jobs = _jobs(service)
-    if jobs.queue.counts()[State.QUEUED] >= service.limits.waiting_jobs:
-        raise RequestError(429, "too many jobs are waiting", _RETRY)
-    async with take_form(request) as form:
-        verb, options, files = _read(form)
-        job_id = await asyncio.to_thread(
-            store,
-            jobs.queue,
-            owner,
-            verb,
-            options,
-            {name: file.file for name, file in files.items()},
-            space=jobs.space,
-            limits=service.limits,
-        )
-    return Accepted(id=job_id)
-
-
-@router.get("", response_model=list[JobAnswer], responses=documented(401, 404))
-def every(service: Parts, owner: Owner) -> list[JobAnswer]:
-    """List one's jobs, the latest first."""
-    queue = _queue(service)
-    return [_answer(queue, job) for job in queue.of(owner)]
-
-
-@router.get("/{job_id}", response_model=JobAnswer, responses=documented(401, 404, 422))
-def one(service: Parts, owner: Owner, job_id: JobId) -> JobAnswer:
-    """Say how far a job is."""
-    queue = _queue(service)
-    return _answer(queue, _job(queue, job_id, owner))
-
-
-@router.delete("/{job_id}", status_code=204, responses=documented(401, 404, 422))
-def cancel(service: Parts, owner: Owner, job_id: JobId) -> None:
-    """Cancel a job that waits or runs; remove one that has ended, with its files."""
-    queue = _queue(service)
-    job = _job(queue, job_id, owner)
-    if job.state in ENDED:
-        queue.forget(job_id)
-    else:
-        queue.cancel(job_id)
-
-
-@router.get(
-    "/{job_id}/events",
-    responses={
-        200: {
-            "content": {"text/event-stream": {}},
-            "description": "Events `progress` and `state`.",
-        },
-        **documented(401, 404, 422),
-    },
-    response_class=StreamingResponse,
-)
-async def events(service: Parts, owner: Owner, job_id: JobId) -> StreamingResponse:
-    """Follow a job: an event for each change, until it has ended."""
-    queue = _queue(service)
-    await asyncio.to_thread(_job, queue, job_id, owner)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        _events(queue, job_id), media_type="text/event-stream", headers=headers
-    )
-
-
-@router.get(
-    "/{job_id}/log",
-    responses={
-        200: {"content": {"text/plain": {}}, "description": "What the verbs wrote."},
-        **documented(401, 404, 422),
-    },
-    response_class=FileResponse,
-)
-def log(service: Parts, owner: Owner, job_id: JobId) -> FileResponse:
-    """Return what the job's verbs wrote on stderr."""
-    queue = _queue(service)
-    _job(queue, job_id, owner)
-    return _file(queue.path(job_id) / process.LOG, "text/plain; charset=utf-8")
-
-
-@router.get(
-    "/{job_id}/results/{name}",
-    responses={
-        200: {"content": {"application/octet-stream": {}}, "description": "The file."},
-        **documented(401, 404, 422),
-    },
-    response_class=FileResponse,
-)
-def result(
-    service: Parts, owner: Owner, job_id: JobId, name: Annotated[str, Path(max_length=200)]
-) -> FileResponse:
-    """Take a result of a job that is done."""
-    queue = _queue(service)
-    job = _job(queue, job_id, owner)
-    names = [found.name for found in _results(queue, job)]
-    if name not in names:
-        raise RequestError(404, f"no result {name!r}; there are {', '.join(names) or 'none yet'}")
-    return _file(queue.path(job_id) / process.RESULTS / name, "application/octet-stream")
-
-
-def _jobs(service: Service) -> Jobs:
+def _jobs(service: Service) -> JobSettings:
     if service.jobs is None:
-        raise RequestError(404, "this service takes no jobs; start it with --jobs FOLDER")
+        raise RequestError(404, "this service accepts no jobs; start it with --jobs FOLDER")
     return service.jobs
 
 
-def _queue(service: Service) -> JobQueue:
+async def _queue(service: Parts, owner: Owner) -> JobQueue:
     return _jobs(service).queue
 
 
-def _job(queue: JobQueue, job_id: str, owner: str) -> Job:
+Queue = Annotated[JobQueue, Depends(_queue)]
+
+
+def _own_job(queue: Queue, owner: Owner, job_id: JobId) -> Job:
     job = queue.get(job_id, owner)
     if job is None:
         raise RequestError(404, f"no job {job_id}")
     return job
+
+
+OwnJob = Annotated[Job, Depends(_own_job)]
+
+
+def _content(media: str, description: str) -> dict[int | str, dict[str, Any]]:
+    return {200: {"content": {media: {}}, "description": description}} | _ERRORS
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=Accepted,
+    responses=error_responses(401, 404, 415, 422, 429, 507),
+    openapi_extra=form_schema(JobForm, optional=("sample", "anchor", "target", "pairs", "survey")),
+)
+async def submit_job(request: Request, service: Parts, owner: Owner) -> Accepted:
+    """Submit a job.
+
+    `extract` needs the file `sample`; `adapt` needs `anchor` and `target`, and may have `pairs`. A
+    sample is a zip of `sample.parquet` and its images, or a Parquet table with embedded images.
+    `survey` is the TOML definition of a survey that is not built in.
+    """
+    jobs = _jobs(service)
+    if jobs.queue.counts()[State.QUEUED] >= service.limits.waiting_jobs:
+        raise RequestError(429, "too many jobs are waiting", _RETRY)
+    async with read_form(request) as form:
+        verb, options, files = _read(form)
+        job = JobRequest(verb=verb, options=options, space=jobs.space, limits=service.limits)
+        contents = {name: file.file for name, file in files.items()}
+        job_id = await asyncio.to_thread(submit, jobs.queue, owner, job, contents)
+    return Accepted(id=job_id)
+
+
+@router.get("", response_model=list[JobAnswer], responses=error_responses(401, 404))
+def list_jobs(queue: Queue, owner: Owner) -> list[JobAnswer]:
+    """List the client's jobs, latest first."""
+    return [_answer(queue, job) for job in queue.jobs_of(owner)]
+
+
+@router.get("/{job_id}", response_model=JobAnswer, responses=_ERRORS)
+def job_status(queue: Queue, job: OwnJob) -> JobAnswer:
+    """Return the state, progress and results of a job."""
+    return _answer(queue, job)
+
+
+@router.delete("/{job_id}", status_code=204, responses=_ERRORS)
+def cancel(queue: Queue, job: OwnJob) -> None:
+    """Cancel a waiting or running job; remove an ended job and its files."""
+    if job.state in ENDED:
+        queue.remove(job.id)
+    else:
+        queue.cancel(job.id)
+
+
+@router.get(
+    "/{job_id}/events",
+    responses=_content("text/event-stream", "Events `progress` and `state`."),
+    response_class=StreamingResponse,
+)
+async def events(queue: Queue, job: OwnJob) -> StreamingResponse:
+    """Stream an event for each change of a job, until it ends."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(
+        _events(queue, job.id), media_type="text/event-stream", headers=headers
+    )
+
+
+@router.get("/{job_id}/log", responses=_content("text/plain", "Log."), response_class=FileResponse)
+def log(queue: Queue, job: OwnJob) -> FileResponse:
+    """Return the log of a job."""
+    return _file(queue.path(job.id) / process.LOG, "text/plain; charset=utf-8")
+
+
+@router.get(
+    "/{job_id}/results/{name}",
+    responses=_content("application/octet-stream", "File."),
+    response_class=FileResponse,
+)
+def result(queue: Queue, job: OwnJob, name: Annotated[str, Path(max_length=200)]) -> FileResponse:
+    """Download a result of a finished job."""
+    names = [item.name for item in _results(queue, job)]
+    if name not in names:
+        raise RequestError(404, f"no result {name!r}; there are {', '.join(names) or 'none yet'}")
+    return _file(queue.path(job.id) / process.RESULTS / name, "application/octet-stream")
 
 
 def _answer(queue: JobQueue, job: Job) -> JobAnswer:
@@ -212,32 +190,33 @@ def _results(queue: JobQueue, job: Job) -> list[Result]:
 
 def _file(path: FilePath, media: str) -> FileResponse:
     if not path.is_file():
-        raise RequestError(404, "there is no such file yet")
+        raise RequestError(404, "the file does not exist yet")
     return FileResponse(path, media_type=media, filename=path.name)
 
 
 def _read(form: FormData) -> tuple[str, dict[str, Any], dict[str, UploadFile]]:
-    """Take verb, options and files from a form, and hold them to what the verb takes."""
+    """Take verb, options and files from a form, and try_lock them to what the verb takes."""
     files = {name: item for name, item in form.items() if isinstance(item, UploadFile)}
     try:
-        given = Given.model_validate({k: v for k, v in form.items() if k not in files})
-        verb: Verb = VERBS[given.verb]
-        options = verb.options.model_validate_json(given.options)
+        fields = JobForm.model_validate({k: v for k, v in form.items() if k not in files})
+        verb: Verb = VERBS[fields.verb]
+        options = verb.options.model_validate_json(fields.options)
     except ValidationError as error:
-        problems = (f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors())
-        raise RequestError(422, "; ".join(problems)) from error
-    lacking = [name for name in verb.samples if name not in files]
-    known = {*verb.samples, *verb.optional}
-    if lacking or not files.keys() <= known:
+        raise validation_error(error) from error
+    missing = [name for name in verb.samples if name not in files]
+    allowed = {*verb.samples, *verb.optional}
+    if missing or not files.keys() <= allowed:
         raise RequestError(
-            422, f"{given.verb} takes the files {', '.join(sorted(known))}; came {sorted(files)}"
+            422,
+            f"{fields.verb} takes the files {', '.join(sorted(allowed))}, "
+            f"of which {', '.join(verb.samples)} are required; the form has {sorted(files)}",
         )
-    return given.verb, options.model_dump(mode="json"), files
+    return fields.verb, options.model_dump(mode="json"), files
 
 
 async def _events(queue: JobQueue, job_id: str) -> AsyncIterator[str]:
-    seen: dict[str, Any] = {}
-    said = time.monotonic()
+    sent: dict[str, Any] = {}
+    last_sent = time.monotonic()
     while True:
         job = await asyncio.to_thread(queue.get, job_id)
         if job is None:
@@ -247,13 +226,13 @@ async def _events(queue: JobQueue, job_id: str) -> AsyncIterator[str]:
             "state": {"state": job.state, "message": job.message},
         }
         for name, value in now.items():
-            if seen.get(name) != value:
+            if sent.get(name) != value:
                 yield f"event: {name}\ndata: {json.dumps(value)}\n\n"
-                said = time.monotonic()
-        seen = now
+                last_sent = time.monotonic()
+        sent = now
         if job.state in ENDED:
             return
-        if time.monotonic() - said > _COMMENT_SECONDS:
-            yield ": still here\n\n"
-            said = time.monotonic()
+        if time.monotonic() - last_sent > _COMMENT_SECONDS:
+            yield ": keep the connection open\n\n"
+            last_sent = time.monotonic()
         await asyncio.sleep(_POLL_SECONDS)

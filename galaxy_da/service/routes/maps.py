@@ -1,4 +1,4 @@
-"""Route of the latent space drawn flat."""
+"""Route of the map: the positions of the objects in the plane."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.io.tables import with_metadata
-from galaxy_da.service.errors import RequestError, documented
-from galaxy_da.service.executor import worked
+from galaxy_da.service.errors import RequestError, error_responses
+from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.tables import MEDIA, Format, to_arrow
+from galaxy_da.service.tables import MEDIA, Format, json_values, to_arrow
 
 __all__ = ["router"]
 
@@ -27,7 +27,7 @@ _SEED = 0
 
 
 class MapAnswer(BaseModel):
-    """Points by column; `survey` counts from 0 in `surveys`."""
+    """Points by column; each `survey` is a position in `surveys`, from 0."""
 
     meta: dict[str, Any]
     surveys: list[str]
@@ -41,32 +41,37 @@ class MapAnswer(BaseModel):
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": MapAnswer,
-        "description": "An Arrow stream, or JSON by column.",
+        "description": "Arrow stream, or JSON by column.",
         "content": {MEDIA[Format.ARROW]: {"schema": {"type": "string", "format": "binary"}}},
     },
-    **documented(404, 422),
+    **error_responses(404, 422),
 }
 
 
 @router.get("/map", responses=_RESPONSES, response_class=Response)
-@worked
+@in_thread
 def latent_map(
     service: Parts,
-    limit: Annotated[int, Query(ge=1, le=1_000_000)] = 100_000,
-    column: Annotated[str | None, Query(max_length=200)] = None,
+    limit: Annotated[int, Query(ge=1, le=1_000_000, description="Number of objects.")] = 100_000,
+    column: Annotated[
+        str | None, Query(max_length=200, description="Column of the index to return as `value`.")
+    ] = None,
     format: Literal["arrow", "json"] = "arrow",
 ) -> Response:
-    """Return where objects lie in the plane, a random choice where there are more than `limit`."""
+    """Return the positions of objects on the map of the latent space.
+
+    If the index has more than `limit` objects, a random choice is returned, the same each time.
+    """
     table = _points(service, limit, column)
     if format == "arrow":
         return Response(to_arrow(table), media_type=MEDIA[Format.ARROW])
     survey = table["survey"].combine_chunks()
     answer = MapAnswer(
-        meta=_about(service),
+        meta=_metadata(service),
         surveys=survey.dictionary.to_pylist(),
         survey=survey.indices.to_pylist(),
         object_id=table["object_id"].to_pylist(),
-        value=None if column is None else _plain(table["value"]),
+        value=None if column is None else json_values(table["value"]),
         **{
             name: np.round(table[name].to_numpy().astype(float), _DECIMALS).tolist()
             for name in ("x", "y")
@@ -77,7 +82,7 @@ def latent_map(
 
 
 def _points(service: Service, limit: int, column: str | None) -> pa.Table:
-    index, drawn = service.index, service.drawn
+    index, points = service.index, service.latent_map.points
     if column is not None:
         if column not in index.rows.column_names:
             raise LatentIndexError(f"column {column!r} is not in this index")
@@ -89,30 +94,20 @@ def _points(service: Service, limit: int, column: str | None) -> pa.Table:
     names = ["survey", "object_id", *([column] if column else [])]
     taken = index.take(rows, list(dict.fromkeys(names)))
     columns = {
-        "x": drawn.points[rows, 0].astype(np.float32),
-        "y": drawn.points[rows, 1].astype(np.float32),
+        "x": points[rows, 0].astype(np.float32),
+        "y": points[rows, 1].astype(np.float32),
         "survey": taken["survey"].dictionary_encode().unify_dictionaries().combine_chunks(),
         "object_id": taken["object_id"],
     }
     if column is not None:
         columns["value"] = taken[column]
-    return with_metadata(pa.table(columns), _about(service))
+    return with_metadata(pa.table(columns), _metadata(service))
 
 
-def _about(service: Service) -> dict[str, Any]:
-    drawn = service.drawn
+def _metadata(service: Service) -> dict[str, Any]:
     return {
-        "method": drawn.method,
-        "generation": drawn.generation,
-        "fitted_on": drawn.fitted_on,
+        "method": service.latent_map.method,
+        "generation": service.latent_map.generation,
+        "fitted_on": service.latent_map.fitted_on,
         "objects": len(service.index),
     }
-
-
-def _plain(column: pa.ChunkedArray) -> list[Any]:
-    if pa.types.is_floating(column.type):
-        values = column.to_numpy().astype(float)
-        return [value if np.isfinite(value) else None for value in values.tolist()]
-    if pa.types.is_temporal(column.type) or pa.types.is_binary(column.type):
-        column = column.cast(pa.string())
-    return list(column.to_pylist())

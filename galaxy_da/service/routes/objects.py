@@ -13,11 +13,10 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.queries.rows import rows_of
+from galaxy_da.queries.rows import all_latents, rows_of
 from galaxy_da.service.errors import error_responses
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.pictures import all_latents
 from galaxy_da.service.routes.parameters import Key, TableQuery
 from galaxy_da.service.tables import TABLE_RESPONSES, finite, table_response
 

@@ -1,4 +1,4 @@
-"""Routes that ask the index; each is one of its queries."""
+"""Routes that query the index: neighbours, counterparts, distances, outliers, duplicates."""
 
 from __future__ import annotations
 
@@ -11,214 +11,320 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from galaxy_da.service.errors import RequestError, asking
-from galaxy_da.service.executor import worked
-from galaxy_da.service.neighbours import Neighbours
-from galaxy_da.service.parameters import Key, Within, read_cone
-from galaxy_da.service.parts import Parts, Service
+from galaxy_da.service.batches import NeighbourQuery
+from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
+from galaxy_da.service.executor import in_thread
+from galaxy_da.service.parts import Owner, Parts, Service
+from galaxy_da.service.routes.parameters import (
+    Clean,
+    Count,
+    FilteredQuery,
+    Key,
+    Radius,
+    SurveyName,
+    TableQuery,
+    Where,
+)
 from galaxy_da.service.tables import TABLE_RESPONSES, Format, table_response
+from galaxy_da.service.uploads.parquet import read_parquet
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/api", tags=["queries"])
 
+_PAIR_COLUMNS = ("anchor_id", "target_id", "separation_arcsec", "n_candidates", "ambiguous")
+_PARQUET_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}}
+        },
+    }
+}
+
+Score = Literal["combined", "knn", "lof", "forest", "reconstruction"]
 Method = Literal["combined", "knn", "lof", "forest", "reconstruction", "disagreement"]
 Vector = list[Annotated[float, Field(allow_inf_nan=False)]]
+Prior = Annotated[
+    float | None,
+    Field(gt=0, lt=1, description="Prior probability that two objects are the same galaxy."),
+]
 
 
-class Similar(Within):
-    """What to be like: objects, or the object at a position."""
+class Similar(FilteredQuery):
+    """Search for neighbours of objects, or of the object at a position."""
 
-    id: list[Key] = Field(default=[], max_length=64, description="Objects to be like.")
-    dislike: list[Key] = Field(default=[], max_length=64, description="Objects to be unlike.")
-    ra: float | None = Field(default=None, allow_inf_nan=False)
-    dec: float | None = Field(default=None, allow_inf_nan=False)
-    radius_arcsec: float = Field(default=5.0, ge=0, le=3600, allow_inf_nan=False)
-    k: int = Field(default=10, ge=1, le=10_000)
-    survey: str | None = Field(default=None, max_length=100)
+    id: list[Key] = Field(
+        default=[], max_length=64, description="Objects to resemble, `survey:object_id`."
+    )
+    dislike: list[Key] = Field(
+        default=[], max_length=64, description="Objects to avoid, `survey:object_id`."
+    )
+    ra: float | None = Field(
+        default=None, allow_inf_nan=False, description="Right ascension, ICRS [deg]."
+    )
+    dec: float | None = Field(
+        default=None, allow_inf_nan=False, description="Declination, ICRS [deg]."
+    )
+    radius_arcsec: Radius = 5.0
+    k: Count = 10
+    survey: SurveyName = None
 
 
-class SimilarTo(BaseModel):
-    """The same with latent vectors among the examples."""
+class SimilarTo(TableQuery):
+    """Search for neighbours of objects and latent vectors."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    like: list[Key | Vector] = Field(min_length=1, max_length=64)
-    dislike: list[Key | Vector] = Field(default=[], max_length=64)
-    k: int = Field(default=10, ge=1, le=10_000)
-    survey: str | None = Field(default=None, max_length=100)
-    where: list[Annotated[str, Field(max_length=1024)]] = Field(default=[], max_length=32)
-    cone: tuple[float, float, float] | None = None
-    format: Format | None = None
+    like: list[Key | Vector] = Field(
+        min_length=1, max_length=64, description="Objects and galaxy latents to resemble."
+    )
+    dislike: list[Key | Vector] = Field(
+        default=[], max_length=64, description="Objects and galaxy latents to avoid."
+    )
+    k: Count = 10
+    survey: SurveyName = None
+    where: Where = Field(default=[])
+    cone: tuple[float, float, float] | None = Field(
+        default=None, description="Right ascension [deg], declination [deg], radius [arcsec]."
+    )
 
 
 @router.get("/similar", responses=TABLE_RESPONSES, response_class=Response)
-async def similar(request: Request, service: Parts, asked: Annotated[Similar, Query()]) -> Response:
-    """Find the galaxies most like one, like some and unlike others, or like that at a position."""
-    alone = len(asked.id) == 1 and (asked.ra, asked.dec) == (None, None)
-    if alone and not (asked.dislike or asked.where or asked.cone):
-        found = await service.neighbours.ask(Neighbours(asked.id[0], asked.k, asked.survey))
-        return table_response(request, found, asked.format, {"query": asked.id}, "similar")
-    return await service.workers.run(partial(_similar, request, service, asked))
+async def similar(request: Request, service: Parts, query: Annotated[Similar, Query()]) -> Response:
+    """Find the galaxies most similar to one or several objects.
+
+    Give `id` (repeatable), or `ra` and `dec` for the object nearest to a position. `dislike` names
+    objects that the results should not resemble. Results are ordered by distance in the latent
+    space.
+    """
+    single = len(query.id) == 1 and (query.ra, query.dec) == (None, None)
+    if single and not (query.dislike or query.where or query.cone):
+        found = await service.neighbours.run(NeighbourQuery(query.id[0], query.k, query.survey))
+        return table_response(request, found, query.format, {"query": query.id}, "similar")
+    return await service.workers.run(partial(_similar, request, service, query))
 
 
-def _similar(request: Request, service: Service, asked: Similar) -> Response:
-    likes, meta = list(asked.id), {}
-    if (asked.ra is None) != (asked.dec is None) or (asked.ra is not None) == bool(likes):
+def _similar(request: Request, service: Service, query: Similar) -> Response:
+    likes = list(query.id)
+    if (query.ra is None) != (query.dec is None) or (query.ra is not None) == bool(likes):
         raise RequestError(422, "give id (repeatable), or ra and dec")
-    with asking():
-        if asked.ra is not None and asked.dec is not None:
-            likes = [service.index.at_position(asked.ra, asked.dec, asked.radius_arcsec)]
-        meta["query"] = likes
+    with report_bad_arguments():
+        if query.ra is not None and query.dec is not None:
+            likes = [service.index.at_position(query.ra, query.dec, query.radius_arcsec)]
         found = service.index.similar(
             likes,
-            asked.k,
-            asked.survey,
-            dislike=asked.dislike,
-            where=asked.where,
-            cone=read_cone(asked.cone),
+            query.k,
+            query.survey,
+            dislike=query.dislike,
+            **query.conditions,
         )
-    return table_response(request, found, asked.format, meta, "similar")
+    return table_response(request, found, query.format, {"query": likes}, "similar")
 
 
 @router.post("/similar", responses=TABLE_RESPONSES, response_class=Response)
-@worked
-def similar_to(request: Request, service: Parts, asked: Annotated[SimilarTo, Body()]) -> Response:
-    """Find the galaxies like some and unlike other objects or latent vectors."""
-    with asking():
+@in_thread
+def similar_to(request: Request, service: Parts, query: Annotated[SimilarTo, Body()]) -> Response:
+    """Find the galaxies most similar to objects and latent vectors.
+
+    This is `GET /api/similar` for queries that contain points of the latent space.
+    """
+    with report_bad_arguments():
         found = service.index.similar(
-            [_example(item) for item in asked.like],
-            asked.k,
-            asked.survey,
-            dislike=[_example(item) for item in asked.dislike],
-            where=asked.where,
-            cone=asked.cone,
+            [_example(item) for item in query.like],
+            query.k,
+            query.survey,
+            dislike=[_example(item) for item in query.dislike],
+            where=query.where,
+            cone=query.cone,
         )
-    return table_response(request, found, asked.format, name="similar")
+    return table_response(request, found, query.format, name="similar")
 
 
-class Same(Within):
-    """Which object, and how far its counterparts may be."""
+class Same(FilteredQuery):
+    """Search for the counterparts of an object."""
 
     id: Key
-    radius_arcsec: float = Field(default=1.0, ge=0, le=3600, allow_inf_nan=False)
-    prior: float = Field(default=0.5, gt=0, lt=1)
+    radius_arcsec: Radius = 1.0
+    prior: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="Prior probability that two objects are the same galaxy.",
+    )
 
 
 @router.get("/same", responses=TABLE_RESPONSES, response_class=Response)
-@worked
-def same(request: Request, service: Parts, asked: Annotated[Same, Query()]) -> Response:
-    """Find a galaxy in the other surveys, and compare its images."""
-    with asking():
+@in_thread
+def same(request: Request, service: Parts, query: Annotated[Same, Query()]) -> Response:
+    """Find a galaxy in the other surveys.
+
+    Each counterpart has its separation, its latent distance and, where the space has been
+    calibrated, the probability that both images show the same galaxy.
+    """
+    with report_bad_arguments():
         found = service.index.same(
-            asked.id,
-            asked.radius_arcsec,
+            query.id,
+            query.radius_arcsec,
             space=service.space,
-            prior=asked.prior,
-            where=asked.where,
-            cone=read_cone(asked.cone),
+            prior=query.prior,
+            **query.conditions,
         )
-    return table_response(request, found, asked.format, name="same")
+    return table_response(request, found, query.format, name="same")
 
 
-class Outliers(Within):
-    """Whose outliers, and what is odd."""
+@router.post(
+    "/distances",
+    responses=TABLE_RESPONSES | error_responses(401, 404, 415, 422),
+    response_class=Response,
+    openapi_extra=_PARQUET_BODY,
+)
+async def distances(
+    request: Request,
+    service: Parts,
+    owner: Owner,
+    anchor: Annotated[str, Query(max_length=100, description="Survey of `anchor_id`.")],
+    target: Annotated[str, Query(max_length=100, description="Survey of `target_id`.")],
+    prior: Annotated[Prior, Query()] = None,
+    format: Format | None = None,
+) -> Response:
+    """Measure the latent distance between the two images of each pair.
 
-    survey: str | None = Field(default=None, max_length=100)
-    k: int = Field(default=50, ge=1, le=10_000)
-    method: Method = "combined"
-    neighbours: int | None = Field(default=None, ge=1, le=1000)
-    radius_arcsec: float = Field(default=1.0, ge=0, le=3600, allow_inf_nan=False)
-    clean: bool = False
+    The body is a Parquet pair table with the columns `anchor_id` and `target_id`, as
+    `galaxy-da crossmatch` writes it.
+    """
+    data = await request.body()
+
+    def work() -> Response:
+        pairs = read_parquet(data, _PAIR_COLUMNS)
+        record = service.space.encoder(target).record if anchor == service.space.anchor else {}
+        with report_bad_arguments():
+            found = service.index.distances(
+                _with_string_ids(pairs),
+                anchor=anchor,
+                target=target,
+                space=service.space if "match_probability" in record else None,
+                prior=prior,
+            )
+        return table_response(request, found, format, name="distances")
+
+    return await service.workers.run(work)
+
+
+class Outliers(FilteredQuery):
+    """Search for outliers."""
+
+    survey: SurveyName = None
+    k: Count = 50
+    method: Method = Field(
+        default="combined",
+        description="Outlier score; `disagreement` ranks pairs of images of one galaxy.",
+    )
+    neighbours: int | None = Field(
+        default=None, ge=1, le=1000, description="Neighbours that `knn` and `lof` use."
+    )
+    radius_arcsec: Radius = 1.0
+    clean: Clean = False
 
 
 @router.get("/outliers", responses=TABLE_RESPONSES, response_class=Response)
-@worked
-def outliers(request: Request, service: Parts, asked: Annotated[Outliers, Query()]) -> Response:
-    """Rank the oddest galaxies, or those of which two surveys show different things."""
-    with asking():
+@in_thread
+def outliers(request: Request, service: Parts, query: Annotated[Outliers, Query()]) -> Response:
+    """Rank outliers, or galaxies whose images disagree between two surveys."""
+    with report_bad_arguments():
         found = service.index.outliers(
-            asked.survey,
-            asked.k,
-            asked.method,
-            neighbours=asked.neighbours,
-            radius_arcsec=asked.radius_arcsec,
-            clean=asked.clean,
-            where=asked.where,
-            cone=read_cone(asked.cone),
+            query.survey,
+            query.k,
+            query.method,
+            neighbours=query.neighbours,
+            radius_arcsec=query.radius_arcsec,
+            clean=query.clean,
+            **query.conditions,
         )
-    return table_response(request, found, asked.format, name="outliers")
+    return table_response(request, found, query.format, name="outliers")
 
 
-class Scored(BaseModel):
-    """What a person thinks of one galaxy."""
+class ScoredObject(BaseModel):
+    """A person's score of one object."""
 
     model_config = ConfigDict(extra="forbid")
 
     id: Key
-    score: float = Field(ge=0, le=5)
+    score: float = Field(ge=0, le=5, description="0 is uninteresting, 5 very interesting.")
 
 
-class Rank(Within):
-    """A person's scores of some galaxies."""
+class Rank(FilteredQuery):
+    """Ranking of outliers by a person's scores."""
 
-    survey: str | None = Field(default=None, max_length=100)
-    scores: list[Scored] = Field(min_length=1, max_length=10_000)
-    method: Literal["combined", "knn", "lof", "forest", "reconstruction"] = "combined"
-    k: int = Field(default=50, ge=1, le=10_000)
-    clean: bool = False
+    survey: SurveyName = None
+    scores: list[ScoredObject] = Field(min_length=1, max_length=10_000)
+    method: Score = Field(default="combined", description="Outlier score to start from.")
+    k: Count = 50
+    clean: Clean = False
 
 
 @router.post("/rank", responses=TABLE_RESPONSES, response_class=Response)
-@worked
-def rank(request: Request, service: Parts, asked: Annotated[Rank, Body()]) -> Response:
-    """Rank the odd galaxies anew by what a person's scores of some of them teach."""
-    names = [item.id.partition(":") for item in asked.scores]
+@in_thread
+def rank(request: Request, service: Parts, query: Annotated[Rank, Body()]) -> Response:
+    """Rank outliers by a model trained on a person's scores of some of them."""
+    keys = [item.id.partition(":") for item in query.scores]
     scores = pa.table(
         {
-            "survey": [name[0] for name in names],
-            "object_id": [name[2] for name in names],
-            "score": [item.score for item in asked.scores],
+            "survey": [key[0] for key in keys],
+            "object_id": [key[2] for key in keys],
+            "score": [item.score for item in query.scores],
         }
     )
-    with asking():
+    with report_bad_arguments():
         found = service.index.rank(
             scores,
-            asked.survey,
-            asked.method,
-            clean=asked.clean,
-            where=asked.where,
-            cone=read_cone(asked.cone),
+            query.survey,
+            query.method,
+            clean=query.clean,
+            **query.conditions,
         )
-    return table_response(request, found.slice(0, asked.k), asked.format, name="ranking")
+    return table_response(request, found.slice(0, query.k), query.format, name="ranking")
 
 
-class Duplicates(Within):
-    """Which survey, and how near is a duplicate."""
+class Duplicates(FilteredQuery):
+    """Search for duplicates in one survey."""
 
-    survey: str = Field(max_length=100)
-    arcsec: float | None = Field(default=None, ge=0, le=3600, allow_inf_nan=False)
-    distance: float | None = Field(default=None, ge=0, allow_inf_nan=False)
-    clean: bool = False
+    survey: str = Field(max_length=100, description="Survey to search.")
+    arcsec: float | None = Field(
+        default=None,
+        ge=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Largest separation on the sky [arcsec].",
+    )
+    distance: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Largest latent distance."
+    )
+    clean: Clean = False
 
 
 @router.get("/duplicates", responses=TABLE_RESPONSES, response_class=Response)
-@worked
-def duplicates(request: Request, service: Parts, asked: Annotated[Duplicates, Query()]) -> Response:
-    """Group objects of a survey that are nearly the same, on the sky, in latents, or both."""
-    with asking():
+@in_thread
+def duplicates(request: Request, service: Parts, query: Annotated[Duplicates, Query()]) -> Response:
+    """Group the objects of a survey that are close on the sky, in the latent space, or both."""
+    with report_bad_arguments():
         found = service.index.duplicates(
-            asked.survey,
-            arcsec=asked.arcsec,
-            distance=asked.distance,
-            clean=asked.clean,
-            where=asked.where,
-            cone=read_cone(asked.cone),
+            query.survey,
+            arcsec=query.arcsec,
+            distance=query.distance,
+            clean=query.clean,
+            **query.conditions,
         )
-    return table_response(
-        request, found.slice(0, service.limits.rows), asked.format, name="duplicates"
-    )
+    found = found.slice(0, service.limits.rows)
+    return table_response(request, found, query.format, name="duplicates")
 
 
 def _example(item: str | list[float]) -> str | np.ndarray:
     return item if isinstance(item, str) else np.array(item, np.float64)
+
+
+def _with_string_ids(pairs: pa.Table) -> pa.Table:
+    """Cast the ids of pairs to plain strings."""
+    for name in ("anchor_id", "target_id"):
+        if name in pairs.column_names:
+            position = pairs.column_names.index(name)
+            pairs = pairs.set_column(position, name, pairs[name].cast(pa.string()))
+    return pairs

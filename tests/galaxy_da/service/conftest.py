@@ -1,22 +1,22 @@
 import pytest
 from fastapi.testclient import TestClient
-from service_helpers import Stage, running
+from service_helpers import Workspace, running
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory):
-    return Stage(tmp_path_factory.mktemp("stage"))
+def workspace(tmp_path_factory):
+    return Workspace(tmp_path_factory.mktemp("workspace"))
 
 
 @pytest.fixture(scope="session")
-def http(stage):
+def http(workspace):
     """The app, called in process."""
-    with TestClient(stage.app()) as client:
+    with TestClient(workspace.app()) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def url(stage):
+def url(workspace):
     """The app in a real server."""
-    with running(stage.app()) as address:
+    with running(workspace.app()) as address:
         yield address

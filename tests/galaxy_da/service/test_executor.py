@@ -11,7 +11,7 @@ from galaxy_da.service.executor import Batcher, Workers
 
 
 def batcher(compute, **limits):
-    return Batcher(compute, **{"most": 4, "waiting": 100, "seconds": 10, **limits})
+    return Batcher(compute, **{"batch_size": 4, "max_waiting": 100, "timeout_s": 10, **limits})
 
 
 def test_a_batch_is_what_came_while_the_last_was_computed():
@@ -24,9 +24,9 @@ def test_a_batch_is_what_came_while_the_last_was_computed():
 
     async def run():
         work = batcher(compute)
-        asked = [asyncio.create_task(work.ask(n)) for n in range(11)]
+        asked = [asyncio.create_task(work.run(n)) for n in range(11)]
         await asyncio.sleep(0.05)
-        late = asyncio.create_task(work.ask(100))
+        late = asyncio.create_task(work.run(100))
         await asyncio.sleep(0)
         go_on.set()
         return await asyncio.gather(*asked, late)
@@ -39,7 +39,7 @@ def test_one_alone_is_not_kept_waiting():
     async def run():
         work = batcher(lambda items: items)
         start = time.perf_counter()
-        assert await work.ask(1) == 1
+        assert await work.run(1) == 1
         return time.perf_counter() - start
 
     assert asyncio.run(run()) < 1
@@ -53,9 +53,9 @@ def test_an_error_is_its_asker_s_alone_and_a_fault_everyone_s():
 
     async def run():
         work = batcher(compute)
-        first = await asyncio.gather(*(work.ask(n) for n in range(3)), return_exceptions=True)
-        second = await asyncio.gather(*(work.ask(n) for n in (8, 9)), return_exceptions=True)
-        return first, second, await work.ask(5)
+        first = await asyncio.gather(*(work.run(n) for n in range(3)), return_exceptions=True)
+        second = await asyncio.gather(*(work.run(n) for n in (8, 9)), return_exceptions=True)
+        return first, second, await work.run(5)
 
     first, second, third = asyncio.run(run())
     assert [first[0], str(first[1]), first[2]] == [0, "1", 2]
@@ -71,8 +71,8 @@ def test_those_who_left_are_not_computed():
         return items
 
     async def run():
-        work = batcher(compute, most=1, seconds=0.2)
-        asked = [asyncio.create_task(work.ask(n)) for n in range(3)]
+        work = batcher(compute, batch_size=1, timeout_s=0.2)
+        asked = [asyncio.create_task(work.run(n)) for n in range(3)]
         await asyncio.sleep(0.05)
         asked[1].cancel()
         results = await asyncio.gather(*asked, return_exceptions=True)
@@ -92,10 +92,10 @@ def test_waiting_is_bounded():
         return items
 
     async def run():
-        work, workers = batcher(compute, most=1, waiting=2), Workers(1, 2, 10)
-        first = asyncio.create_task(work.ask(0))
+        work, workers = batcher(compute, batch_size=1, max_waiting=2), Workers(1, 2, 10)
+        first = asyncio.create_task(work.run(0))
         await asyncio.sleep(0.05)
-        asked = [first, *(asyncio.create_task(work.ask(n)) for n in range(1, 5))]
+        asked = [first, *(asyncio.create_task(work.run(n)) for n in range(1, 5))]
         calls = [asyncio.create_task(workers.run(lambda: go_on.wait(10))) for _ in range(5)]
         await asyncio.sleep(0.05)
         go_on.set()

@@ -18,8 +18,8 @@ from service_helpers import zipped
 
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
-from galaxy_da.service.jobs.runner import JobRunner, hold
-from galaxy_da.service.parts import Jobs
+from galaxy_da.service.jobs.runner import JobRunner, try_lock
+from galaxy_da.service.parts import JobSettings
 
 RUNNER = """
 import sys, time
@@ -41,11 +41,11 @@ def killable_runner(folder):
     return child
 
 
-def stored(stage, queue, count=1):
+def stored(workspace, queue, count=1):
     """Acknowledged jobs that nothing runs yet."""
-    jobs = Jobs(queue=queue, space=str(stage.folder / "space"))
-    http = TestClient(stage.app(jobs=jobs))
-    files = {"sample": zipped(stage.folder / "sdss")}
+    jobs = JobSettings(queue=queue, space=str(workspace.folder / "space"))
+    http = TestClient(workspace.app(jobs=jobs))
+    files = {"sample": zipped(workspace.folder / "sdss")}
     answers = [http.post("/api/jobs", data={"verb": "extract"}, files=files) for _ in range(count)]
     assert [answer.status_code for answer in answers] == [202] * count
     return [answer.json()["id"] for answer in answers]
@@ -72,9 +72,9 @@ def processes(job_id):
 @pytest.mark.parametrize(
     "rounds", [2, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
 )
-def test_runners_and_jobs_killed_at_random(stage, tmp_path, rounds):
+def test_runners_and_jobs_killed_at_random(workspace, tmp_path, rounds):
     queue = JobQueue(tmp_path)
-    ids = stored(stage, queue, max(2, rounds // 4))
+    ids = stored(workspace, queue, max(2, rounds // 4))
     dice, most, stop = random.Random(rounds), dict.fromkeys(ids, 0), threading.Event()
 
     def watch():
@@ -89,7 +89,7 @@ def test_runners_and_jobs_killed_at_random(stage, tmp_path, rounds):
         time.sleep(dice.uniform(0.2, 4))
         victims = [pid for job_id in ids for pid in processes(job_id)]
         # a job may die twice; the third time it is given up
-        if victims and sum(queue.get(job_id).deaths for job_id in ids) < 2:
+        if victims and sum(queue.get(job_id).crashes for job_id in ids) < 2:
             os.kill(dice.choice(victims), signal.SIGKILL)
         child.kill()
         child.wait()
@@ -111,9 +111,9 @@ def test_runners_and_jobs_killed_at_random(stage, tmp_path, rounds):
         assert (queue.path(job_id) / process.OUTCOME).stat().st_mtime_ns == outcomes[job_id]
 
 
-def test_a_job_that_dies_again_and_again_is_given_up(stage, tmp_path):
+def test_a_job_that_dies_again_and_again_is_given_up(workspace, tmp_path):
     queue = JobQueue(tmp_path)
-    (job_id,) = stored(stage, queue)
+    (job_id,) = stored(workspace, queue)
     runner = JobRunner(queue, 1)
     runner.start()
     while queue.get(job_id).state not in ENDED:
@@ -122,12 +122,12 @@ def test_a_job_that_dies_again_and_again_is_given_up(stage, tmp_path):
         time.sleep(0.05)
     runner.stop()
     job = queue.get(job_id)
-    assert (job.state, job.deaths) == (State.FAILED, 3) and "killed" in job.message
+    assert (job.state, job.crashes) == (State.FAILED, 3) and "killed" in job.message
 
 
-def test_a_stopped_service_leaves_its_jobs_to_the_next(stage, tmp_path):
+def test_a_stopped_service_leaves_its_jobs_to_the_next(workspace, tmp_path):
     queue = JobQueue(tmp_path)
-    (job_id,) = stored(stage, queue)
+    (job_id,) = stored(workspace, queue)
     first = JobRunner(queue, 1)
     first.start()
     while not (queue.path(job_id) / process.PID).exists():
@@ -135,7 +135,7 @@ def test_a_stopped_service_leaves_its_jobs_to_the_next(stage, tmp_path):
     first.stop()
     assert processes(job_id) == []
     job = queue.get(job_id)
-    assert job.state in (State.QUEUED, State.DONE) and job.deaths == 0
+    assert job.state in (State.QUEUED, State.DONE) and job.crashes == 0
     second = JobRunner(queue, 1)
     second.start()
     while queue.get(job_id).state not in ENDED:
@@ -148,31 +148,31 @@ def test_one_runner_at_a_time(tmp_path):
     queue = JobQueue(tmp_path)
     child = killable_runner(tmp_path)
     deadline = time.monotonic() + 20
-    while (lock := hold(tmp_path / ".runner")) is not None:
+    while (lock := try_lock(tmp_path / ".runner")) is not None:
         os.close(lock)
         assert time.monotonic() < deadline
     second = JobRunner(queue, 1)
     second.start()
     time.sleep(0.5)
-    assert second._lead is None
+    assert second._lock is None
     child.kill()
     child.wait()
     child.stdout.close()
-    while second._lead is None:
+    while second._lock is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     second.stop()
 
 
-def test_an_upload_that_was_cut_off_is_swept(stage, tmp_path):
+def test_an_upload_that_was_cut_off_is_swept(workspace, tmp_path):
     queue = JobQueue(tmp_path)
-    (kept,) = stored(stage, queue)
+    (kept,) = stored(workspace, queue)
     left, going_on = queue.path(queue.new_id()), queue.path(queue.new_id())
     for folder in (left, going_on):
         folder.mkdir()
         (folder / process.LOCK).touch()
         (folder / "upload").mkdir()
-    lock = hold(going_on / process.LOCK)
+    lock = try_lock(going_on / process.LOCK)
     queue.cancel(kept)
     runner = JobRunner(queue, 1)
     runner.start()
@@ -183,11 +183,11 @@ def test_an_upload_that_was_cut_off_is_swept(stage, tmp_path):
     os.close(lock)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(stage, tmp_path, monkeypatch):
+def test_a_full_disk_is_told_and_leaves_nothing(workspace, tmp_path, monkeypatch):
     queue = JobQueue(tmp_path)
-    jobs = Jobs(queue=queue, space="decals")
-    http = TestClient(stage.app(jobs=jobs), raise_server_exceptions=False)
-    given = {"data": {"verb": "extract"}, "files": {"sample": zipped(stage.folder / "sdss")}}
+    jobs = JobSettings(queue=queue, space="decals")
+    http = TestClient(workspace.app(jobs=jobs), raise_server_exceptions=False)
+    given = {"data": {"verb": "extract"}, "files": {"sample": zipped(workspace.folder / "sdss")}}
 
     def full(handle):
         raise OSError(errno.ENOSPC, "No space left on device")

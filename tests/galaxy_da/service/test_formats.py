@@ -47,8 +47,8 @@ def fetched(http, kind, by_header):
 
 
 @pytest.mark.parametrize("by_header", [False, True])
-def test_every_format_holds_the_same_table(http, stage, by_header):
-    expected = stage.index.similar(ASKED["id"], 9)
+def test_every_format_holds_the_same_table(http, workspace, by_header):
+    expected = workspace.index.similar(ASKED["id"], 9)
     ids = expected["object_id"].to_pylist()
     parquet = pq.read_table(io.BytesIO(fetched(http, "parquet", by_header)))
     arrow = pa.ipc.open_stream(fetched(http, "arrow", by_header)).read_all()
@@ -89,11 +89,11 @@ def test_votlint_has_nothing_to_say(http, stilts, tmp_path, path, asked):
 
 
 @pytest.mark.parametrize("radius", [0.1, 0.2])
-def test_cone_search_finds_what_brute_force_does(url, stage, stilts, tmp_path, radius):
-    rows = stage.index.rows
+def test_cone_search_finds_what_brute_force_does(url, workspace, stilts, tmp_path, radius):
+    rows = workspace.index.rows
     sky = SkyCoord(rows["ra"].to_numpy(), rows["dec"].to_numpy(), unit="deg")
     near = sky.separation(SkyCoord(150.2, 2.0, unit="deg")).deg <= radius
-    expected = {stage.index.key(i) for i in np.flatnonzero(near)}
+    expected = {workspace.index.key(i) for i in np.flatnonzero(near)}
     assert 0 < len(expected) < rows.num_rows
     found = pyvo.conesearch(f"{url}/vo/conesearch", pos=(150.2, 2.0), radius=radius, verbosity=3)
     assert set(found["key"]) == expected

@@ -21,9 +21,9 @@ from service_helpers import running
 
 from galaxy_da.service.errors import RequestError
 from galaxy_da.service.jobs.queue import JobQueue
-from galaxy_da.service.jobs.unpacking import check_sample, unpack_sample
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.parts import Jobs
+from galaxy_da.service.parts import JobSettings
+from galaxy_da.service.uploads.samples import check_sample, unpack_sample
 
 PATHS = [
     "../../etc/passwd",
@@ -188,9 +188,9 @@ def test_bodies_that_make_no_sense(http, body, kind):
 
 
 @pytest.mark.parametrize("path", ["/api/encode", "/api/similar/image", "/api/jobs"])
-def test_forms_that_are_none(stage, tmp_path, path):
-    jobs = Jobs(queue=JobQueue(tmp_path), space="decals")
-    http = TestClient(stage.app(jobs=jobs))
+def test_forms_that_are_none(workspace, tmp_path, path):
+    jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
+    http = TestClient(workspace.app(jobs=jobs))
     kind = "multipart/form-data; boundary=x"
     for content, sent, status in [
         (b"{}", "application/json", 415),
@@ -259,13 +259,13 @@ ZIPS = {
 
 
 @pytest.mark.parametrize("name", ZIPS)
-def test_zips_are_refused_before_a_job_is_made(stage, tmp_path, name):
+def test_zips_are_refused_before_a_job_is_made(workspace, tmp_path, name):
     members, status = ZIPS[name]
-    jobs = Jobs(queue=JobQueue(tmp_path), space="decals")
-    http = TestClient(stage.app(jobs=jobs, limits=LIMITS))
+    jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
+    http = TestClient(workspace.app(jobs=jobs, limits=LIMITS))
     answer = http.post("/api/jobs", data={"verb": "extract"}, files={"sample": zipped(**members)})
     assert answer.status_code == status, answer.text
-    assert jobs.queue.of("") == [] and [p for p in tmp_path.iterdir() if p.is_dir()] == []
+    assert jobs.queue.jobs_of("") == [] and [p for p in tmp_path.iterdir() if p.is_dir()] == []
 
 
 SAMPLES = {
@@ -293,8 +293,8 @@ def test_samples_reach_nothing_outside_their_folder(tmp_path, name):
     assert caught.value.status == status
 
 
-def test_a_good_sample_passes(stage, tmp_path):
-    folder = stage.folder / "sdss"
+def test_a_good_sample_passes(workspace, tmp_path):
+    folder = workspace.folder / "sdss"
     members = {p.name: p.read_bytes() for p in folder.iterdir()}
     (tmp_path / "upload").write_bytes(zipped(**members))
     limits = Limits()
@@ -303,9 +303,9 @@ def test_a_good_sample_passes(stage, tmp_path):
     assert table.read_bytes() == (folder / "sample.parquet").read_bytes()
 
 
-def test_bodies_are_bounded_however_they_come(stage):
+def test_bodies_are_bounded_however_they_come(workspace):
     limits = Limits(body_bytes=1000, image_bytes=1000)
-    http = TestClient(stage.app(limits=limits))
+    http = TestClient(workspace.app(limits=limits))
     for path, room in (("/api/similar", 0), ("/api/encode", 1 << 16)):
         size = 1001 + room
         assert http.post(path, content=bytes(size)).status_code == 413
@@ -316,8 +316,8 @@ def test_bodies_are_bounded_however_they_come(stage):
         assert http.post("/api/similar", headers={"Content-Length": length}).status_code == 413
 
 
-def test_other_sites_and_other_names_are_refused(stage):
-    http = TestClient(stage.app(hosts=("127.0.0.1",)), base_url="http://127.0.0.1:80")
+def test_other_sites_and_other_names_are_refused(workspace):
+    http = TestClient(workspace.app(hosts=("127.0.0.1",)), base_url="http://127.0.0.1:80")
     body = {"like": ["sdss:sdss-0001"]}
     assert http.post("/api/similar", json=body).status_code == 200
     for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example"):
@@ -330,8 +330,8 @@ def test_other_sites_and_other_names_are_refused(stage):
 
 
 @pytest.fixture(scope="module")
-def address(stage):
-    with running(stage.app(limits=Limits(idle_seconds=1))) as url:
+def address(workspace):
+    with running(workspace.app(limits=Limits(idle_seconds=1))) as url:
         yield url
 
 
@@ -361,7 +361,7 @@ def test_heads_are_bounded_in_size(address):
 
 
 def test_slow_clients_lose_their_connection(address, monkeypatch):
-    monkeypatch.setattr("galaxy_da.service.protocol.HEAD_SECONDS", 0.5)
+    monkeypatch.setattr("galaxy_da.service.middleware.HEAD_SECONDS", 0.5)
     with connected(address) as silent, connected(address) as slow, connected(address) as stalled:
         slow.sendall(b"GET / HT")
         stalled.sendall(
@@ -386,7 +386,7 @@ def test_garbage_is_answered_with_400(address):
     assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
 
 
-def test_clients_that_go_away_leave_nothing_behind(address, stage):
+def test_clients_that_go_away_leave_nothing_behind(address, workspace):
     for _ in range(20):
         with connected(address) as line:
             line.sendall(b"GET /api/outliers?method=lof HTTP/1.1\r\nHost: x\r\n\r\n")

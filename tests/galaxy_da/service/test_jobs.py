@@ -29,10 +29,10 @@ from galaxy_da.space import LatentSpace
 
 
 @pytest.fixture(scope="module")
-def served(stage, tmp_path_factory):
+def served(workspace, tmp_path_factory):
     queue = JobQueue(tmp_path_factory.mktemp("jobs"))
-    jobs = JobSettings(queue=queue, space=str(stage.folder / "space"))
-    with running(stage.app(jobs=jobs, limits=Limits(running_jobs=2))) as url:
+    jobs = JobSettings(queue=queue, space=str(workspace.folder / "space"))
+    with running(workspace.app(jobs=jobs, limits=Limits(running_jobs=2))) as url:
         yield url
 
 
@@ -43,10 +43,10 @@ def sky(served):
 
 
 @pytest.fixture(scope="module")
-def extracted(served, sky, stage, tmp_path_factory):
+def extracted(served, sky, workspace, tmp_path_factory):
     """An extraction from beginning to end, by the client: its job, events and results."""
     folder = tmp_path_factory.mktemp("results")
-    (folder / "sample.zip").write_bytes(zipped(stage.folder / "sdss"))
+    (folder / "sample.zip").write_bytes(zipped(workspace.folder / "sdss"))
     job = sky.submit("extract", sample=folder / "sample.zip")
     events = []
     with httpx.stream("GET", f"{served}/api/jobs/{job.id}/events", timeout=240) as stream:
@@ -62,13 +62,13 @@ def extracted(served, sky, stage, tmp_path_factory):
     return job, events, folder
 
 
-def test_an_extraction_is_what_the_verb_writes(extracted, stage):
+def test_an_extraction_is_what_the_verb_writes(extracted, workspace):
     job, _, folder = extracted
     assert job.status()["state"] == "done"
     with zipfile.ZipFile(folder / "features.zip") as archive:
         archive.extractall(folder / "features")
     found = Features.open(folder / "features")
-    expected = Features.open(stage.folder / "features" / "sdss")
+    expected = Features.open(workspace.folder / "features" / "sdss")
     assert found.space_id == expected.space_id and found.encoders == expected.encoders
     numbers = ["embedding", "variance", "nuisance", "reconstruction_error", "magnitude"]
     assert found.table.drop_columns(numbers).equals(expected.table.drop_columns(numbers))
@@ -83,7 +83,7 @@ def test_progress_comes_as_events(extracted):
     states = [data["state"] for name, data in events if name == "state"]
     assert states[-1] == "done" and set(states) <= {"queued", "running", "done"}
     progress = [data for name, data in events if name == "progress"]
-    assert progress[-1] == {"done": 24, "total": 24, "what": "extract"}
+    assert progress[-1] == {"done": 24, "total": 24, "step": "extract"}
 
 
 def test_results_are_those_listed_alone(extracted, served, tmp_path):
@@ -98,8 +98,8 @@ def test_results_are_those_listed_alone(extracted, served, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_job_whose_data_are_wrong_fails_with_one_line(served, stage):
-    table = pq.read_table(stage.folder / "sdss" / "sample.parquet").drop_columns("ra")
+def test_a_job_whose_data_are_wrong_fails_with_one_line(served, workspace):
+    table = pq.read_table(workspace.folder / "sdss" / "sample.parquet").drop_columns("ra")
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
     files = {"sample": sink.getvalue().to_pybytes()}
@@ -109,16 +109,16 @@ def test_a_job_whose_data_are_wrong_fails_with_one_line(served, stage):
     assert "\n" not in job["message"]
 
 
-def test_a_verb_that_refuses_says_why(sky, served, stage, tmp_path):
+def test_a_verb_that_refuses_says_why(sky, served, workspace, tmp_path):
     for name in ("decals", "hsc"):
-        (tmp_path / f"{name}.zip").write_bytes(zipped(stage.folder / name))
+        (tmp_path / f"{name}.zip").write_bytes(zipped(workspace.folder / name))
     samples = {"anchor": tmp_path / "decals.zip", "target": tmp_path / "hsc.zip"}
     job = wait_for(served, sky.submit("adapt", {"seed": 1}, **samples).id, *ENDED)
     assert job["state"] == "failed" and "at least 200 are needed" in job["message"]
 
 
 @pytest.mark.slow
-def test_an_adaptation(sky, served, stage, tmp_path):
+def test_an_adaptation(sky, served, workspace, tmp_path):
     """A new survey, from images in a zip and in the table itself."""
     ids = [f"{i:03d}" for i in range(400)]
     for name, scale in (("decals", 0.262), ("hsc", 0.168)):
@@ -133,11 +133,11 @@ def test_an_adaptation(sky, served, stage, tmp_path):
     with zipfile.ZipFile(job.download("space.zip", tmp_path / "space.zip")) as archive:
         archive.extractall(tmp_path / "space")
     adapted = LatentSpace.load(tmp_path / "space")
-    assert "hsc" in adapted.surveys and adapted.id == stage.space.id
+    assert "hsc" in adapted.surveys and adapted.id == workspace.space.id
 
 
-def test_cancelling(served, stage):
-    files = {"sample": zipped(stage.folder / "sdss")}
+def test_cancelling(served, workspace):
+    files = {"sample": zipped(workspace.folder / "sdss")}
     ids = [
         httpx.post(f"{served}/api/jobs", data={"verb": "extract"}, files=files).json()["id"]
         for _ in range(4)
@@ -166,18 +166,18 @@ def test_cancelling(served, stage):
         ({"options": "{}"}, ["sample"], 422),
     ],
 )
-def test_what_is_no_job_is_refused(stage, tmp_path, data, names, status):
+def test_what_is_no_job_is_refused(workspace, tmp_path, data, names, status):
     queue = JobQueue(tmp_path)
-    http = TestClient(stage.app(jobs=JobSettings(queue=queue, space="decals")))
+    http = TestClient(workspace.app(jobs=JobSettings(queue=queue, space="decals")))
     files = dict.fromkeys(names, b"PAR1")
     answer = http.post("/api/jobs", data=data, files=files or {"other": b""})
     assert answer.status_code == status, answer.text
     assert queue.ids() == set() and not [p for p in tmp_path.iterdir() if p.is_dir()]
 
 
-def test_the_queue_is_bounded(stage, tmp_path):
+def test_the_queue_is_bounded(workspace, tmp_path):
     jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
-    http = TestClient(stage.app(jobs=jobs, limits=Limits(waiting_jobs=2)))
+    http = TestClient(workspace.app(jobs=jobs, limits=Limits(waiting_jobs=2)))
     given = {"data": {"verb": "extract"}, "files": {"sample": b"PAR1"}}
     codes = [http.post("/api/jobs", **given).status_code for _ in range(4)]
     assert codes == [202, 202, 429, 429]

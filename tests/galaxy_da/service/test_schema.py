@@ -12,7 +12,7 @@ from schemathesis.specs.openapi.checks import (
 from service_helpers import running
 
 from galaxy_da.service.jobs.queue import JobQueue
-from galaxy_da.service.parts import Jobs
+from galaxy_da.service.parts import JobSettings
 
 CHECKS = [
     not_a_server_error,
@@ -26,10 +26,10 @@ schemathesis.serializer.alias("application/vnd.apache.parquet", "application/oct
 
 
 @pytest.fixture(scope="session")
-def described(stage, tmp_path_factory):
+def described(workspace, tmp_path_factory):
     """The schema of a running service whose runner is not started, so that no job runs."""
-    jobs = Jobs(queue=JobQueue(tmp_path_factory.mktemp("schema")), space="decals")
-    with running(stage.app(jobs=jobs), lifespan="off") as url:
+    jobs = JobSettings(queue=JobQueue(tmp_path_factory.mktemp("schema")), space="decals")
+    with running(workspace.app(jobs=jobs), lifespan="off") as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 

@@ -24,11 +24,16 @@ def free_port():
         return listening.getsockname()[1]
 
 
-def started(stage, folder, log, *more):
+def started(workspace, folder, log, *more):
     port = free_port()
     command = [sys.executable, "-m", "galaxy_da", "serve", "--port", str(port), *more]
-    command += ["--index", str(stage.folder / "index"), "--space", str(stage.folder / "space")]
-    command += ["--jobs", str(folder), "--sample", str(stage.samples["decals"])]
+    command += [
+        "--index",
+        str(workspace.folder / "index"),
+        "--space",
+        str(workspace.folder / "space"),
+    ]
+    command += ["--jobs", str(folder), "--sample", str(workspace.samples["decals"])]
     with log.open("ab") as errors:
         child = subprocess.Popen(command, stderr=errors, start_new_session=True)
     url = f"http://127.0.0.1:{port}"
@@ -49,13 +54,13 @@ def workers_of(child):
 
 
 @pytest.mark.slow
-def test_workers_share_an_index_and_a_queue(stage, tmp_path):
+def test_workers_share_an_index_and_a_queue(workspace, tmp_path):
     log = tmp_path / "log"
-    child, url = started(stage, tmp_path / "jobs", log, "--workers", "2")
+    child, url = started(workspace, tmp_path / "jobs", log, "--workers", "2")
     try:
         with Client(url) as sky:
             assert len(sky.similar("decals:decals-0001", k=3)) == 3
-            (tmp_path / "s.zip").write_bytes(zipped(stage.folder / "sdss"))
+            (tmp_path / "s.zip").write_bytes(zipped(workspace.folder / "sdss"))
             job = sky.submit("extract", sample=tmp_path / "s.zip")
             wait_for(url, job.id, "running", *ENDED)
             # whichever process runs the jobs, the other takes over
@@ -93,12 +98,12 @@ def test_workers_share_an_index_and_a_queue(stage, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_service_killed_during_uploads_and_jobs(stage, tmp_path):
+def test_a_service_killed_during_uploads_and_jobs(workspace, tmp_path):
     """What was acknowledged is done after the last start, and nothing else is left."""
     folder, log, known = tmp_path / "jobs", tmp_path / "log", set()
-    data = zipped(stage.folder / "sdss")
+    data = zipped(workspace.folder / "sdss")
     for number in range(6):
-        child, url = started(stage, folder, log, *(["--workers", "2"] if number % 2 else []))
+        child, url = started(workspace, folder, log, *(["--workers", "2"] if number % 2 else []))
 
         def upload(url=url):
             try:
@@ -116,7 +121,7 @@ def test_a_service_killed_during_uploads_and_jobs(stage, tmp_path):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         time.sleep(1)
-    child, url = started(stage, folder, log)
+    child, url = started(workspace, folder, log)
     listed = {job["id"] for job in httpx.get(f"{url}/api/jobs").json()}
     assert known and known <= listed
     for job_id in listed:
@@ -126,8 +131,8 @@ def test_a_service_killed_during_uploads_and_jobs(stage, tmp_path):
     assert {path.name for path in folder.iterdir() if path.is_dir()} == listed
 
 
-def test_others_are_let_in_with_tokens_alone(stage, tmp_path, capsys):
-    where = ["--index", str(stage.folder / "index"), "--space", str(stage.folder / "space")]
+def test_others_are_let_in_with_tokens_alone(workspace, tmp_path, capsys):
+    where = ["--index", str(workspace.folder / "index"), "--space", str(workspace.folder / "space")]
     assert main(["serve", *where, "--host", "0.0.0.0"]) == 2
     assert "--token-file" in capsys.readouterr().err
     (tmp_path / "limits.toml").write_text("rows = -1")

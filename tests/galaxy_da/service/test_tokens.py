@@ -34,11 +34,11 @@ def file(tmp_path):
     return tmp_path / "tokens.json"
 
 
-def test_what_writes_or_costs_takes_a_token_that_is_known_and_valid(stage, file):
+def test_what_writes_or_costs_takes_a_token_that_is_known_and_valid(workspace, file):
     good, other = add_token(file, "alice", 1), add_token(file, "bob", None)
     clock = [datetime.now(UTC)]
     tokens = Tokens(file, lambda: clock[0])
-    with TestClient(stage.app(tokens=tokens)) as http:
+    with TestClient(workspace.app(tokens=tokens)) as http:
         for method, path in GUARDED:
             bad = [{}, bearer("nonsense"), bearer(""), bearer(good[:-1]), bearer(good + "x")]
             for headers in [*bad, {"Authorization": f"Basic {good}"}, {"Authorization": good}]:
@@ -73,13 +73,13 @@ def test_a_broken_file_is_told(file, content):
         Tokens(file)
 
 
-def test_a_job_is_its_owner_s_alone(stage, file, tmp_path):
+def test_a_job_is_its_owner_s_alone(workspace, file, tmp_path):
     from galaxy_da.service.jobs.queue import JobQueue
-    from galaxy_da.service.parts import Jobs
+    from galaxy_da.service.parts import JobSettings
 
     alice, bob = add_token(file, "alice", 1), add_token(file, "bob", 1)
     queue = JobQueue(tmp_path / "jobs")
-    app = stage.app(tokens=Tokens(file), jobs=Jobs(queue=queue, space="decals"))
+    app = workspace.app(tokens=Tokens(file), jobs=JobSettings(queue=queue, space="decals"))
     http = TestClient(app)  # no lifespan: nothing runs
     job = queue.new_id()
     queue.path(job).mkdir()

@@ -21,22 +21,22 @@ def picture(answer):
     return np.asarray(Image.open(io.BytesIO(answer.content)))
 
 
-def as_fits(stage, survey, number):
+def as_fits(workspace, survey, number):
     """The cutout of an object as a FITS file in memory."""
-    pixels = np.load(stage.folder / survey / "cutouts.npy")[number]
+    pixels = np.load(workspace.folder / survey / "cutouts.npy")[number]
     out = io.BytesIO()
     header = fits.Header({"BANDS": "g,r,z"})
     fits.HDUList([fits.PrimaryHDU(pixels, header)]).writeto(out)
     return out.getvalue()
 
 
-def row_of(stage, survey, number):
-    table = Features.open(stage.folder / "features" / survey).table
+def row_of(workspace, survey, number):
+    table = Features.open(workspace.folder / "features" / survey).table
     return table.slice(number, 1).to_pylist()[0]
 
 
 @pytest.mark.parametrize("survey", SURVEYS)
-def test_pictures_of_an_object(http, stage, survey):
+def test_pictures_of_an_object(http, workspace, survey):
     asked = {"id": f"{survey}:{survey}-0002"}
     own = picture(http.get("/api/images/cutout.png", params=asked))
     assert own.shape == (96, 96, 3)
@@ -46,15 +46,15 @@ def test_pictures_of_an_object(http, stage, survey):
     seen = picture(http.get("/api/images/prepared.png", params=asked))
     assert seen.shape == (64, 64, 3) and seen[28:36, 28:36].mean() > seen.mean() + 2
     latents = http.get("/api/latents", params=asked).json()["latents"]
-    decoded = draw_strip(stage.space, np.array([latents], np.float32))
+    decoded = draw_strip(workspace.space, np.array([latents], np.float32))
     assert_array_equal(picture(http.get("/api/images/reconstruction.png", params=asked)), decoded)
     assert_array_equal(picture(http.post("/api/decode", json={"latents": [latents]})), decoded)
 
 
-def test_north_is_up_and_east_is_left(http, stage, tmp_path):
+def test_north_is_up_and_east_is_left(http, workspace, tmp_path):
     pixels = np.full((3, 96, 96), 0.001, np.float32)
     pixels[:, 80:90, 5:15] = 3  # high declination, first columns: north-east
-    stamps = np.load(stage.folder / "decals" / "cutouts.npy", mmap_mode="r+")
+    stamps = np.load(workspace.folder / "decals" / "cutouts.npy", mmap_mode="r+")
     before = stamps[5].copy()
     stamps[5] = pixels
     stamps.flush()
@@ -66,23 +66,25 @@ def test_north_is_up_and_east_is_left(http, stage, tmp_path):
     assert drawn[6:16, 5:15].min() > 150 and drawn[80:90].max() < 100
 
 
-def test_strips_are_the_library_s(http, stage):
+def test_strips_are_the_library_s(http, workspace):
     first, last = "decals:decals-0001", "sdss:sdss-0004"
     along = http.get("/api/interpolate/along.png", params={"id": first, "latent": 1, "steps": 4})
-    assert_array_equal(picture(along), draw_strip(stage.space, stage.index.along(first, 1, 4, 3.0)))
+    assert_array_equal(
+        picture(along), draw_strip(workspace.space, workspace.index.along(first, 1, 4, 3.0))
+    )
     between = http.get(
         "/api/interpolate/between.png", params={"first": first, "last": last, "steps": 3}
     )
     assert_array_equal(
-        picture(between), draw_strip(stage.space, stage.index.between(first, last, 3))
+        picture(between), draw_strip(workspace.space, workspace.index.between(first, last, 3))
     )
     assert (
         http.get("/api/interpolate/along.png", params={"id": first, "latent": 4}).status_code == 422
     )
 
 
-def test_no_pixels_is_told(http, stage):
-    missing = stage.folder / "hsc" / "cutouts.npy"
+def test_no_pixels_is_told(http, workspace):
+    missing = workspace.folder / "hsc" / "cutouts.npy"
     moved = missing.rename(missing.with_suffix(".away"))
     try:
         answer = http.get("/api/images/cutout.png", params={"id": "hsc:hsc-0001"})
@@ -92,11 +94,11 @@ def test_no_pixels_is_told(http, stage):
 
 
 @pytest.mark.parametrize("survey", SURVEYS)
-def test_encoding_is_extraction(http, stage, survey):
-    files = {"file": as_fits(stage, survey, 7)}
+def test_encoding_is_extraction(http, workspace, survey):
+    files = {"file": as_fits(workspace, survey, 7)}
     given = {"survey": survey, "unadapted": survey == "hsc"}
     found = http.post("/api/encode", data=given, files=files).json()
-    expected = row_of(stage, survey, 7)
+    expected = row_of(workspace, survey, 7)
     assert (found["status"], found["flags"]) == ("ok", expected["flags"])
     latents = [*expected["embedding"], *expected["nuisance"]]
     assert_allclose(found["latents"], latents, atol=2e-3, rtol=1e-2)
@@ -130,8 +132,8 @@ def test_an_image_that_cannot_be_used_says_so(http):
     assert answer.status_code == 422 and found["message"] in answer.json()["error"]["message"]
 
 
-def test_images_of_many_clients_are_encoded_together(url, stage, monkeypatch):
-    sizes, encode = [], stage.space.encode
+def test_images_of_many_clients_are_encoded_together(url, workspace, monkeypatch):
+    sizes, encode = [], workspace.space.encode
     started, go_on = threading.Event(), threading.Event()
 
     def counting(images, *args, **kwargs):
@@ -141,11 +143,11 @@ def test_images_of_many_clients_are_encoded_together(url, stage, monkeypatch):
             assert go_on.wait(30)
         return encode(images, *args, **kwargs)
 
-    monkeypatch.setattr(stage.space, "encode", counting)
+    monkeypatch.setattr(workspace.space, "encode", counting)
     answers = {}
 
     def ask(number):
-        files = {"file": as_fits(stage, "decals", number)}
+        files = {"file": as_fits(workspace, "decals", number)}
         answers[number] = httpx.post(
             f"{url}/api/encode", data={"survey": "decals"}, files=files, timeout=60
         ).json()
@@ -164,5 +166,5 @@ def test_images_of_many_clients_are_encoded_together(url, stage, monkeypatch):
         thread.join()
     assert sum(sizes) == 12 and len(sizes) < 6
     for number in range(12):
-        expected = row_of(stage, "decals", number)["embedding"]
+        expected = row_of(workspace, "decals", number)["embedding"]
         assert_allclose(answers[number]["latents"][:4], expected, atol=2e-3, rtol=1e-2)

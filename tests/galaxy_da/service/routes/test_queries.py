@@ -40,35 +40,35 @@ def same_rows(answer, table):
     survey=st.sampled_from([None, *SURVEYS]),
 )
 @quick
-def test_similar_to_one(http, stage, key, k, survey):
+def test_similar_to_one(http, workspace, key, k, survey):
     asked = {"id": key, "k": k} | ({"survey": survey} if survey else {})
-    same_rows(http.get("/api/similar", params=asked), stage.index.similar(key, k, survey))
+    same_rows(http.get("/api/similar", params=asked), workspace.index.similar(key, k, survey))
 
 
 @given(likes=st.lists(every_key, min_size=1, max_size=3), dislikes=st.lists(every_key, max_size=3))
 @quick
-def test_similar_with_conditions(http, stage, likes, dislikes):
+def test_similar_with_conditions(http, workspace, likes, dislikes):
     where, cone = ["magnitude > 17", "kind in spiral,ring"], (150.2, 2.0, 900.0)
     asked = {"id": likes, "dislike": dislikes, "where": where, "cone": "150.2,2,900"}
-    expected = stage.index.similar(likes, dislike=dislikes, where=where, cone=cone)
+    expected = workspace.index.similar(likes, dislike=dislikes, where=where, cone=cone)
     same_rows(http.get("/api/similar", params=asked), expected)
     body = {"like": likes, "dislike": dislikes, "where": where, "cone": cone}
     same_rows(http.post("/api/similar", json=body), expected)
 
 
-def test_similar_to_a_position_and_to_vectors(http, stage):
-    row = stage.index.take(np.array([30]), ["ra", "dec"]).to_pylist()[0]
-    key = stage.index.at_position(row["ra"], row["dec"])
+def test_similar_to_a_position_and_to_vectors(http, workspace):
+    row = workspace.index.take(np.array([30]), ["ra", "dec"]).to_pylist()[0]
+    key = workspace.index.at_position(row["ra"], row["dec"])
     answer = http.get("/api/similar", params=row | {"k": 4})
     assert answer.json()["meta"]["query"] == [key]
-    same_rows(answer, stage.index.similar(key, 4))
-    vector = stage.index.vectors[7]
+    same_rows(answer, workspace.index.similar(key, 4))
+    vector = workspace.index.vectors[7]
     body = {"like": [vector.tolist(), key], "k": 4}
-    same_rows(http.post("/api/similar", json=body), stage.index.similar([vector, key], 4))
+    same_rows(http.post("/api/similar", json=body), workspace.index.similar([vector, key], 4))
 
 
-def test_many_at_once_are_what_each_alone_is(stage):
-    index = stage.index
+def test_many_at_once_are_what_each_alone_is(workspace):
+    index = workspace.index
     asked = [index.key(row) for row in (0, 40, 3, 0)]
     asked.insert(2, "sdss:nobody")
     for survey in (None, "sdss"):
@@ -85,34 +85,34 @@ def test_many_at_once_are_what_each_alone_is(stage):
 
 @given(key=every_key, radius=st.floats(0, 3), prior=st.floats(0.01, 0.99))
 @quick
-def test_same(http, stage, key, radius, prior):
+def test_same(http, workspace, key, radius, prior):
     asked = {"id": key, "radius_arcsec": radius, "prior": prior}
-    expected = stage.index.same(key, radius, space=stage.space, prior=prior)
+    expected = workspace.index.same(key, radius, space=workspace.space, prior=prior)
     same_rows(http.get("/api/same", params=asked), expected)
 
 
 @pytest.mark.parametrize("method", ["combined", "knn", "lof", "forest", "reconstruction"])
-def test_outliers_and_ranking(http, stage, method):
+def test_outliers_and_ranking(http, workspace, method):
     asked = {"survey": "sdss", "k": 7, "method": method, "where": ["magnitude > 0"]}
-    expected = stage.index.outliers("sdss", 7, method, where=["magnitude > 0"])
+    expected = workspace.index.outliers("sdss", 7, method, where=["magnitude > 0"])
     same_rows(http.get("/api/outliers", params=asked), expected)
     scores = [{"id": "sdss:sdss-0003", "score": 5}, {"id": "sdss:sdss-0004", "score": 0}]
     body = {"scores": scores, "survey": "sdss", "method": method, "k": 6}
     table = pa.table(
         {"survey": ["sdss"] * 2, "object_id": ["sdss-0003", "sdss-0004"], "score": [5.0, 0.0]}
     )
-    expected = stage.index.rank(table, "sdss", method).slice(0, 6)
+    expected = workspace.index.rank(table, "sdss", method).slice(0, 6)
     same_rows(http.post("/api/rank", json=body), expected)
 
 
-def test_duplicates(http, stage):
-    expected = stage.index.duplicates("hsc", arcsec=600, distance=3)
+def test_duplicates(http, workspace):
+    expected = workspace.index.duplicates("hsc", arcsec=600, distance=3)
     asked = {"survey": "hsc", "arcsec": 600, "distance": 3}
     same_rows(http.get("/api/duplicates", params=asked), expected)
     assert expected.num_rows
 
 
-def test_distances(http, stage):
+def test_distances(http, workspace):
     ids = [(f"decals-{i:04d}", f"sdss-{i:04d}") for i in range(0, N, 2)] + [("decals-0001", "gone")]
     pairs = pair_table(*map(list, zip(*ids, strict=True)))
     sink = pa.BufferOutputStream()
@@ -122,17 +122,17 @@ def test_distances(http, stage):
         params={"anchor": "decals", "target": "sdss"},
         content=sink.getvalue().to_pybytes(),
     )
-    expected = stage.index.distances(pairs, anchor="decals", target="sdss")
+    expected = workspace.index.distances(pairs, anchor="decals", target="sdss")
     same_rows(answer, expected)
     assert answer.json()["meta"]["n_missing"] == 1
 
 
-def test_objects(http, stage):
+def test_objects(http, workspace):
     about = http.get("/api/info").json()
     assert about["index"]["surveys"] == dict.fromkeys(sorted(SURVEYS), N)
-    assert about["space"]["id"] == stage.space.id
+    assert about["space"]["id"] == workspace.space.id
     found = http.get("/api/objects", params={"id": "hsc:hsc-0002"}).json()
-    row = stage.index.take(np.array([stage.index.row("hsc:hsc-0002")]), ["ra", "kind"])
+    row = workspace.index.take(np.array([workspace.index.row("hsc:hsc-0002")]), ["ra", "kind"])
     assert (found["ra"], found["columns"]["kind"]) == tuple(row.to_pylist()[0].values())
     assert found["has_cutout"] and "variance" not in found["columns"]
     assert (
@@ -150,32 +150,32 @@ def test_objects(http, stage):
     ]
 
 
-def test_a_table_of_chosen_objects(http, stage):
+def test_a_table_of_chosen_objects(http, workspace):
     asked = ["hsc:hsc-0007", "decals:decals-0001", "hsc:hsc-0000"]
     found = http.post("/api/objects/table", json={"ids": asked, "format": "parquet"})
     table = pq.read_table(io.BytesIO(found.content))
     assert keys(table) == asked
     shown = [name for name in table.column_names if name != "magnitude"]
-    chosen = stage.index.take(np.array([stage.index.row(key) for key in asked]), shown)
+    chosen = workspace.index.take(np.array([workspace.index.row(key) for key in asked]), shown)
     assert table.select(shown).equals(chosen) and "variance" not in shown
     missing = http.post("/api/objects/table", json={"ids": [*asked, "hsc:nobody"]})
     assert missing.status_code == 404 and "hsc:nobody" in missing.json()["error"]["message"]
 
 
-def test_many_cutouts_at_once(url, stage):
+def test_many_cutouts_at_once(url, workspace):
     asked = [f"{url}/api/images/cutout.png?id=sdss:sdss-{n % N:04d}" for n in range(60)]
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda address: httpx.get(address, timeout=60), asked))
     assert {answer.status_code for answer in answers} == {200}
 
 
-def test_latents_have_galaxy_and_view(http, stage):
+def test_latents_have_galaxy_and_view(http, workspace):
     found = http.get("/api/latents", params={"id": "sdss:sdss-0005"}).json()
-    row = stage.index.row("sdss:sdss-0005")
-    view = np.stack(stage.index.rows["nuisance"].to_pylist())
-    assert found["latents"] == [*stage.index.vectors[row].tolist(), *view[row].tolist()]
-    every = np.hstack([stage.index.vectors[:], view])
-    np.testing.assert_allclose(found["spread"], every.std(axis=0), rtol=1e-5)
+    row = workspace.index.row("sdss:sdss-0005")
+    view = np.stack(workspace.index.rows["nuisance"].to_pylist())
+    assert found["latents"] == [*workspace.index.vectors[row].tolist(), *view[row].tolist()]
+    every = np.hstack([workspace.index.vectors[:], view])
+    np.testing.assert_allclose(found["std"], every.std(axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -210,14 +210,14 @@ def test_mistakes_are_told_in_one_line(http, path, asked, status, says):
     assert error["request_id"] == answer.headers["x-request-id"]
 
 
-def test_a_map_has_every_object(http, stage):
+def test_a_map_has_every_object(http, workspace):
     drawn = http.get("/api/map", params={"format": "json", "column": "magnitude"}).json()
     assert drawn["meta"]["method"] == "pca" and len(drawn["x"]) == 3 * N
     ids = [
         f"{drawn['surveys'][s]}:{i}"
         for s, i in zip(drawn["survey"], drawn["object_id"], strict=True)
     ]
-    assert ids == keys(stage.index.rows)
+    assert ids == keys(workspace.index.rows)
     assert drawn["value"][0] is None
     stream = http.get("/api/map", params={"limit": 10, "column": "kind"}).content
     table = pa.ipc.open_stream(stream).read_all()

@@ -1,7 +1,7 @@
-"""What clients send for a job: a zip of a sample table and its images, or a table that holds them.
+"""Uploaded samples: a zip of a sample table and its images, or a table with embedded images.
 
-Nothing in it may name a file outside, be decoded into more than the limits allow, or be of a kind
-that reads other files by itself, as HDF5 can.
+A sample must not name files outside its folder or exceed the limits once decoded. HDF5 is refused,
+because an HDF5 file can read other files.
 """
 
 from __future__ import annotations
@@ -17,33 +17,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.io.files import ensure_folder
-from galaxy_da.io.tables import Sample
+from galaxy_da.io.samples import Sample
 from galaxy_da.service.errors import RequestError
-from galaxy_da.service.image_uploads import check_image
 from galaxy_da.service.limits import Limits
+from galaxy_da.service.uploads.images import check_image
 
 __all__ = ["check_kind", "check_sample", "unpack_sample"]
 
 _TABLE = "sample.parquet"
-_BANDS = re.compile(r"[A-Za-z0-9_.,\- ]*")
-_LINKING = (".h5", ".hdf5")
-_ROWS = 64
+_BAND_NAMES = re.compile(r"[A-Za-z0-9_.,\- ]*")
+_HDF5 = (".h5", ".hdf5")
+_BATCH_ROWS = 64
 
 
 def check_kind(name: str, path: Path, limits: Limits) -> None:
-    """Refuse a file that is not what its name in the form says.
+    """Refuse a file that is not of the kind its form field requires.
 
     Raises
     ------
     RequestError
-        With status 415 for another kind of file, 413 for a zip of too much, 422 for a broken one or
-        one with names that lead outside.
+        With status 415 for another kind of file, 413 for a zip that is too large, 422 for a broken
+        zip or one that names files outside its folder.
     """
     with path.open("rb") as handle:
         magic = handle.read(4)
-    if name == "survey":
-        return
-    if magic == b"PAR1":
+    if name == "survey" or magic == b"PAR1":
         return
     if name == "pairs" or magic != b"PK\x03\x04":
         kinds = "a Parquet table" if name == "pairs" else "a zip or a Parquet table"
@@ -52,12 +50,12 @@ def check_kind(name: str, path: Path, limits: Limits) -> None:
 
 
 def unpack_sample(path: Path, folder: Path, limits: Limits) -> Path:
-    """Put an uploaded sample into a folder of its own; return the path of its table.
+    """Unpack an uploaded sample into an empty folder; return the path of its table.
 
     Raises
     ------
     RequestError
-        As for `check_kind`, or if the zip has no ``sample.parquet``.
+        As for `check_kind`, or with status 422 if the zip has no ``sample.parquet``.
     """
     shutil.rmtree(folder, ignore_errors=True)
     ensure_folder(folder)
@@ -73,34 +71,34 @@ def unpack_sample(path: Path, folder: Path, limits: Limits) -> Path:
             ensure_folder(target.parent)
             with archive.open(member) as source, target.open("wb") as sink:
                 shutil.copyfileobj(source, sink)
-    tables = sorted(folder.rglob(_TABLE), key=lambda found: len(found.parts))
+    tables = sorted(folder.rglob(_TABLE), key=lambda path: len(path.parts))
     if not tables:
         raise RequestError(422, f"the zip has no {_TABLE}")
     return tables[0]
 
 
 def check_sample(table: Path, limits: Limits) -> None:
-    """Refuse a sample whose images lie outside its folder, or would be too large once decoded.
+    """Refuse a sample whose images lie outside its folder, or are too large once decoded.
 
     Raises
     ------
     RequestError
         As for `check_kind`.
     TableError, CatalogError
-        If it breaks the contract of sample tables.
+        If the table is not a valid sample table.
     """
     sample = Sample(table)
     names = sample.catalog.column_names
     if "bands" in names:
         for bands in pc.unique(sample.catalog["bands"].cast(pa.string())).drop_null().to_pylist():
-            if not _BANDS.fullmatch(bands):
+            if not _BAND_NAMES.fullmatch(bands):
                 raise RequestError(422, f"bands {bands!r} is not a list of names")
     if "cutout" in names:
         uris = pc.unique(sample.catalog["cutout"].cast(pa.string())).drop_null().to_pylist()
         for path in sorted({uri.partition("#")[0] for uri in uris}):
-            for file in _named(path, table.parent):
+            for file in _cutout_files(path, table.parent):
                 _check_file(file, limits)
-    for rows in sample.batches(_ROWS):
+    for rows in sample.batches(_BATCH_ROWS):
         if "image" in rows.column_names:
             for data in _embedded(rows["image"]):
                 check_image(data, limits)
@@ -112,13 +110,13 @@ def _members(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise RequestError(422, f"the zip cannot be read ({error})") from error
-    # no member is read beyond the size its entry states
+    # zipfile reads no member beyond the size in its entry
     size = sum(member.file_size for member in members)
     if len(members) > limits.unpacked_files or size > limits.unpacked_bytes:
         raise RequestError(
             413,
-            f"the zip holds {len(members)} files of {size} bytes; {limits.unpacked_files} files of "
-            f"{limits.unpacked_bytes} bytes together are allowed",
+            f"the zip holds {len(members)} files with {size} bytes in all; the limits are "
+            f"{limits.unpacked_files} files and {limits.unpacked_bytes} bytes",
         )
     for member in members:
         _check_inside(member.filename)
@@ -129,36 +127,36 @@ def _members(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
 
 def _check_inside(name: str) -> None:
     path = PurePosixPath(name)
-    bad = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in name
-    if bad or not path.parts:
+    outside = path.is_absolute() or ".." in path.parts or not path.parts
+    if outside or set(name) & set("\\:\0"):
         raise RequestError(422, f"{name!r} does not lie in the folder of the table")
 
 
-def _named(path: str, folder: Path) -> Iterator[Path]:
-    """Yield the files that a cutout URI names."""
+def _cutout_files(path: str, folder: Path) -> Iterator[Path]:
+    """Yield the files that a cutout path stands for."""
     _check_inside(path)
-    if PurePosixPath(path).suffix.lower() in _LINKING:
+    if PurePosixPath(path).suffix.lower() in _HDF5:
         raise RequestError(
-            415, f"{path!r}: HDF5 may read other files; send FITS, JPEG, PNG, NumPy or Parquet"
+            415, f"{path!r}: HDF5 files are refused; send FITS, JPEG, PNG, NumPy or Parquet"
         )
     plain = path.replace("{band}", "")
     if set(plain) & set("{}"):
-        raise RequestError(422, f"{path!r}: only {{band}} may stand in braces")
+        raise RequestError(422, f"{path!r}: only {{band}} may be in braces")
     if plain == path:
         yield folder / path
     else:
         before, _, after = path.partition("{band}")
         start = (folder / before).parent
         yield from (
-            found
-            for found in start.rglob("*")
-            if str(found.relative_to(folder)).startswith(before) and found.name.endswith(after)
+            file
+            for file in start.rglob("*")
+            if str(file.relative_to(folder)).startswith(before) and file.name.endswith(after)
         )
 
 
 def _check_file(file: Path, limits: Limits) -> None:
     if not file.is_file():
-        return  # extraction gives the row its status
+        return  # extraction records the missing file in the row's status
     if file.suffix.lower() != ".npy":
         check_image(file.read_bytes(), limits)
         return
@@ -167,11 +165,11 @@ def _check_file(file: Path, limits: Limits) -> None:
     except (OSError, ValueError) as error:
         raise RequestError(422, f"{file.name}: cannot be read ({error})") from error
     if max(shape[1:], default=0) > limits.image_side:
-        raise RequestError(413, f"{file.name}: has images of {shape[1:]}")
+        raise RequestError(413, f"{file.name}: the images have the shape {shape[1:]}")
 
 
 def _embedded(column: pa.ChunkedArray) -> Iterator[bytes]:
-    """Yield the files in an image column; nested fluxes are no files."""
+    """Yield the image files embedded in a column; nested fluxes are not files."""
     if pa.types.is_struct(column.type) and column.type.get_field_index("bytes") >= 0:
         column = pc.struct_field(column, "bytes")
     if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):

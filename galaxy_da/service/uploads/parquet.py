@@ -1,7 +1,7 @@
-"""Parquet files that strangers send, read in a process of their own.
+"""Uploaded Parquet files, each read in a process with bounded memory and time.
 
-A small file may stand for any amount of memory, and says so nowhere that can be relied on. So it is
-read where memory and time are bounded, and comes back as an Arrow stream of bounded size.
+A small file can expand to any amount of memory, and its header cannot be trusted. The process
+returns an Arrow stream of bounded size.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ def read_parquet(data: bytes, columns: Sequence[str]) -> pa.Table:
     Parameters
     ----------
     data : bytes
-        The file.
+        Content of the file.
     columns : sequence of str
-        Those that are read, where they are there.
+        Columns to read; missing ones are skipped.
 
     Raises
     ------
     RequestError
-        With status 415 if it is no Parquet file, 422 if it cannot be read, 413 if reading it takes
-        over 2 GiB of memory or 30 s, or the columns are over 256 MiB.
+        With status 415 for another kind of file, 422 if it cannot be read, 413 if reading takes
+        over 2 GiB of memory or 30 s, or if the columns exceed 256 MiB.
     """
     if not data.startswith(_MAGIC):
         raise RequestError(415, "the table must be a Parquet file")
     environment = {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system", "OMP_NUM_THREADS": "1"}
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "galaxy_da.service.parquet_uploads", *columns],
+            [sys.executable, "-P", "-m", "galaxy_da.service.uploads.parquet", *columns],
             input=data,
             capture_output=True,
             timeout=_SECONDS,
@@ -62,8 +62,8 @@ def read_parquet(data: bytes, columns: Sequence[str]) -> pa.Table:
     return pa.ipc.open_stream(done.stdout).read_all()
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """Write out what is stored once for many rows, here where memory is bounded."""
+def _decode_dictionaries(table: pa.Table) -> pa.Table:
+    """Expand dictionary-encoded columns while memory is bounded."""
     kinds = [
         field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         for field in table.schema
@@ -78,7 +78,7 @@ def _main(columns: Sequence[str]) -> int:
     try:
         file = pq.ParquetFile(pa.BufferReader(sys.stdin.buffer.read()))
         names = [name for name in columns if name in file.schema_arrow.names]
-        table = _plain(file.read(columns=names, use_threads=False))
+        table = _decode_dictionaries(file.read(columns=names, use_threads=False))
         if table.nbytes > _ANSWER_BYTES:
             return _TOO_LARGE
         with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as writer:

@@ -1,4 +1,4 @@
-"""Multipart forms, read by the route itself: after it knows that the client may send one."""
+"""Multipart forms, read by a route only after it has checked the client's token."""
 
 from __future__ import annotations
 
@@ -7,43 +7,43 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Request
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from galaxy_da.service.errors import RequestError
 
-__all__ = ["file_of", "multipart", "take_form"]
+__all__ = ["form_schema", "read_file", "read_form", "validation_error"]
 
-_MOST_FILES = 5
-_MOST_FIELDS = 64
+_MAX_FILES = 5
+_MAX_FIELDS = 64
 _FIELD_BYTES = 1 << 16
 
 
 @asynccontextmanager
-async def take_form(request: Request) -> AsyncIterator[FormData]:
-    """Read a form; its files are gone when the block ends.
+async def read_form(request: Request) -> AsyncIterator[FormData]:
+    """Read a form; its temporary files are removed when the block ends.
 
     Raises
     ------
     RequestError
-        With status 415 if the body is something else.
+        With status 415 if the body is not a form.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise RequestError(415, f"expected multipart/form-data, not {kind or 'an unnamed type'}")
     async with request.form(
-        max_files=_MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES
+        max_files=_MAX_FILES, max_fields=_MAX_FIELDS, max_part_size=_FIELD_BYTES
     ) as form:
         yield form
 
 
-async def file_of(form: FormData, name: str) -> bytes:
-    """Return what is in a form's file.
+async def read_file(form: FormData, name: str) -> bytes:
+    """Return the content of a file of a form.
 
     Raises
     ------
     RequestError
-        With status 422 if there is none of that name.
+        With status 422 if the form has no file of that name.
     """
     file = form.get(name)
     if not isinstance(file, UploadFile):
@@ -51,10 +51,19 @@ async def file_of(form: FormData, name: str) -> bytes:
     return await file.read()
 
 
-def multipart(
+def validation_error(error: ValidationError) -> RequestError:
+    """Return the one-line error, status 422, for invalid fields of a form."""
+    problems = (
+        f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
+        for item in error.errors(include_url=False, include_input=False)
+    )
+    return RequestError(422, "; ".join(problems))
+
+
+def form_schema(
     fields: type[BaseModel], *files: str, optional: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Describe a form for the OpenAPI entry of a route that reads it itself."""
+    """Return the OpenAPI description of a form with some files."""
     schema = fields.model_json_schema()
     binary = {"type": "string", "format": "binary"}
     schema["properties"] |= dict.fromkeys((*files, *optional), binary)

@@ -1,8 +1,9 @@
-"""Images that strangers send: what they are and how large they are, before they are decoded."""
+"""Uploaded images: their kind and size are checked before they are decoded."""
 
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from typing import TYPE_CHECKING
 
@@ -18,19 +19,19 @@ from galaxy_da.surveys import Survey, builtin_surveys
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
-__all__ = ["check_image", "known_survey", "read_upload"]
+__all__ = ["check_image", "find_survey", "read_upload"]
 
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 _FITS = b"SIMPLE  ="
 
 
-def known_survey(space: LatentSpace, name: str) -> Survey:
-    """Return a survey of the space, or one built in; never a file of that name.
+def find_survey(space: LatentSpace, name: str) -> Survey:
+    """Return a survey of the space or a built-in one; never read a file of that name.
 
     Raises
     ------
     SurveyError
-        If it is neither.
+        If the survey is unknown.
     """
     if name not in space.surveys and name not in builtin_surveys():
         known = sorted({*space.surveys, *builtin_surveys()})
@@ -44,9 +45,9 @@ def read_upload(data: bytes, survey: Survey, limits: Limits) -> Cutout:
     Raises
     ------
     RequestError
-        With status 415 if it is no such file, 413 if it is too large, 422 if it cannot be read.
+        With status 415 for another kind of file, 413 if it is too large, 422 if it cannot be read.
     SurveyError
-        If it is a colour image of a survey without a stretch.
+        If it is a colour image and the survey has no stretch.
     """
     check_image(data, limits)
     try:
@@ -55,17 +56,17 @@ def read_upload(data: bytes, survey: Survey, limits: Limits) -> Cutout:
         raise RequestError(422, str(error)) from error
     except GalaxyDAError:
         raise
-    except Exception as error:  # parsers of broken files raise anything
+    except Exception as error:  # on broken files, parsers raise any exception
         raise RequestError(422, f"the image cannot be read ({error})") from error
 
 
 def check_image(data: bytes, limits: Limits) -> None:
-    """Refuse what is no FITS, JPEG or PNG file, or would be too large once decoded.
+    """Refuse a file that is not FITS, JPEG or PNG, or is too large once decoded.
 
     Raises
     ------
     RequestError
-        With status 415, 413 or 422.
+        With status 415 for another kind of file, 413 if it is too large, 422 if it cannot be read.
     """
     if not data:
         raise RequestError(422, "the image is empty (0 bytes)")
@@ -76,17 +77,15 @@ def check_image(data: bytes, limits: Limits) -> None:
         shapes = [_picture_shape(data, picture)] if picture else _fits_shapes(data)
     except Image.DecompressionBombError as error:
         raise RequestError(413, str(error)) from error
-    except Exception as error:  # parsers of broken files raise anything
+    except Exception as error:  # on broken files, parsers raise any exception
         raise RequestError(422, f"the image cannot be read ({error})") from error
     for shape in shapes:
-        pixels = 1
-        for side in shape:
-            pixels *= side
+        pixels = math.prod(shape)
         if max(shape[-2:], default=0) > limits.image_side or pixels > limits.image_pixels:
             raise RequestError(
                 413,
-                f"the image is {' x '.join(map(str, shape))}; at most {limits.image_side} a side "
-                f"and {limits.image_pixels} pixels are read",
+                f"the image is {' x '.join(map(str, shape))}; the limits are {limits.image_side} "
+                f"pixels a side and {limits.image_pixels} pixels in all",
             )
 
 

@@ -1,0 +1,93 @@
+"""Query parameters that many routes share."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypedDict
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from galaxy_da.service.tables import Format
+
+__all__ = [
+    "Clean",
+    "Count",
+    "FilteredQuery",
+    "Key",
+    "Radius",
+    "SurveyName",
+    "TableQuery",
+    "Where",
+]
+
+Key = Annotated[
+    str, Field(max_length=1024, description="Key of an object, written `survey:object_id`.")
+]
+SurveyName = Annotated[
+    str | None, Field(max_length=100, description="Survey to search; all surveys by default.")
+]
+Count = Annotated[int, Field(ge=1, le=10_000, description="Number of rows to return.")]
+Radius = Annotated[
+    float, Field(ge=0, le=3600, allow_inf_nan=False, description="Radius of the search [arcsec].")
+]
+Clean = Annotated[bool, Field(description="Exclude images with quality flags.")]
+Where = Annotated[
+    list[Annotated[str, Field(max_length=1024)]],
+    Field(
+        max_length=32,
+        description="Conditions `column operator value`, such as `mag_r < 19`; all must hold.",
+    ),
+]
+
+
+def _read_cone(text: str | None) -> tuple[float, float, float] | None:
+    if text is None:
+        return None
+    try:
+        ra, dec, radius = (float(item) for item in text.split(","))
+    except ValueError:
+        raise ValueError(f"cone must be RA,DEC,RADIUS_ARCSEC but is {text!r}") from None
+    return ra, dec, radius
+
+
+def _check_cone(text: str | None) -> str | None:
+    _read_cone(text)
+    return text
+
+
+ConeText = Annotated[
+    str | None,
+    Field(
+        max_length=200,
+        description="Cone on the sky, `ra,dec,radius`: ICRS degrees and arcseconds.",
+    ),
+    AfterValidator(_check_cone),
+]
+
+
+class Conditions(TypedDict):
+    """Conditions on the objects of a query."""
+
+    where: list[str]
+    cone: tuple[float, float, float] | None
+
+
+class TableQuery(BaseModel):
+    """Query that a table answers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Format | None = Field(
+        default=None, description="Format of the table; by default the `Accept` header decides."
+    )
+
+
+class FilteredQuery(TableQuery):
+    """Query restricted to objects that meet some conditions."""
+
+    where: Where = []
+    cone: ConeText = None
+
+    @property
+    def conditions(self) -> Conditions:
+        """Arguments of the index's methods."""
+        return {"where": self.where, "cone": _read_cone(self.cone)}

@@ -1,0 +1,1 @@
+"""Files that clients send: read within limits, and refused before they can do harm."""
