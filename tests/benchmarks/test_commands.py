@@ -1,0 +1,82 @@
+"""Every command is listed in the README, prints its usage, and runs at its smallest size."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import BENCH, SMALL
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = [
+    path.relative_to(ROOT).with_suffix("")
+    for path in (ROOT / "benchmarks").rglob("*.py")
+    if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
+    and path.parent.name != "support"
+]
+COMMANDS = sorted(".".join(path.parts).removesuffix(".__main__") for path in SCRIPTS)
+
+
+def run(line):
+    return subprocess.run(
+        [sys.executable, "-m", *line.split()], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_readme_lists_every_command():
+    readme = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
+    listed = {f"benchmarks.{name}" for name in re.findall(r"^\| `([a-z_.]+)", readme, re.MULTILINE)}
+    assert listed & set(COMMANDS) == set(COMMANDS) - {"benchmarks"}
+
+
+def test_bench_and_its_small_sizes_run_the_same_commands():
+    assert [line.split()[0] for line in BENCH] == [line.split()[0] for line in SMALL]
+
+
+def test_docs_quote_commands_that_exist():
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        quoted = re.findall(r"python -m\s+(benchmarks[a-z_.]*)", page.read_text(encoding="utf-8"))
+        assert {name.rstrip(".") for name in quoted} <= set(COMMANDS), page
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_prints_its_usage(command):
+    done = run(f"{command} --help")
+    assert done.returncode == 0, done.stderr
+    assert f"python -m {command}" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("line", SMALL)
+def test_speed_command_runs_at_its_smallest_size(line):
+    done = run(f"benchmarks.{line}")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) > 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "adaptation --seeds 1 --targets sdss --n 160 --pool 100 --baselines coral --steps 1"
+            " --out {out}",
+            "benchmark.md",
+        ),
+        (
+            "comparisons.processes --verbs pretrain --processes 1 --seeds 1 --galaxies 192"
+            " --epochs 1 --out {out}",
+            "kl_nat",
+        ),
+        ("outliers --n 200 --skies 1", "Share of rings found"),
+        ("probes --n 96 --peers 2", "half_light_arcsec"),
+    ],
+    ids=lambda value: value.split()[0],
+)
+def test_quality_command_runs_at_its_smallest_size(line, expected, tmp_path):
+    done = run(f"benchmarks.{line.format(out=tmp_path / 'out')}")
+    assert done.returncode == 0, done.stderr
+    assert expected in done.stdout
