@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["crossmatch"]
 
 
-_ONE_OR_TWO = "One for both catalogues, or ANCHOR,TARGET; an empty one is recognised."
-
-
 def crossmatch(
     anchor: Annotated[str, typer.Argument(metavar="ANCHOR", help="Catalogue or sample table.")],
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Catalogue or sample table.")],
@@ -32,26 +29,46 @@ def crossmatch(
     sigmas: Annotated[
         float | None, typer.Option(help="Largest separation in position errors; see --error.")
     ] = None,
-    mode: Annotated[str, typer.Option(help="mutual, nearest or all.")] = "mutual",
-    how: Annotated[str, typer.Option(help="inner, left or outer.")] = "inner",
-    ra: Annotated[str, typer.Option(help=f"Column of right ascension. {_ONE_OR_TWO}")] = "",
-    dec: Annotated[str, typer.Option(help="Column of declination, likewise.")] = "",
-    id: Annotated[str, typer.Option(help="Column of ids, likewise.")] = "",
-    unit: Annotated[str, typer.Option(help="Unit of ra (deg, hourangle, rad), likewise.")] = "",
+    mode: Annotated[str, typer.Option(help="Pairs to keep: mutual, nearest or all.")] = "mutual",
+    how: Annotated[str, typer.Option(help="Rows to keep: inner, left or outer.")] = "inner",
+    ra: Annotated[
+        str,
+        typer.Option(
+            help="Column of right ascension; one, or ANCHOR,TARGET. Without it, recognised."
+        ),
+    ] = "",
+    dec: Annotated[str, typer.Option(help="Column of declination; one, or ANCHOR,TARGET.")] = "",
+    id: Annotated[str, typer.Option(help="Column of ids; one, or ANCHOR,TARGET.")] = "",
+    unit: Annotated[
+        str, typer.Option(help="Unit of ra: deg, hourangle or rad; one, or ANCHOR,TARGET.")
+    ] = "",
     frame: Annotated[
-        str, typer.Option(help="icrs, fk5, fk4, galactic, ecliptic or supergalactic, likewise.")
+        str,
+        typer.Option(
+            help="Frame: icrs, fk5, fk4, galactic, ecliptic or supergalactic; one, or ANCHOR,TARGET."
+        ),
     ] = "",
     error: Annotated[
-        str, typer.Option(help="Column of position errors, or two as RA_ERROR+DEC_ERROR, likewise.")
+        str,
+        typer.Option(
+            help="Column of position errors, or two as RA_ERROR+DEC_ERROR; one, or ANCHOR,TARGET."
+        ),
     ] = "",
     epoch: Annotated[
-        float | None, typer.Option(help="Move both along their proper motions to this year.")
+        float | None,
+        typer.Option(help="Move both catalogues along their proper motions to this year."),
     ] = None,
     reference_epoch: Annotated[
-        str, typer.Option(help="Year of the positions, where the files don't say, likewise.")
+        str,
+        typer.Option(
+            help="Year of the positions, where a file does not state it; one, or ANCHOR,TARGET."
+        ),
     ] = "",
     join: Annotated[
-        bool, typer.Option(help="Add the columns of both, ending in _anchor and _target.")
+        bool,
+        typer.Option(
+            help="Add the columns of both catalogues, with the endings _anchor and _target."
+        ),
     ] = False,
     centred: Annotated[
         UPath | None,
@@ -61,23 +78,23 @@ def crossmatch(
         ),
     ] = None,
     repeat: Annotated[
-        bool, typer.Option(help="Allow both sides to be the same survey (repeat observations).")
+        bool, typer.Option(help="Allow two catalogues of one survey (repeat observations).")
     ] = False,
     space: Annotated[
         str | None,
-        typer.Option(help="Latent space: choose among all within the radius by appearance too."),
+        typer.Option(help="Latent space: rank candidates by position and appearance together."),
     ] = None,
     anchor_features: Annotated[
-        UPath | None, typer.Option(help="Made by `extract`; by default extracted from ANCHOR.")
+        UPath | None, typer.Option(help="Feature folder of ANCHOR; by default it is extracted now.")
     ] = None,
     target_features: Annotated[
-        UPath | None, typer.Option(help="Made by `extract`; by default extracted from TARGET.")
+        UPath | None, typer.Option(help="Feature folder of TARGET; by default it is extracted now.")
     ] = None,
     engine: Engine = "local",
     scheduler: Scheduler = None,
     json: AsJson = False,
 ) -> None:
-    """Pair two catalogues by position: FITS, VOTable, ECSV, CSV, Parquet or HATS.
+    """Match two catalogues by position (FITS, VOTable, ECSV, CSV, Parquet, HATS).
 
     Example: galaxy-da crossmatch decals/sample.parquet sdss/sample.parquet --out pairs.parquet
     """

@@ -17,24 +17,30 @@ _OWN_MOC, _NO_MOC = "survey", "none"
 
 
 def fetch(
-    survey: Annotated[str, typer.Argument(metavar="SURVEY", help="Built-in name, or a TOML file.")],
+    survey: Annotated[
+        str, typer.Argument(metavar="SURVEY", help="Survey: built-in name or TOML file.")
+    ],
     catalog: Annotated[
-        UPath, typer.Option(help="Positions: FITS, VOTable, ECSV, CSV, Parquet or a sample table.")
+        UPath,
+        typer.Option(
+            help="Catalogue of positions: FITS, VOTable, ECSV, CSV, Parquet or a sample table."
+        ),
     ],
     out: Out,
     size_arcsec: Annotated[
-        float | None, typer.Option(min=1, help="Side of a cutout [arcsec]; the service's default.")
+        float | None,
+        typer.Option(min=1, help="Side of a cutout [arcsec]; by default that of the service."),
     ] = None,
     service: Annotated[
-        str | None, typer.Option(help="Which of the survey's archives; by default its first.")
+        str | None, typer.Option(help="Archive of the survey; by default its first.")
     ] = None,
     mosaic: Annotated[
         str | None,
-        typer.Option(help="Cut your own coadds instead: FITS files, {band} in the name."),
+        typer.Option(help="Cut from your own coadds: FITS files, with {band} in the name."),
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="An option of the service; repeatable."),
+        typer.Option("--set", metavar="NAME=VALUE", help="Option of the service; may repeat."),
     ] = None,
     moc: Annotated[
         str,
@@ -54,11 +60,11 @@ def fetch(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(help="Index of the cutouts on this machine; the user's by default."),
+        typer.Option(help="Index of cutouts already on this machine; by default that of the user."),
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Fetch cutouts from an archive; run again to go on after a stop or to retry what failed.
+    """Fetch cutouts from an archive; run again to resume or to retry.
 
     OUT/sample.parquet has every row of the catalogue with its status: ok, outside_footprint,
     no_data, failed_quality, fetch_failed or unreadable.

@@ -15,17 +15,20 @@ __all__ = ["sample"]
 
 def sample(
     source: Annotated[
-        UPath, typer.Argument(metavar="SET", help="Galaxy10 HDF5, Parquet shards, or HATS.")
+        UPath,
+        typer.Argument(metavar="SET", help="Image set: Galaxy10 HDF5, Parquet shards, or HATS."),
     ],
     out: Out,
-    survey: Annotated[str, typer.Option(help="What the images are of: name or TOML.")],
-    image: Annotated[str | None, typer.Option(help="Column of images, if several.")] = None,
-    bands: Annotated[str, typer.Option(help="Names of unnamed planes, as g,r,i,z.")] = "",
+    survey: Annotated[str, typer.Option(help="Survey of the images: built-in name or TOML file.")],
+    image: Annotated[
+        str | None, typer.Option(help="Column of images, if there are several.")
+    ] = None,
+    bands: Annotated[str, typer.Option(help="Bands of unnamed planes, for example g,r,i,z.")] = "",
     positions: Annotated[
-        UPath | None, typer.Option(help="Catalogue with a row per image of an HDF5 file.")
+        UPath | None, typer.Option(help="Catalogue with one row for each image of an HDF5 file.")
     ] = None,
     pixel_scale: Annotated[
-        float | None, typer.Option(help="Side of a pixel [arcsec], if the file does not say.")
+        float | None, typer.Option(help="Pixel scale [arcsec], if the file does not state it.")
     ] = None,
     json: AsJson = False,
 ) -> None:

@@ -18,10 +18,10 @@ def select(
     catalog: Annotated[
         UPath, typer.Argument(metavar="CATALOG", help="Galaxy Zoo table with vote fractions.")
     ],
-    preset: Annotated[str, typer.Option(help="Class of galaxies, such as smooth-round.")],
+    preset: Annotated[str, typer.Option(help="Class of galaxies, for example smooth-round.")],
     out: Out,
     threshold: Annotated[
-        float | None, typer.Option(help="Vote fraction in place of the preset's own.")
+        float | None, typer.Option(help="Vote fraction to require, in place of the preset's.")
     ] = None,
     json: AsJson = False,
 ) -> None:

@@ -14,21 +14,21 @@ __all__ = ["simulate"]
 
 def simulate(
     out: Out,
-    surveys: Annotated[str, typer.Option(help="Comma-separated; the first is observed twice.")] = (
-        "decals,sdss,hsc"
-    ),
-    n: Annotated[int, typer.Option("--n", min=1, help="Galaxies.")] = 2000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the whole sky.")] = 1,
+    surveys: Annotated[
+        str, typer.Option(help="Surveys, separated by commas; the first observes twice.")
+    ] = ("decals,sdss,hsc"),
+    n: Annotated[int, typer.Option("--n", min=1, help="Number of galaxies.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the sky.")] = 1,
     scenes: Scenes = None,
     rotated: Annotated[
-        bool, typer.Option(help="Also look with the camera at random angles: NAME-rotated.")
+        bool, typer.Option(help="Also observe with a rotated, mirrored camera: NAME-rotated.")
     ] = False,
     brightest: Annotated[float, typer.Option(help="r of the brightest galaxies [AB mag].")] = 17.0,
     faintest: Annotated[float, typer.Option(help="r of the faintest [AB mag].")] = 21.5,
     survey_file: SurveyFiles = None,
     json: AsJson = False,
 ) -> None:
-    """Simulate one sky as several surveys see it, with the true pairs.
+    """Simulate galaxies as several surveys observe them, with the true pairs.
 
     Example: galaxy-da simulate --surveys decals,sdss,hsc --n 2000 --seed 1 --out sky
     """

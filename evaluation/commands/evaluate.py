@@ -22,29 +22,33 @@ def evaluate(
     pairs: Annotated[
         list[UPath], typer.Option(help="Pair table from anchor to target; one per --target.")
     ],
-    out: Annotated[UPath, typer.Option(help="Folder for report.html and metrics.json, .parquet.")],
+    out: Annotated[
+        UPath, typer.Option(help="Folder for report.html, metrics.json and metrics.parquet.")
+    ],
     survey_file: SurveyFiles = None,
     repeat: Annotated[
         UPath | None, typer.Option(help="Second anchor observation, for the ceiling.")
     ] = None,
     repeat_pairs: Annotated[
-        UPath | None, typer.Option(help="Pair table from anchor to its repeat.")
+        UPath | None, typer.Option(help="Pair table from anchor to --repeat.")
     ] = None,
     rotated: Annotated[
         list[UPath] | None,
-        typer.Option(help="The target again, the camera turned: pose-free recall; per --target."),
+        typer.Option(
+            help="Second observation of each --target with a rotated camera, for pose-free recall."
+        ),
     ] = None,
     rotated_pairs: Annotated[
-        list[UPath] | None, typer.Option(help="Pair table from anchor to each --rotated.")
+        list[UPath] | None, typer.Option(help="Pair table from anchor to each --rotated sample.")
     ] = None,
     truth: Annotated[
         UPath | None,
-        typer.Option(help="Table of r_mag, half_light_arcsec, g_minus_r, label by anchor id."),
+        typer.Option(help="Table with r_mag, half_light_arcsec, g_minus_r and label by anchor id."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the fixed pool and the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the pool and the bootstrap.")] = 0,
     json: AsJson = False,
 ) -> None:
-    """Measure surveys on the part of the sky that adapting has not seen.
+    """Evaluate surveys on the part of the sky that adapting did not use.
 
     Example: galaxy-da evaluate --space space --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out report

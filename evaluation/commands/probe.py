@@ -28,17 +28,17 @@ def probe(
     sky_seed: Annotated[
         int | None,
         typer.Option(
-            help="Seed of the simulated sky: adds concentration, asymmetry and colour gradient."
+            help="Seed of the simulated sky; adds concentration, asymmetry and colour gradient."
         ),
     ] = None,
     unadapted: Annotated[
-        bool, typer.Option(help="Use the anchor's network where a survey has none of its own.")
+        bool, typer.Option(help="Read surveys without an encoder by the anchor's.")
     ] = False,
     survey_file: SurveyFiles = None,
-    seed: Annotated[int, typer.Option(help="Of the fit.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the fit.")] = 0,
     json: AsJson = False,
 ) -> None:
-    """Fit physical columns to the latents; `extract` then writes them beside the latents.
+    """Fit physical columns to the latents, for `extract` to write.
 
     Probes of the same names are replaced, others kept.
 

@@ -14,16 +14,18 @@ __all__ = ["export"]
 
 
 def export(
-    features: Annotated[UPath, typer.Argument(metavar="FEATURES", help="Made by `extract`.")],
+    features: Annotated[
+        UPath, typer.Argument(metavar="FEATURES", help="Feature folder made by `extract`.")
+    ],
     out: Annotated[
         UPath, typer.Option(help="NAME.fits, NAME.vot, NAME.parquet, or NAME for a HATS folder.")
     ],
     latents: Annotated[
-        bool, typer.Option(help="Also write the latents, their variances and the view.")
+        bool, typer.Option(help="Also write the latents and their variances.")
     ] = True,
     json: AsJson = False,
 ) -> None:
-    """Write features as a catalogue with column descriptions, units and UCDs.
+    """Export features as a catalogue with descriptions, units and UCDs.
 
     Example: galaxy-da export features/sdss --out sdss-morphology.fits --no-latents
     """

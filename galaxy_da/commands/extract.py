@@ -38,15 +38,17 @@ def extract(
     out: Out,
     survey_file: SurveyFiles = None,
     unadapted: Annotated[
-        bool, typer.Option(help="Use the anchor's network where a survey has none of its own.")
+        bool, typer.Option(help="Read surveys without an encoder by the anchor's.")
     ] = False,
-    reconstruct: Annotated[bool, typer.Option(help="Record the reconstruction error.")] = True,
-    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    reconstruct: Annotated[
+        bool, typer.Option(help="Write the reconstruction error of each cutout.")
+    ] = True,
+    precision: Annotated[str, typer.Option(help="Precision: auto, fp32 or bf16.")] = "auto",
     engine: Engine = "local",
     scheduler: Scheduler = None,
     json: AsJson = False,
 ) -> None:
-    """Extract the features of every cutout; run again to go on after a stop.
+    """Extract the features of every cutout; run again to resume.
 
     With --engine dask they become a HATS catalogue, partition by partition.
 

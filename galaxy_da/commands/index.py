@@ -25,21 +25,23 @@ __all__ = ["VERBS"]
 
 _MemoryGb = Annotated[
     float | None,
-    typer.Option(min=0, help="Memory that searching may keep [GB]; by default half of it."),
+    typer.Option(
+        min=0, help="Memory that a search may use [GB]; by default half of this machine's."
+    ),
 ]
 
 
 def build(
     features: FeatureFolders,
     out: Out,
-    kind: Annotated[str, typer.Option(help="auto, flat or ivfpq.")] = "auto",
+    kind: Annotated[str, typer.Option(help="Kind of index: auto, flat or ivfpq.")] = "auto",
     memory_gb: _MemoryGb = None,
-    dry_run: Annotated[bool, typer.Option(help="Only say what it will take.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only print the cost, and write nothing.")] = False,
     engine: Engine = "local",
     scheduler: Scheduler = None,
     json: AsJson = False,
 ) -> None:
-    """Index the features of one space, all surveys together.
+    """Build an index of features of all surveys of one space.
 
     With --engine dask workers code the vectors, which takes most of the time of an ivfpq index.
 
@@ -67,10 +69,10 @@ def build(
 def add(
     index: IndexPath,
     features: FeatureFolders,
-    replace: Annotated[bool, typer.Option(help="Let them replace those with their keys.")] = False,
+    replace: Annotated[bool, typer.Option(help="Replace objects with the same keys.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Add features to an index that others may be reading.
+    """Add features to an index, also while others read it.
 
     Example: galaxy-da index add index features/hsc
     """
@@ -82,13 +84,13 @@ def add(
 
 def delete(
     index: IndexPath,
-    id: Annotated[list[str] | None, typer.Option(help="SURVEY:OBJECT_ID.")] = None,
-    ids: Annotated[UPath | None, typer.Option(help="Text file of them, one a line.")] = None,
-    survey: Annotated[str | None, typer.Option(help="All of a survey.")] = None,
+    id: Annotated[list[str] | None, typer.Option(help="Object, SURVEY:OBJECT_ID.")] = None,
+    ids: Annotated[UPath | None, typer.Option(help="Text file of objects, one a line.")] = None,
+    survey: Annotated[str | None, typer.Option(help="Delete all objects of a survey.")] = None,
     where: Where = None,
     json: AsJson = False,
 ) -> None:
-    """Delete objects, named or chosen, from an index that others may be reading.
+    """Delete objects from an index, also while others read it.
 
     Example: galaxy-da index delete index --survey hsc --where "flags != 0"
     """
@@ -108,12 +110,13 @@ def delete(
 def rebuild(
     index: IndexPath,
     kind: Annotated[
-        str | None, typer.Option(help="auto, flat or ivfpq; by default as it was made.")
+        str | None,
+        typer.Option(help="Kind of index: auto, flat or ivfpq; by default the present kind."),
     ] = None,
     memory_gb: _MemoryGb = None,
     json: AsJson = False,
 ) -> None:
-    """Write an index anew as one segment, without the deleted objects.
+    """Rewrite an index as one segment, without deleted objects.
 
     Example: galaxy-da index rebuild index --kind ivfpq
     """
@@ -126,10 +129,10 @@ def rebuild(
 
 def info(
     index: IndexPath,
-    check: Annotated[bool, typer.Option(help="Compare every byte with its hash.")] = False,
+    check: Annotated[bool, typer.Option(help="Check every file against its hash.")] = False,
     json: AsJson = False,
 ) -> None:
-    """Say what is in an index and how it is searched.
+    """Describe the content of an index and its kind of search.
 
     Example: galaxy-da index info index --check
     """

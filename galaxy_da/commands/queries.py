@@ -22,39 +22,47 @@ __all__ = ["distances", "duplicates", "interpolate", "outliers", "rank", "same",
 _Survey = Annotated[str | None, typer.Option("--survey", help="Only this survey.")]
 _Method = Annotated[
     str,
-    typer.Option("--method", help="combined, knn, lof, forest, reconstruction or disagreement."),
+    typer.Option(
+        "--method", help="Score: combined, knn, lof, forest, reconstruction or disagreement."
+    ),
 ]
 _OutTable = Annotated[UPath | None, typer.Option("--out", help="Write the table as Parquet.")]
 
 
 def similar(
     index: IndexPath,
-    id: Annotated[str | None, typer.Option(help="SURVEY:OBJECT_ID.")] = None,
+    id: Annotated[str | None, typer.Option(help="Object, SURVEY:OBJECT_ID.")] = None,
     position: Annotated[
-        tuple[float, float] | None, typer.Option(help="RA and Dec, ICRS degrees.")
+        tuple[float, float] | None,
+        typer.Option(help="Position to search by: RA and Dec, ICRS degrees."),
     ] = None,
-    image: Annotated[UPath | None, typer.Option(help="A FITS, JPEG or PNG cutout.")] = None,
+    image: Annotated[
+        UPath | None, typer.Option(help="Cutout to search by: FITS, JPEG or PNG.")
+    ] = None,
     vector: Annotated[
-        UPath | None, typer.Option(help="A latent vector: .npy, or a text file of numbers.")
+        UPath | None,
+        typer.Option(help="Latent vector to search by: .npy, or a text file of numbers."),
     ] = None,
     like: Annotated[
-        list[str] | None, typer.Option(help="SURVEY:OBJECT_ID of one of several examples.")
+        list[str] | None, typer.Option(help="Example to resemble, SURVEY:OBJECT_ID; may repeat.")
     ] = None,
     dislike: Annotated[
-        list[str] | None, typer.Option(help="SURVEY:OBJECT_ID of what not to find.")
+        list[str] | None, typer.Option(help="Example to avoid, SURVEY:OBJECT_ID; may repeat.")
     ] = None,
-    survey: Annotated[str | None, typer.Option(help="What --image is of: name or TOML.")] = None,
+    survey: Annotated[
+        str | None, typer.Option(help="Survey of --image: built-in name or TOML file.")
+    ] = None,
     space: Annotated[str | None, typer.Option(help="Latent space that encodes --image.")] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of results.")] = 10,
     within: Annotated[str | None, typer.Option("--in", help="Only this survey.")] = None,
     where: Where = None,
     cone: Cone = None,
     unadapted: Annotated[
-        bool, typer.Option(help="Use the anchor's network where a survey has none of its own.")
+        bool, typer.Option(help="Read surveys without an encoder by the anchor's.")
     ] = False,
     json: AsJson = False,
 ) -> None:
-    """Find the galaxies most like one, given by id, position, image or latents, or like several.
+    """Find similar galaxies by id, position, image, latents or examples.
 
     Example: galaxy-da similar index --id sdss:1237648720693755918 -k 10 --in decals
     """
@@ -84,19 +92,19 @@ def similar(
 
 def same(
     index: IndexPath,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="SURVEY:OBJECT_ID.")],
-    radius: Annotated[float, typer.Option(min=0, help="Of the search [arcsec].")] = 1.0,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Object, SURVEY:OBJECT_ID.")],
+    radius: Annotated[float, typer.Option(min=0, help="Search radius [arcsec].")] = 1.0,
     space: Annotated[
-        str | None, typer.Option(help="Latent space that gives the probability match_probability.")
+        str | None, typer.Option(help="Latent space that gives match probabilities.")
     ] = None,
     prior: Annotated[
-        float, typer.Option(help="Of match_probability, before the images are seen.")
+        float, typer.Option(help="Match probability before the images are compared.")
     ] = 0.5,
     where: Where = None,
     cone: Cone = None,
     json: AsJson = False,
 ) -> None:
-    """Find a galaxy in the other surveys by position, and compare its images.
+    """Find a galaxy in other surveys by position and compare its images.
 
     Example: galaxy-da same index sdss:1237648720693755918 --radius 1
     """
@@ -113,19 +121,21 @@ def same(
 def distances(
     index: IndexPath,
     pairs: Annotated[UPath, typer.Option(help="Pair table made by `crossmatch`.")],
-    anchor: Annotated[str, typer.Option(help="Survey of anchor_id.")],
-    target: Annotated[str, typer.Option(help="Survey of target_id.")],
+    anchor: Annotated[str, typer.Option(help="Survey of the column anchor_id.")],
+    target: Annotated[str, typer.Option(help="Survey of the column target_id.")],
     space: Annotated[
-        str | None, typer.Option(help="Latent space that gives the probability match_probability.")
+        str | None, typer.Option(help="Latent space that gives match probabilities.")
     ] = None,
     prior: Annotated[
         float | None,
-        typer.Option(help="Of match_probability; by default as the pairs' crossmatch measured."),
+        typer.Option(
+            help="Match probability before the images are compared; by default from the crossmatch."
+        ),
     ] = None,
     out: _OutTable = None,
     json: AsJson = False,
 ) -> None:
-    """Measure the latent distance of the same galaxies in two surveys.
+    """Measure the latent distances of the same galaxies in two surveys.
 
     Example: galaxy-da distances index --pairs pairs.parquet --anchor decals --target sdss
     """
@@ -145,18 +155,18 @@ def distances(
 
 def duplicates(
     index: IndexPath,
-    survey: Annotated[str, typer.Option(help="Which survey.")],
+    survey: Annotated[str, typer.Option(help="Survey to search.")],
     arcsec: Annotated[
-        float | None, typer.Option(help="Farthest apart on the sky [arcsec].")
+        float | None, typer.Option(help="Largest separation on the sky [arcsec].")
     ] = None,
-    distance: Annotated[float | None, typer.Option(help="Farthest apart in latents.")] = None,
+    distance: Annotated[float | None, typer.Option(help="Largest latent distance.")] = None,
     clean: Clean = False,
     where: Where = None,
     cone: Cone = None,
     out: _OutTable = None,
     json: AsJson = False,
 ) -> None:
-    """Group objects of a survey that are nearly the same, on the sky, in latents, or both.
+    """Group near-duplicates of a survey, on the sky, in latents or both.
 
     Example: galaxy-da duplicates index --survey sdss --arcsec 2
     """
@@ -173,17 +183,21 @@ def duplicates(
 def outliers(
     index: IndexPath,
     survey: _Survey = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 50,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of results.")] = 50,
     method: _Method = "combined",
-    neighbours: Annotated[int | None, typer.Option(min=1, help="Of knn and lof.")] = None,
-    radius: Annotated[float, typer.Option(min=0, help="Of disagreement [arcsec].")] = 1.0,
+    neighbours: Annotated[
+        int | None, typer.Option(min=1, help="Number of neighbours of the methods knn and lof.")
+    ] = None,
+    radius: Annotated[
+        float, typer.Option(min=0, help="Search radius of the method disagreement [arcsec].")
+    ] = 1.0,
     clean: Clean = False,
     where: Where = None,
     cone: Cone = None,
     out: _OutTable = None,
     json: AsJson = False,
 ) -> None:
-    """Rank the oddest galaxies, or those of which two surveys show different things.
+    """Rank outliers, or galaxies whose images disagree between two surveys.
 
     Example: galaxy-da outliers index --survey sdss -k 20 --clean
     """
@@ -213,14 +227,14 @@ def rank(
     survey: _Survey = None,
     method: _Method = "combined",
     start: Annotated[
-        UPath | None, typer.Option(help="An earlier ranking, so that only the learning is done.")
+        UPath | None, typer.Option(help="Earlier ranking, to update instead of starting anew.")
     ] = None,
     clean: Clean = False,
     where: Where = None,
     cone: Cone = None,
     json: AsJson = False,
 ) -> None:
-    """Rank all galaxies by oddness and what a person's scores of some of them teach.
+    """Rank outliers by a person's scores of some of them.
 
     Example: galaxy-da rank index --scores scores.csv --out ranking.parquet
     """
@@ -241,21 +255,25 @@ def rank(
 
 def interpolate(
     index: IndexPath,
-    space: Annotated[str, typer.Option(help="Latent space whose decoder draws.")],
+    space: Annotated[str, typer.Option(help="Latent space whose decoder draws the images.")],
     out: Out,
-    plus: Annotated[list[str], typer.Option("--from", help="SURVEY:OBJECT_ID; several are added.")],
+    plus: Annotated[
+        list[str],
+        typer.Option("--from", help="Galaxy to start from, SURVEY:OBJECT_ID; several are added."),
+    ],
     minus: Annotated[
-        list[str] | None, typer.Option("--minus", help="SURVEY:OBJECT_ID, subtracted.")
+        list[str] | None,
+        typer.Option("--minus", help="Galaxy to subtract, SURVEY:OBJECT_ID; may repeat."),
     ] = None,
-    to: Annotated[str | None, typer.Option(help="SURVEY:OBJECT_ID to go to.")] = None,
-    latent: Annotated[int | None, typer.Option(min=0, help="Latent to change, from 0.")] = None,
-    steps: Annotated[int, typer.Option(min=2, help="Images on the way.")] = 9,
-    reach: Annotated[
-        float, typer.Option(help="How far --latent goes [its standard deviation].")
-    ] = 3.0,
+    to: Annotated[str | None, typer.Option(help="Galaxy at the end, SURVEY:OBJECT_ID.")] = None,
+    latent: Annotated[
+        int | None, typer.Option(min=0, help="Number of the latent to change, from 0.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=2, help="Number of images in the strip.")] = 9,
+    reach: Annotated[float, typer.Option(help="Range of --latent [standard deviations].")] = 3.0,
     json: AsJson = False,
 ) -> None:
-    """Draw what lies between two galaxies, along a latent, or at a sum of galaxies, as one PNG.
+    """Decode images between two galaxies, along a latent, or of a sum.
 
     Prints the galaxy nearest to each image.
 

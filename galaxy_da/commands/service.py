@@ -16,26 +16,29 @@ __all__ = ["draw", "serve", "token"]
 
 def serve(
     index: Annotated[UPath, typer.Option(help="Folder made by `index`.")],
-    space: Annotated[str, typer.Option(help="Latent space it was built with.")],
+    space: Annotated[str, typer.Option(help="Latent space that the index was built with.")],
     sample: Annotated[
         list[UPath] | None,
         typer.Option(help="Sample table whose cutouts are shown; may be given several times."),
     ] = None,
     jobs: Annotated[
-        Path | None, typer.Option(help="Folder of the jobs clients start; none without.")
+        Path | None, typer.Option(help="Folder for jobs that clients start; without it, no jobs.")
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option(help="Who may write, made by `token`; everybody without.")
+        Path | None,
+        typer.Option(
+            help="Tokens of clients that may write, made by `token`; without it, everybody may."
+        ),
     ] = None,
     limits: Annotated[
         Path | None, typer.Option(help="TOML of limits that differ from the defaults.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535)] = 8765,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Number of worker processes.")] = 1,
     open: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
 ) -> None:
-    """Serve an index and its space over HTTP, with a page at /.
+    """Serve an index and its space over HTTP, with a page.
 
     Example: galaxy-da serve --index index --space decals --sample decals/sample.parquet
     """
@@ -60,14 +63,14 @@ def serve(
 
 
 def token(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the client.")],
     file: Annotated[Path, typer.Option(help="Token file of the service.")],
     days: Annotated[
-        float | None, typer.Option(min=0, help="How long it is valid; for ever by default.")
+        float | None, typer.Option(min=0, help="Validity [days]; by default without end.")
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Make a token for the service; it is printed once, and kept nowhere.
+    """Make a token for the service; it is printed once and not stored.
 
     Example: galaxy-da token alice --file tokens.json --days 90
     """
@@ -78,12 +81,14 @@ def token(
 
 def draw(
     index: Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")],
-    method: Annotated[str, typer.Option(help="umap or pca.")] = "umap",
-    sample: Annotated[int, typer.Option(min=16, help="Objects to fit on.")] = 20_000,
-    seed: Annotated[int, typer.Option(help="Of the sample and of UMAP.")] = 0,
+    method: Annotated[str, typer.Option(help="Method: umap or pca.")] = "umap",
+    sample: Annotated[
+        int, typer.Option(min=16, help="Number of objects to fit the map to.")
+    ] = 20_000,
+    seed: Annotated[int, typer.Option(help="Random seed of the sample and of UMAP.")] = 0,
     json: AsJson = False,
 ) -> None:
-    """Draw the latent space flat, for the service's map; the file goes beside the index.
+    """Lay out the latent space in two dimensions, for the page of `serve`.
 
     Example: galaxy-da map index
     """

@@ -15,7 +15,7 @@ __all__ = ["surveys"]
 
 def surveys(
     name: Annotated[str | None, typer.Argument(help="Show one survey in full.")] = None,
-    file: Annotated[UPath | None, typer.Option(help="Check a definition of your own.")] = None,
+    file: Annotated[UPath | None, typer.Option(help="Check a definition file of your own.")] = None,
     json: AsJson = False,
 ) -> None:
     """List the surveys, show one, or check a definition file.

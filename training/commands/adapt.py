@@ -27,18 +27,19 @@ def adapt(
     out: Out,
     pairs: Annotated[
         UPath | None,
-        typer.Option(help="Pair table from anchor to target; without, images alone teach."),
+        typer.Option(help="Pair table from anchor to target; without it, images alone are used."),
     ] = None,
     survey: Annotated[
         str | None, typer.Option(help="The new survey: built-in name or TOML file.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=0, help="Most steps of each training; 0 trains nothing.")
+        int | None,
+        typer.Option(min=0, help="Largest number of steps of each training; 0 trains nothing."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of order and choice.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     json: AsJson = False,
 ) -> None:
-    """Map a new survey into a space; the best candidate on held-out pairs wins.
+    """Adapt a space to a new survey, and keep what is best on held-out pairs.
 
     An interrupted run goes on where it was. Under torchrun, its processes share each batch.
 

@@ -14,12 +14,12 @@ __all__ = ["demo"]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything it makes.")] = Path("demo"),
-    n: Annotated[int, typer.Option("--n", min=200, help="Galaxies.")] = 3000,
-    seed: Annotated[int, typer.Option(help="Of the sky.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo"),
+    n: Annotated[int, typer.Option("--n", min=200, help="Number of galaxies.")] = 3000,
+    seed: Annotated[int, typer.Option(help="Random seed of the sky.")] = 1,
     json: AsJson = False,
 ) -> None:
-    """Tell the whole story on a simulated sky: every step is a command you can repeat.
+    """Run the whole job on a simulated sky, printing each command.
 
     Example: galaxy-da demo --out demo
     """

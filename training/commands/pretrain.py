@@ -15,17 +15,19 @@ __all__ = ["pretrain"]
 
 
 def pretrain(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="TOML file, or a shipped name.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Recipe: shipped name or TOML file.")
+    ],
     out: Out,
     sample: Annotated[
         UPath | None,
         typer.Option(help="Sample table to train on, instead of the recipe's simulated sky."),
     ] = None,
     scenes: Scenes = None,
-    devices: Annotated[int, typer.Option(min=1, help="GPUs that share each batch.")] = 1,
+    devices: Annotated[int, typer.Option(min=1, help="Number of GPUs that share each batch.")] = 1,
     json: AsJson = False,
 ) -> None:
-    """Train an anchor; run again to go on after a stop.
+    """Train an anchor; run again to resume.
 
     Under torchrun, as many processes as it starts share each batch.
 
