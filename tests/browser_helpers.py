@@ -1,4 +1,4 @@
-"""A page that tells of every fault, and short words for what a person does and sees."""
+"""Helpers for browser tests: a page that records errors, and common actions."""
 
 import time
 from contextlib import contextmanager
@@ -9,12 +9,12 @@ PHONE = {"width": 390, "height": 844}
 
 @contextmanager
 def open_page(browser, address, **options):
-    """Open a page; at its end, no error was logged, no request failed or left the machine."""
+    """Open a page; check that it logs no error and requests nothing from elsewhere."""
     options = {"viewport": DESKTOP, "color_scheme": "dark", "accept_downloads": True, **options}
     context = browser.new_context(**options)
     page = context.new_page()
     faults = []
-    page.expected = ["net::ERR_ABORTED"]  # dropped with the view that asked; tests add their own
+    page.expected = ["net::ERR_ABORTED"]  # requests of a view that was left; tests add their own
     page.on("console", lambda message: message.type == "error" and faults.append(message.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("requestfailed", lambda request: faults.append(f"{request.failure} {request.url}"))
@@ -32,7 +32,7 @@ def _local(url, address):
 
 
 def visit(page, where=""):
-    """Go to a view by its URL and wait until it is on show."""
+    """Open a view by its URL and wait until it is shown."""
     page.goto("about:blank")
     page.goto(f"{page.address}/#{where}")
     page.wait_for_selector("main h1", state="attached")
@@ -40,7 +40,7 @@ def visit(page, where=""):
 
 
 def wait_until(page, expression, argument=None, seconds=15):
-    """Wait until an expression is true; the page's policy forbids Playwright's own way."""
+    """Wait until an expression is true; the page's policy forbids Playwright's own function."""
     deadline = time.monotonic() + seconds
     while not page.evaluate(expression, argument):
         assert time.monotonic() < deadline, f"not true after {seconds} s: {expression}"
@@ -48,7 +48,7 @@ def wait_until(page, expression, argument=None, seconds=15):
 
 
 def settle(page):
-    """Wait until the view of the URL, and no earlier one, is on show."""
+    """Wait until the view of the current URL is shown."""
     wait_until(
         page,
         "!document.body.classList.contains('loading')"
@@ -57,12 +57,12 @@ def settle(page):
 
 
 def cards(page):
-    """Keys of the galaxies on the wall, in order."""
+    """Keys of the galaxies in the gallery, in order."""
     return page.locator("main .card").evaluate_all("cards => cards.map(card => card.dataset.key)")
 
 
 def drawn(page, selector):
-    """Whether every picture there was loaded and is of more than one colour."""
+    """Check that every picture is loaded and has more than one colour."""
     return page.locator(selector).evaluate_all(
         """async images => {
           for (const image of images) {

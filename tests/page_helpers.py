@@ -1,11 +1,13 @@
+"""Parser of HTML reports, for tests."""
+
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
 
 class Page(HTMLParser):
-    """Tags in order with their section, attributes and text; refuses what is not well formed.
+    """Elements of an HTML page in order, with their section, attributes and text.
 
-    Elements named in `void` have no end tag.
+    A malformed page fails an assertion. Elements named in `void` have no end tag.
     """
 
     def __init__(self, text, void):

@@ -1,4 +1,4 @@
-"""A small service of three surveys, in process and on loopback."""
+"""Small service of three surveys, in process and on loopback."""
 
 import io
 import threading

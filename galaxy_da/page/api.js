@@ -1,5 +1,6 @@
-// The service, as plain functions. Errors carry the service's own sentence.
+// Calls of the service. An error carries the message of the service.
 
+import { entriesOf } from "./route.js";
 import { askToken } from "./token.js";
 
 export class ServiceError extends Error {
@@ -10,17 +11,11 @@ export class ServiceError extends Error {
 }
 
 function query(values) {
-  const params = new URLSearchParams();
-  for (const [name, value] of Object.entries(values)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== undefined && one !== null && one !== "" && one !== false) params.append(name, one);
-    }
-  }
-  const text = params.toString();
+  const text = new URLSearchParams(entriesOf(values)).toString();
   return text ? `?${text}` : "";
 }
 
-/** Fetch; ask for a token where one is needed; throw what the service says is wrong. */
+/** Fetch a route; ask for a token if one is needed; throw the service's error. */
 export async function call(path, options = {}, values = {}) {
   const token = sessionStorage.getItem("token");
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
@@ -52,16 +47,12 @@ export async function post(path, body, signal) {
 
 export async function upload(path, parts, signal) {
   const form = new FormData();
-  for (const [name, value] of Object.entries(parts)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== undefined && one !== null && one !== "") form.append(name, one);
-    }
-  }
+  for (const [name, value] of entriesOf(parts)) form.append(name, value);
   return (await call(path, { method: "POST", body: form, signal })).json();
 }
 
 let known;
-/** What the service holds; asked once. */
+/** Description of the service, fetched once. */
 export function info() {
   known ??= get("/api/info").catch((error) => {
     known = undefined;
@@ -70,14 +61,14 @@ export function info() {
   return known;
 }
 
-const DRAWN = 10;
+const SAMPLES = 10;
 
-/** Galaxies drawn at random, as rows; there are ten draws. */
-export async function someGalaxies(many, draw, signal) {
-  const limit = many * DRAWN;
+/** Rows of random galaxies; `sample` selects one of ten disjoint sets. */
+export async function randomGalaxies(number, sample, signal) {
+  const limit = number * SAMPLES;
   const { surveys, survey, object_id: ids } = await get("/api/map", { limit, format: "json" }, signal);
   const rows = ids.map((id, i) => ({ survey: surveys[survey[i]], object_id: id }));
-  return rows.filter((_, i) => i % DRAWN === draw % DRAWN);
+  return rows.filter((_, i) => i % SAMPLES === sample % SAMPLES);
 }
 
 export const keyOf = (row) => `${row.survey}:${row.object_id}`;
@@ -86,7 +77,7 @@ export function picture(kind, key, size) {
   return `/api/images/${kind}.png${query({ id: key, size })}`;
 }
 
-/** Server-sent events of a job, as [event, data] pairs; fetch sends the token, EventSource cannot. */
+/** Yield the server-sent events of a job as [event, data]; EventSource cannot send a token. */
 export async function* events(path, signal) {
   const answer = await call(path, { signal, headers: { Accept: "text/event-stream" } });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -1,13 +1,13 @@
-// A text box that completes galaxy ids from the index (ARIA combobox with a list).
+// Text box that completes galaxy ids from the index (ARIA combobox with a list).
 
 import { get } from "./api.js";
 import { h } from "./dom.js";
 import { plate } from "./plates.js";
 import { badge } from "./surveys.js";
 
-const WAIT = 120; // ms without a letter before the service is asked
+const DELAY_MS = 120; // from the last key to the request
 
-/** suggest(text) may put options of its own first: [{label, value}]; choose(value) takes one. */
+/** suggest(text) returns options to list first, [{label, value}]; choose(value) receives the choice. */
 export function combobox({ id, placeholder, label, value = "", suggest = () => [], choose }) {
   const listId = `${id}-list`;
   const input = h("input", {
@@ -63,7 +63,7 @@ export function combobox({ id, placeholder, label, value = "", suggest = () => [
   }
   input.addEventListener("input", () => {
     clearTimeout(timer);
-    timer = setTimeout(ask, WAIT);
+    timer = setTimeout(ask, DELAY_MS);
   });
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {
@@ -83,9 +83,9 @@ export function combobox({ id, placeholder, label, value = "", suggest = () => [
   return Object.assign(box, { input });
 }
 
-export async function complete(prefix, signal) {
-  const found = await get("/api/objects/complete", { prefix, k: 8 }, signal);
-  return (found.ids ?? found.rows ?? found).map((row) => row.key ?? (row.survey ? `${row.survey}:${row.object_id}` : row));
+/** Keys that start with a prefix. */
+export function complete(prefix, signal) {
+  return get("/api/objects/complete", { prefix, k: 8 }, signal);
 }
 
 function keyOption(key) {

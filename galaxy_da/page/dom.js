@@ -1,4 +1,4 @@
-// Elements from plain calls: h("a", {href, class: "x", on: {click}}, "text", child).
+// HTML elements made by calls: h("a", {href, class: "x", on: {click}}, "text", child).
 
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -46,7 +46,7 @@ export function choice(name, options, chosen, properties = {}) {
   return select;
 }
 
-/** Say something to a screen reader, and at the foot of the page for a moment. */
+/** Show a message at the foot of the page for a moment, and read it to a screen reader. */
 let timer;
 export function announce(text) {
   const status = document.getElementById("status");

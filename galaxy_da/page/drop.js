@@ -1,11 +1,11 @@
-// A picture dropped on, pasted into or chosen from any view becomes a query.
+// Search by picture: dropped on, pasted into or chosen in any view.
 
 import { info, upload } from "./api.js";
 import { announce, button, choice, field, h } from "./dom.js";
 import { packVector } from "./format.js";
 import { go } from "./route.js";
 
-export const IMAGES = ".fits,.fit,.fits.gz,.fz,.jpg,.jpeg,.png,.npy";
+export const IMAGES = ".fits,.fit,.fz,.jpg,.jpeg,.png";
 
 export function acceptDrops() {
   const body = document.body;
@@ -31,7 +31,7 @@ export function acceptDrops() {
   });
 }
 
-/** Ask which survey a picture is of, encode it, and show what is like it. */
+/** Ask for the survey of a picture, encode it, and show similar galaxies. */
 export async function askSurvey(file) {
   if (!file) return;
   const { space } = await info();
@@ -43,7 +43,7 @@ export async function askSurvey(file) {
   const form = h("form", { class: "stack" },
     h("h2", {}, "Search by picture"),
     h("div", { class: "chosen-file" }, preview, h("p", {}, file.name)),
-    field("Taken by", survey, "The encoder of this survey reads the picture."),
+    field("Survey", survey, "The survey that took the picture."),
     says,
     h("div", { class: "row" }, submit, button("Cancel", () => dialog.close())));
   form.addEventListener("submit", async (event) => {
@@ -82,7 +82,7 @@ async function thumbnail(file) {
   return canvas;
 }
 
-/** The picture behind a vector, for as long as the tab lives. */
+/** Keep the picture of a vector until the tab is closed. */
 function remember(vector, canvas) {
   if (canvas) sessionStorage.setItem(vector, canvas.toDataURL("image/png"));
 }

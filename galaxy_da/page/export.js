@@ -1,4 +1,4 @@
-// Any table or selection as VOTable, CSV or Parquet.
+// Menu that saves a table or selection as VOTable, CSV or Parquet.
 
 import { asJson, call } from "./api.js";
 import { announce, button, h, icon } from "./dom.js";
@@ -10,8 +10,7 @@ const FORMATS = [
 ];
 
 /**
- * A menu for one of: ids (keys of objects, in order), path and values (a GET query), or path and
- * body (a POST query).
+ * Takes one of: ids (keys of objects, in order), path and values (GET), or path and body (POST).
  */
 export function exportMenu({ ids, path, values, body, name }) {
   const menu = h("details", { class: "menu" });

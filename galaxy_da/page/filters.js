@@ -1,11 +1,11 @@
-// Where to look: survey, conditions on columns, a cone on the sky, how many.
+// Filters of a search: survey, number of results, conditions on columns, cone on the sky.
 
 import { button, choice, field, h } from "./dom.js";
 import { plural } from "./format.js";
 
-/** A form whose values go to apply(values) on every change; conditions are text, one a line. */
-export function filters({ surveys, columns, values, apply, extra = [], anySurvey = "Every survey" }) {
-  const form = h("form", { class: "filters", "aria-label": "Where to look" });
+/** A form that calls apply(values) on every change. */
+export function filters({ surveys, columns, values, apply, extra = [], anySurvey = "All surveys" }) {
+  const form = h("form", { class: "filters", "aria-label": "Filters" });
   const where = h("textarea", {
     name: "where", rows: 2, spellcheck: "false", placeholder: "mag_r < 18.5",
     value: (values.where ?? []).join("\n"),
@@ -22,14 +22,14 @@ export function filters({ surveys, columns, values, apply, extra = [], anySurvey
   form.append(
     field("Survey", choice("survey", [["", anySurvey], ...surveys.map((name) => [name, name])],
       values.survey ?? "", { id: "filter-survey" })),
-    field("How many", choice("k", ["12", "24", "60", "120", "240"].map((k) => [k, k]),
+    field("Results", choice("k", ["12", "24", "60", "120", "240"].map((k) => [k, k]),
       String(values.k ?? "60"), { id: "filter-k" })),
     ...extra,
     h("details", { class: "finer", open },
       h("summary", {}, conditionsText(values)),
       h("div", { class: "panel" },
-        field("Conditions, one a line", where, `column operator value; columns: ${columns.join(", ")}`),
-        field("Cone", cone, "right ascension and declination in degrees, radius in arcseconds"),
+        field("Conditions, one per line", where, `Such as mag_r < 18.5. Columns: ${columns.join(", ")}`),
+        field("Cone", cone, "Right ascension [deg], declination [deg], radius [arcsec]"),
         h("div", { class: "row" },
           h("button", { class: "primary" }, "Apply"),
           button("Reset", () => { where.value = cone.value = ""; form.requestSubmit(); })))),

@@ -1,7 +1,7 @@
-// Numbers, positions and flags as an astronomer writes them.
+// Text of numbers, positions and flags.
 
 const FLAGS = [
-  [1, "pixels that are not finite"],
+  [1, "non-finite pixels"],
   [2, "saturated"],
   [4, "blank band"],
   [8, "partial coverage"],
@@ -49,7 +49,7 @@ function parts(value, digits) {
   return `${pad(Math.floor(minutes / 60))}:${pad(minutes % 60)}:${text}`;
 }
 
-/** Read "150.1 2.2", "150.1, +2.2" or "10:00:24 +02:12:00"; null where it is no position. */
+/** Read "150.1 2.2", "150.1, +2.2" or "10:00:24 +02:12:00"; null for other text. */
 export function readPosition(text) {
   const found = text.trim().match(/^([\d:hm.\s]+?)s?[\s,]+([+\-−]?[\d:dm°'′".\s]+?)["″s]?$/);
   if (!found) return null;

@@ -1,4 +1,4 @@
-// A wall of galaxies: arrow keys move, letters act, and more come as one scrolls.
+// Gallery of galaxies, which the arrow keys, letters and scrolling work on.
 
 import { keyOf } from "./api.js";
 import { button, h, icon } from "./dom.js";
@@ -10,14 +10,14 @@ import { badge } from "./surveys.js";
 const PAGE = 60;
 
 /**
- * rows: objects with survey and object_id.
- * measure(row): short text under the picture; acts: {like(key), dislike(key)};
- * verdict(key): "like", "dislike" or ""; foot(row): more below; keys(event, key): other letters.
+ * rows: objects with survey and object_id; measure(row): short text under the picture;
+ * actions: {like(key), dislike(key)}; verdict(key): "like", "dislike" or "";
+ * foot(row): element below the buttons; keys(event, key): handler of other letters.
  */
-export function gallery(rows, { label, measure, acts = {}, verdict, foot, keys } = {}) {
+export function gallery(rows, { label, measure, actions = {}, verdict, foot, keys } = {}) {
   const list = h("ul", { class: "gallery", "aria-label": label });
   const more = h("div", { class: "more", hidden: true }, button("Show more", grow));
-  const card = (row) => makeCard(row, { measure, acts, verdict, foot });
+  const card = (row) => makeCard(row, { measure, actions, verdict, foot });
   let drawn = 0;
 
   function grow() {
@@ -32,7 +32,7 @@ export function gallery(rows, { label, measure, acts = {}, verdict, foot, keys }
   list.addEventListener("keydown", (event) => {
     const at = event.target.closest(".card");
     if (!at || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (move(list, at, event) || act(at.dataset.key, event, acts, keys)) event.preventDefault();
+    if (move(list, at, event) || act(at.dataset.key, event, actions, keys)) event.preventDefault();
   });
   new IntersectionObserver(([entry]) => entry.isIntersecting && !more.hidden && grow(), {
     rootMargin: "400px",
@@ -41,17 +41,17 @@ export function gallery(rows, { label, measure, acts = {}, verdict, foot, keys }
   return h("div", { class: "wall" }, list, more);
 }
 
-function makeCard(row, { measure, acts, verdict, foot }) {
+function makeCard(row, { measure, actions, verdict, foot }) {
   const key = keyOf(row);
   const text = measure?.(row);
-  const says = verdict?.(key) ?? "";
+  const verdictText = verdict?.(key) ?? "";
   const controls = h("div", { class: "acts" });
-  if (acts.like) controls.append(act_(key, "like", `More like ${key}`, acts.like, says));
-  if (acts.dislike) controls.append(act_(key, "dislike", `Less like ${key}`, acts.dislike, says));
+  if (actions.like) controls.append(actionButton(key, "like", `More like ${key}`, actions.like, verdictText));
+  if (actions.dislike) controls.append(actionButton(key, "dislike", `Less like ${key}`, actions.dislike, verdictText));
   controls.append(selectButton(key));
   return h(
     "li",
-    { class: "card", dataset: { key, verdict: says } },
+    { class: "card", dataset: { key, verdict: verdictText } },
     h(
       "a",
       { href: link("/object", { id: key }), id: `open-${key}`, tabindex: "-1" },
@@ -69,7 +69,7 @@ function makeCard(row, { measure, acts, verdict, foot }) {
   );
 }
 
-function act_(key, name, label, run, says) {
+function actionButton(key, name, label, run, verdictText) {
   return h(
     "button",
     {
@@ -78,7 +78,7 @@ function act_(key, name, label, run, says) {
       class: `act ${name}`,
       "aria-label": label,
       title: label,
-      "aria-pressed": String(says === name),
+      "aria-pressed": String(verdictText === name),
       tabindex: "-1",
       on: { click: () => run(key) },
     },
@@ -88,7 +88,7 @@ function act_(key, name, label, run, says) {
 
 function selectButton(key) {
   const label = `Select ${key}`;
-  const made = h(
+  return h(
     "button",
     {
       type: "button",
@@ -102,10 +102,9 @@ function selectButton(key) {
     },
     icon("select"),
   );
-  return made;
 }
 
-/** Only one card of a wall is on the Tab path; the arrow keys choose which. */
+/** Put one card on the Tab path and take the others off it. */
 function activate(card) {
   if (!card) return;
   for (const other of card.parentElement.querySelectorAll('[tabindex="0"]')) {
@@ -127,9 +126,9 @@ function move(list, at, event) {
   return true;
 }
 
-function act(key, event, acts, keys) {
-  if (event.key === "l" && acts.like) acts.like(key);
-  else if (event.key === "d" && acts.dislike) acts.dislike(key);
+function act(key, event, actions, keys) {
+  if (event.key === "l" && actions.like) actions.like(key);
+  else if (event.key === "d" && actions.dislike) actions.dislike(key);
   else if (event.key === "x") toggle(key);
   else return keys?.(event, key) ?? false;
   return true;

@@ -1,17 +1,17 @@
-// What the keyboard does, on request.
+// Dialog that lists the keyboard shortcuts.
 
 import { button, h } from "./dom.js";
 
 const KEYS = [
   ["/", "Search box"],
   ["g then s, m, o, e, j", "Search, map, outliers, latents, jobs"],
-  ["← ↑ → ↓", "Move among pictures; on the map, pan"],
-  ["Enter", "Open a galaxy; on the map, select what is in view"],
+  ["← ↑ → ↓", "Move between pictures; pan the map"],
+  ["Enter", "Open a galaxy; on the map, select all galaxies in view"],
   ["l, d", "More like this, less like this"],
-  ["x", "Add to the selection, or take it out"],
+  ["x", "Add to the selection, or remove"],
   ["0 to 5", "Score an outlier"],
-  ["r", "Re-rank outliers by the scores"],
-  ["+, −, f", "Zoom the map, and fit it"],
+  ["r", "Re-rank outliers by your scores"],
+  ["+, −, f", "Zoom the map in, zoom out, show all"],
   ["t, n", "Light or dark page, negative pictures"],
 ];
 
@@ -21,7 +21,7 @@ export function showKeys() {
   for (const [key, text] of KEYS) list.append(h("dt", {}, h("kbd", {}, key)), h("dd", {}, text));
   dialog.setAttribute("aria-label", "Keyboard shortcuts");
   dialog.replaceChildren(
-    h("h2", {}, "Keyboard"),
+    h("h2", {}, "Keyboard shortcuts"),
     list,
     h("div", { class: "row" }, button("Close", () => dialog.close())),
   );

@@ -1,4 +1,4 @@
-// The shell: which view is on show, its title and focus, the theme, and the keys that work anywhere.
+// The page around the views: routing, title and focus, theme, and keyboard shortcuts.
 
 import { announce, button, h } from "./dom.js";
 import { current, go } from "./route.js";
@@ -41,7 +41,7 @@ async function show() {
   document.body.classList.remove("loading");
   main.replaceChildren(content);
   main.dataset.view = path.slice(1) || "search";
-  mark(path);
+  markNavigation(path);
   const heading = main.querySelector("h1");
   document.title = heading ? `${heading.textContent} · galaxy_da` : "galaxy_da";
   focus(path, back, heading);
@@ -49,7 +49,7 @@ async function show() {
   main.dispatchEvent(new CustomEvent("shown", { bubbles: true }));
 }
 
-/** After a step to another view, its heading; within a view, where the reader was. */
+/** Focus the heading of a new view; within a view, restore the focus. */
 function focus(path, back, heading) {
   if (shown === null) return;
   const same = shown === path && back && main.querySelector(`#${CSS.escape(back)}`);
@@ -59,7 +59,7 @@ function focus(path, back, heading) {
   heading?.focus({ preventScroll: true });
 }
 
-function mark(path) {
+function markNavigation(path) {
   const at = { "/similar": "/", "/object": "/", "/selection": "/" }[path] ?? path;
   for (const anchor of document.querySelectorAll(".bar nav a")) {
     const here = anchor.getAttribute("href") === `#${at}`;
@@ -71,10 +71,10 @@ function problem(error) {
   return h(
     "section",
     { class: "empty" },
-    h("h1", {}, error.status === 404 ? "Not found" : "That did not work"),
+    h("h1", {}, error.status === 404 ? "Not found" : "Request failed"),
     h("p", { class: "says" }, error.message),
     error.request ? h("p", { class: "muted" }, `Request ${error.request}`) : null,
-    h("p", { class: "row centre" }, button("Try again", show), h("a", { href: "#/" }, "Search for another galaxy")),
+    h("p", { class: "row centre" }, button("Try again", show), h("a", { href: "#/" }, "Search for a galaxy")),
   );
 }
 
@@ -95,7 +95,7 @@ function label() {
   document.getElementById("negative").setAttribute("aria-pressed", root.dataset.negative);
 }
 
-const turn = () => setTheme(root.dataset.theme === "dark" ? "light" : "dark");
+const toggleTheme = () => setTheme(root.dataset.theme === "dark" ? "light" : "dark");
 
 function invert() {
   root.dataset.negative = root.dataset.negative !== "true";
@@ -103,7 +103,7 @@ function invert() {
   label();
 }
 
-document.getElementById("theme").addEventListener("click", turn);
+document.getElementById("theme").addEventListener("click", toggleTheme);
 document.getElementById("negative").addEventListener("click", invert);
 document.getElementById("keys").addEventListener("click", showKeys);
 matchMedia("(prefers-color-scheme: light)").addEventListener("change", (event) => {
@@ -128,7 +128,7 @@ addEventListener("keydown", (event) => {
     event.preventDefault();
     toSearch();
   } else if (key === "?") showKeys();
-  else if (key === "t" && !pending) turn();
+  else if (key === "t" && !pending) toggleTheme();
   else if (key === "n" && !pending) invert();
   pending = key === "g";
 });

@@ -1,11 +1,11 @@
-// Pictures of galaxies: one square each, drawn at its size, with what to say where there is none.
+// Square picture of a galaxy, with a text if there is none.
 
 import { picture } from "./api.js";
 import { h } from "./dom.js";
 
-const WORDS = {
+const ALT_TEXTS = {
   cutout: "cutout",
-  prepared: "as the network sees it",
+  prepared: "prepared for the network",
   reconstruction: "reconstruction",
 };
 
@@ -14,7 +14,7 @@ export function plate(key, { kind = "cutout", size = 160, eager = false, marked 
     src: picture(kind, key, kind === "cutout" ? size * 2 : undefined),
     width: size,
     height: size,
-    alt: `${key}, ${WORDS[kind]}`,
+    alt: `${key}, ${ALT_TEXTS[kind]}`,
     loading: eager ? "eager" : "lazy",
     decoding: "async",
   });
@@ -27,7 +27,7 @@ export function plate(key, { kind = "cutout", size = 160, eager = false, marked 
   return frame;
 }
 
-/** A bar of a round number of arcseconds for a picture so many arcseconds wide. */
+/** Scale bar of a round length for a picture of some width [arcsec]. */
 export function scaleBar(width) {
   const length = [1, 2, 5, 10, 20, 30, 60].findLast((step) => step <= width / 3) ?? width / 4;
   return { share: length / width, text: `${length}″` };

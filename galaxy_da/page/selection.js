@@ -1,4 +1,4 @@
-// Galaxies picked by hand anywhere on the page, kept until the tab is closed.
+// Selected galaxies, kept until the tab is closed.
 
 import { button, h } from "./dom.js";
 import { exportMenu } from "./export.js";
@@ -35,7 +35,7 @@ function changed() {
   showSelection();
 }
 
-/** The tray at the foot of the page. */
+/** Draw the tray at the foot of the page. */
 export function showSelection() {
   const tray = document.getElementById("selection");
   tray.hidden = keys.size === 0;

@@ -1,4 +1,4 @@
-// A colour and a name for each survey, the same in every view.
+// Colour and label of each survey, the same in every view.
 
 import { info } from "./api.js";
 import { h } from "./dom.js";
@@ -11,7 +11,8 @@ export async function surveys() {
 }
 
 let order = [];
-export async function knowSurveys() {
+/** Load the names, which fixes the colours. */
+export async function loadSurveys() {
   order = await surveys();
   return order;
 }

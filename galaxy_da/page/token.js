@@ -1,4 +1,4 @@
-// Some services ask for a token before they write or spend. It is kept until the tab is closed.
+// Dialog that asks for an access token, kept until the tab is closed.
 
 import { button, field, h } from "./dom.js";
 
@@ -6,7 +6,7 @@ export function askToken(status) {
   const dialog = document.getElementById("dialog");
   const input = h("input", { type: "password", name: "token", required: true, autocomplete: "off" });
   const why =
-    status === 403 ? "This token does not allow that." : "The service asks for a token before this.";
+    status === 403 ? "This token is not valid for this action." : "This action needs an access token.";
   return new Promise((resolve) => {
     const form = h(
       "form",

@@ -1,7 +1,7 @@
-// Where the map looks, and the hands that move it: drag, wheel, pinch and keys.
+// Camera of the map, and the gestures that move it: drag, wheel, pinch and keys.
 
-const STEP = 1.5; // of zoom by a key
-const FURTHEST = 0.5; // of the scale that shows everything
+const STEP = 1.5; // zoom factor of a key
+const FURTHEST = 0.5; // smallest zoom; 1 shows everything
 const CLOSEST = 4000;
 
 export class Camera {
@@ -50,19 +50,19 @@ export class Camera {
 
 /**
  * on: {moved(), hover(px, py), left(), click(px, py), outline(corners, done), view()}.
- * drawing() says whether a drag draws an outline.
+ * drawing() returns true if a drag draws an outline.
  */
 export function gestures(element, camera, drawing, on) {
   const fingers = new Map();
   let outline = null;
-  let travelled = 0;
+  let distance = 0;
   const at = (event) => [event.offsetX, event.offsetY];
 
   element.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     element.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, at(event));
-    travelled = 0;
+    distance = 0;
     outline = fingers.size === 1 && (drawing() || event.shiftKey) ? [at(event)] : null;
     on.left();
   });
@@ -70,7 +70,7 @@ export function gestures(element, camera, drawing, on) {
     const before = fingers.get(event.pointerId);
     const now = at(event);
     if (!before) return on.hover(...now);
-    travelled += Math.hypot(now[0] - before[0], now[1] - before[1]);
+    distance += Math.hypot(now[0] - before[0], now[1] - before[1]);
     if (outline) {
       outline.push(now);
       on.outline(outline, false);
@@ -83,8 +83,8 @@ export function gestures(element, camera, drawing, on) {
   });
   const lift = (event) => {
     if (!fingers.delete(event.pointerId)) return;
-    if (outline && travelled > 12) on.outline(outline, true);
-    else if (travelled < 5 && event.type === "pointerup") on.click(...at(event));
+    if (outline && distance > 12) on.outline(outline, true);
+    else if (distance < 5 && event.type === "pointerup") on.click(...at(event));
     outline = null;
   };
   element.addEventListener("pointerup", lift);

@@ -1,4 +1,4 @@
-// What colour each point has, and the legend that says so.
+// Colours of the points, and their legend.
 
 import { colourName } from "../surveys.js";
 
@@ -7,7 +7,7 @@ const RAMPS = {
   light: ["#a9c1de", "#5d97bd", "#2f7092", "#204a63", "#101f33"],
 };
 const UNKNOWN = { dark: [90, 94, 104], light: [170, 174, 182] };
-const SHARE = 0.02; // of the values at either end that have the colour of the end
+const SHARE = 0.02; // of the values, at either end, that have the end's colour
 const NAMED = 8;
 
 /** {rgb: colour of point i, legend}: categories with counts, or a range of numbers. */
@@ -59,7 +59,7 @@ function hex(text) {
   return [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 }
 
-/** RGBA of all points, those that are not lit faint, those not visible clear. */
+/** RGBA of all points: faint if another point is lit, clear if not visible. */
 export function paint(points, rgb, { visible, lit }) {
   const bytes = new Uint8Array(4 * points.n);
   const alpha = points.n > 20_000 ? 150 : 215;

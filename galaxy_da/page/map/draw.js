@@ -1,4 +1,4 @@
-// The painter of the points, which works on a thread of its own.
+// Interface of the worker that paints the points.
 
 /** {colour(bytes), draw(camera, size), stop()}; began(kind) says "webgl" or "canvas". */
 export function drawer(canvas, { n, x, y }, kind, began) {

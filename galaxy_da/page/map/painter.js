@@ -1,9 +1,8 @@
-// Draws points on a canvas it was handed, off the page's own thread, so that a slow drawing never
-// holds up a hand: by WebGL, or pixel by pixel where there is none.
+// Worker that draws points on a canvas, so that slow drawing does not block the page. It uses WebGL,
+// or sets pixels if there is no WebGL.
 //
-// Messages: {canvas, points: {n, x, y}, kind} first; then {colours} RGBA bytes, or a view {width,
-// height, camera, size} in pixels of the screen. Of views that come during a drawing only the last
-// counts.
+// Messages: {canvas, points: {n, x, y}, kind} first; then {colours}, RGBA bytes, or a view {width,
+// height, camera, size} in screen pixels. Of the views that arrive during a drawing, the last counts.
 
 let canvas;
 let points;

@@ -1,8 +1,8 @@
-// The galaxies as points: where they are, which is near, which lie inside an outline.
+// Galaxies as points of the map: positions, nearest point, points inside an outline.
 
 const CELLS = 256;
 
-/** Points of a map answer, in an order that lets no survey lie on top. */
+/** Points of a map answer, shuffled so that no survey hides another. */
 export function makePoints({ x, y, survey, surveys, object_id: ids, value }) {
   const order = shuffled(x.length);
   const points = {
@@ -18,7 +18,7 @@ export function makePoints({ x, y, survey, surveys, object_id: ids, value }) {
   return points;
 }
 
-/** Numbers with NaN where there is none, or codes of categories with -1. */
+/** Numbers, NaN if missing; or codes of categories, -1 if missing. */
 function valueOf(value, order) {
   if (value.every((one) => one === null || typeof one === "number")) {
     return { numbers: Float64Array.from(order, (row) => value[row] ?? NaN) };
@@ -90,7 +90,7 @@ export function nearest({ x, y, bounds, grid }, atX, atY, within, visible) {
   return best;
 }
 
-/** Visible points inside a polygon of [x, y] corners (even-odd rule), nearest the middle first. */
+/** Visible points inside a polygon of [x, y] corners (even-odd rule), the most central first. */
 export function inside(points, corners, visible) {
   const { x, y, bounds, grid } = points;
   const [xs, ys] = [corners.map((corner) => corner[0]), corners.map((corner) => corner[1])];

@@ -1,4 +1,4 @@
-// Long work on uploaded samples: send it, watch it, take the results.
+// Jobs on uploaded samples: submit, follow, download results.
 
 import { call, events, get, info, upload } from "../api.js";
 import { announce, button, choice, field, h } from "../dom.js";
@@ -20,17 +20,17 @@ export async function view({ params, signal }) {
   for (const job of jobs) list.append(follow(job, signal, params.get("id")));
   return h("div", {},
     h("header", {}, h("h1", {}, "Jobs"),
-      h("p", { class: "lead" }, "Features of your own cutouts, or a new survey brought into the space.")),
+      h("p", { class: "lead" }, "Extract features of your own cutouts, or adapt the space to a new survey.")),
     h("div", { class: "jobs-layout" },
       submission(about),
       h("section", { "aria-labelledby": "list" },
         h("h2", { id: "list", class: "hidden" }, "Submitted jobs"),
-        jobs.length ? list : h("p", { class: "muted" }, "No job yet. What you submit appears here with its progress."))));
+        jobs.length ? list : h("p", { class: "muted" }, "No jobs yet. Submitted jobs appear here with their progress."))));
 }
 
 function closed() {
   return h("section", { class: "empty" }, h("h1", {}, "Jobs"),
-    h("p", {}, "This service takes no jobs. Start it with ", h("code", {}, "galaxy-da serve --jobs FOLDER"), " to submit some here."));
+    h("p", {}, "This service accepts no jobs. To enable jobs, start it with ", h("code", {}, "galaxy-da serve --jobs FOLDER"), "."));
 }
 
 // Submitting
@@ -44,11 +44,11 @@ function submission({ space }) {
   const says = h("p", { class: "says", role: "alert", hidden: true });
   const submit = h("button", { class: "primary" }, "Submit");
   const adapting = h("div", { class: "stack", hidden: true },
-    field("Sample of the new survey", target, "the same, of the survey to adapt to"),
-    field("Pairs", pairs, "Parquet from crossmatch; without it, distributions are matched"));
+    field("Sample of the new survey", target, "Table of the survey to adapt to, in the same form"),
+    field("Pairs", pairs, "Parquet table from galaxy-da crossmatch; without it, the latent distributions are aligned"));
   const survey = file("survey", ".toml", false);
   const unadapted = h("input", { type: "checkbox", id: "unadapted" });
-  const extracting = h("label", { class: "tick" }, unadapted, "Use the anchor's network for a survey without its own");
+  const extracting = h("label", { class: "tick" }, unadapted, "Use the anchor's encoder if the survey has none");
   const sampleText = h("span", {}, "Sample");
   verb.addEventListener("change", () => {
     adapting.hidden = verb.value !== "adapt";
@@ -57,11 +57,11 @@ function submission({ space }) {
     sampleText.textContent = adapting.hidden ? "Sample" : `Sample of ${space.anchor}`;
   });
   const form = h("form", { class: "stack", "aria-label": "New job" },
-    field("What to do", verb),
+    field("Job", verb),
     h("label", { class: "field" }, sampleText, sample,
-      h("small", {}, "Parquet with embedded images, or a zip of sample.parquet and its cutouts")),
+      h("small", {}, "Parquet table with embedded images, or a zip of sample.parquet and its cutouts")),
     adapting, extracting,
-    field("Survey, if it is not built in", survey, "its TOML definition"),
+    field("Survey definition", survey, "TOML file, only for a survey that is not built in"),
     says, h("div", { class: "row" }, submit));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -115,7 +115,7 @@ async function watch(job, draw, reload, signal) {
 }
 
 function card(job, reload) {
-  const { done = 0, total = 0, what = "" } = job.progress ?? {};
+  const { done = 0, total = 0, step = "" } = job.progress ?? {};
   const running = RUNNING.includes(job.state);
   const name = VERBS.find(([verb]) => verb === job.verb)?.[1] ?? job.verb;
   const stop = async () => {
@@ -139,7 +139,7 @@ function card(job, reload) {
     running
       ? h("progress", { max: total || undefined, value: total ? done : undefined, "aria-label": `Progress of ${job.id}` })
       : null,
-    running && total ? h("p", { class: "muted" }, `${what ? `${what}: ` : ""}${count(done)} of ${count(total)}`) : null,
+    running && total ? h("p", { class: "muted" }, `${step ? `${step}: ` : ""}${count(done)} of ${count(total)}`) : null,
     job.message ? h("p", { class: "says" }, job.message) : null,
     h("div", { class: "row" },
       ...(job.results ?? []).map((result) => button(`${result.name}, ${size(result.bytes)}`, () => save(result))),

@@ -1,35 +1,35 @@
-// Sliders over the latents of a galaxy; the decoder draws what they say, as they move.
+// Sliders that change the latents of a galaxy, with the decoded image and its neighbours.
 
-import { asJson, call, get, info, keyOf, post, someGalaxies } from "../api.js";
+import { asJson, call, get, info, keyOf, post, randomGalaxies } from "../api.js";
 import { combobox } from "../combobox.js";
 import { button, h } from "../dom.js";
 import { packVector } from "../format.js";
 import { gallery } from "../gallery.js";
 import { plate, scaleBar } from "../plates.js";
-import { go, link, note } from "../route.js";
-import { badge, knowSurveys } from "../surveys.js";
+import { go, link, saveState } from "../route.js";
+import { badge, loadSurveys } from "../surveys.js";
 
-const REACH = 4; // spreads to either side
-const STRIP = [-3, -2, -1, 0, 1, 2, 3]; // spreads shown of the latent in hand
-const SETTLED = 350; // ms without a move before neighbours are asked for
+const REACH = 4; // range of a slider [standard deviations]
+const STRIP = [-3, -2, -1, 0, 1, 2, 3]; // steps of the focused latent [standard deviations]
+const DELAY_MS = 350; // from the last move to the search for neighbours
 
 export async function view({ params, signal }) {
-  const [about] = await Promise.all([info(), knowSurveys()]);
+  const [about] = await Promise.all([info(), loadSurveys()]);
   const id = params.get("id");
   if (!id) return choose(signal);
   const start = await get("/api/latents", { id }, signal);
   return build({ about, id, start, moves: readMoves(params.get("set")), signal });
 }
 
-/** A galaxy to start from. */
+/** Let the user choose a galaxy to start from. */
 async function choose(signal) {
-  const rows = await someGalaxies(24, 0, signal);
+  const rows = await randomGalaxies(24, 0, signal);
   const box = combobox({
     id: "start", label: "Galaxy id", placeholder: "Galaxy id", choose: (key) => go("/latents", { id: key }),
   });
   return h("div", {},
     h("header", {}, h("h1", {}, "Latents"),
-      h("p", { class: "lead" }, "Take a galaxy, move its latents, and watch what the decoder draws.")),
+      h("p", { class: "lead" }, "Choose a galaxy, change its latents, and see the decoded image.")),
     h("div", { class: "ask narrow" }, box),
     h("ul", { class: "tiles" }, rows.map((row) => {
       const key = keyOf(row);
@@ -39,12 +39,12 @@ async function choose(signal) {
 
 function build({ about, id, start, moves, signal }) {
   const galaxy = about.space.galaxy_latents;
-  const { latents, spread } = start;
-  const point = () => latents.map((value, i) => value + (moves.get(i) ?? 0) * spread[i]);
+  const { latents, std } = start;
+  const point = () => latents.map((value, i) => value + (moves.get(i) ?? 0) * std[i]);
   const size = about.space.frame.pixels * about.space.frame.pixel_scale_arcsec;
-  const drawn = h("img", { class: "decoded", alt: "What the decoder draws", width: 360, height: 360 });
+  const drawn = h("img", { class: "decoded", alt: "Decoded image", width: 360, height: 360 });
   const strip = h("img", { alt: "", class: "strip-image" });
-  const stripText = h("figcaption", { class: "muted" }, "Take a slider to see how its latent changes this galaxy.");
+  const stripText = h("figcaption", { class: "muted" }, "Focus a slider to see the effect of its latent.");
   const neighbours = h("div", { class: "neighbours", "aria-live": "polite" });
 
   const decode = latest(async (body) => {
@@ -53,29 +53,29 @@ function build({ about, id, start, moves, signal }) {
   });
   const decodeStrip = latest(async ({ i, name }) => {
     const middle = point();
-    const row = STRIP.map((step) => middle.map((value, k) => (k === i ? latents[i] + step * spread[i] : value)));
+    const row = STRIP.map((step) => middle.map((value, k) => (k === i ? latents[i] + step * std[i] : value)));
     const blob = await (await call("/api/decode", asJson({ latents: row }, signal))).blob();
     show(strip, blob);
-    strip.alt = `${name} from ${STRIP[0]} to ${STRIP.at(-1)} spreads`;
-    stripText.textContent = `${name}, from ${STRIP[0]} to +${STRIP.at(-1)} spreads`;
+    strip.alt = `${name} from ${STRIP[0]} to ${STRIP.at(-1)} standard deviations`;
+    stripText.textContent = `${name}, from ${STRIP[0]} to +${STRIP.at(-1)} standard deviations`;
   });
   const findNear = latest(async () => {
     const found = await post("/api/similar", { like: [point().slice(0, galaxy)], k: 12 }, signal);
     neighbours.replaceChildren(gallery(found.rows, {
-      label: "Real galaxies nearest to this point", measure: (row) => row.distance.toFixed(2),
+      label: "Galaxies nearest to this point", measure: (row) => row.distance.toFixed(2),
     }));
   });
   let settling;
   const moved = () => {
     decode({ latents: [point()] });
-    note("/latents", { id, set: [...moves].map(([i, value]) => `${i}:${value}`).join(",") });
+    saveState("/latents", { id, set: [...moves].map(([i, value]) => `${i}:${value}`).join(",") });
     find.href = link("/similar", { like: packVector(point().slice(0, galaxy)) });
     clearTimeout(settling);
-    settling = setTimeout(() => signal.aborted || findNear(), SETTLED);
+    settling = setTimeout(() => signal.aborted || findNear(), DELAY_MS);
   };
-  const find = h("a", { class: "button" }, "Galaxies like this");
+  const find = h("a", { class: "button" }, "Similar galaxies");
 
-  const sliders = latents.map((_, i) => slider(i, i < galaxy ? `Latent ${i}` : `View ${i}`));
+  const sliders = latents.map((_, i) => slider(i, i < galaxy ? `Latent ${i}` : `Nuisance ${i}`));
   function slider(i, name) {
     const value = h("output", {}, signed(moves.get(i) ?? 0));
     const input = h("input", {
@@ -85,7 +85,7 @@ function build({ about, id, start, moves, signal }) {
     const set = () => {
       const move = Number(input.value);
       move ? moves.set(i, move) : moves.delete(i);
-      input.setAttribute("aria-valuetext", `${signed(move)} spreads`);
+      input.setAttribute("aria-valuetext", `${signed(move)} standard deviations`);
       value.textContent = signed(move);
       row.classList.toggle("moved", move !== 0);
     };
@@ -96,7 +96,7 @@ function build({ about, id, start, moves, signal }) {
     set();
     return Object.assign(row, { reset: () => { input.value = "0"; set(); } });
   }
-  const back = button("Put all back", () => { sliders.forEach((row) => row.reset()); moved(); }, { id: "reset" });
+  const back = button("Reset all", () => { sliders.forEach((row) => row.reset()); moved(); }, { id: "reset" });
 
   decode({ latents: [point()] });
   findNear();
@@ -111,18 +111,18 @@ function build({ about, id, start, moves, signal }) {
       h("div", { class: "pair" },
         h("figure", {}, h("span", { class: "plate" }, drawn, h("span", { class: "scale", style: { width: `${bar.share * 100}%` } }, bar.text)),
           h("figcaption", {}, "Decoded")),
-        h("figure", {}, h("a", { href: link("/object", { id }), "aria-label": `${id}, its page` }, plate(id, { kind: "prepared", size: 360, eager: true })),
-          h("figcaption", {}, "The galaxy itself"))),
+        h("figure", {}, h("a", { href: link("/object", { id }), "aria-label": `Page of ${id}` }, plate(id, { kind: "prepared", size: 360, eager: true })),
+          h("figcaption", {}, "Prepared cutout"))),
       h("div", { class: "under" }, h("figure", { class: "along" }, strip, stripText), h("div", { class: "row" }, back, find)),
       h("div", { class: "sliders" },
-        h("section", { "aria-labelledby": "what" }, h("h2", { id: "what" }, "What the galaxy is"), sliders.slice(0, galaxy)),
+        h("section", { "aria-labelledby": "galaxy-latents" }, h("h2", { id: "galaxy-latents" }, "Galaxy latents"), sliders.slice(0, galaxy)),
         galaxy < latents.length
-          ? h("section", { "aria-labelledby": "how" }, h("h2", { id: "how" }, "How it was seen"), sliders.slice(galaxy))
+          ? h("section", { "aria-labelledby": "nuisance-latents" }, h("h2", { id: "nuisance-latents" }, "Nuisance latents"), sliders.slice(galaxy))
           : null),
       h("section", { class: "nearest", "aria-labelledby": "nearest" }, h("h2", { id: "nearest" }, "Nearest galaxies"), neighbours)));
 }
 
-/** Runs one call at a time; while one runs, only the last of the others waits. */
+/** Run one call at a time; of the calls that arrive meanwhile, keep only the last. */
 function latest(run) {
   let running = false;
   let waiting = null;

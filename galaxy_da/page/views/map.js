@@ -1,4 +1,4 @@
-// The latent space laid flat: pan, zoom, colour, and an outline that becomes a gallery.
+// Map of the latent space: pan, zoom, colour, and select galaxies with an outline.
 
 import { get, info, keyOf } from "../api.js";
 import { announce, button, choice, field, h, icon } from "../dom.js";
@@ -10,17 +10,17 @@ import { colouring, paint } from "../map/colours.js";
 import { drawer } from "../map/draw.js";
 import { inside, makePoints, nearest } from "../map/points.js";
 import { plate } from "../plates.js";
-import { go, note } from "../route.js";
+import { go, saveState } from "../route.js";
 import { add } from "../selection.js";
-import { badge, knowSurveys } from "../surveys.js";
+import { badge, loadSurveys } from "../surveys.js";
 import { asRow } from "./selection.js";
 
 const LIMIT = 100_000;
-const REACH = 14; // px from a point that still name it
-const CORNERS = 80; // of an outline in a URL
+const REACH = 14; // largest distance from the pointer to its galaxy [px]
+const CORNERS = 80; // of an outline in the URL
 
 export async function view({ params, signal }) {
-  const [about] = await Promise.all([info(), knowSurveys()]);
+  const [about] = await Promise.all([info(), loadSurveys()]);
   const column = params.get("column") ?? "";
   const answer = await get("/api/map", { limit: LIMIT, column, format: "json" }, signal);
   const points = makePoints(answer);
@@ -31,19 +31,19 @@ function build({ about, column, points, method, params, signal }) {
   const canvas = h("canvas", { class: "points", "aria-hidden": "true" });
   const overlay = h("canvas", {
     class: "overlay", id: "map", tabindex: "0", role: "application",
-    "aria-label": "Map of the latent space. Arrow keys pan, plus and minus zoom, f fits, Enter selects what is in view.",
+    "aria-label": "Map of the latent space. Arrow keys pan, plus and minus zoom, f fits, Enter selects all galaxies in view.",
   });
   const tip = h("div", { class: "tip", hidden: true });
   const tray = h("section", { class: "caught", "aria-label": "Selected on the map", hidden: true });
-  const stage = h("div", { class: "stage" }, canvas, overlay, tip);
+  const plot = h("div", { class: "plot" }, canvas, overlay, tip);
   const camera = new Camera(overlay, points.bounds);
   const hidden = new Set(params.getAll("hide"));
   const codes = points.surveys.codes;
   let hiddenCodes = new Set();
-  const picture = drawer(canvas, points, params.get("draw"), (kind) => (stage.dataset.renderer = kind));
+  const picture = drawer(canvas, points, params.get("draw"), (kind) => (plot.dataset.renderer = kind));
   let colours = colouring(points, column);
   let corners = readOutline(params.get("lasso"));
-  let drawn = null; // an outline being drawn [px]
+  let drawn = null; // unfinished outline [px]
   let caught = null;
   let lassoing = false;
   let hovered = -1;
@@ -55,7 +55,7 @@ function build({ about, column, points, method, params, signal }) {
   let waiting;
   const remember = () => {
     clearTimeout(waiting);
-    waiting = setTimeout(() => signal.aborted || note("/map", state()), 250);
+    waiting = setTimeout(() => signal.aborted || saveState("/map", state()), 250);
   };
   const state = (changed = {}) => ({
     column, hide: [...hidden], draw: params.get("draw"),
@@ -97,7 +97,7 @@ function build({ about, column, points, method, params, signal }) {
     if (hovered >= 0) ring(context, camera.toScreen(points.x[hovered], points.y[hovered]), ink);
   }
 
-  // What the hands do
+  // Gestures
 
   const hover = (px, py) => {
     const [x, y] = camera.toData(px, py);
@@ -144,13 +144,13 @@ function build({ about, column, points, method, params, signal }) {
     tray.replaceChildren(
       h("div", { class: "heading" },
         h("h2", {}, plural(keys.length, "galaxy", "galaxies")),
-        button([icon("close")], () => { choose(null); overlay.focus(); }, { class: "quiet", "aria-label": "Forget the outline", id: "forget-outline" })),
+        button([icon("close")], () => { choose(null); overlay.focus(); }, { class: "quiet", "aria-label": "Clear the outline", id: "clear-outline" })),
       keys.length
         ? h("div", { class: "row" },
             button("More like these", () => go("/similar", { like: keys.slice(0, 30) }), { class: "primary" }),
             button("Select", () => { add(keys); announce("Added to the selection"); }),
             exportMenu({ ids: keys, name: "map-selection" }))
-        : h("p", { class: "muted" }, "No galaxy inside."),
+        : h("p", { class: "muted" }, "No galaxy inside the outline."),
       keys.length ? gallery(keys.map(asRow), { label: "Galaxies inside the outline" }) : "");
   }
 
@@ -179,7 +179,7 @@ function build({ about, column, points, method, params, signal }) {
     h("span", { class: "zooms" },
       button([icon("plus")], zoomBy(1.5), { "aria-label": "Zoom in", id: "zoom-in" }),
       button([icon("minus")], zoomBy(1 / 1.5), { "aria-label": "Zoom out", id: "zoom-out" }),
-      button([icon("fit")], () => { camera.fit(); redraw(); remember(); }, { "aria-label": "Fit", id: "zoom-fit" })));
+      button([icon("fit")], () => { camera.fit(); redraw(); remember(); }, { "aria-label": "Show all", id: "zoom-fit" })));
 
   // Size, theme, start and end
 
@@ -210,16 +210,16 @@ function build({ about, column, points, method, params, signal }) {
   };
   hiddenCodes = new Set(points.surveys.values.flatMap((name, code) => (hidden.has(name) ? [code] : [])));
   const watcher = new ResizeObserver(resized);
-  watcher.observe(stage);
+  watcher.observe(plot);
   addEventListener("theme", repaint, { signal });
   signal.addEventListener("abort", () => {
     watcher.disconnect();
     picture.stop();
   });
-  return h("div", { class: "map" }, h("div", { class: "field-of-view" }, stage, panel, controls), tray);
+  return h("div", { class: "map" }, h("div", { class: "field-of-view" }, plot, panel, controls), tray);
 }
 
-/** Pixels across: smaller the more there are and the smaller the window, larger close by. */
+/** Diameter of a point [px]: smaller for many points or a small window, larger when zoomed in. */
 function pointSize(n, { zoom, width }) {
   const base = n > 20_000 ? 2.6 : n > 4000 ? 4 : 6;
   return Math.min(11, base * Math.min(1, 0.45 + width / 1800) * Math.max(1, zoom) ** 0.3);
@@ -290,5 +290,5 @@ function categoryLegend({ entries, rest }, toggles, hidden, changed) {
     } } });
     return h("li", {}, h("label", {}, box, ...texts));
   };
-  return h("ul", {}, entries.map(line), rest ? h("li", {}, h("span", { class: "muted" }, `${count(rest)} of other values`)) : "");
+  return h("ul", {}, entries.map(line), rest ? h("li", {}, h("span", { class: "muted" }, `Other values: ${count(rest)}`)) : "");
 }

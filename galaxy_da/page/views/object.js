@@ -1,4 +1,4 @@
-// One galaxy: its views in every survey side by side, what is known of it, and its neighbours.
+// One galaxy: its images in every survey, its catalogue columns, and its neighbours.
 
 import { get, info, keyOf, post } from "../api.js";
 import { button, h, icon } from "../dom.js";
@@ -8,25 +8,25 @@ import { gallery } from "../gallery.js";
 import { plate, scaleBar } from "../plates.js";
 import { go, link } from "../route.js";
 import { isSelected, toggle } from "../selection.js";
-import { badge, knowSurveys } from "../surveys.js";
+import { badge, loadSurveys } from "../surveys.js";
 
 const NEIGHBOURS = 24;
 const RADII = ["1", "2", "5"]; // arcsec
 const PICTURES = [
-  ["cutout", "Cutout", "as the survey saw it"],
-  ["prepared", "Prepared", "in the frame of the anchor, as the network sees it"],
-  ["reconstruction", "Reconstructed", "by the anchor's decoder from the latents: denoised"],
+  ["cutout", "Cutout", "as the survey took it"],
+  ["prepared", "Prepared", "in the anchor's frame, for the network"],
+  ["reconstruction", "Reconstructed", "decoded from the latents, denoised"],
 ];
 const MEASURES = [
-  ["Apart", "on the sky", (row) => `${row.separation_arcsec.toFixed(2)}″`],
-  ["Distance", "of the latents", (row) => [row.distance.toFixed(2), closer(row)]],
-  ["Same galaxy", "probability by the images", (row) => chance(row.match_probability)],
+  ["Separation", "on the sky", (row) => `${row.separation_arcsec.toFixed(2)}″`],
+  ["Distance", "in the latent space", (row) => [row.distance.toFixed(2), closer(row)]],
+  ["Same galaxy", "probability from the images", (row) => chance(row.match_probability)],
 ];
 
 export async function view({ params, signal }) {
-  const [about] = await Promise.all([info(), knowSurveys()]);
+  const [about] = await Promise.all([info(), loadSurveys()]);
   const id = params.get("id");
-  if (!id) return h("section", { class: "empty" }, h("h1", {}, "Which galaxy?"), h("a", { href: "#/" }, "Search for one"));
+  if (!id) return h("section", { class: "empty" }, h("h1", {}, "No galaxy chosen"), h("a", { href: "#/" }, "Search for a galaxy"));
   const radius = params.get("radius") ?? "1";
   const [own, same, near] = await Promise.all([
     get("/api/objects", { id }, signal),
@@ -35,15 +35,15 @@ export async function view({ params, signal }) {
   ]);
   return h("article", { class: "object" },
     heading(own),
-    h("div", { class: "columns" }, views(own, same.rows, about.space.frame, radius), facts(own)),
+    h("div", { class: "columns" }, observationTable(own, same.rows, about.space.frame, radius), facts(own)),
     h("section", { class: "near", "aria-labelledby": "near" },
       h("div", { class: "heading" },
         h("h2", { id: "near" }, "Most similar"),
-        h("a", { class: "button", href: link("/similar", { like: id }) }, "All and refine")),
+        h("a", { class: "button", href: link("/similar", { like: id }) }, "Show all")),
       gallery(near.rows, {
         label: "Most similar galaxies",
         measure: (row) => row.distance.toFixed(2),
-        acts: {
+        actions: {
           like: (key) => go("/similar", { like: [id, key] }),
           dislike: (key) => go("/similar", { like: id, dislike: key }),
         },
@@ -67,55 +67,55 @@ function heading(own) {
         h("span", { class: "muted" }, ` ${own.ra.toFixed(5)}°, ${own.dec.toFixed(5)}°`))),
     h("div", { class: "row" },
       h("a", { class: "button primary", href: link("/similar", { like: own.key }) }, "Similar galaxies"),
-      h("a", { class: "button", href: link("/latents", { id: own.key }) }, "Change its latents"),
+      h("a", { class: "button", href: link("/latents", { id: own.key }) }, "Change the latents"),
       select,
       exportMenu({ ids: [own.key], name: own.object_id })));
 }
 
-/** A column for each survey: its pictures, and how far it is from this galaxy. */
-function views(own, rows, frame, radius) {
-  const looks = [{ key: own.key, survey: own.survey }, ...rows.map((row) => ({ ...row, key: keyOf(row) }))];
+/** Table with a column for each survey: its pictures, and its distance from this galaxy. */
+function observationTable(own, rows, frame, radius) {
+  const observations = [{ key: own.key, survey: own.survey }, ...rows.map((row) => ({ ...row, key: keyOf(row) }))];
   const bar = scaleBar(frame.pixels * frame.pixel_scale_arcsec);
   const line = (name, what, cell) =>
-    h("tr", {}, h("th", { scope: "row" }, name, h("small", {}, what)), looks.map((look, i) => h("td", {}, cell(look, i))));
-  const table = h("table", { class: "looks" },
+    h("tr", {}, h("th", { scope: "row" }, name, h("small", {}, what)), observations.map((observation, i) => h("td", {}, cell(observation, i))));
+  const table = h("table", { class: "observations" },
     h("caption", {}, rows.length
-      ? `The same galaxy in ${plural(rows.length, "other image")} within ${radius}″`
+      ? `${plural(rows.length, "counterpart")} in other surveys within ${radius}″`
       : `No other survey has a galaxy within ${radius}″`),
-    h("thead", {}, h("tr", {}, h("td", {}), looks.map((look, i) =>
-      h("th", { scope: "col" }, badge(look.survey), i === 0
+    h("thead", {}, h("tr", {}, h("td", {}), observations.map((observation, i) =>
+      h("th", { scope: "col" }, badge(observation.survey), i === 0
         ? h("small", {}, "this galaxy")
-        : h("a", { href: link("/object", { id: look.key }) }, h("small", {}, look.object_id)))))),
-    h("tbody", {}, PICTURES.map(([kind, name, what]) => line(name, what, (look, i) => plate(look.key, {
+        : h("a", { href: link("/object", { id: observation.key }) }, h("small", {}, observation.object_id)))))),
+    h("tbody", {}, PICTURES.map(([kind, name, what]) => line(name, what, (observation, i) => plate(observation.key, {
       kind, size: 240, eager: true, marked: i === 0 && kind === "cutout", bar: kind === "cutout" ? null : bar,
     })))),
     rows.length
       ? h("tbody", { class: "measures" }, MEASURES.map(([name, what, text]) =>
-          line(name, what, (look, i) => (i === 0 ? "" : text(look)))))
+          line(name, what, (observation, i) => (i === 0 ? "" : text(observation)))))
       : null);
   return h("div", {},
-    h("div", { class: "looks-frame", tabindex: "0", role: "region", "aria-label": "Views in every survey" }, table),
-    h("p", { class: "muted within" }, "Look within", RADII.map((r) =>
+    h("div", { class: "observations-frame", tabindex: "0", role: "region", "aria-label": "Images in every survey" }, table),
+    h("p", { class: "muted within" }, "Search radius", RADII.map((r) =>
       h("a", { href: link("/object", { id: own.key, radius: r }), "aria-current": r === radius ? "true" : undefined }, `${r}″`))));
 }
 
 function facts(own) {
   const known = flags(own.flags);
   const rows = [
-    ["Flags", known.length ? known.join(", ") : "none: a clean image"],
+    ["Flags", known.length ? known.join(", ") : "none"],
     ...Object.entries(own.columns).map(([name, value]) => [name, number(value, 6)]),
   ];
-  return h("section", { "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "What is known of it"),
+  return h("section", { "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "Catalogue columns"),
     h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
 }
 
 function closer({ percentile_same: same, percentile_random: random }) {
-  const text = `closer: ${percent(same)} of same pairs, ${percent(random)} of random ones`;
+  const text = `${percent(same)} of matched pairs and ${percent(random)} of random pairs are closer`;
   return same === null && random === null ? null : h("small", {}, text);
 }
 
 function chance(p) {
-  if (p === null || p === undefined) return h("span", { class: "muted" }, "no model");
+  if (p === null || p === undefined) return h("span", { class: "muted" }, "not calibrated");
   return h("span", { class: "chance" },
     h("meter", { min: 0, max: 1, value: p, "aria-label": "Probability that it is the same galaxy" }), percent(p));
 }

@@ -1,4 +1,4 @@
-// The odd ones out. Scores of some re-rank all of them.
+// Outliers, which a person can score and re-rank.
 
 import { get, info, keyOf, post } from "../api.js";
 import { announce, button, choice, field, h } from "../dom.js";
@@ -7,25 +7,25 @@ import { filters } from "../filters.js";
 import { number, plural } from "../format.js";
 import { gallery } from "../gallery.js";
 import { plate } from "../plates.js";
-import { go, link, note, read } from "../route.js";
-import { knowSurveys } from "../surveys.js";
+import { go, link, read, saveState } from "../route.js";
+import { loadSurveys } from "../surveys.js";
 
 const METHODS = [
   ["combined", "Combined"],
-  ["knn", "Far from neighbours"],
+  ["knn", "Distance to neighbours"],
   ["lof", "Local outlier factor"],
   ["forest", "Isolation forest"],
-  ["reconstruction", "Badly reconstructed"],
-  ["disagreement", "Surveys disagree"],
+  ["reconstruction", "Reconstruction error"],
+  ["disagreement", "Disagreement of surveys"],
 ];
 const BEST = 5;
 
 export async function view({ params, signal }) {
-  const [about, surveys] = await Promise.all([info(), knowSurveys()]);
+  const [about, surveys] = await Promise.all([info(), loadSurveys()]);
   const values = read(params, ["where", "score", "by"]);
   const scores = new Map(values.score.map(parseScore));
   const ranked = new Map(values.by.map(parseScore));
-  const ask = question(values, ranked);
+  const ask = request(values, ranked);
   const answer = ask.body ? await post(ask.path, ask.body, signal) : await get(ask.path, ask.values, signal);
   const state = (changed = {}) => ({ ...values, score: listed(scores), ...changed });
   const rerank = () => {
@@ -33,18 +33,18 @@ export async function view({ params, signal }) {
     go("/outliers", state({ by: listed(scores) }));
   };
   const pending = () => [...scores].filter(([key, score]) => ranked.get(key) !== score).length;
-  const bar = scoreBar({ scores, ranked, rerank, pending, forget: () => go("/outliers", { ...values, score: [], by: [] }) });
+  const bar = scoreBar({ scores, ranked, rerank, pending, clear: () => go("/outliers", { ...values, score: [], by: [] }) });
   const give = (key, score) => {
     scores.get(key) === score ? scores.delete(key) : scores.set(key, score);
-    note("/outliers", state());
+    saveState("/outliers", state());
     paint(key, scores.get(key));
     bar.refresh();
   };
   const scored = values.method !== "disagreement";
   const wall = gallery(answer.rows, {
-    label: "Outliers, the oddest first",
+    label: "Outliers, highest score first",
     measure: (row) => (row.trained_score ?? row.outlier_score).toFixed(3),
-    acts: scored ? { like: (key) => give(key, BEST), dislike: (key) => give(key, 0) } : {},
+    actions: scored ? { like: (key) => give(key, BEST), dislike: (key) => give(key, 0) } : {},
     verdict: (key) => verdict(scores.get(key)),
     foot: (row) => (scored ? pips(keyOf(row), scores.get(keyOf(row)), give) : partner(row)),
     keys: (event, key) => {
@@ -55,10 +55,10 @@ export async function view({ params, signal }) {
   });
   const page = h("div", { class: "outliers" },
     h("header", {},
-      h("h1", {}, ranked.size ? `Outliers, by ${plural(ranked.size, "score")} of yours` : "Outliers"),
+      h("h1", {}, ranked.size ? `Outliers, ranked by ${plural(ranked.size, "score")}` : "Outliers"),
       h("p", { class: "lead" }, ranked.size
-        ? "Ranked by oddness and by what your scores teach."
-        : "The oddest galaxies first. Score a few, from 0 (no more of these) to 5 (more of these), then re-rank.")),
+        ? "Ranked by outlier score and by a model of your scores."
+        : "The most unusual galaxies first. Score some from 0 (uninteresting) to 5 (very interesting), then re-rank.")),
     h("div", { class: "toolbar" },
       filters({
         surveys, values, columns: about.index.columns.map((column) => column.name),
@@ -67,11 +67,11 @@ export async function view({ params, signal }) {
           field("Method", choice("method", METHODS, values.method ?? "combined", { id: "filter-method" })),
           h("label", { class: "tick" },
             h("input", { type: "checkbox", name: "clean", value: "1", id: "filter-clean", checked: values.clean === "1" }),
-            "Only clean images"),
+            "Exclude flagged images"),
         ],
       }),
       exportMenu({ path: ask.path, values: ask.values, body: ask.body, name: "outliers" })),
-    answer.rows.length ? wall : h("p", { class: "empty" }, "No galaxy meets these conditions."),
+    answer.rows.length ? wall : h("p", { class: "empty" }, "No galaxy meets the conditions."),
     scored ? bar : null);
   page.addEventListener("keydown", (event) => {
     if (event.key === "r" && !event.target.closest("input, textarea, select") && !event.ctrlKey && !event.metaKey) rerank();
@@ -79,7 +79,7 @@ export async function view({ params, signal }) {
   return page;
 }
 
-function question({ survey, method, clean, where, cone, k = "60" }, ranked) {
+function request({ survey, method, clean, where, cone, k = "60" }, ranked) {
   if (!ranked.size || method === "disagreement") {
     return {
       path: "/api/outliers",
@@ -96,7 +96,7 @@ function question({ survey, method, clean, where, cone, k = "60" }, ranked) {
   };
 }
 
-// Scores in a URL: "4~survey:id".
+// A score in a URL: "4~survey:id".
 const parseScore = (text) => [text.slice(2), Number(text[0])];
 const listed = (scores) => [...scores].map(([key, score]) => `${score}~${key}`);
 const verdict = (score) => (score === BEST ? "like" : score === 0 ? "dislike" : "");
@@ -124,10 +124,10 @@ function paint(key, score) {
   }
 }
 
-function scoreBar({ scores, ranked, rerank, pending, forget }) {
+function scoreBar({ scores, ranked, rerank, pending, clear }) {
   const text = h("span", {});
   const run = button("Re-rank", rerank, { class: "primary", id: "rerank" });
-  const drop = button("Forget scores", forget, { id: "forget" });
+  const drop = button("Clear scores", clear, { id: "clear-scores" });
   const bar = h("div", { class: "score-bar" }, text, h("div", { class: "row" }, run, drop));
   bar.refresh = () => {
     const fresh = pending() || ranked.size !== scores.size;
@@ -139,7 +139,7 @@ function scoreBar({ scores, ranked, rerank, pending, forget }) {
   return bar;
 }
 
-/** The other image of a pair that disagrees. */
+/** Link to the other image of a pair that disagrees. */
 function partner(row) {
   const key = `${row.other_survey}:${row.other_id}`;
   return h("a", { class: "partner", href: link("/object", { id: key }), tabindex: "-1" },

@@ -1,21 +1,21 @@
-// The front page: one box for ids, positions and pictures, above a wall of galaxies.
+// Front page: search by id, position or picture, above random galaxies.
 
-import { info, keyOf, someGalaxies } from "../api.js";
+import { info, keyOf, randomGalaxies } from "../api.js";
 import { combobox, complete } from "../combobox.js";
 import { button, h, icon } from "../dom.js";
 import { askSurvey, IMAGES } from "../drop.js";
 import { count, number, plural, readPosition } from "../format.js";
 import { plate } from "../plates.js";
 import { go, link } from "../route.js";
-import { badge, knowSurveys } from "../surveys.js";
+import { badge, loadSurveys } from "../surveys.js";
 
-const RADIUS = "5"; // arcsec within which a position names a galaxy
-const WALL = 96;
+const RADIUS = "5"; // search radius around a position [arcsec]
+const TILES = 96;
 
 export async function view({ params, signal }) {
-  const [about] = await Promise.all([info(), knowSurveys()]);
+  const [about] = await Promise.all([info(), loadSurveys()]);
   const seed = Number(params.get("seed") ?? 0);
-  const rows = await someGalaxies(WALL, seed, signal);
+  const rows = await randomGalaxies(TILES, seed, signal);
   return h("div", { class: "search" }, opening(about), mosaic(rows, seed));
 }
 
@@ -36,7 +36,7 @@ function opening({ index }) {
     choose: find,
   });
   return h("section", { class: "opening" },
-    h("h1", {}, `${plural(index.objects, "galaxy", "galaxies")}, ${plural(names.length, "survey")}, one space`),
+    h("h1", {}, `${plural(index.objects, "galaxy", "galaxies")}, ${plural(names.length, "survey")}, one latent space`),
     h("form", { role: "search", class: "ask", on: { submit: (event) => event.preventDefault() } },
       icon("search"), box,
       h("label", { class: "attach", for: "picture" }, icon("image"), h("span", {}, "Picture")), file,
@@ -51,15 +51,15 @@ function opening({ index }) {
       names.map(([name, total]) => h("li", {}, badge(name), h("span", { class: "muted" }, count(total))))));
 }
 
-/** A position goes to the galaxy there, a key to its page, the start of one to the first it fits. */
-async function find(asked) {
-  const position = Array.isArray(asked) ? asked : readPosition(asked);
+/** Open the galaxy at a position, or the first galaxy whose key matches. */
+async function find(text) {
+  const position = Array.isArray(text) ? text : readPosition(text);
   if (position) {
     go("/similar", { ra: position[0], dec: position[1], radius: RADIUS });
     return;
   }
-  const known = await complete(asked).catch(() => []);
-  go("/object", { id: known.includes(asked) ? asked : (known[0] ?? asked) });
+  const known = await complete(text).catch(() => []);
+  go("/object", { id: known.includes(text) ? text : (known[0] ?? text) });
 }
 
 function positionText([ra, dec]) {
@@ -67,10 +67,10 @@ function positionText([ra, dec]) {
 }
 
 function mosaic(rows, seed) {
-  return h("section", { class: "mosaic", "aria-labelledby": "some" },
+  return h("section", { class: "mosaic", "aria-labelledby": "random" },
     h("div", { class: "heading" },
-      h("h2", { id: "some" }, "Some of them"),
-      button([icon("shuffle"), "Others"], () => go("/", { seed: seed + 1 }), { id: "others", class: "quiet" })),
+      h("h2", { id: "random" }, "Random galaxies"),
+      button([icon("shuffle"), "Show others"], () => go("/", { seed: seed + 1 }), { id: "others", class: "quiet" })),
     h("ul", { class: "tiles" },
       rows.map((row) => {
         const key = keyOf(row);

@@ -1,4 +1,4 @@
-// The galaxies of a selection, which its URL carries.
+// Galaxies of a selection, listed in the URL.
 
 import { button, h } from "../dom.js";
 import { exportMenu } from "../export.js";
@@ -6,10 +6,10 @@ import { plural } from "../format.js";
 import { gallery } from "../gallery.js";
 import { go } from "../route.js";
 import { add } from "../selection.js";
-import { knowSurveys } from "../surveys.js";
+import { loadSurveys } from "../surveys.js";
 
 export async function view({ params }) {
-  await knowSurveys();
+  await loadSurveys();
   const ids = params.getAll("id");
   const rows = ids.map(asRow);
   return h("div", {},
@@ -20,7 +20,7 @@ export async function view({ params }) {
         button("Add all to my selection", () => add(ids))),
       exportMenu({ ids, name: "selection" })),
     rows.length ? gallery(rows, { label: "Selected galaxies" })
-      : h("p", { class: "empty" }, "Nothing is selected. Press x on a galaxy to select it."));
+      : h("p", { class: "empty" }, "No galaxy is selected. Press x on a galaxy to select it."));
 }
 
 export function asRow(key) {

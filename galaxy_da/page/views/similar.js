@@ -1,4 +1,4 @@
-// Galaxies like some and unlike others, as one wall or a row for each survey.
+// Galaxies similar to some examples, in one gallery or one row per survey.
 
 import { get, info, post } from "../api.js";
 import { button, h, icon } from "../dom.js";
@@ -9,10 +9,10 @@ import { number, plural, unpackExample } from "../format.js";
 import { gallery } from "../gallery.js";
 import { plate } from "../plates.js";
 import { go, link, read } from "../route.js";
-import { badge, knowSurveys } from "../surveys.js";
+import { badge, loadSurveys } from "../surveys.js";
 
 export async function view({ params, signal }) {
-  const [about, surveys] = await Promise.all([info(), knowSurveys()]);
+  const [about, surveys] = await Promise.all([info(), loadSurveys()]);
   const values = read(params, ["like", "dislike", "where"]);
   if (values.ra !== undefined) await fromPosition(values, signal);
   if (!values.like.length) return start();
@@ -42,7 +42,7 @@ function query({ like, dislike, k = "60", where, cone }) {
   };
 }
 
-/** The galaxy at a position takes its place in the query. */
+/** Replace a position in the query by the galaxy there. */
 async function fromPosition(values, signal) {
   const { ra, dec, radius = "5" } = values;
   const found = await get("/api/similar", { ra, dec, radius_arcsec: radius, k: 1 }, signal);
@@ -54,7 +54,7 @@ async function fromPosition(values, signal) {
 function bySurvey(values) {
   return h("label", { class: "tick" },
     h("input", { type: "checkbox", name: "by", value: "survey", id: "by-survey", checked: values.by === "survey" }),
-    "Each survey apart");
+    "One row per survey");
 }
 
 function heading(values, again) {
@@ -68,7 +68,7 @@ function heading(values, again) {
     h("div", {},
       h("h1", {}, title(like, dislike)),
       values.at ? h("p", { class: "muted" }, `The galaxy nearest to ${values.at}`) : null,
-      h("p", { class: "hint by-keyboard" }, "Press ", h("kbd", {}, "l"), " for more like a galaxy, ", h("kbd", {}, "d"), " for less, ",
+      h("p", { class: "hint by-keyboard" }, "Press ", h("kbd", {}, "l"), " for more like a galaxy, ", h("kbd", {}, "d"), " for fewer, ",
         h("kbd", {}, "x"), " to select it.")));
 }
 
@@ -83,7 +83,7 @@ function example(key, role, remove, large) {
   const size = large ? 168 : 92;
   const shown = own
     ? (remembered(key) ? h("span", { class: "plate marked" }, h("img", { src: remembered(key), alt: "Your picture", width: size, height: size }))
-      : h("span", { class: "plate missing" }, h("span", { class: "none" }, "a point of the space")))
+      : h("span", { class: "plate missing" }, h("span", { class: "none" }, "a point of the latent space")))
     : h("a", { href: link("/object", { id: key }), "aria-label": `${role} ${key}` }, plate(key, { size, eager: true, marked: large }));
   return h("figure", { class: `example ${role}`, style: { width: `${size}px` } }, shown,
     remove
@@ -95,7 +95,7 @@ function section(rows, survey, values, again) {
   const wall = gallery(rows, {
     label: survey ? `Neighbours in ${survey}` : "Neighbours",
     measure: (row) => row.distance.toFixed(2),
-    acts: {
+    actions: {
       like: (key) => again({ like: [...values.like, key] }),
       dislike: (key) => again({ dislike: [...values.dislike, key] }),
     },

@@ -79,6 +79,7 @@ def _jobs(service: Service) -> JobSettings:
 
 
 async def _queue(service: Parts, owner: Owner) -> JobQueue:
+    """Return the queue; `owner` makes FastAPI check the token first."""
     return _jobs(service).queue
 
 

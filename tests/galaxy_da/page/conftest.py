@@ -1,4 +1,4 @@
-"""A service over a small index, and a browser that tells on the page."""
+"""Service over a small index, and a browser that records the page's errors."""
 
 import shutil
 import socket
@@ -47,7 +47,7 @@ def _free_port():
 
 @contextmanager
 def _serve(folder, *arguments):
-    """Run `galaxy-da serve` until the test is done; give its address."""
+    """Run `galaxy-da serve` during a test; yield its address."""
     port = _free_port()
     command = [sys.executable, "-m", "galaxy_da", "serve", "--port", str(port)]
     command += map(str, arguments)
@@ -74,10 +74,10 @@ def _wait(url, process, log):
 
 
 def _two_surveys():
-    """The shipped space with SDSS read by the anchor's network, and a rough chance of sameness."""
+    """Shipped space with SDSS read by the anchor's encoder, and a rough match probability."""
     space = LatentSpace.load("decals")
     plain = space.unadapted(get_survey("sdss"), ("g", "r", "z"))
-    chance = MatchProbability(
+    probability = MatchProbability(
         population=Population(
             mean=(0.0,) * space.galaxy_latents, variance=(1.0,) * space.galaxy_latents
         ),
@@ -86,7 +86,7 @@ def _two_surveys():
         floor=1e-3,
         most=6.0,
     )
-    record = {"match_probability": {"model": chance.model_dump(mode="json")}}
+    record = {"match_probability": {"model": probability.model_dump(mode="json")}}
     return space.with_survey(
         SurveyEncoder(survey=plain.survey, bands=plain.bands, network=plain.network, record=record)
     )
@@ -119,7 +119,7 @@ def sky(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def service(sky, tmp_path_factory):
-    """Address of the service over `sky`."""
+    """Address of a service over `sky`."""
     folder = tmp_path_factory.mktemp("service")
     samples = [f"--sample={sky / name / 'sample.parquet'}" for name in ("decals", "sdss")]
     parts = ["--index", sky / "index", "--space", sky / "space", "--jobs", folder / "jobs"]
@@ -184,6 +184,6 @@ def phone(browser, service):
 
 @pytest.fixture
 def api(service):
-    """The same service asked without a browser, for what the page should show."""
+    """HTTP client of the same service, for the expected values."""
     with httpx.Client(base_url=service, timeout=60) as client:
         yield client

@@ -1,4 +1,4 @@
-"""What holds in every view: accessibility, width, themes, keys, links."""
+"""Properties of every view: accessibility, width, themes, keys, links."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -60,7 +60,7 @@ def test_theme_follows_the_system_until_one_is_chosen(browser, service):
         assert page.evaluate(background) == dark
 
 
-def test_keys_lead_everywhere(page):
+def test_keys_open_every_view(page):
     visit(page, "/jobs")
     for key, path in (("m", "/map"), ("o", "/outliers"), ("e", "/latents"), ("s", "/")):
         page.keyboard.press("g")
@@ -74,7 +74,7 @@ def test_keys_lead_everywhere(page):
     assert page.get_attribute("html", "data-negative") == "true"
 
 
-def test_keyboard_reaches_everything_and_shows_where_it_is(page):
+def test_keyboard_focus_is_visible_everywhere(page):
     visit(page, VIEWS["similar"])
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -92,7 +92,7 @@ def test_keyboard_reaches_everything_and_shows_where_it_is(page):
             )
         )
     assert any("act like" in name for name, *_ in seen)
-    seen = [entry for entry in seen if not entry[0].startswith("<body")]  # after the last
+    seen = [entry for entry in seen if not entry[0].startswith("<body")]  # after the last element
     unseen = [name for name, style, width in seen if style == "none" or width == "0px"]
     assert unseen == []
 
@@ -106,15 +106,15 @@ def test_title_and_focus_follow_the_view(page):
     assert page.get_attribute("nav a[aria-current]", "href") == "#/outliers"
 
 
-def test_reduced_motion_stills_the_page(browser, service):
+def test_reduced_motion_stops_transitions(browser, service):
     with open_page(browser, service, reduced_motion="reduce") as page:
         visit(page, "/jobs")
         length = "parseFloat(getComputedStyle(document.querySelector('#theme')).transitionDuration)"
         assert page.evaluate(length) < 0.001
 
 
-def test_service_that_needs_a_token_is_given_one(browser, service):
-    """Fulfilled by the page: a 401 asks for a token, which then goes with the request."""
+def test_page_asks_for_a_token_and_sends_it(browser, service):
+    """A 401 opens a dialog; the request is repeated with its token."""
     with open_page(browser, service) as page:
         page.expected.append("401")
         seen = []
@@ -135,13 +135,13 @@ def test_service_that_needs_a_token_is_given_one(browser, service):
         assert seen == [None, "Bearer secret"]
 
 
-def test_documentation_of_the_routes_needs_no_network(page):
+def test_route_documentation_needs_no_network(page):
     page.goto(f"{page.address}/docs")
     page.wait_for_selector(".opblock")
 
 
-def test_scripts_of_others_are_not_run(page):
-    """The policy is at work: what slips into the page by way of a name is text at most."""
+def test_injected_scripts_do_not_run(page):
+    """The content security policy blocks injected scripts and handlers."""
     page.expected.append("Content Security Policy")
     visit(page, "/jobs")
     page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=data:, onerror=hit=1>')")

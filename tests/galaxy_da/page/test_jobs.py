@@ -1,4 +1,4 @@
-"""Jobs submitted, watched and downloaded on the page."""
+"""Jobs submitted, followed and downloaded on the page."""
 
 import io
 import zipfile
@@ -10,7 +10,7 @@ from browser_helpers import visit, wait_until
 
 @pytest.fixture(scope="module")
 def packed(sky, tmp_path_factory):
-    """The SDSS sample and its cutouts in one zip."""
+    """Zip of the SDSS sample and its cutouts."""
     path = tmp_path_factory.mktemp("packed") / "sdss.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("sample.parquet", "cutouts.npy"):
@@ -18,7 +18,7 @@ def packed(sky, tmp_path_factory):
     return path
 
 
-def test_extraction_is_submitted_watched_and_downloaded(page, sky, packed):
+def test_extraction_is_submitted_followed_and_downloaded(page, sky, packed):
     visit(page, "/jobs")
     page.set_input_files("#sample", packed)
     page.click("main form .primary")
@@ -48,7 +48,7 @@ def test_a_job_is_cancelled(page, packed):
     wait_until(page, "!location.hash.includes('id=')")
 
 
-def test_unusable_upload_is_refused_in_words(page, tmp_path):
+def test_invalid_upload_shows_a_message(page, tmp_path):
     page.expected.append("4")
     path = tmp_path / "bad.zip"
     path.write_bytes(b"no zip")

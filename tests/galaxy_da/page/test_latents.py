@@ -1,4 +1,4 @@
-"""Sliders that decode live."""
+"""Sliders of the latents, with the decoded image."""
 
 import io
 
@@ -11,7 +11,7 @@ KEY = "decals:decals-0005"
 
 
 def pixels(page, selector):
-    """What a picture on the page shows, (y, x, 3)."""
+    """Read the pixels of a picture on the page, (y, x, 3)."""
     width, data = page.locator(selector).evaluate(
         """async image => {
           await image.decode();
@@ -29,7 +29,7 @@ def decoded(service, latents):
     return np.array(Image.open(io.BytesIO(answer.content)).convert("RGB"), int)
 
 
-def test_slider_decodes_what_it_says(page, service, api):
+def test_slider_changes_the_decoded_image(page, service, api):
     about = api.get("/api/latents", params={"id": KEY}).json()
     visit(page, f"/latents?id={KEY}")
     page.wait_for_selector("img.decoded[src^=blob]")
@@ -37,9 +37,9 @@ def test_slider_decodes_what_it_says(page, service, api):
     assert np.array_equal(before, decoded(service, about["latents"]))
     page.focus("#latent-2")
     for _ in range(30):
-        page.keyboard.press("ArrowRight")  # 0.05 spreads each
+        page.keyboard.press("ArrowRight")  # 0.05 standard deviations each
     moved = list(about["latents"])
-    moved[2] += 1.5 * about["spread"][2]
+    moved[2] += 1.5 * about["std"][2]
     expected = decoded(service, moved)
     wait_until(page, "location.hash.includes('set=2')")
     page.wait_for_load_state("networkidle")
@@ -50,7 +50,7 @@ def test_slider_decodes_what_it_says(page, service, api):
     assert "Latent 2" in page.inner_text(".along")
 
 
-def test_url_restores_sliders_and_reset_puts_back(page):
+def test_url_restores_sliders_and_reset_clears_them(page):
     visit(page, f"/latents?id={KEY}&set=0:1.5,7:-2")
     assert page.input_value("#latent-0") == "1.5"
     assert page.input_value("#latent-7") == "-2"
@@ -60,7 +60,7 @@ def test_url_restores_sliders_and_reset_puts_back(page):
     assert page.input_value("#latent-7") == "0"
 
 
-def test_nearest_real_galaxies_follow(page):
+def test_nearest_galaxies_follow_the_sliders(page):
     visit(page, f"/latents?id={KEY}")
     page.wait_for_selector(".neighbours .card")
     assert page.locator(".neighbours .card").first.get_attribute("data-key") == KEY
@@ -69,7 +69,7 @@ def test_nearest_real_galaxies_follow(page):
     wait_until(page, f"document.querySelector('.neighbours .card')?.dataset.key !== '{KEY}'")
 
 
-def test_start_offers_galaxies(page):
+def test_start_page_offers_galaxies(page):
     visit(page, "/latents")
     page.locator(".tiles a").first.click()
     page.wait_for_selector("img.decoded[src^=blob]")

@@ -10,7 +10,7 @@ from browser_helpers import PHONE, cards, open_page, visit, wait_until
 from PIL import Image
 
 LONG = 100
-"""Milliseconds that no task may take while the map is panned."""
+"""Longest task allowed while the map is panned [ms]."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def points(service):
 
 
 def camera(page, places):
-    """Where points are on the screen, when the map shows everything."""
+    """Screen positions of points when the map shows everything."""
     box = page.locator("#map").bounding_box()
     low, high = places.min(0), places.max(0)
     scale = 0.92 * min(box["width"] / (high - low)[0], box["height"] / (high - low)[1])
@@ -31,7 +31,7 @@ def camera(page, places):
 
 
 def lonely(places):
-    """The point farthest from all others that lies right of the panel."""
+    """Most isolated point right of the panel."""
     apart = np.linalg.norm(places[:, None] - places[None], axis=2)
     np.fill_diagonal(apart, np.inf)
     return int(np.argmax(apart.min(1) * (places[:, 0] > np.median(places[:, 0]))))
@@ -39,7 +39,7 @@ def lonely(places):
 
 def ready(page, where="/map"):
     visit(page, where)
-    page.wait_for_selector(".stage[data-renderer]")
+    page.wait_for_selector(".plot[data-renderer]")
     page.wait_for_selector(".legend > *")
 
 
@@ -47,7 +47,7 @@ def ready(page, where="/map"):
 def test_points_are_drawn_in_the_colours_of_the_legend(page, points, draw):
     places, keys, _ = points
     ready(page, "/map?draw=canvas" if draw == "canvas" else "/map")
-    assert page.get_attribute(".stage", "data-renderer") == draw
+    assert page.get_attribute(".plot", "data-renderer") == draw
     assert f"{len(keys)} galaxies" in page.inner_text(".map-panel")
     shown = page.locator(".legend li").all_inner_texts()
     counts = {name: sum(key.startswith(f"{name}:") for key in keys) for name in ("decals", "sdss")}
@@ -71,7 +71,7 @@ def screenshot(page):
     return np.array(Image.open(io.BytesIO(page.screenshot())).convert("RGB"), int)
 
 
-def test_column_colours_and_its_range(page, points):
+def test_column_sets_the_colours_and_the_legend(page, points):
     ready(page)
     page.select_option("#column", "mag_r")
     page.wait_for_selector(".ramp")
@@ -84,7 +84,7 @@ def test_column_colours_and_its_range(page, points):
     wait_until(page, "location.hash.includes('column=kind')")
 
 
-def test_hover_names_a_galaxy_and_click_opens_it(page, points):
+def test_hover_shows_a_galaxy_and_click_opens_it(page, points):
     places, keys, _ = points
     ready(page)
     one = lonely(places)
@@ -107,7 +107,7 @@ def lasso(page, corners):
     page.mouse.up()
 
 
-def test_outline_becomes_a_gallery_with_a_url(page, points):
+def test_outline_opens_a_gallery_and_is_kept_in_the_url(page, points):
     places, keys, _ = points
     ready(page)
     screen = camera(page, places)
@@ -127,11 +127,11 @@ def test_outline_becomes_a_gallery_with_a_url(page, points):
     visit(page, page.evaluate("location.hash.slice(1)"))
     page.wait_for_selector(".caught .card")
     assert set(cards(page)) == caught
-    page.click("#forget-outline")
+    page.click("#clear-outline")
     assert page.locator(".caught").is_hidden()
 
 
-def test_keyboard_pans_zooms_and_selects_what_is_in_view(page, points):
+def test_keyboard_pans_zooms_and_selects_the_galaxies_in_view(page, points):
     _, keys, _ = points
     ready(page)
     page.focus("#map")
@@ -139,7 +139,7 @@ def test_keyboard_pans_zooms_and_selects_what_is_in_view(page, points):
     page.wait_for_selector(".caught .card")
     assert set(cards(page)) <= set(keys)
     assert f"{len(keys)} galaxies" in page.inner_text(".caught h2")
-    page.click("#forget-outline")
+    page.click("#clear-outline")
     for key in ("+", "+", "+", "+", "ArrowLeft", "ArrowUp", "Enter"):
         page.keyboard.press(key)
     wait_until(page, "location.hash.includes('at=')")
@@ -167,7 +167,7 @@ new PerformanceObserver(list => {
 
 
 def pan(page):
-    """Drag the map about and zoom; give the longest task meanwhile [ms], 0 if none is long."""
+    """Drag and zoom the map; return the longest task meanwhile [ms], 0 if none is long."""
     box = page.locator("#map").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] * 0.6
     page.evaluate("window.long = []")
@@ -196,9 +196,9 @@ def test_100000_points_pan_without_a_long_task(browser, crowded, draw, size):
         page.expected.append("404")  # these objects have no cutouts
         ready(page, "/map?draw=canvas" if draw == "canvas" else "/map")
         assert "100,000 galaxies" in page.inner_text(".map-panel")
-        assert page.get_attribute(".stage", "data-renderer") == draw
+        assert page.get_attribute(".plot", "data-renderer") == draw
         before = screenshot(page)
         page.evaluate(OBSERVE)
-        # tasks are timed by the clock: other programs make one long now and then, not three times
+        # wall-clock times: another program may delay one attempt, but not three
         assert pan(page) <= LONG or pan(page) <= LONG or pan(page) <= LONG
         assert np.abs(screenshot(page) - before).mean() > 1

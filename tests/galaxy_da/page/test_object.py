@@ -1,4 +1,4 @@
-"""One galaxy's page."""
+"""Page of one galaxy."""
 
 import numpy as np
 import pytest
@@ -16,12 +16,12 @@ def known(sky):
     return index, index.same(KEY, space=LatentSpace.load(sky / "space")).to_pylist()
 
 
-def test_views_in_every_survey(page, known):
+def test_pictures_in_every_survey(page, known):
     visit(page, f"/object?id={KEY}")
-    assert page.locator(".looks thead .survey").all_inner_texts() == ["decals", "sdss"]
-    assert page.locator(".looks tbody tr:has(img)").count() == 3  # cutout, prepared, reconstruction
-    assert page.locator(".looks img").count() == 6
-    assert drawn(page, ".looks img")
+    assert page.locator(".observations thead .survey").all_inner_texts() == ["decals", "sdss"]
+    assert page.locator(".observations tbody tr:has(img)").count() == 3  # kinds of picture
+    assert page.locator(".observations img").count() == 6
+    assert drawn(page, ".observations img")
 
 
 def test_distance_and_probability_are_the_librarys(page, known):
@@ -33,7 +33,7 @@ def test_distance_and_probability_are_the_librarys(page, known):
     assert np.isclose(float(chance.strip("<> %")) / 100, row["match_probability"], rtol=0.01)
 
 
-def test_what_is_known_and_neighbours(page, known):
+def test_catalogue_columns_and_neighbours(page, known):
     index, _ = known
     row = index.take(np.array([index.row(KEY)]), ["mag_r", "kind", "ra"]).to_pylist()[0]
     visit(page, f"/object?id={KEY}")
@@ -45,14 +45,14 @@ def test_what_is_known_and_neighbours(page, known):
     assert cards(page) == [f"{r['survey']}:{r['object_id']}" for r in expected]
 
 
-def test_counterpart_is_one_step_away(page, known):
+def test_counterpart_is_linked(page, known):
     _, (row,) = known
     visit(page, f"/object?id={KEY}")
-    page.click(f".looks thead a:has-text('{row['object_id']}')")
+    page.click(f".observations thead a:has-text('{row['object_id']}')")
     page.wait_for_selector(f"h1:has-text('{row['object_id']}')")
-    assert page.locator(".looks thead .survey").all_inner_texts() == ["sdss", "decals"]
+    assert page.locator(".observations thead .survey").all_inner_texts() == ["sdss", "decals"]
 
 
-def test_object_without_an_id_asks_for_one(page):
+def test_object_without_an_id_shows_a_message(page):
     visit(page, "/object")
-    assert page.inner_text("h1") == "Which galaxy?"
+    assert page.inner_text("h1") == "No galaxy chosen"

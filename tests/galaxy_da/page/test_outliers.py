@@ -1,4 +1,4 @@
-"""The outlier browser, its scores and its re-ranking."""
+"""Outliers, their scores and the re-ranking."""
 
 import pyarrow as pa
 import pytest
@@ -64,7 +64,7 @@ def test_scores_rerank_as_the_library_does(page, index):
     visit(page, page.evaluate("location.hash.slice(1)"))  # the URL holds scores and ranking
     assert cards(page) == expected
     assert "by 4 scores" in page.inner_text("h1")
-    page.click("#forget")
+    page.click("#clear-scores")
     wait_until(page, "!location.hash.includes('by=')")
     settle(page)
     assert cards(page) == shown

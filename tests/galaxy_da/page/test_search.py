@@ -49,7 +49,7 @@ def test_id_is_completed_and_opened(page):
     assert page.inner_text("h1") == "sdss-0002"
 
 
-def test_unknown_id_says_so(page):
+def test_unknown_id_shows_not_found(page):
     page.expected.append("404")
     visit(page, "/")
     page.fill("#query", "sdss:nobody")
@@ -59,7 +59,7 @@ def test_unknown_id_says_so(page):
 
 
 @pytest.mark.parametrize("form", ["degrees", "hours"])
-def test_position_finds_what_the_library_finds(page, api, sky, form):
+def test_position_finds_the_same_galaxies_as_the_library(page, api, sky, form):
     index = LatentIndex.open(sky / "index")
     row = index.rows.slice(7, 1).to_pylist()[0]
     key = index.at_position(row["ra"], row["dec"])
@@ -78,7 +78,7 @@ def test_position_finds_what_the_library_finds(page, api, sky, form):
     assert cards(page) == expected
 
 
-def test_position_without_a_galaxy_says_what_is_nearest(page):
+def test_position_without_a_galaxy_shows_a_message(page):
     page.expected.append("404")
     visit(page, "/similar?ra=10&dec=80&radius=5")
     assert "no object within 5 arcsec" in page.inner_text(".says")
@@ -86,7 +86,7 @@ def test_position_without_a_galaxy_says_what_is_nearest(page):
 
 @pytest.fixture(scope="session")
 def picture(sky, tmp_path_factory):
-    """A JPEG-like picture of a galaxy, and what the library's encoder makes of it."""
+    """Picture of a galaxy, and its galaxy latents from the library."""
     path = tmp_path_factory.mktemp("picture") / "galaxy.png"
     side = 128
     y, x = np.mgrid[:side, :side] - (side - 1) / 2
@@ -111,7 +111,7 @@ def check_picture(page, sky, vector):
     assert len(set(cards(page)) & set(expected)) > 55  # bf16 of another batch size
 
 
-def test_chosen_picture_finds_what_the_library_finds(page, sky, picture):
+def test_chosen_picture_finds_the_same_galaxies_as_the_library(page, sky, picture):
     path, vector = picture
     visit(page, "/")
     page.set_input_files("#picture", path)
@@ -143,7 +143,7 @@ def test_dropped_picture_is_searched_from_any_view(page, sky, picture):
     check_picture(page, sky, vector)
 
 
-def test_picture_that_is_none_is_refused_in_words(page, tmp_path):
+def test_invalid_picture_shows_a_message(page, tmp_path):
     page.expected.append("4")  # the status
     path = tmp_path / "not.png"
     path.write_bytes(b"not a picture")

@@ -1,4 +1,4 @@
-"""Neighbours, refined by likes and dislikes, filtered, selected and exported."""
+"""Neighbours: likes and dislikes, filters, selection and export."""
 
 import io
 
@@ -23,7 +23,7 @@ def index(sky):
 
 
 def shows(page, table):
-    """Wait until the wall shows these galaxies, in this order."""
+    """Wait until the gallery shows these galaxies, in this order."""
     wait_until(
         page,
         "keys => JSON.stringify([...document.querySelectorAll('main .card')]"
@@ -41,7 +41,7 @@ def test_neighbours_and_distances_are_the_librarys(page, index):
     assert drawn(page, ".card img")
 
 
-def test_likes_and_dislikes_refine(page, index):
+def test_likes_and_dislikes_change_the_results(page, index):
     visit(page, f"/similar?like={KEY}&k=12")
     first = cards(page)
     page.locator(".card").nth(2).hover()
@@ -75,13 +75,13 @@ def test_survey_number_and_conditions_narrow_the_search(page, index):
     assert "2 conditions" in page.inner_text(".filters")
 
 
-def test_wrong_condition_is_told_in_the_librarys_words(page):
+def test_invalid_condition_shows_the_librarys_message(page):
     page.expected += ["422", "404"]
     visit(page, f"/similar?like={KEY}&where=colour+%3E+3")
     assert "colour" in page.inner_text(".says")
 
 
-def test_each_survey_apart(page, index):
+def test_one_row_per_survey(page, index):
     visit(page, f"/similar?like={KEY}&k=12")
     page.check("#by-survey")
     wait_until(page, "location.hash.includes('by=survey')")

@@ -10,13 +10,13 @@ def workspace(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def http(workspace):
-    """The app, called in process."""
+    """Application called in process."""
     with TestClient(workspace.app()) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
 def url(workspace):
-    """The app in a real server."""
+    """Address of the application in a real server."""
     with running(workspace.app()) as address:
         yield address

@@ -1,4 +1,4 @@
-"""Many requests in one batch, in bounded numbers, for a bounded time."""
+"""Threads and batches: order, errors, queue limits and time limits."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ def batcher(compute, **limits):
     return Batcher(compute, **{"batch_size": 4, "max_waiting": 100, "timeout_s": 10, **limits})
 
 
-def test_a_batch_is_what_came_while_the_last_was_computed():
+def test_requests_during_a_batch_form_the_next_batch():
     sizes, go_on = [], threading.Event()
 
     def compute(items):
@@ -35,7 +35,7 @@ def test_a_batch_is_what_came_while_the_last_was_computed():
     assert sizes == [4, 4, 4]
 
 
-def test_one_alone_is_not_kept_waiting():
+def test_a_single_request_does_not_wait():
     async def run():
         work = batcher(lambda items: items)
         start = time.perf_counter()
@@ -45,7 +45,7 @@ def test_one_alone_is_not_kept_waiting():
     assert asyncio.run(run()) < 1
 
 
-def test_an_error_is_its_asker_s_alone_and_a_fault_everyone_s():
+def test_an_error_result_fails_one_request_and_an_exception_the_whole_batch():
     def compute(items):
         if 9 in items:
             raise RuntimeError("fault")
@@ -62,7 +62,7 @@ def test_an_error_is_its_asker_s_alone_and_a_fault_everyone_s():
     assert [str(error) for error in second] == ["fault", "fault"] and third == 5
 
 
-def test_those_who_left_are_not_computed():
+def test_cancelled_requests_are_not_computed():
     seen, go_on = [], threading.Event()
 
     def compute(items):
@@ -84,7 +84,7 @@ def test_those_who_left_are_not_computed():
     assert 1 not in seen
 
 
-def test_waiting_is_bounded():
+def test_the_number_of_waiting_requests_is_bounded():
     go_on = threading.Event()
 
     def compute(items):
@@ -114,7 +114,7 @@ def test_waiting_is_bounded():
         assert error.status == 503 and error.headers["Retry-After"]
 
 
-def test_a_call_over_time_keeps_its_thread_until_it_ends():
+def test_a_call_over_the_time_limit_keeps_its_thread_until_it_ends():
     go_on = threading.Event()
 
     async def run():

@@ -1,4 +1,4 @@
-"""Killed at any moment, disk full: no acknowledged job is lost, or run twice to two results."""
+"""Kills at random moments and a full disk: no acknowledged job is lost or finishes twice."""
 
 import errno
 import json
@@ -33,7 +33,7 @@ time.sleep(600)
 
 
 def killable_runner(folder):
-    """A runner in a process of its own, as a worker of the service has it."""
+    """Start a runner in a process of its own, like a worker of the service."""
     child = subprocess.Popen(
         [sys.executable, "-c", RUNNER, str(folder)], stdout=subprocess.PIPE, text=True
     )
@@ -41,8 +41,8 @@ def killable_runner(folder):
     return child
 
 
-def stored(workspace, queue, count=1):
-    """Acknowledged jobs that nothing runs yet."""
+def submitted(workspace, queue, count=1):
+    """Submit jobs while no runner is active."""
     jobs = JobSettings(queue=queue, space=str(workspace.folder / "space"))
     http = TestClient(workspace.app(jobs=jobs))
     files = {"sample": zipped(workspace.folder / "sdss")}
@@ -52,7 +52,7 @@ def stored(workspace, queue, count=1):
 
 
 def processes(job_id):
-    """Processes that work on a job; what they fork is in their session and not counted."""
+    """List the process of a job, without its children."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         pid = int(path.parent.name)
@@ -74,7 +74,7 @@ def processes(job_id):
 )
 def test_runners_and_jobs_killed_at_random(workspace, tmp_path, rounds):
     queue = JobQueue(tmp_path)
-    ids = stored(workspace, queue, max(2, rounds // 4))
+    ids = submitted(workspace, queue, max(2, rounds // 4))
     dice, most, stop = random.Random(rounds), dict.fromkeys(ids, 0), threading.Event()
 
     def watch():
@@ -88,7 +88,7 @@ def test_runners_and_jobs_killed_at_random(workspace, tmp_path, rounds):
         child = killable_runner(tmp_path)
         time.sleep(dice.uniform(0.2, 4))
         victims = [pid for job_id in ids for pid in processes(job_id)]
-        # a job may die twice; the third time it is given up
+        # a job may crash twice; the third time it fails
         if victims and sum(queue.get(job_id).crashes for job_id in ids) < 2:
             os.kill(dice.choice(victims), signal.SIGKILL)
         child.kill()
@@ -111,9 +111,9 @@ def test_runners_and_jobs_killed_at_random(workspace, tmp_path, rounds):
         assert (queue.path(job_id) / process.OUTCOME).stat().st_mtime_ns == outcomes[job_id]
 
 
-def test_a_job_that_dies_again_and_again_is_given_up(workspace, tmp_path):
+def test_a_job_killed_three_times_fails(workspace, tmp_path):
     queue = JobQueue(tmp_path)
-    (job_id,) = stored(workspace, queue)
+    (job_id,) = submitted(workspace, queue)
     runner = JobRunner(queue, 1)
     runner.start()
     while queue.get(job_id).state not in ENDED:
@@ -125,9 +125,9 @@ def test_a_job_that_dies_again_and_again_is_given_up(workspace, tmp_path):
     assert (job.state, job.crashes) == (State.FAILED, 3) and "killed" in job.message
 
 
-def test_a_stopped_service_leaves_its_jobs_to_the_next(workspace, tmp_path):
+def test_jobs_of_a_stopped_service_continue_at_the_next_start(workspace, tmp_path):
     queue = JobQueue(tmp_path)
-    (job_id,) = stored(workspace, queue)
+    (job_id,) = submitted(workspace, queue)
     first = JobRunner(queue, 1)
     first.start()
     while not (queue.path(job_id) / process.PID).exists():
@@ -144,7 +144,7 @@ def test_a_stopped_service_leaves_its_jobs_to_the_next(workspace, tmp_path):
     assert queue.get(job_id).state is State.DONE
 
 
-def test_one_runner_at_a_time(tmp_path):
+def test_only_one_runner_is_active(tmp_path):
     queue = JobQueue(tmp_path)
     child = killable_runner(tmp_path)
     deadline = time.monotonic() + 20
@@ -164,9 +164,9 @@ def test_one_runner_at_a_time(tmp_path):
     second.stop()
 
 
-def test_an_upload_that_was_cut_off_is_swept(workspace, tmp_path):
+def test_an_interrupted_upload_is_removed(workspace, tmp_path):
     queue = JobQueue(tmp_path)
-    (kept,) = stored(workspace, queue)
+    (kept,) = submitted(workspace, queue)
     left, going_on = queue.path(queue.new_id()), queue.path(queue.new_id())
     for folder in (left, going_on):
         folder.mkdir()
@@ -183,7 +183,7 @@ def test_an_upload_that_was_cut_off_is_swept(workspace, tmp_path):
     os.close(lock)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing(workspace, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_files(workspace, tmp_path, monkeypatch):
     queue = JobQueue(tmp_path)
     jobs = JobSettings(queue=queue, space="decals")
     http = TestClient(workspace.app(jobs=jobs), raise_server_exceptions=False)

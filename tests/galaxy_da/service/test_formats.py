@@ -1,4 +1,4 @@
-"""One table in every format, read by libraries of others; the cone search by VO clients."""
+"""Tables in every format, read by other libraries; cone search by VO clients."""
 
 import io
 import shutil
@@ -80,7 +80,7 @@ def test_a_browser_gets_json(http):
         ("/vo/conesearch", {"RA": "x", "DEC": 2, "SR": 0}),
     ],
 )
-def test_votlint_has_nothing_to_say(http, stilts, tmp_path, path, asked):
+def test_votlint_finds_no_error(http, stilts, tmp_path, path, asked):
     answer = http.get(path, params={**asked, "format": "votable"} if "api" in path else asked)
     assert answer.status_code == 200
     (tmp_path / "answer.vot").write_bytes(answer.content)
@@ -89,7 +89,7 @@ def test_votlint_has_nothing_to_say(http, stilts, tmp_path, path, asked):
 
 
 @pytest.mark.parametrize("radius", [0.1, 0.2])
-def test_cone_search_finds_what_brute_force_does(url, workspace, stilts, tmp_path, radius):
+def test_cone_search_agrees_with_brute_force(url, workspace, stilts, tmp_path, radius):
     rows = workspace.index.rows
     sky = SkyCoord(rows["ra"].to_numpy(), rows["dec"].to_numpy(), unit="deg")
     near = sky.separation(SkyCoord(150.2, 2.0, unit="deg")).deg <= radius
@@ -115,7 +115,7 @@ def test_cone_search_finds_what_brute_force_does(url, workspace, stilts, tmp_pat
     assert set(pa.csv.read_csv(tmp_path / "cone.csv")["key"].to_pylist()) == expected
 
 
-def test_cone_search_keeps_its_standard(http):
+def test_cone_search_follows_the_standard(http):
     def ask(**asked):
         return parse(io.BytesIO(http.get("/vo/conesearch", params=asked).content))
 

@@ -1,4 +1,4 @@
-"""What strangers may send: refused with the right status, and the service stays up and small."""
+"""Hostile requests: refused with the right status, without a crash or high memory use."""
 
 import io
 import os
@@ -40,7 +40,7 @@ def memory_mb():
 
 
 def png(width, height):
-    """A PNG that says it is so large, its pixels all zero."""
+    """PNG of zero pixels whose header states this size."""
 
     def chunk(kind, data):
         body = kind + data
@@ -61,7 +61,7 @@ def fits_of(*shape, compressed=False):
 
 
 def claiming(*shape):
-    """A short FITS file whose header claims an image of some shape."""
+    """Short FITS file whose header states a large shape."""
     out = io.BytesIO()
     fits.PrimaryHDU(np.zeros((2, 2), np.float32)).writeto(out)
     data = out.getvalue()
@@ -90,7 +90,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_images_that_are_bombs_or_broken(http, name):
+def test_oversized_and_broken_images_are_refused(http, name):
     data, status = BOMBS[name]
     before = memory_mb()
     for path in ("/api/encode", "/api/similar/image"):
@@ -109,7 +109,7 @@ def test_images_that_are_bombs_or_broken(http, name):
         {"CD1_1": 1e-4, "CD1_2": 1e-4},
     ],
 )
-def test_headers_that_make_no_sense(http, card):
+def test_invalid_fits_headers(http, card):
     out = io.BytesIO()
     header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "BANDS": "g,r,z", **card})
     fits.PrimaryHDU(np.ones((3, 64, 64), np.float32), header).writeto(out)
@@ -121,7 +121,7 @@ def test_headers_that_make_no_sense(http, card):
 
 
 @pytest.mark.parametrize("text", PATHS)
-def test_names_never_become_paths(http, text):
+def test_names_are_not_used_as_paths(http, text):
     for path in ("/api/objects", "/api/images/cutout.png", "/api/latents", "/api/same"):
         answer = http.get(path, params={"id": text})
         assert answer.status_code == 404 and "root:" not in answer.text
@@ -133,7 +133,7 @@ def test_names_never_become_paths(http, text):
         assert http.get(path).status_code in (404, 405, 400)
 
 
-def test_a_survey_is_never_a_file(http, tmp_path):
+def test_a_survey_name_does_not_read_a_file(http, tmp_path):
     toml = tmp_path / "mine.toml"
     toml.write_text("name = 'mine'")
     answer = http.post("/api/encode", data={"survey": str(toml)}, files={"file": png(64, 64)})
@@ -160,7 +160,7 @@ def test_a_survey_is_never_a_file(http, tmp_path):
         "kind = \x00",
     ],
 )
-def test_conditions_are_data(http, condition):
+def test_conditions_are_not_evaluated(http, condition):
     answer = http.get("/api/similar", params={"id": "sdss:sdss-0001", "where": condition})
     assert answer.status_code in (200, 404, 422)
 
@@ -181,14 +181,14 @@ def test_conditions_are_data(http, condition):
         (b"like=1", "application/x-www-form-urlencoded"),
     ],
 )
-def test_bodies_that_make_no_sense(http, body, kind):
+def test_invalid_json_bodies_are_refused(http, body, kind):
     answer = http.post("/api/similar", content=body, headers={"Content-Type": kind})
     assert answer.status_code in (400, 422), answer.text
     assert answer.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/api/encode", "/api/similar/image", "/api/jobs"])
-def test_forms_that_are_none(workspace, tmp_path, path):
+def test_invalid_forms_are_refused(workspace, tmp_path, path):
     jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
     http = TestClient(workspace.app(jobs=jobs))
     kind = "multipart/form-data; boundary=x"
@@ -216,8 +216,8 @@ def parquet(table, **options):
     return sink.getvalue().to_pybytes()
 
 
-def test_tables_that_are_bombs(http):
-    # a few kilobytes that stand for six gigabytes of text
+def test_oversized_and_broken_tables_are_refused(http):
+    # a few kilobytes that expand to six gigabytes of text
     ids = pa.DictionaryArray.from_arrays(np.zeros(3_000_000, np.int32), ["x" * 1000])
     n = len(ids)
     bomb = parquet(
@@ -259,7 +259,7 @@ ZIPS = {
 
 
 @pytest.mark.parametrize("name", ZIPS)
-def test_zips_are_refused_before_a_job_is_made(workspace, tmp_path, name):
+def test_invalid_zips_are_refused_before_a_job_is_queued(workspace, tmp_path, name):
     members, status = ZIPS[name]
     jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
     http = TestClient(workspace.app(jobs=jobs, limits=LIMITS))
@@ -285,7 +285,7 @@ SAMPLES = {
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_samples_reach_nothing_outside_their_folder(tmp_path, name):
+def test_samples_with_outside_or_dangerous_files_are_refused(tmp_path, name):
     members, status = SAMPLES[name]
     (tmp_path / "upload").write_bytes(zipped(**members))
     with pytest.raises(RequestError) as caught:
@@ -293,7 +293,7 @@ def test_samples_reach_nothing_outside_their_folder(tmp_path, name):
     assert caught.value.status == status
 
 
-def test_a_good_sample_passes(workspace, tmp_path):
+def test_a_valid_sample_is_accepted(workspace, tmp_path):
     folder = workspace.folder / "sdss"
     members = {p.name: p.read_bytes() for p in folder.iterdir()}
     (tmp_path / "upload").write_bytes(zipped(**members))
@@ -303,7 +303,7 @@ def test_a_good_sample_passes(workspace, tmp_path):
     assert table.read_bytes() == (folder / "sample.parquet").read_bytes()
 
 
-def test_bodies_are_bounded_however_they_come(workspace):
+def test_bodies_are_bounded_with_and_without_a_length(workspace):
     limits = Limits(body_bytes=1000, image_bytes=1000)
     http = TestClient(workspace.app(limits=limits))
     for path, room in (("/api/similar", 0), ("/api/encode", 1 << 16)):
@@ -316,7 +316,7 @@ def test_bodies_are_bounded_however_they_come(workspace):
         assert http.post("/api/similar", headers={"Content-Length": length}).status_code == 413
 
 
-def test_other_sites_and_other_names_are_refused(workspace):
+def test_other_origins_and_host_names_are_refused(workspace):
     http = TestClient(workspace.app(hosts=("127.0.0.1",)), base_url="http://127.0.0.1:80")
     body = {"like": ["sdss:sdss-0001"]}
     assert http.post("/api/similar", json=body).status_code == 200
@@ -340,7 +340,7 @@ def connected(url):
     return socket.create_connection((parsed.host, parsed.port), timeout=30)
 
 
-def test_heads_are_bounded_in_size(address):
+def test_request_heads_are_bounded(address):
     for path, headers in (
         ("/api/info", {"X": "y" * 40_000}),
         (f"/api/objects?id={'x' * 40_000}", {}),
@@ -360,7 +360,7 @@ def test_heads_are_bounded_in_size(address):
     assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
 
 
-def test_slow_clients_lose_their_connection(address, monkeypatch):
+def test_slow_clients_are_disconnected(address, monkeypatch):
     monkeypatch.setattr("galaxy_da.service.middleware.HEAD_SECONDS", 0.5)
     with connected(address) as silent, connected(address) as slow, connected(address) as stalled:
         slow.sendall(b"GET / HT")
@@ -386,7 +386,7 @@ def test_garbage_is_answered_with_400(address):
     assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
 
 
-def test_clients_that_go_away_leave_nothing_behind(address, workspace):
+def test_disconnected_clients_leave_no_open_requests(address, workspace):
     for _ in range(20):
         with connected(address) as line:
             line.sendall(b"GET /api/outliers?method=lof HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -1,4 +1,4 @@
-"""JobSettings from upload to result: verbs of the command line in processes of their own."""
+"""Jobs from upload to results; each runs a verb in a process of its own."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def sky(served):
 
 @pytest.fixture(scope="module")
 def extracted(served, sky, workspace, tmp_path_factory):
-    """An extraction from beginning to end, by the client: its job, events and results."""
+    """Extraction run by the client: its job, events and results folder."""
     folder = tmp_path_factory.mktemp("results")
     (folder / "sample.zip").write_bytes(zipped(workspace.folder / "sdss"))
     job = sky.submit("extract", sample=folder / "sample.zip")
@@ -62,7 +62,7 @@ def extracted(served, sky, workspace, tmp_path_factory):
     return job, events, folder
 
 
-def test_an_extraction_is_what_the_verb_writes(extracted, workspace):
+def test_an_extraction_equals_the_verb_s_output(extracted, workspace):
     job, _, folder = extracted
     assert job.status()["state"] == "done"
     with zipfile.ZipFile(folder / "features.zip") as archive:
@@ -78,7 +78,7 @@ def test_an_extraction_is_what_the_verb_writes(extracted, workspace):
     assert flat["embedding"].equals(found.table["embedding"])
 
 
-def test_progress_comes_as_events(extracted):
+def test_events_report_progress_and_state(extracted):
     _, events, _ = extracted
     states = [data["state"] for name, data in events if name == "state"]
     assert states[-1] == "done" and set(states) <= {"queued", "running", "done"}
@@ -86,7 +86,7 @@ def test_progress_comes_as_events(extracted):
     assert progress[-1] == {"done": 24, "total": 24, "step": "extract"}
 
 
-def test_results_are_those_listed_alone(extracted, served, tmp_path):
+def test_only_listed_results_can_be_downloaded(extracted, served, tmp_path):
     job, _, _ = extracted
     base = f"{served}/api/jobs/{job.id}"
     assert {r["name"] for r in job.status()["results"]} == {"features.parquet", "features.zip"}
@@ -98,7 +98,7 @@ def test_results_are_those_listed_alone(extracted, served, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_job_whose_data_are_wrong_fails_with_one_line(served, workspace):
+def test_a_job_with_invalid_data_fails_with_a_one_line_message(served, workspace):
     table = pq.read_table(workspace.folder / "sdss" / "sample.parquet").drop_columns("ra")
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink)
@@ -109,7 +109,7 @@ def test_a_job_whose_data_are_wrong_fails_with_one_line(served, workspace):
     assert "\n" not in job["message"]
 
 
-def test_a_verb_that_refuses_says_why(sky, served, workspace, tmp_path):
+def test_a_failed_job_has_the_message_of_its_verb(sky, served, workspace, tmp_path):
     for name in ("decals", "hsc"):
         (tmp_path / f"{name}.zip").write_bytes(zipped(workspace.folder / name))
     samples = {"anchor": tmp_path / "decals.zip", "target": tmp_path / "hsc.zip"}
@@ -118,8 +118,8 @@ def test_a_verb_that_refuses_says_why(sky, served, workspace, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_adaptation(sky, served, workspace, tmp_path):
-    """A new survey, from images in a zip and in the table itself."""
+def test_a_job_adapts_to_a_new_survey(sky, served, workspace, tmp_path):
+    """Samples with images in a zip, pairs in a table."""
     ids = [f"{i:03d}" for i in range(400)]
     for name, scale in (("decals", 0.262), ("hsc", 0.168)):
         images = blobs(400, 64, scale, noise=0.002)
@@ -136,7 +136,7 @@ def test_an_adaptation(sky, served, workspace, tmp_path):
     assert "hsc" in adapted.surveys and adapted.id == workspace.space.id
 
 
-def test_cancelling(served, workspace):
+def test_jobs_are_cancelled_and_removed(served, workspace):
     files = {"sample": zipped(workspace.folder / "sdss")}
     ids = [
         httpx.post(f"{served}/api/jobs", data={"verb": "extract"}, files=files).json()["id"]
@@ -166,7 +166,7 @@ def test_cancelling(served, workspace):
         ({"options": "{}"}, ["sample"], 422),
     ],
 )
-def test_what_is_no_job_is_refused(workspace, tmp_path, data, names, status):
+def test_invalid_jobs_are_refused(workspace, tmp_path, data, names, status):
     queue = JobQueue(tmp_path)
     http = TestClient(workspace.app(jobs=JobSettings(queue=queue, space="decals")))
     files = dict.fromkeys(names, b"PAR1")
@@ -184,12 +184,12 @@ def test_the_queue_is_bounded(workspace, tmp_path):
     assert jobs.queue.counts()[State.QUEUED] == 2
 
 
-def test_a_service_without_jobs_says_so(http):
+def test_a_service_without_jobs_names_the_option(http):
     answer = http.get("/api/jobs")
     assert answer.status_code == 404 and "--jobs" in answer.json()["error"]["message"]
 
 
-def test_states_change_once(tmp_path):
+def test_a_state_changes_only_from_the_expected_state(tmp_path):
     queue = JobQueue(tmp_path)
     job = queue.new_id()
     queue.add(job, "", "extract", {"a": 1})
@@ -202,8 +202,8 @@ def test_states_change_once(tmp_path):
     assert sum(queue.counts().values()) == 1
 
 
-def test_a_job_too_young_to_hear_is_interrupted_later(tmp_path):
-    """A job may be cancelled before its process has written whom to signal."""
+def test_a_job_without_a_pid_is_interrupted_later(tmp_path):
+    """A job may be cancelled before its process has written its pid."""
     queue = JobQueue(tmp_path)
     job = queue.new_id()
     folder = queue.path(job)

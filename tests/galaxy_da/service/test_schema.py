@@ -1,4 +1,4 @@
-"""The OpenAPI schema against the app: nothing answers with 5xx, or in a way it does not say."""
+"""OpenAPI schema against the application: no answer is undocumented or a server error."""
 
 import pytest
 import schemathesis
@@ -27,7 +27,7 @@ schemathesis.serializer.alias("application/vnd.apache.parquet", "application/oct
 
 @pytest.fixture(scope="session")
 def described(workspace, tmp_path_factory):
-    """The schema of a running service whose runner is not started, so that no job runs."""
+    """Schema of a running service; without its lifespan, no job runs."""
     jobs = JobSettings(queue=JobQueue(tmp_path_factory.mktemp("schema")), space="decals")
     with running(workspace.app(jobs=jobs), lifespan="off") as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
@@ -49,7 +49,7 @@ def test_every_operation_answers_as_documented(described):
     assert tried > 200
 
 
-def test_every_route_is_described(described, http):
+def test_every_route_has_a_description(described, http):
     paths = http.get("/openapi.json").json()["paths"]
     assert len(paths) > 20
     for path, operations in paths.items():

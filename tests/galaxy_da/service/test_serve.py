@@ -1,4 +1,4 @@
-"""The command itself: several processes, one index, one queue."""
+"""The command `serve`: several processes, one index, one queue."""
 
 import json
 import os
@@ -63,7 +63,7 @@ def test_workers_share_an_index_and_a_queue(workspace, tmp_path):
             (tmp_path / "s.zip").write_bytes(zipped(workspace.folder / "sdss"))
             job = sky.submit("extract", sample=tmp_path / "s.zip")
             wait_for(url, job.id, "running", *ENDED)
-            # whichever process runs the jobs, the other takes over
+            # one of them runs the jobs; new workers take over
             workers = workers_of(child)
             assert len(workers) == 2
             os.kill(workers[0], signal.SIGKILL)
@@ -89,7 +89,7 @@ def test_workers_share_an_index_and_a_queue(workspace, tmp_path):
     finally:
         child.send_signal(signal.SIGTERM)
         assert child.wait(60) in (0, -signal.SIGTERM)
-    said = log.read_text().splitlines()  # Python itself may tell of the killed workers
+    said = log.read_text().splitlines()  # Python may warn of the killed workers
     lines = [json.loads(line) for line in said if line.startswith("{")]
     asked = [line for line in lines if line["event"] == "request"]
     assert len({line["request_id"] for line in asked}) == len(asked) >= 25
@@ -99,7 +99,7 @@ def test_workers_share_an_index_and_a_queue(workspace, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_service_killed_during_uploads_and_jobs(workspace, tmp_path):
-    """What was acknowledged is done after the last start, and nothing else is left."""
+    """Acknowledged jobs are done after the last start, and no other folder remains."""
     folder, log, known = tmp_path / "jobs", tmp_path / "log", set()
     data = zipped(workspace.folder / "sdss")
     for number in range(6):
@@ -131,7 +131,7 @@ def test_a_service_killed_during_uploads_and_jobs(workspace, tmp_path):
     assert {path.name for path in folder.iterdir() if path.is_dir()} == listed
 
 
-def test_others_are_let_in_with_tokens_alone(workspace, tmp_path, capsys):
+def test_other_machines_need_a_token_file(workspace, tmp_path, capsys):
     where = ["--index", str(workspace.folder / "index"), "--space", str(workspace.folder / "space")]
     assert main(["serve", *where, "--host", "0.0.0.0"]) == 2
     assert "--token-file" in capsys.readouterr().err

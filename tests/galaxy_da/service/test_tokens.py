@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""Tokens: routes that need one, the token file, and jobs of other owners."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def file(tmp_path):
     return tmp_path / "tokens.json"
 
 
-def test_what_writes_or_costs_takes_a_token_that_is_known_and_valid(workspace, file):
+def test_guarded_routes_need_a_known_and_valid_token(workspace, file):
     good, other = add_token(file, "alice", 1), add_token(file, "bob", None)
     clock = [datetime.now(UTC)]
     tokens = Tokens(file, lambda: clock[0])
@@ -57,7 +57,7 @@ def test_what_writes_or_costs_takes_a_token_that_is_known_and_valid(workspace, f
         assert http.post("/api/encode", headers=bearer(other)).status_code == 401
 
 
-def test_the_file_holds_no_token_and_is_its_owner_s(file, capsys):
+def test_the_file_holds_no_token_and_only_its_owner_reads_it(file, capsys):
     assert main(["token", "alice", "--file", str(file), "--days", "30"]) == 0
     token = re.search(r"token\s+(\S+)", capsys.readouterr().out)[1]
     assert token not in file.read_text() and file.stat().st_mode & 0o777 == 0o600
@@ -65,7 +65,7 @@ def test_the_file_holds_no_token_and_is_its_owner_s(file, capsys):
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"tokens": [{"name": "a", "sha256": "x"}]}'])
-def test_a_broken_file_is_told(file, content):
+def test_a_broken_file_is_reported(file, content):
     with pytest.raises(TableError, match="no token file"):
         Tokens(file)
     file.write_text(content)
@@ -73,7 +73,7 @@ def test_a_broken_file_is_told(file, content):
         Tokens(file)
 
 
-def test_a_job_is_its_owner_s_alone(workspace, file, tmp_path):
+def test_a_job_is_hidden_from_other_owners(workspace, file, tmp_path):
     from galaxy_da.service.jobs.queue import JobQueue
     from galaxy_da.service.parts import JobSettings
 

@@ -1,4 +1,4 @@
-"""Pictures, and images that are sent."""
+"""Pictures of objects, and uploaded images."""
 
 import io
 import threading
@@ -22,7 +22,7 @@ def picture(answer):
 
 
 def as_fits(workspace, survey, number):
-    """The cutout of an object as a FITS file in memory."""
+    """Encode the cutout of an object as a FITS file."""
     pixels = np.load(workspace.folder / survey / "cutouts.npy")[number]
     out = io.BytesIO()
     header = fits.Header({"BANDS": "g,r,z"})
@@ -66,7 +66,7 @@ def test_north_is_up_and_east_is_left(http, workspace, tmp_path):
     assert drawn[6:16, 5:15].min() > 150 and drawn[80:90].max() < 100
 
 
-def test_strips_are_the_library_s(http, workspace):
+def test_interpolations_equal_the_library_s(http, workspace):
     first, last = "decals:decals-0001", "sdss:sdss-0004"
     along = http.get("/api/interpolate/along.png", params={"id": first, "latent": 1, "steps": 4})
     assert_array_equal(
@@ -83,7 +83,7 @@ def test_strips_are_the_library_s(http, workspace):
     )
 
 
-def test_no_pixels_is_told(http, workspace):
+def test_a_missing_cutout_file_is_reported(http, workspace):
     missing = workspace.folder / "hsc" / "cutouts.npy"
     moved = missing.rename(missing.with_suffix(".away"))
     try:
@@ -94,7 +94,7 @@ def test_no_pixels_is_told(http, workspace):
 
 
 @pytest.mark.parametrize("survey", SURVEYS)
-def test_encoding_is_extraction(http, workspace, survey):
+def test_encoding_equals_extraction(http, workspace, survey):
     files = {"file": as_fits(workspace, survey, 7)}
     given = {"survey": survey, "unadapted": survey == "hsc"}
     found = http.post("/api/encode", data=given, files=files).json()
@@ -110,7 +110,7 @@ def test_encoding_is_extraction(http, workspace, survey):
     assert_allclose(nearest.json()["meta"]["latents"], found["latents"], atol=1e-5)
 
 
-def test_a_colour_image_goes_through_its_survey_s_stretch(http):
+def test_a_colour_image_needs_a_stretch_of_its_survey(http):
     pixels = np.random.default_rng(0).integers(20, 90, (96, 96, 3), dtype=np.uint8)
     out = io.BytesIO()
     Image.fromarray(pixels).save(out, "png")
@@ -122,7 +122,7 @@ def test_a_colour_image_goes_through_its_survey_s_stretch(http):
     assert answer.status_code == 422 and "stretch" in answer.json()["error"]["message"]
 
 
-def test_an_image_that_cannot_be_used_says_so(http):
+def test_an_unusable_image_has_a_status_and_message(http):
     out = io.BytesIO()
     fits.PrimaryHDU(np.full((3, 96, 96), np.nan, np.float32)).writeto(out)
     files = {"file": out.getvalue()}
@@ -132,7 +132,7 @@ def test_an_image_that_cannot_be_used_says_so(http):
     assert answer.status_code == 422 and found["message"] in answer.json()["error"]["message"]
 
 
-def test_images_of_many_clients_are_encoded_together(url, workspace, monkeypatch):
+def test_images_of_many_clients_are_encoded_in_batches(url, workspace, monkeypatch):
     sizes, encode = [], workspace.space.encode
     started, go_on = threading.Event(), threading.Event()
 

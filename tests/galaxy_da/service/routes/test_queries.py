@@ -1,4 +1,4 @@
-"""What comes over HTTP is what the library answers."""
+"""Query routes against the library."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ def rows(answer):
 
 
 def same_rows(answer, table):
-    """JSON numbers are exact, and what is not finite is null."""
+    """Compare an answer with a table: exact numbers, null if not finite."""
     for got, expected in zip(rows(answer), table.to_pylist(), strict=True):
         assert got.keys() == expected.keys()
         for name, value in expected.items():
@@ -67,7 +67,7 @@ def test_similar_to_a_position_and_to_vectors(http, workspace):
     same_rows(http.post("/api/similar", json=body), workspace.index.similar([vector, key], 4))
 
 
-def test_many_at_once_are_what_each_alone_is(workspace):
+def test_a_batch_of_searches_equals_single_searches(workspace):
     index = workspace.index
     asked = [index.key(row) for row in (0, 40, 3, 0)]
     asked.insert(2, "sdss:nobody")
@@ -150,31 +150,31 @@ def test_objects(http, workspace):
     ]
 
 
-def test_a_table_of_chosen_objects(http, workspace):
+def test_a_table_of_listed_objects(http, workspace):
     asked = ["hsc:hsc-0007", "decals:decals-0001", "hsc:hsc-0000"]
     found = http.post("/api/objects/table", json={"ids": asked, "format": "parquet"})
     table = pq.read_table(io.BytesIO(found.content))
     assert keys(table) == asked
-    shown = [name for name in table.column_names if name != "magnitude"]
-    chosen = workspace.index.take(np.array([workspace.index.row(key) for key in asked]), shown)
-    assert table.select(shown).equals(chosen) and "variance" not in shown
+    names = [name for name in table.column_names if name != "magnitude"]
+    chosen = workspace.index.take(np.array([workspace.index.row(key) for key in asked]), names)
+    assert table.select(names).equals(chosen) and "variance" not in names
     missing = http.post("/api/objects/table", json={"ids": [*asked, "hsc:nobody"]})
     assert missing.status_code == 404 and "hsc:nobody" in missing.json()["error"]["message"]
 
 
-def test_many_cutouts_at_once(url, workspace):
+def test_many_cutouts_are_read_at_once(url, workspace):
     asked = [f"{url}/api/images/cutout.png?id=sdss:sdss-{n % N:04d}" for n in range(60)]
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda address: httpx.get(address, timeout=60), asked))
     assert {answer.status_code for answer in answers} == {200}
 
 
-def test_latents_have_galaxy_and_view(http, workspace):
+def test_latents_hold_galaxy_and_nuisance(http, workspace):
     found = http.get("/api/latents", params={"id": "sdss:sdss-0005"}).json()
     row = workspace.index.row("sdss:sdss-0005")
-    view = np.stack(workspace.index.rows["nuisance"].to_pylist())
-    assert found["latents"] == [*workspace.index.vectors[row].tolist(), *view[row].tolist()]
-    every = np.hstack([workspace.index.vectors[:], view])
+    nuisance = np.stack(workspace.index.rows["nuisance"].to_pylist())
+    assert found["latents"] == [*workspace.index.vectors[row].tolist(), *nuisance[row].tolist()]
+    every = np.hstack([workspace.index.vectors[:], nuisance])
     np.testing.assert_allclose(found["std"], every.std(axis=0), rtol=1e-5)
 
 
@@ -202,7 +202,7 @@ def test_latents_have_galaxy_and_view(http, workspace):
         ("/api/nothing", {}, 404, "Not Found"),
     ],
 )
-def test_mistakes_are_told_in_one_line(http, path, asked, status, says):
+def test_errors_are_one_line(http, path, asked, status, says):
     answer = http.get(path, params=asked)
     error = answer.json()["error"]
     assert answer.status_code == status
@@ -210,7 +210,7 @@ def test_mistakes_are_told_in_one_line(http, path, asked, status, says):
     assert error["request_id"] == answer.headers["x-request-id"]
 
 
-def test_a_map_has_every_object(http, workspace):
+def test_the_map_has_every_object(http, workspace):
     drawn = http.get("/api/map", params={"format": "json", "column": "magnitude"}).json()
     assert drawn["meta"]["method"] == "pca" and len(drawn["x"]) == 3 * N
     ids = [
