@@ -45,7 +45,7 @@ def crossmatch(
     frame: Annotated[
         str,
         typer.Option(
-            help="Frame: icrs, fk5, fk4, galactic, ecliptic or supergalactic; one, or ANCHOR,TARGET."
+            help="Frame: icrs, fk5, fk4, galactic, ecliptic, supergalactic; one, or ANCHOR,TARGET."
         ),
     ] = "",
     error: Annotated[

@@ -1,5 +1,6 @@
 """Read catalogues of any format into one kind of Arrow table, positions in ICRS degrees."""
 
 from catalogs.reading.catalogue import read_catalog
+from catalogs.reading.options import CatalogOptions
 
-__all__ = ["read_catalog"]
+__all__ = ["CatalogOptions", "read_catalog"]

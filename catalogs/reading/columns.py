@@ -1,4 +1,4 @@
-"""Which columns of a catalogue hold ids, positions, proper motions and epochs."""
+"""Recognise the columns of ids, positions, proper motions and epochs by their names."""
 
 from __future__ import annotations
 
@@ -45,34 +45,34 @@ SPELLINGS = {
     "pmdec": "pmdec pmde",
     "reference_epoch": "refepoch epoch",
 }
-"""Column names recognised, in lower case, without prefix and punctuation."""
+"""Recognised column names, in lower case, without prefix and punctuation."""
 
 POSITION_ERROR = "position_error_arcsec"
-"""The column of a position's standard error along one axis [arcsec]."""
+"""Column of the standard error of a position along one axis [arcsec]."""
 
 ROW_NUMBER = "row number"
-"""Stands for the id column of a catalogue that has none."""
+"""Name of the id column of a catalogue that has none."""
 
 OTHER_FRAMES = {
     "fk4 B1950": ("rab1950 ra1950", "deb1950 decb1950 dec1950 de1950"),
     "galactic": ("glon l lgal gallon galacticlongitude", "glat b bgal gallat galacticlatitude"),
     "ecliptic": ("elon ecllon eclipticlongitude", "elat ecllat eclipticlatitude"),
 }
-"""Names of longitude and latitude in other frames, looked for where there are no ra and dec."""
+"""Names of longitude and latitude in other frames, used if there are no ra and dec."""
 
 _LEGACY_SURVEY_ID = ("release", "brickid", "objid")  # unique only together
 _COLUMNS_SHOWN = 20
 
 
 class PositionColumns(NamedTuple):
-    """Where positions come from.
+    """Columns of longitude and latitude.
 
     Attributes
     ----------
     lon, lat : str
-        Columns.
+        Names of the columns.
     frame : str or None
-        What their names say of their frame.
+        Frame that the names state.
     """
 
     lon: str
@@ -88,20 +88,20 @@ def find_positions(
     Parameters
     ----------
     names : sequence of str
-        All columns.
+        Names of all columns.
     ra, dec : str, optional
-        The columns asked for.
+        Columns to use, in place of usual names.
     where : str
-        What to call the catalogue in messages.
+        Name of the catalogue in messages.
 
     Raises
     ------
     CatalogError
-        If one is missing, could be one of several, or the two are of different systems.
+        If one is missing or could be one of several, or the two are of different systems.
     """
     if ra is None and dec is None and not _spelled(names, "ra"):
         for frame, spellings in OTHER_FRAMES.items():
-            lons, lats = ([n for n in names if _plain(n) in some.split()] for some in spellings)
+            lons, lats = ([n for n in names if _plain(n) in s.split()] for s in spellings)
             if len(lons) == 1 and len(lats) == 1:
                 return PositionColumns(lons[0], lats[0], frame)
     lon, lat = (_find(names, key, name, where) for key, name in (("ra", ra), ("dec", dec)))
@@ -115,12 +115,12 @@ def find_positions(
 
 
 def find_ids(names: Sequence[str], object_id: str | None, where: str) -> list[str]:
-    """Return the columns ids are made of: one, the three of the Legacy Surveys, or none.
+    """Return the columns of ids: one, the three of the Legacy Surveys, or none.
 
     Raises
     ------
     CatalogError
-        If the column asked for is missing, or it could be one of several.
+        If `object_id` is missing, or the column could be one of several.
     """
     parts = [column for part in _LEGACY_SURVEY_ID for column in names if _plain(column) == part]
     if object_id is None and "object_id" not in names:
@@ -177,18 +177,18 @@ def prepend(
     sources: Mapping[str, Sequence[str]],
     notes: list[str],
 ) -> pa.Table:
-    """Put made columns first; a file's column of such a name stays unless it is the same.
+    """Put made columns first; other columns of the same name are renamed ``NAME_input``.
 
     Parameters
     ----------
     made : mapping of str to pa.ChunkedArray
-        The columns that go first.
+        Columns to put first.
     raw : pa.Table
-        The file's.
+        Columns of the file. Those equal to a made column are left out.
     sources : mapping of str to sequence of str
-        The file's columns that each was made of.
+        Columns of the file that each was made of.
     notes : list of str
-        Told which were renamed.
+        Lines to show the user; the renamed columns are added.
     """
     columns = list(made.values())
     fields = [pa.field(name, column.type) for name, column in made.items()]
@@ -209,24 +209,24 @@ def prepend(
 
 
 def spelled(names: Sequence[str], wanted: str) -> str | None:
-    """Return the one column spelled as `wanted` usually is, or none."""
+    """Return the only column with a usual spelling of `wanted`, or None."""
     found = _spelled(names, wanted)
     return found[0] if len(found) == 1 else None
 
 
 def require(names: Sequence[str], name: str, wanted: str, where: str) -> str:
-    """Return a column that was asked for.
+    """Return a named column.
 
     Raises
     ------
     CatalogError
-        If there is none of that name.
+        If there is no column of that name.
     """
     return _find(names, wanted, name, where)
 
 
 def _find(names: Sequence[str], wanted: str, name: str | None, where: str) -> str:
-    """Return the column asked for, the one of that very name, or the one usually spelled so."""
+    """Return the named column, else the one called `wanted` or with a usual spelling of it."""
     if name is not None:
         found = [column for column in names if column == name]
     else:
@@ -238,7 +238,7 @@ def _find(names: Sequence[str], wanted: str, name: str | None, where: str) -> st
     if not found:
         what = "" if name is None else f" {name!r}"
         raise CatalogError(
-            f"{where}: there is no column{what} for {wanted}; it has {_some(names)}; say which "
+            f"{where}: there is no column{what} for {wanted}; it has {_listed(names)}; say which "
             f"to use by {wanted}=NAME"
         )
     return found[0]
@@ -255,14 +255,14 @@ def _plain(name: str) -> str:
 
 
 def _system(name: str) -> str:
-    """Return the part of a coordinate's name that says which of a source's positions it is."""
+    """Return the part of a coordinate's name that tells its position from others."""
     stem = r"^(right_?ascension|declination|alpha|delta|ra|dec|de)"
     part = re.sub("[^a-z0-9]", "", re.sub(stem, "", name.rsplit(".", 1)[-1].lower().lstrip("_")))
     return part.removesuffix("deg").replace("j2000", "2000")
 
 
-def _some(names: Sequence[str]) -> str:
-    """List column names, the first of them where there are many."""
+def _listed(names: Sequence[str]) -> str:
+    """List column names, or only the first of many."""
     more = f", ... ({len(names)} in all)" if len(names) > _COLUMNS_SHOWN else ""
     return ", ".join(names[:_COLUMNS_SHOWN]) + more
 

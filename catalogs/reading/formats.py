@@ -1,4 +1,4 @@
-"""Catalogue files of many kinds as Arrow tables, with what their headers say."""
+"""Load catalogue files of many formats as Arrow tables, with cards of their headers."""
 
 from __future__ import annotations
 
@@ -21,41 +21,39 @@ from astropy.table.serialize import represent_mixins_as_columns
 from upath import UPath
 
 from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.io.hats.folders import list_hats_files, main_catalogue, read_properties
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import (
     Location,
     exists,
     is_folder,
     parquet_source,
-    read_text,
     store_errors,
 )
 
 __all__ = ["CatalogFile", "field_note", "is_number", "is_text", "load_file"]
 
 HEADER_CARDS = ("SURVEY", "VERSION", "RADESYS", "RADECSYS", "EQUINOX")
-"""What is kept of the header of a FITS or ECSV table."""
+"""Cards kept of the header of a FITS or ECSV table."""
 
 _WARNINGS_KEPT = 3
-_HATS_PROPERTIES = ("hats.properties", "properties")
-_HATS_PARTITIONS = "dataset/Norder=*/Dir=*/Npix=*"
 
 IdColumns = Callable[[Sequence[str]], Sequence[str]]
 
 
 class CatalogFile(NamedTuple):
-    """What a file holds.
+    """Contents of a file.
 
     Attributes
     ----------
     table : pa.Table
-        Its columns; the field metadata hold ``unit``, ``frame`` and ``epoch`` where it says so.
+        Columns; the field metadata hold ``unit``, ``frame`` and ``epoch`` if the file states them.
     form : str
-        Its format.
+        Format.
     header : dict
-        Cards of its header, `HEADER_CARDS`; of a HATS catalogue its properties.
+        Cards of the header, `HEADER_CARDS`; of a HATS catalogue its properties.
     warnings : list of str
-        The reader's first.
+        First warnings of the reader.
     """
 
     table: pa.Table
@@ -70,15 +68,15 @@ def load_file(path: Location, id_columns: IdColumns) -> CatalogFile:
     Parameters
     ----------
     path : Location
-        Its ending tells the format; a folder is a HATS catalogue. Of Parquet and HATS at a URL only
-        what is wanted is fetched, other files are copied first.
+        File whose ending tells the format, or folder of a HATS catalogue. Parquet and HATS are
+        read from a URL, other files are copied first.
     id_columns : callable
-        Picks, from the column names, those to read as they are written (CSV).
+        Function that returns, from all column names, those of ids, which CSV files hold as text.
 
     Raises
     ------
     CatalogError
-        If there is none, its format is unknown, or it cannot be read.
+        If there is no such file, its format is unknown, or it cannot be read.
     StorageError
         If the store it is in fails.
     """
@@ -100,11 +98,11 @@ def load_file(path: Location, id_columns: IdColumns) -> CatalogFile:
             table, header = reader(path, id_columns)
     except (CatalogError, StorageError):
         raise
-    except Exception as error:  # every parser has errors of its own
+    except Exception as error:  # each parser has its own errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CatalogError(f"{path}: cannot be read as {form} ({reason})") from error
-    said = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
-    return CatalogFile(table, form, header, list(said)[:_WARNINGS_KEPT])
+    messages = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
+    return CatalogFile(table, form, header, list(messages)[:_WARNINGS_KEPT])
 
 
 def field_note(field: pa.Field, key: str) -> str | None:
@@ -114,14 +112,14 @@ def field_note(field: pa.Field, key: str) -> str | None:
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds text."""
+    """Return whether a column of this type holds text."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def is_number(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds numbers, or nothing at all."""
+    """Return whether a column of this type holds numbers, or only nulls."""
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
@@ -142,8 +140,8 @@ def _read_ecsv(path: Location, id_columns: IdColumns) -> _Loaded:
         if isinstance(table[name], SkyCoord):
             frame = table[name].frame
             equinox = f" {frame.equinox.value}" if hasattr(frame, "equinox") else ""
-            said = {"frame": f"{frame.name.replace('barycentricmean', '')}{equinox}"}
-            notes |= {f"{name}.{part}": said for part in frame.representation_component_names}
+            note = {"frame": f"{frame.name.replace('barycentricmean', '')}{equinox}"}
+            notes |= {f"{name}.{part}": note for part in frame.representation_component_names}
     return _to_arrow(table, notes), _cards(table.meta)
 
 
@@ -163,8 +161,8 @@ def _read_votable(path: Location, id_columns: IdColumns) -> _Loaded:
             system = systems[0] if len(systems) == 1 else None
         if system is not None:
             equinox = f" {system.equinox}" if system.equinox else ""
-            said = {"frame": f"{system.system}{equinox}"} if system.system else {}
-            notes[field.name] = said | ({"epoch": str(system.epoch)} if system.epoch else {})
+            frame = {"frame": f"{system.system}{equinox}"} if system.system else {}
+            notes[field.name] = frame | ({"epoch": str(system.epoch)} if system.epoch else {})
     return _to_arrow(first.to_table(use_names_over_ids=True), notes), {}
 
 
@@ -174,7 +172,7 @@ def _resources(resources: Sequence[Any]) -> list[Any]:
 
 
 def _read_csv(path: Location, id_columns: IdColumns) -> _Loaded:
-    """Read a CSV file below its ``#`` lines, with the ids as they are written."""
+    """Read a CSV file below its ``#`` lines, with the ids as text."""
     file = local_copy(path)
     with pa.input_stream(file) as stream:
         head = stream.read(1 << 16).splitlines()
@@ -202,35 +200,22 @@ def _read_parquet(path: Location, id_columns: IdColumns) -> _Loaded:
 
 def _read_hats(path: Location, id_columns: IdColumns) -> _Loaded:
     """Read the partitions of a HATS catalogue, or of the main one of a collection."""
-    collection = path / "collection.properties"
-    if exists(collection):
-        path = path / _properties(collection)["hats_primary_table_url"]
-    found = [path / name for name in _HATS_PROPERTIES if exists(path / name)]
-    with store_errors(path, "listed"):
-        parts = [*path.glob(f"{_HATS_PARTITIONS}.parquet")]
-        parts += path.glob(f"{_HATS_PARTITIONS}/*.parquet")
-    files = sorted(part.path if isinstance(part, UPath) else str(part) for part in parts)
-    if not found or not files:
+    catalogue = main_catalogue(path)
+    properties, files = read_properties(catalogue), list_hats_files(catalogue)
+    if not properties or not files:
         raise CatalogError(
-            f"{path}: is a folder but no HATS catalogue: it should hold hats.properties and "
-            f"{_HATS_PARTITIONS}.parquet; name one file, or the catalogue's own folder"
+            f"{catalogue}: is a folder but no HATS catalogue: it should hold hats.properties and "
+            "dataset/Norder=*/Dir=*/Npix=*.parquet; name one file, or the catalogue's own folder"
         )
-    store = None if isinstance(path, Path) else path.fs
-    with store_errors(path):
-        dataset = pyarrow.dataset.dataset(files, format="parquet", filesystem=store)
-        return dataset.to_table(_light_columns(dataset.schema)), _properties(found[0])
-
-
-def _properties(path: Location) -> dict[str, str]:
-    """Read a file of ``key=value`` lines."""
-    lines = [line.partition("=") for line in read_text(path).splitlines()]
-    return {
-        key.strip(): value.strip() for key, _, value in lines if value and not key.startswith("#")
-    }
+    names = [file.path if isinstance(file, UPath) else str(file) for file in files]
+    store = None if isinstance(catalogue, Path) else catalogue.fs
+    with store_errors(catalogue):
+        dataset = pyarrow.dataset.dataset(names, format="parquet", filesystem=store)
+        return dataset.to_table(_light_columns(dataset.schema)), properties
 
 
 def _light_columns(schema: pa.Schema) -> list[str]:
-    """Return all columns but one of pixels: bytes, or nested, and called ``image``."""
+    """Return all columns but ``image`` if it holds pixels (bytes or nested)."""
     return [
         field.name
         for field in schema

@@ -1,4 +1,4 @@
-"""Positions in any unit, frame and epoch, as ICRS degrees."""
+"""Convert positions of any unit, frame and epoch to ICRS degrees."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from erfa import ErfaWarning  # type: ignore[import-untyped]
 __all__ = ["FRAMES", "angle_unit", "frame_named", "sexagesimal_to_deg", "to_epoch", "to_icrs"]
 
 FRAMES = ("icrs", "fk5", "fk4", "galactic", "ecliptic", "supergalactic")
-"""Names of frames; after fk5, fk4 and ecliptic there may be an equinox (``fk5 J1975``)."""
+"""Names of frames; fk5, fk4 and ecliptic can be followed by an equinox (``fk5 J1975``)."""
 
 _WITH_EQUINOX = {
     "fk5": (FK5, "j2000"),
@@ -48,18 +48,18 @@ _UNIT_ALIASES = {
 
 
 def frame_named(name: str) -> BaseCoordinateFrame:
-    """Return a frame from its name, as files and people write it.
+    """Return a frame from its name.
 
     Parameters
     ----------
     name : str
-        One of `FRAMES` in any case, also as VOTable writes it (``eq_FK5``, ``ecl_FK5``), and an
-        equinox where the frame has one: ``fk5 J1975``.
+        One of `FRAMES` in any case, also as VOTable writes it (``eq_FK5``, ``ecl_FK5``), with an
+        optional equinox if the frame has one: ``fk5 J1975``.
 
     Raises
     ------
     ValueError
-        If it is none of them.
+        If the name is not known.
     """
     word, _, equinox = re.sub(r"[\s,:]+", " ", name.strip().lower()).partition(" ")
     word = {"ecl_fk5": "ecliptic", "gal": "galactic", "super_galactic": "supergalactic"}.get(
@@ -92,11 +92,8 @@ def to_icrs(lon: np.ndarray, lat: np.ndarray, frame: str) -> tuple[np.ndarray, n
 
 
 def to_epoch(
-    lon: np.ndarray,
-    lat: np.ndarray,
-    pm_lon: np.ndarray,
-    pm_lat: np.ndarray,
-    *,
+    position: tuple[np.ndarray, np.ndarray],
+    motion: tuple[np.ndarray, np.ndarray],
     frame: str,
     reference_epoch: np.ndarray,
     epoch: float,
@@ -105,13 +102,13 @@ def to_epoch(
 
     Parameters
     ----------
-    lon, lat : (n,) float array
-        Positions in `frame` [deg].
-    pm_lon, pm_lat : (n,) float array
-        Proper motion in `frame` [mas / yr], that in longitude times cos(latitude); NaN is no
-        motion.
+    position : two (n,) float arrays
+        Longitude and latitude in `frame` [deg].
+    motion : two (n,) float arrays
+        Proper motion in longitude, times cos(latitude), and in latitude, in `frame` [mas / yr];
+        NaN is no motion.
     frame : str
-        As `frame_named` takes it.
+        Name of a frame, as for `frame_named`.
     reference_epoch : (n,) float array
         Epoch of the positions [Julian year].
     epoch : float
@@ -120,12 +117,14 @@ def to_epoch(
     Returns
     -------
     ra, dec : (n,) float array
-        [ICRS deg]
+        Moved positions [ICRS deg].
     """
     moves = UnitSphericalCosLatDifferential(
-        np.nan_to_num(pm_lon) * u.mas / u.yr, np.nan_to_num(pm_lat) * u.mas / u.yr
+        *(np.nan_to_num(speed) * u.mas / u.yr for speed in motion)
     )
-    points = UnitSphericalRepresentation(lon * u.deg, lat * u.deg, differentials={"s": moves})
+    points = UnitSphericalRepresentation(
+        *(angle * u.deg for angle in position), differentials={"s": moves}
+    )
     sky = SkyCoord(frame_named(frame).realize_frame(points)).transform_to(ICRS())
     sky = SkyCoord(
         sky.ra,
@@ -135,7 +134,7 @@ def to_epoch(
         obstime=Time(reference_epoch, format="jyear"),
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ErfaWarning)  # without a distance: taken as infinite
+        warnings.simplefilter("ignore", ErfaWarning)  # no distance: assumed infinite
         warnings.simplefilter("ignore", AstropyUserWarning)
         moved = sky.apply_space_motion(new_obstime=Time(epoch, format="jyear"))
     return np.asarray(moved.ra.deg), np.asarray(moved.dec.deg)
@@ -147,7 +146,7 @@ def angle_unit(text: str) -> u.UnitBase:
     Raises
     ------
     ValueError
-        If it is no unit, or not one of angle.
+        If it is no unit of angle.
     """
     name = text.strip("\"' ")
     try:
@@ -166,14 +165,14 @@ def sexagesimal_to_deg(text: np.ndarray, unit: u.UnitBase) -> np.ndarray:
     Parameters
     ----------
     text : (n,) str array
-        What is written.
+        Text of the angles.
     unit : astropy unit
-        What the first number counts, where the text does not say (``12h34m56.7s``).
+        Unit of the first number, unless the text states it (``12h34m56.7s``).
 
     Raises
     ------
     ValueError
-        If one is no angle.
+        If a text is no angle.
     """
     try:
         return np.asarray(Angle(text.tolist(), unit).degree)

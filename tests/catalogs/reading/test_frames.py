@@ -57,7 +57,7 @@ def test_motion_in_icrs_follows_the_great_circle():
     rng = np.random.default_rng(1)
     pm = rng.uniform(-2000, 2000, (2, len(ra)))
     start = rng.uniform(1990, 2020, len(ra))
-    moved = to_epoch(ra, dec, *pm, frame="icrs", reference_epoch=start, epoch=2016.0)
+    moved = to_epoch((ra, dec), pm, "icrs", start, 2016.0)
     path = np.hypot(*pm) / 3.6e6 * (2016 - start)
     expected = SkyCoord(ra, dec, unit="deg").directional_offset_by(
         np.arctan2(*pm) * u.rad, path * u.deg
@@ -75,14 +75,13 @@ def test_motion_in_another_frame_is_that_of_icrs(frame):
     there = icrs.transform_to(frame)
     start = np.full(len(ra), 2000.0)
     got = to_epoch(
-        there.spherical.lon.deg,
-        there.spherical.lat.deg,
-        *there.proper_motion.to_value(u.mas / u.yr),
-        frame=frame,
-        reference_epoch=start,
-        epoch=2016.0,
+        (there.spherical.lon.deg, there.spherical.lat.deg),
+        there.proper_motion.to_value(u.mas / u.yr),
+        frame,
+        start,
+        2016.0,
     )
-    expected = to_epoch(ra, dec, *pm.value, frame="icrs", reference_epoch=start, epoch=2016.0)
+    expected = to_epoch((ra, dec), pm.value, "icrs", start, 2016.0)
     missed = SkyCoord(*got, unit="deg").separation(SkyCoord(*expected, unit="deg"))
     assert missed.arcsec.max() < 1e-3
 
@@ -91,5 +90,5 @@ def test_no_motion_stays():
     ra, dec = _sky()
     still = np.full(len(ra), np.nan)
     start = np.full(len(ra), 2000.0)
-    moved = to_epoch(ra, dec, still, still, frame="icrs", reference_epoch=start, epoch=2016.0)
+    moved = to_epoch((ra, dec), (still, still), "icrs", start, 2016.0)
     np.testing.assert_allclose(moved, (ra, dec), atol=1e-9)

@@ -1,0 +1,293 @@
+"""Positions and position errors of a catalogue, from any unit, frame and epoch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from astropy import units as u
+
+from catalogs.reading.columns import PositionColumns, find_motion, find_positions, require, spelled
+from catalogs.reading.formats import CatalogFile, field_note, is_number, is_text
+from catalogs.reading.frames import angle_unit, frame_named, sexagesimal_to_deg, to_epoch, to_icrs
+from catalogs.reading.options import YEARS, CatalogOptions
+from galaxy_da.errors import CatalogError
+
+__all__ = ["Positions", "read_position_errors", "read_positions"]
+
+_FRAME_COLUMNS = ("radesys", "radecsys", "frame", "coordsys", "coord_frame")
+
+
+class Positions(NamedTuple):
+    """Positions of a catalogue and their origin.
+
+    Attributes
+    ----------
+    ra, dec : (n,) float array
+        Positions [ICRS deg].
+    columns : PositionColumns
+        Columns of the file.
+    units : dict of str to (str or None)
+        Units of the columns, None where nothing states them.
+    frame : str
+        Frame of the columns.
+    """
+
+    ra: np.ndarray
+    dec: np.ndarray
+    columns: PositionColumns
+    units: dict[str, str | None]
+    frame: str
+
+
+def read_positions(
+    file: CatalogFile, options: CatalogOptions, where: str, notes: list[str]
+) -> Positions:
+    """Read the positions of a catalogue.
+
+    Parameters
+    ----------
+    file : CatalogFile
+        The loaded file.
+    options : CatalogOptions
+        Columns, unit, frame and epochs, in place of those of the file.
+    where : str
+        Name of the catalogue in messages.
+    notes : list of str
+        Lines to show the user; more are added.
+
+    Raises
+    ------
+    CatalogError
+        If a column is missing or could be one of several, or a position, unit, frame or epoch
+        cannot be used.
+    """
+    raw, ra, dec = file.table, options.ra, options.dec
+    if file.form == "HATS" and ra is None and dec is None:
+        ra, dec = file.header.get("hats_col_ra"), file.header.get("hats_col_dec")
+    columns = find_positions(raw.column_names, ra, dec, where)
+    frame = options.frame or _frame(file, columns, where)
+    units = _units(raw, columns, options.unit, frame)
+    lon, lat = (
+        _degrees(raw, name, units[name], where, notes, is_ra=name == columns.lon)
+        for name in (columns.lon, columns.lat)
+    )
+    _refuse_absurd(lon, lat, columns, units, where)
+    motion = None if options.epoch is None else find_motion(raw.column_names, where)
+    if options.epoch is not None and motion is None:
+        notes.append(f"there are no proper motions: positions are not moved to {options.epoch:g}")
+    if motion is not None and options.epoch is not None:
+        speeds = [_in_unit(raw, name, u.mas / u.yr, where, notes) for name in motion]
+        still = np.asarray(np.isnan(speeds).any(axis=0))
+        if still.any():
+            notes.append(f"{still.sum()} of {len(still)} rows have no proper motion and stay")
+        known = (np.where(still, 0.0, speeds[0]), np.where(still, 0.0, speeds[1]))
+        start = _reference_epoch(raw, options.reference_epoch, columns, where)
+        lon, lat = to_epoch((lon, lat), known, frame, start, options.epoch)
+    elif frame != "icrs":
+        lon, lat = to_icrs(lon, lat, frame)
+    return Positions(lon, lat, columns, units, frame)
+
+
+def read_position_errors(table: pa.Table, sources: list[str], where: str) -> np.ndarray:
+    """Read position errors per axis [arcsec]: a column, or the mean square of two.
+
+    Raises
+    ------
+    CatalogError
+        If a column is missing, in another kind of unit, or empty or negative in some rows.
+    """
+    parts = [
+        _in_unit(table, require(table.column_names, name, "position_error", where), u.arcsec, where)
+        for name in sources
+    ]
+    error = np.sqrt(np.mean(np.square(parts), axis=0))
+    bad = np.asarray(~np.isfinite(error) | (np.min(parts, axis=0, initial=0.0) < 0))
+    if bad.any():
+        raise CatalogError(
+            f"{where}: position_error {'+'.join(sources)} is empty or negative in {bad.sum()} of "
+            f"{len(bad)} rows; leave them out, or match without errors"
+        )
+    return np.asarray(error)
+
+
+def _frame(file: CatalogFile, columns: PositionColumns, where: str) -> str:
+    """Return the frame by the columns' notes, the columns' names, the rows or the header."""
+    fields = [file.table.schema.field(name) for name in (columns.lon, columns.lat)]
+    notes = [field_note(field, "frame") for field in fields]
+    if notes[0] != notes[1]:
+        raise CatalogError(
+            f"{where}: {columns.lon} is in frame {notes[0] or 'unknown'} but {columns.lat} in "
+            f"{notes[1] or 'unknown'}; name two columns of one frame by ra=NAME and dec=NAME"
+        )
+    header = file.header.get("RADESYS") or file.header.get("RADECSYS")
+    equinox = file.header.get("EQUINOX")
+    if equinox and not header:
+        header = "FK4" if float(equinox) < 1984 else "FK5"
+    if header and equinox and str(header).strip().lower() in ("fk4", "fk5"):
+        header = f"{str(header).strip()} {equinox}"
+    name = notes[0] or columns.frame or _row_frame(file.table, where) or header or "icrs"
+    try:
+        frame_named(str(name))
+    except ValueError as error:
+        raise CatalogError(f"{where}: {error}; say which by frame=NAME") from error
+    return str(name).strip().lower()
+
+
+def _row_frame(table: pa.Table, where: str) -> str | None:
+    """Return the frame that a column names for each row; all must be the same."""
+    for name in table.column_names:
+        if name.lower() in _FRAME_COLUMNS and is_text(table[name].type):
+            frames = sorted({str(value).strip() for value in pc.unique(table[name]).to_pylist()})
+            if len(frames) > 1:
+                raise CatalogError(
+                    f"{where}: rows are in {len(frames)} frames ({', '.join(frames)}) by column "
+                    f"{name}; split the table by it and read each with its frame=NAME"
+                )
+            return frames[0] if frames else None
+    return None
+
+
+def _units(
+    table: pa.Table, columns: PositionColumns, unit: str | None, frame: str
+) -> dict[str, str | None]:
+    """Return the unit of both coordinates, None where nothing states it."""
+    if unit is None:
+        units = {name: field_note(table.schema.field(name), "unit") for name in columns[:2]}
+    else:
+        lat = "deg" if angle_unit(unit) == u.hourangle else unit
+        units = {columns.lon: unit, columns.lat: lat}
+    for name in columns[:2]:
+        if units[name] is None and _is_sexagesimal(table[name]):
+            equatorial = frame.split()[0].removeprefix("eq_") in ("icrs", "fk5", "fk4")
+            units[name] = "hourangle" if name == columns.lon and equatorial else "deg"
+    return units
+
+
+def _is_sexagesimal(column: pa.ChunkedArray) -> bool:
+    """Return whether a column holds text that is not plain numbers."""
+    if not is_text(column.type):
+        return False
+    try:
+        column.cast(pa.float64())
+    except pa.ArrowInvalid:
+        return True
+    return False
+
+
+def _degrees(
+    table: pa.Table, source: str, unit: str | None, where: str, notes: list[str], *, is_ra: bool
+) -> np.ndarray:
+    """Return a coordinate [deg], NaN where it is empty."""
+    column = table[source]
+    try:
+        known = angle_unit(unit or "deg")
+    except ValueError as error:
+        raise CatalogError(f"{where}: {source} has {error}") from error
+    if _is_sexagesimal(column):
+        try:
+            return sexagesimal_to_deg(column.to_numpy(zero_copy_only=False).astype(str), known)
+        except ValueError as error:
+            raise CatalogError(f"{where}: {source} is no angle ({error})") from error
+    if not is_number(column.type) and not is_text(column.type):
+        raise CatalogError(
+            f"{where}: {'ra' if is_ra else 'dec'} must be numbers or text but {source} holds "
+            f"{column.type}"
+        )
+    values = np.asarray(column.cast(pa.float64()).to_numpy())
+    if pa.types.is_float32(column.type):
+        notes.append(f"{source} is single precision, good to 0.1 arcsec at best")
+    if is_ra and unit is None:
+        spread = values[np.isfinite(values)]
+        if len(spread) and spread.max() <= 24 and np.ptp(spread) > 12:
+            notes.append(
+                f"{source} has no unit and spans {spread.min():g} to {spread.max():g}: hours? "
+                "then read it with unit=hourangle"
+            )
+    factor = known.to(u.deg)
+    return np.asarray(values if factor == 1 else values * factor)
+
+
+def _refuse_absurd(
+    lon: np.ndarray,
+    lat: np.ndarray,
+    columns: PositionColumns,
+    units: dict[str, str | None],
+    where: str,
+) -> None:
+    """Refuse positions [deg] whose columns are empty, swapped or in another unit."""
+    empty = np.asarray(~(np.isfinite(lon) & np.isfinite(lat)))
+    if empty.any():
+        name = columns.lon if np.isnan(lon).sum() >= np.isnan(lat).sum() else columns.lat
+        row = int(np.argmax(empty))
+        raise CatalogError(
+            f"{where}: {empty.sum()} of {len(empty)} rows have no position (the first is row "
+            f"{row}; {name} is empty there); leave them out, or name other columns by ra=NAME and "
+            "dec=NAME"
+        )
+    if not len(lon):
+        return
+    for name, values, largest in ((columns.lon, lon, 360.0), (columns.lat, lat, 90.0)):
+        unit = units[name] or "deg"
+        most, factor = float(np.abs(values).max()), float(angle_unit(unit).to(u.deg))
+        if factor > 1 and most / factor <= largest < most:
+            raise CatalogError(
+                f"{where}: {name} has the unit {unit!r} but reaches {most / factor:g}, which only "
+                "degrees do; read it with unit=deg"
+            )
+    if np.abs(lat).max() > 90 and np.abs(lon).max() <= 90:
+        raise CatalogError(
+            f"{where}: {columns.lat} reaches {lat[np.argmax(np.abs(lat))]:g} while {columns.lon} "
+            f"stays within {lon.min():g} to {lon.max():g}; expected degrees in [-90, 90]: ra and "
+            f"dec look swapped; read with ra={columns.lat} and dec={columns.lon}"
+        )
+
+
+def _reference_epoch(
+    table: pa.Table, year: float | None, columns: PositionColumns, where: str
+) -> np.ndarray:
+    """Return the epoch of each position [Julian year]."""
+    name = spelled(table.column_names, "reference_epoch")
+    note = field_note(table.schema.field(columns.lon), "epoch")
+    if year is not None:
+        years = np.full(len(table), year)
+    elif name is not None and is_number(table[name].type):
+        years = np.asarray(table[name].cast(pa.float64()).to_numpy())
+    elif note is not None:
+        years = np.full(len(table), float(note.lstrip("Jj")))
+    else:
+        raise CatalogError(
+            f"{where}: positions have proper motions but no epoch to move them from; give "
+            "reference_epoch=YEAR"
+        )
+    bad = np.asarray(~((years >= YEARS[0]) & (years <= YEARS[1])))
+    if bad.any():
+        raise CatalogError(
+            f"{where}: {name or 'the epoch'} of row {np.argmax(bad)} is {years[np.argmax(bad)]:g}; "
+            f"expected Julian years such as 2016.0; {bad.sum()} of {len(bad)} rows are bad; give "
+            "reference_epoch=YEAR"
+        )
+    return years
+
+
+def _in_unit(
+    table: pa.Table, name: str, unit: u.UnitBase, where: str, notes: list[str] | None = None
+) -> np.ndarray:
+    """Return a column of numbers in a unit, assumed if the column states none."""
+    if not is_number(table[name].type):
+        raise CatalogError(f"{where}: {name} must hold numbers but holds {table[name].type}")
+    values = np.asarray(table[name].cast(pa.float64()).to_numpy())
+    stated = field_note(table.schema.field(name), "unit")
+    if stated is None:
+        if notes is not None:
+            notes.append(f"{name} has no unit and is taken to be in {unit}")
+        return values
+    try:
+        return np.asarray(values * u.Unit(stated).to(unit))
+    except (ValueError, TypeError, u.UnitsError) as error:
+        raise CatalogError(
+            f"{where}: {name} has the unit {stated!r}, which is no {unit.physical_type}; expected "
+            f"one like {unit}"
+        ) from error
