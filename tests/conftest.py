@@ -1,4 +1,4 @@
-"""What many tests start from: a small untrained space, blobs as galaxies, real data if present."""
+"""Fixtures of many tests: a small untrained space, simple galaxies, and real images if present."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def _threads():
 
 @pytest.fixture
 def store(monkeypatch, tmp_path):
-    """Return the objects of ``memory://``, of which none are left afterwards."""
+    """Return the objects of ``memory://``, and delete them afterwards."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     yield MemoryFileSystem.store
     MemoryFileSystem.store.clear()
@@ -31,7 +31,7 @@ def store(monkeypatch, tmp_path):
 
 @pytest.fixture(scope="session")
 def data():
-    """Folder of real images; tests that need it skip where it is not."""
+    """Return the folder of real images; skip the test if it is missing."""
     folder = Path(__file__).resolve().parents[2] / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("the real images (../shared/data) are not on this machine")
@@ -62,7 +62,7 @@ def space():
 
 
 def blobs(n, side, pixel_scale, seed=0, bands=3, noise=0.003):
-    """(n, bands, side, side) Gaussian galaxies of random size, shape and flux, as DECaLS counts."""
+    """Draw (n, bands, side, side) Gaussian galaxies of random size, shape and flux [nanomaggy]."""
     rng = np.random.default_rng(seed)
     grid = (np.arange(side) - (side - 1) / 2) * pixel_scale
     sigma = rng.uniform(1, 3, n)[:, None, None]
@@ -77,7 +77,7 @@ def blobs(n, side, pixel_scale, seed=0, bands=3, noise=0.003):
 
 
 def write_sample(folder, images, survey="decals", **columns):
-    """A sample table over ``cutouts.npy``."""
+    """Write a sample table and its ``cutouts.npy``."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "cutouts.npy", images)
     n = len(images)
@@ -95,7 +95,7 @@ def write_sample(folder, images, survey="decals", **columns):
 
 
 def pair_table(anchor_ids, target_ids):
-    """A pair table that joins ids row by row, none ambiguous."""
+    """Return a pair table that joins ids row by row, none ambiguous."""
     n = len(anchor_ids)
     return pa.table(
         {

@@ -1,4 +1,4 @@
-"""Real observations: every stamp has features or a typed status, and two views meet."""
+"""Real images: every cutout has features or a status, and one galaxy has similar latents."""
 
 import io
 import signal
@@ -56,7 +56,7 @@ UNADAPTED = ExtractSettings(unadapted=True)
 
 
 @pytest.mark.slow
-def test_every_spiral_once_even_after_a_kill(data, tmp_path):
+def test_every_spiral_is_extracted_once_after_a_kill(data, tmp_path):
     table = data / "sdss_spirals.parquet"
     n = pq.read_metadata(table).num_rows
     words = [
@@ -80,7 +80,7 @@ def test_every_spiral_once_even_after_a_kill(data, tmp_path):
     assert np.isfinite(vectors(got.filter(got["embedding"].is_valid()))).all()
 
 
-def test_decals_cubes(data, decals, tmp_path):
+def test_decals_cubes_have_features_or_a_status(data, decals, tmp_path):
     rows = []
     for path in sorted((data / "decals_fits").glob("*.fits")):
         header = fits.Header.fromfile(path)
@@ -103,7 +103,7 @@ def test_decals_cubes(data, decals, tmp_path):
     assert near["object_id"].to_pylist() == ["example_a__ba79bb8"]
 
 
-def test_kids_and_sdss_views_of_gama_galaxies(data, decals, tmp_path):
+def test_kids_and_sdss_latents_of_gama_galaxies_match(data, decals, tmp_path):
     (tmp_path / "sdss-gama.toml").write_text(GAMA_SDSS)
     mine = get_survey(str(tmp_path / "sdss-gama.toml"))
     names = sorted(p.name[:7] for p in (data / "kids_sdss_fits/KiDS").glob("*fitim.fits"))
@@ -117,9 +117,9 @@ def test_kids_and_sdss_views_of_gama_galaxies(data, decals, tmp_path):
             for i, name in enumerate(names)
         ]  # fmt: skip
         settings = ExtractSettings(surveys=[mine], unadapted=True)
-        views = extract(decals, sample(tmp_path / survey, rows), settings=settings)
-        assert set(views.table["status"].to_pylist()) == {"ok"}
-        features.append(views)
+        extracted = extract(decals, sample(tmp_path / survey, rows), settings=settings)
+        assert set(extracted.table["status"].to_pylist()) == {"ok"}
+        features.append(extracted)
     distances = LatentIndex.build(features).distances(
         pair_table(names, names), anchor="kids", target="sdss-gama"
     )
@@ -128,9 +128,9 @@ def test_kids_and_sdss_views_of_gama_galaxies(data, decals, tmp_path):
     assert report["ratio"] < 0.7 and report["auc"] > 0.8
 
 
-def test_one_spiral_in_three_surveys(data, decals, tmp_path):
-    """In r alone: the WCS of the SDSS stamps is 5 arcmin off, and differs by 4 arcsec per band."""
-    views = {}
+def test_one_spiral_has_similar_latents_in_three_surveys(data, decals, tmp_path):
+    """Use r alone: the WCS of the SDSS stamps is 5 arcmin off, and differs by 4 arcsec per band."""
+    latents = {}
     for survey, (ra, dec) in {
         "des": (27.952, 0.2635),
         "ps1": (27.952, 0.2635),
@@ -142,14 +142,14 @@ def test_one_spiral_in_three_surveys(data, decals, tmp_path):
         row["bands"] = "r"
         table = extract(decals, sample(tmp_path / survey, [row]), settings=UNADAPTED).table
         assert table["status"].to_pylist() == ["ok"], table["message"].to_pylist()
-        views[survey] = vectors(table)[0]
+        latents[survey] = vectors(table)[0]
     others = _simulated(decals)
     for one, two in (("des", "ps1"), ("des", "sdss"), ("ps1", "sdss")):
-        apart = np.linalg.norm(views[one] - views[two])
-        assert apart < np.quantile(np.linalg.norm(others - views[one], axis=1), 0.01)
+        distance = np.linalg.norm(latents[one] - latents[two])
+        assert distance < np.quantile(np.linalg.norm(others - latents[one], axis=1), 0.01)
 
 
-def test_fits_and_jpeg_of_one_cutout_land_together(data, decals, tmp_path):
+def test_fits_and_jpeg_of_one_cutout_have_similar_latents(data, decals, tmp_path):
     stretch = get_survey("decals").stretch
     rows = []
     for path in sorted((data / "decals_fits").glob("*.fits")):
@@ -171,7 +171,7 @@ def test_fits_and_jpeg_of_one_cutout_land_together(data, decals, tmp_path):
 
 
 def _simulated(space):
-    """Galaxy latents of other galaxies: (320, latents) of a simulated sky."""
+    """Return galaxy latents (320, latents) of a simulated sky."""
     survey = get_survey("decals")
     cutouts = []
     for chunk in sky_chunks([survey], SkySettings(seed=77, repeat_anchor=False), 320):
@@ -187,7 +187,7 @@ def _simulated(space):
     return latents[:, : space.galaxy_latents].numpy()
 
 
-def test_a_jpeg_needs_a_stretch(data, decals, tmp_path):
+def test_jpeg_needs_a_stretch(data, decals, tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(buffer, "PNG")
     row = {"object_id": "a", "survey": "kids", "ra": 1.0, "dec": 1.0, "image": buffer.getvalue()}

@@ -36,17 +36,17 @@ def test_flux_unit_agrees_with_astropy(name):
     assert survey.nanomaggy_per_unit == pytest.approx((one_unit / (3631e-9 * u.Jy)).value, rel=1e-3)
 
 
-def test_unknown_survey_names_what_exists():
+def test_unknown_survey_lists_known_surveys():
     with pytest.raises(SurveyError, match=r"unknown survey 'sdds'.*decals.*sdss"):
         get_survey("sdds")
 
 
-def test_unknown_band_names_what_exists():
+def test_unknown_band_lists_known_bands():
     with pytest.raises(SurveyError, match="hsc: band 'u' is not in this survey; it has g, r, i, z"):
         get_survey("hsc").band("u")
 
 
-def test_a_survey_of_ones_own(tmp_path):
+def test_survey_from_a_users_file(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(TWO_BANDS)
     survey = get_survey(str(path))
@@ -67,13 +67,13 @@ def test_a_survey_of_ones_own(tmp_path):
         ("[[bands]]", "[[bands]", "is not TOML"),
     ],
 )
-def test_bad_definitions_say_what_is_wrong(tmp_path, old, new, message):
+def test_bad_definitions_name_the_problem(tmp_path, old, new, message):
     path = tmp_path / "mine.toml"
     path.write_text(TWO_BANDS.replace(old, new, 1 if "I" not in old else -1))
     with pytest.raises(SurveyError, match=message):
         load_survey(path)
 
 
-def test_missing_definition(tmp_path):
+def test_missing_definition_is_an_error(tmp_path):
     with pytest.raises(SurveyError, match="no such survey file"):
         get_survey(str(tmp_path / "none.toml"))

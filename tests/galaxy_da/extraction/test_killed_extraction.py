@@ -1,4 +1,4 @@
-"""Killed extractions: what was written is whole, and the end is as if nothing had happened."""
+"""Killed extractions leave whole parts, and resume to the same result."""
 
 import json
 import os

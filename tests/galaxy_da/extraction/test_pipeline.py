@@ -35,7 +35,7 @@ def small_parts(monkeypatch):
     monkeypatch.setattr(parts, "_PART_ROWS", 64)
 
 
-def test_features_are_the_encoders_answers(space, sample):
+def test_features_match_the_encoder(space, sample):
     features = extract(space, sample, settings=FP32)
     table = features.table
     assert table["object_id"].to_pylist() == [f"decals-{i:04d}" for i in range(150)]
@@ -57,7 +57,7 @@ def test_features_are_the_encoders_answers(space, sample):
     np.testing.assert_allclose(table["reconstruction_error"], error, rtol=1e-3)
 
 
-def test_on_disk_in_parts_it_is_the_same_table(space, sample, tmp_path, small_parts):
+def test_parts_on_disk_give_the_same_table(space, sample, tmp_path, small_parts):
     written = extract(space, sample, tmp_path / "f")
     assert len(list((tmp_path / "f").glob("part-*.parquet"))) == 3
     assert written.table.equals(extract(space, sample).table)
@@ -65,7 +65,7 @@ def test_on_disk_in_parts_it_is_the_same_table(space, sample, tmp_path, small_pa
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_threads_change_nothing_and_are_as_many_as_before(space, sample, precision):
+def test_threads_do_not_change_the_result_and_are_restored(space, sample, precision):
     settings = ExtractSettings(precision=precision)
     one = extract(space, sample, settings=settings).table
     torch.set_num_threads(2)
@@ -76,13 +76,15 @@ def test_threads_change_nothing_and_are_as_many_as_before(space, sample, precisi
         torch.set_num_threads(1)
 
 
-def test_a_finished_extraction_is_not_repeated(space, sample, tmp_path, monkeypatch):
+def test_finished_extraction_is_not_repeated(space, sample, tmp_path, monkeypatch):
     first = extract(space, sample, tmp_path / "f")
     monkeypatch.setattr(space, "encode", None)
     assert extract(space, sample, tmp_path / "f").table.equals(first.table)
 
 
-def test_it_goes_on_after_the_last_whole_part(space, sample, tmp_path, small_parts, monkeypatch):
+def test_extraction_resumes_after_the_last_whole_part(
+    space, sample, tmp_path, small_parts, monkeypatch
+):
     whole = extract(space, sample).table
     real, calls = parts.write_table, []
 
@@ -103,7 +105,7 @@ def test_it_goes_on_after_the_last_whole_part(space, sample, tmp_path, small_par
     assert (tmp_path / "f" / "part-00000.parquet").stat().st_mtime_ns == before
 
 
-def test_parts_resume_at_their_own_rows_whatever_the_row_groups_are(
+def test_parts_have_their_own_rows_with_row_groups_of_any_size(
     space, sample, tmp_path, small_parts, monkeypatch
 ):
     pq.write_table(pq.read_table(sample.path), sample.path, row_group_size=50)
@@ -123,7 +125,7 @@ def test_parts_resume_at_their_own_rows_whatever_the_row_groups_are(
     assert extract(space, sample, tmp_path / "f").table.equals(whole)
 
 
-def test_it_goes_on_in_an_object_store(space, sample, small_parts, monkeypatch):
+def test_extraction_resumes_in_an_object_store(space, sample, small_parts, monkeypatch):
     whole, real, written = extract(space, sample).table, parts.write_table, []
 
     def die_in_third(table, path):
@@ -134,8 +136,8 @@ def test_it_goes_on_in_an_object_store(space, sample, small_parts, monkeypatch):
 
     monkeypatch.setattr(parts, "write_table", die_in_third)
     with pytest.raises(KeyboardInterrupt):
-        extract(space, sample, "memory://going-on")
-    assert extract(space, sample, "memory://going-on").table.equals(whole)
+        extract(space, sample, "memory://resumed")
+    assert extract(space, sample, "memory://resumed").table.equals(whole)
     assert written == [f"part-{number:05d}.parquet" for number in (0, 1, 2, 2)]
 
 
@@ -152,7 +154,7 @@ extract(make_space(), Sample({sample!r}), {out!r}, ExtractSettings(precision="fp
 """
 
 
-def test_sigkill_at_any_moment_loses_nothing(space, tmp_path, monkeypatch, small_parts):
+def test_extraction_resumes_after_sigkill(space, tmp_path, monkeypatch, small_parts):
     sample = Sample(write_sample(tmp_path / "decals", blobs(600, 140, 0.262)))
     whole = extract(space, sample, settings=FP32).table
     out = tmp_path / "f"
@@ -172,7 +174,7 @@ def test_sigkill_at_any_moment_loses_nothing(space, tmp_path, monkeypatch, small
     np.testing.assert_allclose(vectors(table), vectors(whole), atol=1e-5)
 
 
-def test_a_full_disk_keeps_the_finished_parts(space, sample, tmp_path, small_parts):
+def test_full_disk_keeps_the_finished_parts(space, sample, tmp_path, small_parts):
     extract(space, sample, tmp_path / "size")
     limit = max(p.stat().st_size for p in (tmp_path / "size").glob("part-*")) - 1
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -188,7 +190,7 @@ def test_a_full_disk_keeps_the_finished_parts(space, sample, tmp_path, small_par
     assert extract(space, sample, tmp_path / "f").table.num_rows == 150
 
 
-def test_another_extractions_folder_is_refused(space, sample, tmp_path):
+def test_folder_of_another_extraction_is_refused(space, sample, tmp_path):
     extract(space, sample, tmp_path / "f")
     with pytest.raises(TableError, match=r"another extraction \(encoders, space_id differ\)"):
         extract(make_space(seed=3), sample, tmp_path / "f")
@@ -196,7 +198,7 @@ def test_another_extractions_folder_is_refused(space, sample, tmp_path):
         extract(space, sample, tmp_path / "f", settings=FP32)
 
 
-def test_bad_rows_are_typed_and_the_rest_goes_on(space, tmp_path):
+def test_bad_rows_have_a_status_and_the_rest_features(space, tmp_path):
     images = blobs(6, 140, 0.262)
     images[1] = 0
     images[2] = np.nan
@@ -213,7 +215,7 @@ def test_bad_rows_are_typed_and_the_rest_goes_on(space, tmp_path):
     assert table.filter(table["embedding"].is_valid())["embedding"].null_count == 0
 
 
-def test_surveys_the_space_lacks(space, tmp_path):
+def test_surveys_without_an_encoder_need_unadapted(space, tmp_path):
     path = write_sample(tmp_path / "s", blobs(4, 100, 0.396), survey="sdss", bands=["g,r,z"] * 4)
     with pytest.raises(SpaceError, match="no encoder for 'sdss'"):
         extract(space, Sample(path))
@@ -236,19 +238,19 @@ def test_mixed_surveys_keep_their_order(space, tmp_path):
     assert set(mixed.encoders) == {"decals", "bass-mzls"}
 
 
-def test_an_empty_sample(space, tmp_path):
+def test_empty_sample_gives_empty_features(space, tmp_path):
     path = write_sample(tmp_path / "e", blobs(1, 140, 0.262))
     pq.write_table(pq.read_table(path).slice(0, 0), path)
     assert extract(space, Sample(path), tmp_path / "f").table.num_rows == 0
 
 
-def test_features_are_no_sample(space, sample, tmp_path):
+def test_features_are_refused_as_a_sample(space, sample, tmp_path):
     extract(space, sample, tmp_path / "f")
     with pytest.raises(TableError, match="is one that extraction writes"):
         extract(space, Sample(tmp_path / "f" / "part-00000.parquet"))
 
 
-def test_colour_images_without_a_stretch_stop_at_once(space, tmp_path):
+def test_colour_images_without_a_stretch_stop_the_extraction(space, tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3)).astype(np.uint8)
     path = write_sample(tmp_path / "h", images, survey="hsc")
     with pytest.raises(SurveyError, match="documents no stretch"):

@@ -9,7 +9,7 @@ from galaxy_da.extraction.prefetch import parallel_map
 
 
 @given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 4), st.integers(1, 6))
-def test_results_are_those_of_map(items, threads, prefetch):
+def test_results_match_map(items, threads, prefetch):
     def slowly(item):
         time.sleep(item / 2000)
         return item * 10
@@ -18,7 +18,7 @@ def test_results_are_those_of_map(items, threads, prefetch):
     assert list(found) == [item * 10 for item in items]
 
 
-def test_no_more_is_begun_than_asked():
+def test_no_more_items_are_started_than_prefetched():
     taken, done = [], 0
     items = (taken.append(item) or item for item in range(20))
     for result in parallel_map(lambda item: item, items, threads=2, prefetch=3):
@@ -28,7 +28,7 @@ def test_no_more_is_begun_than_asked():
     assert done == 20
 
 
-def test_each_thread_is_prepared_and_a_fault_comes_in_its_turn():
+def test_threads_are_initialized_and_errors_raised_in_order():
     ready = threading.local()
 
     def prepare():

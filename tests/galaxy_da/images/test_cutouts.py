@@ -57,13 +57,13 @@ def test_fits_cube_takes_bands_scale_and_centre_from_its_header(tmp_path):
 def test_pixel_scale_order_is_wcs_then_table_then_survey(tmp_path):
     (tmp_path / "a.fits").write_bytes(fits_bytes(CUBE))
     assert read_cutout(row(cutout="a.fits"), tmp_path, DECALS).pixel_scale_arcsec == 0.262
-    given = read_cutout(row(cutout="a.fits", pixel_scale_arcsec=0.5), tmp_path, DECALS)
-    assert given.pixel_scale_arcsec == 0.5
-    assert given.centre_xy == (11.5, 9.5)
+    cutout = read_cutout(row(cutout="a.fits", pixel_scale_arcsec=0.5), tmp_path, DECALS)
+    assert cutout.pixel_scale_arcsec == 0.5
+    assert cutout.centre_xy == (11.5, 9.5)
 
 
 @pytest.mark.parametrize(("angle", "mirror"), [(30.0, 1), (90.0, 1), (0.0, -1), (200.0, -1)])
-def test_turned_stamps_come_out_north_up_east_left(tmp_path, angle, mirror):
+def test_rotated_and_mirrored_stamps_become_north_up_east_left(tmp_path, angle, mirror):
     header = tan_header(angle=angle, mirror=mirror, x=30.0, y=32.0)
     sky = WCS(header)
     y, x = np.mgrid[:64, :64]
@@ -80,7 +80,7 @@ def test_turned_stamps_come_out_north_up_east_left(tmp_path, angle, mirror):
     assert plane.sum() == pytest.approx(blob.sum(), rel=0.01)
 
 
-def test_a_file_per_band_on_shifted_grids(tmp_path):
+def test_band_files_on_shifted_grids_are_aligned(tmp_path):
     grid = np.arange(60)
     for band, shift in (("g", 0.0), ("r", 2.5), ("z", -1.0)):
         x = grid - (30 + shift)
@@ -94,7 +94,7 @@ def test_a_file_per_band_on_shifted_grids(tmp_path):
     np.testing.assert_allclose(cutout.pixels[2, :, 2:], cutout.pixels[0, :, 2:], atol=1e-3)
 
 
-def test_only_the_bands_that_exist_or_were_asked_for(tmp_path):
+def test_band_files_that_exist_or_are_named_are_read(tmp_path):
     for band in "gr":
         (tmp_path / f"s_{band}.fits").write_bytes(fits_bytes(CUBE[0]))
     uri = "s_{band}.fits"
@@ -114,17 +114,17 @@ def test_counts_are_divided_by_the_exposure_time(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_colour_images(tmp_path, kind):
+def test_colour_images_keep_their_pixels(tmp_path, kind):
     pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
     data = jpeg_bytes(pixels, kind)
     (tmp_path / "a.img").write_bytes(data)
     cutout = read_image(tmp_path / "a.img", SDSS)
     assert cutout.is_colour and cutout.bands == ("i", "r", "g")
-    shown = np.moveaxis(cutout.pixels, 0, -1)[::-1]
-    np.testing.assert_array_equal(shown, Image.open(io.BytesIO(data)))
+    picture = np.moveaxis(cutout.pixels, 0, -1)[::-1]
+    np.testing.assert_array_equal(picture, Image.open(io.BytesIO(data)))
 
 
-def test_colour_for_a_survey_without_a_stretch(tmp_path):
+def test_colour_needs_a_stretch(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg_bytes(np.zeros((8, 8, 3), np.uint8)))
     with pytest.raises(SurveyError, match=r"hsc: colour images .* documents no stretch"):
         read_image(tmp_path / "a.jpg", HSC)
@@ -198,7 +198,7 @@ def test_hugging_face_and_plain_bytes(tmp_path):
         (fits_bytes(None), "holds no image"),
     ],
 )
-def test_bad_images_are_one_clear_line(tmp_path, data, message):
+def test_bad_images_give_one_clear_line(tmp_path, data, message):
     (tmp_path / "bad").write_bytes(data)
     with pytest.raises(CutoutError, match=message):
         read_cutout(row(cutout="bad"), tmp_path, DECALS)

@@ -5,7 +5,7 @@ from galaxy_da.images.galaxy_zoo_colours import PLANES, galaxy_zoo_flux
 
 
 def galaxy_zoo_colour(flux):
-    """The published formula, forwards: (3, y, x) nanomaggies in z, r, g to uint8."""
+    """Apply the published formula: (3, y, x) nanomaggies in z, r, g to uint8."""
     low, high = np.arcsinh(-0.5), np.arcsinh(300)
     scaled = flux / np.array([0.019, 0.014, 0.008])[:, None, None]
     rgb = (np.arcsinh(scaled) - low) / (high - low)
@@ -21,7 +21,7 @@ def binned(image, by):
     return image.reshape(planes, side, by, side, by).mean((2, 4))
 
 
-def test_flux_of_a_real_galaxy_comes_back(data):
+def test_flux_of_a_real_galaxy_is_recovered(data):
     cube = fits.getdata(data / "decals_fits" / "example_e__a11c605.fits").astype(float)
     flux = cube[[2, 1, 0]]
     assert PLANES == ("z", "r", "g")
@@ -35,7 +35,7 @@ def test_flux_of_a_real_galaxy_comes_back(data):
         assert np.percentile(np.abs(ratio - 1), 90) < 0.1
 
 
-def test_the_sky_is_at_zero():
+def test_recovered_sky_is_at_zero():
     rng = np.random.default_rng(0)
     sigma = np.array([0.0117, 0.0044, 0.0031])[:, None, None]
     flux = rng.normal(0, 1, (3, 240, 240)) * sigma
@@ -43,7 +43,7 @@ def test_the_sky_is_at_zero():
     assert (np.abs(found.mean((1, 2))) < 0.15 * sigma.ravel()).all()
 
 
-def test_a_grey_ramp_comes_back_but_for_eight_bits():
+def test_grey_ramp_is_recovered_to_eight_bits():
     levels = np.array([0.019, 0.014, 0.008])[:, None, None]
     flux = levels * np.geomspace(1, 200, 500)[None, None, :]
     found = galaxy_zoo_flux(galaxy_zoo_colour(flux))

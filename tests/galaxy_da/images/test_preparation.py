@@ -42,7 +42,7 @@ def brightness(cutout, survey, bands=("g", "r", "z")):
     return torch.sinh(prepared.images[0]) * softening[:, None, None]
 
 
-def test_total_flux_is_the_magnitude_put_in():
+def test_total_flux_has_the_input_magnitude():
     for survey, scale, side in ((DECALS, 0.262, 200), (HSC, 0.168, 300), (SDSS, 0.396, 130)):
         total = brightness(sersic1(survey, scale, side, ("g", "r", "z")), survey).sum((1, 2))
         magnitude = 22.5 - 2.5 * torch.log10(total * FRAME.pixel_scale_arcsec**2)
@@ -64,7 +64,7 @@ def test_off_centre_stamps_are_recentred():
 
 
 def test_viewer_resampling_does_not_change_flux():
-    """The viewer interpolates: values at 0.524\" stay nanomaggies per 0.262\" pixel."""
+    """Values that the viewer serves at 0.524\" stay nanomaggies per 0.262\" pixel."""
     native = sersic1(DECALS, 0.262, 256, ("g", "r", "z"))
     pixels = native.pixels.reshape(3, 128, 2, 128, 2).mean((2, 4))
     served = Cutout(
@@ -75,7 +75,7 @@ def test_viewer_resampling_does_not_change_flux():
     )
 
 
-def test_nothing_is_modified_and_order_is_kept():
+def test_inputs_are_not_modified_and_order_is_kept():
     a = sersic1(DECALS, 0.262, 140, ("g", "r", "z"))
     b = sersic1(DECALS, 0.3, 150, ("g", "r", "z"), mag=18)
     before = a.pixels.copy()
@@ -87,7 +87,7 @@ def test_nothing_is_modified_and_order_is_kept():
     assert batch.flags.tolist() == [0, 0, 0]
 
 
-def test_bands_by_wavelength():
+def test_bands_are_picked_by_wavelength():
     assert pick_bands(HSC, HSC.band_names, FRAME) == ("g", "r", "z")
     assert pick_bands(SDSS, ("i", "r", "g"), FRAME) == ("g", "r", "i")
     assert pick_bands(VIS, ("VIS",), FRAME) == ("VIS", "VIS", "VIS")
@@ -121,14 +121,14 @@ def with_pixels(change):
         (lambda p: p.__setitem__((0, 3, 3), np.inf), 0, None),  # outside the frame
     ],
 )
-def test_bad_pixels_become_flags_not_numbers(change, flag, status):
+def test_bad_pixels_become_flags(change, flag, status):
     prepared = prepare([with_pixels(change)], DECALS, FRAME, ("g", "r", "z"))
     assert Flag(int(prepared.flags[0])) == Flag(flag)
     assert (prepared.problems[0] or (None,))[0] == status
     assert torch.isfinite(prepared.images).all()
 
 
-def test_a_lost_pixel_hardly_changes_the_image():
+def test_one_missing_pixel_hardly_changes_the_image():
     def lose(pixels):
         pixels[:, 75, 75] = np.nan
 
@@ -147,8 +147,8 @@ def test_small_stamps_and_substitutes_are_flagged():
     assert Flag(int(prepared.flags[0])) == Flag.PARTIAL_COVERAGE | Flag.SUBSTITUTED_BAND
 
 
-def test_jpeg_of_a_cutout_is_the_cutout(data):
-    """A JPEG made from a real FITS cutout by the documented stretch prepares almost alike."""
+def test_jpeg_and_fits_of_one_cutout_agree(data):
+    """Make a JPEG from a real FITS cutout by the documented stretch, and prepare both."""
     names = ("temp_small__d331021", "example_a__ba79bb8", "example_e__a11c605")
     for name in names:
         path = data / "decals_fits" / f"{name}.fits"

@@ -7,7 +7,7 @@ from galaxy_da.surveys import builtin_surveys, get_survey
 
 
 def viewer_rgb(flux, scales, m=0.03, q=20):
-    """The Legacy viewer's formula, written out pixel by pixel (flux in red, green, blue order)."""
+    """Apply the Legacy viewer's formula pixel by pixel (flux in red, green, blue order)."""
     out = np.zeros(flux.shape)
     for y in range(flux.shape[1]):
         for x in range(flux.shape[2]):
@@ -18,7 +18,7 @@ def viewer_rgb(flux, scales, m=0.03, q=20):
     return out
 
 
-def test_decals_stretch_is_the_viewers():
+def test_decals_stretch_matches_the_viewers_formula():
     stretch = get_survey("decals").stretch
     flux = np.random.default_rng(0).normal(0.02, 0.05, (3, 6, 6))
     expected = viewer_rgb(flux, stretch.scales)

@@ -78,7 +78,7 @@ def test_votable(table, tmp_path):
     assert votable.get_field_by_id_or_name("ra").ucd == "pos.eq.ra;meta.main"
 
 
-def test_parquet_keeps_the_table_and_describes_it(table, tmp_path):
+def test_parquet_keeps_and_describes_the_table(table, tmp_path):
     assert write_catalogue(table, tmp_path / "t.parquet") == "Parquet"
     read = pq.read_table(tmp_path / "t.parquet")
     assert read.equals(table)
@@ -104,20 +104,20 @@ def test_hats(table, tmp_path):
         write_catalogue(table, tmp_path / "cat")
 
 
-def test_every_ucd_is_of_the_controlled_vocabulary():
+def test_ucds_are_in_the_controlled_vocabulary():
     for unit, ucd, text in COLUMN_NOTES.values():
         assert check_ucd(ucd, check_controlled_vocabulary=True) and text
         assert unit in ("", "deg", "arcsec")
 
 
-def test_what_a_column_says_of_itself_stays(table):
+def test_metadata_of_a_column_is_kept(table):
     own = pa.field("ra", pa.float64(), metadata={"description": "mine"})
     table = table.set_column(2, own, table["ra"])
-    said = add_descriptions(table).schema.field("ra").metadata
-    assert said[b"description"] == b"mine" and said[b"unit"] == b"deg"
+    metadata = add_descriptions(table).schema.field("ra").metadata
+    assert metadata[b"description"] == b"mine" and metadata[b"unit"] == b"deg"
 
 
-def test_the_export_verb_writes_what_extraction_left(tmp_path, capsys):
+def test_export_verb_writes_extracted_features(tmp_path, capsys):
     space = make_space(nuisance_latents=2)
     ones = np.ones(6, np.float32)
     probe = Probe(

@@ -7,7 +7,7 @@ from galaxy_da.errors import StorageError
 from galaxy_da.io.files import atomic_path, ensure_folder, file_hash, json_hash, write_json
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
+def test_failed_write_leaves_the_old_file_alone(tmp_path):
     target = tmp_path / "a.json"
     write_json(target, {"x": 1})
     with pytest.raises(RuntimeError, match="midway"), atomic_path(target) as path:
@@ -17,8 +17,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_writers_of_one_file_do_not_share_a_temporary(tmp_path):
-    """As two hosts of a shared disk did, whose processes had the same number."""
+def test_concurrent_writers_use_different_temporary_files(tmp_path):
+    """Processes of two hosts that share a disk can have the same number."""
     target = tmp_path / "a.txt"
     with atomic_path(target) as one:
         one.write_text("one")
@@ -29,13 +29,13 @@ def test_writers_of_one_file_do_not_share_a_temporary(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_a_full_disk_is_one_clear_line(tmp_path):
+def test_full_disk_gives_one_clear_line(tmp_path):
     expected = r"a\.json: could not be written \(No space left"
     with pytest.raises(StorageError, match=expected), atomic_path(tmp_path / "a.json"):
         raise OSError(28, "No space left on device")
 
 
-def test_a_file_in_the_way_of_a_folder(tmp_path):
+def test_file_in_place_of_a_folder_is_an_error(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(StorageError, match="output folder could not be created"):
         ensure_folder(tmp_path / "out" / "deeper")

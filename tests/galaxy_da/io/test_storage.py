@@ -1,4 +1,4 @@
-"""Paths and URLs are one thing to whoever reads and writes."""
+"""Reading and writing work alike at paths and URLs."""
 
 import subprocess
 import sys
@@ -35,27 +35,27 @@ pytestmark = pytest.mark.usefixtures("store")
 @pytest.mark.parametrize(
     "where", ["a/b", "/a/b", Path("/a/b"), UPath("/a/b"), "file:///a/b", "s:1"]
 )
-def test_what_is_on_this_machine_is_a_plain_path(where):
+def test_local_locations_are_plain_paths(where):
     place = location(where)
     assert type(place) is type(Path())
     assert str(place) == str(where).removeprefix("file://")
 
 
-def test_a_url_is_a_path_too():
+def test_urls_have_the_methods_of_paths():
     place = location("memory://sky/decals/sample.parquet")
     assert str(place.parent / "cutouts" / "1.fits") == "memory://sky/decals/cutouts/1.fits"
     assert location(place) == place
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("gs://b/k", r"gs://b/k: needs a library that speaks gs; install it with `pip install gcs"),
         ("gopher://b/k", r"gopher://b/k: is no path and no URL of a known store"),
     ],
 )
-def test_stores_that_cannot_be_spoken_to_are_named(url, said, capsys):
-    with pytest.raises(StorageError, match=said):
+def test_unusable_stores_are_named(url, message, capsys):
+    with pytest.raises(StorageError, match=message):
         location(url)
     assert main(["export", url, "--out", "x.fits"]) == 2
     error = capsys.readouterr().err
@@ -63,7 +63,7 @@ def test_stores_that_cannot_be_spoken_to_are_named(url, said, capsys):
     assert url in error
 
 
-def test_without_s3fs_it_says_what_to_install():
+def test_missing_s3fs_names_the_extra_to_install():
     script = "import sys; sys.modules['s3fs'] = None; from galaxy_da.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script, "export", "s3://b/k", "--out", "x.fits"],
@@ -76,14 +76,14 @@ def test_without_s3fs_it_says_what_to_install():
     assert done.stderr.count("\n") == 1
 
 
-def test_a_path_of_this_machine_is_not_taken_for_a_url(capsys):
+def test_option_for_a_local_path_rejects_a_url(capsys):
     assert main(["token", "me", "--file", "s3://bucket/tokens.json"]) == 2
     assert "takes a path of this machine, not the URL s3://bucket/tokens.json" in " ".join(
         capsys.readouterr().err.split()
     )
 
 
-def test_cutouts_are_beside_their_table_or_anywhere(tmp_path):
+def test_cutout_uris_are_relative_absolute_or_urls(tmp_path):
     folder = location("memory://sky")
     assert str(resolve(folder, "a/1.fits")) == "memory://sky/a/1.fits"
     assert resolve(folder, "/data/1.fits") == Path("/data/1.fits")
@@ -91,7 +91,7 @@ def test_cutouts_are_beside_their_table_or_anywhere(tmp_path):
     assert resolve(tmp_path, "1.fits") == tmp_path / "1.fits"
 
 
-def test_objects_are_whole_or_absent(store):
+def test_interrupted_writes_leave_no_partial_object(store):
     with pytest.raises(KeyboardInterrupt), atomic_path("memory://out/a.txt") as path:
         path.write_text("half")
         raise KeyboardInterrupt
@@ -103,7 +103,7 @@ def test_objects_are_whole_or_absent(store):
     assert read_text(location("memory://out/a.json")) == '{\n "a": 1\n}\n'
 
 
-def test_what_is_there_is_told(store):
+def test_existence_and_listing_in_a_store(store):
     write_json("memory://out/deep/a.json", {})
     out = location("memory://out")
     assert exists(out / "deep" / "a.json")
@@ -118,16 +118,16 @@ def test_what_is_there_is_told(store):
     assert caught.value.filename == "memory://out/b.json"
 
 
-def test_only_one_creates_an_object():
+def test_only_one_writer_creates_an_object():
     target = location("memory://out/1")
     create_object(target, b"mine")
-    create_object(target, b"mine")  # again, after an answer that was lost
+    create_object(target, b"mine")  # repeated, as after a lost answer
     with pytest.raises(FileExistsError):
         create_object(target, b"theirs")
     assert read_bytes(target) == b"mine"
 
 
-def test_tables_are_the_same_from_anywhere(tmp_path):
+def test_tables_are_the_same_from_disk_and_store(tmp_path):
     table = pa.table({"object_id": ["a", "b"], "ra": [1.0, 2.0]})
     for place in (tmp_path, "memory://tables"):
         write_table(table, f"{place}/t.parquet")
@@ -140,7 +140,7 @@ def test_tables_are_the_same_from_anywhere(tmp_path):
         Sample("memory://tables/u.parquet")
 
 
-def test_an_object_is_copied_once(store):
+def test_object_is_downloaded_once(store):
     write_json("memory://in/a.json", {"a": 1})
     place = location("memory://in/a.json")
     copy = local_copy(place)
@@ -151,7 +151,7 @@ def test_an_object_is_copied_once(store):
         local_copy(location("memory://in/b.json"))
 
 
-def test_faults_of_a_store_name_the_url():
+def test_store_errors_name_the_url():
     place = location("memory://in/a")
     with (
         pytest.raises(StorageError, match=r"memory://in/a: could not be read \(no bucket\); check"),
@@ -162,14 +162,14 @@ def test_faults_of_a_store_name_the_url():
         raise PermissionError
 
 
-def test_a_staged_folder_arrives_in_the_order_it_was_written(store, monkeypatch):
+def test_staged_files_are_uploaded_in_the_order_written(store, monkeypatch):
     order = []
 
-    def noted(source, target):
+    def record(source, target):
         order.append(target.name)
         upload(source, target)
 
-    monkeypatch.setattr("galaxy_da.io.storage.upload", noted)
+    monkeypatch.setattr("galaxy_da.io.storage.upload", record)
     with staged_folder("memory://space") as folder:
         for name in ("z", "sub/a", "m"):
             (folder / name).parent.mkdir(exist_ok=True)
@@ -187,15 +187,15 @@ def test_a_staged_folder_arrives_in_the_order_it_was_written(store, monkeypatch)
     }
 
 
-def test_a_staged_job_goes_on_and_refuses_what_is_not_its_own(store):
+def test_staged_job_resumes_and_refuses_a_used_url(store):
     with pytest.raises(KeyboardInterrupt), staged_folder("memory://space") as folder:
         (folder / "checkpoint").write_text("half way")
         raise KeyboardInterrupt
     assert not store
     with staged_folder("memory://space") as folder:
         assert (folder / "checkpoint").read_text() == "half way"
-    said = "memory://space: holds objects already"
-    with pytest.raises(StorageError, match=said), staged_folder("memory://space"):
+    message = "memory://space: holds objects already"
+    with pytest.raises(StorageError, match=message), staged_folder("memory://space"):
         pass
     with pytest.raises(ValueError), staged_folder("memory://other") as folder:
         raise ValueError
@@ -203,7 +203,7 @@ def test_a_staged_job_goes_on_and_refuses_what_is_not_its_own(store):
 
 
 @pytest.mark.parametrize("store_or_disk", ["memory://made", "disk"])
-def test_a_new_folder_is_all_there_or_not_at_all(store_or_disk, tmp_path):
+def test_new_folder_is_complete_or_absent(store_or_disk, tmp_path):
     where = store_or_disk if "://" in store_or_disk else tmp_path / store_or_disk
     with pytest.raises(KeyboardInterrupt), new_folder(where) as folder:
         folder.mkdir()
@@ -219,7 +219,7 @@ def test_a_new_folder_is_all_there_or_not_at_all(store_or_disk, tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
 
 
-def test_parquet_in_a_store_is_not_read_whole(monkeypatch):
+def test_only_requested_columns_are_fetched_from_a_store(monkeypatch):
     table = pa.table({"object_id": ["a"] * 1000, "image": [bytes(1000)] * 1000})
     with atomic_path("memory://big.parquet") as path:
         pq.write_table(table, path, compression=None, use_dictionary=False)
@@ -228,7 +228,7 @@ def test_parquet_in_a_store_is_not_read_whole(monkeypatch):
     monkeypatch.setattr(
         MemoryFileSystem,
         "cat_file",
-        lambda self, *given, **more: read.append(given) or fetch(self, *given, **more),
+        lambda self, *args, **kwargs: read.append(args) or fetch(self, *args, **kwargs),
     )
     assert read_table("memory://big.parquet", ["object_id"]).num_rows == 1000
     assert not read

@@ -1,4 +1,4 @@
-"""The verbs on an object store that speaks S3 and sometimes does not answer."""
+"""Run the verbs on an S3 object store that sometimes fails."""
 
 import io
 import json
@@ -39,7 +39,7 @@ def store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory, store):
-    """A space and two sample tables, one over FITS files, in a folder; and in the store."""
+    """Write a space and two sample tables, one of FITS files, to a folder and to the store."""
     folder = tmp_path_factory.mktemp("here")
     make_space().save(folder / "space")
     images = blobs(N, 140, 0.262)
@@ -68,7 +68,7 @@ def galaxy_da(*arguments):
 
 
 def pipeline(start, end):
-    """Extract, index and pair what is under one place into another."""
+    """Extract, index and crossmatch the samples of one folder, with outputs in another."""
     for name in ("decals", "again"):
         sample = f"{start}/{name}/sample.parquet"
         extract = (
@@ -87,13 +87,13 @@ def pipeline(start, end):
     galaxy_da("crossmatch", *samples, "--repeat", "--out", f"{end}/pairs.parquet")
 
 
-def test_a_failing_store_gives_what_a_disk_gives(store, here, tmp_path, capsys):
+def test_failing_store_and_disk_give_the_same_results(store, here, tmp_path, capsys):
     pipeline(here, tmp_path)
     store.requests.clear()
     with store.failing(0.05):
         pipeline(f"{URL}/in", f"{URL}/out")
         check_puts(store, "out")
-        there = LatentIndex.open(f"{URL}/out/index")
+        remote = LatentIndex.open(f"{URL}/out/index")
         for name in ("decals", "again"):
             one, other = (
                 Features.open(f"{end}/features/{name}") for end in (tmp_path, f"{URL}/out")
@@ -106,14 +106,14 @@ def test_a_failing_store_gives_what_a_disk_gives(store, here, tmp_path, capsys):
         for end in (tmp_path, f"{URL}/out"):
             galaxy_da("similar", f"{end}/index", "--id", "decals:decals-0003", "--json")
             answers.append(json.loads(capsys.readouterr().out))
-    assert same_index(there, LatentIndex.open(tmp_path / "index"))
+    assert same_index(remote, LatentIndex.open(tmp_path / "index"))
     assert answers[0] == answers[1]
-    assert len(there) == 2 * N
+    assert len(remote) == 2 * N
     assert store.refused > 5
 
 
 def check_puts(store, folder):
-    """No object was written in pieces, or again, or moved: one PUT each, and nothing else."""
+    """Check that each object was written by exactly one PUT, and none was moved."""
     written = Counter(path for method, path in store.requests if method == "PUT")
     assert len(written) == len(files().find(f"{BUCKET}/{folder}"))
     assert set(written.values()) == {1}
@@ -123,7 +123,7 @@ def check_puts(store, folder):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_workers_read_and_write_a_failing_store(store, here, tmp_path):
-    """Partitions of a table become a HATS catalogue, that one another, and that an index."""
+    """Extract a table to a HATS catalogue on workers, and build an index from it."""
     pytest.importorskip("lsdb", reason="needs the extra 'hats'")
     from cluster_helpers import check_catalogue
 
@@ -133,24 +133,24 @@ def test_workers_read_and_write_a_failing_store(store, here, tmp_path):
 
     space, sample = LatentSpace.load(here / "space"), here / "again" / "sample.parquet"
     local = extract(space, Sample(sample), settings=ExtractSettings(precision="fp32"))
-    said = []
+    results = []
     how = {"settings": ExtractSettings(precision="fp32"), "partition_rows": 12}
     with workers_here(2) as cluster:
         how["scheduler"] = cluster.scheduler_address
         with store.failing(0.05):
-            given = f"{URL}/in/again/sample.parquet"
-            said.append(extract_partitions(space, given, f"{URL}/dask/features", **how))
+            source = f"{URL}/in/again/sample.parquet"
+            results.append(extract_partitions(space, source, f"{URL}/dask/features", **how))
             files().rm(f"{BUCKET}/dask/features/features.json")
             store.requests.clear()
-            said.append(extract_partitions(space, given, f"{URL}/dask/features", **how))
+            results.append(extract_partitions(space, source, f"{URL}/dask/features", **how))
     written = [path for method, path in store.requests if method == "PUT"]
     assert not any("Npix=" in path for path in written)
-    assert said[0] == said[1] and said[0]["partitions"] > 3
+    assert results[0] == results[1] and results[0]["partitions"] > 3
     check_catalogue(f"{URL}/dask/features", local.table.sort_by("object_id"))
     with store.failing(0.05):
-        given, index = [f"{URL}/dask/features"], f"{URL}/dask/index"
-        create_on_workers(index, given, scheduler="synchronous")
-    assert same_index(LatentIndex.build(given), LatentIndex.open(index))
+        features, index = [f"{URL}/dask/features"], f"{URL}/dask/index"
+        create_on_workers(index, features, scheduler="synchronous")
+    assert same_index(LatentIndex.build(features), LatentIndex.open(index))
     assert store.refused > 5
 
 
@@ -165,13 +165,22 @@ sys.exit(main(sys.argv[1:]))
 
 def extracting(end):
     sample = f"{URL}/in/again/sample.parquet"
-    given = ["--space", f"{URL}/in/space", "--sample", sample, "--out", end, "--precision", "fp32"]
+    options = [
+        "--space",
+        f"{URL}/in/space",
+        "--sample",
+        sample,
+        "--out",
+        end,
+        "--precision",
+        "fp32",
+    ]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    return subprocess.Popen([sys.executable, "-c", _EXTRACT, "extract", *given], env=environment)
+    return subprocess.Popen([sys.executable, "-c", _EXTRACT, "extract", *options], env=environment)
 
 
 @pytest.mark.slow
-def test_a_killed_extraction_goes_on(store, here, tmp_path):
+def test_killed_extraction_resumes(store, here, tmp_path):
     out, running = f"{BUCKET}/killed", []
 
     def kill(path):
@@ -204,7 +213,7 @@ def test_a_killed_extraction_goes_on(store, here, tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["no bucket", "refuses", "no server"])
-def test_faults_are_one_line(store, here, capsys, monkeypatch, fault):
+def test_store_faults_give_one_line(store, here, capsys, monkeypatch, fault):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setattr(s3fs.S3FileSystem, "retries", 1)
     s3fs.S3FileSystem.clear_instance_cache()
