@@ -1,7 +1,6 @@
-"""Where on this machine each cutout ever fetched lies, so that no request is made twice.
+"""Index of the cutouts on this machine, so that no request is made twice.
 
-An index only, small: the cutouts stay in the folders they were fetched into. A file that was
-deleted or changed since is not used.
+Cutouts stay in the folders of their fetches. A file that was deleted or changed is not used.
 """
 
 from __future__ import annotations
@@ -26,32 +25,24 @@ _TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Cached:
-    """A cutout that some fetch left on this machine.
-
-    Attributes
-    ----------
-    path : Path
-        Where it was.
-    sha256 : str
-        What it was.
-    """
+    """Path and checksum of a cutout on this machine."""
 
     path: Path
     sha256: str
 
 
 class Cache:
-    """An SQLite file of requests and the files that answer them.
+    """SQLite file of requests and the paths of their cutouts.
 
     Parameters
     ----------
     path : path, optional
-        By default ``galaxy_da/cutouts.sqlite`` in the user's cache folder.
+        Path of the file; by default ``galaxy_da/cutouts.sqlite`` in the user's cache folder.
 
     Raises
     ------
     StorageError
-        If it cannot be made.
+        If the file cannot be created.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -64,20 +55,20 @@ class Cache:
             )
 
     def find(self, keys: Sequence[str]) -> dict[str, Cached]:
-        """Return what is known of some requests, unverified."""
-        found = {}
+        """Return the known cutouts of some requests, unverified."""
+        cutouts = {}
         with self._open() as database:
             for start in range(0, len(keys), _MAX_VARIABLES):
-                some = keys[start : start + _MAX_VARIABLES]
-                marks = ",".join("?" * len(some))
+                part = keys[start : start + _MAX_VARIABLES]
+                marks = ",".join("?" * len(part))
                 for key, path, sha256 in database.execute(
-                    f"SELECT request, path, sha256 FROM cutouts WHERE request IN ({marks})", some
+                    f"SELECT request, path, sha256 FROM cutouts WHERE request IN ({marks})", part
                 ):
-                    found[key] = Cached(path=Path(path), sha256=sha256)
-        return found
+                    cutouts[key] = Cached(path=Path(path), sha256=sha256)
+        return cutouts
 
     def add(self, files: Mapping[str, Cached]) -> None:
-        """Record where the answers to some requests lie, all or none of them."""
+        """Record the cutouts of some requests, all or none of them."""
         rows: Iterable[tuple[str, str, str]] = (
             (key, str(file.path.resolve()), file.sha256) for key, file in files.items()
         )

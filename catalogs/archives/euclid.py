@@ -1,11 +1,11 @@
 """Euclid MER mosaics from the ESA Euclid Science Archive, through astroquery.
 
-A TAP query says which background-subtracted mosaic of each filter covers the position; the
-archive's cutout service cuts a square around a circle out of it, one mosaic at a time.
+A TAP query finds the background-subtracted mosaic of each filter that covers the position. The
+archive's cutout service then cuts a square around a circle out of it, one mosaic at a time.
 
-Both go through astroquery's client of this archive, `TapPlus`, as `EuclidClass.launch_job` and
-`get_cutout` do; those two turn every failure into a log line and None, so that "not there", "no
-account" and "busy" would look alike. `_connection` keeps the code and the headers of the reply.
+Both requests use astroquery's `TapPlus`, as `EuclidClass.launch_job` and `get_cutout` do. Those two
+turn every failure into a log line and None, so that "not there", "no account" and "busy" would look
+alike; `_connection` keeps the code and the headers of the reply.
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from catalogs.archives.errors import http_errors
 from catalogs.archives.footprints import Footprinted
+from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
+from catalogs.archives.protocol import Query
 from catalogs.archives.stamps import (
-    Stamp,
     check_flux,
     check_reach,
     on_zeropoint,
     read_fits,
     write_cube,
 )
-from galaxy_da.errors import CatalogError, CutoutError
+from galaxy_da.errors import CutoutError
 from galaxy_da.surveys import get_survey
-
-if TYPE_CHECKING:
-    from catalogs.archives.http import Http
 
 __all__ = ["LARGEST_ARCSEC", "URL", "Euclid"]
 
@@ -58,10 +57,10 @@ class Euclid(Footprinted):
     side_arcsec : float
         Side of a cutout [arcsec].
     survey : str
-        What the cutouts are of: a built-in name or a TOML file whose bands are named as the
-        archive's filters (VIS, NIR_Y, NIR_J, NIR_H).
+        Built-in name, or a TOML file whose bands are named as the archive's filters (VIS, NIR_Y,
+        NIR_J, NIR_H).
     url : str
-        The archive.
+        Address of the archive.
 
     Raises
     ------
@@ -87,8 +86,8 @@ class Euclid(Footprinted):
                 f"the archive cuts up to {LARGEST_ARCSEC:g} arcsec, not {self.side_arcsec:g}"
             )
 
-    def identity(self) -> Mapping[str, str | int | float]:
-        """Return what decides a cutout's bytes besides its position."""
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes."""
         return {
             "url": self.url,
             "side_arcsec": self.side_arcsec,
@@ -97,34 +96,36 @@ class Euclid(Footprinted):
         }
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Get one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        what = f"{self.service} at {ra:.5f}, {dec:.5f}"
+        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
+        label = f"{self.service} at {ra:.5f}, {dec:.5f}"
         survey = get_survey(self.survey)
         side = self.side_arcsec / survey.pixel_scale_arcsec
         stamps = {}
         for band in survey.band_names:
-            mosaic = self._mosaic(ra, dec, band, http, what)
-            stamp = read_fits(self._cut(ra, dec, band, mosaic, http, what), f"{what} {band}")
-            pixels = on_zeropoint(stamp, survey, what)
-            check_flux(pixels, f"{what} {band}", planes=1)
-            stamps[band] = Stamp(pixels, stamp.header)
-            check_reach(stamps[band], ra, dec, side, f"{what} {band}")
-        return write_cube(stamps, what, {"MAGZERO": survey.zeropoint_mag})
+            mosaic = self._mosaic(ra, dec, band, http, label)
+            data = self._cut(ra, dec, band, mosaic, http, label)
+            stamp = on_zeropoint(read_fits(data, f"{label} {band}"), survey, label)
+            check_flux(stamp.pixels, f"{label} {band}", planes=1)
+            check_reach(stamp, ra, dec, side, f"{label} {band}")
+            stamps[band] = stamp
+        return write_cube(stamps, label, {"MAGZERO": survey.zeropoint_mag})
 
-    def _mosaic(self, ra: float, dec: float, band: str, http: Http, what: str) -> Mapping[str, Any]:
+    def _mosaic(
+        self, ra: float, dec: float, band: str, http: Http, label: str
+    ) -> Mapping[str, Any]:
         """Return the record of the mosaic whose centre is nearest."""
         query = _QUERY.format(ra=ra, dec=dec, band=band, instrument=_INSTRUMENTS[band])
 
-        def ask() -> Any:
+        def request() -> Any:
             try:
                 with _archive(self.url, "tap-server", tap="tap") as archive:
                     return archive.launch_job(query, output_format="votable").get_results()
-            except (ValueError, IndexError) as error:  # of astropy, and no network's fault
-                raise CutoutError(f"{what}: expected a VOTable ({error})") from error
+            except (ValueError, IndexError) as error:  # of astropy's parser, not of the network
+                raise CutoutError(f"{label}: expected a VOTable ({error})") from error
 
-        rows = _ask(http, ask, what)
+        rows = _call(http, request, label)
         if not len(rows):
-            raise CutoutError(f"{what}: no {band} mosaic covers it", status="outside_footprint")
+            raise CutoutError(f"{label}: no {band} mosaic covers it", status="outside_footprint")
         from astropy.coordinates import SkyCoord
 
         here = SkyCoord(ra, dec, unit="deg")
@@ -133,7 +134,7 @@ class Euclid(Footprinted):
         return {name: str(row[name]) for name in ("file_path", "file_name", "tile_index")}
 
     def _cut(
-        self, ra: float, dec: float, band: str, mosaic: Mapping[str, Any], http: Http, what: str
+        self, ra: float, dec: float, band: str, mosaic: Mapping[str, Any], http: Http, label: str
     ) -> bytes:
         query = {
             "TAPCLIENT": "ASTROQUERY",
@@ -143,7 +144,7 @@ class Euclid(Footprinted):
             "POS": f"CIRCLE,{ra},{dec},{self.side_arcsec / 2 / 3600}",
         }
 
-        def ask() -> bytes:
+        def request() -> bytes:
             with (
                 tempfile.TemporaryDirectory() as folder,
                 _archive(self.url, "sas-cutout", data="cutout") as archive,
@@ -156,21 +157,12 @@ class Euclid(Footprinted):
                     raise ConnectionError(f"{len(data)} of {length} bytes came")
                 return data
 
-        return bytes(_ask(http, ask, what))
+        return bytes(_call(http, request, label))
 
 
-def _ask(http: Http, question: Callable[[], Any], what: str) -> Any:
-    """Put a question to the archive."""
-    from catalogs.archives.http import HttpError
-
-    try:
-        return http.call(question)
-    except HttpError as error:
-        if error.code == 404:
-            raise CutoutError(f"{what}: {error}", status="no_data") from error
-        if error.code == 400:
-            raise CatalogError(f"{what}: does not take this request ({error})") from error
-        raise
+def _call(http: Http, request: Callable[[], Any], label: str) -> Any:
+    with http_errors(label, no_data=(404,), refused=(400,)):
+        return http.call(request)
 
 
 @contextmanager

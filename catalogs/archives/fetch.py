@@ -1,16 +1,16 @@
-"""Fetch the cutouts of a catalogue: resumable, polite, and typed row by row.
+"""Fetch the cutouts of a catalogue, with a status for each row; an interrupted fetch resumes.
 
-``OUT`` ends up holding::
+``OUT`` holds at the end::
 
     sample.parquet      the sample table: the catalogue's rows and columns, with survey, cutout,
                         status, sha256, bytes and message
     cutouts/ab/ab12...  one file per request, named by its key
-    fetch.json          what is being fetched: the catalogue's hash and the source's identity
-    fetch.jsonl         the journal, a line per request that was answered
+    fetch.json          the plan: the catalogue's hash and the source's identity
+    fetch.jsonl         the journal, a line per answered request
 
-A request is recorded only after its cutout is whole on disk, and none that is recorded is sent
-again: a job that was killed, interrupted or ran out of disk goes on with the same call. Requests
-that kept failing, and replies that were no image, are tried again by the next call.
+A request is recorded after its cutout is whole on disk, and is then never sent again. The same call
+resumes a job that was killed, interrupted or ran out of disk. Requests that kept failing, and
+replies that were not images, are tried again by the next call.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from catalogs.archives.cache import Cache
 from catalogs.archives.http import Http
 from catalogs.archives.job import Job, cutout_path
 from catalogs.archives.journal import Journal, Outcome
-from catalogs.archives.source import CutoutSource, FloatArray
+from catalogs.archives.protocol import CutoutSource, FloatArray
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.io.files import ensure_folder, json_hash, write_json
 from galaxy_da.io.samples import validate_sample
@@ -41,10 +41,10 @@ from galaxy_da.io.tables import read_metadata, with_metadata, write_table
 __all__ = ["SAMPLE", "fetch", "request_keys"]
 
 SAMPLE = "sample.parquet"
-"""The sample table in the output folder."""
+"""Name of the sample table in the output folder."""
 
 _PLAN, _JOURNAL, _LOCK = "fetch.json", "fetch.jsonl", ".fetch.lock"
-_OF_THE_CUTOUT = (
+_CUTOUT_COLUMNS = (
     *("survey", "cutout", "image", "bands", "pixel_scale_arcsec", "psf_fwhm_arcsec"),
     *("status", "sha256", "bytes", "message"),
 )
@@ -64,26 +64,26 @@ def fetch(
     Parameters
     ----------
     source : CutoutSource
-        Where cutouts come from.
+        Source of the cutouts.
     catalog : pa.Table
         ``object_id`` (string), ``ra`` and ``dec`` [ICRS deg], and any other columns, which are
-        kept; those that speak of another survey's cutout (``survey``, ``bands``,
-        ``pixel_scale_arcsec``, ...) as ``NAME_catalog``.
+        kept. Columns that describe another survey's cutout (``survey``, ``bands``,
+        ``pixel_scale_arcsec``, ...) become ``NAME_catalog``.
     out : path
         Output folder; an unfinished fetch there is continued.
     cache : Cache, optional
-        Index of cutouts already on this machine, which are linked instead of requested; by default
+        Index of the cutouts on this machine, which are linked instead of requested; by default
         the user's.
     http : Http, optional
-        By default one made for the source's service and limits.
+        Client of the service; by default a new one with the source's limits.
     progress : bool
         Show a progress bar on stderr.
 
     Returns
     -------
     dict
-        ``sample`` (path), ``rows``, the number of rows of each status, and how many cutouts were
-        ``requested``, ``reused`` from the machine, ``resumed`` and found ``damaged``.
+        ``sample`` (path), ``rows``, the number of rows of each status, and the numbers of cutouts
+        that were ``requested``, ``reused`` from this machine, ``resumed`` and ``damaged``.
 
     Raises
     ------
@@ -93,28 +93,24 @@ def fetch(
     TableError
         If an id is repeated or a column is missing.
     StorageError
-        If something cannot be written; what is done is kept.
+        If a file cannot be written; finished cutouts are kept.
     """
     sample = _sample_columns(catalog, source.survey)
     ra, dec = (np.asarray(sample[name].cast(pa.float64()), float) for name in ("ra", "dec"))
     keys = request_keys(source, ra, dec)
     folder, plan = ensure_folder(out), _plan(source, sample)
-    ask = nullcontext(http) if http else Http(source.service, source.limits)
-    with _alone_in(folder), ask as client:
+    opened = nullcontext(http) if http else Http(source.service, source.limits)
+    with _locked(folder), opened as client:
         _check_plan(folder, plan)
         with Journal(folder / _JOURNAL) as journal:
             job = Job(source, folder, client, journal, cache or Cache(), progress)
             resumed, damaged = job.verify(set(keys))
             covered = source.covers(ra, dec)
-            wanted = np.ones(len(ra), bool) if covered is None else covered
-            asked = {
-                key: (x, y)
-                for key, within, x, y in zip(
-                    keys, wanted.tolist(), ra.tolist(), dec.tolist(), strict=True
-                )
-                if within and key not in resumed
-            }
-            counts = job.run(asked)
+            inside = np.ones(len(ra), bool) if covered is None else covered
+            positions = zip(keys, inside.tolist(), ra.tolist(), dec.tolist(), strict=True)
+            counts = job.run(
+                {key: (x, y) for key, within, x, y in positions if within and key not in resumed}
+            )
             sample = _with_outcomes(sample, keys, journal.outcomes, source)
             metadata = {**read_metadata(catalog.schema), "fetch": plan}
             write_table(with_metadata(sample, metadata), folder / SAMPLE)
@@ -136,16 +132,16 @@ def request_keys(source: CutoutSource, ra: FloatArray, dec: FloatArray) -> list[
     Parameters
     ----------
     source : CutoutSource
-        Whose identity enters.
+        Source, of which the identity counts.
     ra, dec : (n,) float array [ICRS deg]
-        Positions, which enter to 1e-7 deg (0.4 mas).
+        Positions, which count to 1e-7 deg (0.4 mas).
 
     Returns
     -------
     list of n str
     """
-    asked = [source.survey, source.service, source.suffix, dict(source.identity())]
-    common = hashlib.sha256(json.dumps(asked, sort_keys=True).encode())
+    request = [source.survey, source.service, source.suffix, dict(source.identity())]
+    common = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
 
     def key(position: str) -> str:
         digest = common.copy()
@@ -157,10 +153,10 @@ def request_keys(source: CutoutSource, ra: FloatArray, dec: FloatArray) -> list[
 
 
 def _sample_columns(catalog: pa.Table, survey: str) -> pa.Table:
-    """Return the catalogue as rows of a sample of `survey`, checked; no column is lost."""
+    """Return the catalogue as a checked sample of `survey`; no column is lost."""
     names = list(catalog.column_names)
     for i, name in enumerate(names):
-        if name in _OF_THE_CUTOUT:
+        if name in _CUTOUT_COLUMNS:
             names[i] = f"{name}_catalog"
             while names.count(names[i]) > 1:
                 names[i] += "_"
@@ -173,7 +169,7 @@ def _sample_columns(catalog: pa.Table, survey: str) -> pa.Table:
 
 
 def _plan(source: CutoutSource, sample: pa.Table) -> dict[str, Any]:
-    """Say what makes two fetches the same."""
+    """Return the content that two calls of one fetch share."""
     digest = hashlib.sha256()
     for name in ("object_id", "ra", "dec"):
         kind = pa.large_string() if name == "object_id" else pa.float64()
@@ -189,7 +185,7 @@ def _plan(source: CutoutSource, sample: pa.Table) -> dict[str, Any]:
 
 
 def _check_plan(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Start a fetch, or make sure it is this one that is continued."""
+    """Write the plan of a new fetch, or compare it with that of the fetch in the folder."""
     path = folder / _PLAN
     if not path.is_file():
         if any(child.name != _LOCK for child in folder.iterdir()):
@@ -216,8 +212,8 @@ def _check_plan(folder: Path, plan: Mapping[str, Any]) -> None:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a folder, and sweep what a killed one left half-written."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, and delete half-written files of a killed one."""
     lock = FileLock(folder / _LOCK, timeout=0)
     try:
         lock.acquire()
@@ -239,7 +235,7 @@ def _with_outcomes(
     outcomes: Mapping[str, Outcome],
     source: CutoutSource,
 ) -> pa.Table:
-    """Attach to each row what became of its request."""
+    """Add the outcome of its request to each row."""
     outside = Outcome(
         key="",
         status="outside_footprint",

@@ -1,7 +1,7 @@
-"""Where a survey observed: its MOC, read from a file or asked once of the CDS MOC server.
+"""Footprints of surveys: MOCs from a file, or downloaded once from the CDS MOC server.
 
-A MOC (multi-order coverage map) is a set of HEALPix cells. Degraded to cells of 1.7′ it only ever
-grows, so that a position is called outside the footprint rightly or not at all.
+A MOC (multi-order coverage map) is a set of HEALPix cells. Degraded to cells of 1.7′ it can only
+grow, so no position inside the footprint is called outside.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from catalogs.archives.source import BoolArray, FloatArray
+from catalogs.archives.protocol import BoolArray, FloatArray, Query
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.files import atomic_path
 from galaxy_da.surveys import Survey
@@ -32,18 +32,18 @@ _ORDER = 11  # cells of 1.7 arcmin
 
 @dataclass(frozen=True, kw_only=True)
 class Footprinted:
-    """A source that may know its survey's footprint.
+    """Base of sources that may know their survey's footprint.
 
     Attributes
     ----------
     footprint : MOC, optional
-        The sky observed; None where unknown.
+        Footprint of the survey, if known.
     """
 
     footprint: MOC | None = None
 
     def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray | None:
-        """Say which positions [ICRS deg] lie in the footprint; None where it is unknown."""
+        """Return a mask of the positions [ICRS deg] in the footprint, or None if it is unknown."""
         if self.footprint is None:
             return None
         import astropy.units as u
@@ -57,14 +57,14 @@ def read_footprint(path: str | os.PathLike[str]) -> MOC:
     Raises
     ------
     CatalogError
-        If there is none there.
+        If the file is not a MOC.
     """
     from mocpy import MOC
 
     form = {".json": "json", ".txt": "ascii", ".ascii": "ascii"}.get(Path(path).suffix, "fits")
     try:
         return MOC.load(path, format=form)
-    except Exception as error:  # mocpy raises a kind of its own per format
+    except Exception as error:  # mocpy raises another type for each format
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CatalogError(
             f"{path}: cannot be read as a MOC ({reason}); give FITS, or ASCII ending in .txt"
@@ -74,28 +74,28 @@ def read_footprint(path: str | os.PathLike[str]) -> MOC:
 def download_footprint(
     survey: Survey, http: Http, folder: Path, *, url: str = MOC_SERVER
 ) -> MOC | None:
-    """Return a survey's MOC, kept in a folder after the first time.
+    """Return a survey's MOC, downloaded at the first call.
 
     Parameters
     ----------
     survey : Survey
-        Its ``footprint`` is an identifier of the CDS MOC server.
+        Survey whose ``footprint`` is an identifier of the CDS MOC server.
     http : Http
-        Does the request.
+        Client of the MOC server.
     folder : Path
-        Where MOCs are kept, as FITS.
+        Folder that keeps MOCs, as FITS.
     url : str
-        The MOC server.
+        Address of the MOC server.
 
     Returns
     -------
     MOC, or None
-        None where the survey's definition names no footprint.
+        None if the survey's definition names no footprint.
 
     Raises
     ------
     CatalogError
-        If the server knows no such coverage.
+        If the server does not know the footprint.
     """
     from mocpy import MOC
 
@@ -104,7 +104,7 @@ def download_footprint(
     path = folder / f"{survey.name}.moc.fits"
     if path.is_file():
         return read_footprint(path)
-    query: dict[str, str | int | float] = {
+    query: Query = {
         "expr": f"ID={survey.footprint}",
         "get": "moc",
         "fmt": "ascii",

@@ -1,25 +1,23 @@
 """Cutouts of any HiPS through the CDS hips2fits service (astroquery).
 
 **Not photometric.** A HiPS is a survey resampled onto HEALPix tiles, and hips2fits resamples it
-once more: fluxes are interpolated, noise is correlated, zeropoints are those of whoever made the
-HiPS. Use it to look, or where no archive cuts; every file says ``PHOTOMET = F``. Colour HiPS are
-not offered: their stretch is the HiPS maker's, so that no flux can be had back from them.
+once more: fluxes are interpolated, noise is correlated, and zeropoints are those of the HiPS. Use
+it for display, or if no archive cuts the survey; every file has the card ``PHOTOMET = F``. Colour
+HiPS are not offered, because their stretch cannot be inverted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from catalogs.archives.errors import http_errors
 from catalogs.archives.footprints import Footprinted
+from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
+from catalogs.archives.protocol import Query, band_names
 from catalogs.archives.stamps import Stamp, check_flux, read_fits, write_cube
-from galaxy_da.errors import CatalogError
 from galaxy_da.surveys import get_survey
-
-if TYPE_CHECKING:
-    from catalogs.archives.http import Http
 
 __all__ = ["URL", "Hips"]
 
@@ -35,14 +33,14 @@ class Hips(Footprinted):
     Attributes
     ----------
     survey : str
-        What the HiPS is of: a built-in name or a TOML file.
+        Survey of the HiPS: a built-in name or a TOML file.
     hips : str
-        Identifier with ``{band}`` in it, ``CDS/P/DES-DR2/{band}``; by default beside the colour
+        Identifier with ``{band}`` in it, as ``CDS/P/DES-DR2/{band}``; by default that of the
         HiPS whose coverage is the survey's footprint.
     size_px : int
         Side of a cutout [pixels of the survey].
     bands : tuple of str, or str
-        The survey's bands to get; by default all.
+        Bands of the survey; by default all.
     url : str
         Address of hips2fits.
 
@@ -65,10 +63,7 @@ class Hips(Footprinted):
         survey = get_survey(self.survey)
         if not self.hips and survey.footprint:
             object.__setattr__(self, "hips", survey.footprint.rsplit("/", 1)[0] + "/{band}")
-        asked = (self.bands,) if isinstance(self.bands, str) else tuple(self.bands)
-        object.__setattr__(self, "bands", asked or survey.band_names)
-        for band in self.bands:
-            survey.band(band)
+        object.__setattr__(self, "bands", band_names(self.bands, survey) or survey.band_names)
         if not self.hips or ("{band}" not in self.hips and len(self.bands) > 1):
             raise ValueError(
                 f"{self.survey}: name the HiPS of each band, as CDS/P/DES-DR2/{{band}}; got "
@@ -77,8 +72,8 @@ class Hips(Footprinted):
         if self.size_px < 1:
             raise ValueError(f"size_px must be positive but is {self.size_px}")
 
-    def identity(self) -> Mapping[str, str | int | float]:
-        """Return what decides a cutout's bytes besides its position."""
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes."""
         return {
             "url": self.url,
             "hips": self.hips,
@@ -88,27 +83,25 @@ class Hips(Footprinted):
         }
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Get one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        what = f"{self.service} {self.hips} at {ra:.5f}, {dec:.5f}"
+        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
+        label = f"{self.service} {self.hips} at {ra:.5f}, {dec:.5f}"
         stamps = {}
         for band in self.bands:
-            stamp = read_fits(self._get(ra, dec, band, http, what), f"{what} {band}")
+            stamp = read_fits(self._get(ra, dec, band, http, f"{label} {band}"), f"{label} {band}")
             stamps[band] = Stamp(stamp.pixels[:1], stamp.header)
-            check_flux(stamps[band].pixels, f"{what} {band}", planes=1, side=self.size_px)
-        return write_cube(stamps, what, {"PHOTOMET": False, "HIPS": self.hips})
+            check_flux(stamps[band].pixels, f"{label} {band}", planes=1, side=self.size_px)
+        return write_cube(stamps, label, {"PHOTOMET": False, "HIPS": self.hips})
 
-    def _get(self, ra: float, dec: float, band: str, http: Http, what: str) -> bytes:
+    def _get(self, ra: float, dec: float, band: str, http: Http, label: str) -> bytes:
         import astropy.units as u
         from astropy.coordinates import Angle, Latitude, Longitude
         from astroquery.hips2fits import hips2fitsClass
-
-        from catalogs.archives.http import HttpError
 
         client = hips2fitsClass()
         client.server, client.timeout = self.url, _TIMEOUT_S
         scale = get_survey(self.survey).pixel_scale_arcsec
 
-        def ask() -> bytes:
+        def request() -> bytes:
             reply = client.query_async(
                 hips=self.hips.format(band=band),
                 width=self.size_px,
@@ -128,9 +121,5 @@ class Hips(Footprinted):
             reply.raise_for_status()
             return bytes(reply.content)
 
-        try:
-            return http.call(ask)
-        except HttpError as error:
-            if error.code in (400, 404):
-                raise CatalogError(f"{what}: {band} is not to be had ({error})") from error
-            raise
+        with http_errors(label, refused=(400, 404)):
+            return http.call(request)

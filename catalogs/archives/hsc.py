@@ -1,31 +1,30 @@
 """HSC-SSP coadds from the das_cutout service of the public data releases.
 
-One request per filter, with the account of a registered user (HTTP basic), which is read from the
-environment and never stored. A request gives semi-widths, and covers at most 3 x 3 patches.
+One request per filter, with the account of a registered user (HTTP basic). The account is read from
+the environment and never stored. A request gives semi-widths and covers at most 3 x 3 patches.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from catalogs.archives.errors import http_errors
 from catalogs.archives.footprints import Footprinted
+from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
-from catalogs.archives.stamps import Stamp, check_flux, on_zeropoint, read_fits, write_cube
-from galaxy_da.errors import CatalogError, CutoutError
+from catalogs.archives.protocol import Query
+from catalogs.archives.stamps import check_flux, on_zeropoint, read_fits, write_cube
+from galaxy_da.errors import CatalogError
 from galaxy_da.surveys import get_survey
-
-if TYPE_CHECKING:
-    from catalogs.archives.http import Http
 
 __all__ = ["LARGEST_ARCSEC", "PASSWORD", "URL", "USER", "HyperSuprimeCam"]
 
 URL = "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr3/cgi-bin/cutout"
 USER, PASSWORD = "HSC_USER", "HSC_PASSWORD"
-"""Environment variables with the account."""
+"""Environment variables of the account."""
 
 LARGEST_ARCSEC = 2100.0
 """Widest request: 35 arcmin, within 3 x 3 patches of 11.6 arcmin."""
@@ -72,8 +71,8 @@ class HyperSuprimeCam(Footprinted):
                 f"HSC cuts up to {LARGEST_ARCSEC:g} arcsec a side, not {self.side_arcsec:g}"
             )
 
-    def identity(self) -> Mapping[str, str | int | float]:
-        """Return what decides a cutout's bytes besides its position."""
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes."""
         return {
             "url": self.url,
             "rerun": self.rerun,
@@ -82,28 +81,27 @@ class HyperSuprimeCam(Footprinted):
         }
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Get one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`.
+        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`.
 
         Raises
         ------
         CatalogError
             Also if the environment holds no account.
         """
-        what = f"{self.service} {self.rerun} at {ra:.5f}, {dec:.5f}"
+        label = f"{self.service} {self.rerun} at {ra:.5f}, {dec:.5f}"
         survey = get_survey(self.survey)
         side = math.ceil(self.side_arcsec / survey.pixel_scale_arcsec)
         stamps = {}
         for band in self.bands:
-            stamp = read_fits(self._get(ra, dec, band, http, what), f"{what} {band}")
-            pixels = on_zeropoint(stamp, survey, what)
-            check_flux(pixels, f"{what} {band}", planes=1, side=side, slack=_ROUNDING_PX)
-            stamps[band] = Stamp(pixels, stamp.header)
-        return write_cube(stamps, what, {"SURVEY": "HSC", "MAGZERO": survey.zeropoint_mag})
+            data = self._get(ra, dec, band, http, f"{label} {band}")
+            stamps[band] = on_zeropoint(read_fits(data, f"{label} {band}"), survey, label)
+            check_flux(
+                stamps[band].pixels, f"{label} {band}", planes=1, side=side, slack=_ROUNDING_PX
+            )
+        return write_cube(stamps, label, {"SURVEY": "HSC", "MAGZERO": survey.zeropoint_mag})
 
-    def _get(self, ra: float, dec: float, band: str, http: Http, what: str) -> bytes:
-        from catalogs.archives.http import HttpError
-
-        query: dict[str, str | int | float] = {
+    def _get(self, ra: float, dec: float, band: str, http: Http, label: str) -> bytes:
+        query: Query = {
             "ra": ra,
             "dec": dec,
             "sw": f"{self.side_arcsec / 2:g}arcsec",
@@ -115,14 +113,8 @@ class HyperSuprimeCam(Footprinted):
             "filter": f"HSC-{band.upper()}",
             "rerun": self.rerun,
         }
-        try:
+        with http_errors(label, no_data=(404,), refused=(400,)):
             return http.get(self.url, params=query, auth=_account())
-        except HttpError as error:
-            if error.code == 404:
-                raise CutoutError(f"{what}: no {band} image ({error})", status="no_data") from error
-            if error.code == 400:
-                raise CatalogError(f"{what}: does not take this request ({error})") from error
-            raise
 
 
 def _account() -> tuple[str, str]:

@@ -1,6 +1,6 @@
-"""Obtain cutouts: from this machine where they are on it, else from the service, in threads.
+"""Engine of a fetch: obtain cutouts from this machine or from the service, in threads.
 
-A cutout is written whole, then recorded. What a kill leaves between the two is found by its name
+A cutout is written whole, then recorded. A cutout that a kill left unrecorded is found by its name
 and not requested again.
 """
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from catalogs.archives.cache import Cache, Cached
 from catalogs.archives.http import Http
 from catalogs.archives.journal import Journal, Outcome
-from catalogs.archives.source import CutoutSource
+from catalogs.archives.protocol import CutoutSource
 from galaxy_da.errors import CatalogError, CutoutError, GalaxyDAError
 from galaxy_da.io.files import atomic_path, file_hash
 
@@ -37,28 +37,28 @@ _PREFETCHED = 4  # requests queued per worker
 
 
 def cutout_path(key: str, suffix: str) -> Path:
-    """Return where the answer to a request lies in the output folder."""
+    """Return the path of a request's cutout in the output folder."""
     return Path("cutouts", key[:2], f"{key}{suffix}")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One fetch: where from, where to, and its tools.
+    """Source, output folder and tools of one fetch.
 
     Attributes
     ----------
     source : CutoutSource
-        Where cutouts come from.
+        Source of the cutouts.
     folder : Path
-        Where they go.
+        Output folder.
     http : Http
-        Asks the service.
+        Client of the service.
     journal : Journal
-        Knows what was answered.
+        Outcomes so far.
     cache : Cache
-        Knows what other fetches left on this machine.
+        Index of the cutouts of other fetches on this machine.
     progress : bool
-        Whether to show progress bars.
+        Show progress bars.
     """
 
     source: CutoutSource
@@ -69,11 +69,11 @@ class Job:
     progress: bool
 
     def path(self, key: str) -> Path:
-        """Return where a cutout goes."""
+        """Return the path of a request's cutout."""
         return self.folder / cutout_path(key, self.source.suffix)
 
     def verify(self, keys: set[str]) -> tuple[set[str], int]:
-        """Return the requests that are settled, and how many cutouts were lost or changed."""
+        """Return the settled requests, and the number of cutouts that were lost or changed."""
         settled = {
             key: outcome
             for key, outcome in self.journal.outcomes.items()
@@ -89,24 +89,18 @@ class Job:
             return whole
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            whole = list(
-                tqdm(
-                    pool.map(is_whole, cutouts),
-                    total=len(cutouts),
-                    desc="verify",
-                    unit="img",
-                    disable=not (self.progress and cutouts),
-                )
-            )
-        lost = {key for key, fine in zip(cutouts, whole, strict=True) if not fine}
+            results = pool.map(is_whole, cutouts)
+            hidden = not (self.progress and cutouts)
+            whole = list(tqdm(results, "verify", len(cutouts), unit="img", disable=hidden))
+        lost = {key for key, good in zip(cutouts, whole, strict=True) if not good}
         return settled.keys() - lost, len(lost)
 
-    def run(self, asked: Mapping[str, tuple[float, float]]) -> Counter[str]:
-        """Obtain cutouts in threads and record them; stop where every request fails."""
-        known = self.cache.find(list(asked))
+    def run(self, positions: Mapping[str, tuple[float, float]]) -> Counter[str]:
+        """Obtain and record cutouts in threads; stop if request after request fails."""
+        known = self.cache.find(list(positions))
         counts: Counter[str] = Counter()
         failures = 0
-        with tqdm(total=len(asked), desc="fetch", unit="img", disable=not self.progress) as bar:
+        with tqdm(total=len(positions), desc="fetch", unit="img", disable=not self.progress) as bar:
 
             def record(results: list[_Result | None]) -> None:
                 nonlocal failures
@@ -126,7 +120,7 @@ class Job:
 
             _in_threads(
                 lambda item: self._obtain(item[0], item[1], known.get(item[0])),
-                asked.items(),
+                positions.items(),
                 record,
                 self.source.limits.concurrency,
                 self.http.stop,
@@ -134,7 +128,7 @@ class Job:
         return counts
 
     def remember(self, keys: Iterable[str]) -> None:
-        """Tell the cache where this job's cutouts lie."""
+        """Add this job's cutouts to the cache."""
         outcomes = self.journal.outcomes
         self.cache.add(
             {
@@ -147,14 +141,14 @@ class Job:
     def _obtain(
         self, key: str, position: tuple[float, float], known: Cached | None
     ) -> _Result | None:
-        """Get one cutout from this machine or from the service; None when the job was stopped."""
+        """Obtain one cutout from this machine or from the service; None if the job was stopped."""
         target = self.path(key)
         try:
-            if target.is_file():  # left by a kill between its writing and its recording
+            if target.is_file():  # a kill left it unrecorded
                 return _Result(_ok(key, target.read_bytes()), requested=False)
             if known is not None and _link(known, target):
                 return _Result(_ok(key, target.read_bytes()), requested=False)
-            data = self._ask(*position)
+            data = self._fetch(*position)
         except CatalogError:
             self.http.stop()  # before this thread takes another item
             raise
@@ -167,8 +161,8 @@ class Job:
             temporary.write_bytes(data)
         return _Result(_ok(key, data), requested=True)
 
-    def _ask(self, ra: float, dec: float) -> bytes:
-        """Ask the service, again where the reply is no whole image."""
+    def _fetch(self, ra: float, dec: float) -> bytes:
+        """Fetch from the service, again if the reply is not a whole image."""
         retrying = Retrying(
             retry=retry_if_exception(_is_unreadable), stop=stop_after_attempt(_READS), reraise=True
         )
@@ -190,7 +184,7 @@ def _is_unreadable(error: BaseException) -> bool:
 
 
 def _link(known: Cached, target: Path) -> bool:
-    """Link (across file systems: copy) a cutout that is on this machine, if it is what it was."""
+    """Link (across file systems: copy) an unchanged cutout that is on this machine."""
     if not known.path.is_file() or file_hash(known.path) != known.sha256:
         return False
     with atomic_path(target) as temporary:
@@ -208,26 +202,26 @@ def _in_threads(
     workers: int,
     stop: Callable[[], None],
 ) -> None:
-    """Work on items a few ahead; on an error let what is under way end, and record it."""
+    """Work on items in threads; on an error let running items end, and record them."""
     todo = iter(items)
     pool = ThreadPoolExecutor(workers)
-    under_way: set[Future[_Result | None]] = set()
+    running: set[Future[_Result | None]] = set()
     try:
         while True:
-            room = _PREFETCHED * workers - len(under_way)
-            under_way |= {pool.submit(work, item) for item in islice(todo, room)}
-            if not under_way:
+            room = _PREFETCHED * workers - len(running)
+            running |= {pool.submit(work, item) for item in islice(todo, room)}
+            if not running:
                 return
-            ended, _ = wait(under_way, return_when=FIRST_COMPLETED)
-            under_way -= ended
+            ended, _ = wait(running, return_when=FIRST_COMPLETED)
+            running -= ended
             record(_good(ended))
             for future in ended:
                 future.result()
     except BaseException:
         stop()
         pool.shutdown(cancel_futures=True)
-        with suppress(GalaxyDAError):  # the first error is the one to tell
-            record(_good(under_way))
+        with suppress(GalaxyDAError):  # report the first error
+            record(_good(running))
         raise
     finally:
         pool.shutdown()

@@ -1,6 +1,6 @@
-"""What a fetch has been told so far: one JSON line per request, appended and synced.
+"""Journal of a fetch: one JSON line per answered request, appended and synced.
 
-A line is whole or does not count: a kill or a full disk in the middle of one loses that line alone.
+A line counts only if it is whole, so a kill or a full disk loses at most the line being written.
 """
 
 from __future__ import annotations
@@ -20,20 +20,18 @@ __all__ = ["Journal", "Outcome"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one request.
+    """Outcome of one request.
 
     Attributes
     ----------
     key : str
-        Of the request.
+        Name of the request.
     status : str
-        One of `galaxy_da.io.tables.STATUSES`.
-    sha256 : str or None
-        Of the cutout, where there is one.
-    bytes : int or None
-        Its size.
+        Row status, one of `galaxy_da.io.samples.STATUSES`.
+    sha256, bytes : str and int, or None
+        Checksum and size of the cutout, if there is one.
     message : str or None
-        What was wrong, where there is none.
+        Reason why there is none.
     """
 
     key: str
@@ -44,17 +42,17 @@ class Outcome:
 
 
 class Journal:
-    """An append-only file of outcomes; the last one of a key holds.
+    """Append-only file of outcomes; the last one of a key counts.
 
     Parameters
     ----------
     path : Path
-        Made if it is not there. A torn last line is cut off.
+        Path of the file, created if missing. A torn last line is cut off.
 
     Raises
     ------
     StorageError
-        If it cannot be read or written.
+        If the file cannot be read or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -89,12 +87,12 @@ class Journal:
         os.close(self._file)
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Record outcomes; when this returns they are on disk.
+        """Record outcomes on disk.
 
         Raises
         ------
         StorageError
-            If they cannot be written; none of them counts then.
+            If they cannot be written; then none of them counts.
         """
         new = {outcome.key: outcome for outcome in outcomes}
         lines = b"".join(

@@ -1,26 +1,24 @@
 """Cutouts of the Legacy Surveys from their sky viewer (``cutout.fits``, ``cutout.jpg``).
 
 The viewer serves coadds interpolated onto any pixel scale, in nanomaggies per 0.262″ pixel. Its
-joint layers (``ls-dr9``) change telescope at Dec 32.375°, so that one half or the other is named
-here. A request beyond 3,000 pixels a side is silently clipped; a missing position is HTTP 400;
-outside the footprint the stamp is blank (github.com/dstndstn/imagine, ``map/views.py``).
+joint layers (``ls-dr9``) change telescope at Dec 32.375°, so a source names one half. The viewer
+silently clips requests beyond 3,000 pixels a side, answers HTTP 400 without a position, and returns
+a blank stamp outside the footprint (github.com/dstndstn/imagine, ``map/views.py``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
+from catalogs.archives.errors import http_errors
 from catalogs.archives.footprints import Footprinted
+from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
+from catalogs.archives.protocol import Query
 from catalogs.archives.stamps import check_colour, check_flux, read_fits
-from galaxy_da.errors import CatalogError
 from galaxy_da.surveys import get_survey
-
-if TYPE_CHECKING:
-    from catalogs.archives.http import Http
 
 __all__ = ["LARGEST_PX", "URL", "LegacySurvey"]
 
@@ -40,7 +38,7 @@ class LegacySurvey(Footprinted):
     survey : {"decals", "bass-mzls"}
         The southern or the northern half.
     layer : str
-        ``ls-dr10-south``, ``ls-dr9-north`` ...; by default the one of the survey's definition.
+        Layer such as ``ls-dr10-south``; by default that of the survey's definition.
     size_px : int
         Side of a cutout [pixels], at most 3,000.
     pixel_scale_arcsec : float
@@ -48,14 +46,14 @@ class LegacySurvey(Footprinted):
     bands : str
         One letter each, in the order of the cube.
     form : {"fits", "jpg"}
-        Flux, or the viewer's colours.
+        File format: flux, or the viewer's colours.
     url : str
-        Where the viewer is.
+        Address of the viewer.
 
     Raises
     ------
     ValueError
-        If the layer is a joint one or of the other half, or the size is beyond the viewer's.
+        If the layer is joint or of the other half, or the size is beyond the viewer's.
     """
 
     survey: str = "decals"
@@ -95,8 +93,8 @@ class LegacySurvey(Footprinted):
         """Ending of a cutout's file."""
         return f".{self.form}"
 
-    def identity(self) -> Mapping[str, str | int | float]:
-        """Return what decides a cutout's bytes besides its position."""
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes."""
         return {
             "url": self.url,
             "layer": self.layer,
@@ -107,11 +105,9 @@ class LegacySurvey(Footprinted):
         }
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Get one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        from catalogs.archives.http import HttpError
-
-        what = f"{self.service} {self.layer} at {ra:.5f}, {dec:.5f}"
-        query: dict[str, str | int | float] = {
+        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
+        label = f"{self.service} {self.layer} at {ra:.5f}, {dec:.5f}"
+        query: Query = {
             "ra": ra,
             "dec": dec,
             "layer": self.layer,
@@ -119,17 +115,11 @@ class LegacySurvey(Footprinted):
             "size": self.size_px,
             "bands": self.bands,
         }
-        try:
+        with http_errors(label, refused=(400, 404)):
             data = http.get(f"{self.url}/cutout.{self.form}", params=query)
-        except HttpError as error:
-            if error.code in (400, 404):
-                raise CatalogError(
-                    f"{what}: the viewer does not take this request ({error}); is the layer right?"
-                ) from error
-            raise
         if self.form == "jpg":
-            check_colour(data, what, side=self.size_px)
+            check_colour(data, label, side=self.size_px)
         else:
-            pixels = read_fits(data, what).pixels
-            check_flux(pixels, what, planes=len(self.bands), side=self.size_px)
+            pixels = read_fits(data, label).pixels
+            check_flux(pixels, label, planes=len(self.bands), side=self.size_px)
         return data

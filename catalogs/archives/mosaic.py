@@ -1,13 +1,14 @@
-"""Cutouts of mosaics on this machine: one coadd per band, cut by WCS, never read whole.
+"""Cutouts of local mosaics: one coadd per band, cut by WCS, never read whole.
 
-For surveys that publish tiles but cut nothing, and for one's own data. The files are memory-mapped
-(or, where compressed, read by section). Bands share one pixel grid, as coadds of a tile do.
+For surveys that publish tiles without a cutout service, and for local data. The files are
+memory-mapped (compressed ones are read by section). Bands share one pixel grid, as coadds of a tile
+do.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from catalogs.archives.limits import Limits
-from catalogs.archives.source import BoolArray, FloatArray
+from catalogs.archives.protocol import BoolArray, FloatArray, Query, band_names
 from catalogs.archives.stamps import Stamp, check_flux, check_frame, on_zeropoint, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.io.sphere import separation_arcsec
@@ -39,11 +40,11 @@ class LocalMosaic:
     Attributes
     ----------
     survey : str
-        What the mosaic is of: a built-in name or a TOML file.
+        Survey of the mosaic: a built-in name or a TOML file.
     files : str
         Path with ``{band}`` in it, as ``tiles/K1_{band}.fits``.
     bands : tuple of str, or str
-        The survey's bands to cut; by default those whose file exists.
+        Bands of the survey; by default those with a file.
     size_px : int
         Side of a cutout [pixels of the mosaic].
 
@@ -65,17 +66,14 @@ class LocalMosaic:
         survey = get_survey(self.survey)
         if self.size_px < 1:
             raise ValueError(f"size_px must be positive but is {self.size_px}")
-        found = tuple(name for name in survey.band_names if self._path(name).is_file())
-        asked = (self.bands,) if isinstance(self.bands, str) else tuple(self.bands)
-        object.__setattr__(self, "bands", asked or found)
+        present = tuple(name for name in survey.band_names if self._path(name).is_file())
+        object.__setattr__(self, "bands", band_names(self.bands, survey) or present)
         missing = [str(self._path(name)) for name in self.bands if not self._path(name).is_file()]
         if missing or not self.bands:
             raise CatalogError(
                 f"{', '.join(missing) or self.files}: no such mosaic; name the files with "
                 f"{{band}} for {', '.join(survey.band_names)}"
             )
-        for name in self.bands:
-            survey.band(name)
         shapes = {}
         for name in self.bands:
             with _image(self._path(name)) as hdu:
@@ -83,8 +81,8 @@ class LocalMosaic:
         if len(set(shapes.values())) > 1:
             raise CatalogError(f"{self.files}: bands have different sizes, {shapes}")
 
-    def identity(self) -> Mapping[str, str | int | float]:
-        """Return what decides a cutout's bytes besides its position."""
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes."""
         stamps = {name: self._path(name).stat() for name in self.bands}
         return {
             "files": str(Path(self.files).resolve()),
@@ -94,29 +92,27 @@ class LocalMosaic:
         }
 
     def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray:
-        """Say which positions [ICRS deg] lie on the mosaic."""
+        """Return a mask of the positions [ICRS deg] on the mosaic."""
         wcs, (height, width) = self._grid
         x, y = wcs.world_to_pixel_values(ra, dec)
         on = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
-        middle = wcs.pixel_to_world_values(width / 2, height / 2)
+        ra0, dec0 = wcs.pixel_to_world_values(width / 2, height / 2)
         # a projection repeats itself on the far side of the sky
-        near = separation_arcsec(*middle, ra, dec) < 90 * 3600
+        near = separation_arcsec(ra0, dec0, ra, dec) < 90 * 3600
         return np.asarray(on & near, dtype=np.bool_)
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Cut one galaxy centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        what = f"{self.files} at {ra:.5f}, {dec:.5f}"
+        """Cut one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
+        label = f"{self.files} at {ra:.5f}, {dec:.5f}"
         if not self.covers(np.array([ra]), np.array([dec]))[0]:
-            raise CutoutError(f"{what}: not on the mosaic", status="outside_footprint")
+            raise CutoutError(f"{label}: not on the mosaic", status="outside_footprint")
         survey = get_survey(self.survey)
         stamps = {name: self._cut(name, ra, dec) for name in self.bands}
-        scaled = {
-            name: Stamp(on_zeropoint(s, survey, what), s.header) for name, s in stamps.items()
-        }
-        check_flux(np.concatenate([stamp.pixels for stamp in scaled.values()]), what)
+        scaled = {name: on_zeropoint(stamp, survey, label) for name, stamp in stamps.items()}
+        check_flux(np.concatenate([stamp.pixels for stamp in scaled.values()]), label)
         header = scaled[self.bands[0]].header
         cards = {name: header[name] for name in _KEPT_CARDS if name in header}
-        return write_cube(scaled, what, cards)
+        return write_cube(scaled, label, cards)
 
     def _path(self, band: str) -> Path:
         return Path(self.files.format(band=band))
@@ -142,13 +138,13 @@ class LocalMosaic:
         wcs, size = self._grid
         x, y = wcs.world_to_pixel_values(ra, dec)
         shape = (self.size_px, self.size_px)
-        there, here = overlap_slices(size, shape, (float(y), float(x)), mode="partial")
+        source, target = overlap_slices(size, shape, (float(y), float(x)), mode="partial")
         pixels = np.full(shape, np.nan, dtype=np.float32)
         with _image(self._path(band)) as hdu:
-            pixels[here] = hdu.section[there]
+            pixels[target] = hdu.section[source]
             header = hdu.header.copy()
-        header["CRPIX1"] += here[1].start - there[1].start
-        header["CRPIX2"] += here[0].start - there[0].start
+        header["CRPIX1"] += target[1].start - source[1].start
+        header["CRPIX2"] += target[0].start - source[0].start
         return Stamp(pixels[None], header)
 
 

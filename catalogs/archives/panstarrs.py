@@ -1,31 +1,30 @@
 """Pan-STARRS1 3π stacks from STScI, linearised, per second, all bands in one file.
 
-Two steps: ``ps1filenames.py`` lists the stack of each filter at a position, ``fitscut.cgi`` cuts
-one. Stacks are stored with an asinh compression, undone by
+``ps1filenames.py`` lists the stack of each filter at a position; ``fitscut.cgi`` cuts one. Stacks
+are stored with an asinh compression, undone by
 
     flux = BOFFSET + BSOFTEN * 2 sinh(value / α),   α = 2.5 log10(e)
 
-(Pan-STARRS IPP wiki, "asinh_compression"; Waters et al. 2020, ApJS 251, 4). fitscut has been doing
-that itself since 2019; the cards ``BSOFTEN`` and ``BOFFSET`` say whether it is still to be done
-(outerspace.stsci.edu, "PS1 Stack images"). Then AB = 25 + 2.5 log10(EXPTIME) - 2.5 log10(flux):
-the exposure time differs by band, so that each is divided by its own and ``EXPTIME`` becomes 1.
+(Pan-STARRS IPP wiki, "asinh_compression"; Waters et al. 2020, ApJS 251, 4). fitscut has undone it
+itself since 2019; stamps that still need it have the cards ``BSOFTEN`` and ``BOFFSET``
+(outerspace.stsci.edu, "PS1 Stack images"). Then AB = 25 + 2.5 log10(EXPTIME) - 2.5 log10(flux).
+The exposure time differs by band, so each band is divided by its own and ``EXPTIME`` becomes 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from catalogs.archives.errors import http_errors
 from catalogs.archives.footprints import Footprinted
+from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
+from catalogs.archives.protocol import Query
 from catalogs.archives.stamps import Stamp, check_flux, read_fits, write_cube
-from galaxy_da.errors import CatalogError, CutoutError
-
-if TYPE_CHECKING:
-    from catalogs.archives.http import Http
+from galaxy_da.errors import CutoutError
 
 __all__ = ["PIXEL_ARCSEC", "URL", "PanStarrs", "linearise"]
 
@@ -70,64 +69,54 @@ class PanStarrs(Footprinted):
         if self.size_px < 1:
             raise ValueError(f"size_px must be positive but is {self.size_px}")
 
-    def identity(self) -> Mapping[str, str | int | float]:
-        """Return what decides a cutout's bytes besides its position."""
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes."""
         return {"url": self.url, "size_px": self.size_px, "bands": self.bands, "type": "stack"}
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Get one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        what = f"{self.service} at {ra:.5f}, {dec:.5f}"
-        files = self._files(ra, dec, http, what)
+        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
+        label = f"{self.service} at {ra:.5f}, {dec:.5f}"
+        files = self._files(ra, dec, http, label)
         stamps = {}
         for band in self.bands:
-            query: dict[str, str | int | float] = {
+            query: Query = {
                 "red": files[band],
                 "ra": ra,
                 "dec": dec,
                 "size": self.size_px,
                 "format": "fits",
             }
-            data = self._get("fitscut.cgi", query, http, what)
-            stamps[band] = _per_second(linearise(read_fits(data, f"{what} {band}")), what)
-            check_flux(stamps[band].pixels, f"{what} {band}", planes=1, side=self.size_px)
-        return write_cube(stamps, what, {"EXPTIME": 1.0, "SURVEY": "PS1"})
+            with http_errors(f"{label}: fitscut.cgi", refused=(400, 404)):
+                data = http.get(f"{self.url}/fitscut.cgi", params=query)
+            stamps[band] = _per_second(linearise(read_fits(data, f"{label} {band}")), label)
+            check_flux(stamps[band].pixels, f"{label} {band}", planes=1, side=self.size_px)
+        return write_cube(stamps, label, {"EXPTIME": 1.0, "SURVEY": "PS1"})
 
-    def _files(self, ra: float, dec: float, http: Http, what: str) -> dict[str, str]:
+    def _files(self, ra: float, dec: float, http: Http, label: str) -> dict[str, str]:
         """Return the stack of each band at a position, from the service's text table."""
-        query: dict[str, str | int | float] = {
+        query: Query = {
             "ra": ra,
             "dec": dec,
             "filters": self.bands,
             "type": "stack",
         }
-        text = self._get("ps1filenames.py", query, http, what).decode(errors="replace")
+        with http_errors(f"{label}: ps1filenames.py", refused=(400, 404)):
+            text = http.get(f"{self.url}/ps1filenames.py", params=query).decode(errors="replace")
         head, *rows = [line.split() for line in text.splitlines() if line.strip()] or [[]]
         if not {"filter", "filename"} <= set(head):
-            raise CutoutError(f"{what}: expected a list of stacks but got {text[:60]!r}")
+            raise CutoutError(f"{label}: expected a list of stacks but got {text[:60]!r}")
         table = [dict(zip(head, row, strict=False)) for row in rows]
         files = {row["filter"]: row["filename"] for row in table}
         missing = set(self.bands) - set(files)
         if missing:
             raise CutoutError(
-                f"{what}: no stack in {', '.join(sorted(missing))} here", status="no_data"
+                f"{label}: no stack in {', '.join(sorted(missing))} here", status="no_data"
             )
         return files
 
-    def _get(
-        self, script: str, query: Mapping[str, str | int | float], http: Http, what: str
-    ) -> bytes:
-        from catalogs.archives.http import HttpError
-
-        try:
-            return http.get(f"{self.url}/{script}", params=query)
-        except HttpError as error:
-            if error.code in (400, 404):
-                raise CatalogError(f"{what}: {script} does not take this ({error})") from error
-            raise
-
 
 def linearise(stamp: Stamp) -> Stamp:
-    """Undo the asinh compression of a PS1 stack where its header says that it is there.
+    """Undo the asinh compression of a PS1 stack, if its header has the cards of one.
 
     Parameters
     ----------
@@ -148,11 +137,11 @@ def linearise(stamp: Stamp) -> Stamp:
     return Stamp(counts.astype(np.float32), header)
 
 
-def _per_second(stamp: Stamp, what: str) -> Stamp:
+def _per_second(stamp: Stamp, label: str) -> Stamp:
     exposure_s = stamp.header.get("EXPTIME")
     if not isinstance(exposure_s, int | float) or not exposure_s > 0:
         raise CutoutError(
-            f"{what}: needs the exposure time in card EXPTIME but it is {exposure_s!r}",
+            f"{label}: needs the exposure time in card EXPTIME but it is {exposure_s!r}",
             status="failed_quality",
         )
     return Stamp(stamp.pixels / np.float32(exposure_s), stamp.header)

@@ -1,23 +1,21 @@
 """Colour cutouts of SDSS from SkyServer's ImgCutout service.
 
-It draws gri pictures (Lupton et al. 2004, PASP 116, 133) of 64 to 2,048 pixels and any scale, and
-no FITS. Outside the footprint it answers 404 (DR18 and later), or 200 with a black tile that says
-so in words.
+The service draws gri pictures (Lupton et al. 2004, PASP 116, 133) of 64 to 2,048 pixels and any
+scale, and no FITS. Outside the footprint it answers 404 (DR18 and later), or 200 with a black tile
+and a message in it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from catalogs.archives.errors import http_errors
 from catalogs.archives.footprints import Footprinted
+from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
+from catalogs.archives.protocol import Query
 from catalogs.archives.stamps import check_colour
-from galaxy_da.errors import CatalogError, CutoutError
-
-if TYPE_CHECKING:
-    from catalogs.archives.http import Http
 
 __all__ = ["SIZES_PX", "URL", "ImgCutout"]
 
@@ -57,8 +55,8 @@ class ImgCutout(Footprinted):
         if not low <= self.size_px <= high:
             raise ValueError(f"ImgCutout draws {low} to {high} pixels a side, not {self.size_px}")
 
-    def identity(self) -> Mapping[str, str | int | float]:
-        """Return what decides a cutout's bytes besides its position."""
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes."""
         return {
             "url": self.url,
             "size_px": self.size_px,
@@ -66,24 +64,16 @@ class ImgCutout(Footprinted):
         }
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Get one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        from catalogs.archives.http import HttpError
-
-        what = f"{self.service} at {ra:.5f}, {dec:.5f}"
-        query: dict[str, str | int | float] = {
+        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
+        label = f"{self.service} at {ra:.5f}, {dec:.5f}"
+        query: Query = {
             "ra": ra,
             "dec": dec,
             "scale": self.pixel_scale_arcsec,
             "width": self.size_px,
             "height": self.size_px,
         }
-        try:
+        with http_errors(label, no_data=(404,), refused=(400,)):
             data = http.get(self.url, params=query)
-        except HttpError as error:
-            if error.code == 404:
-                raise CutoutError(f"{what}: {error}", status="no_data") from error
-            if error.code == 400:
-                raise CatalogError(f"{what}: does not take this request ({error})") from error
-            raise
-        check_colour(data, what, side=self.size_px)
+        check_colour(data, label, side=self.size_px)
         return data

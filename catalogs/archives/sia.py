@@ -1,12 +1,12 @@
 """Cutouts by the protocols of the Virtual Observatory, through pyvo.
 
-A Simple Image Access service says which images cover a position; one image per band is chosen and
-cut where it lies, never downloaded whole:
+A Simple Image Access service lists the images that cover a position. One image per band is chosen
+and cut by the service, never downloaded whole:
 
 ========  =====================================================================================
 ``soda``  the image's DataLink names a SODA service, which is given ``CIRCLE`` (Rubin)
 ``ibe``   the address takes ``center`` and ``size`` (IRSA; Euclid among others)
-``sia``   the address itself is a cutout, as asked for by ``POS`` and ``SIZE`` (NOIRLab, SIA 1)
+``sia``   the address itself is a cutout, set by ``POS`` and ``SIZE`` (NOIRLab, SIA 1)
 ========  =====================================================================================
 """
 
@@ -16,15 +16,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from catalogs.archives.errors import http_errors
 from catalogs.archives.footprints import Footprinted
+from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
+from catalogs.archives.protocol import Query, band_names
 from catalogs.archives.stamps import (
-    Stamp,
     check_flux,
     check_reach,
     on_zeropoint,
@@ -34,9 +36,6 @@ from catalogs.archives.stamps import (
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import Band, get_survey
-
-if TYPE_CHECKING:
-    from catalogs.archives.http import Http
 
 __all__ = ["SimpleImageAccess"]
 
@@ -50,24 +49,24 @@ class SimpleImageAccess(Footprinted):
     Attributes
     ----------
     survey : str
-        What the images are of: a built-in name or a TOML file.
+        Survey of the images: a built-in name or a TOML file.
     url : str
         The service's query address.
     cut : {"soda", "ibe", "sia"}
-        How an image is cut; ``sia`` means version 1 of the protocol.
+        Method of the cut; ``sia`` means version 1 of the protocol.
     collection : str
-        Only images of this collection (SIA 2).
+        Collection of the images (SIA 2).
     select : mapping of str to str
         Columns an image's record must match, as ``{"dataproduct_subtype": "lsst.deep_coadd"}``;
         ``{band}`` stands for the band's name.
     side_arcsec : float
         Side of a cutout [arcsec].
     bands : tuple of str, or str
-        The survey's bands to get; by default all.
+        Bands of the survey; by default all.
     token : str
-        Environment variable that holds the access token, where one is needed.
+        Environment variable of the access token, if one is needed.
     limits : Limits
-        What the service bears.
+        Limits of the service.
 
     Raises
     ------
@@ -88,10 +87,7 @@ class SimpleImageAccess(Footprinted):
 
     def __post_init__(self) -> None:
         survey = get_survey(self.survey)
-        asked = (self.bands,) if isinstance(self.bands, str) else tuple(self.bands)
-        object.__setattr__(self, "bands", asked or survey.band_names)
-        for band in self.bands:
-            survey.band(band)
+        object.__setattr__(self, "bands", band_names(self.bands, survey) or survey.band_names)
         if self.cut not in ("soda", "ibe", "sia"):
             raise ValueError(f"cut is soda, ibe or sia, not {self.cut!r}")
         if not self.side_arcsec > 0:
@@ -99,11 +95,11 @@ class SimpleImageAccess(Footprinted):
 
     @property
     def service(self) -> str:
-        """The service's host, which the limiter and the cache go by."""
+        """The service's host, the key of limiter and cache."""
         return urlsplit(self.url).netloc
 
-    def identity(self) -> Mapping[str, str | int | float]:
-        """Return what decides a cutout's bytes besides its position."""
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes."""
         return {
             "url": self.url,
             "cut": self.cut,
@@ -114,44 +110,43 @@ class SimpleImageAccess(Footprinted):
         }
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Get one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`.
+        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`.
 
         Raises
         ------
         CatalogError
             Also if the access token is not in the environment.
         """
-        what = f"{self.service} at {ra:.5f}, {dec:.5f}"
+        label = f"{self.service} at {ra:.5f}, {dec:.5f}"
         survey = get_survey(self.survey)
         side = self.side_arcsec / survey.pixel_scale_arcsec
-        records = self._search(ra, dec, http, what)
+        records = self._search(ra, dec, http, label)
         stamps = {}
         for band in map(survey.band, self.bands):
-            record = self._choose(records, band, ra, dec, what)
-            data = self._cut(record, ra, dec, http, what)
-            stamp = read_fits(data, f"{what} {band.name}")
-            pixels = on_zeropoint(stamp, survey, what)
-            check_flux(pixels, f"{what} {band.name}", planes=1)
-            stamps[band.name] = Stamp(pixels, stamp.header)
-            check_reach(stamps[band.name], ra, dec, side, f"{what} {band.name}")
+            record = self._choose(records, band, ra, dec, label)
+            data = self._cut(record, ra, dec, http, label)
+            stamp = on_zeropoint(read_fits(data, f"{label} {band.name}"), survey, label)
+            check_flux(stamp.pixels, f"{label} {band.name}", planes=1)
+            check_reach(stamp, ra, dec, side, f"{label} {band.name}")
+            stamps[band.name] = stamp
         cards = {"BUNIT": survey.flux_unit} if survey.flux_unit != "count" else {}
-        return write_cube(stamps, what, cards)
+        return write_cube(stamps, label, cards)
 
-    def _search(self, ra: float, dec: float, http: Http, what: str) -> list[Any]:
+    def _search(self, ra: float, dec: float, http: Http, label: str) -> list[Any]:
         """Return the records of images that cover a position."""
         from pyvo.dal import SIA2Service, SIAService
 
         degrees = self.side_arcsec / 3600
         if self.cut == "sia":
             service = SIAService(self.url, session=self._session())
-            ask = partial(service.search, pos=(ra, dec), size=degrees)
+            request = partial(service.search, pos=(ra, dec), size=degrees)
         else:
             service = SIA2Service(self.url, session=self._session(), check_baseurl=False)
             only = self.collection or None
-            ask = partial(service.search, pos=(ra, dec, degrees / 2), collection=only)
-        return list(_ask(http, ask, what))
+            request = partial(service.search, pos=(ra, dec, degrees / 2), collection=only)
+        return list(_call(http, request, label))
 
-    def _choose(self, records: list[Any], band: Band, ra: float, dec: float, what: str) -> Any:
+    def _choose(self, records: list[Any], band: Band, ra: float, dec: float, label: str) -> Any:
         """Return the record of a band whose image centre is nearest."""
         fitting = [
             record
@@ -164,13 +159,13 @@ class SimpleImageAccess(Footprinted):
         ]
         if not fitting:
             raise CutoutError(
-                f"{what}: no {band.name} image among {len(records)} here", status="no_data"
+                f"{label}: no {band.name} image among {len(records)} here", status="no_data"
             )
         return min(fitting, key=lambda record: _distance_deg(record, ra, dec))
 
-    def _cut(self, record: Any, ra: float, dec: float, http: Http, what: str) -> bytes:
+    def _cut(self, record: Any, ra: float, dec: float, http: Http, label: str) -> bytes:
         url = _text(record, "access_url") or str(record.getdataurl())
-        query: Mapping[str, str | int | float] = {}
+        query: Query = {}
         if self.cut == "ibe":
             query = {
                 "center": f"{ra},{dec}deg",
@@ -178,12 +173,12 @@ class SimpleImageAccess(Footprinted):
                 "gzip": "false",
             }
         if self.cut == "soda":
-            url, query = self._soda(record, ra, dec, http, what)
-        return _get(http, url, query, self._account(), what)
+            url, query = self._soda(record, ra, dec, http, label)
+        return _get(http, url, query, self._account(), label)
 
     def _soda(
-        self, record: Any, ra: float, dec: float, http: Http, what: str
-    ) -> tuple[str, Mapping[str, str]]:
+        self, record: Any, ra: float, dec: float, http: Http, label: str
+    ) -> tuple[str, Query]:
         """Return the address and parameters that cut a circle out of an image."""
         import astropy.units as u
         from pyvo.dal import DALServiceError
@@ -193,21 +188,23 @@ class SimpleImageAccess(Footprinted):
         form = _text(record, "access_format")
         if "content=datalink" not in form:
             raise CatalogError(
-                f"{what}: the image comes as {form!r}, without DataLink, so that it could only be "
+                f"{label}: the image comes as {form!r}, without DataLink, so that it could only be "
                 "downloaded whole; is `cut` right for this service?"
             )
-        links = _ask(http, partial(DatalinkResults.from_result_url, address, session=session), what)
+        links = _call(
+            http, partial(DatalinkResults.from_result_url, address, session=session), label
+        )
         try:
             resource = links.get_adhocservice_by_ivoid(SODA_SYNC_IVOID)
         except DALServiceError as error:
-            raise CatalogError(f"{what}: {address} names no SODA service to cut with") from error
+            raise CatalogError(f"{label}: {address} names no SODA service to cut with") from error
         radius = self.side_arcsec / 3600 / np.sqrt(2)  # the square lies within the circle
         circle = (ra, dec, radius) * u.deg
         query = SodaQuery.from_resource(links[0], resource, circle=circle, session=session)
         return query.queryurl, dict(query)
 
     def _account(self) -> tuple[str, str] | None:
-        """Return the token as the account that token services take for it."""
+        """Return the token as a basic account, the form that token services accept."""
         if not self.token:
             return None
         if self.token not in os.environ:
@@ -224,53 +221,36 @@ class SimpleImageAccess(Footprinted):
         return session
 
 
-def _ask(http: Http, question: Any, what: str) -> Any:
-    """Put a question to a service by pyvo."""
+def _call(http: Http, request: Any, label: str) -> Any:
+    """Make a request through pyvo."""
     from pyvo.dal import DALFormatError, DALQueryError
 
-    from catalogs.archives.http import HttpError
-
     try:
-        return http.call(question)
+        with http_errors(label, refused=(400, 404)):
+            return http.call(request)
     except DALFormatError as error:
-        raise CutoutError(f"{what}: expected a VOTable ({error})") from error
+        raise CutoutError(f"{label}: expected a VOTable ({error})") from error
     except DALQueryError as error:
-        raise CatalogError(f"{what}: the service does not take this ({error})") from error
-    except HttpError as error:
-        if error.code in (400, 404):
-            raise CatalogError(f"{what}: does not take this request ({error})") from error
-        raise
+        raise CatalogError(f"{label}: the service does not take this ({error})") from error
 
 
-def _get(
-    http: Http,
-    url: str,
-    query: Mapping[str, str | int | float],
-    account: tuple[str, str] | None,
-    what: str,
-) -> bytes:
-    """Get a cut image; 204, 400 and 404 say that the image does not reach the position."""
-    from catalogs.archives.http import HttpError
-
-    try:
+def _get(http: Http, url: str, query: Query, account: tuple[str, str] | None, label: str) -> bytes:
+    """Get a cut image; 204, 400 and 404 mean that the image does not reach the position."""
+    with http_errors(label, no_data=(400, 404)):
         data = http.get(url, params=query or None, auth=account)
-    except HttpError as error:
-        if error.code in (400, 404):
-            raise CutoutError(f"{what}: nothing to cut ({error})", status="no_data") from error
-        raise
     if not data:
-        raise CutoutError(f"{what}: nothing to cut (empty reply)", status="no_data")
+        raise CutoutError(f"{label}: nothing to cut (empty reply)", status="no_data")
     return data
 
 
 def _holds(record: Any, band: Band) -> bool:
-    """Whether a record's wavelengths [m] hold the band's, where it gives them."""
+    """Compare a record's wavelengths [m], if it has any, with the band's."""
     low, high = _number(record, "em_min"), _number(record, "em_max")
     return not low <= high or low <= band.wavelength_nm * 1e-9 <= high
 
 
 def _distance_deg(record: Any, ra: float, dec: float) -> float:
-    """Separation of a record's centre [deg]; infinite where it gives none."""
+    """Separation of a record's centre [deg]; infinite if it has none."""
     there = _number(record, "s_ra"), _number(record, "s_dec")
     separation = separation_arcsec(ra, dec, *there) / 3600
     return float(separation) if np.isfinite(separation) else np.inf

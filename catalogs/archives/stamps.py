@@ -1,7 +1,6 @@
-"""What a reply must be before it counts as a cutout, and how single bands become one file.
+"""Checks of replies before they count as cutouts, and cubes of single bands.
 
-An error page, a cut-off file, a blank stamp and a stamp of another size than asked for are four
-different answers; none may pass for an image or for one another.
+Error pages, cut-off files, blank stamps and stamps of the wrong size each get their own status.
 """
 
 from __future__ import annotations
@@ -48,34 +47,34 @@ class Stamp:
     Attributes
     ----------
     pixels : (planes, y, x) float32 array
-        In the file's own unit.
+        Pixels in the file's own unit.
     header : Header
-        Cards of the image, and of the primary HDU where it says more.
+        Cards of the image, and the further cards of the primary HDU.
     """
 
     pixels: NDArray[np.float32]
     header: Header
 
 
-def read_fits(data: bytes, what: str) -> Stamp:
-    """Read the first image of a FITS reply, wholly.
+def read_fits(data: bytes, label: str) -> Stamp:
+    """Read the first image of a FITS reply, to its last byte.
 
     Parameters
     ----------
     data : bytes
         The reply.
-    what : str
+    label : str
         Service and position, for messages.
 
     Raises
     ------
     CutoutError
-        Status ``unreadable`` if it is no FITS file, cut off, or holds no image.
+        Status ``unreadable`` if the reply is not FITS, is cut off, or holds no image.
     """
     from astropy.io import fits
 
     if not data.startswith(b"SIMPLE"):
-        raise CutoutError(f"{what}: expected FITS but got {_excerpt(data)}")
+        raise CutoutError(f"{label}: expected FITS but got {_excerpt(data)}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -83,66 +82,66 @@ def read_fits(data: bytes, what: str) -> Stamp:
             with fits.open(io.BytesIO(data), memmap=False) as hdus:
                 image = next((hdu for hdu in hdus if hdu.is_image and hdu.shape), None)
                 if image is None:
-                    raise CutoutError(f"{what}: the FITS reply holds no image")
+                    raise CutoutError(f"{label}: the FITS reply holds no image")
                 header = image.header.copy()
                 header.extend(hdus[0].header.copy(), unique=True, strip=True)
                 pixels = np.asarray(image.data, dtype=np.float32)
     except (OSError, TypeError, ValueError, KeyError, Warning, fits.VerifyError) as error:
-        raise CutoutError(f"{what}: cut off or corrupt FITS ({error})") from error
+        raise CutoutError(f"{label}: cut off or corrupt FITS ({error})") from error
     return Stamp(pixels[None] if pixels.ndim == 2 else pixels, header)
 
 
 def check_flux(
     pixels: NDArray[np.float32],
-    what: str,
+    label: str,
     *,
     planes: int | None = None,
     side: int | None = None,
     slack: int = 0,
 ) -> None:
-    """Refuse a stamp without sky in it, or of another shape than asked for.
+    """Refuse a blank stamp, or one of the wrong shape.
 
     Parameters
     ----------
     pixels : (planes, y, x) array
         Flux.
-    what : str
+    label : str
         Service and position, for messages.
     planes, side : int, optional
-        Bands and pixels a side asked for.
+        Expected bands, and pixels along a side.
     slack : int
-        By how many pixels the service may round `side`.
+        Pixels by which the service may round `side`.
 
     Raises
     ------
     CutoutError
-        ``failed_quality`` for the shape, ``no_data`` where every band is one value or not finite.
+        ``failed_quality`` for the shape, ``no_data`` if every band is constant or not finite.
     """
     if pixels.ndim != 3 or (planes is not None and len(pixels) != planes):
         raise CutoutError(
-            f"{what}: expected {planes} bands but the image has shape {pixels.shape}",
+            f"{label}: expected {planes} bands but the image has shape {pixels.shape}",
             status="failed_quality",
         )
-    _check_side(pixels.shape[1:], what, side, slack)
+    _check_side(pixels.shape[1:], label, side, slack)
     good = np.isfinite(pixels)
     high = np.max(pixels, axis=(1, 2), where=good, initial=-np.inf)
     low = np.min(pixels, axis=(1, 2), where=good, initial=np.inf)
     if not np.any(high > low):
-        raise CutoutError(f"{what}: blank, every pixel is NaN or the same", status="no_data")
+        raise CutoutError(f"{label}: blank, every pixel is NaN or the same", status="no_data")
 
 
-def check_reach(stamp: Stamp, ra: float, dec: float, side_px: float, what: str) -> None:
-    """Refuse a stamp that does not reach half a side from the position in every direction.
+def check_reach(stamp: Stamp, ra: float, dec: float, side_px: float, label: str) -> None:
+    """Refuse a stamp that does not extend half a side from the position in every direction.
 
     Parameters
     ----------
     stamp : Stamp
-        With a celestial WCS.
+        Stamp with a celestial WCS.
     ra, dec : float
         Position [ICRS deg].
     side_px : float
-        Side asked for [pixels].
-    what : str
+        Expected side [pixels].
+    label : str
         Service and position, for messages.
 
     Raises
@@ -150,18 +149,18 @@ def check_reach(stamp: Stamp, ra: float, dec: float, side_px: float, what: str) 
     CutoutError
         ``failed_quality``.
     """
-    x, y = _celestial(stamp.header, what).world_to_pixel_values(ra, dec)
+    x, y = _celestial(stamp.header, label).world_to_pixel_values(ra, dec)
     height, width = stamp.pixels.shape[1:]
     reach = min(x, width - 1 - x, y, height - 1 - y)
     if not reach >= side_px / 2 - _REACH_SLACK_PX:
         raise CutoutError(
-            f"{what}: asked for {side_px:.0f} pixels around the galaxy, which lies at pixel "
+            f"{label}: asked for {side_px:.0f} pixels around the galaxy, which lies at pixel "
             f"({x:.0f}, {y:.0f}) of {width} x {height}: at the edge of an image",
             status="failed_quality",
         )
 
 
-def check_colour(data: bytes, what: str, *, side: int) -> None:
+def check_colour(data: bytes, label: str, *, side: int) -> None:
     """Refuse a reply that is not a whole JPEG or PNG of the sky.
 
     Raises
@@ -176,22 +175,22 @@ def check_colour(data: bytes, what: str, *, side: int) -> None:
         with Image.open(io.BytesIO(data)) as image:
             pixels = np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise CutoutError(f"{what}: expected a picture but got {_excerpt(data)}") from error
-    _check_side(pixels.shape[:2], what, side, 0)
+        raise CutoutError(f"{label}: expected a picture but got {_excerpt(data)}") from error
+    _check_side(pixels.shape[:2], label, side, 0)
     black = float((pixels.max(axis=2) == 0).mean())
     if black > BLACK_SHARE or not np.ptp(pixels, axis=(0, 1)).any():
         raise CutoutError(
-            f"{what}: no sky in the picture (pure black: {black:.0%} of it)", status="no_data"
+            f"{label}: no sky in the picture (pure black: {black:.0%} of it)", status="no_data"
         )
 
 
 def check_frame(wcs: Any) -> None:
-    """Refuse a WCS in which right ascension and declination would be taken for something else.
+    """Refuse a WCS whose coordinates are not right ascension and declination of ICRS or J2000.
 
     Raises
     ------
     ValueError
-        If it is not celestial, or neither in ICRS nor in J2000, which differ by 0.02 arcsec.
+        If the WCS is not celestial, or in another frame. ICRS and J2000 differ by 0.02 arcsec.
     """
     from astropy.coordinates import FK5, ICRS
     from astropy.wcs.utils import wcs_to_celestial_frame
@@ -209,26 +208,27 @@ def check_frame(wcs: Any) -> None:
         )
 
 
-def on_zeropoint(stamp: Stamp, survey: Survey, what: str) -> NDArray[np.float32]:
-    """Bring flux to the survey's zeropoint, where the header names another.
+def on_zeropoint(stamp: Stamp, survey: Survey, label: str) -> Stamp:
+    """Scale a stamp to the survey's zeropoint, if its header names another.
 
     Parameters
     ----------
     stamp : Stamp
-        Its header may hold ``MAGZERO`` [AB mag] or ``FLUXMAG0`` (flux of magnitude zero).
+        Stamp whose header may hold ``MAGZERO`` [AB mag] or ``FLUXMAG0`` (flux of magnitude zero).
     survey : Survey
-        Whose ``zeropoint_mag`` the flux is to be on.
-    what : str
+        Survey with the wanted ``zeropoint_mag``.
+    label : str
         Service and position, for messages.
 
     Returns
     -------
-    (planes, y, x) float32 array [survey's flux unit]
+    Stamp
+        Pixels in the survey's flux unit.
 
     Raises
     ------
     CutoutError
-        ``failed_quality`` if the zeropoint is no number.
+        ``failed_quality`` if the zeropoint is not a number.
     """
     zeropoint = stamp.header.get("MAGZERO")
     flux_at_zero = stamp.header.get("FLUXMAG0")
@@ -236,27 +236,29 @@ def on_zeropoint(stamp: Stamp, survey: Survey, what: str) -> NDArray[np.float32]
         if zeropoint is None and flux_at_zero is not None:
             zeropoint = 2.5 * np.log10(float(flux_at_zero))
         if zeropoint is None:
-            return stamp.pixels
+            return stamp
         factor = 10 ** (0.4 * (survey.zeropoint_mag - float(zeropoint)))
     except (TypeError, ValueError) as error:
         raise CutoutError(
-            f"{what}: the zeropoint {zeropoint!r} is no number", status="failed_quality"
+            f"{label}: the zeropoint {zeropoint!r} is no number", status="failed_quality"
         ) from error
     if not np.isfinite(factor):
-        raise CutoutError(f"{what}: zeropoint {zeropoint!r}", status="failed_quality")
-    return stamp.pixels if abs(factor - 1) < 1e-4 else np.float32(factor) * stamp.pixels
+        raise CutoutError(f"{label}: zeropoint {zeropoint!r}", status="failed_quality")
+    if abs(factor - 1) < 1e-4:
+        return stamp
+    return Stamp(np.float32(factor) * stamp.pixels, stamp.header)
 
 
 def write_cube(
-    stamps: Mapping[str, Stamp], what: str, cards: Mapping[str, str | int | float | bool]
+    stamps: Mapping[str, Stamp], label: str, cards: Mapping[str, str | int | float | bool]
 ) -> bytes:
-    """Put one-band stamps of one pixel grid into a FITS cube, bands named by ``BAND0`` and so on.
+    """Write one-band stamps of one pixel grid as a FITS cube, bands named by ``BAND0`` and so on.
 
     Parameters
     ----------
     stamps : mapping of str to Stamp
-        By band; the first one's WCS is kept.
-    what : str
+        Stamps by band; the first one's WCS is kept.
+    label : str
         Service and position, for messages.
     cards : mapping
         Further header cards.
@@ -269,9 +271,9 @@ def write_cube(
     from astropy.io import fits
 
     names, parts = list(stamps), list(stamps.values())
-    header = _sky_header(parts[0], what)
+    header = _celestial(parts[0].header, label).to_header(relax=True)  # the WCS alone
     for name, part in zip(names[1:], parts[1:], strict=True):
-        _check_grid(header, part, f"{what}, {names[0]} and {name}")
+        _check_grid(header, part, f"{label}, {names[0]} and {name}")
     for number, name in enumerate(names):
         header[f"BAND{number}"] = name
     header.update(cards)
@@ -282,30 +284,25 @@ def write_cube(
 
 
 def _excerpt(data: bytes) -> str:
-    """Say in a few words what came instead."""
+    """Describe an unexpected reply in a few words."""
     if not data:
         return "an empty reply"
     text = " ".join(data[: 2 * _EXCERPT].decode("latin-1").split())[:_EXCERPT]
     return f"{len(data)} bytes that start {text!r}"
 
 
-def _check_side(shape: Sequence[int], what: str, side: int | None, slack: int) -> None:
+def _check_side(shape: Sequence[int], label: str, side: int | None, slack: int) -> None:
     if side is not None and any(abs(length - side) > slack for length in shape):
         raise CutoutError(
-            f"{what}: asked for {side} x {side} pixels but got {shape[1]} x {shape[0]}: clipped by "
-            "the service, or at the edge of an image",
+            f"{label}: asked for {side} x {side} pixels but got {shape[1]} x {shape[0]}: "
+            "clipped by the service, or at the edge of an image",
             status="failed_quality",
         )
 
 
-def _sky_header(stamp: Stamp, what: str) -> Header:
-    """Return a header with the stamp's celestial WCS in standard cards, and nothing else."""
-    return _celestial(stamp.header, what).to_header(relax=True)
-
-
-def _check_grid(header: Header, other: Stamp, what: str) -> None:
-    """Hold the corner and middle of another stamp to the same pixels."""
-    first, second = _celestial(header, what), _celestial(other.header, what)
+def _check_grid(header: Header, other: Stamp, label: str) -> None:
+    """Refuse a stamp whose corners or middle lie on other pixels."""
+    first, second = _celestial(header, label), _celestial(other.header, label)
     height, width = other.pixels.shape[1:]
     x, y = np.array([0.0, width / 2, width]), np.array([0.0, height / 2, height])
     moved = np.hypot(
@@ -313,12 +310,12 @@ def _check_grid(header: Header, other: Stamp, what: str) -> None:
     )
     if not np.all(moved < _GRID_TOLERANCE_PX):
         raise CutoutError(
-            f"{what}: bands lie on different pixels, {np.max(moved):.2f} px apart",
+            f"{label}: bands lie on different pixels, {np.max(moved):.2f} px apart",
             status="failed_quality",
         )
 
 
-def _celestial(header: Header, what: str) -> Any:
+def _celestial(header: Header, label: str) -> Any:
     from astropy.wcs import WCS
 
     with warnings.catch_warnings():
@@ -327,5 +324,5 @@ def _celestial(header: Header, what: str) -> Any:
     try:
         check_frame(wcs)
     except ValueError as error:
-        raise CutoutError(f"{what}: {error}", status="failed_quality") from error
+        raise CutoutError(f"{label}: {error}", status="failed_quality") from error
     return wcs

@@ -4,13 +4,12 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import typer
 from astropy.io import fits
 from mocpy import MOC
 from server import ArchiveServer, Reply
 
 from catalogs.archives import footprints
-from catalogs.commands import fetch as commands
+from galaxy_da.cli import main
 from galaxy_da.io.samples import Sample
 
 
@@ -18,16 +17,11 @@ from galaxy_da.io.samples import Sample
 def run(monkeypatch, tmp_path, capsys):
     """Call the verb with words, as a shell would; return status, stdout, stderr."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name="fetch")(commands.fetch)
 
     def call(*words):
-        from galaxy_da import cli
-
-        monkeypatch.setattr(cli, "_shell", lambda args, prog_name: app(args, prog_name=prog_name))
-        status = cli.main([*map(str, words), "--cache", str(tmp_path / "cache.sqlite")])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        status = main(["fetch", *map(str, words), "--cache", str(tmp_path / "cache.sqlite")])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
 
     return call
 

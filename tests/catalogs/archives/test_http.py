@@ -12,8 +12,9 @@ import pytest
 import requests
 from server import FAULTS, ArchiveServer, Reply
 
-from catalogs.archives.http import Http, HttpError, Limiter
-from catalogs.archives.limits import Limits
+from catalogs.archives.errors import HttpError
+from catalogs.archives.http import Http
+from catalogs.archives.limits import Limiter, Limits
 from galaxy_da.errors import CatalogError
 
 _names = map("test-http-{}".format, count())
@@ -102,7 +103,7 @@ def test_the_strictest_of_two_limits_holds():
     name = next(_names)
     first = Limiter.of(name, Limits(requests_per_second=50, concurrency=2))
     assert Limiter.of(name, Limits(requests_per_second=5, concurrency=9)) is first
-    assert first._limits == Limits(requests_per_second=5, concurrency=2)
+    assert first.limits == Limits(requests_per_second=5, concurrency=2)
 
 
 def test_retry_after_holds_the_whole_service_back():

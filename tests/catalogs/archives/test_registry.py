@@ -8,8 +8,8 @@ from mocpy import MOC
 from server import Reply
 
 from catalogs.archives.footprints import download_footprint, read_footprint
-from catalogs.archives.source import CutoutSource
-from catalogs.archives.sources import open_source, services
+from catalogs.archives.protocol import CutoutSource
+from catalogs.archives.registry import open_source, services
 from galaxy_da.errors import CatalogError, SurveyError
 from galaxy_da.surveys import builtin_surveys, get_survey
 

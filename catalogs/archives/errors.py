@@ -1,0 +1,49 @@
+"""HTTP errors of archives, and the meaning of their codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from galaxy_da.errors import CatalogError, CutoutError
+
+__all__ = ["HttpError", "http_errors"]
+
+
+class HttpError(CutoutError):
+    """A request that got an error reply, or kept failing.
+
+    Attributes
+    ----------
+    code : int or None
+        HTTP status of the reply, if there was one.
+    """
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message, status="fetch_failed")
+        self.code = code
+
+
+@contextmanager
+def http_errors(
+    label: str, *, no_data: tuple[int, ...] = (), refused: tuple[int, ...] = ()
+) -> Iterator[None]:
+    """Turn the HTTP codes of one service into the errors that they mean there.
+
+    Parameters
+    ----------
+    label : str
+        Service and position, for messages.
+    no_data : tuple of int
+        Codes for a position without an image: `CutoutError` of status ``no_data``.
+    refused : tuple of int
+        Codes for a request that no position can mend: `CatalogError`.
+    """
+    try:
+        yield
+    except HttpError as error:
+        if error.code in no_data:
+            raise CutoutError(f"{label}: no image ({error})", status="no_data") from error
+        if error.code in refused:
+            raise CatalogError(f"{label}: does not take this request ({error})") from error
+        raise

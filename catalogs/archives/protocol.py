@@ -1,0 +1,99 @@
+"""Interface of an archive: a survey, a service with its limits, one cutout at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catalogs.archives.limits import Limits
+from galaxy_da.surveys import Survey
+
+if TYPE_CHECKING:
+    from catalogs.archives.http import Http
+
+__all__ = ["BoolArray", "CutoutSource", "FloatArray", "Query", "band_names"]
+
+FloatArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+Query: TypeAlias = Mapping[str, str | int | float]
+"""Parameters of a request."""
+
+
+class CutoutSource(Protocol):
+    """Source of the cutouts of one survey.
+
+    Attributes
+    ----------
+    survey : str
+        Name of the survey (``decals``, ``sdss``, ...).
+    service : str
+        Name of the service (``legacysurvey.org``, ``local``, ...), the key of limiter and cache.
+    limits : Limits
+        Limits of the service.
+    suffix : str
+        Ending of a cutout's file: ``.fits``, ``.jpg`` or ``.png``.
+    """
+
+    @property
+    def survey(self) -> str: ...  # noqa: D102
+    @property
+    def service(self) -> str: ...  # noqa: D102
+    @property
+    def limits(self) -> Limits: ...  # noqa: D102
+    @property
+    def suffix(self) -> str: ...  # noqa: D102
+
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes; never a password.
+
+        Base url, layer, size, bands, format, release. ``pixel_scale_arcsec``, if present, also
+        becomes that column of the sample table (colour images carry no WCS).
+        """
+        ...
+
+    def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray | None:
+        """Return a mask of the (n,) positions [ICRS deg] in the footprint, without a request.
+
+        None means that the footprint is unknown.
+        """
+        ...
+
+    def fetch(self, ra: float, dec: float, http: Http) -> bytes:
+        """Fetch one cutout.
+
+        Parameters
+        ----------
+        ra, dec : float
+            Centre [ICRS deg].
+        http : Http
+            Client with limits and retries; used by several threads.
+
+        Returns
+        -------
+        bytes
+            A whole file of type `suffix`.
+
+        Raises
+        ------
+        CutoutError
+            If this position has no cutout. Its status is ``no_data``, ``outside_footprint``,
+            ``fetch_failed``, ``unreadable`` or ``failed_quality``.
+        CatalogError
+            If no position can succeed: a wrong account, a misconfigured service.
+        """
+        ...
+
+
+def band_names(bands: str | tuple[str, ...], survey: Survey) -> tuple[str, ...]:
+    """Return one or several names of a survey's bands as a tuple.
+
+    Raises
+    ------
+    SurveyError
+        If the survey lacks one.
+    """
+    names = (bands,) if isinstance(bands, str) else tuple(bands)
+    return tuple(survey.band(name).name for name in names)
