@@ -153,7 +153,7 @@ def _to_json(table: pa.Table) -> bytes:
 
 @lru_cache(maxsize=256)
 def _descriptions(schema: pa.Schema) -> str:
-    """Say what columns try_lock, as JSON."""
+    """Return the descriptions of columns as JSON."""
     columns = [
         ColumnDescription(
             name=field.name,

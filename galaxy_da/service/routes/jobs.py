@@ -196,7 +196,7 @@ def _file(path: FilePath, media: str) -> FileResponse:
 
 
 def _read(form: FormData) -> tuple[str, dict[str, Any], dict[str, UploadFile]]:
-    """Take verb, options and files from a form, and try_lock them to what the verb takes."""
+    """Return the verb, options and files of a form, checked against the verb's definition."""
     files = {name: item for name, item in form.items() if isinstance(item, UploadFile)}
     try:
         fields = JobForm.model_validate({k: v for k, v in form.items() if k not in files})
