@@ -1,1 +1,1 @@
-"""What is out there: catalogues, crossmatching, sky splits and the simulated sky."""
+"""Catalogues, crossmatching, image archives and sets, sky splits and the simulated sky."""

@@ -1,9 +1,9 @@
 """Classes of galaxies by Galaxy Zoo DECaLS vote fractions.
 
-Volunteers answer a tree of questions, and a galaxy has, for each answer, the fraction of votes it
-got: columns like ``smooth-or-featured_smooth_fraction`` (Walmsley et al. 2022, MNRAS 509, 3966). A
-class is the galaxies whose fractions along one branch of the tree exceed thresholds. The thresholds
-here are those by which Xu et al. 2023, MNRAS 526, 6391, drew their classes.
+Volunteers answer a tree of questions. A catalogue has the fraction of votes for each answer, in
+columns like ``smooth-or-featured_smooth_fraction`` (Walmsley et al. 2022, MNRAS 509, 3966). A class
+is the galaxies whose fractions along one branch of the tree exceed thresholds, here those of Xu et
+al. 2023, MNRAS 526, 6391.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Selection(NamedTuple):
     cuts : tuple of (str, float)
         Answers and the vote fraction that each must exceed, in [0, 1).
     any_of : bool
-        Whether one of the cuts is enough; by default all must hold.
+        One of the cuts is enough; by default all must hold.
     """
 
     cuts: tuple[tuple[str, float], ...]
@@ -77,13 +77,13 @@ def select(
     Parameters
     ----------
     catalog : pa.Table
-        With vote fractions in [0, 1]: for each answer a column ``ANSWER_fraction``, ``-`` and ``_``
-        alike, as Galaxy Zoo DECaLS and DESI tables have them. A fraction that is empty, of a
-        question nobody was asked, exceeds nothing.
+        Catalogue with vote fractions in [0, 1]: for each answer a column ``ANSWER_fraction``, with
+        ``-`` or ``_``, as in Galaxy Zoo DECaLS and DESI tables. An empty fraction, of a question
+        without votes, exceeds no threshold.
     selection : str or Selection
-        One of `SELECTIONS`, or a user's own.
+        Name in `SELECTIONS`, or a selection of your own.
     threshold : float, optional
-        One vote fraction in [0, 1) in place of those of all cuts.
+        Vote fraction in [0, 1) in place of those of all cuts.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def select(
     ValueError
         If there is no such selection, or the threshold is out of range.
     CatalogError
-        If a column is missing, or holds something else than fractions.
+        If a column is missing, or does not hold fractions.
     """
     if isinstance(selection, str):
         if selection not in SELECTIONS:
@@ -111,7 +111,7 @@ def select(
 
 
 def _fraction(catalog: pa.Table, answer: str) -> np.ndarray:
-    """Return the vote fractions of an answer, NaN where empty."""
+    """Return the vote fractions of an answer, NaN if empty."""
     wanted = f"{answer}_fraction"
     plain = {name.replace("-", "_").lower(): name for name in catalog.column_names}
     name = plain.get(wanted.replace("-", "_"))

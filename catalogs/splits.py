@@ -1,7 +1,7 @@
-"""Train, validation and test parts of the sky.
+"""Split the sky into train, validation and test parts.
 
-A galaxy's part depends on its position alone, so that no catalogue, run or machine can move it into
-another part, and neighbours that share a blend, a calibration or a PSF stay together.
+A galaxy's part depends on its position alone, so it is the same in every catalogue and run.
+Neighbours that share a blend, a calibration or a PSF stay in one part.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ def sky_split(
         Positions [ICRS deg].
     nside : int
         HEALPix resolution, a power of two. The default's cells are 0.92 deg wide: wider than the
-        bricks, fields and exposures within which images share sky level, PSF and calibration
-        (0.2 to 0.3 deg), yet some 120 of them cover 100 square degrees. A field of a degree needs a
-        finer one: 256 gives 14 arcmin.
+        bricks, fields and exposures that share sky level, PSF and calibration (0.2 to 0.3 deg), yet
+        some 120 of them cover 100 square degrees. A field of a degree needs a finer one: 256 gives
+        14 arcmin.
     seed : int
-        Another seed gives another split; not negative.
+        Seed of the split; not negative.
     fractions : tuple of float
         Share of the cells in each of `PARTS`; they add up to one.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from upath import UPath
 
-from galaxy_da.commands.options import AsJson, Out
+from galaxy_da.commands.options import AsJson, Out, user_mistakes
 from galaxy_da.commands.printing import print_result
 
 __all__ = ["sample"]
@@ -36,22 +36,14 @@ def sample(
 
     Example: galaxy-da sample Galaxy10_DECals.h5 --survey decals --out galaxy10/sample.parquet
     """
-    from catalogs.datasets import write_sample
+    from catalogs.datasets import ImageSetOptions, write_sample
 
-    named: dict[str, Any] = {
-        "image": image,
-        "bands": tuple(name.strip() for name in bands.split(",") if name.strip()) or None,
-        "positions": positions,
-        "pixel_scale_arcsec": pixel_scale,
-    }
-    hdf5 = source.suffix.lower() in (".h5", ".hdf5")
-    takes = ("positions",) if hdf5 else ("image", "bands")
-    wrong = [
-        name
-        for name, value in named.items()
-        if value is not None and name not in (*takes, "pixel_scale_arcsec")
-    ]
-    if wrong:
-        raise typer.BadParameter(f"{source.name} takes {' and '.join(takes)}, not {wrong[0]}")
-    options = {name: value for name, value in named.items() if value is not None}
-    print_result(write_sample(source, out, survey, **options), json)
+    with user_mistakes():
+        options = ImageSetOptions(
+            pixel_scale_arcsec=pixel_scale,
+            positions=positions,
+            image=image,
+            bands=tuple(name.strip() for name in bands.split(",") if name.strip()),
+        )
+        result = write_sample(source, out, survey, options)
+    print_result(result, json)

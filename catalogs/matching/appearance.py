@@ -1,10 +1,9 @@
-"""Ambiguous crossmatches, resolved by position and appearance together.
+"""Resolve ambiguous crossmatches by position and appearance.
 
-Every candidate pair gets the odds that it is one galaxy: the density of true separations over the
-density of chance ones (Budavári & Szalay 2008, ApJ 679, 301), times the likelihood ratio of the two
-posteriors in a latent space (`galaxy_da.models.match_probability`). Odds of rivals are then
-weighed against each
-other, one counterpart at most to a source.
+The odds that a candidate pair is one galaxy are the density of true separations over the density of
+chance ones (Budavári & Szalay 2008, ApJ 679, 301), times the likelihood ratio of the two posteriors
+in a latent space (`galaxy_da.models.match_probability`). Competing candidates are then weighed so
+that each source has at most one counterpart.
 """
 
 from __future__ import annotations
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 from scipy.spatial import cKDTree
 
+from catalogs.matching.one_to_one import assign, match_probabilities
 from catalogs.reading.columns import POSITION_ERROR
 from galaxy_da.errors import CatalogError, SpaceError
 from galaxy_da.io.features import Features, vectors
@@ -25,13 +23,11 @@ from galaxy_da.io.sphere import chord_to_arcsec, unit_vectors
 from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.space import LatentSpace
 
-__all__ = ["appearance_ratios", "assign", "match_probabilities", "position_ratios", "resolve"]
+__all__ = ["appearance_ratios", "position_ratios", "resolve"]
 
-_NEIGHBOURS = 30  # anchors the local density is measured on
+_NEIGHBOURS = 30  # number of anchors that measures the local density
 _ROUNDS = 300
 _TOLERANCE = 1e-7
-_EDGES_AT_ONCE = 1000
-_MOST_LOG_ODDS = 60.0
 
 
 def resolve(
@@ -40,37 +36,37 @@ def resolve(
     target: pa.Table,
     appearance: np.ndarray | None = None,
 ) -> pa.Table:
-    """Choose among candidate pairs by position and appearance, one to one.
+    """Choose among candidate pairs, one to one, by position and appearance.
 
     Parameters
     ----------
     candidates : pa.Table
-        Every pair within the radius: `crossmatch` with ``mode="all"``.
+        All pairs within the radius: `crossmatch` with ``mode="all"``.
     anchor, target : pa.Table
-        The catalogues that were matched, with ``position_error_arcsec`` where it is known.
+        The matched catalogues, with ``position_error_arcsec`` if it is known.
     appearance : (n,) float array, optional
-        Log likelihood ratio of each candidate's images (`appearance_ratios`); zero says nothing.
+        Log likelihood ratio of each candidate's images (`appearance_ratios`); zero if unknown.
 
     Returns
     -------
     pa.Table
-        The most probable one-to-one pairs, in the candidates' order, with ``p_position`` and
-        ``match_probability``: the probability that the pair is one galaxy, by position alone
-        and with
-        appearance. A source without a pair is more probably alone. ``expected_false_pairs`` and
-        ``expected_false_share`` in the metadata are read off ``match_probability``;
-        ``position_sigma_arcsec``
-        is the median standard error of a separation along one axis, ``share_with_counterpart`` that
-        of the targets.
+        The most probable one-to-one pairs, in the candidates' order, with the probability that the
+        pair is one galaxy: ``p_position`` by position alone, ``match_probability`` with appearance.
+        A source without a pair is more probably alone. The metadata hold ``expected_false_pairs``
+        and ``expected_false_share`` by ``match_probability``; ``position_sigma_arcsec``, the median
+        standard error of a separation along one axis; and ``share_with_counterpart`` of the
+        targets.
 
     Raises
     ------
     ValueError
         If the candidates are not of mode "all", or ratios and candidates differ in number.
     """
-    noted = read_metadata(candidates.schema)
-    if noted.get("mode") != "all":
-        raise ValueError(f"candidates must be all pairs (mode 'all') but are {noted.get('mode')!r}")
+    metadata = read_metadata(candidates.schema)
+    if metadata.get("mode") != "all":
+        raise ValueError(
+            f"candidates must be all pairs (mode 'all') but are {metadata.get('mode')!r}"
+        )
     appearance = np.zeros(len(candidates)) if appearance is None else np.asarray(appearance)
     if appearance.shape != (len(candidates),):
         raise ValueError(
@@ -82,15 +78,12 @@ def resolve(
     log_odds = by_position + appearance
     match_probability = match_probabilities(i, j, log_odds)
     chosen = assign(i, j, log_odds)
-    pairs = candidates
-    for name, values in (
-        ("p_position", match_probabilities(i, j, by_position)),
-        ("match_probability", match_probability),
-    ):
-        pairs = pairs.append_column(name, pa.array(values))
+    p_position = pa.array(match_probabilities(i, j, by_position))
+    pairs = candidates.append_column("p_position", p_position)
+    pairs = pairs.append_column("match_probability", pa.array(match_probability))
     pairs = pairs.take(pa.array(chosen))
     false = float((1 - match_probability[chosen]).sum())
-    kept = {name: value for name, value in noted.items() if not name.startswith("expected_false")}
+    kept = {key: value for key, value in metadata.items() if not key.startswith("expected_false")}
     summary = {"mode": "resolved", "n_candidates": len(candidates), "n_pairs": len(chosen)}
     summary |= {**measured, "expected_false_pairs": false}
     if len(chosen):
@@ -101,27 +94,26 @@ def resolve(
 def appearance_ratios(
     candidates: pa.Table, space: LatentSpace, anchor: Features, target: Features
 ) -> np.ndarray:
-    """Log likelihood ratio, same galaxy over two, of each candidate pair's images.
+    """Return the log likelihood ratio of each candidate pair's images, one galaxy over two.
 
     Parameters
     ----------
     candidates : pa.Table
-        With ``anchor_id`` and ``target_id``.
+        Pairs with ``anchor_id`` and ``target_id``.
     space : LatentSpace
-        With the target survey's model (`LatentSpace.sameness`).
+        With the target survey's model (`LatentSpace.match_probability`).
     anchor, target : Features
-        Extracted with this space's encoders, each of one survey.
+        Features extracted with this space's encoders, each of one survey.
 
     Returns
     -------
     (n,) float array
-        Zero where either image has no features.
+        Ratios, zero if either image has no features.
 
     Raises
     ------
     SpaceError
-        If features are of other encoders or of several surveys, or the space has no model of the
-        two.
+        If features are of other encoders or several surveys, or the space has no model of the two.
     CatalogError
         If no candidate has features on both sides.
     """
@@ -131,12 +123,10 @@ def appearance_ratios(
     places, sides = [], []
     for side, features in _sides(anchor, target):
         table = features.ok()
-        known = table["object_id"].cast(pa.string()).combine_chunks()
-        ids = candidates[f"{side}_id"].combine_chunks()
-        places.append(pc.fill_null(pc.index_in(ids, value_set=known), -1).to_numpy())
+        places.append(_rows(candidates, table, side))
         sides.append((vectors(table), vectors(table, "variance")))
-    seen = (places[0] >= 0) & (places[1] >= 0)
-    if not seen.any():
+    known = (places[0] >= 0) & (places[1] >= 0)
+    if not known.any():
         raise CatalogError(
             f"none of the {len(candidates)} candidates has features on both sides: "
             f"{(places[0] >= 0).sum()} anchor_id and {(places[1] >= 0).sum()} target_id are among "
@@ -144,24 +134,24 @@ def appearance_ratios(
         )
     ratios = np.zeros(len(candidates))
     (mean1, variance1), (mean2, variance2) = (
-        (mean[rows[seen]], variance[rows[seen]])
+        (mean[rows[known]], variance[rows[known]])
         for (mean, variance), rows in zip(sides, places, strict=True)
     )
-    ratios[seen] = model.log_ratio(mean1, variance1, mean2, variance2)
+    ratios[known] = model.log_ratio(mean1, variance1, mean2, variance2)
     return ratios
 
 
 def position_ratios(
     candidates: pa.Table, anchor: pa.Table, target: pa.Table
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """Log odds of each candidate against its target being alone, by separation.
+    """Return the log odds, by separation, of each candidate against its target being alone.
 
     The odds are c / (1 - c) f / ρ, with f the density of true offsets, Gaussian of standard error σ
     along each axis; ρ the density of anchors about the anchor; and c the share of targets that have
     a counterpart (Sutherland & Saunders 1992, MNRAS 259, 413, without magnitudes; f / ρ is the
-    Bayes factor of Budavári & Szalay 2008 times their prior). c, and σ unless both catalogues tell
-    their errors, are those under which all separations are most likely: Rayleigh for counterparts,
-    uniform over the area for chance pairs.
+    Bayes factor of Budavári & Szalay 2008 times their prior). c is fitted to all separations by
+    maximum likelihood, and so is σ unless both catalogues state errors. The model is Rayleigh for
+    counterparts and uniform over the area for chance pairs.
 
     Parameters
     ----------
@@ -195,100 +185,19 @@ def position_ratios(
     }
 
 
-def match_probabilities(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Probability of each candidate pair when every source has one counterpart at most.
-
-    The weight of a set of pairs that share no source is the product of their odds; a pair's
-    probability is the share of the sets that hold it. Summed by belief propagation: exact where
-    candidates form no loops, and close where they do.
-
-    Parameters
-    ----------
-    i, j : (n,) int array
-        Anchor and target of each candidate.
-    log_odds : (n,) float array
-        That they are one, against their being alone.
-
-    Returns
-    -------
-    (n,) float array
-
-    References
-    ----------
-    Williams & Lau 2014, IEEE Trans. Aerosp. Electron. Syst. 50, 2942.
-    """
-    odds = np.exp(np.clip(log_odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS))
-    message = np.ones(len(odds))  # from anchors to targets: how free the anchor is of others
-    for _ in range(_ROUNDS):
-        wanted = odds / (1 + _others(j, odds * message))
-        new = 1 / (1 + _others(i, wanted))
-        change = np.abs(new - message).max(initial=0.0)
-        message = new
-        if change < _TOLERANCE:
-            break
-    weight = odds * message
-    return np.asarray(weight / (1 + _others(j, weight) + weight))
-
-
-def assign(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Choose the most probable set of pairs that share no source.
-
-    Parameters
-    ----------
-    i, j, log_odds
-        As for `match_probabilities`.
-
-    Returns
-    -------
-    (k,) int array
-        Places of the chosen candidates, ascending.
-    """
-    use = np.flatnonzero(log_odds > 0)
-    n_anchors = i.max(initial=-1) + 1
-    sources = n_anchors + j.max(initial=-1) + 1
-    links = coo_array((np.ones(len(use)), (i[use], n_anchors + j[use])), shape=(sources, sources))
-    group = connected_components(links, directed=False)[1][i[use]]
-    order = np.argsort(group, kind="stable")
-    # solving takes time as the square, so a few whole groups at a time
-    ends = np.searchsorted(group[order], group[order][::_EDGES_AT_ONCE])
-    parts = np.split(use[order], np.unique(ends)[1:]) if len(use) else []
-    chosen = [part[_best_pairs(i[part], j[part], log_odds[part])] for part in parts]
-    return np.sort(np.concatenate([np.zeros(0, int), *chosen]))
-
-
-def _best_pairs(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Mark the pairs of the most probable one-to-one match of candidates with positive log odds."""
-    targets, row = np.unique(j, return_inverse=True)
-    anchors, column = np.unique(i, return_inverse=True)
-    alone = np.arange(len(targets))  # a target may also stay alone, at odds of one
-    most = float(log_odds.max()) + 1
-    cost = np.concatenate([most - log_odds, np.full(len(targets), most)])
-    rows, columns = np.concatenate([row, alone]), np.concatenate([column, len(anchors) + alone])
-    graph = coo_array((cost, (rows, columns)), shape=(len(targets), len(anchors) + len(targets)))
-    matched_row, matched_column = min_weight_full_bipartite_matching(graph.tocsr())
-    partner = np.empty(len(targets), int)
-    partner[matched_row] = matched_column
-    return np.asarray(partner[row] == column)
-
-
 def _sides(first: Any, second: Any) -> tuple[tuple[str, Any], tuple[str, Any]]:
     return ("anchor", first), ("target", second)
 
 
 def _rows(candidates: pa.Table, table: pa.Table, side: str) -> np.ndarray:
-    """Row in the catalogue of each candidate."""
-    known = table["object_id"].cast(pa.string()).combine_chunks()
+    """Return each candidate's row in a table, -1 if it has none."""
+    table_ids = table["object_id"].cast(pa.string()).combine_chunks()
     ids = candidates[f"{side}_id"].combine_chunks()
-    return np.asarray(pc.index_in(ids, value_set=known).to_numpy())
-
-
-def _others(group: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Sum over the other members of each one's group."""
-    return np.asarray(np.maximum(np.bincount(group, weights=values)[group] - values, 0))
+    return np.asarray(pc.fill_null(pc.index_in(ids, value_set=table_ids), -1).to_numpy())
 
 
 def _survey(features: Features, space: LatentSpace, side: str) -> str:
-    """Name the one survey of features, which must be of this space's encoder for it."""
+    """Return the only survey of features, which must be of this space's encoder for it."""
     surveys = list(features.encoders)
     if len(surveys) != 1:
         raise SpaceError(f"{side}: features must be of one survey but are of {', '.join(surveys)}")
@@ -321,7 +230,7 @@ def _fit_separations(
 
 
 def _density(anchor: pa.Table, radius: float) -> np.ndarray:
-    """Anchors per square arcsec about each, from the distance of its k-th neighbour."""
+    """Return the anchors per square arcsec about each, from the distance of a neighbour."""
     ra, dec = (anchor[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
     points = unit_vectors(ra, dec)
     k = min(_NEIGHBOURS, len(points))

@@ -1,4 +1,4 @@
-"""Pairs with the columns of both catalogues, and samples centred on their pairs."""
+"""Join pairs with the columns of both catalogues, and centre samples on their pairs."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def join_catalogs(
     Parameters
     ----------
     pairs : pa.Table
-        As `crossmatch` returns, of any mode and way to join.
+        Pairs of any mode, as `crossmatch` returns them.
     anchor, target : pa.Table
-        The catalogues that were matched.
+        The matched catalogues.
     suffixes : (str, str)
-        Ends of the names of all anchor and all target columns; ``object_id`` is not repeated.
+        Endings of the names of anchor and target columns; ``object_id`` is not repeated.
 
     Returns
     -------
     pa.Table
-        The rows of `pairs` with its columns, then the anchor's, then the target's; null where a row
-        lacks that side. The metadata are those of `pairs`.
+        The rows of `pairs` with its columns, then the anchor's, then the target's; null if a row
+        has no such side. The metadata are those of `pairs`.
 
     Raises
     ------
@@ -66,26 +66,26 @@ def join_catalogs(
 
 
 def recentre(sample: pa.Table, pairs: pa.Table, side: str) -> pa.Table:
-    """Return the paired rows of a sample with the pair's common position as their own.
+    """Return the paired rows of a sample, moved to the common positions of their pairs.
 
-    Two surveys' cutouts of a galaxy, each read about its own catalogue's position, are shifted
-    against each other by the separation. A FITS cutout is centred on its row's position through its
-    WCS, and an archive cuts there, so equal positions make both stamps show the same sky.
+    FITS cutouts are centred on their row's position through the WCS, and archives cut there. With
+    each catalogue's own positions, two surveys' cutouts of a galaxy are shifted by the separation;
+    with common positions both show the same sky.
 
     Parameters
     ----------
     sample : pa.Table
         A catalogue or sample table.
     pairs : pa.Table
-        Pairs with ``ra`` and ``dec`` [ICRS deg], one for each row of the sample at most.
+        Pairs with ``ra`` and ``dec`` [ICRS deg], at most one for each row of the sample.
     side : {"anchor", "target"}
-        Which of the two the sample is.
+        Side of the sample in the pairs.
 
     Returns
     -------
     pa.Table
-        In the order of the pairs, one row each; the sample's own position is kept as ``ra_input``
-        and ``dec_input`` [ICRS deg].
+        One row for each pair, in their order; the sample's own position is kept as ``ra_input`` and
+        ``dec_input`` [ICRS deg].
 
     Raises
     ------
@@ -122,13 +122,13 @@ def write_centred(
     Parameters
     ----------
     sample : pa.Table
-        With ``cutout`` or ``image``.
+        Sample table with ``cutout`` or ``image``.
     folder : Location
-        Where its relative cutouts start; they become absolute, or URLs.
+        Folder that relative cutouts start from; they become absolute paths or URLs.
     pairs, side
         As for `recentre`.
     out : path or URL
-        Parquet file.
+        Parquet file to write.
 
     Raises
     ------

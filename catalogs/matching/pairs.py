@@ -1,4 +1,4 @@
-"""Pairs as row numbers of two sample tables, with the part of the sky split each belongs to."""
+"""Pairs as row numbers of two sample tables, with their part of the sky split."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PairedRows:
     Attributes
     ----------
     anchor, target : (n,) int array
-        Row of each pair in either sample.
+        Row of each pair in the two samples.
     part : (n,) str array
         ``train``, ``validation`` or ``test``, by the anchor's position.
     """
@@ -45,18 +45,18 @@ class PairedRows:
             row_numbers(anchor, clear["anchor_id"]),
             row_numbers(target, clear["target_id"]),
         ]
-        found = (rows[0] >= 0) & (rows[1] >= 0)
-        if not found.any():
+        known = (rows[0] >= 0) & (rows[1] >= 0)
+        if not known.any():
             raise CatalogError(
                 f"none of the {pairs.num_rows} pairs is unambiguous and in both {anchor.path} and "
                 f"{target.path}; were they matched from other tables, or with the sides swapped?"
             )
-        first, second = rows[0][found], rows[1][found]
+        first, second = rows[0][known], rows[1][known]
         ra, dec = (np.asarray(anchor.catalog[name])[first] for name in ("ra", "dec"))
         return cls(anchor=first, target=second, part=sky_split(ra, dec))
 
     def only(self, part: str, most: int | None = None, seed: int = 0) -> PairedRows:
-        """Return the pairs of one part, at most so many, chosen by seed."""
+        """Return the pairs of one part, or a random choice of `most` of them."""
         chosen = np.flatnonzero(self.part == part)
         if most is not None and len(chosen) > most:
             chosen = np.sort(np.random.default_rng(seed).choice(chosen, most, replace=False))

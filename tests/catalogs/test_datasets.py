@@ -10,7 +10,8 @@ import typer
 from PIL import Image
 
 from catalogs.commands.sample import sample as sample_verb
-from catalogs.datasets import GALAXY10_CLASSES, write_sample
+from catalogs.datasets import write_sample
+from catalogs.datasets.galaxy10 import GALAXY10_CLASSES
 from galaxy_da.errors import CatalogError, SurveyError, TableError
 from galaxy_da.images.cutouts import read_cutouts
 from galaxy_da.io.samples import Sample

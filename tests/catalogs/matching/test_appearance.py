@@ -9,15 +9,9 @@ from conftest import make_space
 from index_helpers import make, write_features
 from numpy.testing import assert_allclose
 
-from catalogs.matching import appearance as module
-from catalogs.matching import crossmatch
-from catalogs.matching.appearance import (
-    appearance_ratios,
-    assign,
-    match_probabilities,
-    position_ratios,
-    resolve,
-)
+from catalogs.matching import crossmatch, one_to_one
+from catalogs.matching.appearance import appearance_ratios, position_ratios, resolve
+from catalogs.matching.one_to_one import assign, match_probabilities
 from galaxy_da.cli import main
 from galaxy_da.errors import CatalogError, SpaceError
 from galaxy_da.io.tables import read_metadata, read_pairs
@@ -57,7 +51,7 @@ def test_many_groups_are_assigned_as_each_alone(monkeypatch):
     first = np.cumsum([0, *(len(field[0]) for field in fields)])
     alone = [start + assign(*field) for start, field in zip(first, fields, strict=False)]
     for at_once in (7, 1000):
-        monkeypatch.setattr(module, "_EDGES_AT_ONCE", at_once)
+        monkeypatch.setattr(one_to_one, "_EDGES_AT_ONCE", at_once)
         assert_allclose(assign(i + shift, j + shift, log_odds), np.concatenate(alone))
 
 

@@ -1,0 +1,202 @@
+"""Parquet shards, whose images the sample table carries.
+
+Images are streamed from shard to table, never held together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from catalogs.datasets.options import ImageSetOptions
+from catalogs.reading.columns import find_ids, find_positions, make_ids
+from galaxy_da.errors import CatalogError, TableError
+from galaxy_da.io.files import atomic_path
+from galaxy_da.io.hats.folders import is_hats, list_hats_files, list_parquet_files, main_catalogue
+from galaxy_da.io.storage import Location, exists, store_errors
+from galaxy_da.io.tables import (
+    check_positions,
+    check_unique,
+    open_parquet,
+    read_table,
+    with_metadata,
+)
+from galaxy_da.surveys import get_survey
+
+__all__ = ["write_shards"]
+
+_BATCH_ROWS = 256  # of a row group: 100 MB of images at 160 pixels and 4 bands
+_IMAGE_FIELDS = ("band", "flux", "psf_fwhm", "scale", "bytes", "path")
+
+
+def write_shards(
+    source: Location, out: Location, survey: str, options: ImageSetOptions
+) -> dict[str, Any]:
+    """Write a sample table that carries the images of Parquet shards.
+
+    Of a nested image, band, flux, PSF and scale are kept; masks and inverse variances are not.
+
+    Parameters
+    ----------
+    source : Location
+        A Parquet file, a folder of them at any depth, or a HATS catalogue or collection.
+    out : Location
+        Sample table to write.
+    survey : str
+        Survey of the images.
+    options : ImageSetOptions
+        Columns, bands and pixel scale.
+
+    Returns
+    -------
+    dict
+        ``sample``, ``rows``, ``layout``.
+
+    Raises
+    ------
+    CatalogError
+        If there are no shards, they differ in columns, or a column is missing.
+    TableError
+        If ids repeat.
+    """
+    definition = get_survey(survey)
+    for band in options.bands:
+        definition.band(band)
+    files, layout = _shards(source)
+    schema = _common_schema(files, source)
+    image = _image_column(schema, options.image, source)
+    light = [name for name in schema.names if name not in _images(schema)]
+    catalog = pa.concat_tables([_read(file, light) for file in files])
+    positions = find_positions(light, options.ra, options.dec, str(source))
+    ids = find_ids(light, options.object_id, str(source))
+    if positions.frame is not None:
+        raise CatalogError(
+            f"{source}: positions are {positions.frame} ({positions.lon}, {positions.lat}); a "
+            "sample needs ICRS ra and dec"
+        )
+    made = {
+        "object_id": make_ids(catalog, ids, str(source)),
+        "survey": pa.chunked_array([pa.array([survey] * len(catalog), pa.string())]),
+        "ra": catalog[positions.lon].cast(pa.float64()),
+        "dec": catalog[positions.lat].cast(pa.float64()),
+    }
+    if options.pixel_scale_arcsec is not None:
+        scales = pa.array(np.full(len(catalog), float(options.pixel_scale_arcsec)))
+        made["pixel_scale_arcsec"] = pa.chunked_array([scales])
+    check_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), str(source))
+    catalog = _prepend(made, catalog, {positions.lon, positions.lat, *ids})
+    check_unique(catalog, ("survey", "object_id"), str(source))
+    images = _image_batches(files, image, options.bands, source)
+    _stream(catalog, images, out, {"source": source.name, "layout": layout})
+    return {"sample": str(out), "rows": len(catalog), "layout": layout}
+
+
+def _shards(source: Location) -> tuple[list[Location], str]:
+    """Return the Parquet files of an image set, and its layout."""
+    if exists(source):
+        return [source], "Parquet"
+    if is_hats(source):
+        files, layout = list_hats_files(main_catalogue(source)), "HATS"
+    else:
+        files, layout = list_parquet_files(source), "Parquet"
+    if not files:
+        raise CatalogError(
+            f"{source}: no image set there; give a Galaxy10 HDF5 file, a Parquet file, a folder of "
+            "Parquet shards or a HATS catalogue"
+        )
+    return files, layout
+
+
+def _common_schema(files: Sequence[Location], source: Location) -> pa.Schema:
+    try:
+        schemas = [open_parquet(file).schema_arrow.remove_metadata() for file in files]
+    except (TableError, OSError) as error:
+        raise CatalogError(f"{source}: a shard is not a Parquet file ({error})") from error
+    for file, schema in zip(files, schemas, strict=True):
+        if schema != schemas[0]:
+            raise CatalogError(f"{file}: its columns differ from those of {files[0].name}")
+    return schemas[0]
+
+
+def _read(file: Location, columns: list[str]) -> pa.Table:
+    return read_table(file, columns).replace_schema_metadata()
+
+
+def _images(schema: pa.Schema) -> list[str]:
+    """Return the columns that hold images."""
+    return [field.name for field in schema if _is_image(field.type)]
+
+
+def _is_image(kind: pa.DataType) -> bool:
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    if pa.types.is_struct(kind):
+        return any(kind.get_field_index(name) >= 0 for name in ("flux", "bytes"))
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _image_column(schema: pa.Schema, name: str | None, source: Location) -> str:
+    columns = _images(schema)
+    if name is not None and name in columns:
+        return name
+    if name is None and len(columns) == 1:
+        return columns[0]
+    fault = f"column {name!r} holds no images" if name else f"{len(columns)} columns hold images"
+    raise CatalogError(
+        f"{source}: {fault}; it has images in {', '.join(columns) or 'no column'}; say which by "
+        "image=NAME"
+    )
+
+
+def _prepend(made: Mapping[str, pa.ChunkedArray], catalog: pa.Table, used: set[str]) -> pa.Table:
+    """Put made columns first; another column of the same name is kept as ``NAME_input``."""
+    rest = [name for name in catalog.column_names if not (name in used and name in made)]
+    names = [f"{name}_input" if name in (*made, "image", "cutout") else name for name in rest]
+    return pa.table([*made.values(), *(catalog[name] for name in rest)], names=[*made, *names])
+
+
+def _image_batches(
+    files: Sequence[Location], image: str, bands: tuple[str, ...], source: Location
+) -> Iterator[pa.Array]:
+    for file in files:
+        with store_errors(file), open_parquet(file) as shard:
+            for batch in shard.iter_batches(_BATCH_ROWS, columns=[image]):
+                yield _keep(batch.column(0), bands, source)
+
+
+def _keep(images: pa.Array, bands: tuple[str, ...], source: Location) -> pa.Array:
+    """Keep the fields of nested images that readers use, and name their bands if given."""
+    if not pa.types.is_struct(images.type):
+        return images
+    names = [name for name in _IMAGE_FIELDS if images.type.get_field_index(name) >= 0]
+    parts = [pc.struct_field(images, name) for name in names]  # nulls of the struct included
+    if bands and "band" not in names:
+        names, parts = ["band", *names], [pa.array([list(bands)] * len(images)), *parts]
+    if "flux" in names and "band" not in names:
+        raise CatalogError(f"{source}: nested images do not name their bands; give bands=")
+    return pa.StructArray.from_arrays(parts, names, mask=images.is_null())
+
+
+def _stream(
+    catalog: pa.Table, images: Iterator[pa.Array], out: Location, metadata: Mapping[str, Any]
+) -> None:
+    """Write the catalogue with its images, batch by batch."""
+    writer, row = None, 0
+    with atomic_path(out) as path:
+        try:
+            for batch in images:
+                rows = catalog.slice(row, len(batch)).append_column("image", batch)
+                rows = with_metadata(rows, metadata)
+                writer = writer or pq.ParquetWriter(path, rows.schema, compression="zstd")
+                writer.write_table(rows)
+                row += len(batch)
+        finally:
+            if writer is not None:
+                writer.close()
+        if row != len(catalog) or writer is None:
+            raise TableError(f"{out}: {row} images for {len(catalog)} rows")
