@@ -49,21 +49,8 @@ class ExtractSettings:
 class SampleEncoder:
     """Encoders of all surveys in a sample.
 
-    Parameters
-    ----------
-    space : LatentSpace
-        Space to encode into.
-    sample : Sample
-        Galaxies of one or more surveys.
-    settings : ExtractSettings
-        Settings of the extraction.
-
-    Raises
-    ------
-    SpaceError
-        If a survey has no encoder and `settings.unadapted` is false.
-    SurveyError
-        If a survey has no definition.
+    A survey without a definition raises SurveyError; one without an encoder raises SpaceError,
+    unless `settings.unadapted` is true.
     """
 
     def __init__(self, space: LatentSpace, sample: Sample, settings: ExtractSettings) -> None:
@@ -154,10 +141,8 @@ def reconstruction_error(
 
     Parameters
     ----------
-    space : LatentSpace
-        Space with the decoder.
-    encoder : SurveyEncoder
-        Encoder of the images.
+    space, encoder
+        Latent space, and its encoder of the images.
     images : (n, bands, pixels, pixels) float tensor
         Images from `SurveyEncoder.prepare`.
     mean : (n, latents) float tensor

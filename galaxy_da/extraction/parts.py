@@ -36,7 +36,7 @@ _PLAN = "extraction.json"
 def extraction_plan(
     space: LatentSpace, encoders: Mapping[str, str], settings: ExtractSettings
 ) -> dict[str, Any]:
-    """Return the settings and hashes that two extractions of one sample must share to be equal."""
+    """Return the settings and hashes on which the features of a sample depend."""
     probes = {"probes": [probe.hash for probe in space.probes]} if space.probes else {}
     return {
         **probes,
@@ -85,23 +85,10 @@ def write_parts(
     rows: int,
     parts_from: Callable[[int], Iterator[pa.Table]],
 ) -> None:
-    """Write the parts that a folder lacks, then its manifest.
+    """Write the missing parts of a sample of some rows, then the manifest.
 
-    Parameters
-    ----------
-    folder : Location
-        Feature folder.
-    plan : dict
-        Plan of the extraction; a folder with another plan is refused.
-    rows : int
-        Number of rows of the sample.
-    parts_from : callable
-        Function of the first row that yields the parts from there on, by `split_in_parts`.
-
-    Raises
-    ------
-    TableError, StorageError
-        As of `start_or_resume`; finished parts stay.
+    `parts_from` is a function of the first missing row; it yields the parts from that row on, as
+    `split_in_parts` does. Errors are those of `start_or_resume`; finished parts stay.
     """
     plan = {**plan, "part_rows": _PART_ROWS}
     if start_or_resume(folder, plan):
@@ -114,7 +101,7 @@ def write_parts(
 
 
 def split_in_parts(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Yield the rows of tables as tables of the size of a part; the last one is shorter."""
+    """Regroup the rows of tables into parts of equal size; the last one may be shorter."""
     held: list[pa.Table] = []
     for table in tables:
         held.append(table)

@@ -1,4 +1,4 @@
-"""Extract the features of a sample: read, prepare and encode its cutouts, and write the features.
+"""Extract the features of a sample: read, prepare and encode its cutouts, and write parts.
 
 Each batch is encoded on one thread, several batches at once: on two cores this takes three quarters
 of the time of encoding one batch after the other on both.

@@ -1,4 +1,4 @@
-"""Read cutouts from files, archives of arrays, and image columns of Parquet tables.
+"""Read cutouts from image files, array files, and image columns of Parquet tables.
 
 A ``cutout`` URI is relative to its sample table, an absolute path, or a URL:
 
@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,12 +207,8 @@ def _read_band_files(row: dict[str, Any], survey: Survey, folder: Location, patt
     if not bands:
         raise CutoutError(f"{pattern}: no file for any band of {survey.name}")
     first, *others = (_fits_cutout(row, survey, _read_file(file(band)), [band]) for band in bands)
-    return Cutout(
-        pixels=np.concatenate([first.pixels, *(_on_grid_of(first, part) for part in others)]),
-        bands=tuple(band for part in (first, *others) for band in part.bands),
-        pixel_scale_arcsec=first.pixel_scale_arcsec,
-        centre_xy=first.centre_xy,
-    )
+    pixels = np.concatenate([first.pixels, *(_on_grid_of(first, part) for part in others)])
+    return replace(first, pixels=pixels, bands=sum((p.bands for p in others), first.bands))
 
 
 def _on_grid_of(first: Cutout, part: Cutout) -> np.ndarray:
@@ -236,9 +232,7 @@ def _fits_cutout(
     if placed is None:
         return cutout
     pixels, pixel_scale, centre_xy = placed
-    return Cutout(
-        pixels=pixels, bands=cutout.bands, pixel_scale_arcsec=pixel_scale, centre_xy=centre_xy
-    )
+    return replace(cutout, pixels=pixels, pixel_scale_arcsec=pixel_scale, centre_xy=centre_xy)
 
 
 def _flux_cutout(

@@ -169,16 +169,7 @@ def prepare(
 def to_surface_brightness(
     cutouts: Sequence[Cutout], survey: Survey, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Convert cutouts of one shape and kind to AB surface brightness.
-
-    Parameters
-    ----------
-    cutouts : sequence of Cutout
-        All of the same shape, bands and kind (flux or colour).
-    survey : Survey
-        Survey of the cutouts: unit, zeropoint and stretch.
-    device : torch device
-        Device of the result.
+    """Convert cutouts of one shape and kind (flux or colour) to AB surface brightness.
 
     Returns
     -------

@@ -18,21 +18,14 @@ _MAX_MISSING = 0.3
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Coverage of the frame by a batch of cutouts.
-
-    Attributes
-    ----------
-    missing : (n,) float array
-        Share of the field of view without finite pixels.
-    partial : (n,) bool array
-        True if the stamp does not cover the whole field of view.
-    blank : (n, bands) bool array
-        True if a band is constant, as an unobserved band is.
-    """
+    """Coverage of the frame by a batch of cutouts."""
 
     missing: np.ndarray
+    """(n,) float: share of the field of view without finite pixels."""
     partial: np.ndarray
+    """(n,) bool: the stamp does not cover the whole field of view."""
     blank: np.ndarray
+    """(n, bands) bool: the band is constant, as an unobserved band is."""
 
 
 def quality_flags(cutouts: Sequence[Cutout], coverage: Coverage, substituted: bool) -> np.ndarray:

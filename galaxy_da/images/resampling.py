@@ -17,19 +17,9 @@ def overlap_weights(
 ) -> Tensor:
     """Compute the fraction of each output pixel covered by each input pixel along one axis.
 
-    Parameters
-    ----------
-    n_in, n_out : int
-        Number of input and output pixels.
-    scale_ratio : float or (n,) tensor
-        Side of an output pixel in input pixels.
-    centre_px : float or (n,) tensor
-        Input pixel coordinate (centre of the first pixel is 0) of the output grid's centre.
-
-    Returns
-    -------
-    (n, n_out, n_in) float32 tensor
-        Rows sum to 1 where the output pixel lies wholly on the input; n is 1 for floats.
+    The ratio and the centre, in input pixels, are those of `resample` for one axis. Rows of the
+    result, (n, n_out, n_in) float32, sum to 1 where the output pixel lies wholly on the input; n is
+    1 for floats.
     """
     ratio = torch.as_tensor(scale_ratio, dtype=torch.float64).reshape(-1, 1, 1)
     centre = torch.as_tensor(centre_px, dtype=torch.float64).reshape(-1, 1, 1)

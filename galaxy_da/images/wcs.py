@@ -30,14 +30,12 @@ def place_north_up(
     ----------
     pixels : (planes, y, x) float array
         Fluxes. Not modified.
-    header : astropy.io.fits.Header
-        Header of the image.
     position : (ra, dec) float, optional
         Position of the galaxy [ICRS deg]; by default the middle of the image.
 
     Returns
     -------
-    pixels, pixel scale [arcsec], (x, y) of the galaxy; or None if there is no celestial WCS
+    (pixels, pixel scale [arcsec], (x, y) of the galaxy), or None without a celestial WCS
 
     Raises
     ------

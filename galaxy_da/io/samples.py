@@ -111,7 +111,7 @@ class Sample:
 
     @property
     def row_group_edges(self) -> np.ndarray:
-        """(groups + 1,) int array: the first row of each row group, and the number of rows."""
+        """First row of each row group, and the number of rows, (groups + 1,) int array."""
         metadata = self._file.metadata
         rows = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         return np.concatenate([[0], np.cumsum(rows)]).astype(int)

@@ -65,7 +65,7 @@ def location(where: PathOrUrl) -> Location:
     if isinstance(where, Path) or "://" not in str(where):
         return Path(str(where))
     try:
-        path = UPath(where, use_listings_cache=False)  # others write there too
+        path = UPath(where, use_listings_cache=False)  # other processes write to the store too
         if path.protocol in ("", "file", "local"):
             return Path(path.path)
         _ = path.fs
@@ -179,7 +179,7 @@ def read_bytes(where: Location) -> bytes:
     Raises
     ------
     OSError
-        If a local file cannot be read, or there is none.
+        If a local file is missing or cannot be read.
     StorageError
         If the store fails.
     """
