@@ -24,7 +24,7 @@ from benchmarks.support.measuring import clocks
 from benchmarks.support.tables import print_rows
 from evaluation.retrieval import match_ranks
 from galaxy_da.space import LatentSpace
-from training.adaptation.candidates import CLOSED_FORMS, Training
+from training.adaptation.candidates import CLOSED_FORMS, EncodedPairs
 from training.adaptation.paired_images import PairedImages
 
 __all__ = ["speed_rows"]
@@ -76,7 +76,7 @@ def _closed_forms(training_set: TrainingSet) -> dict[str, Any]:
     space = training_set.space
     posterior = space.encode(training_set.anchor, space.encoder(space.anchor))
     here, there = (torch.from_numpy(side.copy()) for side in training_set.pairs.T)
-    training = Training.of(
+    training = EncodedPairs.of(
         PairedImages(
             space=space,
             encoder=training_set.encoder,

@@ -32,8 +32,7 @@ from galaxy_da.io.files import ensure_folder
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from training.adaptation.fine_tuning import FineTuningSettings
-from training.adaptation.run import adapt
+from training.adaptation import AdaptSettings, FineTuningSettings, adapt
 
 __all__ = ["ADAPT", "CEILING", "METHODS", "FittedMethod", "TrainingSet", "fit_method"]
 
@@ -198,7 +197,9 @@ def _adapted(training_set: TrainingSet) -> FittedMethod:
     """Run `training.adaptation.run.adapt` on sample tables, as a user does."""
     space, survey = training_set.space, training_set.encoder.survey
     own = space.encoder(space.anchor)
-    settings = None if training_set.steps is None else FineTuningSettings(steps=training_set.steps)
+    steps = training_set.steps
+    tuning = FineTuningSettings() if steps is None else FineTuningSettings(steps=steps)
+    settings = AdaptSettings(fine_tuning=tuning, seed=training_set.seed)
     with TemporaryDirectory() as folder:
         anchor, target = (
             _sample(Path(folder) / side, encoder, images, radec, space.frame)
@@ -214,7 +215,6 @@ def _adapted(training_set: TrainingSet) -> FittedMethod:
             _pair_table(training_set.pairs, anchor, target) if len(training_set.pairs) else None,
             survey=survey,
             settings=settings,
-            seed=training_set.seed,
         )
     new = adapted.encoder(survey.name)
     if new.bands != training_set.encoder.bands:

@@ -41,8 +41,7 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_pairs
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey, get_survey
-from training.adaptation.fine_tuning import FineTuningSettings
-from training.adaptation.run import adapt
+from training.adaptation import AdaptSettings, FineTuningSettings, adapt
 
 __all__ = ["adapt_on_simulated_sky", "rank_rows", "restricted"]
 
@@ -109,7 +108,8 @@ def adapt_on_simulated_sky(
             SkySettings(seed=seed, scenes=scenes, repeat_anchor=False, magnitudes=MAGNITUDES),
             progress=False,
         )
-    settings = FineTuningSettings() if steps is None else FineTuningSettings(steps=steps)
+    tuning = FineTuningSettings() if steps is None else FineTuningSettings(steps=steps)
+    settings = AdaptSettings(fine_tuning=tuning, seed=seed)
     for survey in lacking:
         space = adapt(
             space,
@@ -118,7 +118,6 @@ def adapt_on_simulated_sky(
             read_pairs(sky / f"pairs-{anchor.name}-{survey.name}.parquet"),
             survey=survey,
             settings=settings,
-            seed=seed,
         )
         space.save(out / "space")
     return space

@@ -98,7 +98,8 @@ class EncodedPairs:
     def of(cls, pairs: PairedImages) -> EncodedPairs:
         """Encode both sides in every symmetry, each process its share of the pairs."""
         space, share = pairs.space, Share.of(len(pairs))
-        latents = means_by_symmetry(space, space.encoder(space.anchor), pairs.anchor[share.own])
+        network = space.encoder(space.anchor).network
+        latents = means_by_symmetry(network, pairs.anchor[share.own])
         return cls(
             pairs=pairs, latents=share.whole(latents, dim=1), features=_shared_features(pairs)
         )
@@ -131,7 +132,8 @@ class EncodedPairs:
         """
         last, galaxy, plain = network.cpu().mean, network.galaxy_latents, self.features[0]
         pooled = self.features.mean(0) if network.symmetric else plain
-        return join_latents(last(pooled)[:, :galaxy], last(plain)[:, galaxy:])
+        means: Tensor = join_latents(last(pooled)[:, :galaxy], last(plain)[:, galaxy:])
+        return means
 
     def extended(self, other: EncodedPairs) -> EncodedPairs:
         """Return these pairs followed by others of the same network."""
@@ -170,7 +172,7 @@ def _ridge(pairs: EncodedPairs) -> Encoder:
 
 
 def _then(fit: Fit, match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
-    """Follow a fit by a map of its latents, for example to restore the spread after a regression."""
+    """Follow a fit by a map of its latents, which restores the spread after a regression."""
 
     def both(pairs: EncodedPairs) -> Encoder:
         network = fit(pairs)

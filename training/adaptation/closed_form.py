@@ -1,6 +1,6 @@
-"""Adaptation by linear algebra: maps folded into the encoder's last layer.
+"""Closed-form maps of latents, folded into the encoder's last layer.
 
-Every map leaves an ordinary encoder behind, which everything downstream treats like a trained one.
+Every map returns an ordinary encoder, which can be used like a trained one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Callable
 
 import numpy as np
+import ot.gaussian
 import torch
 from scipy.linalg import block_diag, orthogonal_procrustes
 from sklearn.linear_model import RidgeCV
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 _ALPHAS = np.logspace(-3, 4, 15)
+_ROUNDING = 1e-12
+"""Share of the variance that keeps a singular covariance positive despite rounding."""
 
 
 def ridge_from_latents(network: Encoder, features: Tensor, anchor: Tensor) -> Encoder:
@@ -35,7 +38,7 @@ def ridge_from_latents(network: Encoder, features: Tensor, anchor: Tensor) -> En
     Parameters
     ----------
     network : Encoder
-        Left as it is.
+        Not modified.
     features : (n, features) float tensor
         Last features of the target survey's images.
     anchor : (n, latents) float tensor
@@ -44,8 +47,8 @@ def ridge_from_latents(network: Encoder, features: Tensor, anchor: Tensor) -> En
     Returns
     -------
     Encoder
-        A copy whose mean layer is the old one followed by the map. The penalty is chosen by
-        leave-one-out cross-validation.
+        A copy whose mean layer is followed by the map. Leave-one-out cross-validation chooses the
+        penalty.
     """
     slope, offset = _ridge(network.mean(features).detach(), anchor)
     return _followed_by(network, slope, offset)
@@ -64,10 +67,10 @@ def ridge_from_features(network: Encoder, features: Tensor, anchor: Tensor) -> E
 
 
 def ridge_to_identity(network: Encoder, features: Tensor, anchor: Tensor) -> Encoder:
-    """Correct the encoder's latents linearly, the less the fewer pairs there are.
+    """Correct the encoder's latents by a linear map that is shrunk towards the identity.
 
-    Parameters and result are those of `ridge_from_latents`, but what is regressed is the difference
-    from the anchor's latents, so that the penalty draws towards leaving the encoder as it is.
+    Parameters and result are those of `ridge_from_latents`. The regression predicts the difference
+    from the anchor's latents, so that few pairs change the encoder little.
     """
     latents = network.mean(features).detach()
     slope, offset = _ridge(latents, anchor - latents)
@@ -80,16 +83,16 @@ def match_moments(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
     Parameters
     ----------
     network : Encoder
-        Left as it is.
+        Not modified.
     latents : (n, latents) float tensor
-        What it makes of the target survey's images.
+        Latents of the target survey's images.
     anchor : (m, latents) float tensor
-        Posterior means of the anchor survey's images, of other galaxies perhaps.
+        Posterior means of the anchor survey's images, of the same or other galaxies.
 
     Returns
     -------
     Encoder
-        A copy whose mean layer is the old one followed by the map.
+        A copy whose mean layer is followed by the map.
     """
     stretch = anchor.std(0) / latents.std(0).clamp_min(1e-6)
     return _followed_by(network, torch.diag(stretch), anchor.mean(0) - stretch * latents.mean(0))
@@ -98,19 +101,18 @@ def match_moments(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
 def match_covariances(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
     """Give the latents the anchor's mean and covariance; no pairs needed.
 
-    Parameters and result are those of `match_moments`. Galaxy and view latents are not mixed.
+    Parameters and result are those of `match_moments`. The map is optimal transport between
+    Gaussians, which moves the latents least. Galaxy and nuisance latents are not mixed.
 
     References
     ----------
-    Of the maps that do, the one that moves points least: optimal transport between Gaussians,
     Peyre & Cuturi (2019), Computational Optimal Transport, remark 2.31.
     """
 
-    def slope(some: Tensor, others: Tensor) -> Tensor:
-        here, there = (torch.cov(x.double().T).reshape(x.shape[1], -1) for x in (some, others))
-        here = here + 1e-6 * here.diagonal().mean() * torch.eye(len(here))
-        root, back = _power(here, 0.5), _power(here, -0.5)
-        return (back @ _power(root @ there @ root, 0.5) @ back).float()
+    def slope(target: Tensor, anchor: Tensor) -> Tensor:
+        means = [x.double().mean(0) for x in (target, anchor)]
+        covariances = [_covariance(x, ridge) for x, ridge in ((target, 1e-6), (anchor, _ROUNDING))]
+        return ot.gaussian.bures_wasserstein_mapping(*means, *covariances)[0].float()
 
     return _block_by_block(network, latents, anchor, slope)
 
@@ -118,23 +120,23 @@ def match_covariances(network: Encoder, latents: Tensor, anchor: Tensor) -> Enco
 def rotate(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
     """Rotate and shift the encoder's latents onto the anchor's of the same galaxies.
 
-    Nothing shrinks, so that noisy latents stay as far apart as they were.
+    Distances between the galaxies do not change, as they do with a ridge on noisy latents.
 
     Parameters
     ----------
     network : Encoder
-        Left as it is.
+        Not modified.
     latents, anchor : (n, latents) float tensors
-        What it makes of the target's images, and the anchor's posterior means, row by row. Galaxy
-        and view latents are not mixed.
+        Latents of the target's images, and the anchor's posterior means, row by row. Galaxy and
+        nuisance latents are not mixed.
 
     References
     ----------
     Schoenemann (1966), Psychometrika 31, 1.
     """
 
-    def slope(some: Tensor, others: Tensor) -> Tensor:
-        x, y = ((values - values.mean(0)).double().numpy() for values in (some, others))
+    def slope(target: Tensor, anchor: Tensor) -> Tensor:
+        x, y = ((values - values.mean(0)).double().numpy() for values in (target, anchor))
         rotation, _ = orthogonal_procrustes(x, y)
         return torch.from_numpy(rotation.T).float()
 
@@ -147,7 +149,7 @@ def _block_by_block(
     anchor: Tensor,
     slope_of: Callable[[Tensor, Tensor], Tensor],
 ) -> Encoder:
-    """Map galaxy latents and view latents each by a slope of their own, and match the means."""
+    """Map galaxy and nuisance latents by separate slopes, and match the means."""
     edges = sorted({0, network.galaxy_latents, latents.shape[1]})
     slopes = [
         slope_of(latents[:, start:stop], anchor[:, start:stop])
@@ -157,10 +159,10 @@ def _block_by_block(
     return _followed_by(network, slope, anchor.mean(0) - slope @ latents.mean(0))
 
 
-def _power(matrix: Tensor, power: float) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix)
-    raised: Tensor = (vectors * values.clamp_min(1e-12) ** power) @ vectors.T
-    return raised
+def _covariance(values: Tensor, ridge: float) -> Tensor:
+    """Covariance of (n, latents) rows plus a share of its mean variance on the diagonal."""
+    covariance = torch.cov(values.double().T).reshape(values.shape[1], -1)
+    return covariance + ridge * covariance.diagonal().mean() * torch.eye(len(covariance))
 
 
 def _followed_by(network: Encoder, slope: Tensor, offset: Tensor) -> Encoder:

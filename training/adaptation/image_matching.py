@@ -1,11 +1,11 @@
-"""Make one survey's prepared images look as if another survey had taken them: PSF and noise.
+"""Match the PSF and noise of one survey's prepared images to those of another survey.
 
-The prepared asinh images go back to surface brightness, are brought to the other survey's PSF and
-noise, and return. PSFs are taken as Gaussian with the widths of the survey definitions, so that the
-matching kernel is a Gaussian whose variance is the difference (quadrature). A sharper image is
-convolved with it. A blurrier one is deconvolved as far as its noise allows: the Wiener weight, from
-the image's own power averaged in rings, decides between the deconvolved and the seen, so that faint
-galaxies keep their flux. White noise fills what is lacking, frequency by frequency.
+Prepared asinh images are converted to surface brightness, matched, and converted back. PSFs are
+taken as Gaussian with the widths of the survey definitions. The matching kernel is then a Gaussian,
+and its variance is the difference of the variances. A sharper image is convolved with it. A
+blurrier one is deconvolved as far as its noise allows: a Wiener weight, from the image's own power
+averaged in rings, interpolates between the deconvolved and the original image, so that faint
+galaxies keep their flux. Noise is added frequency by frequency up to that of the other survey.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ _FWHM_TO_SIGMA = 1 / math.sqrt(8 * math.log(2))
 _BATCH = 256
 _TINY = 1e-12
 _SAME_NOISE = 0.9
-"""Noise over that of the images it is given to, from which an image counts as no deeper."""
+"""Least ratio of the new noise to the old at which matched images count as no deeper."""
 _SHARPER_PX2 = 0.1
-"""Variance by which the anchor's PSF is the wider, from which a survey counts as sharper."""
+"""Least excess variance of the anchor's PSF at which a survey counts as sharper [pixel^2]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageMatch:
-    """From one survey's PSF and noise to another's, in prepared images.
+    """Conversion of prepared images from one survey's PSF and noise to another's.
 
     Attributes
     ----------
     source : (planes,) int tensor
-        Plane of the given images that becomes each plane of the result.
+        Plane of the input that becomes each plane of the output.
     softening_from, softening_to : (planes,) float tensors
-        Of the frame at the bands given and made [nanomaggy / arcsec^2].
+        Softening of the frame at the bands of input and output [nanomaggy / arcsec^2].
     variance_px2 : (planes,) float tensor
-        Variance of the matching Gaussian; negative where what is given is the blurrier [pixel^2].
+        Variance of the matching Gaussian; negative if the input has the wider PSF [pixel^2].
     noise_from, noise_to : (planes,) float tensors
-        Standard deviation of a background pixel [nanomaggy / arcsec^2].
+        Standard deviation of a background pixel in input and output [nanomaggy / arcsec^2].
 
     References
     ----------
@@ -67,15 +67,15 @@ class ImageMatch:
         Parameters
         ----------
         space : LatentSpace
-            Gives the frame and the anchor survey, in whose definition its PSF stands.
+            Gives the frame and the anchor survey.
         encoder : SurveyEncoder
             Survey and bands of the target.
         anchor, target : (n, bands, y, x) and (m, planes, y, x) float tensors
-            Prepared images that the noise is measured on.
+            Prepared images for the measurement of the noise.
         """
         own, other = _Side.of(space, encoder, target), _Side.of_anchor(space, anchor)
-        twins = other.take(_twins(space, encoder))
-        return cls._between(torch.arange(len(encoder.bands)), own, twins, own.softening)
+        nearest = other.take(_nearest_planes(space, encoder))
+        return cls._between(torch.arange(len(encoder.bands)), own, nearest, own.softening)
 
     @classmethod
     def to_target(
@@ -83,12 +83,12 @@ class ImageMatch:
     ) -> Self:
         """Match the anchor's images to a target's; parameters are those of `to_anchor`.
 
-        Each of the target's bands is made from the anchor's nearest. Where the target is the
-        sharper, PSFs stay as they are.
+        Each of the target's bands is made from the anchor's nearest one. In bands where the target
+        is sharper, the PSF is left as it is.
         """
-        twins, other = _twins(space, encoder), _Side.of(space, encoder, target)
-        own = _Side.of_anchor(space, anchor).take(twins)
-        match = cls._between(twins, own, other, other.softening)
+        planes, other = _nearest_planes(space, encoder), _Side.of(space, encoder, target)
+        own = _Side.of_anchor(space, anchor).take(planes)
+        match = cls._between(planes, own, other, other.softening)
         return replace(match, variance_px2=match.variance_px2.clamp_min(0))
 
     @classmethod
@@ -103,8 +103,8 @@ class ImageMatch:
         )
 
     @property
-    def loses(self) -> bool:
-        """Whether what is made is no deeper than what is given, in every band."""
+    def degrades(self) -> bool:
+        """True if the output is no deeper than the input, in every band."""
         return bool((self.noise_to >= _SAME_NOISE * self.noise_from).all())
 
     def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
@@ -115,22 +115,22 @@ class ImageMatch:
         images : (n, bands, y, x) float tensor
             asinh of surface brightness over softening. Not modified.
         draws : torch.Generator
-            Of the added noise.
+            Source of the added noise.
 
         Returns
         -------
         (n, planes, y, x) float32 tensor
         """
         matched = [
-            self.observed(*self.spread(batch), self.noise(len(batch), images.shape[-2:], draws))
+            self.add_noise(
+                *self.convolve(batch), self.white_noise(len(batch), images.shape[-2:], draws)
+            )
             for batch in torch.split(images, _BATCH)
         ]
         return torch.cat([torch.empty_like(images[:0, self.source]), *matched])
 
-    def spread(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Give images the other PSF; what does not change from one observation to the next.
-
-        Opposite edges touch.
+    def convolve(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give images the other PSF, without new noise; edges are periodic.
 
         Parameters
         ----------
@@ -139,14 +139,14 @@ class ImageMatch:
 
         Returns
         -------
-        seen : (n, planes, y, x) float tensor
+        convolved : (n, planes, y, x) float tensor
             Surface brightness [nanomaggy / arcsec^2].
-        lacking : (1 or n, planes, y, x // 2 + 1) float tensor
+        missing : (1 or n, planes, y, x // 2 + 1) float tensor
             Amplitude of the noise still to add, by spatial frequency.
         """
-        given = torch.sinh(images[:, self.source]) * self.softening_from[:, None, None]
-        frequency = _frequencies(given.shape[-2:])
-        spectrum = torch.fft.rfft2(given, norm="ortho")
+        brightness = torch.sinh(images[:, self.source]) * self.softening_from[:, None, None]
+        frequency = _frequencies(brightness.shape[-2:])
+        spectrum = torch.fft.rfft2(brightness, norm="ortho")
         noise = self.noise_from.square()[:, None, None]
         variance = self.variance_px2[:, None, None]
         transfer = torch.exp(-2 * math.pi**2 * variance.abs() * frequency.square())[None]
@@ -155,23 +155,24 @@ class ImageMatch:
             gain = signal / (signal * transfer.square() + noise).clamp_min(_TINY)
             sharpened = 1 + gain * transfer * (1 - transfer)
             transfer = torch.where(variance >= 0, transfer, sharpened)
-        seen = torch.fft.irfft2(spectrum * transfer, s=given.shape[-2:], norm="ortho")
-        lacking = self.noise_to.square()[:, None, None] - noise * transfer.square()
-        return seen, lacking.clamp_min(0).sqrt()
+        shape = brightness.shape[-2:]
+        convolved = torch.fft.irfft2(spectrum * transfer, s=shape, norm="ortho")
+        missing = self.noise_to.square()[:, None, None] - noise * transfer.square()
+        return convolved, missing.clamp_min(0).sqrt()
 
-    def noise(self, n: int, side: torch.Size, draws: torch.Generator) -> Tensor:
-        """Draw white noise of unit variance for `observed`, (n, planes, *side)."""
+    def white_noise(self, n: int, side: torch.Size, draws: torch.Generator) -> Tensor:
+        """Draw white noise of unit variance for `add_noise`, (n, planes, *side)."""
         return torch.randn((n, len(self.source), *side), generator=draws)
 
-    def observed(self, seen: Tensor, lacking: Tensor, white: Tensor) -> Tensor:
-        """Add white noise, coloured as is lacking, to what `spread` gives; prepare the images."""
+    def add_noise(self, convolved: Tensor, missing: Tensor, white: Tensor) -> Tensor:
+        """Add noise of the missing amplitude to convolved images, and prepare them."""
         spectrum = torch.fft.rfft2(white, norm="ortho")
-        noise = torch.fft.irfft2(spectrum * lacking, s=seen.shape[-2:], norm="ortho")
-        return torch.asinh((seen + noise) / self.softening_to[:, None, None])
+        noise = torch.fft.irfft2(spectrum * missing, s=convolved.shape[-2:], norm="ortho")
+        return torch.asinh((convolved + noise) / self.softening_to[:, None, None])
 
 
 def excess_variance(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
-    """By how much the anchor's PSF is wider than a target's.
+    """Excess variance of the anchor's PSF over a target's.
 
     Parameters
     ----------
@@ -181,16 +182,16 @@ def excess_variance(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
     Returns
     -------
     (planes,) tensor
-        Variance of the Gaussian between them, 0 for bands that are not clearly the sharper
+        Variance of the matching Gaussian; 0 for bands in which the target is not clearly sharper
         [pixel^2].
     """
-    wide = _sigma_px(space, space.encoder(space.anchor))[_twins(space, encoder)]
+    wide = _sigma_px(space, space.encoder(space.anchor))[_nearest_planes(space, encoder)]
     excess = wide.square() - _sigma_px(space, encoder).square()
     return torch.where(excess > _SHARPER_PX2, excess, 0)
 
 
 def background_noise(images: Tensor) -> Tensor:
-    """Noise of a background pixel, robust to sources and to gradients.
+    """Measure the noise of a background pixel, robust to sources and gradients.
 
     Parameters
     ----------
@@ -200,8 +201,8 @@ def background_noise(images: Tensor) -> Tensor:
     Returns
     -------
     (planes,) tensor
-        Robust standard deviation in each image's outer eighth, its median over images; in the units
-        of `images`.
+        Median over images of the robust standard deviation in the outer eighth, in the units of
+        `images`.
     """
     side = images.shape[-1]
     edge = torch.ones(images.shape[-2:], dtype=torch.bool)
@@ -211,7 +212,7 @@ def background_noise(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
-    """One survey's images: softening, PSF and noise by plane."""
+    """Softening, PSF and noise of one survey, by plane."""
 
     softening: Tensor
     sigma_px: Tensor
@@ -246,8 +247,8 @@ def _sigma_px(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
     return torch.tensor(fwhm) * _FWHM_TO_SIGMA / space.frame.pixel_scale_arcsec
 
 
-def _twins(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
-    """(planes,) the anchor's band nearest to each of the target's."""
+def _nearest_planes(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
+    """(planes,) index of the anchor's band nearest to each of the target's."""
     anchor = space.encoder(space.anchor)
     bands = [encoder.survey.band(name) for name in encoder.bands]
     nearest = [anchor.survey.nearest_band(band.wavelength_nm, anchor.bands).name for band in bands]

@@ -1,9 +1,9 @@
-"""Fit the probability of sameness on pairs that are known.
+"""Fit of the match probability on known pairs.
 
-True pairs are told from pairs of different galaxies by logistic regression, weighted as they occur:
-a fit at even odds would be decided far from where look-alikes lie. The log likelihood ratio is the
-log odds less those with which true pairs occur. Of the many pairs of different galaxies every
-look-alike is used, and some of the rest, weighted to stand for all.
+Logistic regression separates true pairs from pairs of different galaxies. Both are weighted as they
+occur: at even odds, look-alikes would hardly influence the fit. The log likelihood ratio is the log
+odds minus the prior log odds of true pairs. Of the pairs of different galaxies, all look-alikes are
+used, and a weighted sample of the rest.
 """
 
 from __future__ import annotations
@@ -21,10 +21,16 @@ from galaxy_da.models.match_probability import MatchProbability, Population, sta
 from galaxy_da.models.networks import Encoder
 from training.adaptation.paired_images import PairedImages
 
-__all__ = ["Observations", "fit_match_probability", "judged_matches", "match_record"]
+__all__ = [
+    "PairedPosteriors",
+    "cross_validated_trials",
+    "draw_different_pairs",
+    "fit_match_probability",
+    "match_probability_record",
+]
 
 MOST_PAIRS = 2000
-"""Pairs the fit uses at most."""
+"""Most pairs for the fit."""
 
 FEWEST_PAIRS = 10
 
@@ -34,7 +40,7 @@ _LARGEST_FLOOR = 0.5
 _RIDGE = 1e-3  # on standardised weights, in nats per pair
 
 
-class Observations(NamedTuple):
+class PairedPosteriors(NamedTuple):
     """Posteriors of the same galaxies in two surveys, row by row; all (n, latents) arrays."""
 
     anchor_mean: np.ndarray
@@ -42,86 +48,85 @@ class Observations(NamedTuple):
     target_mean: np.ndarray
     target_variance: np.ndarray
 
-    def take(self, rows: np.ndarray) -> Observations:
-        """Return some of the galaxies."""
-        return Observations(*(values[rows] for values in self))
+    def take(self, rows: np.ndarray) -> PairedPosteriors:
+        """Return the galaxies of some rows."""
+        return PairedPosteriors(*(values[rows] for values in self))
 
 
-def match_record(
+def match_probability_record(
     held: PairedImages, network: Encoder, *, wrong_share: float = 0.0, seed: int = 0
 ) -> dict[str, Any]:
-    """Fit and judge the probability of sameness for one survey's encoder.
+    """Fit the match probability of one survey's encoder, and measure its calibration.
 
     Parameters
     ----------
     held : PairedImages
-        Pairs the network was not fitted on.
+        Pairs that the network was not fitted to.
     network : Encoder
-        The target's, with calibrated variances.
+        Network of the target, with calibrated variances.
     wrong_share : float
-        As for `fit_sameness`.
+        As for `fit_match_probability`.
     seed : int
-        Of choice and folds.
+        Seed of the choice of pairs.
 
     Returns
     -------
     dict
-        ``model`` (a `galaxy_da.models.match_probability.Sameness`), ``pairs``, and
-        ``cross_validated``: Brier
-        score, calibration error and reliability of models that did not see what they are judged on.
+        ``model`` (a `galaxy_da.models.match_probability.MatchProbability`), ``pairs``, and
+        ``cross_validated``: Brier score, calibration error and reliability by cross-validation.
     """
     galaxy = held.space.galaxy_latents
     mean, variance = held.encode(network)
-    observations = Observations(
+    posteriors = PairedPosteriors(
         *(_array(x, galaxy) for x in (held.mean, held.variance, mean, variance))
     )
     rng = np.random.default_rng(seed)
-    observations = observations.take(rng.permutation(len(held))[:MOST_PAIRS])
+    posteriors = posteriors.take(rng.permutation(len(held))[:MOST_PAIRS])
     return {
-        "model": fit_match_probability(observations, wrong_share=wrong_share, seed=seed).model_dump(
+        "model": fit_match_probability(posteriors, wrong_share=wrong_share, seed=seed).model_dump(
             mode="json"
         ),
-        "pairs": len(observations.anchor_mean),
-        "cross_validated": calibration(judged_matches(observations, wrong_share, seed)),
+        "pairs": len(posteriors.anchor_mean),
+        "cross_validated": calibration(cross_validated_trials(posteriors, wrong_share, seed)),
     }
 
 
 def fit_match_probability(
-    observations: Observations, *, wrong_share: float = 0.0, seed: int = 0
+    posteriors: PairedPosteriors, *, wrong_share: float = 0.0, seed: int = 0
 ) -> MatchProbability:
-    """Fit the likelihood ratio on looks at the same galaxies.
+    """Fit the likelihood ratio on posteriors of the same galaxies.
 
     Parameters
     ----------
-    looks : Looks
+    posteriors : PairedPosteriors
         At least `FEWEST_PAIRS` galaxies.
     wrong_share : float
-        Share of the pairs known to be wrong matches, as a crossmatch measures it. What else looks
-        like strangers is taken for true pairs whose images do not tell.
+        Share of wrong matches among the pairs, as measured by a crossmatch. Further pairs with
+        different images count as true pairs with uninformative images.
     seed : int
-        Of the other galaxies drawn.
+        Seed of the pairs of different galaxies.
 
     Raises
     ------
     ValueError
         If there are too few pairs, or the share is not in [0, 1).
     """
-    n = len(observations.anchor_mean)
+    n = len(posteriors.anchor_mean)
     if n < FEWEST_PAIRS:
-        raise ValueError(f"sameness needs at least {FEWEST_PAIRS} pairs but has {n}")
+        raise ValueError(f"the match probability needs at least {FEWEST_PAIRS} pairs but has {n}")
     if not 0 <= wrong_share < 1:
         raise ValueError(f"wrong_share must be in [0, 1) but is {wrong_share}")
-    population = _population(observations)
-    target, anchor, weight = _strangers(observations, seed)
+    population = _population(posteriors)
+    target, anchor, weight = draw_different_pairs(posteriors, seed)
     own = np.arange(n)
     target, anchor = np.concatenate([own, target]), np.concatenate([own, anchor])
     weight, same = np.concatenate([np.ones(n), weight]), np.arange(len(target)) < n
     x = statistics(
         population,
-        observations.anchor_mean[anchor],
-        observations.anchor_variance[anchor],
-        observations.target_mean[target],
-        observations.target_variance[target],
+        posteriors.anchor_mean[anchor],
+        posteriors.anchor_variance[anchor],
+        posteriors.target_mean[target],
+        posteriors.target_variance[target],
     )
     prior = -np.log(n - 1)
     intercept, weights, floor = _regress(x, same, weight / (2 * n), prior, least=1 / (n + 2))
@@ -135,16 +140,18 @@ def fit_match_probability(
     )
 
 
-def judged_matches(observations: Observations, wrong_share: float = 0.0, seed: int = 0) -> Trials:
-    """State the probability of sameness of every galaxy by a fit that did not see it."""
-    n = len(observations.anchor_mean)
+def cross_validated_trials(
+    posteriors: PairedPosteriors, wrong_share: float = 0.0, seed: int = 0
+) -> Trials:
+    """State match probabilities of every galaxy by a fit without it."""
+    n = len(posteriors.anchor_mean)
     parts = []
     for fold in range(_FOLDS):
-        mine = np.arange(n) % _FOLDS == fold
-        model = fit_match_probability(observations.take(~mine), wrong_share=wrong_share, seed=seed)
-        queries = observations.target_mean[mine], observations.target_variance[mine]
-        pool = observations.anchor_mean, observations.anchor_variance
-        parts.append(match_trials(model, queries, pool, np.flatnonzero(mine), seed))
+        in_fold = np.arange(n) % _FOLDS == fold
+        model = fit_match_probability(posteriors.take(~in_fold), wrong_share=wrong_share, seed=seed)
+        queries = posteriors.target_mean[in_fold], posteriors.target_variance[in_fold]
+        pool = posteriors.anchor_mean, posteriors.anchor_variance
+        parts.append(match_trials(model, queries, pool, np.flatnonzero(in_fold), seed))
     return {
         task: (
             np.concatenate([part[task][0] for part in parts]),
@@ -154,26 +161,21 @@ def judged_matches(observations: Observations, wrong_share: float = 0.0, seed: i
     }
 
 
-def _array(values: Tensor, latents: int) -> np.ndarray:
-    return values[:, :latents].double().numpy()
+def draw_different_pairs(
+    posteriors: PairedPosteriors, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw pairs of different galaxies, with weights that represent all such pairs.
 
+    The nearest anchors of each target are all included; a sample of the rest is drawn.
 
-def _population(observations: Observations) -> Population:
-    """Spread of the anchor's galaxies, their errors taken off."""
-    total = observations.anchor_mean.var(0)
-    own = np.maximum(total - observations.anchor_variance.mean(0), 0.1 * total)
-    return Population(
-        mean=tuple(observations.anchor_mean.mean(0).tolist()), variance=tuple(own.tolist())
-    )
-
-
-def _strangers(observations: Observations, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Targets and anchors that are not one galaxy, weighted to stand for all such pairs.
-
-    The nearest anchors of each target are all taken; others are drawn from the rest.
+    Returns
+    -------
+    target, anchor : (m,) int arrays
+        Rows of the pairs.
+    weight : (m,) float array
     """
-    n = len(observations.anchor_mean)
-    distance = cdist(observations.target_mean, observations.anchor_mean)
+    n = len(posteriors.anchor_mean)
+    distance = cdist(posteriors.target_mean, posteriors.anchor_mean)
     np.fill_diagonal(distance, -1)
     order = np.argsort(distance, axis=1)[:, 1:]
     near = min(_LOOKALIKES, n - 2)
@@ -183,14 +185,27 @@ def _strangers(observations: Observations, seed: int) -> tuple[np.ndarray, np.nd
     return np.repeat(np.arange(n), anchor.shape[1]), anchor.ravel(), np.tile(weight, n)
 
 
+def _array(values: Tensor, latents: int) -> np.ndarray:
+    return values[:, :latents].double().numpy()
+
+
+def _population(posteriors: PairedPosteriors) -> Population:
+    """Mean and variance of the anchor's galaxies without measurement errors."""
+    total = posteriors.anchor_mean.var(0)
+    own = np.maximum(total - posteriors.anchor_variance.mean(0), 0.1 * total)
+    return Population(
+        mean=tuple(posteriors.anchor_mean.mean(0).tolist()), variance=tuple(own.tolist())
+    )
+
+
 def _regress(
     x: np.ndarray, same: np.ndarray, weight: np.ndarray, prior: float, least: float
 ) -> tuple[float, tuple[float, float, float], float]:
     """Logistic regression with a floor under the likelihood ratio: intercept, weights, floor.
 
-    `prior` is the log odds with which true pairs occur. The floor makes it robust to true pairs
-    that look like strangers (Copas 1988, J. R. Stat. Soc. B 50, 225). Signs are bounded, so that
-    what is closer is never less probable.
+    `prior` is the log odds of true pairs. The floor makes the fit robust to true pairs with
+    different images (Copas 1988, J. R. Stat. Soc. B 50, 225). Signs are bounded, so that closer
+    pairs are never less probable.
     """
     centre, spread = x.mean(0), np.maximum(x.std(0), 1e-9)
     z = np.column_stack([np.ones(len(x)), (x - centre) / spread])

@@ -1,4 +1,4 @@
-"""Images of the same galaxies in two surveys, prepared and held in memory."""
+"""Prepared images of the same galaxies in two surveys, in memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["PairedImages", "load_paired_images"]
 
 @dataclass(frozen=True, kw_only=True)
 class PairedImages:
-    """Prepared pairs and the anchor's posterior of them.
+    """Prepared pairs with the anchor's posterior.
 
     Attributes
     ----------
     space : LatentSpace
-        Whose anchor encoded them.
+        Gives the anchor's encoder.
     encoder : SurveyEncoder
-        The target's un-adapted encoder: survey and bands of `target`.
+        An encoder of the target, with its survey and bands.
     anchor, target : (n, bands, y, x) float tensor
         Prepared images, row by row the same galaxy.
     mean, variance : (n, latents) float tensor
@@ -46,39 +46,39 @@ class PairedImages:
         return len(self.anchor)
 
     def take(self, rows: np.ndarray | Tensor) -> PairedImages:
-        """Return some of the pairs."""
+        """Return the pairs of some rows."""
         rows = torch.as_tensor(rows)
         arrays = ("anchor", "target", "mean", "variance")
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in arrays}
         return replace(self, **taken)
 
-    def with_more(self, other: PairedImages) -> PairedImages:
-        """Return these pairs and others of the same survey."""
+    def extended(self, other: PairedImages) -> PairedImages:
+        """Return these pairs followed by others of the same survey."""
         arrays = ("anchor", "target", "mean", "variance")
         joined: dict[str, Any] = {
             name: torch.cat([getattr(self, name), getattr(other, name)]) for name in arrays
         }
         return replace(self, **joined)
 
-    def seen_by(self, network: Encoder) -> PairedImages:
-        """Return these pairs with another network of the target to start from."""
+    def with_network(self, network: Encoder) -> PairedImages:
+        """Return these pairs with another network in the target's encoder."""
         return replace(self, encoder=replace(self.encoder, network=network))
 
     def encode(self, network: Encoder) -> Posterior:
-        """Encode the target images with a candidate network, each process some of them."""
+        """Encode the target images with another network, each process its share."""
         return shared_posterior(self.space, self.target, replace(self.encoder, network=network))
 
     def reciprocal_ranks(self, queries: Tensor, others: Tensor | None = None) -> np.ndarray:
-        """(n,) inverse ranks at which latents of the target find the anchor's galaxies.
+        """Return the (n,) inverse ranks of each pair's anchor galaxy in a search by target latents.
 
-        The mean of two: by the galaxy latents alone, and by all of them.
+        Each is the mean of two inverse ranks: by galaxy latents, and by all latents.
 
         Parameters
         ----------
         queries : (n, latents) float tensor
-            Of the target's images.
+            Latents of the target's images.
         others : (m, latents) float tensor, optional
-            The anchor's latents of more galaxies to choose from.
+            The anchor's latents of more galaxies for the pool.
         """
         pool = (self.mean if others is None else torch.cat([self.mean, others])).numpy()
         widths = (self.space.galaxy_latents, self.space.architecture.latents)
@@ -89,29 +89,29 @@ class PairedImages:
 def load_paired_images(
     space: LatentSpace, anchor: Sample, target: Sample, rows: PairedRows, encoder: SurveyEncoder
 ) -> PairedImages:
-    """Read and prepare pairs, those whose cutouts are usable on both sides; once among processes.
+    """Read and prepare the pairs with usable cutouts on both sides, each process its share.
 
     Parameters
     ----------
     space : LatentSpace
         Gives the frame and the anchor's encoder.
     anchor, target : Sample
-        The cutouts.
+        Samples with the cutouts.
     rows : PairedRows
-        Which rows of either.
+        Rows of both samples.
     encoder : SurveyEncoder
-        Says which bands of the target are wanted.
+        The target's encoder, which gives its bands.
     """
     own = space.encoder(space.anchor)
-    first, seen = load_shared_images(anchor, rows.anchor, own, space.frame)
-    second, seen_too = load_shared_images(target, rows.target, encoder, space.frame)
-    good = torch.from_numpy(seen & seen_too)
-    posterior = shared_posterior(space, first[good], own)
+    anchor_images, anchor_usable = load_shared_images(anchor, rows.anchor, own, space.frame)
+    target_images, target_usable = load_shared_images(target, rows.target, encoder, space.frame)
+    usable = torch.from_numpy(anchor_usable & target_usable)
+    posterior = shared_posterior(space, anchor_images[usable], own)
     return PairedImages(
         space=space,
         encoder=encoder,
-        anchor=first[good],
-        target=second[good],
+        anchor=anchor_images[usable],
+        target=target_images[usable],
         mean=posterior.mean,
         variance=posterior.variance,
     )

@@ -1,4 +1,4 @@
-"""Which candidate of an adaptation is best, by pairs that it was not fitted to."""
+"""Selection of the best candidate of an adaptation, by pairs that it was not fitted to."""
 
 from __future__ import annotations
 
@@ -10,88 +10,92 @@ import torch
 from torch import Tensor
 
 from galaxy_da.models.networks import Encoder
-from training.adaptation.candidates import UNADAPTED, Training, closed_forms
+from training.adaptation.candidates import UNADAPTED, EncodedPairs, closed_form_candidates
 
-__all__ = ["FOLDS", "best_of", "cross_validated", "judged", "verdict"]
+__all__ = ["FOLDS", "best_candidate", "cross_validate", "rank_candidates", "selection_record"]
 
 FOLDS = 5
-"""Of the cross-validation."""
+"""Folds of the cross-validation."""
 
 
-def judged(
-    bases: Mapping[str, Training], seen: Mapping[str, Training], others: Tensor | None = None
+def rank_candidates(
+    bases: Mapping[str, EncodedPairs],
+    held_out: Mapping[str, EncodedPairs],
+    others: Tensor | None = None,
 ) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
-    """Fit every closed form and rank the held-out pairs, among all pairs and other galaxies.
+    """Fit every closed form, and rank the held-out pairs among all pairs and other galaxies.
 
     Parameters
     ----------
-    bases, seen : dict of str to Training
-        The pairs to fit, and those held out, as the same networks see them.
+    bases, held_out : dict of str to EncodedPairs
+        Pairs to fit and pairs held out, encoded by the same networks.
     others : (m, latents) float tensor, optional
-        The anchor's latents of more galaxies to choose from.
+        The anchor's latents of more galaxies for the pool.
 
     Returns
     -------
     networks : dict of str to Encoder
-        What each form comes to.
+        Each candidate's network.
     ranks : dict of str to (n,) float array
         Inverse ranks of the held-out pairs; see `PairedImages.reciprocal_ranks`.
     """
     networks, ranks = {}, {}
-    for name, form in closed_forms(bases).items():
-        held, pool = seen[form.base], form.training.pairs.mean
+    for name, candidate in closed_form_candidates(bases).items():
+        held, pool = held_out[candidate.base], candidate.pairs.pairs.mean
         if others is not None:
             pool = torch.cat([pool, others])
-        networks[name] = form.network
+        networks[name] = candidate.network
         ranks[name] = held.pairs.reciprocal_ranks(held.encode(networks[name]), pool)
     return networks, ranks
 
 
-def cross_validated(
-    bases: Mapping[str, Training], others: Tensor | None = None
+def cross_validate(
+    bases: Mapping[str, EncodedPairs], others: Tensor | None = None
 ) -> dict[str, np.ndarray]:
     """Rank each pair by closed forms that were fitted without it.
 
-    Each galaxy is looked for among all of them, and `others` as in `judged`.
+    The pool holds all pairs and `others`, as in `rank_candidates`.
     """
     n = len(bases[UNADAPTED])
-    ranks = {name: np.zeros(n) for name in closed_forms(bases)}
+    ranks = {name: np.zeros(n) for name in closed_form_candidates(bases)}
     for fold in range(FOLDS):
-        fitted, unseen = (np.flatnonzero((np.arange(n) % FOLDS == fold) == own) for own in (0, 1))
-        some, held = (
-            {name: base.take(rows) for name, base in bases.items()} for rows in (fitted, unseen)
+        in_fold = np.arange(n) % FOLDS == fold
+        fitted, held = (
+            {name: base.take(np.flatnonzero(rows)) for name, base in bases.items()}
+            for rows in (~in_fold, in_fold)
         )
-        for name, found in judged(some, held, others)[1].items():
-            ranks[name][unseen] = found
+        for name, fold_ranks in rank_candidates(fitted, held, others)[1].items():
+            ranks[name][in_fold] = fold_ranks
     return ranks
 
 
-def best_of(ranks: Mapping[str, np.ndarray], than: str = UNADAPTED) -> str:
-    """Name the candidate with the highest mean reciprocal rank, if it beats another.
+def best_candidate(ranks: Mapping[str, np.ndarray], than: str = UNADAPTED) -> str:
+    """Name the candidate with the highest mean reciprocal rank, if its gain exceeds its error.
 
     Parameters
     ----------
     ranks : dict of str to (n,) float array
         Inverse ranks of the same pairs.
     than : str
-        What to do unless there is a gain that exceeds its own standard error; nothing by default.
+        Candidate to beat by more than the standard error of the gain; otherwise it is returned.
     """
     best = max(ranks, key=lambda name: float(ranks[name].mean()))
     gain = ranks[best] - ranks[than]
     return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else than
 
 
-def verdict(judged_by: str, chosen: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Say what was tried and what won."""
+def selection_record(
+    judged_by: str, chosen: str, ranks: Mapping[str, np.ndarray]
+) -> dict[str, Any]:
+    """Return the record of all candidates' scores and of the chosen one."""
     return {
         "judged_by": judged_by,
         "chosen": chosen,
-        "candidates": [_line(name, ranks) for name in ranks],
+        "candidates": [_scores(name, ranks) for name in ranks],
     }
 
 
-def _line(name: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Say what one candidate scored."""
+def _scores(name: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
     gain = ranks[name] - ranks[UNADAPTED]
     return {
         "name": name,

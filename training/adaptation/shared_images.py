@@ -1,4 +1,4 @@
-"""Chosen images read, and encoded, once among the processes that train together."""
+"""Reading and encoding of images, shared by the processes of one training."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["load_shared_images", "shared_posterior"]
 def load_shared_images(
     sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame
 ) -> tuple[Tensor, np.ndarray]:
-    """Prepare the cutouts of chosen rows, in the memory of every process.
+    """Prepare the cutouts of some rows, in the memory of every process.
 
-    Each process reads a range of the table and gives the others what it prepared. Parameters and
-    results are those of `galaxy_da.extraction.loading.load_images`.
+    Each process prepares a range of the rows and sends it to the others. Parameters and results are
+    those of `galaxy_da.extraction.loading.load_images`.
     """
     needed, place = np.unique(rows, return_inverse=True)
     share = Share.of(len(needed))
@@ -34,7 +34,7 @@ def load_shared_images(
 
 
 def shared_posterior(space: LatentSpace, images: Tensor, encoder: SurveyEncoder) -> Posterior:
-    """Encode (n, planes, y, x) prepared images, each process some of them; see `LatentSpace`."""
+    """Encode (n, planes, y, x) prepared images, each process its share."""
     share = Share.of(len(images))
     own = space.encode(images[share.own], encoder)
     return Posterior(share.whole(own.mean), share.whole(own.variance))

@@ -1,12 +1,13 @@
-"""Adaptation without pairs: from what is known of both surveys, and from their distributions.
+"""Adaptation without pairs, from images of any galaxies in both surveys.
 
-Where the target is no deeper than the anchor, the anchor's images are made to look as the target
-would have seen them (`training.adaptation.image_matching`), and a network learns to give them the
-latents of the originals; then its latents of the target's own images get the anchor's mean and
-spread. Images made in the same way and held out judge it. A deeper or sharper target is smoothed to
-the anchor's PSF where that is the wider, and leaves distributions to go by: nothing can then vouch
-that the same galaxy is found again, and of the maps that exist the one is taken whose latents of
-unseen images are least told apart from the anchor's.
+If the target is no deeper than the anchor, the anchor's images are degraded to the target
+(`training.adaptation.image_matching`). A network learns to give them the latents of the originals.
+Then its latents of the target's own images get the anchor's mean and spread. Held-out degraded
+images choose among the candidates.
+
+A deeper or sharper target is smoothed to the anchor's PSF where that is wider, and distributions of
+latents are matched. Without pairs, no measurement can then show that the same galaxy is found
+again. The map with the smallest held-out MMD to the anchor is kept.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -26,29 +26,37 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from training.adaptation.candidates import UNADAPTED, Training, calibrated, joined, plain_networks
+from training.adaptation.candidates import (
+    DEGRADED,
+    UNADAPTED,
+    EncodedPairs,
+    calibrate_variances,
+    candidate_name,
+    untrained_networks,
+)
 from training.adaptation.closed_form import match_covariances, match_moments
-from training.adaptation.fine_tuning import FineTuningSettings, fine_tune
+from training.adaptation.fine_tuning import fine_tune
 from training.adaptation.image_matching import ImageMatch, excess_variance
 from training.adaptation.paired_images import PairedImages
+from training.adaptation.settings import AdaptSettings
 from training.adaptation.shared_images import load_shared_images, shared_posterior
 from training.losses import mmd
 from training.parallel.processes import agreed
 
-__all__ = ["FEWEST_IMAGES", "MOST_IMAGES", "Unpaired", "match_distributions"]
+__all__ = ["FEWEST_IMAGES", "MOST_IMAGES", "UnpairedImages", "adapt_without_pairs"]
 
 MOST_IMAGES = 4000
-"""Images of either survey that are read; more are left out by seed."""
+"""Images of either survey that are read; the seed chooses among more."""
 
 FEWEST_IMAGES = 200
 
-_HELD_OUT = 8  # one in so many
-_MATCHES = {"moments": match_moments, "covariances": match_covariances}
+_HELD_OUT = 8  # one image in eight
+_MAPS = {"moments": match_moments, "covariances": match_covariances}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unpaired:
-    """Images of two surveys outside the test part of the sky, of any galaxies.
+class UnpairedImages:
+    """Images of any galaxies in two surveys, outside the test part of the sky.
 
     Attributes
     ----------
@@ -59,9 +67,9 @@ class Unpaired:
     anchor, target : (n, bands, y, x) and (m, planes, y, x) float tensors
         Prepared images, in random order.
     anchor_rows : (n,) int array
-        Of the anchor's sample.
+        Rows of the anchor's sample.
     seed : int
-        Of the order and all draws.
+        Seed of the order and of all draws.
     """
 
     space: LatentSpace
@@ -83,26 +91,31 @@ class Unpaired:
             If either has fewer than 200 usable cutouts outside the test part of the sky.
         """
         own = space.encoder(space.anchor)
-        first, rows = _images(space, anchor, own, seed)
-        second, _ = _images(space, target, start, seed)
+        anchor_images, rows = _load(space, anchor, own, seed)
+        target_images, _ = _load(space, target, start, seed)
         return cls(
-            space=space, start=start, anchor=first, target=second, anchor_rows=rows, seed=seed
+            space=space,
+            start=start,
+            anchor=anchor_images,
+            target=target_images,
+            anchor_rows=rows,
+            seed=seed,
         )
 
     @cached_property
     def match(self) -> ImageMatch:
-        """From the anchor's images to what the target would have seen."""
+        """Degradation of the anchor's images to the target survey."""
         return ImageMatch.to_target(self.space, self.start, self.anchor, self.target)
 
     @cached_property
-    def loses(self) -> bool:
-        """Whether the target sees no deeper than the anchor, nor sharper in every band."""
+    def degradable(self) -> bool:
+        """True if the target is no deeper than the anchor, and not sharper in every band."""
         sharper = bool((excess_variance(self.space, self.start) > 0).all())
-        return agreed(self.match.loses and not sharper)
+        return agreed(self.match.degrades and not sharper)
 
     @cached_property
     def posterior(self) -> Posterior:
-        """Of the anchor's images, mean and variance (n, latents)."""
+        """Posterior of the anchor's images, mean and variance (n, latents)."""
         return shared_posterior(self.space, self.anchor, self.space.encoder(self.space.anchor))
 
     @property
@@ -110,18 +123,18 @@ class Unpaired:
         """(n, latents) posterior means of the anchor's images."""
         return self.posterior.mean
 
-    def latents_beside(self, rows: np.ndarray) -> Tensor:
-        """Those of other galaxies than some rows of the anchor's sample."""
+    def latents_except(self, rows: np.ndarray) -> Tensor:
+        """Return the anchor's latents without those of some rows of its sample."""
         return self.latents[torch.from_numpy(~np.isin(self.anchor_rows, rows))]
 
     def encode(self, network: Encoder) -> Tensor:
-        """(m, latents) of the target's images by a network."""
+        """Return (m, latents) of the target's images by a network."""
         encoder = replace(self.start, network=network)
         return shared_posterior(self.space, self.target, encoder).mean
 
     @cached_property
-    def pretended(self) -> tuple[PairedImages, PairedImages]:
-        """The anchor's images beside what the target would have made of them; some held out."""
+    def degraded_pairs(self) -> tuple[PairedImages, PairedImages]:
+        """Pairs of the anchor's images and their degraded versions, to train on and held out."""
         draws = torch.Generator().manual_seed(self.seed)
         pairs = PairedImages(
             space=self.space,
@@ -134,19 +147,13 @@ class Unpaired:
         held = np.arange(len(pairs)) % _HELD_OUT == 0
         return pairs.take(np.flatnonzero(~held)), pairs.take(np.flatnonzero(held))
 
-    def degraded(
-        self, settings: FineTuningSettings, checkpoint: Path | None = None, progress: bool = False
-    ) -> tuple[Encoder, list[dict[str, float]]]:
-        """Learn from degraded images, then match the target's moments.
+    def train_degraded(self, settings: AdaptSettings) -> tuple[Encoder, list[dict[str, float]]]:
+        """Train a network on degraded images, then match its moments on the target's own images.
 
         Parameters
         ----------
-        settings : FineTuningSettings
-            Of the training.
-        checkpoint : Path, optional
-            As for `training.adaptation.fine_tuning.refine`.
-        progress : bool
-            Show a progress bar on stderr.
+        settings : AdaptSettings
+            As for `training.adaptation.fine_tuning.fine_tune`.
 
         Returns
         -------
@@ -154,58 +161,52 @@ class Unpaired:
         list of dict
             Curves of the training.
         """
-        train, held = self.pretended
+        train, held = self.degraded_pairs
         network, curves = fine_tune(
             self.start.network,
-            Training.of(train),
+            EncodedPairs.of(train),
             held,
-            settings=settings,
-            seed=self.seed,
+            settings,
             degrade=self.match,
             use_target=False,
-            checkpoint=checkpoint,
-            progress=progress,
         )
         return match_moments(network, self.encode(network), self.latents), curves
 
 
-def match_distributions(
-    images: Unpaired,
-    settings: FineTuningSettings,
-    checkpoint: Path | None = None,
-    progress: bool = False,
+def adapt_without_pairs(
+    images: UnpairedImages, settings: AdaptSettings
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Choose among what can be learnt without pairs.
+    """Choose the best candidate that needs no pairs.
 
     Parameters
     ----------
-    images : Unpaired
-        Of both surveys.
-    settings, checkpoint, progress
-        As for `Unpaired.degraded`.
+    images : UnpairedImages
+        Images of both surveys.
+    settings : AdaptSettings
+        As for `training.adaptation.fine_tuning.fine_tune`.
 
     Returns
     -------
     Encoder
     dict
-        What to record: ``chosen``, ``judged_by``, ``candidates``, ``images``, ``seed``.
+        Record of the choice: ``chosen``, ``judged_by``, ``candidates``, ``images``, ``seed``.
 
     Notes
     -----
-    What matches distributions is fitted to every other image to be judged on the rest, and once
-    more to all of them if it is chosen.
+    Maps that match distributions are fitted to every other image and compared on the rest. The
+    chosen one is fitted again to all images.
     """
-    networks = plain_networks(images.space, images.start)
-    if images.loses:  # what is judged there has the anchor's PSF
+    networks = untrained_networks(images.space, images.start)
+    if images.degradable:  # degraded images have the anchor's PSF or a wider one
         networks = {UNADAPTED: networks[UNADAPTED]}
     *_, start = networks
-    found = images.encode(networks[start])
+    latents = images.encode(networks[start])
 
     def matched(rows: slice) -> dict[str, Encoder]:
-        """Match the distributions of some of the images."""
+        """Match the distributions of the images of some rows."""
         return {
-            joined(start, form): match(networks[start], found[rows], images.latents[rows])
-            for form, match in _MATCHES.items()
+            candidate_name(start, form): match(networks[start], latents[rows], images.latents[rows])
+            for form, match in _MAPS.items()
         }
 
     networks |= matched(slice(0, None, 2))
@@ -213,47 +214,47 @@ def match_distributions(
         "images": {"anchor": len(images.anchor), "target": len(images.target)},
         "seed": images.seed,
     }
-    if images.loses:
-        networks["degraded"], record["curves"] = images.degraded(settings, checkpoint, progress)
-        train, held = images.pretended
-        scores = {
+    if images.degradable:
+        networks[DEGRADED], record["curves"] = images.train_degraded(settings)
+        train, held = images.degraded_pairs
+        ranks = {
             name: float(held.reciprocal_ranks(held.encode(network).mean, train.mean).mean())
             for name, network in networks.items()
         }
-        record |= _judged("degraded anchor images", "mean_reciprocal_rank", scores)
-        best = max(scores, key=lambda name: scores[name])
+        record |= _scores("degraded anchor images", "mean_reciprocal_rank", ranks)
+        best = max(ranks, key=lambda name: ranks[name])
     else:
-        apart = _discrepancies(images, networks)
-        record |= _judged("maximum mean discrepancy", "mmd", apart)
-        best = min(apart, key=lambda name: apart[name])
+        discrepancies = _discrepancies(images, networks)
+        record |= _scores("maximum mean discrepancy", "mmd", discrepancies)
+        best = min(discrepancies, key=lambda name: discrepancies[name])
     chosen = agreed(best)
     network = (networks | matched(slice(None)))[chosen]
-    if images.loses:
-        network = calibrated(network, images.pretended[1])
+    if images.degradable:
+        network = calibrate_variances(network, images.degraded_pairs[1])
     return network, record | {"chosen": chosen}
 
 
-def _discrepancies(images: Unpaired, networks: Mapping[str, Encoder]) -> dict[str, float]:
-    """Discrepancy of each network's galaxy latents of images it was not fitted to."""
-    galaxy, unseen = slice(images.space.galaxy_latents), slice(1, None, 2)
-    anchor = images.latents[unseen, galaxy]
+def _discrepancies(images: UnpairedImages, networks: Mapping[str, Encoder]) -> dict[str, float]:
+    """MMD of each network's galaxy latents of images that no map was fitted to."""
+    galaxy, rows = slice(images.space.galaxy_latents), slice(1, None, 2)
+    anchor = images.latents[rows, galaxy]
     return {
-        name: float(mmd(images.encode(network)[unseen, galaxy], anchor))
+        name: float(mmd(images.encode(network)[rows, galaxy], anchor))
         for name, network in networks.items()
     }
 
 
-def _judged(by: str, measure: str, scores: Mapping[str, float]) -> dict[str, Any]:
+def _scores(judged_by: str, measure: str, scores: Mapping[str, float]) -> dict[str, Any]:
     return {
-        "judged_by": f"{by}, no pairs",
+        "judged_by": f"{judged_by}, no pairs",
         "candidates": [{"name": name, measure: value} for name, value in scores.items()],
     }
 
 
-def _images(
+def _load(
     space: LatentSpace, sample: Sample, encoder: SurveyEncoder, seed: int
 ) -> tuple[Tensor, np.ndarray]:
-    """Prepare images of a sample outside the test part of the sky, in random order; their rows."""
+    """Prepare images outside the test part of the sky in random order; also return their rows."""
     ra, dec = (np.asarray(sample.catalog[name]) for name in ("ra", "dec"))
     rows = np.flatnonzero(sky_split(ra, dec) != "test")
     rows = np.random.default_rng(seed).permutation(rows)[:MOST_IMAGES]

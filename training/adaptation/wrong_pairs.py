@@ -1,4 +1,4 @@
-"""Which pairs are plausible: wrong matches lie as far apart as random galaxies do."""
+"""Detection of wrong pairs, whose latents differ as much as those of random galaxies."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from scipy.stats import gaussian_kde, norm
 from galaxy_da.models.networks import Encoder
 from training.adaptation.paired_images import PairedImages
 
-__all__ = ["plausibility", "sound_pairs"]
+__all__ = ["likely_pairs", "pair_probability"]
 
 _ROUNDS = 100
 
 
-def plausibility(distances: np.ndarray, random: np.ndarray) -> np.ndarray:
-    """Probability that each pair shows one galaxy.
+def pair_probability(distances: np.ndarray, random: np.ndarray) -> np.ndarray:
+    """Return the probability that each pair shows one galaxy.
 
-    A mixture of two densities of the logarithm of distance: that of random pairs, which is known,
-    and a Gaussian for true pairs, fitted with its share by expectation and maximisation.
+    A mixture of two densities describes the logarithms of the distances: the known one of random
+    pairs, and a Gaussian for true pairs. Expectation maximisation fits the Gaussian and its share.
 
     Parameters
     ----------
@@ -36,13 +36,12 @@ def plausibility(distances: np.ndarray, random: np.ndarray) -> np.ndarray:
     """
     x, y = (np.log(np.maximum(values, 1e-12)) for values in (distances, random))
     wrong = np.maximum(gaussian_kde(y)(x), 1e-300)
-    nearer = x < np.median(y)
-    right = np.where(nearer, 0.9, 0.1)
+    right = np.where(x < np.median(y), 0.9, 0.1)
     for _ in range(_ROUNDS):
         share = right.mean()
         mean = np.average(x, weights=right)
         spread = max(np.sqrt(np.average((x - mean) ** 2, weights=right)), 1e-3)
-        # A Gaussian would also claim what lies beyond all random pairs.
+        # Constant below the mean, so that the closest pairs stay probable.
         density = norm.pdf(np.maximum(x, mean), mean, spread)
         before, right = right, share * density / (share * density + (1 - share) * wrong)
         if np.abs(right - before).max() < 1e-6:
@@ -50,28 +49,28 @@ def plausibility(distances: np.ndarray, random: np.ndarray) -> np.ndarray:
     return np.asarray(right)
 
 
-def sound_pairs(pairs: PairedImages, network: Encoder, seed: int) -> np.ndarray:
-    """Find the pairs that are more likely one galaxy than two.
+def likely_pairs(pairs: PairedImages, network: Encoder, seed: int) -> np.ndarray:
+    """Find the pairs that more likely show one galaxy than two.
 
     Parameters
     ----------
     pairs : PairedImages
     network : Encoder
-        Of the target, the best that is known.
+        Best network of the target so far.
     seed : int
-        Of the random pairs they are compared with.
+        Seed of the random pairs for the comparison.
 
     Returns
     -------
     (k,) int array
-        Their rows.
+        Rows of these pairs.
     """
     n = len(pairs)
-    strangers = np.random.default_rng(seed).integers(1, n, n)
+    shift = np.random.default_rng(seed).integers(1, n, n)
     galaxy = pairs.space.galaxy_latents
     mean = pairs.encode(network).mean[:, :galaxy]
     own, other = (
         (mean - pairs.mean[rows, :galaxy]).norm(dim=1).numpy()
-        for rows in (np.arange(n), (np.arange(n) + strangers) % n)
+        for rows in (np.arange(n), (np.arange(n) + shift) % n)
     )
-    return np.flatnonzero(plausibility(own, other) > 0.5)
+    return np.flatnonzero(pair_probability(own, other) > 0.5)

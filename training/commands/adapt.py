@@ -51,14 +51,15 @@ def adapt(
     from galaxy_da.io.tables import read_pairs
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import get_survey
-    from training.adaptation.fine_tuning import FineTuningSettings
-    from training.adaptation.run import adapt as run
+    from training.adaptation import AdaptSettings, FineTuningSettings
+    from training.adaptation import adapt as run
     from training.parallel.launch import process_group
 
     with process_group() as is_first:
         check_shared_folder(out)
         second = Sample(target)
         definition = get_survey(survey or second.survey)
+        tuning = FineTuningSettings() if steps is None else FineTuningSettings(steps=steps)
         with staged_folder(out) as folder:
             result = run(
                 LatentSpace.load(space),
@@ -66,10 +67,9 @@ def adapt(
                 second,
                 read_pairs(pairs) if pairs else None,
                 survey=definition,
-                settings=None if steps is None else FineTuningSettings(steps=steps),
-                seed=seed,
-                checkpoint=folder / _CHECKPOINT,
-                progress=True,
+                settings=AdaptSettings(
+                    fine_tuning=tuning, seed=seed, checkpoint=folder / _CHECKPOINT, progress=True
+                ),
             )
             if is_first:
                 result.save(folder)

@@ -21,7 +21,7 @@ def encoder():
     return Encoder(SMALL).eval().requires_grad_(False)
 
 
-def test_a_linear_relation_is_found_exactly():
+def test_an_exact_linear_relation_is_recovered():
     network = encoder()
     images = torch.randn(400, 3, 16, 16)
     features = network.features(images)
@@ -33,7 +33,7 @@ def test_a_linear_relation_is_found_exactly():
         assert_allclose(mapped(images).mean, anchor, atol=0.02 * float(anchor.std()))
 
 
-def test_the_body_and_the_original_stay():
+def test_only_the_last_layer_changes_and_in_a_copy():
     network = encoder()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     features = network.features(torch.randn(100, 3, 16, 16))
@@ -75,7 +75,7 @@ def test_moments_and_covariances_are_matched_without_pairs():
     assert_allclose(torch.cov(whole.T), torch.cov(anchor.T), rtol=1e-2, atol=1e-2)
 
 
-def test_the_covariance_map_is_pots_optimal_one():
+def test_the_covariance_map_equals_pots_empirical_map():
     network = encoder()
     features = network.features(torch.randn(500, 3, 16, 16))
     latents = network.mean(features)

@@ -42,7 +42,7 @@ def match(fwhm_from, fwhm_to, noise_from=1e-6, noise_to=1e-6, softening=0.1, sof
 @pytest.mark.parametrize(
     ("target", "anchor", "error"), [(1.3, 2.2, 4e-3), (1.4, 1.48, 4e-3), (2.2, 1.5, 0.015)]
 )
-def test_a_star_gets_the_others_width_and_keeps_its_flux(target, anchor, error):
+def test_a_star_gets_the_other_psf_and_keeps_its_flux(target, anchor, error):
     seen = torch.asinh(star(target) / 0.1)[None, None]
     found = 0.1 * torch.sinh(match(target, anchor)(seen))[0, 0]
     expected = star(anchor)
@@ -71,8 +71,8 @@ def test_without_noise_to_add_convolution_only_lowers_it():
     assert_allclose(linear.std(), expected, rtol=0.05)
 
 
-def test_deconvolution_is_held_back_by_noise():
-    """Stars get sharper by what their noise allows, which stays in bounds; a division would not."""
+def test_deconvolution_is_limited_by_noise():
+    """Bright stars get sharper, faint ones do not, and the noise stays bounded."""
     torch.manual_seed(0)
     gains = []
     for peak in (0.1, 20.0):
@@ -85,7 +85,7 @@ def test_deconvolution_is_held_back_by_noise():
     assert 0.9 < gains[0] < 1.1 < gains[1] < star(1.0)[31, 31] / star(2.0)[31, 31]
 
 
-def test_noise_is_seen_beside_a_galaxy():
+def test_noise_is_measured_beside_a_galaxy():
     torch.manual_seed(0)
     images = 5 * star(4.0, peak=50.0) + 0.03 * torch.randn(100, 2, 64, 64)
     assert_allclose(background_noise(images), [0.03, 0.03], rtol=0.03)
@@ -144,14 +144,14 @@ def test_the_encoder_reads_matched_images():
     assert fitted.target(some.target_images[:0]).shape == (0, 6)
 
 
-def test_the_way_to_the_target_is_the_way_back():
+def test_matching_to_the_target_inverts_matching_to_the_anchor():
     some = data("sdss", ("g", "r", "z"), scale=10)
     there, back = to_anchor(some), ImageMatch.to_target(*sides(some))
     assert_allclose(back.variance_px2, (-there.variance_px2).clamp_min(0))
     assert_allclose(back.noise_to, there.noise_from)
     assert_allclose(back.noise_from, there.noise_to)
-    assert back.loses
-    assert not there.loses
+    assert back.degrades
+    assert not there.degrades
 
 
 def test_the_anchors_blank_sky_gets_the_targets_noise():
@@ -173,7 +173,7 @@ def test_flux_of_a_band_comes_from_the_nearest():
     assert_allclose(made.sum(), star(2.0, 20).sum(), rtol=0.05)
 
 
-def test_only_what_is_clearly_sharper_than_the_anchor_is_smoothed():
+def test_only_bands_clearly_sharper_than_the_anchor_are_smoothed():
     space = make_space()
     names = {"hsc": "grizy", "bass-mzls": "grz", "sdss": "ugriz"}
     excess = {

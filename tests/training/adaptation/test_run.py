@@ -18,21 +18,19 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
-from training.adaptation import candidates
+from training.adaptation import AdaptSettings, FineTuningSettings, adapt, candidates
 from training.adaptation import fine_tuning as module
-from training.adaptation.candidates import CLOSED_FORMS, Training, calibrated
-from training.adaptation.fine_tuning import FineTuningSettings
+from training.adaptation.candidates import CLOSED_FORMS, EncodedPairs, calibrate_variances
 from training.adaptation.paired_images import load_paired_images
-from training.adaptation.run import adapt
-from training.adaptation.unpaired import Unpaired
+from training.adaptation.unpaired import UnpairedImages
 
-QUICK = FineTuningSettings(steps=20, check_every=10, batch=32)
+QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=20, check_every=10, batch=32))
 
 
 @pytest.fixture(scope="module")
-def views(tmp_path_factory):
-    """The same blobs seen twice by DECaLS, and by a noisier SDSS whose bands are miscalibrated."""
-    folder = tmp_path_factory.mktemp("views")
+def samples(tmp_path_factory):
+    """The same blobs observed twice by DECaLS, and once by a noisier, miscalibrated SDSS."""
+    folder = tmp_path_factory.mktemp("samples")
     n = 360
     noise = np.random.default_rng(9)
     clean = blobs(n, 90, 0.396, seed=2, noise=0.0)
@@ -50,33 +48,33 @@ def views(tmp_path_factory):
     return {name: Sample(path) for name, path in paths.items()}
 
 
-def pairs_with(views, name):
-    return pair_table(*(views[key].catalog["object_id"] for key in ("decals", name)))
+def pairs_with(samples, name):
+    return pair_table(*(samples[key].catalog["object_id"] for key in ("decals", name)))
 
 
 @pytest.fixture(scope="module")
-def adapted(views):
-    pairs = pairs_with(views, "sdss")
+def adapted(samples):
+    pairs = pairs_with(samples, "sdss")
     return adapt(
-        make_space(), views["decals"], views["sdss"], pairs, survey=get_survey("sdss"),
+        make_space(), samples["decals"], samples["sdss"], pairs, survey=get_survey("sdss"),
         settings=QUICK,
     )  # fmt: skip
 
 
-def test_the_best_on_held_out_pairs_wins_and_all_is_recorded(adapted):
+def test_the_best_candidate_on_held_out_pairs_is_kept_and_all_are_recorded(adapted):
     record = adapted.encoder("sdss").record
     scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
     assert set(scores) == {
-        name.removesuffix("+unadapted").removeprefix("unadapted+")
+        name.removesuffix(" + unadapted").removeprefix("unadapted + ")
         for network in ("unadapted", "degraded", "fine-tuned")
-        for name in (f"{network}+{form}" for form in CLOSED_FORMS)
+        for name in (f"{network} + {form}" for form in CLOSED_FORMS)
     }
     assert scores[record["chosen"]] == max(scores.values())
     assert scores[record["chosen"]] > scores["unadapted"]
     assert {"step", "paired", "contrastive", "mmd", "denoising"} <= set(record["curves"][0])
 
 
-def test_the_space_says_how_probably_two_cutouts_are_one_galaxy(adapted, tmp_path):
+def test_the_space_holds_a_match_probability(adapted, tmp_path):
     adapted.save(tmp_path)
     model = LatentSpace.load(tmp_path).match_probability("sdss", "decals")
     assert model == adapted.match_probability("decals", "sdss")
@@ -86,51 +84,51 @@ def test_the_space_says_how_probably_two_cutouts_are_one_galaxy(adapted, tmp_pat
         adapted.match_probability("decals", "decals")
 
 
-def test_refining_never_ends_below_its_start(adapted):
+def test_fine_tuning_never_ends_below_its_start(adapted):
     record = adapted.encoder("sdss").record
     scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
     assert scores["fine-tuned"] >= scores[record["fine_tuned_from"]]
 
 
-@pytest.mark.parametrize("form", ["moments", "ridge-features", "ridge-then-covariances"])
-def test_a_closed_form_that_wins_learns_from_validation_pairs_too(form, views, monkeypatch):
-    """It is the map that training and validation pairs together give."""
+@pytest.mark.parametrize("form", ["moments", "ridge-features", "ridge-features + covariances"])
+def test_a_closed_form_that_wins_is_fitted_again_with_validation_pairs(form, samples, monkeypatch):
     kept = {name: CLOSED_FORMS[name] for name in ("unadapted", form)}
     monkeypatch.setattr(candidates, "CLOSED_FORMS", kept)
-    monkeypatch.setattr(Unpaired, "loses", False)
-    pairs, space = pairs_with(views, "sdss"), make_space()
+    monkeypatch.setattr(UnpairedImages, "degradable", False)
+    pairs, space = pairs_with(samples, "sdss"), make_space()
     new = adapt(
-        space, views["decals"], views["sdss"], pairs,
-        survey=get_survey("sdss"), settings=FineTuningSettings(steps=0),
+        space, samples["decals"], samples["sdss"], pairs,
+        survey=get_survey("sdss"),
+        settings=AdaptSettings(fine_tuning=FineTuningSettings(steps=0)),
     ).encoder("sdss")  # fmt: skip
     assert new.record["chosen"] == form
-    rows = PairedRows.of(pairs, views["decals"], views["sdss"])
+    rows = PairedRows.of(pairs, samples["decals"], samples["sdss"])
     start = space.unadapted(get_survey("sdss"), new.bands, every_band=True)
     train, held = (
-        load_paired_images(space, views["decals"], views["sdss"], rows.only(part), start)
+        load_paired_images(space, samples["decals"], samples["sdss"], rows.only(part), start)
         for part in ("train", "validation")
     )
-    both = train.with_more(held)
-    expected = CLOSED_FORMS[form](Training.of(both))
+    both = train.extended(held)
+    expected = CLOSED_FORMS[form](EncodedPairs.of(both))
     assert new.record["pairs"]["fitted_at_last"] == len(both)
     torch.testing.assert_close(new.network.mean.weight, expected.mean.weight, rtol=1e-3, atol=1e-4)
 
 
-def test_the_test_part_confirms_it(adapted, views):
-    repeat = PairedSample(sample=views["repeat"], pairs=pairs_with(views, "repeat"))
+def test_held_out_galaxies_are_found_better_than_before(adapted, samples):
+    repeat = PairedSample(sample=samples["repeat"], pairs=pairs_with(samples, "repeat"))
     target = TargetSurvey(
-        sample=views["sdss"], pairs=pairs_with(views, "sdss"), survey=get_survey("sdss")
+        sample=samples["sdss"], pairs=pairs_with(samples, "sdss"), survey=get_survey("sdss")
     )
-    result = evaluate(adapted, views["decals"], target, repeat=repeat)
+    result = evaluate(adapted, samples["decals"], target, repeat=repeat)
     assert result.adapted.mean_reciprocal_rank > result.unadapted.mean_reciprocal_rank
     assert result.adapted.distance_ratio < result.unadapted.distance_ratio
     assert result.ceiling.mean_reciprocal_rank > result.unadapted.mean_reciprocal_rank
     assert result.adapted.pool == result.ceiling.pool > 100
 
 
-def test_a_sharper_survey_is_smoothed_to_the_anchors_psf(views, tmp_path):
-    """The network that is right for the anchor then needs no fit."""
-    anchor, seen = views["decals"], np.load(views["decals"].folder / "cutouts.npy")
+def test_a_sharper_survey_is_smoothed_to_the_anchors_psf(samples, tmp_path):
+    """The anchor's network then needs no fit."""
+    anchor, seen = samples["decals"], np.load(samples["decals"].folder / "cutouts.npy")
     survey = get_survey("decals").model_copy(update={"name": "sharp"})
     sharper = [band.model_copy(update={"psf_fwhm_arcsec": 0.4}) for band in survey.bands]
     survey = survey.model_copy(update={"bands": tuple(sharper)})
@@ -158,13 +156,13 @@ def test_the_anchor_does_not_move(adapted):
     assert adapted.id == before.id and adapted.surveys == ("decals", "sdss")
 
 
-def test_held_out_pairs_are_encoded_from_features_as_from_images(views):
+def test_held_out_pairs_are_encoded_from_features_as_from_images(samples):
     space = make_space(nuisance_latents=2, symmetric=True)
     start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
-    rows = PairedRows.of(pairs_with(views, "sdss"), views["decals"], views["sdss"])
-    pairs = load_paired_images(space, views["decals"], views["sdss"], rows.only("train"), start)
-    training = Training.of(pairs)
-    network = CLOSED_FORMS["ridge-then-covariances"](training)
+    rows = PairedRows.of(pairs_with(samples, "sdss"), samples["decals"], samples["sdss"])
+    pairs = load_paired_images(space, samples["decals"], samples["sdss"], rows.only("train"), start)
+    training = EncodedPairs.of(pairs)
+    network = CLOSED_FORMS["ridge-features + covariances"](training)
     expected = space.encode(pairs.target, replace(start, network=network), precision="fp32").mean
     torch.testing.assert_close(training.encode(network), expected, rtol=1e-4, atol=1e-4)
 
@@ -184,27 +182,27 @@ def test_variances_are_calibrated_on_pairs():
             return Posterior(truth + own * torch.randn_like(truth), torch.full_like(truth, 2.0))
 
     torch.manual_seed(0)
-    shifted = calibrated(network, Held())
+    shifted = calibrate_variances(network, Held())
     shift = (shifted.log_variance.bias - network.log_variance.bias).exp()
     np.testing.assert_allclose(2.0 * shift.detach(), own**2, rtol=0.1)
 
 
-def test_more_bands_enter_through_the_stem(views, tmp_path):
+def test_more_bands_enter_through_the_stem(samples, tmp_path):
     n = 360
-    five = np.concatenate([np.load(views["sdss"].folder / "cutouts.npy")] * 2, axis=1)[:, :5]
-    place = {name: views["sdss"].catalog[name] for name in ("ra", "dec")}
+    five = np.concatenate([np.load(samples["sdss"].folder / "cutouts.npy")] * 2, axis=1)[:, :5]
+    place = {name: samples["sdss"].catalog[name] for name in ("ra", "dec")}
     path = write_sample(tmp_path / "s", five, "sdss", bands=["g,r,z,u,i"] * n, **place)
     many = adapt(
-        make_space(), views["decals"], Sample(path), pairs_with(views, "sdss"),
+        make_space(), samples["decals"], Sample(path), pairs_with(samples, "sdss"),
         survey=get_survey("sdss"), settings=QUICK,
     )  # fmt: skip
     assert many.encoder("sdss").bands == ("g", "r", "z", "u", "i")
     assert many.encoder("sdss").network.stem.weight.shape[1] == 5
 
 
-def test_same_seed_same_encoder(adapted, views):
+def test_same_seed_same_encoder(adapted, samples):
     again = adapt(
-        make_space(), views["decals"], views["sdss"], pairs_with(views, "sdss"),
+        make_space(), samples["decals"], samples["sdss"], pairs_with(samples, "sdss"),
         survey=get_survey("sdss"), settings=QUICK,
     )  # fmt: skip
     for ours, theirs in zip(
@@ -215,32 +213,34 @@ def test_same_seed_same_encoder(adapted, views):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_too_few_pairs_and_wrong_ids(views):
-    pairs = pairs_with(views, "sdss")
+def test_too_few_pairs_and_wrong_ids(samples):
+    pairs = pairs_with(samples, "sdss")
     with pytest.raises(CatalogError, match="usable pairs fall outside the test part of the sky"):
-        adapt(make_space(), views["decals"], views["sdss"], pairs.slice(0, 10),
+        adapt(make_space(), samples["decals"], samples["sdss"], pairs.slice(0, 10),
               survey=get_survey("sdss"))  # fmt: skip
     strangers = pairs.set_column(0, "anchor_id", pairs["target_id"])
     with pytest.raises(CatalogError, match="none of the 360 pairs is unambiguous and in both"):
-        adapt(make_space(), views["decals"], views["sdss"], strangers, survey=get_survey("sdss"))
+        adapt(
+            make_space(), samples["decals"], samples["sdss"], strangers, survey=get_survey("sdss")
+        )
     with pytest.raises(SpaceError, match="decals: is the anchor"):
-        adapt(make_space(), views["decals"], views["repeat"], pairs_with(views, "repeat"),
+        adapt(make_space(), samples["decals"], samples["repeat"], pairs_with(samples, "repeat"),
               survey=get_survey("decals"))  # fmt: skip
 
 
-def test_ambiguous_pairs_are_left_out(views, tmp_path):
-    pairs = pairs_with(views, "sdss")
+def test_ambiguous_pairs_are_left_out(samples, tmp_path):
+    pairs = pairs_with(samples, "sdss")
     flagged = pairs.set_column(4, "ambiguous", pa.array([i % 2 == 0 for i in range(360)]))
     pq.write_table(flagged, tmp_path / "p.parquet")
-    rows = PairedRows.of(flagged, views["decals"], views["sdss"])
+    rows = PairedRows.of(flagged, samples["decals"], samples["sdss"])
     assert rows.anchor.tolist() == list(range(1, 360, 2))
     some = rows.only("train", most=10, seed=1)
     assert len(some) == 10 and set(some.part) == {"train"}
 
 
-def test_few_pairs_are_judged_by_cross_validation(views):
+def test_few_pairs_are_judged_by_cross_validation(samples):
     space = adapt(
-        make_space(), views["decals"], views["sdss"], pairs_with(views, "sdss").slice(0, 80),
+        make_space(), samples["decals"], samples["sdss"], pairs_with(samples, "sdss").slice(0, 80),
         survey=get_survey("sdss"), settings=QUICK,
     )  # fmt: skip
     record = space.encoder("sdss").record
@@ -253,7 +253,7 @@ def test_few_pairs_are_judged_by_cross_validation(views):
 
 @pytest.mark.parametrize("observation", [1, 3], ids=["degraded", "fine-tuned"])
 def test_an_interrupted_adaptation_goes_on_to_the_same_weights(
-    observation, adapted, views, tmp_path, monkeypatch
+    observation, adapted, samples, tmp_path, monkeypatch
 ):
     real, observations = module.save_checkpoint, count(1)
 
@@ -263,8 +263,8 @@ def test_an_interrupted_adaptation_goes_on_to_the_same_weights(
             raise KeyboardInterrupt
 
     ask = partial(
-        adapt, make_space(), views["decals"], views["sdss"], pairs_with(views, "sdss"),
-        survey=get_survey("sdss"), settings=QUICK, checkpoint=tmp_path / "unfinished",
+        adapt, make_space(), samples["decals"], samples["sdss"], pairs_with(samples, "sdss"),
+        survey=get_survey("sdss"), settings=replace(QUICK, checkpoint=tmp_path / "unfinished"),
     )  # fmt: skip
     monkeypatch.setattr(module, "save_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):

@@ -7,12 +7,11 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.symmetries import apply_symmetry, means_by_symmetry
 from galaxy_da.surveys import get_survey
+from training.adaptation import AdaptSettings, FineTuningSettings, adapt
 from training.adaptation.closed_form import match_covariances, match_moments
-from training.adaptation.fine_tuning import FineTuningSettings
 from training.adaptation.image_matching import background_noise
-from training.adaptation.run import adapt
 from training.adaptation.shared_images import load_shared_images
-from training.adaptation.unpaired import Unpaired, match_distributions
+from training.adaptation.unpaired import UnpairedImages, adapt_without_pairs
 
 
 def samples(folder, n, factor, survey="sdss"):
@@ -23,7 +22,7 @@ def samples(folder, n, factor, survey="sdss"):
     return Sample(here), Sample(there)
 
 
-QUICK = FineTuningSettings(steps=20, check_every=10, batch=32)
+QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=20, check_every=10, batch=32))
 
 
 def adapted_without_pairs(folder, factor):
@@ -34,7 +33,7 @@ def adapted_without_pairs(folder, factor):
     return record
 
 
-def test_a_noisier_survey_is_learnt_from_degraded_images(tmp_path):
+def test_a_noisier_survey_is_adapted_from_degraded_images(tmp_path):
     record = adapted_without_pairs(tmp_path, 6.0)
     assert record["judged_by"] == "degraded anchor images, no pairs"
     scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
@@ -43,7 +42,7 @@ def test_a_noisier_survey_is_learnt_from_degraded_images(tmp_path):
     assert {"paired", "denoising", "held_out_mrr"} <= set(record["curves"][0])
 
 
-def test_a_deeper_survey_is_brought_onto_the_anchors_distribution(tmp_path):
+def test_a_deeper_survey_is_matched_to_the_anchors_distribution(tmp_path):
     record = adapted_without_pairs(tmp_path, 0.2)
     assert record["judged_by"] == "maximum mean discrepancy, no pairs"
     apart = {item["name"]: item["mmd"] for item in record["candidates"]}
@@ -55,34 +54,34 @@ def test_distributions_are_matched_on_all_images_in_the_end(tmp_path):
     anchor, target = samples(tmp_path, 500, 0.2)
     space, survey = make_space(), get_survey("sdss")
     start = space.unadapted(survey, ("g", "r", "z"), every_band=True)
-    images = Unpaired.load(space, anchor, target, start, seed=0)
-    network, record = match_distributions(images, QUICK)
+    images = UnpairedImages.load(space, anchor, target, start, seed=0)
+    network, record = adapt_without_pairs(images, QUICK)
     match = {"moments": match_moments, "covariances": match_covariances}[record["chosen"]]
     whole = match(start.network, images.encode(start.network), images.latents)
     torch.testing.assert_close(network.mean.weight, whole.mean.weight)
 
 
-def test_latents_beside_pairs_are_of_other_galaxies(tmp_path):
+def test_latents_except_pairs_are_of_other_galaxies(tmp_path):
     anchor, target = samples(tmp_path, 500, 6.0)
     space = make_space()
     start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
-    images = Unpaired.load(space, anchor, target, start, seed=0)
+    images = UnpairedImages.load(space, anchor, target, start, seed=0)
     paired, others = images.anchor_rows[:7], images.anchor_rows[7:]
     own = space.encoder(space.anchor)
     seen, usable = load_shared_images(anchor, others, own, space.frame)
     assert usable.all()
     alone = space.encode(seen, own).mean
-    torch.testing.assert_close(images.latents_beside(np.append(paired, 10**6)), alone)
+    torch.testing.assert_close(images.latents_except(np.append(paired, 10**6)), alone)
 
 
 @pytest.mark.parametrize("factor", [0.2, 6.0], ids=["deeper", "noisier"])
 def test_a_survey_sharper_in_every_band_is_smoothed_not_degraded_to(tmp_path, factor):
-    """Of what the anchor's PSF has blurred no sharper image can be made, however noisy."""
+    """The anchor's images cannot be made sharper than the anchor's PSF, with any noise."""
     anchor, target = samples(tmp_path, 500, factor, "hsc")
     space = adapt(make_space(), anchor, target, None, survey=get_survey("hsc"), settings=QUICK)
     record = space.encoder("hsc").record
     apart = {item["name"]: item["mmd"] for item in record["candidates"]}
-    smoothed = {"smoothed", "smoothed+moments", "smoothed+covariances"}
+    smoothed = {"smoothed", "smoothed + moments", "smoothed + covariances"}
     assert set(apart) == {"unadapted", *smoothed}
     assert apart[record["chosen"]] == min(apart.values())
     layer = "smoothing.taps" in space.encoder("hsc").network.state_dict()
@@ -93,8 +92,8 @@ def test_degraded_images_are_the_anchors_with_the_targets_noise(tmp_path):
     anchor, target = samples(tmp_path, 500, 6.0)
     space = make_space()
     start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
-    images = Unpaired.load(space, anchor, target, start, seed=0)
-    train, held = images.pretended
+    images = UnpairedImages.load(space, anchor, target, start, seed=0)
+    train, held = images.degraded_pairs
     assert len(train) + len(held) == len(images.anchor)
     assert len(held) == -(-len(images.anchor) // 8)
     softening = torch.tensor(space.frame.softening)[:, None, None]
@@ -105,12 +104,12 @@ def test_degraded_images_are_the_anchors_with_the_targets_noise(tmp_path):
     torch.testing.assert_close(train.mean, own)
 
 
-def test_what_is_learnt_from_degraded_images_meets_the_anchors_moments(tmp_path):
+def test_a_network_trained_on_degraded_images_has_the_anchors_moments(tmp_path):
     anchor, target = samples(tmp_path, 500, 6.0)
     space = make_space()
     start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
-    images = Unpaired.load(space, anchor, target, start, seed=0)
-    network, _ = images.degraded(QUICK)
+    images = UnpairedImages.load(space, anchor, target, start, seed=0)
+    network, _ = images.train_degraded(QUICK)
     found = images.encode(network)
     torch.testing.assert_close(found.mean(0), images.latents.mean(0), atol=0.02, rtol=0)
     torch.testing.assert_close(found.std(0), images.latents.std(0), atol=0, rtol=0.02)
