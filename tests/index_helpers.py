@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galaxy_da.io.features import Features, part_path
+from galaxy_da.io.features import FORMAT, Features, part_path
 
 SPACE = "5bace" + "0" * 59
 
@@ -54,7 +54,8 @@ def write_features(folder, features):
     half = features.table.num_rows // 2
     for number, part in enumerate((features.table.slice(0, half), features.table.slice(half))):
         pq.write_table(part, part_path(folder, number))
-    header = {"parts": 2, "space_id": features.space_id, "encoders": features.encoders}
+    header = {"format": FORMAT, "parts": 2}
+    header |= {"space_id": features.space_id, "encoders": features.encoders}
     (folder / "features.json").write_text(json.dumps(header))
     return folder
 

@@ -307,7 +307,7 @@ def test_the_command_resolves(matched, tmp_path, capsys):
         paths += [f"--{name}-features", str(write_features(tmp_path / name, side))]
     sides = [str(tmp_path / "anchor.parquet"), str(tmp_path / "target.parquet")]
     command = ["crossmatch", *sides, "--out", str(tmp_path / "pairs.parquet")]
-    assert main([*command, "--space", str(tmp_path / "space"), *paths]) == 0
+    assert main([*command, "--space", str(tmp_path / "space"), *paths, "--json"]) == 0
     pairs = read_pairs(tmp_path / "pairs.parquet")
     assert pairs["anchor_id"].to_pylist() == [str(k) for k in range(30)]
     assert "share_with_counterpart" in capsys.readouterr().out
