@@ -1,6 +1,9 @@
-"""What the anchor of a space holds, as numbers and as one page of pictures."""
+"""Report on the anchor of a space, as figures and one page of pictures.
 
-from benchmarks.anchor.draws import read_drawn
-from benchmarks.anchor.page import write_anchor_report
+`write_anchor_report` writes it; ``python -m benchmarks.anchor`` is the command.
+"""
 
-__all__ = ["read_drawn", "write_anchor_report"]
+from benchmarks.anchor.page import AnchorReportSettings, write_anchor_report
+from benchmarks.anchor.sampling import read_drawn
+
+__all__ = ["AnchorReportSettings", "read_drawn", "write_anchor_report"]

@@ -1,4 +1,7 @@
-"""``python -m benchmarks.anchor``: show what the anchor of a space holds on one page."""
+"""``python -m benchmarks.anchor``: report on the anchor of a space, on one page.
+
+It needs a latent space and a sample table of its anchor survey, and takes a table of labels.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ def report_anchor(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Column or question of --labels; by default all that are known."),
+        typer.Option(help="Column or question of --labels; by default all that are recognised."),
     ] = None,
     compare: Annotated[
         list[str] | None,
@@ -33,18 +36,18 @@ def report_anchor(
     ] = None,
     drawn: Annotated[
         UPath | None,
-        typer.Option(help="Drawn latents (.npy), such as a flow's, to judge beside ours."),
+        typer.Option(help="Latents drawn by another model (.npy), to compare with ours."),
     ] = None,
-    limit: Annotated[int, typer.Option(min=20, help="Most galaxies.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    limit: Annotated[int, typer.Option(min=20, help="Largest number of galaxies.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of every random choice.")] = 0,
     json: AsJson = False,
 ) -> None:
-    """Show what a space's anchor holds: one page of pictures and figures.
+    """Report on the anchor of a space: one page of pictures and figures.
 
     Example: python -m benchmarks.anchor --space decals --sample sky/decals/sample.parquet
     --labels sky/truth.parquet --out report
     """
-    from benchmarks.anchor import read_drawn, write_anchor_report
+    from benchmarks.anchor import AnchorReportSettings, read_drawn, write_anchor_report
     from galaxy_da.io.files import write_json
     from galaxy_da.io.samples import Sample
     from galaxy_da.io.storage import location
@@ -55,15 +58,17 @@ def report_anchor(
         raise typer.BadParameter("--column names columns of --labels; give both")
     figures = write_anchor_report(
         out / "anchor.html",
-        title=f"The {location(space).name} space",
-        space=LatentSpace.load(space),
-        sample=Sample(sample),
-        labels=read_table(labels) if labels else None,
-        columns=column or (),
-        others=dict(zip(_titles(compare or ()), map(LatentSpace.load, compare or ()), strict=True)),
-        drawn=read_drawn(drawn) if drawn else None,
-        limit=limit,
-        seed=seed,
+        LatentSpace.load(space),
+        Sample(sample),
+        AnchorReportSettings(
+            title=f"The {location(space).name} space",
+            labels=read_table(labels) if labels else None,
+            columns=tuple(column or ()),
+            others={name: LatentSpace.load(path) for name, path in _titles(compare or ())},
+            drawn=read_drawn(drawn) if drawn else None,
+            limit=limit,
+            seed=seed,
+        ),
     )
     write_json(out / "anchor.json", figures)
     if json:
@@ -72,12 +77,12 @@ def report_anchor(
         print_result(_summary(out / "anchor.html", figures), json)
 
 
-def _titles(paths: Sequence[str]) -> Sequence[str]:
-    """Folder names, or the whole paths where some folders share a name."""
+def _titles(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Pair each path with its folder name, or with itself if folders share a name."""
     from galaxy_da.io.storage import location
 
     names = [location(path).name for path in paths]
-    return names if len(set(names)) == len(names) else paths
+    return list(zip(names if len(set(names)) == len(names) else paths, paths, strict=True))
 
 
 def _summary(page: UPath, figures: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Numbers as coordinates and colours for the page's SVG drawings."""
+"""Coordinates and colours of the SVG drawings of the page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["CLASS_COLOURS", "class_dots", "curve", "dots", "shade"]
 
-# Dark to bright, even to the eye, distinguishable without colour vision; as (red, green, blue).
+# Dark to bright in even steps, distinguishable without colour vision; as (red, green, blue).
 _SCALE = np.array(
     [
         (28, 30, 58),
@@ -27,9 +27,9 @@ CLASS_COLOURS = ("#4e9bd1", "#e58a3c", "#5cae75", "#c46cb8", "#d7b740", "#8d9099
 
 
 def shade(share: np.ndarray) -> np.ndarray:
-    """Colour values from 0 to 1: (...) floats to (..., 3) uint8."""
-    where = np.linspace(0, 1, len(_SCALE))
-    planes = [np.interp(share, where, _SCALE[:, k]) for k in range(3)]
+    """Map (...) values from 0 to 1 to (..., 3) uint8 colours."""
+    stops = np.linspace(0, 1, len(_SCALE))
+    planes = [np.interp(share, stops, _SCALE[:, k]) for k in range(3)]
     return np.stack(planes, axis=-1).round().astype(np.uint8)
 
 
@@ -39,11 +39,11 @@ def dots(x: np.ndarray, y: np.ndarray, value: np.ndarray, size: float) -> dict[s
     Parameters
     ----------
     x, y : (n,) float arrays
-        From 0 to 1, the origin in the lower left; points beyond are drawn at the edge.
+        Coordinates from 0 to 1, the origin in the lower left; others are drawn at the edge.
     value : (n,) float array
-        What colours them, from its 2nd to its 98th percentile; NaN is left out.
+        Value of each point; colours span its 2nd to 98th percentile, NaN is left out.
     size : float
-        Side of the square.
+        Side of the square [SVG units].
 
     Returns
     -------
@@ -54,8 +54,8 @@ def dots(x: np.ndarray, y: np.ndarray, value: np.ndarray, size: float) -> dict[s
     low, high = np.percentile(value[fine], (2, 98)) if fine.any() else (0.0, 1.0)
     share = np.clip((value - low) / max(high - low, 1e-12), 0, 1)
     level = np.where(fine, np.minimum(np.nan_to_num(share) * _BINS, _BINS - 1), -1).astype(int)
-    shown = 0.12 + 0.88 * np.arange(_BINS) / (_BINS - 1)  # the darkest is for empty sky
-    names = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in shade(shown)]
+    levels = 0.12 + 0.88 * np.arange(_BINS) / (_BINS - 1)  # the darkest is for empty sky
+    names = ["#{:02x}{:02x}{:02x}".format(*colour) for colour in shade(levels)]
     paths = [(names[k], _path(x, y, level == k, size)) for k in range(_BINS) if (level == k).any()]
     return {"paths": paths, "low": float(low), "high": float(high), "classes": ()}
 
@@ -70,7 +70,7 @@ def class_dots(
     x, y, size
         As for `dots`.
     answers : (n,) object array
-        Of each point; others than `names` are left out.
+        Class of each point; classes that are not in `names` are left out.
     names : sequence of str
         Classes, at most as many as `CLASS_COLOURS`.
 
@@ -79,9 +79,9 @@ def class_dots(
     dict
         ``paths``, of (colour, ``d``), and ``classes``, of (colour, name).
     """
-    chosen = list(zip(CLASS_COLOURS, names, strict=False))
-    paths = [(colour, _path(x, y, answers == name, size)) for colour, name in chosen]
-    return {"paths": paths, "classes": chosen}
+    colours = list(zip(CLASS_COLOURS, names, strict=False))
+    paths = [(colour, _path(x, y, answers == name, size)) for colour, name in colours]
+    return {"paths": paths, "classes": colours}
 
 
 def curve(
@@ -92,13 +92,13 @@ def curve(
     width: float,
     height: float,
 ) -> list[tuple[float, float]]:
-    """Place points on a chart whose axes span the given ends, the origin in the upper left."""
+    """Scale points to a chart with the given axes; the origin is the upper left corner."""
     across = (np.asarray(x) - x_ends[0]) / max(x_ends[1] - x_ends[0], 1e-12) * width
     down = height - (np.asarray(y) - y_ends[0]) / max(y_ends[1] - y_ends[0], 1e-12) * height
     return list(zip(across.tolist(), down.tolist(), strict=True))
 
 
-def _path(x: np.ndarray, y: np.ndarray, some: np.ndarray, size: float) -> str:
-    """Draw some points as strokes of no length, which round caps make visible."""
-    across, down = np.clip(x[some], 0, 1) * size, (1 - np.clip(y[some], 0, 1)) * size
+def _path(x: np.ndarray, y: np.ndarray, rows: np.ndarray, size: float) -> str:
+    """Draw points as strokes of zero length, which round caps make visible."""
+    across, down = np.clip(x[rows], 0, 1) * size, (1 - np.clip(y[rows], 0, 1)) * size
     return "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(across, down, strict=True))

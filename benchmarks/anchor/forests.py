@@ -1,4 +1,4 @@
-"""Random forests that read answers off latents, cross-validated, with intervals."""
+"""Predict labels from latents by random forests, cross-validated, with intervals."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ __all__ = ["Answer", "Score", "answer", "sky_groups"]
 
 _TREES, _FOLDS, _LEAF = 100, 5, 2
 _FEWEST = 40
-_NSIDE = 64  # of the cells of `catalogs.splits.sky_split`
+_NSIDE = 64  # as `catalogs.splits.sky_split`
 _BOOTSTRAPS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How well held-out galaxies were answered, with the 95% interval over galaxies.
+    """Score of predictions for held-out galaxies, with a 95% interval over galaxies.
 
     Attributes
     ----------
     value, low, high : float
-        Share of right answers, or R² of a value.
+        Share of right predictions, or R² of a quantity.
     balanced : float
-        Share of right answers, averaged over the answers; NaN for a value.
+        Share of right predictions, averaged over classes; NaN for a quantity.
     """
 
     value: float
@@ -44,20 +44,20 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One question, asked of several sets of latents.
+    """Predictions of one label from several sets of latents.
 
     Attributes
     ----------
     question : str
-        Its name.
+        Name of the label.
     galaxies : int
-        How many have an answer.
+        Number of galaxies with a label.
     counts : dict of str to int
-        Galaxies of each answer; empty for a value.
+        Galaxies of each class; empty for a quantity.
     base : float
-        What always giving the most common answer scores, or the mean value: 0.
+        Score of always predicting the most common class, or the mean: 0.
     scores : dict of str to Score
-        By set of latents.
+        Scores by set of latents.
     """
 
     question: str
@@ -67,7 +67,7 @@ class Answer:
     scores: Mapping[str, Score]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain values, null for what does not apply."""
+        """Return everything as plain values, None for those that do not apply."""
         scores = {
             name: {k: None if v != v else v for k, v in asdict(score).items()}
             for name, score in self.scores.items()
@@ -84,24 +84,24 @@ class Answer:
 def answer(
     question: Question, latents: Mapping[str, np.ndarray], groups: np.ndarray, seed: int = 0
 ) -> Answer | None:
-    """Ask one question of several sets of latents, five-fold cross-validated.
+    """Predict one label from several sets of latents, with five-fold cross-validation.
 
     Parameters
     ----------
     question : Question
-        With the answers of n galaxies.
+        Label with the values of n galaxies.
     latents : dict of str to (n, latents) float array
-        What the forests may read.
+        Inputs of the forests.
     groups : (n,) int array
-        Galaxies that stay on one side of a fold, as from `sky_groups`.
+        Groups that stay on one side of a fold, as from `sky_groups`.
     seed : int
-        Of forests, folds and bootstrap.
+        Seed of forests, folds and bootstrap.
 
     Returns
     -------
     Answer or None
-        None where fewer than 40 galaxies have an answer, they are all alike, or they lie in fewer
-        groups than there are folds.
+        None if fewer than 40 galaxies have a label, all labels are equal, or there are fewer groups
+        than folds.
 
     References
     ----------
@@ -114,11 +114,11 @@ def answer(
         assert question.targets is not None
         known = np.isfinite(question.targets).all(1)
         truth = question.targets[known]
-    alike = len(np.unique(truth, axis=0)) < 2 if len(truth) else True
-    if known.sum() < _FEWEST or alike or len(np.unique(groups[known])) < _FOLDS:
+    equal = len(np.unique(truth, axis=0)) < 2 if len(truth) else True
+    if known.sum() < _FEWEST or equal or len(np.unique(groups[known])) < _FOLDS:
         return None
     is_class = question.classes is not None
-    ask = _ask_class if is_class else _ask_value
+    score = _score_classes if is_class else _score_values
     counts = dict(sorted(Counter(truth.tolist()).items())) if is_class else {}
     return Answer(
         question=question.name,
@@ -126,7 +126,7 @@ def answer(
         counts=counts,
         base=max(counts.values()) / len(truth) if counts else 0.0,
         scores={
-            name: ask(values[known], truth, groups[known], seed)
+            name: score(values[known], truth, groups[known], seed)
             for name, values in latents.items()
             if values.shape[1]
         },
@@ -134,7 +134,7 @@ def answer(
 
 
 def sky_groups(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Group galaxies by cell of the sky, or each alone where they lie in too few cells.
+    """Group galaxies by sky cell, or each alone if they lie in too few cells.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def sky_groups(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, bool]:
     -------
     groups : (n,) int array
     by_sky : bool
-        Whether they are cells.
+        True if the groups are sky cells.
     """
     cells = np.asarray(lonlat_to_healpix(ra * u.deg, dec * u.deg, _NSIDE, order="nested"))
     if len(np.unique(cells)) >= 2 * _FOLDS:
@@ -153,35 +153,35 @@ def sky_groups(ra: np.ndarray, dec: np.ndarray) -> tuple[np.ndarray, bool]:
     return np.arange(len(ra)), False
 
 
-def _ask_class(latents: np.ndarray, truth: np.ndarray, groups: np.ndarray, seed: int) -> Score:
+def _score_classes(latents: np.ndarray, truth: np.ndarray, groups: np.ndarray, seed: int) -> Score:
     forest = RandomForestClassifier(
         _TREES, min_samples_leaf=_LEAF, class_weight="balanced", random_state=seed
     )
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed)
-    said = cross_val_predict(forest, latents, truth, groups=groups, cv=folds)
-    right = said == truth
+    predicted = cross_val_predict(forest, latents, truth, groups=groups, cv=folds)
+    right = predicted == truth
     drawn = right[_resampled(len(right), seed)].mean(1)
     low, high = np.quantile(drawn, [0.025, 0.975])
     return Score(
         value=float(right.mean()),
         low=float(low),
         high=float(high),
-        balanced=float(balanced_accuracy_score(truth, said)),
+        balanced=float(balanced_accuracy_score(truth, predicted)),
     )
 
 
-def _ask_value(latents: np.ndarray, truth: np.ndarray, groups: np.ndarray, seed: int) -> Score:
+def _score_values(latents: np.ndarray, truth: np.ndarray, groups: np.ndarray, seed: int) -> Score:
     forest = RandomForestRegressor(
         _TREES, min_samples_leaf=_LEAF, max_features=1 / 3, random_state=seed
     )
     folds = GroupKFold(_FOLDS, shuffle=True, random_state=seed)
     target = truth if truth.shape[1] > 1 else truth[:, 0]
-    said = cross_val_predict(forest, latents, target, groups=groups, cv=folds)
-    missed = np.square(said.reshape(truth.shape) - truth).sum(1)
+    predicted = cross_val_predict(forest, latents, target, groups=groups, cv=folds)
+    error = np.square(predicted.reshape(truth.shape) - truth).sum(1)
     spread = np.square(truth - truth.mean(0)).sum(1)
     rows = _resampled(len(truth), seed)
-    low, high = np.quantile(1 - missed[rows].sum(1) / spread[rows].sum(1), [0.025, 0.975])
-    value = 1 - missed.sum() / spread.sum()
+    low, high = np.quantile(1 - error[rows].sum(1) / spread[rows].sum(1), [0.025, 0.975])
+    value = 1 - error.sum() / spread.sum()
     return Score(value=float(value), low=float(low), high=float(high), balanced=float("nan"))
 
 

@@ -1,4 +1,4 @@
-"""Galaxies side by side in one picture, and pictures that move, small enough for a page."""
+"""Mosaics and animations of galaxies as WebP inside a page."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from galaxy_da.space import LatentSpace
 __all__ = ["colours", "heat", "mosaic", "moving", "residual_colours", "still"]
 
 _SKY = (10, 11, 15)
-_QUALITY = 88  # of a still; moving pictures forgive more
+_QUALITY = 88  # of a still picture
 _MOVING_QUALITY = 72
 _SIDE = 4  # pixels per bin of a heat map
 
-# Blue through the night sky to orange, as (position, red, green, blue).
+# Blue through black to orange, as (position, red, green, blue).
 _DIVERGING = np.array(
     [
         (0.0, 168, 214, 255),
@@ -34,20 +34,20 @@ _DIVERGING = np.array(
 
 
 def colours(space: LatentSpace, images: Tensor) -> np.ndarray:
-    """Show images of the anchor, observed or decoded, as (n, y, x, 3) uint8 pictures."""
+    """Return images of the anchor, observed or decoded, as (n, y, x, 3) uint8 pictures."""
     survey = space.encoder(space.anchor).survey
     return np.asarray(to_decals_colour(images, survey, space.frame.bands, space.frame).numpy())
 
 
 def residual_colours(residual: Tensor, full_scale: float) -> np.ndarray:
-    """Show residuals, averaged over bands, on one scale: blue below, black at, orange above zero.
+    """Return residuals, averaged over bands, as colours: blue below, orange above zero.
 
     Parameters
     ----------
     residual : (n, bands, y, x) float tensor
         In asinh units.
     full_scale : float
-        Where the colours end.
+        Absolute value at which the colours end.
 
     Returns
     -------
@@ -60,16 +60,16 @@ def residual_colours(residual: Tensor, full_scale: float) -> np.ndarray:
 
 
 def mosaic(pictures: np.ndarray, columns: int, gap: int = 2) -> np.ndarray:
-    """Lay pictures out in rows.
+    """Arrange pictures in rows.
 
     Parameters
     ----------
     pictures : (n, y, x, 3) uint8 array
-        In reading order; the last row is filled up with dark sky.
+        Pictures in reading order; the last row is filled up with dark sky.
     columns : int
-        In each row.
+        Number of pictures in a row.
     gap : int
-        Between pictures [pixels].
+        Gap between pictures [pixel].
 
     Returns
     -------
@@ -96,11 +96,11 @@ def moving(frames: np.ndarray, milliseconds: int, *, there_and_back: bool = Fals
     Parameters
     ----------
     frames : (t, y, x, 3) uint8 array
-        In order.
+        Frames in order.
     milliseconds : int
-        Each is shown.
+        Duration of a frame [ms].
     there_and_back : bool
-        Play them backwards too before beginning anew.
+        Play the frames backwards as well.
     """
     played = [*frames, *frames[-2:0:-1]] if there_and_back else [*frames]
     pictures = [Image.fromarray(frame) for frame in played]
@@ -116,7 +116,7 @@ def moving(frames: np.ndarray, milliseconds: int, *, there_and_back: bool = Fals
 
 
 def heat(counts: np.ndarray) -> str:
-    """Draw a (bins, bins) density as a small picture, its square root as colour."""
+    """Draw a (bins, bins) density as a small picture, coloured by its square root."""
     share = np.sqrt(counts / max(counts.max(), 1e-12))
     return still(shade(share).repeat(_SIDE, 0).repeat(_SIDE, 1))
 

@@ -1,4 +1,4 @@
-"""Three ways of being odd: alone, far out, badly redrawn."""
+"""Outlier scores by neighbour distance and by Mahalanobis distance."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
-__all__ = ["isolation", "remoteness"]
+__all__ = ["mahalanobis_distance", "neighbour_distance"]
 
 _NEIGHBOURS = 10
 
 
-def isolation(galaxy: np.ndarray) -> np.ndarray:
+def neighbour_distance(galaxy: np.ndarray) -> np.ndarray:
     """Return the mean distance of each galaxy to its ten nearest neighbours.
 
     Parameters
@@ -24,13 +24,13 @@ def isolation(galaxy: np.ndarray) -> np.ndarray:
     (n,) float array
     """
     count = min(_NEIGHBOURS, len(galaxy) - 1)
-    # Without points to ask about, scikit-learn leaves each point out of its own neighbours.
+    # Without query points, scikit-learn leaves each point out of its own neighbours.
     distance, _ = NearestNeighbors(n_neighbors=count).fit(galaxy).kneighbors()
     return np.asarray(distance.mean(1))
 
 
-def remoteness(galaxy: np.ndarray) -> np.ndarray:
-    """Mahalanobis distance of each galaxy from the middle of all, in standard deviations.
+def mahalanobis_distance(galaxy: np.ndarray) -> np.ndarray:
+    """Return the Mahalanobis distance of each galaxy from the mean of all.
 
     Parameters
     ----------

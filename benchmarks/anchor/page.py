@@ -1,94 +1,127 @@
-"""Write what the anchor of a space holds as one HTML page, its pictures inside."""
+"""Write the report on the anchor of a space as one self-contained HTML page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from benchmarks.anchor.context import PageContext
+from benchmarks.anchor.decoder_sections import (
+    REACH_SIGMA,
+    exchanged_nuisance,
+    interpolations,
+    new_galaxies,
+    opening,
+    reconstructions,
+    traversals,
+)
 from benchmarks.anchor.forests import sky_groups
-from benchmarks.anchor.layouts import (
+from benchmarks.anchor.questions import find_questions
+from benchmarks.anchor.sample_sections import (
     PLOT,
-    asked,
     densities,
     galaxy_map,
     outliers,
     pair_plot,
+    predictions,
     rate_curve,
 )
-from benchmarks.anchor.questions import find_questions
-from benchmarks.anchor.stage import Stage
-from benchmarks.anchor.walks import (
-    REACH_SIGMA,
-    interpolations,
-    opening,
-    reconstructions,
-    samples,
-    traversals,
-    views,
-)
-from benchmarks.measures.reconstruction import ACTIVE_VARIANCE, EncodedSample, encode_sample
+from benchmarks.measures.reconstruction import ACTIVE_VARIANCE, encode_sample
 from evaluation.reports.page_file import write_page
 from galaxy_da.errors import SpaceError
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.space import LatentSpace
 
-__all__ = ["write_anchor_report"]
+__all__ = ["AnchorReportSettings", "write_anchor_report"]
 
-LIMIT = 2000
-"""Galaxies shown and measured by default; of a larger sample, a random part."""
+_FEWEST = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnchorReportSettings:
+    """Settings of `write_anchor_report`.
+
+    Attributes
+    ----------
+    title : str
+        Heading of the page.
+    labels : pa.Table, optional
+        Labels of the galaxies, for `benchmarks.anchor.questions.find_questions`.
+    columns : tuple of str
+        Columns of the labels; by default all that are recognised.
+    others : dict of str to LatentSpace
+        Spaces with the same frame and anchor by name, to compare rate and distortion.
+    drawn : (n, latents) float array, optional
+        Latents drawn by another model, such as a flow, to compare with our draws.
+    limit : int
+        Largest number of galaxies; of a larger sample, a random part is used.
+    seed : int
+        Seed of every random choice.
+    """
+
+    title: str = "Latent space"
+    labels: pa.Table | None = None
+    columns: tuple[str, ...] = ()
+    others: Mapping[str, LatentSpace] = field(default_factory=dict)
+    drawn: np.ndarray | None = None
+    limit: int = 2000
+    seed: int = 0
+
+    def check(self, space: LatentSpace) -> None:
+        """Raise ValueError or SpaceError for settings that do not fit a space."""
+        if self.limit < _FEWEST:
+            raise ValueError(f"limit must be at least {_FEWEST} galaxies but is {self.limit}")
+        if self.columns and self.labels is None:
+            raise ValueError(f"columns {', '.join(self.columns)} are of labels but there are none")
+        size, drawn = space.architecture.latents, self.drawn
+        if drawn is not None and (
+            drawn.ndim != 2 or drawn.shape[1] != size or len(drawn) < _FEWEST
+        ):
+            raise ValueError(
+                f"drawn latents must have shape (n, {size}), n at least {_FEWEST}, but have "
+                f"{drawn.shape}"
+            )
+        for name, other in self.others.items():
+            if (other.frame, other.anchor) != (space.frame, space.anchor):
+                raise SpaceError(
+                    f"{name}: has another frame or anchor than the space of the report, so their "
+                    "distortions cannot be compared; give spaces trained on the same frame"
+                )
 
 
 def write_anchor_report(
     path: PathOrUrl,
-    *,
-    title: str,
     space: LatentSpace,
     sample: Sample,
-    labels: pa.Table | None = None,
-    columns: Sequence[str] = (),
-    others: Mapping[str, LatentSpace] | None = None,
-    drawn: np.ndarray | None = None,
-    limit: int = LIMIT,
-    seed: int = 0,
+    settings: AnchorReportSettings | None = None,
 ) -> dict[str, Any]:
     """Write one self-contained page on a space's anchor, and return its figures.
 
     Parameters
     ----------
     path : path
-        The HTML file.
-    title : str
-        Its heading.
+        HTML file to write.
     space : LatentSpace
-        Whose anchor.
+        Space whose anchor is shown.
     sample : Sample
-        Cutouts of the anchor survey, best ones that training has not seen.
-    labels : pa.Table, optional
-        What is known of the galaxies, as `benchmarks.anchor.questions.find_questions` takes it.
-    columns : sequence of str
-        Of the labels; by default every one that is known.
-    others : dict of str to LatentSpace, optional
-        Spaces with the same frame and anchor, to compare rate and distortion with, by name.
-    drawn : (n, latents) float array, optional
-        Latents drawn from another model of them, such as a flow, to be judged beside ours.
-    limit : int
-        Most galaxies.
-    seed : int
-        Of every random choice.
+        Cutouts of the anchor survey, preferably none that the space was trained on.
+    settings : AnchorReportSettings, optional
+        Labels, spaces to compare with, limit and seed.
 
     Returns
     -------
     dict
-        The figures on the page, as plain values.
+        Figures on the page, as plain values.
 
     Raises
     ------
     ValueError
-        If the limit is below 20, or `drawn` has another shape than the space's latents.
+        If the limit is below 20, or the drawn latents have another shape than the space's.
     TableError
         If the sample is not of the anchor survey, fewer than 20 of its cutouts are usable, or the
         labels do not join.
@@ -97,103 +130,75 @@ def write_anchor_report(
     StorageError
         If the page cannot be written.
     """
-    _check(space, columns, labels, others or {}, drawn, limit)
-    stage = Stage(encoded=encode_sample(space, sample, limit, seed), seed=seed)
-    encoded = stage.encoded
-    questions = find_questions(labels, sample, encoded.rows, columns) if labels is not None else ()
+    settings = settings or AnchorReportSettings()
+    settings.check(space)
+    labels, seed = settings.labels, settings.seed
+    encoded = encode_sample(space, sample, settings.limit, seed)
+    context = PageContext(encoded=encoded, seed=seed)
+    questions = (
+        () if labels is None else find_questions(labels, sample, encoded.rows, settings.columns)
+    )
     sky = (sample.catalog[axis].to_numpy()[encoded.rows] for axis in ("ra", "dec"))
     groups, by_sky = sky_groups(*sky)
     compared = {
-        name: _same_galaxies(o, sample, limit, seed, encoded) for name, o in (others or {}).items()
+        name: encode_sample(other, sample, settings.limit, seed)
+        for name, other in settings.others.items()
     }
-    rebuilt, fidelity = reconstructions(stage)
+    rebuilt, fidelity = reconstructions(context)
     page = {
-        "title": title,
+        "title": settings.title,
         "space": space,
         "sample": sample,
-        "stage": stage,
+        "context": context,
         "galaxies": len(encoded),
-        "opening": opening(stage),
+        "opening": opening(context),
         "rebuilt": rebuilt,
         "fidelity": fidelity,
         "threshold": ACTIVE_VARIANCE,
-        "ranked": _ranked(stage),
-        "traversals": traversals(stage),
+        "ranked": _ranked(context),
+        "traversals": traversals(context),
         "reach": REACH_SIGMA,
-        "interpolations": interpolations(stage),
-        "views": views(stage),
-        "samples": samples(stage, drawn),
-        "densities": densities(stage),
-        "map": galaxy_map(stage, questions),
-        "pairs": pair_plot(stage),
-        "answers": asked(stage, questions, groups),
+        "interpolations": interpolations(context),
+        "exchange": exchanged_nuisance(context),
+        "samples": new_galaxies(context, settings.drawn),
+        "densities": densities(context),
+        "map": galaxy_map(context, questions),
+        "pairs": pair_plot(context),
+        "answers": predictions(context, questions, groups),
         "by_sky": by_sky,
-        "outliers": outliers(stage),
-        "rates": rate_curve(stage, "this space", compared) if compared else None,
+        "outliers": outliers(context),
+        "rates": rate_curve(context, "this space", compared) if compared else None,
         "plot": PLOT,
     }
     write_page(path, "benchmarks.anchor", "anchor.html.j2", page)
     return _figures(page)
 
 
-def _check(
-    space: LatentSpace,
-    columns: Sequence[str],
-    labels: pa.Table | None,
-    others: Mapping[str, LatentSpace],
-    drawn: np.ndarray | None,
-    limit: int,
-) -> None:
-    if limit < 20:
-        raise ValueError(f"limit must be at least 20 galaxies but is {limit}")
-    if columns and labels is None:
-        raise ValueError(f"columns {', '.join(columns)} are of labels but there are none")
-    size = space.architecture.latents
-    if drawn is not None and (drawn.ndim != 2 or drawn.shape[1] != size or len(drawn) < 20):
-        raise ValueError(
-            f"drawn latents must have shape (n, {size}), n at least 20, but have {drawn.shape}"
-        )
-    for name, other in others.items():
-        if (other.frame, other.anchor) != (space.frame, space.anchor):
-            raise SpaceError(
-                f"{name}: has another frame or anchor than the space of the report, so their "
-                "distortions cannot be compared; give spaces trained on the same frame"
-            )
-
-
-def _ranked(stage: Stage) -> list[list[int]]:
-    """Galaxy latents, then view latents where there are any, each most used first."""
-    order, cut = np.argsort(-stage.kl, kind="stable"), stage.encoded.space.galaxy_latents
+def _ranked(context: PageContext) -> list[list[int]]:
+    """Return galaxy latents, then nuisance latents if any, those most used first."""
+    order, cut = np.argsort(-context.kl, kind="stable"), context.encoded.space.galaxy_latents
     groups = (order[order < cut].tolist(), order[order >= cut].tolist())
     return [group for group in groups if group]
 
 
-def _same_galaxies(
-    other: LatentSpace, sample: Sample, limit: int, seed: int, first: EncodedSample
-) -> EncodedSample:
-    encoded = encode_sample(other, sample, limit, seed)
-    assert np.array_equal(encoded.rows, first.rows)
-    return encoded
-
-
 def _figures(page: Mapping[str, Any]) -> dict[str, Any]:
-    stage: Stage = page["stage"]
+    context: PageContext = page["context"]
     rates = page["rates"]
     return {
         "space": page["space"].id,
         "galaxies": page["galaxies"],
         "reconstruction": page["fidelity"],
         "latents": {
-            "count": len(stage.kl),
+            "count": len(context.kl),
             "galaxy": page["space"].galaxy_latents,
-            "active": int(stage.active.sum()),
-            "kl_nat": stage.kl.tolist(),
-            "kl_total_nat": float(stage.kl.sum()),
+            "active": int(context.active.sum()),
+            "kl_nat": context.kl.tolist(),
+            "kl_total_nat": float(context.kl.sum()),
         },
-        "view_exchange": page["views"] and page["views"]["moved"],
-        "samples_auc": {found["name"]: found["auc"] for found in page["samples"]},
+        "nuisance_sensitivity": page["exchange"] and page["exchange"]["sensitivity"],
+        "samples_auc": {sample["name"]: sample["auc"] for sample in page["samples"]},
         "pca_share": page["pairs"]["share"],
         "folds_by_sky": page["by_sky"],
-        "answers": [found.as_dict() for found in page["answers"]],
+        "answers": [answer.as_dict() for answer in page["answers"]],
         "rates": [dict(r.as_dict()) for r in (*rates["rates"], *rates["pca"])] if rates else [],
     }

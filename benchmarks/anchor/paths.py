@@ -1,4 +1,4 @@
-"""Walks through a latent space: in straight lines, from galaxy to galaxy, and with other views."""
+"""Paths through a latent space, and galaxies with exchanged nuisance latents."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import numpy as np
 from galaxy_da.models.latents import join_latents
 from galaxy_da.space import LatentSpace
 
-__all__ = ["closed_tour", "exchanged_views", "slide", "view_constancy"]
+__all__ = ["closed_tour", "exchange_nuisance", "nuisance_sensitivity", "straight_line"]
 
 _PAIRS = 256
 
 
-def slide(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
-    """Go in a straight line from one point to another, both included: (steps, latents)."""
+def straight_line(start: np.ndarray, end: np.ndarray, steps: int) -> np.ndarray:
+    """Interpolate from one point to another, both included: (steps, latents)."""
     return np.asarray(start + np.linspace(0, 1, steps)[:, None] * (end - start))
 
 
 def closed_tour(points: np.ndarray, steps: int) -> np.ndarray:
-    """Visit points in turn and return to the first, slowing down at each.
+    """Interpolate through points and back to the first, slowing down at each.
 
     Parameters
     ----------
     points : (n, latents) float array
-        Where to.
+        Points to visit.
     steps : int
-        From each to the next.
+        Steps from each point to the next.
 
     Returns
     -------
     (n steps, latents) float array
-        The first is the first point, the last one step before it again.
+        Path from the first point to one step before it again.
     """
     share = (0.5 - 0.5 * np.cos(np.pi * np.arange(steps) / steps))[None, :, None]
     onward = np.roll(points, -1, axis=0)
@@ -38,56 +38,58 @@ def closed_tour(points: np.ndarray, steps: int) -> np.ndarray:
     return np.asarray(walk.reshape(-1, points.shape[1]))
 
 
-def exchanged_views(latents: np.ndarray, galaxy_latents: int) -> np.ndarray:
-    """Give every galaxy the view of every other.
+def exchange_nuisance(latents: np.ndarray, galaxy_latents: int) -> np.ndarray:
+    """Combine the galaxy latents of every galaxy with the nuisance latents of every other.
 
     Parameters
     ----------
     latents : (n, latents) float array
-        Of some galaxies.
+        Latents of some galaxies, galaxy latents first.
     galaxy_latents : int
-        How many of them, the first, are the galaxy's.
+        Number of galaxy latents.
 
     Returns
     -------
     (n, n, latents) float array
-        The galaxy of the first index in the view of the second.
+        Galaxy latents by the first index, nuisance latents by the second.
     """
     n = len(latents)
     galaxy = np.broadcast_to(latents[:, None, :galaxy_latents], (n, n, galaxy_latents))
-    view = np.broadcast_to(
+    nuisance = np.broadcast_to(
         latents[None, :, galaxy_latents:], (n, n, latents.shape[1] - galaxy_latents)
     )
-    return join_latents(galaxy, view)
+    return join_latents(galaxy, nuisance)
 
 
-def view_constancy(space: LatentSpace, latents: np.ndarray, seed: int = 0) -> float:
-    """Measure how far a change of view moves the galaxy latents.
+def nuisance_sensitivity(space: LatentSpace, latents: np.ndarray, seed: int = 0) -> float:
+    """Measure the effect of the nuisance latents on the galaxy latents.
 
-    Galaxies are drawn in their own view and in another galaxy's, and both pictures encoded again.
+    Galaxies are decoded with their own nuisance latents and with those of another galaxy, and both
+    pictures are encoded again.
 
     Parameters
     ----------
     space : LatentSpace
-        With view latents.
+        Space with nuisance latents.
     latents : (n, latents) float array
-        Of galaxies; at most 256 are used.
+        Latents of galaxies; at most 256 are used.
     seed : int
-        Of the pairs.
+        Seed of the pairs.
 
     Returns
     -------
     float
-        Median distance between the two, over the median distance between two galaxies each drawn
-        in its own view: 0 where a view says nothing of the galaxy, 1 where it says all.
+        Median distance between the two pictures of a galaxy, over the median distance between two
+        galaxies with their own nuisance latents. 0 if nuisance latents have no effect on galaxy
+        latents, 1 if they determine them.
     """
     rng = np.random.default_rng(seed)
     own = latents[rng.permutation(len(latents))[:_PAIRS]]
     galaxy = space.galaxy_latents
-    lent = join_latents(own[:, :galaxy], np.roll(own, 1, axis=0)[:, galaxy:])
+    exchanged = join_latents(own[:, :galaxy], np.roll(own, 1, axis=0)[:, galaxy:])
     first, second = (
         space.encode(space.decode(points), space.anchor).mean[:, :galaxy].numpy()
-        for points in (own, lent)
+        for points in (own, exchanged)
     )
     moved = np.median(np.linalg.norm(first - second, axis=1))
     apart = np.median(np.linalg.norm(first - np.roll(first, 1, axis=0), axis=1))

@@ -1,4 +1,4 @@
-"""What a table of labels asks: Galaxy Zoo's votes, classes in words, measured quantities."""
+"""Labels to predict from latents: Galaxy Zoo votes, classes in words, measured quantities."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evaluation.probes.quantities import QUANTITIES, find_quantities
+from evaluation.truth import truth_rows
 from galaxy_da.errors import TableError
-from galaxy_da.extraction.loading import row_numbers
 from galaxy_da.io.samples import Sample
 
 __all__ = ["Question", "find_questions"]
@@ -24,16 +24,16 @@ _MOST_CLASSES = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """Something known of galaxies that latents are asked for.
+    """A label of galaxies that is predicted from their latents.
 
     Attributes
     ----------
     name : str
-        Of the question or column.
+        Name of the question or column.
     classes : (n,) object array, optional
-        Each galaxy's answer, None where it has none; for a classification.
+        Class of each galaxy, None where unknown; for a classification.
     targets : (n, k) float array, optional
-        Each galaxy's value, NaN where it has none; two components of an angle.
+        Value of each galaxy, NaN where unknown; two components for an angle.
     """
 
     name: str
@@ -44,38 +44,38 @@ class Question:
 def find_questions(
     labels: pa.Table, sample: Sample, rows: np.ndarray, columns: Sequence[str] = ()
 ) -> tuple[Question, ...]:
-    """Find what a table of labels asks, and the answers for some galaxies of a sample.
+    """Find the labels of a table, with their values for some galaxies of a sample.
 
     Columns ``QUESTION_ANSWER_fraction`` are votes as Galaxy Zoo publishes them (question and answer
-    written with dashes): the answer is the one with more than half of the votes. Columns of text
-    are classes. Numbers and booleans are what `evaluation.probes.quantities` makes of them. An
-    answer that
-    fewer than ten galaxies have is left out.
+    are written with dashes); the class is the answer with more than half of the votes. Text columns
+    are classes. Numbers and booleans become quantities by `evaluation.probes.quantities`. Classes
+    with fewer than ten galaxies are left out.
 
     Parameters
     ----------
     labels : pa.Table
-        With ``object_id`` or, as in a simulated sky, ``SURVEY_id``.
+        Table that joins as `evaluation.truth.truth_rows` says.
     sample : Sample
-        One survey's cutouts.
+        Cutouts of one survey.
     rows : (n,) int array
         Rows of the sample.
     columns : sequence of str
-        Columns, or questions of votes, to ask; by default every one that is known.
+        Columns, or questions of votes, to use; by default all that are recognised.
 
     Raises
     ------
     TableError
-        If labels and sample do not join, or there is nothing to ask.
+        If labels and sample do not join, or the table has no label.
     """
-    joined = _joined(labels, sample, rows)
+    found = truth_rows(labels, sample)[rows]
+    joined = labels.take(pa.array(found, mask=found < 0))
     votes = _votes(joined)
     words = [name for name in joined.column_names if _is_words(joined, name, bool(columns))]
     numbers = [name for name in columns if name not in votes and name not in words]
-    asked = [*votes, *words] if not columns else [c for c in columns if c not in numbers]
+    used = [*votes, *words] if not columns else [c for c in columns if c not in numbers]
     questions = [
         Question(name=name, classes=votes[name] if name in votes else _classes(joined, name))
-        for name in asked
+        for name in used
     ]
     if numbers or (not columns and _knows_quantities(joined)):
         questions += [
@@ -97,52 +97,32 @@ def find_questions(
     return tuple(_without_rare(question) for question in questions)
 
 
-def _joined(labels: pa.Table, sample: Sample, rows: np.ndarray) -> pa.Table:
-    """Return the labels of rows of a sample, null where there are none."""
-    keys = [k for k in ("object_id", f"{sample.survey}_id") if k in labels.column_names]
-    if not keys:
-        raise TableError(
-            f"the labels need a column object_id or {sample.survey}_id to be joined with the "
-            f"sample; they have {', '.join(labels.column_names)}"
-        )
-    place = row_numbers(sample, labels[keys[0]])
-    label_of = np.full(len(sample), -1)
-    label_of[place[place >= 0]] = np.flatnonzero(place >= 0)
-    wanted = label_of[rows]
-    if (wanted < 0).all():
-        raise TableError(
-            f"none of the {labels.num_rows} ids in the labels' column {keys[0]} is among the "
-            f"{len(rows)} galaxies of {sample.path}; give labels of this sample"
-        )
-    return labels.take(pa.array(wanted, mask=wanted < 0))
-
-
 def _votes(labels: pa.Table) -> dict[str, np.ndarray]:
-    """Return the majority's answer to each question of votes, None where there is none."""
+    """Return the majority's answer to each question of votes, None without a majority."""
     answers: dict[str, dict[str, np.ndarray]] = {}
     for column in labels.column_names:
         question, _, answer = column.removesuffix(_VOTES).partition("_")
         if column.endswith(_VOTES) and answer and pa.types.is_floating(labels[column].type):
             votes = pc.fill_null(labels[column].cast(pa.float64()), 0.0)
             answers.setdefault(question, {})[answer] = np.nan_to_num(np.asarray(votes))
-    found = {}
+    majority = {}
     for question, votes in answers.items():
         if len(votes) < 2:
             continue
         shares, names = np.stack([*votes.values()]), np.array([*votes], dtype=object)
-        found[question] = _answers(shares.max(0) > _MAJORITY, names[shares.argmax(0)])
-    return found
+        majority[question] = _answers(shares.max(0) > _MAJORITY, names[shares.argmax(0)])
+    return majority
 
 
 def _answers(known: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Return answers as objects, None where they are not known."""
+    """Return answers as objects, None where unknown."""
     found = np.full(len(answers), None, dtype=object)
     found[known] = answers[known]
     return found
 
 
 def _is_words(labels: pa.Table, name: str, named: bool) -> bool:
-    """Whether a text column is a class: ids differ for every galaxy, free text nearly so."""
+    """Return True for a text column of few distinct values, unlike ids and free text."""
     kind = labels[name].type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
         return False

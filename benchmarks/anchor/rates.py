@@ -1,4 +1,4 @@
-"""Rate and distortion: what a space spends on a galaxy, and how well it then redraws it."""
+"""Rate and distortion of spaces and of principal components."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _NAT_IN_BITS = float(1 / np.log(2))
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """One space, or one number of principal components.
+    """Rate and distortion of one space, or of one number of principal components.
 
     Attributes
     ----------
     name : str
-        Of the space.
+        Name of the space.
     latents, active : int
-        How many there are, and how many are in use.
+        Number of latents, and of those in use.
     bits : float
         Mean divergence of a posterior from the prior; NaN for principal components.
     mse, psnr, ssim : float
-        Decoded against observed, as `benchmarks.measures.image_quality.compare_images`.
+        Comparison of decoded and observed images, by `compare_images`.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Rate:
     ssim: float
 
     def as_dict(self) -> Mapping[str, Any]:
-        """Return everything as plain values, null for what is not known."""
+        """Return everything as plain values, None for unknown ones."""
         return {k: None if v != v else v for k, v in asdict(self).items()}
 
 
@@ -53,9 +53,9 @@ def rate(name: str, encoded: EncodedSample, span: float) -> Rate:
     Parameters
     ----------
     name : str
-        What to call it.
+        Name of the space.
     encoded : EncodedSample
-        The sample through its anchor.
+        Sample encoded and decoded by its anchor.
     span : float
         Range of values for PSNR and SSIM.
     """
@@ -69,24 +69,24 @@ def rate(name: str, encoded: EncodedSample, span: float) -> Rate:
 
 
 def pca_rates(images: Tensor, sizes: Sequence[int], span: float) -> tuple[Rate, ...]:
-    """Measure principal components, each half of the images by those fitted to the other half.
+    """Measure principal components: each half of the images by components of the other half.
 
     Parameters
     ----------
     images : (n, bands, y, x) float tensor
-        In asinh units.
+        Images in asinh units.
     sizes : sequence of int
-        Numbers of components; those that half the images do not determine are left out.
+        Numbers of components; those not less than half the number of images are left out.
     span : float
         Range of values for PSNR and SSIM.
     """
     half = len(images) // 2
     first, second = images[:half], images[half:]
-    found = []
+    rates = []
     for size in (size for size in sizes if size < half):
         rebuilt = [pca_reconstruction(a, b, size) for a, b in ((second, first), (first, second))]
         measured = compare_images(torch.cat(rebuilt), images, span)
-        found.append(
+        rates.append(
             Rate(name=f"PCA-{size}", latents=size, active=size, bits=float("nan"), **measured)
         )
-    return tuple(found)
+    return tuple(rates)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmarks.anchor.choosing import evenly
+from evaluation.reports.galleries import evenly
 from benchmarks.anchor.mosaics import mosaic
 from evaluation.reports.pictures import to_decals_colour
 from evaluation.targets import sample_bands

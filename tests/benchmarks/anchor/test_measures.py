@@ -1,4 +1,4 @@
-"""The report's measures against closed forms, brute force and other libraries."""
+"""Compare the measures of the report with closed forms, brute force and other libraries."""
 
 import base64
 import io
@@ -12,14 +12,19 @@ from PIL import Image
 from torch.distributions import Normal, kl_divergence
 
 from benchmarks.anchor.choosing import diverse
-from benchmarks.anchor.draws import draw, told_apart
 from benchmarks.anchor.forests import answer, sky_groups
 from benchmarks.anchor.maps import _nearest_in_cell, density
 from benchmarks.anchor.mosaics import mosaic, moving, residual_colours
-from benchmarks.anchor.outliers import isolation, remoteness
-from benchmarks.anchor.paths import closed_tour, exchanged_views, slide, view_constancy
+from benchmarks.anchor.outliers import mahalanobis_distance, neighbour_distance
+from benchmarks.anchor.paths import (
+    closed_tour,
+    exchange_nuisance,
+    nuisance_sensitivity,
+    straight_line,
+)
 from benchmarks.anchor.questions import Question, find_questions
 from benchmarks.anchor.rates import pca_rates
+from benchmarks.anchor.sampling import draw_latents, real_or_drawn_auc
 from benchmarks.measures.image_quality import mse_and_psnr
 from benchmarks.measures.reconstruction import active_latents, kl_per_latent
 from galaxy_da.images.preparation import Frame
@@ -29,14 +34,14 @@ from training.pretraining.sky_residuals import sky_residuals
 rng = np.random.default_rng(0)
 
 
-def test_divergence_is_torchs():
+def test_divergence_against_torch():
     mean, variance = rng.normal(size=(50, 4)), rng.uniform(0.1, 2, (50, 4))
     there = Normal(torch.from_numpy(mean), torch.from_numpy(variance).sqrt())
     expected = kl_divergence(there, Normal(0.0, 1.0)).mean(0)
     np.testing.assert_allclose(kl_per_latent(mean, variance), expected, rtol=1e-6)
 
 
-def test_a_latent_that_hardly_varies_is_not_in_use():
+def test_latents_of_small_variance_are_not_in_use():
     mean = rng.normal(size=(500, 3)) * [1, 0.05, 0.2]
     assert active_latents(mean).tolist() == [True, False, True]
 
@@ -54,7 +59,7 @@ def test_a_known_sky_bias_is_found_and_no_bias_is_not():
             assert 0.4 < sky.share < 0.7
 
 
-def test_trails_in_one_band_and_what_was_not_observed_are_no_sky():
+def test_trails_in_one_band_and_unobserved_pixels_are_no_sky():
     side = Frame().pixels
     images = torch.from_numpy(rng.normal(0, 0.3, (200, 3, side, side)).astype(np.float32))
     decoded = torch.zeros_like(images)
@@ -75,9 +80,9 @@ def test_psnr_of_known_noise():
     np.testing.assert_allclose(psnr, 10 * np.log10(4 / mse))
 
 
-def test_walks_go_where_they_say():
+def test_paths_pass_through_their_points():
     point = rng.normal(size=5)
-    line = slide(point, -point, 5)
+    line = straight_line(point, -point, 5)
     np.testing.assert_allclose(line[[0, 2, 4]], [point, np.zeros(5), -point], atol=1e-12)
     points = rng.normal(size=(4, 5))
     tour = closed_tour(points, 6)
@@ -86,27 +91,27 @@ def test_walks_go_where_they_say():
     assert len(tour) == 24
 
 
-def test_views_are_exchanged_whole():
+def test_nuisance_latents_are_exchanged_whole():
     latents = rng.normal(size=(3, 5))
-    every = exchanged_views(latents, 3)
+    every = exchange_nuisance(latents, 3)
     for i in range(3):
         for j in range(3):
             assert every[i, j].tolist() == [*latents[i, :3], *latents[j, 3:]]
 
 
-def test_a_view_that_the_decoder_ignores_moves_nothing():
+def test_nuisance_latents_that_the_decoder_ignores_have_no_effect():
     space = make_space(nuisance_latents=2)
     latents = rng.normal(size=(30, 6)).astype(np.float32)
-    assert view_constancy(space, latents) > 0.01
+    assert nuisance_sensitivity(space, latents) > 0.01
     with torch.no_grad():
         space.decoder.start[0].weight[:, 4:] = 0
-    assert view_constancy(space, latents) == pytest.approx(0, abs=1e-6)
+    assert nuisance_sensitivity(space, latents) == pytest.approx(0, abs=1e-6)
 
 
-def test_draws_have_the_moments_of_what_they_were_fitted_to():
+def test_draws_have_the_moments_of_the_latents():
     mixing = rng.normal(size=(3, 3))
     latents = rng.normal(size=(2000, 3)) @ mixing + [1, 2, 3]
-    drawn = draw(latents, 20_000, seed=1)
+    drawn = draw_latents(latents, 20_000, seed=1)
     np.testing.assert_allclose(np.cov(drawn["prior"].T), np.eye(3), atol=0.05)
     for name in ("gaussian", "kde"):
         scale = np.cov(latents.T).max()
@@ -114,22 +119,22 @@ def test_draws_have_the_moments_of_what_they_were_fitted_to():
         np.testing.assert_allclose(drawn[name].mean(0), latents.mean(0), atol=0.1)
 
 
-def test_a_forest_tells_apart_what_differs_only():
+def test_only_different_distributions_are_separated():
     same, far = rng.normal(size=(2, 300, 3)), rng.normal(3, 1, (300, 3))
-    assert told_apart(same[0], same[1]) == pytest.approx(0.5, abs=0.08)
-    assert told_apart(same[0], far) > 0.97
+    assert real_or_drawn_auc(same[0], same[1]) == pytest.approx(0.5, abs=0.08)
+    assert real_or_drawn_auc(same[0], far) > 0.97
 
 
-def test_isolation_is_the_brute_force_mean():
+def test_neighbour_distance_by_brute_force():
     points = rng.normal(size=(40, 3))
     apart = np.sort(np.linalg.norm(points[:, None] - points, axis=-1), axis=1)
-    np.testing.assert_allclose(isolation(points), apart[:, 1:11].mean(1))
+    np.testing.assert_allclose(neighbour_distance(points), apart[:, 1:11].mean(1))
 
 
-def test_the_one_far_out_is_farthest():
+def test_outliers_have_the_highest_scores():
     points = rng.normal(size=(200, 3))
     points[7] += 9
-    assert remoteness(points).argmax() == isolation(points).argmax() == 7
+    assert mahalanobis_distance(points).argmax() == neighbour_distance(points).argmax() == 7
 
 
 def test_chosen_galaxies_are_farthest_from_those_before():
@@ -143,7 +148,7 @@ def test_chosen_galaxies_are_farthest_from_those_before():
         assert rows[apart.argmax()] == chosen[k]
 
 
-def test_grid_cells_hold_the_galaxy_nearest_to_their_middle():
+def test_grid_cells_hold_the_galaxy_nearest_to_their_centre():
     points = rng.uniform(-0.1, 1.1, (60, 2))
     grid = _nearest_in_cell(points, 5)
     for row in range(5):
@@ -161,7 +166,7 @@ def test_density_counts_every_point_once():
     assert top.sum(1).argmax() <= 1
 
 
-def test_mosaics_and_residuals_keep_places_and_signs():
+def test_mosaics_keep_positions_and_residuals_keep_signs():
     pictures = rng.integers(0, 255, (5, 4, 4, 3), dtype=np.uint8)
     whole = mosaic(pictures, 3, gap=1)
     assert whole.shape == (9, 14, 3)
@@ -181,25 +186,25 @@ def test_moving_pictures_play_there_and_back():
         assert Image.open(io.BytesIO(base64.b64decode(body))).n_frames == count
 
 
-def test_forests_answer_what_latents_say_and_not_more():
-    latents = {"galaxy": rng.normal(size=(300, 4)), "view": rng.normal(size=(300, 2))}
+def test_forests_predict_only_labels_in_the_latents():
+    latents = {"galaxy": rng.normal(size=(300, 4)), "nuisance": rng.normal(size=(300, 2))}
     sign = np.where(latents["galaxy"][:, 0] > 0, "up", "down").astype(object)
     sign[:20] = None
     found = answer(Question(name="sign", classes=sign), latents, np.arange(300))
     assert found.galaxies == 280
     assert sum(found.counts.values()) == 280
     assert found.base == max(found.counts.values()) / 280
-    good, chance = found.scores["galaxy"], found.scores["view"]
+    good, chance = found.scores["galaxy"], found.scores["nuisance"]
     assert good.low <= good.value <= good.high
     assert good.value > 0.9
     assert abs(chance.value - 0.5) < 0.12
     linear = Question(name="line", targets=latents["galaxy"][:, [1]])
     scores = answer(linear, latents, np.arange(300)).scores
     assert scores["galaxy"].value > 0.75
-    assert scores["view"].value < 0.1
+    assert scores["nuisance"].value < 0.1
 
 
-def test_questions_without_enough_answers_are_not_asked():
+def test_labels_with_too_few_values_are_not_predicted():
     latents = {"galaxy": rng.normal(size=(100, 4))}
     alike = Question(name="alike", classes=np.full(100, "x", dtype=object))
     assert answer(alike, latents, np.arange(100)) is None
@@ -208,7 +213,7 @@ def test_questions_without_enough_answers_are_not_asked():
     assert answer(Question(name="few", targets=few), latents, np.arange(100)) is None
 
 
-def test_groups_are_cells_of_the_sky_where_there_are_enough():
+def test_groups_are_sky_cells_if_there_are_enough():
     groups, by_sky = sky_groups(rng.uniform(0, 90, 200), rng.uniform(-30, 30, 200))
     assert by_sky
     assert len(np.unique(groups)) < 200 + 1

@@ -1,4 +1,4 @@
-"""New galaxies: points drawn from the prior or from a fit to the latents, and how real they are."""
+"""Draw latents from the prior or from a fit, and compare them with those of real galaxies."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from galaxy_da.errors import TableError
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import PathOrUrl, location
 
-__all__ = ["draw", "read_drawn", "told_apart"]
+__all__ = ["draw_latents", "read_drawn", "real_or_drawn_auc"]
 
 _TREES, _FOLDS = 100, 5
 
 
-def draw(latents: np.ndarray, count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draw points three ways.
+def draw_latents(latents: np.ndarray, count: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Draw latents from three distributions.
 
     Parameters
     ----------
     latents : (n, latents) float array
         Posterior means of real galaxies.
     count : int
-        Points of each.
+        Number of points from each.
     seed : int
-        Of the draws.
+        Seed of the draws.
 
     Returns
     -------
     dict of str to (count, latents) float array
         ``prior``, N(0, I); ``gaussian``, with the latents' mean and covariance; ``kde``, a Gaussian
-        kernel with that covariance about each galaxy, its width by Scott's rule.
+        kernel with that covariance about each galaxy, with a width by Scott's rule.
     """
     rng = np.random.default_rng(seed)
     size = latents.shape[1]
     centre = latents.mean(0)
-    # A little on the diagonal, so that a latent not in use does not make it singular.
+    # The small diagonal term keeps the matrix regular if a latent is not in use.
     covariance = np.cov(latents, rowvar=False).reshape(size, size) + 1e-9 * np.eye(size)
     root = np.linalg.cholesky(covariance)
     white = np.linalg.solve(root, (latents - centre).T).T
     kernel = KernelDensity(bandwidth="scott").fit(white)
-    # Shrunk, so that the kernels do not widen the whole beyond the latents' own covariance.
+    # Shrinking keeps the covariance of the draws equal to that of the latents.
     smooth = kernel.sample(count, random_state=seed) / np.sqrt(1 + kernel.bandwidth_**2)
     return {
         "prior": rng.standard_normal((count, size)),
@@ -52,20 +52,20 @@ def draw(latents: np.ndarray, count: int, seed: int = 0) -> dict[str, np.ndarray
     }
 
 
-def told_apart(drawn: np.ndarray, real: np.ndarray, seed: int = 0) -> float:
-    """Let a random forest tell drawn points from real ones.
+def real_or_drawn_auc(drawn: np.ndarray, real: np.ndarray, seed: int = 0) -> float:
+    """Classify drawn and real latents by a random forest.
 
     Parameters
     ----------
     drawn, real : (n, latents), (m, latents) float arrays
-        `real` must not be what `drawn` was fitted to.
+        Drawn latents, and real ones to which the distribution was not fitted.
     seed : int
-        Of forest and folds.
+        Seed of forest and folds.
 
     Returns
     -------
     float
-        Cross-validated area under the ROC curve: 0.5 cannot be told apart, 1 always.
+        Cross-validated area under the ROC curve: 0.5 is indistinguishable, 1 is separable.
 
     References
     ----------
@@ -85,12 +85,12 @@ def told_apart(drawn: np.ndarray, real: np.ndarray, seed: int = 0) -> float:
 
 
 def read_drawn(path: PathOrUrl) -> np.ndarray:
-    """Read (n, latents) points that another model of the latents drew, from a ``.npy`` file.
+    """Read latents that another model drew, (n, latents), from a ``.npy`` file.
 
     Raises
     ------
     TableError
-        If it is missing, no such file, or holds anything but finite numbers.
+        If the file is missing or unreadable, or holds anything but finite numbers.
     """
     try:
         points = np.load(local_copy(location(path)), allow_pickle=False)
