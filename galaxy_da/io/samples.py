@@ -14,7 +14,6 @@ from galaxy_da.io.storage import Location, PathOrUrl, location, store_errors, wi
 from galaxy_da.io.tables import check_columns, check_positions, check_unique, open_parquet
 
 __all__ = [
-    "IMAGE_COLUMNS",
     "STATUSES",
     "Flag",
     "Sample",
@@ -31,9 +30,6 @@ STATUSES = (
     "unreadable",
 )
 """Status of a row's cutout. Only ``ok`` rows have an embedding."""
-
-IMAGE_COLUMNS = ("cutout", "image")
-"""Columns of a sample table that hold pixels: a URI, or the image itself."""
 
 
 class Flag(IntFlag):

@@ -198,6 +198,14 @@ def test_folder_of_another_extraction_is_refused(space, sample, tmp_path):
         extract(space, sample, tmp_path / "f", settings=FP32)
 
 
+def test_features_of_an_old_format_are_refused(space, sample, tmp_path):
+    extract(space, sample, tmp_path / "f")
+    manifest = tmp_path / "f" / "features.json"
+    manifest.write_text(manifest.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(TableError, match="of format 1 but this version reads format 2"):
+        Features.open(tmp_path / "f")
+
+
 def test_bad_rows_have_a_status_and_the_rest_features(space, tmp_path):
     images = blobs(6, 140, 0.262)
     images[1] = 0
