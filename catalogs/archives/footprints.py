@@ -7,13 +7,10 @@ grow, so no position inside the footprint is called outside.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from catalogs.archives.protocol import BoolArray, FloatArray, Query
+from catalogs.archives.protocol import Query
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.files import atomic_path
 from galaxy_da.surveys import Survey
@@ -23,32 +20,11 @@ if TYPE_CHECKING:
 
     from catalogs.archives.http import Http
 
-__all__ = ["MOC_SERVER", "Footprinted", "download_footprint", "read_footprint"]
+__all__ = ["MOC_SERVER", "download_footprint", "read_footprint"]
 
 MOC_SERVER = "https://alasky.cds.unistra.fr/MocServer/query"
 
 _ORDER = 11  # cells of 1.7 arcmin
-
-
-@dataclass(frozen=True, kw_only=True)
-class Footprinted:
-    """Base of sources that may know their survey's footprint.
-
-    Attributes
-    ----------
-    footprint : MOC, optional
-        Footprint of the survey, if known.
-    """
-
-    footprint: MOC | None = None
-
-    def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray | None:
-        """Return a mask of the positions [ICRS deg] in the footprint, or None if it is unknown."""
-        if self.footprint is None:
-            return None
-        import astropy.units as u
-
-        return np.asarray(self.footprint.contains_lonlat(ra * u.deg, dec * u.deg), dtype=np.bool_)
 
 
 def read_footprint(path: str | os.PathLike[str]) -> MOC:

@@ -1,4 +1,4 @@
-"""Cutouts of any HiPS through the CDS hips2fits service (astroquery).
+"""Cutouts of any HiPS through the CDS hips2fits service.
 
 **Not photometric.** A HiPS is a survey resampled onto HEALPix tiles, and hips2fits resamples it
 once more: fluxes are interpolated, noise is correlated, and zeropoints are those of the HiPS. Use
@@ -12,22 +12,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.footprints import Footprinted
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import Query, band_names
+from catalogs.archives.protocol import ArchiveSource, Query, band_names
 from catalogs.archives.stamps import Stamp, check_flux, read_fits, write_cube
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import find_survey
 
 __all__ = ["URL", "Hips"]
 
 URL = "https://alasky.cds.unistra.fr/hips-image-services/hips2fits"
 
-_TIMEOUT_S = 60
-
 
 @dataclass(frozen=True, kw_only=True)
-class Hips(Footprinted):
+class Hips(ArchiveSource):
     """One FITS HiPS per band, resampled to the survey's own pixels.
 
     Attributes
@@ -60,7 +57,7 @@ class Hips(Footprinted):
     suffix: ClassVar[str] = ".fits"
 
     def __post_init__(self) -> None:
-        survey = get_survey(self.survey)
+        survey = find_survey(self.survey)
         if not self.hips and survey.footprint:
             object.__setattr__(self, "hips", survey.footprint.rsplit("/", 1)[0] + "/{band}")
         object.__setattr__(self, "bands", band_names(self.bands, survey) or survey.band_names)
@@ -74,52 +71,28 @@ class Hips(Footprinted):
 
     def identity(self) -> Query:
         """Return everything besides the position that decides a cutout's bytes."""
-        return {
-            "url": self.url,
-            "hips": self.hips,
-            "size_px": self.size_px,
-            "bands": ",".join(self.bands),
-            "photometric": 0,
-        }
+        return {**super().identity(), "photometric": 0}
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
         label = f"{self.service} {self.hips} at {ra:.5f}, {dec:.5f}"
         stamps = {}
         for band in self.bands:
-            stamp = read_fits(self._get(ra, dec, band, http, f"{label} {band}"), f"{label} {band}")
+            query: Query = {
+                "hips": self.hips.format(band=band),
+                "width": self.size_px,
+                "height": self.size_px,
+                "projection": "TAN",
+                "coordsys": "icrs",
+                "rotation_angle": 0.0,
+                "ra": ra % 360,
+                "dec": dec,
+                "fov": self.size_px * find_survey(self.survey).pixel_scale_arcsec / 3600,
+                "format": "fits",
+            }
+            with http_errors(f"{label} {band}", refused=(400, 404)):
+                data = http.get(self.url, params=query)
+            stamp = read_fits(data, f"{label} {band}")
             stamps[band] = Stamp(stamp.pixels[:1], stamp.header)
             check_flux(stamps[band].pixels, f"{label} {band}", planes=1, side=self.size_px)
         return write_cube(stamps, label, {"PHOTOMET": False, "HIPS": self.hips})
-
-    def _get(self, ra: float, dec: float, band: str, http: Http, label: str) -> bytes:
-        import astropy.units as u
-        from astropy.coordinates import Angle, Latitude, Longitude
-        from astroquery.hips2fits import hips2fitsClass
-
-        client = hips2fitsClass()
-        client.server, client.timeout = self.url, _TIMEOUT_S
-        scale = get_survey(self.survey).pixel_scale_arcsec
-
-        def request() -> bytes:
-            reply = client.query_async(
-                hips=self.hips.format(band=band),
-                width=self.size_px,
-                height=self.size_px,
-                projection="TAN",
-                ra=Longitude(ra * u.deg),
-                dec=Latitude(dec * u.deg),
-                fov=Angle(self.size_px * scale * u.arcsec),
-                coordsys="icrs",
-                rotation_angle=Angle(0 * u.deg),
-                format="fits",
-                min_cut=0.5,
-                max_cut=99.5,
-                stretch="linear",
-                cmap="Greys_r",
-            )
-            reply.raise_for_status()
-            return bytes(reply.content)
-
-        with http_errors(label, refused=(400, 404)):
-            return http.call(request)

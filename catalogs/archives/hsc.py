@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.footprints import Footprinted
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import Query
+from catalogs.archives.protocol import ArchiveSource, Query
 from catalogs.archives.stamps import check_flux, on_zeropoint, read_fits, write_cube
 from galaxy_da.errors import CatalogError
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import find_survey
 
 __all__ = ["LARGEST_ARCSEC", "PASSWORD", "URL", "USER", "HyperSuprimeCam"]
 
@@ -33,7 +32,7 @@ _ROUNDING_PX = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class HyperSuprimeCam(Footprinted):
+class HyperSuprimeCam(ArchiveSource):
     """The cutout service of HSC-SSP.
 
     Attributes
@@ -71,15 +70,6 @@ class HyperSuprimeCam(Footprinted):
                 f"HSC cuts up to {LARGEST_ARCSEC:g} arcsec a side, not {self.side_arcsec:g}"
             )
 
-    def identity(self) -> Query:
-        """Return everything besides the position that decides a cutout's bytes."""
-        return {
-            "url": self.url,
-            "rerun": self.rerun,
-            "side_arcsec": self.side_arcsec,
-            "bands": self.bands,
-        }
-
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`.
 
@@ -89,7 +79,7 @@ class HyperSuprimeCam(Footprinted):
             Also if the environment holds no account.
         """
         label = f"{self.service} {self.rerun} at {ra:.5f}, {dec:.5f}"
-        survey = get_survey(self.survey)
+        survey = find_survey(self.survey)
         side = math.ceil(self.side_arcsec / survey.pixel_scale_arcsec)
         stamps = {}
         for band in self.bands:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -84,12 +83,7 @@ class Http:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
         self._client.close()
 
@@ -103,11 +97,7 @@ class Http:
         self._stopped.set()
 
     def get(
-        self,
-        url: str,
-        *,
-        params: Query | None = None,
-        auth: tuple[str, str] | None = None,
+        self, url: str, *, params: Query | None = None, auth: tuple[str, str] | None = None
     ) -> bytes:
         """Get a whole reply.
 
@@ -134,10 +124,14 @@ class Http:
             If the service refuses the account (401, 403), the address is invalid, or
             ``Retry-After`` asks for a longer pause than a quarter of an hour.
         """
-        return self._retry(lambda: self._get_once(url, params, auth))
+        return self._retry(lambda: self._send("GET", url, auth, params=params))
+
+    def post(self, url: str, form: Query) -> bytes:
+        """Post a form and get a whole reply; raises as `get`."""
+        return self._retry(lambda: self._send("POST", url, data=form))
 
     def call(self, function: Callable[[], T]) -> T:
-        """Run any blocking request (astroquery, pyvo) under the same limiter and retries.
+        """Run any blocking request (as of pyvo) under the same limiter and retries.
 
         Parameters
         ----------
@@ -170,15 +164,12 @@ class Http:
                 code=last.code,
             ) from last
 
-    def _get_once(
-        self,
-        url: str,
-        params: Query | None,
-        auth: tuple[str, str] | None,
+    def _send(
+        self, method: str, url: str, auth: tuple[str, str] | None = None, **content: Any
     ) -> bytes:
         """Send a request and follow its redirections, each under the limiter."""
         try:
-            request: httpx.Request | None = self._client.build_request("GET", url, params=params)
+            request: httpx.Request | None = self._client.build_request(method, url, **content)
             for _ in range(_MAX_REDIRECTS + 1):
                 assert request is not None
                 with self._limiter.slot(self._stopped):

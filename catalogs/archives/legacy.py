@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.footprints import Footprinted
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import Query
+from catalogs.archives.protocol import ArchiveSource, Query
 from catalogs.archives.stamps import check_colour, check_flux, read_fits
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import find_survey
 
 __all__ = ["LARGEST_PX", "URL", "LegacySurvey"]
 
@@ -30,7 +29,7 @@ _HALVES = {"decals": "south", "bass-mzls": "north"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class LegacySurvey(Footprinted):
+class LegacySurvey(ArchiveSource):
     """The sky viewer of the Legacy Surveys.
 
     Attributes
@@ -71,7 +70,7 @@ class LegacySurvey(Footprinted):
         if self.survey not in _HALVES:
             raise ValueError(f"the viewer's surveys are {', '.join(_HALVES)}, not {self.survey!r}")
         if not self.layer:
-            layer = get_survey(self.survey).cutout_service.partition(":")[2]
+            layer = find_survey(self.survey).cutout_service.partition(":")[2]
             object.__setattr__(self, "layer", layer)
         half, named = _HALVES[self.survey], _LAYER.fullmatch(self.layer)
         if named is None or named["half"] != half:
@@ -92,17 +91,6 @@ class LegacySurvey(Footprinted):
     def suffix(self) -> str:
         """Ending of a cutout's file."""
         return f".{self.form}"
-
-    def identity(self) -> Query:
-        """Return everything besides the position that decides a cutout's bytes."""
-        return {
-            "url": self.url,
-            "layer": self.layer,
-            "size_px": self.size_px,
-            "pixel_scale_arcsec": self.pixel_scale_arcsec,
-            "bands": self.bands,
-            "form": self.form,
-        }
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""

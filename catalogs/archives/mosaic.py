@@ -22,7 +22,7 @@ from catalogs.archives.protocol import BoolArray, FloatArray, Query, band_names
 from catalogs.archives.stamps import Stamp, check_flux, check_frame, on_zeropoint, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.io.sphere import separation_arcsec
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import find_survey
 
 if TYPE_CHECKING:
     from catalogs.archives.http import Http
@@ -63,7 +63,7 @@ class LocalMosaic:
     suffix: ClassVar[str] = ".fits"
 
     def __post_init__(self) -> None:
-        survey = get_survey(self.survey)
+        survey = find_survey(self.survey)
         if self.size_px < 1:
             raise ValueError(f"size_px must be positive but is {self.size_px}")
         present = tuple(name for name in survey.band_names if self._path(name).is_file())
@@ -106,7 +106,7 @@ class LocalMosaic:
         label = f"{self.files} at {ra:.5f}, {dec:.5f}"
         if not self.covers(np.array([ra]), np.array([dec]))[0]:
             raise CutoutError(f"{label}: not on the mosaic", status="outside_footprint")
-        survey = get_survey(self.survey)
+        survey = find_survey(self.survey)
         stamps = {name: self._cut(name, ra, dec) for name in self.bands}
         scaled = {name: on_zeropoint(stamp, survey, label) for name, stamp in stamps.items()}
         check_flux(np.concatenate([stamp.pixels for stamp in scaled.values()]), label)

@@ -19,10 +19,9 @@ from typing import ClassVar
 import numpy as np
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.footprints import Footprinted
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import Query
+from catalogs.archives.protocol import ArchiveSource, Query
 from catalogs.archives.stamps import Stamp, check_flux, read_fits, write_cube
 from galaxy_da.errors import CutoutError
 
@@ -36,7 +35,7 @@ _FILTERS = "grizy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanStarrs(Footprinted):
+class PanStarrs(ArchiveSource):
     """The image cutout service of the PS1 archive.
 
     Attributes
@@ -71,7 +70,7 @@ class PanStarrs(Footprinted):
 
     def identity(self) -> Query:
         """Return everything besides the position that decides a cutout's bytes."""
-        return {"url": self.url, "size_px": self.size_px, "bands": self.bands, "type": "stack"}
+        return {**super().identity(), "type": "stack"}
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
@@ -12,14 +13,18 @@ from catalogs.archives.limits import Limits
 from galaxy_da.surveys import Survey
 
 if TYPE_CHECKING:
+    from mocpy import MOC
+
     from catalogs.archives.http import Http
 
-__all__ = ["BoolArray", "CutoutSource", "FloatArray", "Query", "band_names"]
+__all__ = ["ArchiveSource", "BoolArray", "CutoutSource", "FloatArray", "Query", "band_names"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 Query: TypeAlias = Mapping[str, str | int | float]
 """Parameters of a request."""
+
+_NOT_IDENTITY = {"survey", "footprint", "token", "limits", "suffix"}
 
 
 class CutoutSource(Protocol):
@@ -85,6 +90,36 @@ class CutoutSource(Protocol):
             If no position can succeed: a wrong account, a misconfigured service.
         """
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveSource:
+    """Base of sources in an archive; their fields are their identity.
+
+    Attributes
+    ----------
+    footprint : MOC, optional
+        Footprint of the survey, if known.
+    """
+
+    footprint: MOC | None = None
+
+    def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray | None:
+        """Return a mask of the positions [ICRS deg] in the footprint, or None if it is unknown."""
+        if self.footprint is None:
+            return None
+        import astropy.units as u
+
+        return np.asarray(self.footprint.contains_lonlat(ra * u.deg, dec * u.deg), dtype=np.bool_)
+
+    def identity(self) -> Query:
+        """Return everything besides the position that decides a cutout's bytes."""
+        names = [field.name for field in fields(self) if field.name not in _NOT_IDENTITY]
+        values = {name: getattr(self, name) for name in names}
+        return {
+            name: ",".join(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
 
 
 def band_names(bands: str | tuple[str, ...], survey: Survey) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from galaxy_da.errors import CatalogError
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import find_survey
 
 if TYPE_CHECKING:
     from catalogs.archives.protocol import CutoutSource
@@ -118,6 +118,6 @@ def open_source(survey: str, service: str | None = None, **options: Any) -> Cuto
 
 
 def _services(survey: str) -> dict[str, _Service]:
-    get_survey(survey)
+    find_survey(survey)
     anywhere = {name: (path, {"survey": survey}) for name, path in _ANY.items()}
     return {**_OWN.get(survey, {}), **anywhere}

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.footprints import Footprinted
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import Query
+from catalogs.archives.protocol import ArchiveSource, Query
 from catalogs.archives.stamps import check_colour
 
 __all__ = ["SIZES_PX", "URL", "ImgCutout"]
@@ -24,7 +23,7 @@ SIZES_PX = (64, 2048)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImgCutout(Footprinted):
+class ImgCutout(ArchiveSource):
     """SkyServer's colour cutouts.
 
     Attributes
@@ -54,14 +53,6 @@ class ImgCutout(Footprinted):
         low, high = SIZES_PX
         if not low <= self.size_px <= high:
             raise ValueError(f"ImgCutout draws {low} to {high} pixels a side, not {self.size_px}")
-
-    def identity(self) -> Query:
-        """Return everything besides the position that decides a cutout's bytes."""
-        return {
-            "url": self.url,
-            "size_px": self.size_px,
-            "pixel_scale_arcsec": self.pixel_scale_arcsec,
-        }
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""

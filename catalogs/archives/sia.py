@@ -13,7 +13,7 @@ and cut by the service, never downloaded whole:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -22,10 +22,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.footprints import Footprinted
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import Query, band_names
+from catalogs.archives.protocol import ArchiveSource, Query, band_names
 from catalogs.archives.stamps import (
     check_flux,
     check_reach,
@@ -35,15 +34,36 @@ from catalogs.archives.stamps import (
 )
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.io.sphere import separation_arcsec
-from galaxy_da.surveys import Band, get_survey
+from galaxy_da.surveys import Band, find_survey
 
-__all__ = ["SimpleImageAccess"]
+__all__ = ["SimpleImageAccess", "call_pyvo"]
 
 _LIMITS = Limits(requests_per_second=4, concurrency=4)
 
 
+def call_pyvo(http: Http, request: Callable[[], Any], label: str) -> Any:
+    """Make a request of pyvo under the limits and retries of a service.
+
+    Raises
+    ------
+    CutoutError
+        If the reply is not a VOTable, or the request kept failing.
+    CatalogError
+        If the service does not take the request.
+    """
+    from pyvo.dal import DALFormatError, DALQueryError
+
+    try:
+        with http_errors(label, refused=(400, 404)):
+            return http.call(request)
+    except DALFormatError as error:
+        raise CutoutError(f"{label}: expected a VOTable ({error})") from error
+    except DALQueryError as error:
+        raise CatalogError(f"{label}: the service does not take this ({error})") from error
+
+
 @dataclass(frozen=True, kw_only=True)
-class SimpleImageAccess(Footprinted):
+class SimpleImageAccess(ArchiveSource):
     """Images of one survey in one SIA service.
 
     Attributes
@@ -86,7 +106,7 @@ class SimpleImageAccess(Footprinted):
     suffix: str = ".fits"
 
     def __post_init__(self) -> None:
-        survey = get_survey(self.survey)
+        survey = find_survey(self.survey)
         object.__setattr__(self, "bands", band_names(self.bands, survey) or survey.band_names)
         if self.cut not in ("soda", "ibe", "sia"):
             raise ValueError(f"cut is soda, ibe or sia, not {self.cut!r}")
@@ -100,14 +120,8 @@ class SimpleImageAccess(Footprinted):
 
     def identity(self) -> Query:
         """Return everything besides the position that decides a cutout's bytes."""
-        return {
-            "url": self.url,
-            "cut": self.cut,
-            "collection": self.collection,
-            "select": ",".join(f"{name}={value}" for name, value in sorted(self.select.items())),
-            "side_arcsec": self.side_arcsec,
-            "bands": ",".join(self.bands),
-        }
+        select = ",".join(f"{name}={value}" for name, value in sorted(self.select.items()))
+        return {**super().identity(), "select": select}
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`.
@@ -118,7 +132,7 @@ class SimpleImageAccess(Footprinted):
             Also if the access token is not in the environment.
         """
         label = f"{self.service} at {ra:.5f}, {dec:.5f}"
-        survey = get_survey(self.survey)
+        survey = find_survey(self.survey)
         side = self.side_arcsec / survey.pixel_scale_arcsec
         records = self._search(ra, dec, http, label)
         stamps = {}
@@ -144,7 +158,7 @@ class SimpleImageAccess(Footprinted):
             service = SIA2Service(self.url, session=self._session(), check_baseurl=False)
             only = self.collection or None
             request = partial(service.search, pos=(ra, dec, degrees / 2), collection=only)
-        return list(_call(http, request, label))
+        return list(call_pyvo(http, request, label))
 
     def _choose(self, records: list[Any], band: Band, ra: float, dec: float, label: str) -> Any:
         """Return the record of a band whose image centre is nearest."""
@@ -191,7 +205,7 @@ class SimpleImageAccess(Footprinted):
                 f"{label}: the image comes as {form!r}, without DataLink, so that it could only be "
                 "downloaded whole; is `cut` right for this service?"
             )
-        links = _call(
+        links = call_pyvo(
             http, partial(DatalinkResults.from_result_url, address, session=session), label
         )
         try:
@@ -219,19 +233,6 @@ class SimpleImageAccess(Footprinted):
         session = create_session()
         session.auth = self._account()
         return session
-
-
-def _call(http: Http, request: Any, label: str) -> Any:
-    """Make a request through pyvo."""
-    from pyvo.dal import DALFormatError, DALQueryError
-
-    try:
-        with http_errors(label, refused=(400, 404)):
-            return http.call(request)
-    except DALFormatError as error:
-        raise CutoutError(f"{label}: expected a VOTable ({error})") from error
-    except DALQueryError as error:
-        raise CatalogError(f"{label}: the service does not take this ({error})") from error
 
 
 def _get(http: Http, url: str, query: Query, account: tuple[str, str] | None, label: str) -> bytes:

@@ -230,7 +230,7 @@ def with_response(code, **headers):
 
 
 def wrapped(error):
-    """As pyvo and astroquery do it."""
+    """A request by the library that pyvo uses."""
     try:
         try:
             raise error
