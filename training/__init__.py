@@ -1,1 +1,1 @@
-"""How a space is made: objectives, pretraining, adaptation."""
+"""Pretraining of latent spaces, and their adaptation to new surveys."""

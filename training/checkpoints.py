@@ -1,4 +1,4 @@
-"""Training state as safetensors: weights, AdamW moments and the step, never pickled."""
+"""Training state in safetensors files: weights, AdamW moments and the step, without pickle."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def save_checkpoint(
     path : Path
         A ``.safetensors`` file.
     model : nn.Module
-        Its parameters must be those of `optimiser`, in order.
+        Network with the parameters of `optimiser`, in the same order.
     optimiser : torch.optim.AdamW
         After at least one step.
     record : dict
-        Whatever resuming needs: epoch, curves.
+        Further state for a continuation, such as curves.
     best : dict of str to Tensor, optional
-        State of the model at its best so far; see `load_best`.
+        Best state of the model so far; see `load_best`.
     """
     tensors = {f"best.{name}": value.contiguous() for name, value in (best or {}).items()}
     tensors |= {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}

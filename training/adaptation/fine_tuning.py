@@ -18,8 +18,8 @@ from tqdm import tqdm
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.io.files import json_hash
 from galaxy_da.models.networks import Encoder
+from galaxy_da.models.space_parts import network_hash
 from galaxy_da.models.symmetries import SYMMETRIES
-from galaxy_da.space import network_hash
 from training.adaptation.candidates import DEGRADED, FINE_TUNED, EncodedPairs
 from training.adaptation.fine_tuning_losses import LEAST_PER_PROCESS, FineTuningLosses, Observer
 from training.adaptation.image_matching import ImageMatch

@@ -1,1 +1,1 @@
-"""Train in several processes with Fabric and torchrun."""
+"""Training in several processes with Fabric and torchrun."""

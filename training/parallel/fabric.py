@@ -1,4 +1,4 @@
-"""One place that decides device, precision and processes of training."""
+"""Choice of device, precision and processes for training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from galaxy_da.models.devices import best_device, has_bf16
 __all__ = ["make_fabric"]
 
 _PATIENCE = timedelta(hours=6)
-"""How long processes wait for each other; the first may have to write a large space meanwhile."""
+"""Longest time that processes wait for the first one, which may write a large space."""
 
 
 def make_fabric(devices: int = 1) -> Fabric:
@@ -25,9 +25,9 @@ def make_fabric(devices: int = 1) -> Fabric:
     Parameters
     ----------
     devices : int
-        How many GPUs, or processes on the CPU, share each batch. With more than one the running
-        command starts itself again for the others. Where ``torchrun`` started it, it is
-        ``torchrun`` that says how many there are.
+        Number of GPUs, or of processes on the CPU, that share each batch. With more than one, the
+        running command starts itself again for the others. Ignored under ``torchrun``, which sets
+        the number.
     """
     nodes = 1
     if is_torchelastic_launched():

@@ -1,7 +1,7 @@
-"""Processes that train together end together, and say so once.
+"""Start and end of a group of training processes, with one error message for all.
 
-What goes wrong in one process soon goes wrong in all: the others find it gone, or ``torchrun`` ends
-them. The first to fail tells the user why; the others are silent.
+If one process fails, the others fail too, or ``torchrun`` ends them. Only the first to fail reports
+the error.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TO_ANSWER = timedelta(seconds=10)
 
 @contextmanager
 def process_group(devices: int = 1) -> Iterator[bool]:
-    """Run a block in every process of a training; for a command, which ends when the block fails.
+    """Run a block of a command in every process of a training.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def process_group(devices: int = 1) -> Iterator[bool]:
     Yields
     ------
     bool
-        Whether this is the first process, which writes and prints.
+        True in the first process, which writes and prints.
 
     Raises
     ------
     SystemExit
-        In place of what went wrong, if another process failed before. A request to terminate, as
+        In place of the error, if another process failed before. A request to terminate, which
         ``torchrun`` sends when it is interrupted, counts as `KeyboardInterrupt`.
     """
     if devices == 1 and not is_torchelastic_launched():
@@ -52,32 +52,35 @@ def process_group(devices: int = 1) -> Iterator[bool]:
     if not dist.is_initialized():  # torchrun started one process
         yield True
         return
-    store = _meet()
+    store = _connect()
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield is_first()
         wait()
     except BaseException:
-        for number in (signal.SIGTERM, signal.SIGINT):  # torchrun asks who is still there to end
+        for number in (
+            signal.SIGTERM,
+            signal.SIGINT,
+        ):  # torchrun signals every process that still runs
             signal.signal(number, signal.SIG_IGN)
         if not _fails_first(store):
             raise SystemExit(2) from None
         if not is_first():
-            print(file=sys.stderr)  # where the first process's progress bar ends
+            print(file=sys.stderr)  # ends the line of the first process's progress bar
         raise
     signal.signal(signal.SIGTERM, previous)
     dist.destroy_process_group()
 
 
-def _meet() -> TCPStore:
+def _connect() -> TCPStore:
     """Connect to the store through which the processes found each other."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     return TCPStore(host, port, timeout=_TO_ANSWER)
 
 
 def _fails_first(store: TCPStore) -> bool:
-    """Say whether no other process failed before."""
+    """Return True unless another process failed before."""
     try:
         return store.add(_FAILURES, 1) == 1
     except (dist.DistError, RuntimeError):
-        return False  # its keeper, the first process or torchrun, is gone
+        return False  # the process that holds the store is gone

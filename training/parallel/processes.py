@@ -1,10 +1,9 @@
-"""Processes that train together: who has which rows, and what all of them found.
+"""Division of a batch among training processes, and exchange of values between them.
 
-Every process runs the same program with the same draws. Of a batch it computes its own rows, from
-its number in steps of how many there are; `Share.whole` and `Share.mean` then give each process the
-rows and means of the whole batch, so that each has the loss of the whole. Their backward passes sum
-gradients over processes and DDP's average divides by as many: what remains is the gradient of that
-one loss, as a single process computes it.
+Every process runs the same program with the same draws. Process k of n computes rows k, k + n, ...
+of each batch. `Share.whole` and `Share.mean` then return the rows and means of the whole batch, so
+that every process has the same loss. Their backward passes sum gradients over processes, and DDP
+divides by the number of processes. The result is the gradient that one process would compute.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Share:
-    """What one process has of some rows.
+    """Rows of one process.
 
     Attributes
     ----------
     rows : int
-        How many there are in all.
+        Number of rows of all processes.
     number, processes : int
-        Which process this is, from 0, and of how many.
+        Number of this process, from 0, and number of processes.
     """
 
     rows: int
@@ -43,8 +42,8 @@ class Share:
 
     @classmethod
     def of(cls, rows: int) -> Self:
-        """Share rows among the processes there are."""
-        return cls(rows, dist.get_rank(), dist.get_world_size()) if _joined() else cls(rows)
+        """Share rows among the running processes."""
+        return cls(rows, dist.get_rank(), dist.get_world_size()) if _in_group() else cls(rows)
 
     @property
     def own(self) -> slice:
@@ -55,14 +54,14 @@ class Share:
         return len(range(self.rows)[self.own])
 
     def whole(self, own: Tensor, dim: int = 0) -> Tensor:
-        """Put together what each process has of its rows.
+        """Join the rows of all processes.
 
         Parameters
         ----------
         own : (..., len(self), ...) tensor
-            Rows along `dim`. Every process has to call.
+            Rows along `dim`. Every process must call this.
         dim : int
-            Which axis.
+            Axis of the rows.
 
         Returns
         -------
@@ -72,19 +71,19 @@ class Share:
         if self.processes == 1:
             return own
         mine = own.movedim(dim, 0)
-        filled = mine.new_zeros((self.rows, *mine.shape[1:]), device=_meeting_place(own))
-        filled[self.own] = mine.to(filled.device)
-        return _sum(filled).to(own.device).movedim(0, dim)
+        rows = mine.new_zeros((self.rows, *mine.shape[1:]), device=_exchange_device(own))
+        rows[self.own] = mine.to(rows.device)
+        return _sum(rows).to(own.device).movedim(0, dim)
 
     def mean(self, own: Tensor, count: Tensor | int) -> Tensor:
-        """Return the mean over all processes of their means.
+        """Return the weighted mean of all processes' means.
 
         Parameters
         ----------
         own : scalar tensor
-            The mean over `count` things of this process; anything finite where there are none.
+            Mean over `count` items of this process; any finite value if there are none.
         count : int or scalar tensor
-            Its weight.
+            Weight of the mean.
 
         Returns
         -------
@@ -99,13 +98,13 @@ class Share:
 
 
 def is_first() -> bool:
-    """Say whether this process is the one that writes and prints."""
-    return not _joined() or dist.get_rank() == 0
+    """Return True in the process that writes and prints."""
+    return not _in_group() or dist.get_rank() == 0
 
 
 def agreed(value: T) -> T:
     """Return the first process's value, on every process."""
-    if not _joined():
+    if not _in_group():
         return value
     box = [value]
     dist.broadcast_object_list(box, src=0)
@@ -114,7 +113,7 @@ def agreed(value: T) -> T:
 
 def everyones(value: T) -> list[T]:
     """Return the values of all processes, in order."""
-    if not _joined():
+    if not _in_group():
         return [value]
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
@@ -122,25 +121,25 @@ def everyones(value: T) -> list[T]:
 
 
 def wait() -> None:
-    """Go on when every process is here."""
-    if _joined():
+    """Wait until every process gets here."""
+    if _in_group():
         dist.barrier()
 
 
 def check_process_group(checkpoint: Path, done: int) -> None:
-    """Refuse to go on where the processes did not find the same.
+    """Refuse to continue unless all processes read the same checkpoint.
 
     Parameters
     ----------
     checkpoint : Path
-        What was looked for.
+        Path of the checkpoint.
     done : int
-        How far it got, 0 where there is none.
+        Steps or epochs in it; 0 if the file does not exist.
 
     Raises
     ------
     StorageError
-        If another process found something else.
+        If another process read something else.
     """
     if len(set(everyones(done))) > 1:
         raise StorageError(
@@ -150,7 +149,7 @@ def check_process_group(checkpoint: Path, done: int) -> None:
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over processes; its gradient is the sum of theirs."""
+    """Sum over processes, whose gradient is the sum of all processes' gradients."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, own: Tensor) -> Tensor:
@@ -172,12 +171,12 @@ def _sum(own: Tensor) -> Tensor:
     return total
 
 
-def _joined() -> bool:
+def _in_group() -> bool:
     return dist.is_available() and dist.is_initialized()
 
 
-def _meeting_place(tensor: Tensor) -> torch.device:
-    """Where the processes can exchange a tensor: NCCL knows GPUs alone."""
+def _exchange_device(tensor: Tensor) -> torch.device:
+    """Return the device on which processes can exchange a tensor; NCCL needs a GPU."""
     if dist.get_backend() == "nccl":
         return torch.device("cuda", torch.cuda.current_device())
     return tensor.device

@@ -10,7 +10,7 @@ from training.parallel.processes import Share
 
 COMPARED = [
     *(f"objective {name}" for name in helpers.OBJECTIVES),
-    *(f"alignment {name}" for name in helpers.ALIGNMENTS),
+    *(f"latents {name}" for name in helpers.LATENT_LOSSES),
     "fine_tune",
     "read",
 ]
@@ -18,7 +18,7 @@ COMPARED = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """What one process computed, and two that share each batch, and one that went on from two."""
+    """Compute in one process, and in two that share each batch."""
     folder = tmp_path_factory.mktemp("shared")
     n = 96
     images = blobs(n, 80, 0.262)
@@ -40,7 +40,7 @@ def in_two(function, folder):
 
 @pytest.mark.parametrize("name", COMPARED)
 def test_two_processes_have_the_loss_and_gradient_of_one(folder, name):
-    """Of batches that do not divide by two, with masks that fall on one process."""
+    """Batches do not divide by two, and one process has no labels."""
     one, first, second = (
         helpers.load(folder / who / f"{name}.safetensors")
         for who in ("one", "process-0", "process-1")
@@ -65,14 +65,14 @@ def test_two_processes_train_to_the_weights_of_one(folder, name):
 
 @pytest.fixture(scope="module")
 def again(folder):
-    """What one process computed that went on from two."""
+    """Continue in one process from checkpoints of two."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("training.parallel.fabric.has_bf16", lambda device: False)
         return helpers.resumed(folder, folder / "two", folder / "one")
 
 
 @pytest.mark.parametrize("name", ["trained", "fine-tuned"])
-def test_training_goes_on_with_another_number_of_processes(folder, again, name):
+def test_training_continues_with_another_number_of_processes(folder, again, name):
     straight = helpers.load(folder / "one" / f"{name}.safetensors")
     from_one = helpers.load(folder / "process-0" / f"{name} again.safetensors")
     for weights in (from_one, again[f"{name} again"]):
@@ -82,9 +82,9 @@ def test_training_goes_on_with_another_number_of_processes(folder, again, name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_an_adaptation_goes_on_with_another_number_of_processes(tmp_path):
-    """To the same weights and scores, whichever of its two trainings it was stopped in."""
-    helpers.write_views(tmp_path, 360)
+def test_an_adaptation_continues_with_another_number_of_processes(tmp_path):
+    """It ends with the same weights and scores, from an interrupt in either of its trainings."""
+    helpers.write_two_surveys(tmp_path, 360)
     straight = helpers.adaptations(tmp_path, tmp_path / "work-one")["adapted"]
     in_two(helpers.adapt_in_two_processes, tmp_path)
     found = {
@@ -99,7 +99,7 @@ def test_an_adaptation_goes_on_with_another_number_of_processes(tmp_path):
             torch.testing.assert_close(adapted[key], value, rtol=1e-3, atol=near)
 
 
-def test_what_goes_wrong_in_one_process_ends_both_and_is_raised_once(folder):
+def test_an_error_in_one_process_ends_both_and_is_raised_once(folder):
     ends = [(folder / f"process-{number}" / "end.txt").read_text() for number in (0, 1)]
     assert ends == ["SystemExit(2)", "TableError('only the second process finds this')"]
 

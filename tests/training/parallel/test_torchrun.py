@@ -1,4 +1,4 @@
-"""The commands under torchrun, beside one process."""
+"""Commands under torchrun, compared with one process."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sharing_helpers import write_views
+from sharing_helpers import write_two_surveys
 
 RECIPE = """
 name = "tiny"
@@ -59,8 +59,8 @@ def recipe(folder, seed, epochs=6):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_mistake_is_told_once(tmp_path):
-    """Both processes find the recipe missing; one line says so, and torchrun's own report."""
+def test_a_mistake_is_reported_once(tmp_path):
+    """Both processes find the recipe missing; one line reports it, before torchrun's report."""
     done = run(2, "pretrain", tmp_path / "none.toml", "--out", tmp_path / "s", status=1)
     lines = [line for line in done.stderr.splitlines() if line.startswith("galaxy-da:")]
     assert len(lines) == 1 and "no such recipe" in lines[0]
@@ -71,7 +71,7 @@ def test_a_mistake_is_told_once(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_two_processes_pretrain_to_the_metrics_of_one(tmp_path):
-    """The difference is below that of seeds; one process prints."""
+    """The difference is below that of seeds, and one process prints."""
     found = {}
     for processes, seed in ((1, 3), (1, 4), (1, 5), (2, 3)):
         out = tmp_path / f"{processes}-{seed}"
@@ -88,7 +88,7 @@ def test_two_processes_pretrain_to_the_metrics_of_one(tmp_path):
     ("whom", "how"),
     [("all", signal.SIGINT), ("all", signal.SIGTERM), (0, signal.SIGINT), (1, signal.SIGINT)],
 )
-def test_an_interrupt_of_any_ends_all_with_one_line_and_one_process_goes_on(tmp_path, whom, how):
+def test_an_interrupt_ends_all_with_one_line_and_one_process_can_continue(tmp_path, whom, how):
     toml, out = recipe(tmp_path, 3, epochs=12), tmp_path / "s"
     arguments = ("pretrain", toml, "--out", out, "--json")
     with subprocess.Popen(
@@ -117,20 +117,21 @@ def worker(parent, rank):
 
 
 @pytest.fixture(scope="module")
-def views(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("views")
-    write_views(folder, 360)
+def surveys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("surveys")
+    write_two_surveys(folder, 360)
     return folder
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_two_processes_adapt_to_the_metrics_of_one(views, tmp_path):
+def test_two_processes_adapt_to_the_metrics_of_one(surveys, tmp_path):
     found = {}
     for processes, seed in ((1, 0), (1, 1), (1, 2), (2, 0)):
         arguments = (
-            "adapt", "--space", views / "space", "--anchor", views / "decals" / "sample.parquet",
-            "--target", views / "sdss" / "sample.parquet", "--pairs", views / "pairs.parquet",
+            "adapt", "--space", surveys / "space",
+            "--anchor", surveys / "decals" / "sample.parquet",
+            "--target", surveys / "sdss" / "sample.parquet", "--pairs", surveys / "pairs.parquet",
             "--steps", 30, "--seed", seed, "--out", tmp_path / f"{processes}-{seed}", "--json",
         )  # fmt: skip
         done = json.loads(run(processes, *arguments).stdout)
