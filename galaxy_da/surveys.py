@@ -17,7 +17,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from galaxy_da.errors import SurveyError
 from galaxy_da.io.storage import PathOrUrl, location, read_text
 
-__all__ = ["Band", "Stretch", "Survey", "builtin_surveys", "get_survey", "load_survey"]
+__all__ = [
+    "Band",
+    "Stretch",
+    "Survey",
+    "builtin_surveys",
+    "find_survey",
+    "get_survey",
+    "load_survey",
+]
 
 NANOMAGGY_ZEROPOINT = 22.5
 """AB magnitude of one nanomaggy [mag]."""
@@ -213,15 +221,13 @@ def builtin_surveys() -> dict[str, Survey]:
 
 
 def get_survey(name: str) -> Survey:
-    """Return a built-in survey by name, or read a survey definition by the path of a TOML file.
+    """Return a built-in survey by name.
 
     Raises
     ------
     SurveyError
-        If the name is unknown, or the file is missing or invalid.
+        If the name is unknown.
     """
-    if name.endswith(".toml"):
-        return load_survey(name)
     known = builtin_surveys()
     if name not in known:
         raise SurveyError(
@@ -229,3 +235,16 @@ def get_survey(name: str) -> Survey:
             "file (`galaxy-da surveys --help` shows how) and give its path"
         )
     return known[name]
+
+
+def find_survey(name_or_path: str) -> Survey:
+    """Return a built-in survey by name, or read a definition by the path of a TOML file.
+
+    Use it for what a user typed, never for names that come out of a table or from a client.
+
+    Raises
+    ------
+    SurveyError
+        If the name is unknown, or the file is missing or invalid.
+    """
+    return load_survey(name_or_path) if name_or_path.endswith(".toml") else get_survey(name_or_path)

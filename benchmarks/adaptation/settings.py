@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from galaxy_da.surveys import Survey, get_survey
+from galaxy_da.surveys import Survey, find_survey, get_survey
 
 __all__ = ["BenchmarkSettings", "Variant", "benchmark_survey"]
 
@@ -114,7 +114,7 @@ def benchmark_survey(name: str) -> Survey:
         If it is neither.
     """
     if name != "kids2":
-        return get_survey(name)
+        return find_survey(name)
     kids = get_survey("kids")
     bands = tuple(kids.band(band) for band in _TWO_BANDS)
     return kids.model_copy(

@@ -44,6 +44,9 @@ SAMPLE = "sample.parquet"
 """Name of the sample table in the output folder."""
 
 _PLAN, _JOURNAL, _LOCK = "fetch.json", "fetch.jsonl", ".fetch.lock"
+_OUTCOME_COLUMNS = pa.schema(
+    {"status": pa.string(), "sha256": pa.string(), "bytes": pa.int64(), "message": pa.string()}
+)
 _CUTOUT_COLUMNS = (
     *("survey", "cutout", "image", "bands", "pixel_scale_arcsec", "psf_fwhm_arcsec"),
     *("status", "sha256", "bytes", "message"),
@@ -161,7 +164,7 @@ def _sample_columns(catalog: pa.Table, survey: str) -> pa.Table:
             while names.count(names[i]) > 1:
                 names[i] += "_"
     sample = catalog.rename_columns(names).append_column(
-        "survey", pa.array([survey], pa.string()).take(pa.array(np.zeros(len(catalog), int)))
+        "survey", pa.repeat(pa.scalar(survey, pa.string()), len(catalog))
     )
     empty = sample.append_column("cutout", pa.nulls(len(catalog), pa.string()))
     validate_sample(empty, "the catalogue")
@@ -241,22 +244,17 @@ def _with_outcomes(
         status="outside_footprint",
         message=f"outside the footprint of {source.survey}; not requested",
     )
-    rows = [outcomes.get(key, outside) for key in keys]
+    rows = [vars(outcomes.get(key, outside)) for key in keys]
+    cutouts = [
+        cutout_path(row["key"], source.suffix).as_posix() if row["status"] == "ok" else None
+        for row in rows
+    ]
+    sample = sample.append_column("cutout", pa.array(cutouts, pa.string()))
     scale = source.identity().get("pixel_scale_arcsec")
-    columns = {
-        "cutout": pa.array(
-            [
-                cutout_path(row.key, source.suffix).as_posix() if row.status == "ok" else None
-                for row in rows
-            ],
-            pa.string(),
-        ),
-        **({} if scale is None else {"pixel_scale_arcsec": pa.array([float(scale)] * len(rows))}),
-        "status": pa.array([row.status for row in rows], pa.string()),
-        "sha256": pa.array([row.sha256 for row in rows], pa.string()),
-        "bytes": pa.array([row.bytes for row in rows], pa.int64()),
-        "message": pa.array([row.message for row in rows], pa.string()),
-    }
-    for name, column in columns.items():
-        sample = sample.append_column(name, column)
+    if scale is not None:
+        scales = pa.repeat(pa.scalar(float(scale)), len(rows))
+        sample = sample.append_column("pixel_scale_arcsec", scales)
+    columns = pa.Table.from_pylist(rows, _OUTCOME_COLUMNS)
+    for name in columns.column_names:
+        sample = sample.append_column(name, columns[name])
     return sample

@@ -111,7 +111,7 @@ def _open(
     from dataclasses import fields
 
     from catalogs.archives.registry import open_source
-    from galaxy_da.surveys import get_survey
+    from galaxy_da.surveys import find_survey
 
     try:
         source: Any = open_source(survey, service, **options)
@@ -119,7 +119,7 @@ def _open(
         if size_arcsec is not None and "side_arcsec" in names:
             options["side_arcsec"] = size_arcsec
         elif size_arcsec is not None:
-            native = get_survey(survey).pixel_scale_arcsec
+            native = find_survey(survey).pixel_scale_arcsec
             scale = float(source.identity().get("pixel_scale_arcsec", native))
             options["size_px"] = max(1, round(size_arcsec / scale))
         if "footprint" in names and moc != _NO_MOC:
@@ -138,14 +138,14 @@ def _footprint(survey: str, moc: str) -> Any:
     from catalogs.archives.http import Http
     from catalogs.archives.limits import Limits
     from galaxy_da.errors import CatalogError
-    from galaxy_da.surveys import get_survey
+    from galaxy_da.surveys import find_survey
 
     if moc != _OWN_MOC:
         return read_footprint(moc)
     try:
         with Http("cds-mocserver", Limits(requests_per_second=2, concurrency=1)) as http:
             return download_footprint(
-                get_survey(survey),
+                find_survey(survey),
                 http,
                 user_cache_path("galaxy_da") / "footprints",
                 url=MOC_SERVER,

@@ -16,7 +16,7 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location, location
 from galaxy_da.io.tables import check_positions, check_unique, with_metadata, write_table
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import find_survey
 
 __all__ = ["GALAXY10_CLASSES", "write_galaxy10"]
 
@@ -78,7 +78,7 @@ def write_galaxy10(
     """
     import h5py
 
-    get_survey(survey)
+    find_survey(survey)
     try:
         with h5py.File(local_copy(source), "r") as file:
             sizes = {name: file[name].shape[0] for name in file if file[name].shape}

@@ -26,7 +26,7 @@ from galaxy_da.io.tables import (
     read_table,
     with_metadata,
 )
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import find_survey
 
 __all__ = ["write_shards"]
 
@@ -64,7 +64,7 @@ def write_shards(
     TableError
         If ids repeat.
     """
-    definition = get_survey(survey)
+    definition = find_survey(survey)
     for band in options.bands:
         definition.band(band)
     files, layout = _shards(source)

@@ -26,10 +26,10 @@ def surveys(
 
     Example: galaxy-da surveys hsc
     """
-    from galaxy_da.surveys import builtin_surveys, get_survey, load_survey
+    from galaxy_da.surveys import builtin_surveys, find_survey, load_survey
 
     if file is not None or name is not None:
-        survey = load_survey(file) if file is not None else get_survey(str(name))
+        survey = load_survey(file) if file is not None else find_survey(str(name))
         print_result(survey.model_dump(mode="json"), json)
         return
     rows = {

@@ -2,7 +2,7 @@ import pytest
 from astropy import units as u
 
 from galaxy_da.errors import SurveyError
-from galaxy_da.surveys import builtin_surveys, get_survey, load_survey
+from galaxy_da.surveys import builtin_surveys, find_survey, get_survey, load_survey
 
 TWO_BANDS = """
 name = "mine"
@@ -49,7 +49,7 @@ def test_unknown_band_lists_known_bands():
 def test_survey_from_a_users_file(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(TWO_BANDS)
-    survey = get_survey(str(path))
+    survey = find_survey(str(path))
     assert survey.band_names == ("B", "I")
     assert survey.nearest_band(642).name == "I"
     assert survey.nanomaggy_per_unit == pytest.approx(10**-3)
@@ -76,4 +76,11 @@ def test_bad_definitions_name_the_problem(tmp_path, old, new, message):
 
 def test_missing_definition_is_an_error(tmp_path):
     with pytest.raises(SurveyError, match="no such survey file"):
-        get_survey(str(tmp_path / "none.toml"))
+        find_survey(str(tmp_path / "none.toml"))
+
+
+def test_a_name_never_opens_a_file(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(TWO_BANDS)
+    with pytest.raises(SurveyError, match="unknown survey"):
+        get_survey(str(path))

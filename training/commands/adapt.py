@@ -50,7 +50,7 @@ def adapt(
     from galaxy_da.io.staging import staged_folder
     from galaxy_da.io.tables import read_pairs
     from galaxy_da.space import LatentSpace
-    from galaxy_da.surveys import get_survey
+    from galaxy_da.surveys import find_survey, get_survey
     from training.adaptation import AdaptSettings, FineTuningSettings
     from training.adaptation import adapt as run
     from training.parallel.launch import process_group
@@ -58,7 +58,7 @@ def adapt(
     with process_group() as is_first:
         check_shared_folder(out)
         second = Sample(target)
-        definition = get_survey(survey or second.survey)
+        definition = find_survey(survey) if survey else get_survey(second.survey)
         tuning = FineTuningSettings() if steps is None else FineTuningSettings(steps=steps)
         with staged_folder(out) as folder:
             result = run(

@@ -20,7 +20,7 @@ from galaxy_da.io.files import ensure_folder, json_hash, write_json
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
 from galaxy_da.space import LatentSpace, SpaceParts, SurveyEncoder
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import find_survey
 from training.parallel.fabric import make_fabric
 from training.parallel.processes import Share, agreed, is_first, wait
 from training.pretraining.conditional import ConditionalAutoencoder, save_conditional
@@ -111,7 +111,7 @@ def pretrain(
     redshift = data.redshift[rows.training]
     middle = float(np.median(redshift)) if recipe.condition else float("nan")
     plain = learner.plain(middle)
-    survey = get_survey(recipe.survey)
+    survey = find_survey(recipe.survey)
     parts = SpaceParts(
         architecture=recipe.architecture,
         frame=recipe.frame,
@@ -154,7 +154,7 @@ def _prepared(
     options: RunOptions,
 ) -> TrainingImages:
     """Prepare the images, unless an earlier run of the same settings did."""
-    survey = get_survey(recipe.survey)
+    survey = find_survey(recipe.survey)
     store = work if options.images is None else ensure_folder(options.images)
     progress = options.progress and is_first()
     if is_first():
