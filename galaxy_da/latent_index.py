@@ -1,7 +1,6 @@
-"""What an index answers: similar galaxies, the same galaxy across surveys, odd ones.
+"""An index with its queries: similar galaxies, counterparts in other surveys, outliers.
 
-Each question is a function of a `StoredIndex`, in `galaxy_da.queries`, and a method of
-`LatentIndex`.
+Each query is a function of a `StoredIndex` in `galaxy_da.queries` and a method of `LatentIndex`.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.outliers.injected import ORDINARY
+from galaxy_da.index import Subset
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.outliers import METHODS
 
@@ -66,7 +67,7 @@ def ranked_kinds(
     kinds : (n,) object array
         Kind of each image, or of either image of a pair.
     """
-    found = index.outliers(survey, len(index), method, clean=clean)
+    found = index.outliers(survey, len(index), method, within=Subset(clean=clean))
     kinds = _kinds(index, found["survey"], found["object_id"])
     if "other_id" in found.column_names:
         other = _kinds(index, found["other_survey"], found["other_id"])

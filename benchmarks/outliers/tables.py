@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.outliers.injected import ORDINARY, simulate_with_outliers
 from benchmarks.outliers.recall import detection, purity, ranked_kinds
+from benchmarks.real.guide_images import guide_cutout, read_colour, with_stretch
 from benchmarks.real.guide_sample import stored_images
-from benchmarks.real.probes import guide_cutout, read_colour, with_stretch
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
+from galaxy_da.index import Subset
 from galaxy_da.io.features import Features
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import write_table
@@ -93,7 +94,7 @@ def learning_rows(indexes: Sequence[LatentIndex], method: str = "combined") -> l
     shares: dict[str, list[list[float]]] = {"outlier score alone": [], "learning": []}
     for index in indexes:
         for survey in SURVEYS:
-            found = index.outliers(survey, len(index), method, clean=True)
+            found = index.outliers(survey, len(index), method, within=Subset(clean=True))
             rows = np.array([index.row(f"{survey}:{i}") for i in found["object_id"].to_pylist()])
             kinds = np.array(index.take(rows, ["kind"])["kind"].to_pylist())
             for name, curve in shares.items():

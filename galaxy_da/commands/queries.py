@@ -67,6 +67,7 @@ def similar(
     Example: galaxy-da similar index --id sdss:1237648720693755918 -k 10 --in decals
     """
     from galaxy_da.commands.query_inputs import encode_file, read_vector
+    from galaxy_da.index import Subset
     from galaxy_da.latent_index import LatentIndex
 
     opened = LatentIndex.open(index)
@@ -85,7 +86,11 @@ def similar(
         query = read_vector(vector)
     with user_mistakes():
         found = opened.similar(
-            query, k=k, survey=within, dislike=dislike or (), where=where or (), cone=cone
+            query,
+            k=k,
+            survey=within,
+            dislike=dislike or (),
+            within=Subset(where=where or (), cone=cone),
         )
     print_table(found, json)
 
@@ -108,12 +113,17 @@ def same(
 
     Example: galaxy-da same index sdss:1237648720693755918 --radius 1
     """
+    from galaxy_da.index import Subset
     from galaxy_da.latent_index import LatentIndex
 
     opened = LatentIndex.open(index)
     with user_mistakes():
         found = opened.same(
-            key, radius, space=_space(space), prior=prior, where=where or (), cone=cone
+            key,
+            radius,
+            space=_space(space),
+            prior=prior,
+            within=Subset(where=where or (), cone=cone),
         )
     print_table(found, json)
 
@@ -170,12 +180,16 @@ def duplicates(
 
     Example: galaxy-da duplicates index --survey sdss --arcsec 2
     """
+    from galaxy_da.index import Subset
     from galaxy_da.latent_index import LatentIndex
 
     opened = LatentIndex.open(index)
     with user_mistakes():
         found = opened.duplicates(
-            survey, arcsec=arcsec, distance=distance, clean=clean, where=where or (), cone=cone
+            survey,
+            arcsec=arcsec,
+            distance=distance,
+            within=Subset(where=where or (), cone=cone, clean=clean),
         )
     _write_or_print(found, out, json)
 
@@ -201,19 +215,17 @@ def outliers(
 
     Example: galaxy-da outliers index --survey sdss -k 20 --clean
     """
+    from galaxy_da.index import Subset
     from galaxy_da.latent_index import LatentIndex
+    from galaxy_da.queries.outliers import OutlierMethod
 
     opened = LatentIndex.open(index)
     with user_mistakes():
         found = opened.outliers(
             survey,
             k,
-            method,
-            neighbours=neighbours,
-            radius_arcsec=radius,
-            clean=clean,
-            where=where or (),
-            cone=cone,
+            OutlierMethod(name=method, neighbours=neighbours, radius_arcsec=radius),
+            within=Subset(where=where or (), cone=cone, clean=clean),
         )
     _write_or_print(found, out, json)
 
@@ -239,6 +251,7 @@ def rank(
     Example: galaxy-da rank index --scores scores.csv --out ranking.parquet
     """
     from galaxy_da.commands.query_inputs import read_rows
+    from galaxy_da.index import Subset
     from galaxy_da.io.tables import write_table
     from galaxy_da.latent_index import LatentIndex
 
@@ -246,7 +259,11 @@ def rank(
     before = None if start is None else read_rows(start)
     with user_mistakes():
         found = opened.rank(
-            given, survey, method, start=before, clean=clean, where=where or (), cone=cone
+            given,
+            survey,
+            method,
+            start=before,
+            within=Subset(where=where or (), cone=cone, clean=clean),
         )
     write_table(found, out)
     ranked = {"rows": found.num_rows, "scored": found.num_rows - found["score"].null_count}

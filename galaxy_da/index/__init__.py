@@ -1,12 +1,11 @@
-"""The index on disk and in memory: immutable segments, one manifest, exact answers.
+"""The index of latent vectors, on disk and in memory: immutable segments and one manifest.
 
-`reading` opens it, `writing` makes and changes it; what it can be asked is in
-`galaxy_da.latent_index`.
+`reading` opens and searches it, `writing` changes it. `galaxy_da.latent_index` has the queries.
 """
 
 from galaxy_da.index.kinds import KINDS, Cost, cost
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.index.selections import Selection
+from galaxy_da.index.selections import Selection, Subset
 from galaxy_da.index.writing import add, create, delete, rebuild
 
 __all__ = [
@@ -14,6 +13,7 @@ __all__ = [
     "Cost",
     "Selection",
     "StoredIndex",
+    "Subset",
     "add",
     "cost",
     "create",

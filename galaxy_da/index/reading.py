@@ -17,42 +17,41 @@ from galaxy_da.index.gathering import Batches, Vectors
 from galaxy_da.index.kinds import check_kind, default_memory
 from galaxy_da.index.layout import Layout, expanded
 from galaxy_da.index.locks import only_writer
+from galaxy_da.index.searching import Searcher
 from galaxy_da.index.segments import Segment
-from galaxy_da.index.selections import Condition, Cone, Selection, cone_mask, where_mask
-from galaxy_da.index.sources import Source, Sources, sorted_batches, usable
+from galaxy_da.index.selections import Condition, Cone, Selection, Subset, rows_within
+from galaxy_da.index.sources import Source, Sources, sorted_batches
 from galaxy_da.index.stores import mirrored, workplace
 from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["StoredIndex"]
 
-_BATCH_VALUES = 1 << 22
-"""Floats gathered at once while distances are computed."""
-_CLOSE_IDS = 500
-"""Ids in sort order on either side of an unknown one that are compared with it."""
+_HINT_IDS = 500
+"""Number of ids, on either side of an unknown one, that are compared with it."""
 _HASHED_BYTES = 1 << 30
 
 
 class StoredIndex:
     """An index over the features of all surveys of one latent space.
 
-    Made by `build` or `open`. Distances are Euclidean between posterior means, computed from the
-    exact vectors whatever the segments are searched with. An index does not change while it is
-    open: `galaxy_da.index.writing` changes the folder, and opening it again shows that. What
-    it can be asked is in `galaxy_da.latent_index.LatentIndex`.
+    Made by `build` or `open`. Distances are Euclidean between posterior means and are computed
+    from the exact vectors. An open index does not change: functions of `galaxy_da.index.writing`
+    change its folder, which can then be opened again. The queries are methods of
+    `galaxy_da.latent_index.LatentIndex`.
 
     Attributes
     ----------
     rows : pa.Table
         One row per vector with every column of the features but ``embedding``, ``status`` and
-        ``message``; sorted by survey, and by object id where they were added together.
+        ``message``; sorted by survey, and by object id within each segment.
     vectors : Vectors
-        The embeddings, read-only, indexed by row number as an (n, d) float32 array is.
+        The embeddings, read-only, indexed by row number like an (n, d) float32 array.
     space_id : str
         Identity of the latent space.
     encoders : dict of str
-        Survey name to the hash of its encoder.
+        Hash of the encoder of each survey.
     generation : int
-        Counts the changes to the folder.
+        Number of changes to the folder.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class StoredIndex:
         self.rows = segments.living(parts)
         self._batches = Batches(self.rows)
         self.vectors = Vectors(self._layout, [s.vectors for s in parts])
+        self._searcher = Searcher(self._layout, self.segments, self.vectors)
         self._selections: dict[str | None, Selection] = {}
 
     @classmethod
@@ -86,11 +86,11 @@ class StoredIndex:
         Parameters
         ----------
         features : sequence of Features or path
-            Of one latent space, in any order.
+            Features of one latent space, in any order.
         kind : str
             ``auto`` or one of `galaxy_da.index.KINDS`.
         memory_bytes : int, optional
-            What ``auto`` may use; by default half of the machine's memory.
+            Memory that ``auto`` may use; by default half of the machine's memory.
 
         Raises
         ------
@@ -120,17 +120,17 @@ class StoredIndex:
         Parameters
         ----------
         path : path or URL
-            Its folder; of a URL the files are copied to the user's cache first.
+            Folder of the index. Files at a URL are copied to the user's cache first.
         whole : bool
-            Compare every byte with its hash. By default that is done for files of up to 1 GiB
-            together; of larger ones only sizes and ends are compared.
+            Check the hash of every byte. By default that is done if the files take up to 1 GiB
+            together; of larger ones only sizes and ends are checked.
 
         Raises
         ------
         LatentIndexError
-            If there is none, or a file is missing, damaged or edited.
+            If there is no index, or a file is missing, damaged or edited.
         StorageError
-            If the store it is in fails.
+            If the store of a URL fails.
         """
         with mirrored(path) as folder:
             return cls._opened(folder, whole)
@@ -149,7 +149,7 @@ class StoredIndex:
             except LatentIndexError:
                 if manifest.read(folder) == now:
                     raise
-                continue  # it was changed meanwhile
+                continue  # a writer replaced the manifest meanwhile
             return cls(
                 parts,
                 now.space_id,
@@ -160,12 +160,12 @@ class StoredIndex:
             )
 
     def save(self, path: PathOrUrl) -> None:
-        """Write the index to a folder; one that is there already stays whole until replaced.
+        """Write the index to a folder; an index already there stays whole until replaced.
 
         Raises
         ------
         LatentIndexError
-            If another process is writing there.
+            If another process is writing to the folder.
         StorageError
             If the folder or a file cannot be written.
         """
@@ -195,17 +195,11 @@ class StoredIndex:
 
     @property
     def surveys(self) -> tuple[str, ...]:
-        """The surveys that have objects here, sorted."""
+        """Surveys with objects in the index, sorted."""
         return tuple(self._layout.spans)
 
     def check_space(self, space_id: str) -> None:
-        """Refuse to work with another latent space than the index was built with.
-
-        Raises
-        ------
-        LatentIndexError
-            Naming both.
-        """
+        """Raise LatentIndexError if the index was built with another latent space."""
         if space_id != self.space_id:
             raise LatentIndexError(
                 f"this index was built with space {self.space_id[:12]}, not {space_id[:12]}; open "
@@ -218,7 +212,7 @@ class StoredIndex:
         Raises
         ------
         LatentIndexError
-            If the survey has no objects here.
+            If the survey has no objects in the index.
         """
         if survey is None:
             return 0, len(self)
@@ -229,12 +223,12 @@ class StoredIndex:
         return self._layout.spans[survey]
 
     def row(self, key: str) -> int:
-        """Return the row number of ``survey:object_id``; the id may itself contain ``:``.
+        """Return the row number of a key ``survey:object_id``; the id may itself contain ``:``.
 
         Raises
         ------
         LatentIndexError
-            If there is no such object, naming close ones.
+            If there is no such object; the message suggests similar keys.
         """
         survey, _, object_id = key.partition(":")
         for number, segment in enumerate(self.segments):
@@ -247,11 +241,11 @@ class StoredIndex:
         )
 
     def key(self, row: int) -> str:
-        """Return ``survey:object_id`` of a row number."""
+        """Return the key ``survey:object_id`` of a row number."""
         return f"{self.rows['survey'][row]}:{self.rows['object_id'][row]}"
 
     def take(self, rows: np.ndarray, columns: Sequence[str]) -> pa.Table:
-        """Return some columns of some rows, in the order asked for, reading no others."""
+        """Return columns of rows, in the given order, reading nothing else."""
         return self._batches.take(rows, columns)
 
     def places(self, segment: int, mask: np.ndarray) -> np.ndarray:
@@ -264,41 +258,37 @@ class StoredIndex:
         *,
         where: Condition | Iterable[Condition] = (),
         cone: Cone | None = None,
+        clean: bool = False,
     ) -> Selection:
-        """Choose the rows that a question is about.
+        """Select rows.
 
         Parameters
         ----------
         survey : str, optional
-            Its objects only.
-        where : Condition or iterable of Condition
-            Conditions that all must hold: ``(column, operator, value)`` or text such as
-            ``"redshift >= 0.1"`` or ``"kind in spiral,ring"``. A missing value meets none.
-        cone : (float, float, float), optional
-            ICRS right ascension and declination [deg] and radius [arcsec].
+            Survey of the rows; by default every survey.
+        where, cone, clean
+            As of `galaxy_da.index.Subset`.
 
         Raises
         ------
         LatentIndexError
-            If the survey or a column is not here, or no row is left.
+            If the survey or a column is not in the index, or no row meets the conditions.
         CatalogError
-            If the cone's centre is not on the sky.
+            If the centre of the cone is not on the sky.
         ValueError
             If a condition cannot be read.
         """
         span = self.span(survey)
-        conditions = [where] if isinstance(where, str) else list(where)
+        conditions = Subset(where=where, clean=clean).conditions
         if not conditions and cone is None:
             if survey not in self._selections:
                 self._selections[survey] = self._selection(span)
             return self._selections[survey]
-        some = self.rows.slice(span[0], span[1] - span[0])
-        inside = where_mask(some, conditions)
-        if cone is not None:
-            inside &= cone_mask(some, cone)
+        table = self.rows.slice(span[0], span[1] - span[0])
+        inside = rows_within(table, conditions, cone)
         if not inside.any():
             raise LatentIndexError(
-                f"none of the {some.num_rows} objects of {survey or 'this index'} is in the "
+                f"none of the {table.num_rows} objects of {survey or 'this index'} is in the "
                 "selection; widen it"
             )
         mask = np.zeros(len(self), bool)
@@ -315,20 +305,16 @@ class StoredIndex:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest rows of many vectors at once.
 
-        Candidates are chosen segment by segment, as `galaxy_da.index.kinds` says; their
-        distances are then computed from differences of the exact vectors, so that near-duplicates
-        come out right.
-
         Parameters
         ----------
         vectors : (n, d) float array
             Latent vectors.
         k : int
-            Rows per vector; fewer where there are not so many.
+            Number of rows per vector; at most the number of selected rows.
         within : str or Selection, optional
-            A survey, or what `select` returned.
+            A survey, or rows from `select`; by default the whole index.
         exact : bool
-            Compare with every vector, also in segments that have a graph or codes.
+            Compare with every vector, also in segments that are searched by codes.
 
         Returns
         -------
@@ -342,58 +328,18 @@ class StoredIndex:
         ValueError
             If k < 1, or the vectors have another width or are not finite.
         LatentIndexError
-            If the survey is not here.
+            If the survey is not in the index.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1 but is {k}")
-        points = self._points(vectors)
         selection = within if isinstance(within, Selection) else self.select(within)
-        k = min(k, len(selection))
-        step = max(1, _BATCH_VALUES // (k * self.dimension))
-        parts = [
-            self._nearest(points[first : first + step], k, selection, exact)
-            for first in range(0, max(len(points), 1), step)
-        ]
-        if len(parts) == 1:
-            return parts[0]
-        return (
-            np.concatenate([part[0] for part in parts]),
-            np.concatenate([part[1] for part in parts]),
-        )
-
-    def _points(self, vectors: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            points = np.ascontiguousarray(vectors, dtype=np.float32)
-        if points.ndim != 2 or points.shape[1] != self.dimension:
-            raise ValueError(
-                f"vectors must have shape (n, {self.dimension}) but have {points.shape}; do they "
-                "come from the space of this index?"
-            )
-        if not usable(points).all():
-            raise ValueError("vectors must be finite")
-        return points
-
-    def _nearest(
-        self, points: np.ndarray, k: int, selection: Selection, exact: bool
-    ) -> tuple[np.ndarray, np.ndarray]:
-        found = [
-            self._layout.numbers(number, segment.candidates(points, k, allowed, exact=exact))
-            for number, (segment, allowed) in enumerate(
-                zip(self.segments, selection.allowed, strict=True)
-            )
-            if allowed.count
-        ]
-        rows = found[0] if len(found) == 1 else np.concatenate(found, axis=1)
-        distances = np.linalg.norm(self.vectors[rows] - points[:, None], axis=-1)  # (n, k)
-        distances[rows < 0] = np.inf
-        order = np.lexsort((rows, distances))[:, :k]
-        each = np.arange(len(rows))[:, None]
-        return distances[each, order], rows[each, order]
+        return self._searcher.nearest(vectors, k, selection, exact=exact)
 
     def _selection(self, span: tuple[int, int], mask: np.ndarray | None = None) -> Selection:
         return Selection(self._layout, [len(s.vectors) for s in self.segments], span, mask)
 
     def _hint(self, key: str) -> str:
+        """Suggest keys like an unknown one."""
         survey, colon, object_id = key.partition(":")
         same = pc.equal(self.rows["object_id"], object_id if colon else key)
         near = [self.key(row) for row in np.flatnonzero(same.to_numpy())[:3]]
@@ -401,7 +347,7 @@ class StoredIndex:
             start, stop = self._layout.spans[survey]
             ids = self.rows["object_id"].slice(start, stop - start)
             place = pc.sum(pc.less(ids, object_id)).as_py()
-            around = ids.slice(max(place - _CLOSE_IDS, 0), 2 * _CLOSE_IDS).to_pylist()
+            around = ids.slice(max(place - _HINT_IDS, 0), 2 * _HINT_IDS).to_pylist()
             near = [f"{survey}:{close}" for close in difflib.get_close_matches(object_id, around)]
         if near:
             return f"did you mean {' or '.join(near)}?"

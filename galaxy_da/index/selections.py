@@ -1,14 +1,16 @@
-"""Which rows a question is about: a survey, a cone on the sky, conditions on any column.
+"""Selections of rows by survey, cone on the sky, and conditions on any column.
 
-A condition is ``(column, operator, value)``, as Parquet readers take them, or the same as text
-(``"redshift >= 0.1"``, ``"kind in spiral,ring"``). Its value is read as the column's own type;
-nothing is ever evaluated.
+A condition is ``(column, operator, value)``, as Parquet readers take them, or text such as
+``"redshift >= 0.1"`` or ``"kind in spiral,ring"``. Its value is cast to the type of the column;
+nothing is ever evaluated as code.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import faiss
@@ -18,17 +20,19 @@ import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.layout import Layout, expanded
+from galaxy_da.io.samples import Flag
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.io.tables import check_positions
 
-__all__ = ["Allowed", "Condition", "Cone", "Selection", "cone_mask", "where_mask"]
+__all__ = ["Allowed", "Condition", "Cone", "Selection", "Subset", "rows_within"]
 
 Condition = str | tuple[str, str, Any]
-"""Text, or column, operator and value; several must all hold."""
+"""Text, or column, operator and value."""
 
 Cone = tuple[float, float, float]
 """ICRS right ascension and declination [deg], and radius [arcsec]."""
 
+_CLEAN: Condition = ("flags", "in", (0, int(Flag.SUBSTITUTED_BAND)))
 _COMPARE: dict[str, Callable[..., Any]] = {
     "=": pc.equal,
     "==": pc.equal,
@@ -43,15 +47,41 @@ _TEXT = re.compile(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Subset:
+    """Conditions on the objects that a query returns.
+
+    Attributes
+    ----------
+    where : Condition or iterable of Condition
+        Conditions that must all hold: ``(column, operator, value)`` or text such as
+        ``"redshift >= 0.1"`` or ``"kind in spiral,ring"``. A missing value meets none.
+    cone : (float, float, float), optional
+        ICRS right ascension and declination [deg] and radius [arcsec].
+    clean : bool
+        Exclude objects with quality flags other than `galaxy_da.io.samples.Flag.SUBSTITUTED_BAND`.
+    """
+
+    where: Condition | Iterable[Condition] = ()
+    cone: Cone | None = None
+    clean: bool = False
+
+    @property
+    def conditions(self) -> list[Condition]:
+        """All conditions on columns, that of a clean image first."""
+        listed: list[Condition] = [self.where] if isinstance(self.where, str) else list(self.where)
+        return [_CLEAN, *listed] if self.clean else listed
+
+
 class Allowed:
-    """The places of one segment that may be found, as FAISS takes them.
+    """Places of one segment that a search may return, in the forms that FAISS takes.
 
     Parameters
     ----------
     size : int
-        Places of the segment, deleted ones included.
+        Number of places of the segment, deleted ones included.
     runs : (r, 2) int64 array
-        First and one-past-last of each run of them, ascending.
+        First and one-past-last place of each run, ascending.
     """
 
     def __init__(self, size: int, runs: np.ndarray) -> None:
@@ -60,32 +90,32 @@ class Allowed:
         self._runs = runs
         self._array: faiss.IDSelector | None = None
         self._bitmap: faiss.IDSelector | None = None
-        self._held: list[np.ndarray] = []
+        self._buffers: list[np.ndarray] = []  # FAISS keeps pointers into these
 
     @property
     def places(self) -> np.ndarray:
-        """All of them, ascending, int64."""
+        """All allowed places, ascending, int64."""
         return expanded(self._runs)
 
     def listed(self) -> faiss.IDSelector | None:
-        """Return a selector that lists the places, to compare with each of them."""
+        """Return a selector that lists the places, for exhaustive search; None allows all."""
         if len(self._runs) == 1:
             return self._range()
         if self._array is None:
             places = self.places
-            self._held.append(places)
+            self._buffers.append(places)
             self._array = faiss.IDSelectorArray(len(places), faiss.swig_ptr(places))
         return self._array
 
     def marked(self) -> faiss.IDSelector | None:
-        """Return a selector with a bit for each place, to ask whether one is among them."""
+        """Return a selector with a bit for each place, for search in cells; None allows all."""
         if len(self._runs) == 1:
             return self._range()
         if self._bitmap is None:
             mask = np.zeros(self.size, bool)
             mask[self.places] = True
             bits = np.packbits(mask, bitorder="little")
-            self._held.append(bits)
+            self._buffers.append(bits)
             self._bitmap = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
         return self._bitmap
 
@@ -95,14 +125,14 @@ class Allowed:
 
 
 class Selection:
-    """Living rows of an index: a span of row numbers, or those true in a mask.
+    """Selected rows of an index: a span of row numbers, or those true in a mask.
 
     Made by `galaxy_da.index.StoredIndex.select`.
 
     Attributes
     ----------
     allowed : list of Allowed
-        The same by segment.
+        The selected places of each segment.
     """
 
     def __init__(
@@ -135,31 +165,30 @@ class Selection:
         return np.arange(*self._span) if self._mask is None else np.flatnonzero(self._mask)
 
 
-def where_mask(table: pa.Table, conditions: Iterable[Condition]) -> np.ndarray:
-    """Return which rows meet every condition, (n,) bool; a missing value meets none.
+def rows_within(
+    table: pa.Table, conditions: Iterable[Condition], cone: Cone | None = None
+) -> np.ndarray:
+    """Return a mask of the rows that meet all conditions and lie in a cone, (n,) bool.
 
     Raises
     ------
     LatentIndexError
-        If a column is unknown or no scalar.
-    ValueError
-        If a condition has no operator, or its value is not of the column's type.
-    """
-    parts = [_meets(table, *_parsed(condition)) for condition in conditions]
-    every = pc.fill_null(_all(parts), False) if parts else None
-    return np.ones(table.num_rows, bool) if every is None else every.to_numpy()
-
-
-def cone_mask(table: pa.Table, cone: Cone) -> np.ndarray:
-    """Return which rows lie within a cone, its edge included, (n,) bool.
-
-    Raises
-    ------
+        If a column is unknown or nested.
     CatalogError
-        If its centre is not on the sky.
+        If the centre of the cone is not on the sky.
     ValueError
-        If its radius is negative or not finite.
+        If a condition has no operator, a value does not fit the type of its column, or the radius
+        of the cone is negative or not finite.
     """
+    masks = [_meets(table, *_parsed(condition)) for condition in conditions]
+    mask = np.ones(table.num_rows, bool)
+    if masks:
+        mask = pc.fill_null(reduce(pc.and_kleene, masks), False).to_numpy()
+    return mask if cone is None else mask & _in_cone(table, cone)
+
+
+def _in_cone(table: pa.Table, cone: Cone) -> np.ndarray:
+    """Return a mask of the rows in a cone, its edge included."""
     ra, dec, radius = cone
     check_positions(np.array([ra], float), np.array([dec], float), "cone")
     if not 0 <= radius < np.inf:
@@ -175,16 +204,16 @@ def cone_mask(table: pa.Table, cone: Cone) -> np.ndarray:
 def _parsed(condition: Condition) -> tuple[str, str, Any]:
     if not isinstance(condition, str):
         return condition
-    found = _TEXT.fullmatch(condition)
-    if found is None:
+    match = _TEXT.fullmatch(condition)
+    if match is None:
         raise ValueError(
             f"condition {condition!r}: expected COLUMN OPERATOR VALUE with one of "
             f"{' '.join([*_COMPARE, 'in', 'not in'])}"
         )
-    value: Any = found["value"].strip()
-    if found["operator"].endswith("in"):
+    value: Any = match["value"].strip()
+    if match["operator"].endswith("in"):
         value = [item.strip() for item in value.split(",")]
-    return found["column"], found["operator"], value
+    return match["column"], match["operator"], value
 
 
 def _meets(table: pa.Table, column: str, compare: str, value: Any) -> pa.ChunkedArray:
@@ -194,12 +223,14 @@ def _meets(table: pa.Table, column: str, compare: str, value: Any) -> pa.Chunked
         )
     kind = table.schema.field(column).type
     if pa.types.is_nested(kind):
-        raise LatentIndexError(f"column {column!r} holds {kind}; conditions are on single values")
+        raise LatentIndexError(
+            f"column {column!r} holds {kind}; conditions take single values"
+        )
     if compare in ("in", "not in"):
         values = pa.array([_cast(item, kind, column).as_py() for item in value], kind)
-        found = pc.is_in(table[column], value_set=values)
-        found = found if compare == "in" else pc.invert(found)
-        return pc.and_(found, table[column].is_valid())
+        listed = pc.is_in(table[column], value_set=values)
+        listed = listed if compare == "in" else pc.invert(listed)
+        return pc.and_(listed, table[column].is_valid())
     if compare not in _COMPARE:
         raise ValueError(
             f"column {column!r}: operator {compare!r} is not one of "
@@ -212,11 +243,4 @@ def _cast(value: Any, kind: pa.DataType, column: str) -> pa.Scalar:
     try:
         return pa.scalar(value).cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise ValueError(f"column {column!r} holds {kind}; {value!r} is none") from error
-
-
-def _all(parts: Sequence[Any]) -> Any:
-    every = parts[0]
-    for part in parts[1:]:
-        every = pc.and_kleene(every, part)
-    return every
+        raise ValueError(f"column {column!r} holds {kind}; {value!r} does not fit") from error

@@ -1,7 +1,8 @@
-"""Galaxies of which two surveys show different things: transients, artefacts, wrong matches.
+"""Galaxies whose images disagree between two surveys: transients, artefacts, wrong matches.
 
-Two images of one galaxy never fall on one point: noise, seeing and the encoders part them, more in
-some directions, for faint galaxies, and in some parts of the space. `excess` is what is left.
+Two images of a galaxy never have the same latents. Noise, seeing and the encoders separate them,
+more so for faint galaxies, in some directions and in some parts of the space. `excess` is the
+distance relative to this expectation.
 """
 
 from __future__ import annotations
@@ -23,34 +24,34 @@ __all__ = ["disagreement", "excess"]
 _PAIRS_PER_LATENT = 5
 _KEPT_SHARE = 0.8
 _STEPS = 10
-_ALIKE = 50
+_SIMILAR = 50
 _TINY = 1e-12
 
 
 def disagreement(
     index: StoredIndex, within: Selection, survey: str | None, k: int, radius_arcsec: float
 ) -> pa.Table:
-    """Rank galaxies by how far apart two surveys' images of them lie, beyond what is usual.
+    """Rank galaxies by the latent distance between two surveys, relative to the expected one.
 
-    The galaxies are those whose positions in two surveys are each other's nearest.
+    The galaxies are those whose positions in two surveys are mutual nearest neighbours.
 
     Parameters
     ----------
     index : StoredIndex
-        Of at least two surveys, with ``variance``.
+        Index of at least two surveys, with ``variance``.
     within : Selection
-        Objects that may take part.
+        Objects to compare.
     survey : str, optional
-        Compare it with each other survey; by default every two surveys.
+        Survey to compare with each other one; by default every two surveys.
     k : int
-        How many pairs; fewer where there are not so many.
+        Largest number of pairs to return.
     radius_arcsec : float
-        Farthest that positions may be apart [arcsec].
+        Largest separation of the two positions [arcsec].
 
     Returns
     -------
     pa.Table
-        As `galaxy_da.queries.outliers.outliers` says; ``outlier_score`` is `excess`.
+        As of `galaxy_da.queries.outliers.outliers`; ``outlier_score`` is `excess`.
 
     Raises
     ------
@@ -68,22 +69,20 @@ def disagreement(
         if survey not in (None, one, other):
             continue
         one, other = (other, one) if survey == other else (one, other)
-        pair = counterparts(index, _of(index, rows, one), _of(index, rows, other), radius_arcsec)
+        pair = counterparts(
+            index,
+            _rows_of_survey(index, rows, one),
+            _rows_of_survey(index, rows, other),
+            radius_arcsec,
+        )
         counts.append(f"{one} and {other} {len(pair[0])}")
         if len(pair[0]) >= enough:
-            observations = [
-                observation for own in pair[:2] for observation in posteriors(index, own)
-            ]
-            parts.append(
-                (
-                    *pair,
-                    excess(*observations),
-                    np.linalg.norm(observations[0] - observations[2], axis=1),
-                )
-            )
+            here, there = posteriors(index, pair[0]), posteriors(index, pair[1])
+            distance = np.linalg.norm(here[0] - there[0], axis=1)
+            parts.append((*pair, excess(*here, *there), distance))
     if not parts:
         raise LatentIndexError(
-            f"disagreement takes two surveys with at least {enough} galaxies in common within "
+            f"disagreement needs two surveys with at least {enough} galaxies in common within "
             f"{radius_arcsec:g} arcsec; in common: {', '.join(counts) or 'no two surveys'}"
         )
     first, second, separation, score, distance = map(np.concatenate, zip(*parts, strict=True))
@@ -108,22 +107,23 @@ def disagreement(
 def excess(
     mean1: np.ndarray, variance1: np.ndarray, mean2: np.ndarray, variance2: np.ndarray
 ) -> np.ndarray:
-    """How many times farther apart two images of each galaxy lie than is usual.
+    """Return the ratio of the distance between two images of each galaxy to the expected one.
 
-    The distance is Mahalanobis': in units of the scatter of this pair of surveys, its systematic
-    shift taken off, both measured on the 80% of pairs that agree best (concentration steps of the
-    deterministic MCD, Hubert et al. 2012, J. Comput. Graph. Stat. 21, 618). It is divided by what
-    the posterior variances lead to expect, and by the median of the 50 galaxies most alike.
+    The distance is the Mahalanobis distance of the pair's shift. The mean shift and the scatter of
+    the two surveys come from the 80% of pairs that agree best (concentration steps of the
+    deterministic MCD, Hubert et al. 2012, J. Comput. Graph. Stat. 21, 618). It is divided by the
+    distance predicted from the posterior variances, and by the median of the 50 most similar
+    galaxies.
 
     Parameters
     ----------
     mean1, variance1, mean2, variance2 : (n, d) float arrays
-        Posteriors of n galaxies in two surveys, some of which may be wrong.
+        Posteriors of n galaxies in two surveys, a few of them wrong pairs.
 
     Returns
     -------
     (n,) float array
-        About 1 for half of them.
+        Median about 1.
     """
     shift = np.subtract(mean1, mean2, dtype=np.float64)
     log_squared = np.log(_squared_distance(shift) + _TINY)
@@ -131,13 +131,13 @@ def excess(
         np.log(np.maximum(variance, _TINY)).mean(axis=1) for variance in (variance1, variance2)
     ]
     terms = np.stack([np.ones(len(shift)), *noise], axis=1)
-    left = log_squared - terms @ np.linalg.lstsq(terms, log_squared, rcond=None)[0]
-    _, alike = nearest_others((mean1 + mean2) / 2, _ALIKE)
-    return np.asarray(np.exp((left - np.median(left[alike], axis=1)) / 2))
+    residual = log_squared - terms @ np.linalg.lstsq(terms, log_squared, rcond=None)[0]
+    _, similar = nearest_others((mean1 + mean2) / 2, _SIMILAR)
+    return np.asarray(np.exp((residual - np.median(residual[similar], axis=1)) / 2))
 
 
 def _squared_distance(shift: np.ndarray) -> np.ndarray:
-    """Squared Mahalanobis distance from the middle of most of the points."""
+    """Return the squared Mahalanobis distance from the centre of the majority of points."""
     kept = int(np.ceil(_KEPT_SHARE * len(shift)))
     centred = shift - np.median(shift, axis=0)
     spread = np.median(np.abs(centred), axis=0) + _TINY
@@ -148,7 +148,7 @@ def _squared_distance(shift: np.ndarray) -> np.ndarray:
     return np.asarray(squared)
 
 
-def _of(index: StoredIndex, rows: np.ndarray, survey: str) -> np.ndarray:
+def _rows_of_survey(index: StoredIndex, rows: np.ndarray, survey: str) -> np.ndarray:
     start, stop = index.span(survey)
     low, high = np.searchsorted(rows, [start, stop])
     return rows[low:high]

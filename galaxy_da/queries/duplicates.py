@@ -1,8 +1,6 @@
-"""Objects of one survey that are one thing listed twice, or nearly look it."""
+"""Duplicates within one survey: objects that are close on the sky or in latents."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -12,17 +10,17 @@ from scipy.spatial import cKDTree
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.index.selections import Condition, Cone, Selection
+from galaxy_da.index.selections import Selection, Subset
 from galaxy_da.io.sphere import chord, chord_to_arcsec
-from galaxy_da.queries.rows import BATCH, conditions, separations
+from galaxy_da.queries.rows import BATCH, select, separations
 from galaxy_da.queries.sky import directions
 
 __all__ = ["MOST_PAIRS", "duplicates"]
 
 MOST_PAIRS = 10_000_000
-"""Pairs beyond which a threshold is refused."""
+"""Largest number of pairs; a threshold that gives more is refused."""
 
-_FIRST_OBSERVATION = 8
+_FIRST_NEIGHBOURS = 8
 
 
 def duplicates(
@@ -31,40 +29,36 @@ def duplicates(
     *,
     arcsec: float | None = None,
     distance: float | None = None,
-    clean: bool = False,
-    where: Condition | Iterable[Condition] = (),
-    cone: Cone | None = None,
+    within: Subset | None = None,
 ) -> pa.Table:
     """Group the objects of a survey that lie within a threshold of each other.
 
     Parameters
     ----------
     index : StoredIndex
-        Where to look.
+        Index to search.
     survey : str
-        Which survey.
+        Survey of the objects.
     arcsec : float, optional
-        Farthest apart on the sky [arcsec].
+        Largest separation on the sky [arcsec].
     distance : float, optional
-        Farthest apart in latents. With both thresholds a pair must meet both.
-    clean : bool
-        Leave out objects with quality flags first, except for substituted bands.
-    where, cone : optional
-        Look among the objects that meet these only (`StoredIndex.select`).
+        Largest distance in latents. With both thresholds a pair must meet both.
+    within : Subset, optional
+        Conditions on the objects.
 
     Returns
     -------
     pa.Table
         ``group`` (from 1, the largest first), ``survey``, ``object_id``, ``ra``, ``dec`` [deg],
-        ``separation_arcsec`` and ``distance``, each the least to another of the pairs it is in, and
-        ``flags``. Objects are in one group if a chain of pairs joins them; those without a pair are
-        left out.
+        ``separation_arcsec`` and ``distance`` (the smallest of the pairs that an object is in),
+        and ``flags``. Objects are in one group if a chain of pairs joins them; objects without a
+        pair are left out.
 
     Raises
     ------
     LatentIndexError
         If the survey or a column is not in the index, no object meets the conditions, or more than
-        ten million pairs are that close.
+        ten million pairs meet the thresholds.
     ValueError
         If neither threshold is given, or one is negative or not finite.
     """
@@ -73,17 +67,17 @@ def duplicates(
         raise ValueError(
             f"give arcsec, distance or both, finite and not negative, not {arcsec} and {distance}"
         )
-    within = index.select(survey, where=conditions(where, clean), cone=cone)
-    rows = within.rows
+    selection = select(index, survey, within)
+    rows = selection.rows
     if arcsec is not None:
         first, second = _close_on_sky(index, rows, arcsec)
     else:
         assert distance is not None
-        first, second = _close_in_latents(index, within, distance)
-    apart = separations(index.vectors, rows[first], rows[second])
+        first, second = _close_in_latents(index, selection, distance)
+    latent = separations(index.vectors, rows[first], rows[second])
     if distance is not None:
-        near = apart <= distance
-        first, second, apart = first[near], second[near], apart[near]
+        near = latent <= distance
+        first, second, latent = first[near], second[near], latent[near]
     sky = directions(index, rows)
     angle = chord_to_arcsec(np.linalg.norm(sky[first] - sky[second], axis=1))
     n = len(rows)
@@ -99,7 +93,7 @@ def duplicates(
             "group": np.cumsum(new_group).astype(np.int32),
             **{name: table[name] for name in ("survey", "object_id", "ra", "dec")},
             "separation_arcsec": _least(angle, first, second, n)[order],
-            "distance": _least(apart, first, second, n)[order],
+            "distance": _least(latent, first, second, n)[order],
             "flags": table["flags"],
         }
     )
@@ -115,20 +109,23 @@ def _close_on_sky(
 
 
 def _close_in_latents(
-    index: StoredIndex, within: Selection, distance: float
+    index: StoredIndex, selection: Selection, distance: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs by place among the selected, each once; looks wider where the last found is close."""
-    rows, firsts, seconds, total = within.rows, [], [], 0
-    waiting, count = np.arange(len(rows)), min(_FIRST_OBSERVATION, len(rows))
+    """Return each pair once, by place among the selected rows.
+
+    Objects whose farthest neighbour is within the distance are searched again for more neighbours.
+    """
+    rows, firsts, seconds, total = selection.rows, [], [], 0
+    waiting, count = np.arange(len(rows)), min(_FIRST_NEIGHBOURS, len(rows))
     while len(waiting):
         wider = []
         for low in range(0, len(waiting), BATCH):
             own = waiting[low : low + BATCH]
-            apart, found = index.search(index.vectors[rows[own]], count, within, exact=True)
-            full = (apart[:, -1] <= distance) & (count < len(rows))
+            latent, near = index.search(index.vectors[rows[own]], count, selection, exact=True)
+            full = (latent[:, -1] <= distance) & (count < len(rows))
             wider.append(own[full])
-            here, column = np.nonzero((apart <= distance) & ~full[:, None])
-            one, other = own[here], np.searchsorted(rows, found[here, column])
+            here, column = np.nonzero((latent <= distance) & ~full[:, None])
+            one, other = own[here], np.searchsorted(rows, near[here, column])
             once = one < other
             firsts.append(one[once])
             seconds.append(other[once])
@@ -146,7 +143,7 @@ def _refuse_many(pairs: int) -> None:
 
 
 def _least(values: np.ndarray, first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:
-    """Least value of the pairs that each of n objects is in."""
+    """Return the smallest value of the pairs that each of n objects is in."""
     least = np.full(n, np.inf, values.dtype)
     np.minimum.at(least, first, values)
     np.minimum.at(least, second, values)

@@ -1,7 +1,7 @@
-"""Points of the space between and beyond galaxies, and what the decoder makes of them.
+"""Interpolated points of the latent space, and their decoded images.
 
-A point has all latents: those of the galaxy, which travel, and those of the view, which stay the
-first object's, so that only the galaxy changes.
+Galaxy latents are interpolated. Nuisance latents are those of the first object throughout, so that
+only the galaxy changes.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ _SEED = 0
 
 
 def between(index: StoredIndex, first: str, last: str, steps: int = 9) -> np.ndarray:
-    """Go in a straight line from one galaxy to another.
+    """Interpolate linearly from one galaxy to another.
 
     Parameters
     ----------
     index : StoredIndex
-        Where they are.
+        Index of the galaxies.
     first, last : str
         Keys ``survey:object_id``.
     steps : int
-        Points, both ends included.
+        Number of points, both ends included.
 
     Returns
     -------
@@ -65,16 +65,16 @@ def along(
     Parameters
     ----------
     index : StoredIndex
-        Where it is.
+        Index of the galaxy.
     key : str
         ``survey:object_id``.
     latent : int
-        Which, from 0.
+        Number of the latent, from 0.
     steps : int
-        Points, both ends included.
+        Number of points, both ends included.
     reach : float
-        How far to either side, over the latent's standard deviation in the index,
-        measured on 20,000 objects where there are more.
+        Largest change to either side, in standard deviations of the latent over the index
+        (measured on at most 20,000 objects).
 
     Returns
     -------
@@ -91,10 +91,10 @@ def along(
     if not 0 <= latent < index.dimension:
         raise ValueError(f"latent must be 0 to {index.dimension - 1} but is {latent}")
     galaxy = np.repeat(index.vectors[index.row(key)][None], steps, axis=0)
-    some = np.random.default_rng(_SEED).choice(
+    sample = np.random.default_rng(_SEED).choice(
         len(index), min(len(index), _SPREAD_ROWS), replace=False
     )
-    spread = float(index.vectors[np.sort(some)][:, latent].std(dtype=np.float64))
+    spread = float(index.vectors[np.sort(sample)][:, latent].std(dtype=np.float64))
     galaxy[:, latent] += np.linspace(-reach, reach, steps) * spread
     return _with_nuisance(index, key, galaxy)
 
@@ -105,7 +105,7 @@ def combine(index: StoredIndex, plus: Sequence[str], minus: Sequence[str] = ()) 
     Parameters
     ----------
     index : StoredIndex
-        Where they are.
+        Index of the galaxies.
     plus, minus : sequence of str
         Keys ``survey:object_id``; at least one to add.
 
@@ -118,26 +118,26 @@ def combine(index: StoredIndex, plus: Sequence[str], minus: Sequence[str] = ()) 
     LatentIndexError
         If a key is unknown.
     ValueError
-        If there is none to add.
+        If no key is added.
     """
     if not plus:
         raise ValueError("plus must be at least one key but is empty")
-    added, taken = (
+    added, subtracted = (
         sum((index.vectors[index.row(key)].astype(np.float64) for key in keys), start=np.float64(0))
         for keys in (plus, minus)
     )
-    return _with_nuisance(index, plus[0], np.asarray(added - taken)[None])
+    return _with_nuisance(index, plus[0], np.asarray(added - subtracted)[None])
 
 
 def draw_strip(space: LatentSpace, latents: np.ndarray) -> np.ndarray:
-    """Decode points, side by side, in the colours of the anchor's archive.
+    """Decode points to one row of images, in the colours of the anchor's archive.
 
     Parameters
     ----------
     space : LatentSpace
-        With an anchor whose images have a stretch.
+        Space whose anchor defines a colour stretch.
     latents : (n, latents) float array
-        Points of it.
+        Points of the space.
 
     Returns
     -------

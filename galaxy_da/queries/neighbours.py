@@ -1,4 +1,4 @@
-"""Neighbours in whitened coordinates, and how dense a point's surroundings are beside theirs."""
+"""Whitened coordinates, nearest neighbours, and the local outlier factor."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Any
 import faiss
 import numpy as np
 
-from galaxy_da.queries.rows import BATCH, without
+from galaxy_da.queries.rows import BATCH, without_self
 
 __all__ = ["local_outlier_factor", "nearest_others", "whitened"]
 
 _LEAST_VARIANCE = 0.03
-"""Added to the variance of each direction, over the mean of all, so that none is blown up."""
+"""Floor added to the variance of each direction, over the mean variance of all directions."""
 _EXACT_ROWS = 200_000
 _PROBES = 24
 _TINY = 1e-10
 
 
-def whitened(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-    """Turn and scale points so that their covariance is near the identity.
+def whitened(points: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
+    """Rotate and scale points so that their covariance is near the identity.
 
     Parameters
     ----------
     points : (n, d) float array
-        Any.
-    like : (m, d) float array, optional
-        What to take mean and covariance from; by default the points.
+        Points to transform.
+    reference : (m, d) float array, optional
+        Points that define mean and covariance; by default the same points.
 
     Returns
     -------
     (n, d) float32 array
-        Directions of small variance are raised by less than the inverse of their spread.
+        Directions of small variance are scaled by less than the inverse of their spread.
     """
-    reference = np.asarray(points if like is None else like, dtype=np.float64)
+    reference = np.asarray(points if reference is None else reference, dtype=np.float64)
     covariance = np.atleast_2d(np.cov(reference.T))
     variance, directions = np.linalg.eigh(covariance)
     floor = max(_LEAST_VARIANCE * variance.mean(), np.finfo(np.float32).tiny)
@@ -44,16 +44,16 @@ def whitened(points: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
 
 
 def nearest_others(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find each point's nearest others.
+    """Find the nearest neighbours of each point among the others.
 
-    Exact up to 200,000 points; beyond, an inverted file of cells (FAISS) is searched.
+    Up to 200,000 points the search is exact; beyond, it uses an inverted file (FAISS).
 
     Parameters
     ----------
     points : (n, d) float32 array
         At least two.
     count : int
-        How many; fewer where there are not so many.
+        Number of neighbours; at most n - 1.
 
     Returns
     -------
@@ -69,29 +69,29 @@ def nearest_others(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
     rows = np.empty(distances.shape, np.int64)
     for low in range(0, n, BATCH):
         own = np.arange(low, min(low + BATCH, n))
-        _, found = search.search(points[own], distances.shape[1] + 1)
-        apart = np.linalg.norm(points[found] - points[own][:, None], axis=-1)
-        apart[found < 0] = np.inf
-        order = np.argsort(apart, axis=1, kind="stable")
-        apart, found = (np.take_along_axis(values, order, 1) for values in (apart, found))
-        distances[own], rows[own] = without(own, apart, found)
+        _, near = search.search(points[own], distances.shape[1] + 1)
+        distance = np.linalg.norm(points[near] - points[own][:, None], axis=-1)
+        distance[near < 0] = np.inf
+        order = np.argsort(distance, axis=1, kind="stable")
+        distance, near = (np.take_along_axis(values, order, 1) for values in (distance, near))
+        distances[own], rows[own] = without_self(own, distance, near)
     return distances, rows
 
 
 def local_outlier_factor(points: np.ndarray, count: int) -> np.ndarray:
-    """How much denser the surroundings of a point's neighbours are than its own.
+    """Return the local outlier factor: density of a point's neighbours over its own density.
 
     Parameters
     ----------
     points : (n, d) float array
         At least two.
     count : int
-        Neighbours.
+        Number of neighbours.
 
     Returns
     -------
     (n,) float array
-        About 1 for an ordinary point, more for an odd one.
+        About 1 for an ordinary point, more for an outlier.
 
     References
     ----------

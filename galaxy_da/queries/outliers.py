@@ -1,13 +1,15 @@
-"""Which galaxies are odd: far from others, or badly reconstructed.
+"""Outliers: galaxies far from others in latents, or badly reconstructed.
 
-Measured on the simulated sky (``python -m benchmarks.outliers``), whitened latents tell
-artefacts and unseen classes far better than latents as they are, and the local outlier factor
-better than the distance to neighbours; the reconstruction error finds what latents do not hold.
+``python -m benchmarks.outliers`` compares the methods on the simulated sky. Whitened latents
+separate artefacts and unseen classes far better than raw latents. The local outlier factor does
+so better than the distance to neighbours. The reconstruction error finds structure that the
+latents do not encode.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -15,67 +17,86 @@ from scipy.stats import rankdata
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.index.selections import Condition, Cone, Selection
+from galaxy_da.index.selections import Selection, Subset
 from galaxy_da.queries.disagreement import disagreement
 from galaxy_da.queries.neighbours import local_outlier_factor, whitened
-from galaxy_da.queries.rows import BATCH, answer, conditions, without
+from galaxy_da.queries.rows import BATCH, result_table, select, without_self
 
-__all__ = ["METHODS", "outlier_score", "outliers"]
+__all__ = ["METHODS", "OutlierMethod", "outlier_score", "outliers"]
 
 METHODS = ("combined", "knn", "lof", "forest", "reconstruction", "disagreement")
-"""Ways to rank; see `outliers`."""
+"""Names of the methods; see `OutlierMethod`."""
 
 _NEIGHBOURS = {"knn": 10, "lof": 20, "combined": 20}
 _TREES = 200
 _SEED = 0
 
 
-def outliers(
-    index: StoredIndex,
-    survey: str | None = None,
-    k: int = 50,
-    method: str = "combined",
-    *,
-    neighbours: int | None = None,
-    radius_arcsec: float = 1.0,
-    clean: bool = False,
-    where: Condition | Iterable[Condition] = (),
-    cone: Cone | None = None,
-) -> pa.Table:
-    """Rank galaxies, the oddest first.
+@dataclass(frozen=True, kw_only=True)
+class OutlierMethod:
+    """Definition of the outlier score.
 
-    Parameters
+    Attributes
     ----------
-    index : StoredIndex
-        Where to look.
-    survey : str, optional
-        Rank its objects among themselves; by default the whole index.
-    k : int
-        How many; fewer where there are not so many.
-    method : str
-        ``combined`` : the higher of the ranks by ``lof`` and by ``reconstruction``, a share.
+    name : str
+        ``combined`` : the higher of the ranks by ``lof`` and by ``reconstruction``, as a share.
         ``knn`` : mean distance to the nearest neighbours (Angiulli & Pizzuti 2002, PKDD).
         ``lof`` : local outlier factor (Breunig et al. 2000, SIGMOD) of whitened latents.
         ``forest`` : isolation forest (Liu, Ting & Zhou 2008, ICDM).
         ``reconstruction`` : reconstruction error over the median of its survey.
-        ``disagreement`` : distance of two surveys' images of one galaxy beyond what is usual
-        (`galaxy_da.queries.disagreement`); one row for each pair of images.
+        ``disagreement`` : distance between two surveys' images of one galaxy over the expected
+        distance (`galaxy_da.queries.disagreement`); one row for each pair of images.
     neighbours : int, optional
-        Of ``knn`` (10 by default) and ``lof`` (20), the object itself left out; fewer where there
-        are not so many.
+        Number of neighbours of ``knn`` (default 10), ``lof`` and ``combined`` (20); fewer if the
+        selection has fewer objects.
     radius_arcsec : float
-        How far apart positions of one galaxy may be, for ``disagreement`` [arcsec].
-    clean : bool
-        Leave out objects with quality flags first, except for substituted bands
-        (`galaxy_da.io.samples.Flag`).
-    where, cone : optional
-        Rank the objects that meet these only (`StoredIndex.select`).
+        Largest separation of the two positions of a galaxy, for ``disagreement`` [arcsec].
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or neighbours < 1.
+    """
+
+    name: str = "combined"
+    neighbours: int | None = None
+    radius_arcsec: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.name not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)} but is {self.name!r}")
+        if self.neighbours is not None and self.neighbours < 1:
+            raise ValueError(f"neighbours must be at least 1 but is {self.neighbours}")
+
+
+def outliers(
+    index: StoredIndex,
+    survey: str | None = None,
+    k: int = 50,
+    method: str | OutlierMethod = "combined",
+    *,
+    within: Subset | None = None,
+) -> pa.Table:
+    """Rank galaxies by outlier score, the highest first.
+
+    Parameters
+    ----------
+    index : StoredIndex
+        Index to search.
+    survey : str, optional
+        Survey whose objects are ranked among themselves; by default the whole index.
+    k : int
+        Number of galaxies; fewer if the index has fewer.
+    method : str or OutlierMethod
+        One of `METHODS`, or a method with its settings.
+    within : Subset, optional
+        Conditions on the objects that are ranked.
 
     Returns
     -------
     pa.Table
         ``rank`` (from 1), ``survey``, ``object_id``, ``ra``, ``dec`` [deg], ``outlier_score``,
-        ``flags``; oddest first. With ``disagreement`` also ``other_survey``, ``other_id``,
+        ``flags``. With ``disagreement`` also ``other_survey``, ``other_id``,
         ``separation_arcsec`` and ``distance``, and the flags of both.
 
     Raises
@@ -84,75 +105,77 @@ def outliers(
         If the survey or a column is not in the index, fewer than two objects are left, or too few
         pairs for ``disagreement``.
     ValueError
-        If k or neighbours < 1, the method is unknown, or a condition cannot be read.
+        If k < 1, the method is unknown, or a condition cannot be read.
     """
-    if k < 1 or (neighbours is not None and neighbours < 1):
-        raise ValueError(f"k and neighbours must be at least 1 but are {k} and {neighbours}")
-    if method not in METHODS:
-        raise ValueError(f"method must be one of {', '.join(METHODS)} but is {method!r}")
-    met = conditions(where, clean)
-    if method == "disagreement":
-        within = index.select(where=met, cone=cone)
-        return disagreement(index, within, survey, k, radius_arcsec)
-    within = index.select(survey, where=met, cone=cone)
-    score = outlier_score(index, within, method, neighbours)
+    if k < 1:
+        raise ValueError(f"k must be at least 1 but is {k}")
+    chosen = _as_method(method)
+    if chosen.name == "disagreement":
+        return disagreement(index, select(index, None, within), survey, k, chosen.radius_arcsec)
+    selection = select(index, survey, within)
+    score = outlier_score(index, selection, chosen)
     highest = np.argsort(-score, kind="stable")[:k]
-    return answer(index, within.rows[highest], outlier_score=score[highest])
+    return result_table(index, selection.rows[highest], outlier_score=score[highest])
 
 
 def outlier_score(
-    index: StoredIndex, within: Selection, method: str = "combined", neighbours: int | None = None
+    index: StoredIndex, selection: Selection, method: str | OutlierMethod = "combined"
 ) -> np.ndarray:
-    """Score how odd each selected object is among them, in all ways but ``disagreement``.
+    """Compute the outlier score of each selected object among the selected objects.
 
     Parameters
     ----------
     index : StoredIndex
-        Where they are.
-    within : Selection
-        Which (`StoredIndex.select`).
-    method, neighbours
-        As for `outliers`.
+        Index of the objects.
+    selection : Selection
+        Objects from `StoredIndex.select`.
+    method : str or OutlierMethod
+        Any method but ``disagreement``.
 
     Returns
     -------
     (n,) float array
-        In the order of ``within.rows``; higher is odder.
+        Scores in the order of ``selection.rows``.
 
     Raises
     ------
     LatentIndexError
-        If fewer than two objects are selected, or the index has no reconstruction errors to go by.
+        If fewer than two objects are selected, or the index lacks reconstruction errors.
     ValueError
-        If the method is none of these.
+        If the method is unknown or ``disagreement``.
     """
-    if len(within) < 2:
+    if len(selection) < 2:
         raise LatentIndexError(
             "the selection has one object only; ranking outliers takes at least two"
         )
-    rows, count = within.rows, neighbours or _NEIGHBOURS.get(method, 0)
+    chosen = _as_method(method)
+    rows, count = selection.rows, chosen.neighbours or _NEIGHBOURS.get(chosen.name, 0)
     scores: Mapping[str, Callable[[], np.ndarray]] = {
         "combined": lambda: _higher_rank(
             local_outlier_factor(whitened(index.vectors[rows]), count),
             _reconstruction(index, rows),
         ),
-        "knn": lambda: _neighbour_distance(index, within, count),
+        "knn": lambda: _neighbour_distance(index, selection, count),
         "lof": lambda: local_outlier_factor(whitened(index.vectors[rows]), count),
         "forest": lambda: _isolation(index.vectors[rows]),
         "reconstruction": lambda: _reconstruction(index, rows),
     }
-    if method not in scores:
-        raise ValueError(f"method must be one of {', '.join(scores)} but is {method!r}")
-    return scores[method]()
+    if chosen.name not in scores:
+        raise ValueError(f"method must be one of {', '.join(scores)} but is {chosen.name!r}")
+    return scores[chosen.name]()
 
 
-def _neighbour_distance(index: StoredIndex, within: Selection, count: int) -> np.ndarray:
-    rows = within.rows
+def _as_method(method: str | OutlierMethod) -> OutlierMethod:
+    return OutlierMethod(name=method) if isinstance(method, str) else method
+
+
+def _neighbour_distance(index: StoredIndex, selection: Selection, count: int) -> np.ndarray:
+    rows = selection.rows
     score = np.empty(len(rows), np.float32)
     for low in range(0, len(rows), BATCH):
         own = rows[low : low + BATCH]
-        found, _ = without(own, *index.search(index.vectors[own], count + 1, within))
-        score[low : low + BATCH] = found.mean(axis=1)
+        distances, _ = without_self(own, *index.search(index.vectors[own], count + 1, selection))
+        score[low : low + BATCH] = distances.mean(axis=1)
     return score
 
 
@@ -164,7 +187,7 @@ def _isolation(points: np.ndarray) -> np.ndarray:
 
 
 def _reconstruction(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
-    """Reconstruction error over the median of its survey's selected objects."""
+    """Return reconstruction errors over the median of their survey."""
     if "reconstruction_error" not in index.rows.column_names:
         error = np.full(len(rows), np.nan)
     else:
@@ -183,5 +206,5 @@ def _reconstruction(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
 
 
 def _higher_rank(*scores: np.ndarray) -> np.ndarray:
-    """Share of objects that score no more, by whichever score puts an object higher."""
+    """Return the share of objects that score no more, by the score that ranks an object higher."""
     return np.asarray(np.max([rankdata(score, "max") / len(score) for score in scores], axis=0))

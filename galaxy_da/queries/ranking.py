@@ -1,13 +1,11 @@
-"""Odd galaxies in the order a person cares for, learnt from a few scores.
+"""Active learning: outliers ranked by a person's interest, learnt from a few scores.
 
-As Astronomaly does (Lochner & Bassett 2021, Astronomy and Computing 36, 100481): a regression
-predicts the person's score everywhere; near to scored galaxies it is believed, far from them the
-outlier score is.
+The method is that of Astronomaly (Lochner & Bassett 2021, Astronomy and Computing 36, 100481). A
+regression predicts the person's score of every galaxy. Near scored galaxies the rank follows the
+prediction, far from them the outlier score.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -15,15 +13,15 @@ import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError, TableError
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.index.selections import Condition, Cone
+from galaxy_da.index.selections import Subset
 from galaxy_da.queries.neighbours import whitened
-from galaxy_da.queries.outliers import outlier_score
-from galaxy_da.queries.rows import BATCH, answer, conditions, rows_of
+from galaxy_da.queries.outliers import OutlierMethod, outlier_score
+from galaxy_da.queries.rows import BATCH, result_table, rows_of, select
 
 __all__ = ["BEST_SCORE", "rank", "trained_scores"]
 
 BEST_SCORE = 5.0
-"""What a person gives a galaxy they want more of; 0 is for one they want no more of."""
+"""Score of a galaxy of which the person wants more; 0 means no more of its kind."""
 
 _LEAST_BELIEF = 0.1
 _TREES = 50
@@ -34,70 +32,66 @@ def rank(
     index: StoredIndex,
     scores: pa.Table,
     survey: str | None = None,
-    method: str = "combined",
+    method: str | OutlierMethod = "combined",
     *,
     start: pa.Table | None = None,
-    clean: bool = False,
-    where: Condition | Iterable[Condition] = (),
-    cone: Cone | None = None,
+    within: Subset | None = None,
 ) -> pa.Table:
-    """Rank all galaxies anew by outlier score and a person's scores of some of them.
+    """Rank all galaxies by outlier score and by a person's scores of some of them.
 
     Parameters
     ----------
     index : StoredIndex
-        Where they are.
+        Index of the galaxies.
     scores : pa.Table
-        ``survey``, ``object_id`` and ``score`` (0 to `BEST_SCORE`); may be of any galaxies of the
-        index.
-    survey, method, clean, where, cone
+        ``survey``, ``object_id`` and ``score`` (0 to `BEST_SCORE`) of any galaxies of the index.
+    survey, method, within
         As for `galaxy_da.queries.outliers.outliers`, without ``disagreement``.
     start : pa.Table, optional
-        An earlier answer, whose objects and outlier scores are taken over, so that only the
-        learning is done.
+        An earlier result, whose objects and outlier scores are used again to save time.
 
     Returns
     -------
     pa.Table
         ``rank`` (from 1), ``survey``, ``object_id``, ``ra``, ``dec`` [deg], ``outlier_score``,
-        ``predicted_score`` (0 to 5), ``trained_score``, ``score`` (null where the person gave
-        none), ``flags``; all objects, the best first.
+        ``predicted_score`` (0 to 5), ``trained_score``, ``score`` (null if the person gave
+        none), ``flags``; all objects, the highest ``trained_score`` first.
 
     Raises
     ------
     LatentIndexError
-        If the survey or a column is not in the index, none of the scored galaxies or not all
-        objects of `start` are, or fewer than two objects are left.
+        If the survey, a column, all scored galaxies or any object of `start` is not in the index,
+        or fewer than two objects are left.
     TableError
         If a table lacks a column, a galaxy is scored twice, or a score is missing or not between 0
         and 5.
     ValueError
-        If the method is none of those, or a condition cannot be read.
+        If the method is unknown or ``disagreement``, or a condition cannot be read.
     """
     if start is None:
-        within = index.select(survey, where=conditions(where, clean), cone=cone)
-        rows, odd = within.rows, outlier_score(index, within, method)
+        selection = select(index, survey, within)
+        rows, outlier = selection.rows, outlier_score(index, selection, method)
     else:
         _check_columns(start, ("survey", "object_id", "outlier_score"), "start")
-        rows, odd = _found(index, start), start["outlier_score"].to_numpy()
+        rows, outlier = _rows(index, start), start["outlier_score"].to_numpy()
         if (rows < 0).any():
             raise LatentIndexError(
                 f"{(rows < 0).sum()} of the {len(rows)} objects of the earlier ranking are not in "
                 "this index any more; rank without it"
             )
-    scored, given = _scored(index, scores)
+    scored, score = _scored(index, scores)
     points = whitened(index.vectors[rows])
     predicted, trained = trained_scores(
-        points, odd, whitened(index.vectors[scored], index.vectors[rows]), given
+        points, outlier, whitened(index.vectors[scored], index.vectors[rows]), score
     )
     order = np.argsort(-trained, kind="stable")
-    own = np.full(len(index), np.nan)
-    own[scored] = given
-    person = own[rows[order]]
-    return answer(
+    by_row = np.full(len(index), np.nan)
+    by_row[scored] = score
+    person = by_row[rows[order]]
+    return result_table(
         index,
         rows[order],
-        outlier_score=odd[order],
+        outlier_score=outlier[order],
         predicted_score=predicted[order],
         trained_score=trained[order],
         score=pa.array(person, mask=np.isnan(person)),
@@ -105,27 +99,27 @@ def rank(
 
 
 def trained_scores(
-    points: np.ndarray, odd: np.ndarray, scored: np.ndarray, given: np.ndarray
+    points: np.ndarray, outlier: np.ndarray, scored: np.ndarray, score: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weigh outlier scores with what a person is predicted to say.
+    """Weight outlier scores with the predicted score of a person.
 
     Parameters
     ----------
     points : (n, d) float array
-        All galaxies.
-    odd : (n,) float array
+        Whitened latents of all galaxies.
+    outlier : (n,) float array
         Their outlier scores, not negative.
     scored : (m, d) float array
-        The galaxies a person has scored.
-    given : (m,) float array
-        Their scores, 0 to `BEST_SCORE`.
+        Whitened latents of the galaxies that the person has scored.
+    score : (m,) float array
+        The person's scores, 0 to `BEST_SCORE`.
 
     Returns
     -------
     predicted, trained : (n,) float64 arrays
-        The person's score by random forest; and ``odd tanh(exp(d) - 1 + artanh(u))``, where u is
-        the predicted score brought to 0.1 to 1 and d the distance to the nearest scored galaxy over
-        its mean.
+        The person's score predicted by a random forest; and ``outlier tanh(exp(d) - 1 +
+        artanh(u))``, where u is the predicted score scaled to 0.1 to 1, and d is the distance to
+        the nearest scored galaxy over its mean.
 
     References
     ----------
@@ -133,44 +127,44 @@ def trained_scores(
     """
     from sklearn.ensemble import RandomForestRegressor
 
-    forest = RandomForestRegressor(n_estimators=_TREES, random_state=_SEED).fit(scored, given)
+    forest = RandomForestRegressor(n_estimators=_TREES, random_state=_SEED).fit(scored, score)
     predicted = np.clip(forest.predict(points), 0, BEST_SCORE)
     distance = _to_nearest(points, scored)
     relative = distance / max(float(distance.mean()), np.finfo(np.float32).tiny)
     belief = _LEAST_BELIEF + (1 - _LEAST_BELIEF) * predicted / BEST_SCORE
     with np.errstate(divide="ignore"):
         weight = np.tanh(np.exp(np.minimum(relative, 50)) - 1 + np.arctanh(np.minimum(belief, 1)))
-    return predicted, odd * weight
+    return predicted, outlier * weight
 
 
 def _to_nearest(points: np.ndarray, scored: np.ndarray) -> np.ndarray:
-    """Distance to the nearest scored galaxy, exactly 0 for itself."""
+    """Return the distance to the nearest scored galaxy, exactly 0 for the galaxy itself."""
     nearest = np.empty(len(points))
     for low in range(0, len(points), BATCH):
-        some = points[low : low + BATCH]
-        squared = np.square(scored).sum(1) - 2 * some @ scored.T
-        nearest[low : low + BATCH] = np.linalg.norm(some - scored[squared.argmin(1)], axis=1)
+        batch = points[low : low + BATCH]
+        squared = np.square(scored).sum(1) - 2 * batch @ scored.T
+        nearest[low : low + BATCH] = np.linalg.norm(batch - scored[squared.argmin(1)], axis=1)
     return nearest
 
 
 def _scored(index: StoredIndex, scores: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and scores of the scored galaxies that are in the index."""
+    """Return rows and scores of the scored galaxies that are in the index."""
     _check_columns(scores, ("survey", "object_id", "score"), "scores")
-    given = pc.fill_null(scores["score"].cast(pa.float64()), np.nan).to_numpy()
-    if not ((given >= 0) & (given <= BEST_SCORE)).all():
+    score = pc.fill_null(scores["score"].cast(pa.float64()), np.nan).to_numpy()
+    if not ((score >= 0) & (score <= BEST_SCORE)).all():
         raise TableError(f"scores: score must be 0 to {BEST_SCORE:g} in every row")
-    rows = _found(index, scores)
+    rows = _rows(index, scores)
     if not (rows >= 0).any():
         raise LatentIndexError(f"none of the {len(rows)} scored galaxies is in this index")
-    rows, given = rows[rows >= 0], given[rows >= 0]
+    rows, score = rows[rows >= 0], score[rows >= 0]
     if len(np.unique(rows)) < len(rows):
         twice = int(rows[np.argmax(np.bincount(rows)[rows] > 1)])
         raise TableError(f"scores: {index.key(twice)} comes more than once; score a galaxy once")
-    return rows, given
+    return rows, score
 
 
-def _found(index: StoredIndex, table: pa.Table) -> np.ndarray:
-    """Row numbers of a table's objects, -1 where they are not in the index."""
+def _rows(index: StoredIndex, table: pa.Table) -> np.ndarray:
+    """Return row numbers of a table's objects, -1 for those not in the index."""
     names = table["survey"].cast(pa.string())
     rows = np.full(table.num_rows, -1)
     for survey in index.surveys:

@@ -1,8 +1,7 @@
-"""What the queries share: rows of an index and what is said of them."""
+"""Helpers of the queries: rows of an index, their latents, and tables of results."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +11,8 @@ import pyarrow.compute as pc
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.gathering import Vectors
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.index.selections import Condition
+from galaxy_da.index.selections import Selection, Subset
 from galaxy_da.io.features import vectors
-from galaxy_da.io.samples import Flag
 from galaxy_da.models.latents import join_latents
 from galaxy_da.models.match_probability import MatchProbability
 
@@ -24,23 +22,29 @@ if TYPE_CHECKING:
 __all__ = [
     "BATCH",
     "all_latents",
-    "answer",
-    "conditions",
     "match_model",
     "posteriors",
+    "result_table",
     "rows_of",
+    "select",
     "separations",
-    "without",
+    "without_self",
 ]
 
 BATCH = 4096
-"""Rows worked on at once."""
-
-_CLEAN = (0, int(Flag.SUBSTITUTED_BAND))
+"""Rows processed at a time."""
 
 
-def answer(index: StoredIndex, rows: np.ndarray, **measures: np.ndarray | pa.Array) -> pa.Table:
-    """Say what rows are, with their rank and what was measured of each."""
+def select(index: StoredIndex, survey: str | None, within: Subset | None) -> Selection:
+    """Return the rows of a survey that meet the conditions of a subset."""
+    subset = within or Subset()
+    return index.select(survey, where=subset.where, cone=subset.cone, clean=subset.clean)
+
+
+def result_table(
+    index: StoredIndex, rows: np.ndarray, **measures: np.ndarray | pa.Array
+) -> pa.Table:
+    """Return keys, positions and flags of rows with their rank and measured columns."""
     table = index.take(rows, ["survey", "object_id", "ra", "dec", "flags"])
     rank = pa.array(np.arange(1, len(rows) + 1, dtype=np.int32))
     table = table.add_column(0, "rank", rank)
@@ -49,21 +53,29 @@ def answer(index: StoredIndex, rows: np.ndarray, **measures: np.ndarray | pa.Arr
     return table
 
 
-def conditions(where: Condition | Iterable[Condition], clean: bool) -> list[Condition]:
-    """List conditions, if wanted after that of a clean image: no flag but a substituted band."""
-    listed: list[Condition] = [where] if isinstance(where, str) else list(where)
-    return [("flags", "in", _CLEAN), *listed] if clean else listed
+def without_self(
+    own: np.ndarray, distances: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Drop each row from its own neighbours, or the last neighbour if duplicates displaced it.
 
+    Parameters
+    ----------
+    own : (n,) int array
+        Row numbers.
+    distances, rows : (n, k) arrays
+        Neighbours of each row.
 
-def without(own: np.ndarray, found: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drop each row's own number, or the last where as many exact duplicates displaced it."""
+    Returns
+    -------
+    distances, rows : (n, k - 1) arrays
+    """
     drop = rows == own[:, None]
     drop[~drop.any(axis=1), -1] = True
-    return found[~drop].reshape(len(own), -1), rows[~drop].reshape(len(own), -1)
+    return distances[~drop].reshape(len(own), -1), rows[~drop].reshape(len(own), -1)
 
 
 def rows_of(index: StoredIndex, survey: str, ids: pa.ChunkedArray) -> np.ndarray:
-    """Row numbers of a survey's objects, -1 where they are not in the index."""
+    """Return row numbers of a survey's objects, -1 for those not in the index."""
     start, stop = index.span(survey)
     known = index.rows["object_id"].slice(start, stop - start).combine_chunks()
     places = pc.fill_null(pc.index_in(ids.cast(pa.string()), value_set=known), -1).to_numpy()
@@ -86,7 +98,15 @@ def all_latents(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
 def match_model(
     index: StoredIndex, space: LatentSpace, anchor: str, target: str
 ) -> MatchProbability:
-    """Return a space's model of two surveys for vectors of its own encoders."""
+    """Return the match-probability model of two surveys, if the index fits the space.
+
+    Raises
+    ------
+    LatentIndexError
+        If the index is of another space or encoders, or holds no variances.
+    SpaceError
+        If the space has no model for these surveys.
+    """
     index.check_space(space.id)
     model = space.match_probability(anchor, target)
     if "variance" not in index.rows.column_names:
@@ -103,7 +123,7 @@ def match_model(
 
 
 def separations(vectors: Vectors, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the distances of pairs of rows, (n,) float32."""
+    """Return the latent distances between pairs of rows, (n,) float32."""
     if not len(first):
         return np.empty(0, np.float32)
     parts = [

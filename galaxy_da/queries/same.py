@@ -1,8 +1,7 @@
-"""The same galaxy in the other surveys, and whether its images say so too."""
+"""Counterparts of a galaxy in the other surveys, with a comparison of the images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,20 +9,20 @@ import pyarrow as pa
 
 from galaxy_da.errors import SpaceError
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.index.selections import Condition, Cone
+from galaxy_da.index.selections import Subset
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.models.match_probability import probability
 from galaxy_da.queries.distances import random_pairs
-from galaxy_da.queries.rows import answer, match_model, posteriors, separations
+from galaxy_da.queries.rows import match_model, posteriors, result_table, select, separations
 from galaxy_da.queries.sky import counterparts
 
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
-__all__ = ["SAME_PAIRS", "same"]
+__all__ = ["COMPARED_OBJECTS", "same"]
 
-SAME_PAIRS = 20_000
-"""Objects, at most, whose counterparts a distance is compared with."""
+COMPARED_OBJECTS = 20_000
+"""Largest number of objects whose counterparts give the percentiles."""
 
 _SEED = 0
 
@@ -35,35 +34,33 @@ def same(
     *,
     space: LatentSpace | None = None,
     prior: float = 0.5,
-    where: Condition | Iterable[Condition] = (),
-    cone: Cone | None = None,
+    within: Subset | None = None,
 ) -> pa.Table:
-    """Find a galaxy in the other surveys, by position, and compare the images.
+    """Find a galaxy in the other surveys by position, and compare the images.
 
     Parameters
     ----------
     index : StoredIndex
-        Of at least two surveys.
+        Index of at least two surveys.
     key : str
-        ``survey:object_id``.
+        Key of the galaxy, ``survey:object_id``.
     radius_arcsec : float
-        How far its counterparts may be [arcsec].
+        Radius of the search [arcsec].
     space : LatentSpace, optional
-        Gives the probability that two images show one galaxy (`LatentSpace.sameness`).
+        Space that gives the match probability (`LatentSpace.match_probability`).
     prior : float
-        Of that probability, before the images are seen.
-    where, cone : optional
-        Look among the objects that meet these only (`StoredIndex.select`).
+        Prior match probability, before the images are compared.
+    within : Subset, optional
+        Conditions on the counterparts.
 
     Returns
     -------
     pa.Table
         ``rank`` (from 1), ``survey``, ``object_id``, ``ra``, ``dec`` [deg], ``separation_arcsec``,
         ``distance`` in latents; ``percentile_same`` and ``percentile_random``, the shares (0 to 1)
-        of pairs of these surveys that are closer: each other's nearest within the radius, and drawn
-        at random (null where there are none); with a space ``match_probability`` (null for
-        surveys it has no
-        model of); ``flags``. Nearest on the sky first; no row if there is no counterpart.
+        of counterparts and of random pairs of these surveys with a smaller latent distance (null
+        if there are none); with a space, ``match_probability`` (null for surveys without a model);
+        ``flags``. Nearest on the sky first. No row if there is no counterpart.
 
     Raises
     ------
@@ -77,41 +74,34 @@ def same(
         raise ValueError(f"radius must be finite and not negative but is {radius_arcsec}")
     own = index.row(key)
     survey = index.rows["survey"][own].as_py()
-    rows = index.select(where=where, cone=cone).rows
+    rows = select(index, None, within).rows
     start, stop = index.span(survey)
     rows = rows[(rows < start) | (rows >= stop)]
-    separation = _separation(index, own, rows)
+    ra, dec = (index.rows[name].to_numpy() for name in ("ra", "dec"))
+    separation = separation_arcsec(ra[own], dec[own], ra[rows], dec[rows])
     near = np.flatnonzero(separation <= radius_arcsec)
     near = near[np.argsort(separation[near], kind="stable")]
-    found = rows[near]
-    distance = separations(index.vectors, np.full(len(found), own), found)
+    rows = rows[near]
+    distance = separations(index.vectors, np.full(len(rows), own), rows)
     measures = {"separation_arcsec": separation[near], "distance": distance}
-    names = index.take(found, ["survey"])["survey"].to_numpy()
-    measures |= _percentiles(index, survey, names, distance, radius_arcsec)
+    surveys = index.take(rows, ["survey"])["survey"].to_numpy()
+    measures |= _percentiles(index, survey, surveys, distance, radius_arcsec)
     if space is not None:
-        measures["match_probability"] = _probabilities(
-            index, space, survey, own, found, names, prior
-        )
-    return answer(index, found, **measures)
-
-
-def _separation(index: StoredIndex, own: int, rows: np.ndarray) -> np.ndarray:
-    """Angles between an object and others [arcsec]."""
-    ra, dec = (index.rows[name].to_numpy() for name in ("ra", "dec"))
-    return separation_arcsec(ra[own], dec[own], ra[rows], dec[rows])
+        measures["match_probability"] = _probabilities(index, space, own, rows, prior)
+    return result_table(index, rows, **measures)
 
 
 def _percentiles(
-    index: StoredIndex, survey: str, names: np.ndarray, distance: np.ndarray, radius_arcsec: float
+    index: StoredIndex, survey: str, others: np.ndarray, distance: np.ndarray, radius_arcsec: float
 ) -> dict[str, pa.Array]:
-    """Shares of same and of random pairs that are closer, null where there are none."""
-    shares = {name: np.full(len(names), np.nan) for name in ("same", "random")}
+    """Return the shares of counterparts and of random pairs that are closer, null if none."""
+    shares = {name: np.full(len(others), np.nan) for name in ("same", "random")}
     anchors = np.arange(*index.span(survey))
-    if len(anchors) > SAME_PAIRS:
-        chosen = np.random.default_rng(_SEED).choice(len(anchors), SAME_PAIRS, replace=False)
+    if len(anchors) > COMPARED_OBJECTS:
+        chosen = np.random.default_rng(_SEED).choice(len(anchors), COMPARED_OBJECTS, replace=False)
         anchors = anchors[np.sort(chosen)]
-    for name in np.unique(names):
-        own, targets = names == name, np.arange(*index.span(name))
+    for name in np.unique(others):
+        own, targets = others == name, np.arange(*index.span(name))
         first, second, _ = counterparts(index, anchors, targets, radius_arcsec)
         pairs = {"same": (first, second)}
         spans = index.span(survey), index.span(name)
@@ -125,26 +115,22 @@ def _percentiles(
 
 
 def _probabilities(
-    index: StoredIndex,
-    space: LatentSpace,
-    survey: str,
-    own: int,
-    found: np.ndarray,
-    names: np.ndarray,
-    prior: float,
+    index: StoredIndex, space: LatentSpace, own: int, rows: np.ndarray, prior: float
 ) -> pa.Array:
+    """Return the match probability of an object with each of some rows."""
     index.check_space(space.id)
-    match_probability = np.full(len(found), np.nan)
-    for name in np.unique(names):
+    survey = index.rows["survey"][own].as_py()
+    others = index.take(rows, ["survey"])["survey"].to_numpy()
+    result = np.full(len(rows), np.nan)
+    for name in np.unique(others):
         try:
             model = match_model(index, space, survey, name)
         except SpaceError:
             continue
-        observations = posteriors(index, np.array([own])), posteriors(index, found[names == name])
-        match_probability[names == name] = probability(
-            model.log_ratio(*observations[0], *observations[1]), prior
-        )
-    return _nullable(match_probability)
+        here = posteriors(index, np.array([own]))
+        there = posteriors(index, rows[others == name])
+        result[others == name] = probability(model.log_ratio(*here, *there), prior)
+    return _nullable(result)
 
 
 def _nullable(values: np.ndarray) -> pa.Array:

@@ -1,18 +1,18 @@
-"""Which galaxies are like one, like some and unlike others, or lie at a position."""
+"""Galaxies similar to examples, and the object at a position."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.index.selections import Condition, Cone
+from galaxy_da.index.selections import Subset
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.io.tables import check_positions
-from galaxy_da.queries.rows import answer
+from galaxy_da.queries.rows import result_table, select
 
 __all__ = ["Example", "at_position", "similar", "similar_to_each"]
 
@@ -21,9 +21,12 @@ Example = str | np.ndarray
 """Key ``survey:object_id`` of an object of the index, or a (d,) latent vector."""
 
 _AWAY = 0.5
-"""How far the query moves off the dislikes, over their distance. On simulated galaxies of a class,
-3 likes and 3 dislikes, 0.55 of the first 20 are of the class at 0.5, 0.52 without moving, 0.52 at
-2; ranking by the nearest like gives 0.48, less half the distance to the nearest dislike 0.44."""
+"""Shift of the query away from the dislikes, as a fraction of its distance to them.
+
+Share of the first 20 galaxies that are of the wanted class, for 3 likes and 3 dislikes on
+simulated galaxies: 0.52 at 0, 0.55 at 0.5, 0.52 at 2. Ranking by the nearest like gives 0.48, and
+by that less half the distance to the nearest dislike 0.44.
+"""
 
 
 def similar(
@@ -33,28 +36,27 @@ def similar(
     survey: str | None = None,
     *,
     dislike: Sequence[Example] = (),
-    where: Condition | Iterable[Condition] = (),
-    cone: Cone | None = None,
+    within: Subset | None = None,
 ) -> pa.Table:
     """Find the galaxies nearest to one or several examples.
 
-    Several are searched for by their mean, moved away from the mean of the dislikes (Rocchio 1971,
-    in The SMART Retrieval System, ed. Salton, 313).
+    Several examples are replaced by their mean, shifted away from the mean of the dislikes
+    (Rocchio 1971, in The SMART Retrieval System, ed. Salton, 313).
 
     Parameters
     ----------
     index : StoredIndex
-        Where to look.
+        Index to search.
     query : str, (d,) float array, or sequence of these
-        Keys ``survey:object_id``, themselves left out of the answer; or latent vectors.
+        Keys ``survey:object_id``, which are left out of the result; or latent vectors.
     k : int
-        How many; fewer where there are not so many.
+        Number of galaxies; fewer if the index has fewer.
     survey : str, optional
-        Look among its objects only.
+        Survey of the result; by default every survey.
     dislike : sequence of str or (d,) float array
-        What not to find; keys are left out of the answer.
-    where, cone : optional
-        Look among the objects that meet these only (`StoredIndex.select`).
+        Counterexamples; keys are left out of the result.
+    within : Subset, optional
+        Conditions on the result.
 
     Returns
     -------
@@ -77,21 +79,21 @@ def similar(
     )
     if not likes:
         raise ValueError("query must be at least one key or vector but is empty")
-    within = index.select(survey, where=where, cone=cone)
-    named = {key: index.row(key) for key in (*likes, *dislike) if isinstance(key, str)}
-    point = _mean(index, likes, named)
+    selection = select(index, survey, within)
+    examples = {key: index.row(key) for key in (*likes, *dislike) if isinstance(key, str)}
+    point = _mean(index, likes, examples)
     if dislike:
-        point = point + _AWAY * (point - _mean(index, dislike, named))
-    inside = {row for row in named.values() if row in within}
-    found, rows = index.search(point[None], k + len(inside), within)
-    others = [place for place, row in enumerate(rows[0].tolist()) if row not in inside][:k]
-    return answer(index, rows[0][others], distance=found[0][others])
+        point = point + _AWAY * (point - _mean(index, dislike, examples))
+    excluded = {row for row in examples.values() if row in selection}
+    distances, rows = index.search(point[None], k + len(excluded), selection)
+    kept = [place for place, row in enumerate(rows[0].tolist()) if row not in excluded][:k]
+    return result_table(index, rows[0][kept], distance=distances[0][kept])
 
 
 def similar_to_each(
     index: StoredIndex, keys: Sequence[str], k: int = 10, survey: str | None = None
 ) -> list[pa.Table | LatentIndexError]:
-    """Find the galaxies nearest to each of several, searched for together.
+    """Find the galaxies nearest to each of several, in one search.
 
     Parameters
     ----------
@@ -103,7 +105,7 @@ def similar_to_each(
     Returns
     -------
     list of pa.Table or LatentIndexError
-        For each key what `similar` returns, or raises where the key is unknown.
+        For each key the result of `similar`, or its error if the key is unknown.
 
     Raises
     ------
@@ -114,31 +116,31 @@ def similar_to_each(
     """
     if k < 1:
         raise ValueError(f"k must be at least 1 but is {k}")
-    within = index.select(survey)
+    selection = index.select(survey)
     known: dict[int, int] = {}
-    answers: list[pa.Table | LatentIndexError] = []
+    results: list[pa.Table | LatentIndexError] = []
     for place, key in enumerate(keys):
         try:
             known[place] = index.row(key)
         except LatentIndexError as error:
-            answers.append(error)
+            results.append(error)
         else:
-            answers.append(None)
+            results.append(None)
     if not known:
-        return answers
+        return results
     own = np.array(list(known.values()), np.int64)
-    found, rows = index.search(index.vectors[own], k + 1, within)
+    distances, rows = index.search(index.vectors[own], k + 1, selection)
     others = rows != own[:, None]
     others &= np.cumsum(others, axis=1) <= k
-    every = answer(index, rows[others], distance=found[others])
+    every = result_table(index, rows[others], distance=distances[others])
     counts = others.sum(axis=1)
     ranks = np.concatenate([np.arange(1, n + 1, dtype=np.int32) for n in counts])
     every = every.set_column(0, "rank", pa.array(ranks))
     stop = np.cumsum(counts)
     for number, place in enumerate(known):
         start = int(stop[number - 1]) if number else 0
-        answers[place] = every.slice(start, int(stop[number]) - start)
-    return answers
+        results[place] = every.slice(start, int(stop[number]) - start)
+    return results
 
 
 def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float = 5.0) -> str:
@@ -147,11 +149,11 @@ def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float 
     Parameters
     ----------
     index : StoredIndex
-        Where to look.
+        Index to search.
     ra, dec : float
         ICRS position [deg].
     radius_arcsec : float
-        How far it may be [arcsec].
+        Largest separation [arcsec].
 
     Returns
     -------

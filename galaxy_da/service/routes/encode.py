@@ -127,7 +127,7 @@ def _similar(
             encoded.mean[: service.space.galaxy_latents],
             fields.k,
             fields.in_survey,
-            **fields.conditions,
+            within=fields.subset(),
         )
     meta = {"latents": np.asarray(encoded.mean, float).tolist(), "flags": flags}
     return table_response(request, found, fields.format, meta, "similar")

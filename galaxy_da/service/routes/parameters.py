@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from galaxy_da.index import Subset
 from galaxy_da.service.tables import Format
 
 __all__ = [
@@ -64,13 +65,6 @@ ConeText = Annotated[
 ]
 
 
-class Conditions(TypedDict):
-    """Conditions on the objects of a query."""
-
-    where: list[str]
-    cone: tuple[float, float, float] | None
-
-
 class TableQuery(BaseModel):
     """Query that a table answers."""
 
@@ -87,7 +81,6 @@ class FilteredQuery(TableQuery):
     where: Where = []
     cone: ConeText = None
 
-    @property
-    def conditions(self) -> Conditions:
-        """Arguments of the index's methods."""
-        return {"where": self.where, "cone": _read_cone(self.cone)}
+    def subset(self, *, clean: bool = False) -> Subset:
+        """Return the conditions of a query of the index."""
+        return Subset(where=self.where, cone=_read_cone(self.cone), clean=clean)

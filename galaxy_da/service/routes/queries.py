@@ -11,6 +11,8 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from galaxy_da.index import Subset
+from galaxy_da.queries.outliers import OutlierMethod
 from galaxy_da.service.batches import NeighbourQuery
 from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
 from galaxy_da.service.executor import in_thread
@@ -115,7 +117,7 @@ def _similar(request: Request, service: Service, query: Similar) -> Response:
             query.k,
             query.survey,
             dislike=query.dislike,
-            **query.conditions,
+            within=query.subset(),
         )
     return table_response(request, found, query.format, {"query": likes}, "similar")
 
@@ -133,8 +135,7 @@ def similar_to(request: Request, service: Parts, query: Annotated[SimilarTo, Bod
             query.k,
             query.survey,
             dislike=[_example(item) for item in query.dislike],
-            where=query.where,
-            cone=query.cone,
+            within=Subset(where=query.where, cone=query.cone),
         )
     return table_response(request, found, query.format, name="similar")
 
@@ -166,7 +167,7 @@ def same(request: Request, service: Parts, query: Annotated[Same, Query()]) -> R
             query.radius_arcsec,
             space=service.space,
             prior=query.prior,
-            **query.conditions,
+            within=query.subset(),
         )
     return table_response(request, found, query.format, name="same")
 
@@ -229,15 +230,15 @@ class Outliers(FilteredQuery):
 @in_thread
 def outliers(request: Request, service: Parts, query: Annotated[Outliers, Query()]) -> Response:
     """Rank outliers, or galaxies whose images disagree between two surveys."""
+    method = OutlierMethod(
+        name=query.method, neighbours=query.neighbours, radius_arcsec=query.radius_arcsec
+    )
     with report_bad_arguments():
         found = service.index.outliers(
             query.survey,
             query.k,
-            query.method,
-            neighbours=query.neighbours,
-            radius_arcsec=query.radius_arcsec,
-            clean=query.clean,
-            **query.conditions,
+            method,
+            within=query.subset(clean=query.clean),
         )
     return table_response(request, found, query.format, name="outliers")
 
@@ -278,8 +279,7 @@ def rank(request: Request, service: Parts, query: Annotated[Rank, Body()]) -> Re
             scores,
             query.survey,
             query.method,
-            clean=query.clean,
-            **query.conditions,
+            within=query.subset(clean=query.clean),
         )
     return table_response(request, found.slice(0, query.k), query.format, name="ranking")
 
@@ -310,8 +310,7 @@ def duplicates(request: Request, service: Parts, query: Annotated[Duplicates, Qu
             query.survey,
             arcsec=query.arcsec,
             distance=query.distance,
-            clean=query.clean,
-            **query.conditions,
+            within=query.subset(clean=query.clean),
         )
     found = found.slice(0, service.limits.rows)
     return table_response(request, found, query.format, name="duplicates")

@@ -6,7 +6,9 @@ import pytest
 from index_helpers import make, random_vectors, write_features
 
 from galaxy_da.cli import main
+from galaxy_da.index import Subset
 from galaxy_da.latent_index import LatentIndex
+
 
 def run(capsys, *words):
     capsys.readouterr()
@@ -40,7 +42,9 @@ def test_index_is_built_changed_and_described(result, folders, tmp_path):
     assert said["segment 1"].startswith("flat: 9 vectors, fewer than")
     assert result("index", "add", path, folders[1])["added"] == 6
     assert result("index", "delete", path, "--id", "sdss:a:b", "--id", "sdss: ")["deleted"] == 2
-    assert result("index", "delete", path, "--survey", "hsc", "--where", "kind = ring")["deleted"] == 3
+    assert (
+        result("index", "delete", path, "--survey", "hsc", "--where", "kind = ring")["deleted"] == 3
+    )
     (tmp_path / "ids.txt").write_text("sdss:ü\nsdss:d\n", encoding="utf-8")
     assert result("index", "delete", path, "--ids", tmp_path / "ids.txt")["deleted"] == 2
     before = LatentIndex.open(path).rows.to_pylist()
@@ -61,7 +65,10 @@ def test_similar_filters_as_python_does(result, folders, tmp_path):
         "--where", "kind in ring,disc", "--where", "flags < 5", "--cone", 10.5, 0, 13000,
     )  # fmt: skip
     answer = LatentIndex.open(path).similar(
-        "sdss:a:b", 4, "hsc", where=["kind in ring,disc", ("flags", "<", 5)], cone=(10.5, 0, 13000)
+        "sdss:a:b",
+        4,
+        "hsc",
+        within=Subset(where=["kind in ring,disc", ("flags", "<", 5)], cone=(10.5, 0, 13000)),
     )
     assert said["rows"] == answer.to_pylist()
     assert 0 < answer.num_rows <= 4
@@ -81,7 +88,7 @@ def test_dry_run_prints_the_cost_and_writes_nothing(result, folders, tmp_path):
         (["index", "delete", "INDEX", "--id", "a:b", "--survey", "hsc"], "give --id or --ids"),
         (["index", "delete", "INDEX", "--where", "flags"], "expected COLUMN OPERATOR VALUE"),
         (["index", "rebuild", "INDEX", "--kind", "tree"], "kind must be auto"),
-        (["similar", "INDEX", "--id", "sdss:d", "--where", "flags > x"], "'x' is none"),
+        (["similar", "INDEX", "--id", "sdss:d", "--where", "flags > x"], "'x' does not fit"),
     ],
 )
 def test_mistakes_are_one_line(capsys, folders, tmp_path, arguments, message):

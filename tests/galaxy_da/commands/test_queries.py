@@ -18,10 +18,12 @@ from typer.testing import CliRunner
 from galaxy_da.commands import queries as query_commands
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
+from galaxy_da.index import Subset
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_metadata
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.interpolation import draw_strip
+from galaxy_da.queries.outliers import OutlierMethod
 from galaxy_da.space import LatentSpace
 
 AWKWARD = ["a,b", "ü:1", 'quo"te', " lead", "-k", "x=1"]
@@ -67,18 +69,18 @@ def rows(verb, *arguments):
 
 
 FILTERS = ["--where", "z < 0.7", "--cone", "10.1", "0", "300"]
-GIVEN = {"where": "z < 0.7", "cone": (10.1, 0.0, 300.0)}
+SUBSET = Subset(where="z < 0.7", cone=(10.1, 0.0, 300.0))
 
 
 def test_similar(folder, index):
     for name in AWKWARD:
         key = f"sdss:{name}"
-        expected = index.similar(key, 5, "decals", **GIVEN).to_pylist()
+        expected = index.similar(key, 5, "decals", within=SUBSET).to_pylist()
         assert (
             rows("similar", folder, f"--id={key}", "-k", 5, "--in", "decals", *FILTERS) == expected
         )
     options = ["--like", "sdss:id 1", "--like=decals:-k", "--dislike", "decals:id 3"]
-    expected = index.similar(["sdss:id 1", "decals:-k"], dislike=["decals:id 3"], **GIVEN)
+    expected = index.similar(["sdss:id 1", "decals:-k"], dislike=["decals:id 3"], within=SUBSET)
     assert rows("similar", folder, *options, *FILTERS) == expected.to_pylist()
 
 
@@ -155,9 +157,9 @@ def test_interpolation(sky, tmp_path):
 
 
 def test_same_and_duplicates(folder, index):
-    expected = index.same("sdss:ü:1", 0.5, where="z < 0.9").to_pylist()
+    expected = index.same("sdss:ü:1", 0.5, within=Subset(where="z < 0.9")).to_pylist()
     assert rows("same", folder, "sdss:ü:1", "--radius", 0.5, "--where", "z < 0.9") == expected
-    expected = index.duplicates("sdss", arcsec=30, distance=2.0, **GIVEN).to_pylist()
+    expected = index.duplicates("sdss", arcsec=30, distance=2.0, within=SUBSET).to_pylist()
     assert expected
     options = ["--survey", "sdss", "--arcsec", 30, "--distance", 2]
     assert rows("duplicates", folder, *options, *FILTERS) == expected
@@ -165,15 +167,15 @@ def test_same_and_duplicates(folder, index):
 
 @pytest.mark.parametrize("method", ["combined", "knn", "lof", "reconstruction", "disagreement"])
 def test_outliers(folder, index, method, tmp_path):
-    given = {"where": "z < 0.7", "neighbours": 7}
+    settings = {"name": method, "neighbours": 7}
     options = ["--survey", "sdss", "-k", 9, "--method", method, "--neighbours", 7]
     options += ["--where", "z < 0.7"]
-    expected = index.outliers("sdss", 9, method, **given)
+    expected = index.outliers("sdss", 9, OutlierMethod(**settings), within=Subset(where="z < 0.7"))
     assert rows("outliers", folder, *options) == expected.to_pylist()
     assert run("outliers", folder, *options, "--out", tmp_path / "o.parquet").exit_code == 0
     assert pq.read_table(tmp_path / "o.parquet").equals(expected)
     assert rows("outliers", folder, "--method", "knn", "--clean") == (
-        index.outliers(method="knn", clean=True).to_pylist()
+        index.outliers(method="knn", within=Subset(clean=True)).to_pylist()
     )
 
 
@@ -183,7 +185,7 @@ def test_rank(folder, index, tmp_path):
     )
     pyarrow.csv.write_csv(scores, tmp_path / "s.csv")
     pq.write_table(scores, tmp_path / "s.parquet")
-    expected = index.rank(scores, "sdss", "lof", **GIVEN)
+    expected = index.rank(scores, "sdss", "lof", within=SUBSET)
     for name in ("s.csv", "s.parquet"):
         options = ["--scores", tmp_path / name, "--survey", "sdss", "--method", "lof", *FILTERS]
         assert run("rank", folder, *options, "--out", tmp_path / "r.parquet").exit_code == 0

@@ -8,7 +8,7 @@ from index_helpers import make, random_vectors
 from numpy.testing import assert_array_equal
 
 from galaxy_da.errors import CatalogError, LatentIndexError
-from galaxy_da.index.selections import cone_mask, where_mask
+from galaxy_da.index.selections import rows_within
 from galaxy_da.latent_index import LatentIndex
 
 TABLE = pa.table(
@@ -43,12 +43,12 @@ TABLE = pa.table(
     ],
 )
 def test_conditions(condition, rows):
-    assert np.flatnonzero(where_mask(TABLE, [condition])).tolist() == rows
+    assert np.flatnonzero(rows_within(TABLE, [condition])).tolist() == rows
 
 
 def test_all_conditions_must_hold():
-    assert where_mask(TABLE, ["z > 0.1", "bar = true"]).tolist() == [False, False, False, True]
-    assert where_mask(TABLE, []).all()
+    assert rows_within(TABLE, ["z > 0.1", "bar = true"]).tolist() == [False, False, False, True]
+    assert rows_within(TABLE, []).all()
 
 
 _operators = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
@@ -61,9 +61,9 @@ _operators = st.sampled_from(["=", "!=", "<", "<=", ">", ">="])
 def test_conditions_are_those_of_parquet_readers(values, conditions):
     table = pa.table({"x": pa.array(values, pa.int32()), "row": range(len(values))})
     expected = table.filter(pq.filters_to_expression(conditions))["row"].to_pylist()
-    assert np.flatnonzero(where_mask(table, conditions)).tolist() == expected
+    assert np.flatnonzero(rows_within(table, conditions)).tolist() == expected
     assert (
-        np.flatnonzero(where_mask(table, [f"{c} {o} {v}" for c, o, v in conditions])).tolist()
+        np.flatnonzero(rows_within(table, [f"{c} {o} {v}" for c, o, v in conditions])).tolist()
         == expected
     )
 
@@ -72,32 +72,32 @@ def test_conditions_are_those_of_parquet_readers(values, conditions):
     ("condition", "error", "message"),
     [
         ("z", ValueError, "condition 'z': expected COLUMN OPERATOR VALUE"),
-        ("z > many", ValueError, "column 'z' holds double; 'many' is none"),
-        (("n in all", "=", 1.5), ValueError, "holds int16; 1.5 is none"),
+        ("z > many", ValueError, "column 'z' holds double; 'many' does not fit"),
+        (("n in all", "=", 1.5), ValueError, "holds int16; 1.5 does not fit"),
         (("z", "like", "x"), ValueError, "operator 'like' is not one of ="),
         (
             "redshift > 1",
             LatentIndexError,
             "column 'redshift' is not in this index; it has z, kind",
         ),
-        ("variance > 1", LatentIndexError, "conditions are on single values"),
+        ("variance > 1", LatentIndexError, "conditions take single values"),
     ],
 )
 def test_conditions_are_refused(condition, error, message):
     with pytest.raises(error, match=message):
-        where_mask(TABLE, [condition])
+        rows_within(TABLE, [condition])
 
 
 def test_cone_across_zero_and_over_the_pole():
     table = pa.table({"ra": [359.9, 0.1, 180.0, 10.0], "dec": [0.0, 0.0, 89.5, 89.8]})
-    assert cone_mask(table, (0.0, 0.0, 361)).tolist() == [True, True, False, False]
-    assert cone_mask(table, (0.0, 0.0, 359)).tolist() == [False] * 4
-    assert cone_mask(table, (0.0, 90.0, 1801)).tolist() == [False, False, True, True]
-    assert cone_mask(table, (10.0, 89.8, 0)).tolist() == [False, False, False, True]
+    assert rows_within(table, [], (0.0, 0.0, 361)).tolist() == [True, True, False, False]
+    assert rows_within(table, [], (0.0, 0.0, 359)).tolist() == [False] * 4
+    assert rows_within(table, [], (0.0, 90.0, 1801)).tolist() == [False, False, True, True]
+    assert rows_within(table, [], (10.0, 89.8, 0)).tolist() == [False, False, False, True]
     with pytest.raises(CatalogError, match="cone: dec"):
-        cone_mask(table, (0.0, 91.0, 1))
+        rows_within(table, [], (0.0, 91.0, 1))
     with pytest.raises(ValueError, match="radius must be finite and not negative but is -1"):
-        cone_mask(table, (0.0, 0.0, -1))
+        rows_within(table, [], (0.0, 0.0, -1))
 
 
 def test_selection_of_an_index():
@@ -111,3 +111,10 @@ def test_selection_of_an_index():
     assert_array_equal(index.select("b").rows, np.arange(6, 12))
     with pytest.raises(LatentIndexError, match="none of the 6 objects of b is in the selection"):
         index.select("b", where="flags > 5")
+
+
+def test_conditions_may_come_from_a_generator_and_join_that_of_clean_images():
+    index = LatentIndex.build([make("a", list(random_vectors(20)))])
+    chosen = index.select(where=(text for text in ["flags >= 3"]), clean=True)
+    flags = index.take(chosen.rows, ["flags"])["flags"].to_pylist()
+    assert flags == [16]  # that of a substituted band

@@ -10,7 +10,7 @@ from index_helpers import data_file, make, random_vectors, same_index, write_fea
 from numpy.testing import assert_allclose, assert_array_equal
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.index import add, create, delete, rebuild, segments
+from galaxy_da.index import Subset, add, create, delete, rebuild, segments
 from galaxy_da.index.locks import only_writer
 from galaxy_da.latent_index import LatentIndex
 
@@ -99,10 +99,10 @@ def assert_answers(index, model, seed):
         }
         if not allowed:
             with pytest.raises(LatentIndexError, match="is in the selection; widen it"):
-                index.similar(point, 5, survey, where=where, cone=cone)
+                index.similar(point, 5, survey, within=Subset(where=where, cone=cone))
             continue
         truth = {k: np.linalg.norm(np.subtract(r["embedding"], point)) for k, r in allowed.items()}
-        answer = index.similar(point, 5, survey, where=where, cone=cone).to_pylist()
+        answer = index.similar(point, 5, survey, within=Subset(where=where, cone=cone)).to_pylist()
         found = [f"{row['survey']}:{row['object_id']}" for row in answer]
         assert len(set(found)) == len(found) == min(5, len(allowed))
         distances = [row["distance"] for row in answer]

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 from browser_helpers import cards, settle, visit, wait_until
 
+from galaxy_da.index import Subset
 from galaxy_da.latent_index import LatentIndex
 
 
@@ -32,7 +33,7 @@ def test_only_clean_images(page, index):
     page.check("#filter-clean")
     wait_until(page, "location.hash.includes('clean=1')")
     settle(page)
-    assert cards(page) == keys_of(index.outliers(k=12, clean=True))
+    assert cards(page) == keys_of(index.outliers(k=12, within=Subset(clean=True)))
 
 
 def test_scores_rerank_as_the_library_does(page, index):

@@ -8,6 +8,7 @@ import pytest
 from astropy.io import votable
 from browser_helpers import cards, drawn, settle, visit, wait_until
 
+from galaxy_da.index import Subset
 from galaxy_da.latent_index import LatentIndex
 
 KEY = "decals:decals-0003"
@@ -70,7 +71,9 @@ def test_survey_number_and_conditions_narrow_the_search(page, index):
     page.click("text=Apply")
     wait_until(page, "location.hash.includes('where=')")
     settle(page)
-    expected = index.similar(KEY, k=60, survey="sdss", where=["mag_r < 19", "kind = disc"])
+    expected = index.similar(
+        KEY, k=60, survey="sdss", within=Subset(where=["mag_r < 19", "kind = disc"])
+    )
     assert cards(page) == keys_of(expected)
     assert "2 conditions" in page.inner_text(".filters")
 
@@ -78,7 +81,7 @@ def test_survey_number_and_conditions_narrow_the_search(page, index):
 def test_invalid_condition_shows_the_librarys_message(page):
     page.expected += ["422", "404"]
     visit(page, f"/similar?like={KEY}&where=colour+%3E+3")
-    assert "colour" in page.inner_text(".says")
+    assert "colour" in page.inner_text(".message")
 
 
 def test_one_row_per_survey(page, index):

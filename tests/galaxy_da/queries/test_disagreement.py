@@ -6,9 +6,11 @@ from numpy.testing import assert_allclose
 from scipy.stats import chi
 
 from galaxy_da.errors import LatentIndexError
+from galaxy_da.index import Subset
 from galaxy_da.io.features import Features
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.disagreement import excess
+from galaxy_da.queries.outliers import OutlierMethod
 
 
 def observations(n=400, d=4, seed=0):
@@ -80,11 +82,11 @@ def test_outliers_by_disagreement_are_the_changed_galaxies():
 
 def test_only_selected_galaxies_take_part():
     index = both_surveys(kind=["a"] * 150 + ["b"] * 50)
-    found = index.outliers(k=999, method="disagreement", where="kind = a")
+    found = index.outliers(k=999, method="disagreement", within=Subset(where="kind = a"))
     assert len(found) == 150
     with pytest.raises(LatentIndexError, match="decals and sdss 0"):
-        index.outliers(method="disagreement", radius_arcsec=0.2)
+        index.outliers(method=OutlierMethod(name="disagreement", radius_arcsec=0.2))
     with pytest.raises(LatentIndexError, match=r"at least 25 .* decals and sdss 10"):
         both_surveys(kind=["a"] * 190 + ["b"] * 10).outliers(
-            method="disagreement", where="kind = b"
+            method="disagreement", within=Subset(where="kind = b")
         )

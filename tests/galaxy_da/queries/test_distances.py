@@ -47,10 +47,12 @@ def test_distances_match_brute_force(n_anchors, n_targets, seed, data):
     summary = read_metadata(answer.schema)
     truth = [1] * len(random) + [0] * len(same)
     assert_allclose(summary["auc"], roc_auc_score(truth, [*random, *same]), atol=0.018)
-    assert_allclose(summary["median_same"], np.median(same), rtol=1e-5)
-    assert np.mean(random < summary["median_random"] * (1 - 1e-6)) < 0.52
-    assert np.mean(random > summary["median_random"] * (1 + 1e-6)) < 0.52
-    assert_allclose(summary["ratio"], summary["median_same"] / summary["median_random"])
+    assert_allclose(summary["median_pair_distance"], np.median(same), rtol=1e-5)
+    assert np.mean(random < summary["median_random_distance"] * (1 - 1e-6)) < 0.52
+    assert np.mean(random > summary["median_random_distance"] * (1 + 1e-6)) < 0.52
+    assert_allclose(
+        summary["ratio"], summary["median_pair_distance"] / summary["median_random_distance"]
+    )
     assert summary["n_pairs"] == len(listed)
     assert summary["n_missing"] == known.count(False)
 
@@ -65,7 +67,7 @@ def test_random_pairs_are_never_listed_pairs():
             pair_table(listed), anchor="decals", target="sdss"
         )
         expected = separation(anchors[left[0]], targets[left[1]])
-        assert_allclose(read_metadata(answer.schema)["median_random"], expected, rtol=1e-6)
+        assert_allclose(read_metadata(answer.schema)["median_random_distance"], expected, rtol=1e-6)
         assert set(answer["percentile"].to_pylist()) <= {0.0, 1.0}
 
 

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from query_helpers import build, cloud
 
 from galaxy_da.errors import LatentIndexError
+from galaxy_da.index import Subset
 from galaxy_da.io.sphere import chord_to_arcsec
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries import duplicates as module
@@ -46,7 +47,9 @@ def test_duplicates_match_brute_force(n, seed, arcsec, distance, least):
         ]
     )
 
-    found = index.duplicates("a", arcsec=arcsec, distance=distance, where=f"flags >= {least}")
+    found = index.duplicates(
+        "a", arcsec=arcsec, distance=distance, within=Subset(where=f"flags >= {least}")
+    )
 
     rows = [row for row in range(n) if index.rows["flags"][row].as_py() >= least]
     sky, points = directions(index, np.array(rows)), index.vectors[np.array(rows)]

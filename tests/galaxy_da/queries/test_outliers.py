@@ -9,10 +9,11 @@ from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from galaxy_da.errors import LatentIndexError
+from galaxy_da.index import Subset
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries import neighbours as module
 from galaxy_da.queries.neighbours import local_outlier_factor, nearest_others, whitened
-from galaxy_da.queries.outliers import METHODS
+from galaxy_da.queries.outliers import METHODS, OutlierMethod
 
 
 @given(objects, objects, st.integers(1, 15), st.integers(1, 30), st.booleans())
@@ -22,7 +23,7 @@ def test_knn_matches_brute_force(one, other, neighbours, k, whole):
     survey = None if whole else "decals"
     start, stop = index.span(survey)
 
-    answer = index.outliers(survey, k, "knn", neighbours=neighbours)
+    answer = index.outliers(survey, k, OutlierMethod(name="knn", neighbours=neighbours))
 
     points = index.vectors[start:stop].astype(float)
     apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
@@ -48,8 +49,10 @@ def test_every_method_finds_the_odd_one_among_those_selected():
     index = LatentIndex.build([type(features)(table=table, space_id="s", encoders={"sdss": "e"})])
     for method in set(METHODS) - {"disagreement"}:
         assert keys(index.outliers("sdss", 1, method)) == ["sdss:id 7"], method
-        assert "sdss:id 7" not in keys(index.outliers("sdss", 300, method, where="kind = b"))
-        assert len(index.outliers("sdss", 300, method, where="kind = b")) == 50
+        assert "sdss:id 7" not in keys(
+            index.outliers("sdss", 300, method, within=Subset(where="kind = b"))
+        )
+        assert len(index.outliers("sdss", 300, method, within=Subset(where="kind = b"))) == 50
 
 
 def test_lof_is_sklearns_of_whitened_latents():
@@ -130,7 +133,9 @@ def test_clean_leaves_flagged_images_out_but_not_substituted_bands():
     index = build(sdss=cloud(40))  # flags 0 to 39
     for method in ("knn", "lof", "forest"):
         assert set(index.outliers(k=40, method=method)["flags"].to_pylist()) == set(range(40))
-        assert set(index.outliers(k=40, method=method, clean=True)["flags"].to_pylist()) == {0, 16}
+        assert set(
+            index.outliers(k=40, method=method, within=Subset(clean=True))["flags"].to_pylist()
+        ) == {0, 16}
 
 
 def test_outliers_refuse():
@@ -145,6 +150,7 @@ def test_outliers_refuse():
         index.outliers(method="disagreement")
     with pytest.raises(ValueError, match=r"one of combined, knn, .* but is 'odd'"):
         index.outliers(method="odd")
-    for wrong in ({"k": 0}, {"neighbours": 0}):
-        with pytest.raises(ValueError, match="must be at least 1"):
-            index.outliers(**wrong)
+    with pytest.raises(ValueError, match="k must be at least 1 but is 0"):
+        index.outliers(k=0)
+    with pytest.raises(ValueError, match="neighbours must be at least 1 but is 0"):
+        OutlierMethod(neighbours=0)

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 from query_helpers import build, cloud, keys
 
 from galaxy_da.errors import LatentIndexError, TableError
+from galaxy_da.index import Subset
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.ranking import trained_scores
 
@@ -71,7 +72,7 @@ def test_start_takes_the_place_of_the_outlier_scores():
     assert index.rank(scores, start=first).equals(first)
     some = index.outliers(k=30, method="lof")
     assert set(keys(index.rank(scores, start=some))) == set(keys(some))
-    assert len(index.rank(scores, method="lof", where="flags < 50")) == 50
+    assert len(index.rank(scores, method="lof", within=Subset(where="flags < 50"))) == 50
 
 
 def test_hundred_thousand_galaxies_are_ranked_within_seconds():

@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from query_helpers import build, cloud, keys
 
 from galaxy_da.errors import LatentIndexError
+from galaxy_da.index import Subset
 from galaxy_da.io.sphere import chord_to_arcsec
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.sky import counterparts, directions
@@ -40,7 +41,7 @@ def test_same_matches_brute_force(number, seed, least):
     index = three_surveys(seed=seed)
     key = f"a:id {number}"
     own = index.row(key)
-    found = index.same(key, RADIUS, where=f"flags >= {least}")
+    found = index.same(key, RADIUS, within=Subset(where=f"flags >= {least}"))
 
     sky = directions(index, np.arange(len(index)))
     apart = np.degrees(2 * np.arcsin(np.linalg.norm(sky - sky[own], axis=1) / 2)) * 3600

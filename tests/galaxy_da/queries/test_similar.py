@@ -7,6 +7,7 @@ from numpy.testing import assert_allclose
 from query_helpers import build, cloud, keys, objects, points, separation
 
 from galaxy_da.errors import CatalogError, LatentIndexError
+from galaxy_da.index import Subset
 
 
 @given(objects, objects, st.data())
@@ -127,7 +128,7 @@ def test_several_examples_match_brute_force(one, other, data):
     if max(flags.values()) < least:
         return
 
-    answer = index.similar(likes, k, dislike=dislikes, where=f"flags >= {least}")
+    answer = index.similar(likes, k, dislike=dislikes, within=Subset(where=f"flags >= {least}"))
 
     def middle(examples):
         values = [embedding[e] if isinstance(e, str) else e for e in examples]

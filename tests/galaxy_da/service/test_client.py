@@ -10,6 +10,7 @@ from numpy.testing import assert_allclose
 from service_helpers import N
 
 from galaxy_da.client import Client, ServiceError
+from galaxy_da.index import Subset
 
 KEY = "decals:decals-0003"
 
@@ -57,7 +58,9 @@ def test_queries_return_what_the_library_returns(sky, workspace, tmp_path):
     row = index.take(np.array([30]), ["ra", "dec"]).to_pylist()[0]
     where, cone = ["magnitude > 17"], (150.2, 2.0, 900.0)
     found = sky.similar(KEY, dislike=["sdss:sdss-0001"], k=4, where=where, cone=cone)
-    expected = index.similar(KEY, 4, dislike=["sdss:sdss-0001"], where=where, cone=cone)
+    expected = index.similar(
+        KEY, 4, dislike=["sdss:sdss-0001"], within=Subset(where=where, cone=cone)
+    )
     same_objects(found, expected)
     nearest = index.at_position(row["ra"], row["dec"])
     same_objects(sky.similar_to_position(**row, k=4), index.similar(nearest, 4))

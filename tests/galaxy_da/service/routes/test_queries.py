@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from query_helpers import keys
 from service_helpers import SURVEYS, N
 
+from galaxy_da.index import Subset
+
 every_key = st.sampled_from([f"{s}:{s}-{i:04d}" for s in SURVEYS for i in range(N)])
 quick = settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -50,7 +52,9 @@ def test_similar_to_one(http, workspace, key, k, survey):
 def test_similar_with_conditions(http, workspace, likes, dislikes):
     where, cone = ["magnitude > 17", "kind in spiral,ring"], (150.2, 2.0, 900.0)
     asked = {"id": likes, "dislike": dislikes, "where": where, "cone": "150.2,2,900"}
-    expected = workspace.index.similar(likes, dislike=dislikes, where=where, cone=cone)
+    expected = workspace.index.similar(
+        likes, dislike=dislikes, within=Subset(where=where, cone=cone)
+    )
     same_rows(http.get("/api/similar", params=asked), expected)
     body = {"like": likes, "dislike": dislikes, "where": where, "cone": cone}
     same_rows(http.post("/api/similar", json=body), expected)
@@ -94,7 +98,7 @@ def test_same(http, workspace, key, radius, prior):
 @pytest.mark.parametrize("method", ["combined", "knn", "lof", "forest", "reconstruction"])
 def test_outliers_and_ranking(http, workspace, method):
     asked = {"survey": "sdss", "k": 7, "method": method, "where": ["magnitude > 0"]}
-    expected = workspace.index.outliers("sdss", 7, method, where=["magnitude > 0"])
+    expected = workspace.index.outliers("sdss", 7, method, within=Subset(where=["magnitude > 0"]))
     same_rows(http.get("/api/outliers", params=asked), expected)
     scores = [{"id": "sdss:sdss-0003", "score": 5}, {"id": "sdss:sdss-0004", "score": 0}]
     body = {"scores": scores, "survey": "sdss", "method": method, "k": 6}
