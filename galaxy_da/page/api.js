@@ -51,14 +51,14 @@ export async function upload(path, parts, signal) {
   return (await call(path, { method: "POST", body: form, signal })).json();
 }
 
-let known;
+let description;
 /** Description of the service, fetched once. */
 export function info() {
-  known ??= get("/api/info").catch((error) => {
-    known = undefined;
+  description ??= get("/api/info").catch((error) => {
+    description = undefined;
     throw error;
   });
-  return known;
+  return description;
 }
 
 const SAMPLES = 10;

@@ -37,18 +37,18 @@ export async function askSurvey(file) {
   const { space } = await info();
   const dialog = document.getElementById("dialog");
   const survey = choice("survey", space.surveys.map((name) => [name, name]), space.surveys[0]);
-  const says = h("p", { class: "says", role: "alert", hidden: true });
+  const message = h("p", { class: "message", role: "alert", hidden: true });
   const submit = h("button", { class: "primary" }, "Find similar galaxies");
   const preview = await thumbnail(file);
   const form = h("form", { class: "stack" },
     h("h2", {}, "Search by picture"),
     h("div", { class: "chosen-file" }, preview, h("p", {}, file.name)),
     field("Survey", survey, "The survey that took the picture."),
-    says,
+    message,
     h("div", { class: "row" }, submit, button("Cancel", () => dialog.close())));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    says.hidden = true;
+    message.hidden = true;
     submit.disabled = true;
     try {
       const found = await upload("/api/encode", { file, survey: survey.value });
@@ -58,8 +58,8 @@ export async function askSurvey(file) {
       dialog.close();
       go("/similar", { like: vector });
     } catch (error) {
-      says.textContent = error.message;
-      says.hidden = false;
+      message.textContent = error.message;
+      message.hidden = false;
       announce(error.message);
     } finally {
       submit.disabled = false;

@@ -14,10 +14,10 @@ export function filters({ surveys, columns, values, apply, extra = [], anySurvey
   const open = Boolean(values.where?.length || values.cone);
   const gather = () => {
     const data = new FormData(form);
-    const given = Object.fromEntries(data);
-    given.where = String(given.where).split("\n").map((line) => line.trim()).filter(Boolean);
-    given.cone = String(given.cone).replace(/[\s,]+/g, ",").replace(/^,|,$/g, "");
-    return given;
+    const entered = Object.fromEntries(data);
+    entered.where = String(entered.where).split("\n").map((line) => line.trim()).filter(Boolean);
+    entered.cone = String(entered.cone).replace(/[\s,]+/g, ",").replace(/^,|,$/g, "");
+    return entered;
   };
   form.append(
     field("Survey", choice("survey", [["", anySurvey], ...surveys.map((name) => [name, name])],

@@ -72,7 +72,7 @@ function problem(error) {
     "section",
     { class: "empty" },
     h("h1", {}, error.status === 404 ? "Not found" : "Request failed"),
-    h("p", { class: "says" }, error.message),
+    h("p", { class: "message" }, error.message),
     error.request ? h("p", { class: "muted" }, `Request ${error.request}`) : null,
     h("p", { class: "row centre" }, button("Try again", show), h("a", { href: "#/" }, "Search for a galaxy")),
   );

@@ -1,7 +1,8 @@
 // Square picture of a galaxy, with a text if there is none.
 
-import { picture } from "./api.js";
+import { keyOf, picture } from "./api.js";
 import { h } from "./dom.js";
+import { link } from "./route.js";
 
 const ALT_TEXTS = {
   cutout: "cutout",
@@ -31,4 +32,10 @@ export function plate(key, { kind = "cutout", size = 160, eager = false, marked 
 export function scaleBar(width) {
   const length = [1, 2, 5, 10, 20, 30, 60].findLast((step) => step <= width / 3) ?? width / 4;
   return { share: length / width, text: `${length}″` };
+}
+
+/** List of pictures, each a link to a view of its galaxy. */
+export function tiles(rows, path) {
+  return h("ul", { class: "tiles" }, rows.map(keyOf).map((key) =>
+    h("li", {}, h("a", { href: link(path, { id: key }), title: key }, plate(key, { size: 120 })))));
 }

@@ -93,8 +93,8 @@ export function gestures(element, camera, drawing, on) {
 
   function pinch(id, before, now) {
     const [other] = [...fingers].filter(([key]) => key !== id).map(([, place]) => place);
-    const apart = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]);
-    camera.zoomBy(apart(now) / Math.max(1, apart(before)), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
+    const separation = (place) => Math.hypot(place[0] - other[0], place[1] - other[1]);
+    camera.zoomBy(separation(now) / Math.max(1, separation(before)), (now[0] + other[0]) / 2, (now[1] + other[1]) / 2);
     camera.pan((now[0] - before[0]) / 2, (now[1] - before[1]) / 2);
     on.moved();
   }

@@ -35,9 +35,9 @@ function byCategory(codes, values, name, theme) {
 }
 
 function byNumber(numbers, theme) {
-  const known = numbers.filter((value) => !Number.isNaN(value)).sort();
-  const at = (share) => known[Math.round(share * (known.length - 1))];
-  const [low, high] = known.length ? [at(SHARE), at(1 - SHARE)] : [0, 1];
+  const finite = numbers.filter((value) => !Number.isNaN(value)).sort();
+  const at = (share) => finite[Math.round(share * (finite.length - 1))];
+  const [low, high] = finite.length ? [at(SHARE), at(1 - SHARE)] : [0, 1];
   const stops = RAMPS[theme].map(hex);
   const table = Array.from({ length: 256 }, (_, i) => between(stops, i / 255));
   const scale = high > low ? 255 / (high - low) : 0;
@@ -46,7 +46,7 @@ function byNumber(numbers, theme) {
     if (Number.isNaN(value)) return UNKNOWN[theme];
     return table[Math.max(0, Math.min(255, Math.round((value - low) * scale)))];
   };
-  return { rgb, legend: { low, high, ramp: RAMPS[theme], unknown: numbers.length - known.length } };
+  return { rgb, legend: { low, high, ramp: RAMPS[theme], unknown: numbers.length - finite.length } };
 }
 
 function between(stops, share) {

@@ -123,8 +123,8 @@ function byPixels(canvas, { n, x, y }) {
   let bytes = new Uint8Array(4 * n);
   return {
     kind: "canvas",
-    colour(given) {
-      bytes = given;
+    colour(colours) {
+      bytes = colours;
     },
     draw(camera, pixels) {
       const { width, height } = canvas;

@@ -84,8 +84,8 @@ export function nearest({ x, y, bounds, grid }, atX, atY, within, visible) {
   let best = -1;
   let least = within * within;
   forEachIn(bounds, grid, [atX - within, atX + within], [atY - within, atY + within], (i) => {
-    const apart = (x[i] - atX) ** 2 + (y[i] - atY) ** 2;
-    if (apart <= least && visible(i)) [best, least] = [i, apart];
+    const squared = (x[i] - atX) ** 2 + (y[i] - atY) ** 2;
+    if (squared <= least && visible(i)) [best, least] = [i, squared];
   });
   return best;
 }
@@ -99,8 +99,8 @@ export function inside(points, corners, visible) {
     if (visible(i) && holds(xs, ys, x[i], y[i])) found.push(i);
   });
   const [mx, my] = [mean(xs), mean(ys)];
-  const apart = new Map(found.map((i) => [i, (x[i] - mx) ** 2 + (y[i] - my) ** 2]));
-  return found.sort((a, b) => apart.get(a) - apart.get(b));
+  const distance = new Map(found.map((i) => [i, (x[i] - mx) ** 2 + (y[i] - my) ** 2]));
+  return found.sort((a, b) => distance.get(a) - distance.get(b));
 }
 
 const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;

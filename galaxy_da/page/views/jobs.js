@@ -41,7 +41,7 @@ function submission({ space }) {
   const sample = file("sample", ".parquet,.zip", true);
   const target = file("target", ".parquet,.zip", false);
   const pairs = file("pairs", ".parquet", false);
-  const says = h("p", { class: "says", role: "alert", hidden: true });
+  const message = h("p", { class: "message", role: "alert", hidden: true });
   const submit = h("button", { class: "primary" }, "Submit");
   const adapting = h("div", { class: "stack", hidden: true },
     field("Sample of the new survey", target, "Table of the survey to adapt to, in the same form"),
@@ -62,18 +62,18 @@ function submission({ space }) {
       h("small", {}, "Parquet table with embedded images, or a zip of sample.parquet and its cutouts")),
     adapting, extracting,
     field("Survey definition", survey, "TOML file, only for a survey that is not built in"),
-    says, h("div", { class: "row" }, submit));
+    message, h("div", { class: "row" }, submit));
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    says.hidden = true;
+    message.hidden = true;
     submit.disabled = true;
     try {
       const job = await upload("/api/jobs", parts(verb.value, { sample, target, pairs, survey, unadapted }));
       announce(`Submitted as job ${job.id.slice(0, 8)}`);
       go("/jobs", { id: job.id });
     } catch (error) {
-      says.textContent = error.message;
-      says.hidden = false;
+      message.textContent = error.message;
+      message.hidden = false;
     } finally {
       submit.disabled = false;
     }
@@ -140,7 +140,7 @@ function card(job, reload) {
       ? h("progress", { max: total || undefined, value: total ? done : undefined, "aria-label": `Progress of ${job.id}` })
       : null,
     running && total ? h("p", { class: "muted" }, `${step ? `${step}: ` : ""}${count(done)} of ${count(total)}`) : null,
-    job.message ? h("p", { class: "says" }, job.message) : null,
+    job.message ? h("p", { class: "message" }, job.message) : null,
     h("div", { class: "row" },
       ...(job.results ?? []).map((result) => button(`${result.name}, ${size(result.bytes)}`, () => save(result))),
       button("Log", readLog, { class: "quiet" }),

@@ -1,11 +1,11 @@
 // Sliders that change the latents of a galaxy, with the decoded image and its neighbours.
 
-import { asJson, call, get, info, keyOf, post, randomGalaxies } from "../api.js";
+import { asJson, call, get, info, post, randomGalaxies } from "../api.js";
 import { combobox } from "../combobox.js";
 import { button, h } from "../dom.js";
 import { packVector } from "../format.js";
 import { gallery } from "../gallery.js";
-import { plate, scaleBar } from "../plates.js";
+import { plate, scaleBar, tiles } from "../plates.js";
 import { go, link, saveState } from "../route.js";
 import { badge, loadSurveys } from "../surveys.js";
 
@@ -31,10 +31,7 @@ async function choose(signal) {
     h("header", {}, h("h1", {}, "Latents"),
       h("p", { class: "lead" }, "Choose a galaxy, change its latents, and see the decoded image.")),
     h("div", { class: "ask narrow" }, box),
-    h("ul", { class: "tiles" }, rows.map((row) => {
-      const key = keyOf(row);
-      return h("li", {}, h("a", { href: link("/latents", { id: key }), title: key }, plate(key, { size: 120 })));
-    })));
+    tiles(rows, "/latents"));
 }
 
 function build({ about, id, start, moves, signal }) {

@@ -76,8 +76,8 @@ function heading(own) {
 function observationTable(own, rows, frame, radius) {
   const observations = [{ key: own.key, survey: own.survey }, ...rows.map((row) => ({ ...row, key: keyOf(row) }))];
   const bar = scaleBar(frame.pixels * frame.pixel_scale_arcsec);
-  const line = (name, what, cell) =>
-    h("tr", {}, h("th", { scope: "row" }, name, h("small", {}, what)), observations.map((observation, i) => h("td", {}, cell(observation, i))));
+  const line = (name, note, cell) =>
+    h("tr", {}, h("th", { scope: "row" }, name, h("small", {}, note)), observations.map((observation, i) => h("td", {}, cell(observation, i))));
   const table = h("table", { class: "observations" },
     h("caption", {}, rows.length
       ? `${plural(rows.length, "counterpart")} in other surveys within ${radius}″`
@@ -86,12 +86,12 @@ function observationTable(own, rows, frame, radius) {
       h("th", { scope: "col" }, badge(observation.survey), i === 0
         ? h("small", {}, "this galaxy")
         : h("a", { href: link("/object", { id: observation.key }) }, h("small", {}, observation.object_id)))))),
-    h("tbody", {}, PICTURES.map(([kind, name, what]) => line(name, what, (observation, i) => plate(observation.key, {
+    h("tbody", {}, PICTURES.map(([kind, name, note]) => line(name, note, (observation, i) => plate(observation.key, {
       kind, size: 240, eager: true, marked: i === 0 && kind === "cutout", bar: kind === "cutout" ? null : bar,
     })))),
     rows.length
-      ? h("tbody", { class: "measures" }, MEASURES.map(([name, what, text]) =>
-          line(name, what, (observation, i) => (i === 0 ? "" : text(observation)))))
+      ? h("tbody", { class: "measures" }, MEASURES.map(([name, note, text]) =>
+          line(name, note, (observation, i) => (i === 0 ? "" : text(observation)))))
       : null);
   return h("div", {},
     h("div", { class: "observations-frame", tabindex: "0", role: "region", "aria-label": "Images in every survey" }, table),
@@ -100,9 +100,9 @@ function observationTable(own, rows, frame, radius) {
 }
 
 function facts(own) {
-  const known = flags(own.flags);
+  const names = flags(own.flags);
   const rows = [
-    ["Flags", known.length ? known.join(", ") : "none"],
+    ["Flags", names.length ? names.join(", ") : "none"],
     ...Object.entries(own.columns).map(([name, value]) => [name, number(value, 6)]),
   ];
   return h("section", { "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "Catalogue columns"),

@@ -62,7 +62,7 @@ export async function view({ params, signal }) {
     h("div", { class: "toolbar" },
       filters({
         surveys, values, columns: about.index.columns.map((column) => column.name),
-        apply: ({ clean, ...given }) => go("/outliers", state({ ...given, clean: clean ?? "" })),
+        apply: ({ clean, ...filtered }) => go("/outliers", state({ ...filtered, clean: clean ?? "" })),
         extra: [
           field("Method", choice("method", METHODS, values.method ?? "combined", { id: "filter-method" })),
           h("label", { class: "tick" },

@@ -1,12 +1,12 @@
 // Front page: search by id, position or picture, above random galaxies.
 
-import { info, keyOf, randomGalaxies } from "../api.js";
+import { info, randomGalaxies } from "../api.js";
 import { combobox, complete } from "../combobox.js";
 import { button, h, icon } from "../dom.js";
 import { askSurvey, IMAGES } from "../drop.js";
 import { count, number, plural, readPosition } from "../format.js";
-import { plate } from "../plates.js";
-import { go, link } from "../route.js";
+import { tiles } from "../plates.js";
+import { go } from "../route.js";
 import { badge, loadSurveys } from "../surveys.js";
 
 const RADIUS = "5"; // search radius around a position [arcsec]
@@ -58,8 +58,8 @@ async function find(text) {
     go("/similar", { ra: position[0], dec: position[1], radius: RADIUS });
     return;
   }
-  const known = await complete(text).catch(() => []);
-  go("/object", { id: known.includes(text) ? text : (known[0] ?? text) });
+  const keys = await complete(text).catch(() => []);
+  go("/object", { id: keys.includes(text) ? text : (keys[0] ?? text) });
 }
 
 function positionText([ra, dec]) {
@@ -71,9 +71,5 @@ function mosaic(rows, seed) {
     h("div", { class: "heading" },
       h("h2", { id: "random" }, "Random galaxies"),
       button([icon("shuffle"), "Show others"], () => go("/", { seed: seed + 1 }), { id: "others", class: "quiet" })),
-    h("ul", { class: "tiles" },
-      rows.map((row) => {
-        const key = keyOf(row);
-        return h("li", {}, h("a", { href: link("/object", { id: key }), title: key }, plate(key, { size: 120 })));
-      })));
+    tiles(rows, "/object"));
 }

@@ -17,18 +17,18 @@ export async function view({ params, signal }) {
   if (values.ra !== undefined) await fromPosition(values, signal);
   if (!values.like.length) return start();
   const rows = values.by === "survey" ? surveys : [values.survey];
-  const asked = rows.map((survey) => ({ ...query(values), survey: survey || undefined }));
-  const answers = await Promise.all(asked.map((body) => post("/api/similar", body, signal)));
+  const bodies = rows.map((survey) => ({ ...query(values), survey: survey || undefined }));
+  const answers = await Promise.all(bodies.map((body) => post("/api/similar", body, signal)));
   const again = (changed) => go("/similar", { ...values, ...changed });
   return h("div", { class: "similar" },
     heading(values, again),
     h("div", { class: "toolbar" },
       filters({
         surveys, values, columns: about.index.columns.map((column) => column.name),
-        apply: ({ by, ...given }) => again({ ...given, by: by ?? "" }),
+        apply: ({ by, ...filtered }) => again({ ...filtered, by: by ?? "" }),
         extra: [bySurvey(values)],
       }),
-      exportMenu({ path: "/api/similar", body: asked[0].survey && values.by === "survey" ? query(values) : asked[0], name: "similar" })),
+      exportMenu({ path: "/api/similar", body: bodies[0].survey && values.by === "survey" ? query(values) : bodies[0], name: "similar" })),
     answers.map((answer, i) => section(answer.rows, rows[i], values, again)));
 }
 

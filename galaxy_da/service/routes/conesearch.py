@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from astropy.io.votable.tree import Info, Resource, VOTableFile
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_da.errors import GalaxyDAError, LatentIndexError
 from galaxy_da.io.catalogue_output import add_descriptions
@@ -22,6 +22,7 @@ from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts
 from galaxy_da.service.tables import MEDIA, Format, to_votable
+from galaxy_da.service.uploads.forms import validation_error
 
 __all__ = ["router"]
 
@@ -32,32 +33,39 @@ _COLUMNS = {
     1: ("ra", "dec"),
     2: ("ra", "dec", "survey", "object_id", "flags", "reconstruction_error"),
 }
-_MAX_RADIUS_DEG = 180.0
 
 
-def _parameter(name: str, description: str, required: bool = True) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "query",
-        "required": required,
-        "description": description,
-        "schema": {"type": "string"},
-    }
+class ConeSearch(BaseModel):
+    """Parameters of a cone search, named as in the standard."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    RA: float = Field(description="Right ascension, ICRS [deg].")
+    DEC: float = Field(description="Declination, ICRS [deg].")
+    SR: float = Field(ge=0, le=180, description="Radius [deg]; 0 returns only the columns.")
+    VERB: int = Field(default=2, ge=1, le=3, description="Columns: 1 few, 2 more, 3 all.")
+    MAXREC: int | None = Field(default=None, ge=0, description="Largest number of rows.")
+
+
+_OPENAPI = {
+    "parameters": [
+        {
+            "name": name,
+            "in": "query",
+            "required": field.is_required(),
+            "description": field.description,
+            "schema": {"type": "string"},
+        }
+        for name, field in ConeSearch.model_fields.items()
+    ]
+}
 
 
 @router.get(
     "/conesearch",
     response_class=Response,
     responses={200: {"content": {MEDIA[Format.VOTABLE]: {}}, "description": "VOTable."}},
-    openapi_extra={
-        "parameters": [
-            _parameter("RA", "Right ascension, ICRS [deg]."),
-            _parameter("DEC", "Declination, ICRS [deg]."),
-            _parameter("SR", "Radius [deg]; 0 returns the columns without rows."),
-            _parameter("VERB", "Columns: 1 few, 2 more, 3 all.", required=False),
-            _parameter("MAXREC", "Largest number of rows.", required=False),
-        ]
-    },
+    openapi_extra=_OPENAPI,
 )
 @in_thread
 def cone_search(request: Request, service: Parts) -> Response:
@@ -66,27 +74,24 @@ def cone_search(request: Request, service: Parts) -> Response:
     Parameter names may be in upper or lower case. An error is a VOTable with status 200.
     """
     try:
-        parameters = {name.upper(): value for name, value in request.query_params.items()}
-        ra, dec, radius = (_number(parameters, name) for name in ("RA", "DEC", "SR"))
-        verbosity = _integer(parameters, "VERB", 2, 3)
-        limit = _integer(parameters, "MAXREC", service.limits.rows, service.limits.rows)
-        if not 0 <= radius <= _MAX_RADIUS_DEG:
-            raise ValueError(f"SR must be 0 to 180 degrees but is {radius:g}")
-        table = _matches(service.index, (ra, dec, radius * 3600), verbosity, limit)
+        query = ConeSearch.model_validate({k.upper(): v for k, v in request.query_params.items()})
+        table = _matches(service.index, query, service.limits.rows)
+    except ValidationError as error:
+        return _votable(_error_votable(str(validation_error(error))))
     except (ValueError, GalaxyDAError) as error:
         return _votable(_error_votable(str(error)))
     return _votable(to_votable(table))
 
 
-def _matches(
-    index: LatentIndex, cone: tuple[float, float, float], verbosity: int, limit: int
-) -> pa.Table:
+def _matches(index: LatentIndex, query: ConeSearch, max_rows: int) -> pa.Table:
+    cone = (query.RA, query.DEC, query.SR * 3600)
+    limit = max_rows if query.MAXREC is None else min(query.MAXREC, max_rows)
     try:
         rows = index.select(cone=cone).rows
     except LatentIndexError:  # the cone is empty
         rows = np.empty(0, np.int64)
-    rows = rows if cone[2] else rows[:0]
-    columns = _COLUMNS.get(verbosity, tuple(index.rows.column_names))
+    rows = rows if query.SR else rows[:0]
+    columns = _COLUMNS.get(query.VERB, tuple(index.rows.column_names))
     names = [name for name in columns if name in index.rows.column_names]
     taken = add_descriptions(
         index.take(rows[:limit], list(dict.fromkeys(("survey", "object_id", *names))))
@@ -112,25 +117,6 @@ def _matches(
 
 def _ucd(ucds: Mapping[str, str], name: str) -> dict[bytes, bytes]:
     return {b"ucd": ucds[name].encode()} if name in ucds else {}
-
-
-def _number(parameters: Mapping[str, str], name: str) -> float:
-    try:
-        value = float(parameters[name])
-    except KeyError:
-        raise ValueError(f"{name} is missing; give RA, DEC and SR in degrees") from None
-    except ValueError:
-        raise ValueError(f"{name} must be a number but is {parameters[name]!r}") from None
-    if not np.isfinite(value):
-        raise ValueError(f"{name} must be finite")
-    return value
-
-
-def _integer(parameters: Mapping[str, str], name: str, default: int, largest: int) -> int:
-    text = parameters.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or (name == "VERB" and text not in "123"):
-        raise ValueError(f"{name} must be a whole number but is {text!r}")
-    return min(int(text), largest)
 
 
 def _error_votable(message: str) -> bytes:

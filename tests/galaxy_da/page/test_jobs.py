@@ -55,8 +55,8 @@ def test_invalid_upload_shows_a_message(page, tmp_path):
     visit(page, "/jobs")
     page.set_input_files("#sample", path)
     page.click("main form .primary")
-    page.wait_for_selector("form .says:not([hidden])")
-    assert "sample" in page.inner_text("form .says") or "zip" in page.inner_text("form .says")
+    page.wait_for_selector("form .message:not([hidden])")
+    assert "sample" in page.inner_text("form .message") or "zip" in page.inner_text("form .message")
 
 
 def test_adaptation_asks_for_two_samples(page):

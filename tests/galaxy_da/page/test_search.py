@@ -55,7 +55,7 @@ def test_unknown_id_shows_not_found(page):
     page.fill("#query", "sdss:nobody")
     page.click("text=Find")
     page.wait_for_selector("h1:has-text('Not found')")
-    assert "sdss:nobody" in page.inner_text(".says")
+    assert "sdss:nobody" in page.inner_text(".message")
 
 
 @pytest.mark.parametrize("form", ["degrees", "hours"])
@@ -81,7 +81,7 @@ def test_position_finds_the_same_galaxies_as_the_library(page, api, sky, form):
 def test_position_without_a_galaxy_shows_a_message(page):
     page.expected.append("404")
     visit(page, "/similar?ra=10&dec=80&radius=5")
-    assert "no object within 5 arcsec" in page.inner_text(".says")
+    assert "no object within 5 arcsec" in page.inner_text(".message")
 
 
 @pytest.fixture(scope="session")
@@ -150,7 +150,7 @@ def test_invalid_picture_shows_a_message(page, tmp_path):
     visit(page, "/")
     page.set_input_files("#picture", path)
     page.click("dialog .primary")
-    page.wait_for_selector("dialog .says:not([hidden])")
-    assert re.search("image|picture|read", page.inner_text("dialog .says"))
+    page.wait_for_selector("dialog .message:not([hidden])")
+    assert re.search("image|picture|read", page.inner_text("dialog .message"))
     page.keyboard.press("Escape")
     assert not page.locator("dialog[open]").count()
