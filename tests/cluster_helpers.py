@@ -1,4 +1,4 @@
-"""Extraction in partitions, and catalogues held to the features of one run."""
+"""Extract in partitions, and compare catalogues with the features of one run."""
 
 import lsdb
 import numpy as np
@@ -24,7 +24,7 @@ def extract_here(sample, out, scheduler="synchronous", *, precision="fp32", part
 
 
 def check_catalogue(out, local):
-    """Compare a catalogue with the features of one run, by us and as LSDB opens it."""
+    """Compare a catalogue, read by us and by LSDB, with the features of one run."""
     features = Features.open(out)
     table = features.table.sort_by("object_id")
     exact = [f.name for f in local.schema if not pa.types.is_fixed_size_list(f.type)]

@@ -1,4 +1,4 @@
-"""A server that speaks S3 on loopback, some of whose answers are 503 SlowDown."""
+"""An S3 server on loopback that can answer 503 SlowDown."""
 
 import os
 import random
@@ -22,7 +22,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 class Store:
-    """The server's application: moto's, behind what goes wrong."""
+    """The server's application: moto's, with injected failures."""
 
     def __init__(self, seed=0):
         self.share = 0.0
@@ -62,7 +62,7 @@ class Store:
 
 @contextmanager
 def running_store(cache):
-    """Yield a store that s3:// reaches, with an empty bucket; `cache` is the user's."""
+    """Yield a store behind s3:// with an empty bucket; `cache` becomes the user's cache."""
     store = Store()
     server = make_server("127.0.0.1", 0, store, threaded=True, request_handler=_Quiet)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -91,5 +91,5 @@ def running_store(cache):
 
 
 def files():
-    """The store as others see it."""
+    """Return a client of the store."""
     return s3fs.S3FileSystem(use_listings_cache=False)

@@ -186,7 +186,7 @@ def test_hats_with_nested_images(how, tmp_path):
     assert "Npix" not in pq.read_schema(tmp_path / "sample.parquet").names
 
 
-def test_of_a_set_of_two_surveys_the_column_is_named(tmp_path):
+def test_sets_of_two_surveys_need_the_column(tmp_path):
     bare = nested(band=None, mask=None, ivar=None, psf_fwhm=None)
     write_shards(tmp_path / "pair", image=None, hsc_image=bare)
     out = tmp_path / "sample.parquet"
@@ -218,7 +218,7 @@ def test_missing_images_stay_missing(tmp_path):
     assert [getattr(c, "status", "ok") for c in cutouts] == ["ok"] * 2 + ["no_data"] + ["ok"] * 4
 
 
-def test_what_is_no_image_set_is_one_clear_line(tmp_path):
+def test_bad_image_sets_are_one_clear_line(tmp_path):
     out = tmp_path / "sample.parquet"
     (tmp_path / "text.h5").write_text("no")
     with pytest.raises(CatalogError, match="not a Galaxy10 HDF5 file"):
@@ -245,7 +245,7 @@ def test_what_is_no_image_set_is_one_clear_line(tmp_path):
     assert not out.exists()
 
 
-def test_the_verb_prints_what_it_wrote(tmp_path, capsys):
+def test_the_verb_prints_its_result(tmp_path, capsys):
     write_shards(tmp_path / "set")
     sample_verb(tmp_path / "set", tmp_path / "sample.parquet", "decals", json=True)
     assert json.loads(capsys.readouterr().out)["rows"] == N

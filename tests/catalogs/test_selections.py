@@ -61,7 +61,7 @@ def test_a_threshold_replaces_all(name):
     assert len(rows) < len(select(catalog, name, threshold=0.0))
 
 
-def test_an_own_selection_and_empty_fractions():
+def test_a_custom_selection_and_empty_fractions():
     catalog = pa.table({"a_fraction": [0.9, None, 0.2, np.nan], "b_fraction": [1.0, 1.0, 1.0, 1.0]})
     catalog = with_metadata(catalog, {"seed": 1})
     chosen = select(catalog, Selection((("a", 0.5), ("b", 0.5))))

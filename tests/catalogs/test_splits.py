@@ -21,7 +21,7 @@ def test_splitmix64_gives_its_published_outputs():
 
 @pytest.mark.parametrize("fractions", [(0.5, 0.15, 0.35), (0.8, 0.1, 0.1)])
 @pytest.mark.parametrize("seed", [0, 1, 2**40])
-def test_cells_are_shared_out_by_the_fractions(fractions, seed):
+def test_cells_are_split_by_the_fractions(fractions, seed):
     grid = HEALPix(nside=64, order="nested")
     lon, lat = grid.healpix_to_lonlat(np.arange(grid.npix))
     part = sky_split(lon.deg, lat.deg, seed=seed, fractions=fractions)

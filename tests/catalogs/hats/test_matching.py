@@ -58,8 +58,8 @@ def _write(folder, tables, margin_arcsec, partition_rows):
 
 
 def _match(paths, out, scheduler="synchronous", **options):
-    said = crossmatch_hats(*paths, out, scheduler=scheduler, **options)
-    return read_pairs(out), said
+    metadata = crossmatch_hats(*paths, out, scheduler=scheduler, **options)
+    return read_pairs(out), metadata
 
 
 def _rows(pairs):
@@ -69,24 +69,24 @@ def _rows(pairs):
 
 @pytest.fixture(scope="module")
 def skies(tmp_path_factory):
-    """Two skies, their partitions of different sizes, and where they are."""
+    """Two skies in partitions of different sizes, as tables and as catalogues."""
     tables = _sky(1)
     return tables, _write(tmp_path_factory.mktemp("hats"), tables, 4 * RADIUS, (60, 200))
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_pairs_are_those_of_the_local_engine(skies, tmp_path, mode):
+def test_pairs_equal_those_of_the_local_engine(skies, tmp_path, mode):
     tables, paths = skies
-    pairs, said = _match(paths, tmp_path / "pairs.parquet", radius_arcsec=RADIUS, mode=mode)
+    pairs, metadata = _match(paths, tmp_path / "pairs.parquet", radius_arcsec=RADIUS, mode=mode)
     local = crossmatch(*tables, radius_arcsec=RADIUS, mode=mode)
-    assert said["n_partitions"] > 50
+    assert metadata["n_partitions"] > 50
     assert _rows(pairs) == _rows(local)
     assert pairs.schema.names == local.schema.names
-    assert read_metadata(pairs.schema) == said
+    assert read_metadata(pairs.schema) == metadata
     fixed = {
         name: read_metadata(local.schema)[name] for name in ("n_anchor", "n_target", "n_pairs")
     }
-    assert fixed.items() <= said.items()
+    assert fixed.items() <= metadata.items()
 
 
 def test_sides_can_be_exchanged(skies, tmp_path):
@@ -111,8 +111,8 @@ def test_equal_separations_pair_alike_on_both_sides_of_a_border(tmp_path, mode):
     radius = 0.57 * step * 3600  # just within an order 10 margin
     margin = margins_arcsec(radius, "mutual")[0]
     paths = _write(tmp_path, tables, margin, (20, 20))
-    pairs, said = _match(paths, tmp_path / "pairs.parquet", radius_arcsec=radius, mode=mode)
-    assert said["n_partitions"] > 10
+    pairs, metadata = _match(paths, tmp_path / "pairs.parquet", radius_arcsec=radius, mode=mode)
+    assert metadata["n_partitions"] > 10
     assert _rows(pairs) == _rows(crossmatch(*tables, radius_arcsec=radius, mode=mode))
 
 
@@ -121,12 +121,12 @@ def test_any_number_of_workers_writes_the_pairs_of_the_local_engine(tmp_path, n_
     rng = np.random.default_rng(4)
     tables = [_patch(rng, 1_000, prefix) for prefix in "at"]
     paths = _write(tmp_path, tables, 400.0, (200, 300))
-    one, said = _match(paths, tmp_path / "one.parquet", radius_arcsec=100.0)
+    one, metadata = _match(paths, tmp_path / "one.parquet", radius_arcsec=100.0)
     with scheduling.workers_here(n_workers) as cluster:
         address = cluster.scheduler_address
         many, again = _match(paths, tmp_path / "many.parquet", address, radius_arcsec=100.0)
     assert many.equals(one, check_metadata=True)
-    assert again == said
+    assert again == metadata
     assert _rows(many) == _rows(crossmatch(*tables, radius_arcsec=100.0))
 
 
@@ -135,13 +135,15 @@ def test_chance_matches_of_a_uniform_field(tmp_path):
     n, width, radius = 20_000, 4.0, 4.0
     tables = [_patch(rng, n, prefix, width) for prefix in "at"]
     paths = _write(tmp_path, tables, 4 * radius, (6_000, 6_000))
-    pairs, said = _match(paths, tmp_path / "pairs.parquet", radius_arcsec=radius, mode="nearest")
-    assert said["n_partitions"] > 3
+    pairs, metadata = _match(
+        paths, tmp_path / "pairs.parquet", radius_arcsec=radius, mode="nearest"
+    )
+    assert metadata["n_partitions"] > 3
     expected = 1 - np.exp(-n / width**2 * np.pi * (radius / 3600) ** 2)
-    assert said["false_match_rate"] == pytest.approx(expected, rel=0.1)
-    assert said["false_match_rate_error"] < 0.1 * expected
+    assert metadata["false_match_rate"] == pytest.approx(expected, rel=0.1)
+    assert metadata["false_match_rate_error"] < 0.1 * expected
     noise = 3 / np.sqrt(len(pairs))
-    assert said["expected_false_share"] == pytest.approx(1, abs=0.1 + noise)
+    assert metadata["expected_false_share"] == pytest.approx(1, abs=0.1 + noise)
 
 
 def test_small_catalogues_need_no_second_partition(tmp_path):
@@ -151,17 +153,17 @@ def test_small_catalogues_need_no_second_partition(tmp_path):
     assert _rows(pairs) == _rows(crossmatch(*tables))
 
 
-def test_the_command_of_the_message_makes_the_margin(tmp_path):
+def test_the_command_in_the_message_writes_the_margin(tmp_path):
     rng = np.random.default_rng(6)
     tables = [_patch(rng, 400, prefix) for prefix in "at"]
     paths = _write(tmp_path, tables, 100.0, (100, 100))
     for side, width in (("anchor", 400), ("target", 300)):
         with pytest.raises(CatalogError) as error:
             _match(paths, tmp_path / "pairs.parquet", radius_arcsec=100.0)
-        said = (
+        expected = (
             f"{tmp_path / side}: needs a margin of {width} arcsec but has 100 arcsec; make one by"
         )
-        assert str(error.value).startswith(said)
+        assert str(error.value).startswith(expected)
         exec(re.search('python -c "(.*)"', str(error.value))[1])
     pairs, _ = _match(paths, tmp_path / "pairs.parquet", radius_arcsec=100.0)
     assert _rows(pairs) == _rows(crossmatch(*tables, radius_arcsec=100.0))
@@ -197,7 +199,7 @@ def small(tmp_path_factory):
         ("nameless", "nameless: there is no column of ids; it has ra, dec, g; say which to use"),
     ],
 )
-def test_what_cannot_be_paired_is_told_in_one_line(small, tmp_path, target, message):
+def test_catalogues_that_cannot_be_paired_are_one_line(small, tmp_path, target, message):
     out = tmp_path / "pairs.parquet"
     with pytest.raises(CatalogError, match=message) as error:
         _match((small["a"], small[target]), out)
@@ -205,7 +207,7 @@ def test_what_cannot_be_paired_is_told_in_one_line(small, tmp_path, target, mess
     assert not any(tmp_path.iterdir())
 
 
-def test_one_survey_may_be_allowed(small, tmp_path):
+def test_one_survey_can_be_allowed(small, tmp_path):
     out = tmp_path / "pairs.parquet"
     assert len(_match((small["a"], small["ids"]), out, allow_same_survey=True)[0]) == 2
 
@@ -222,6 +224,7 @@ def test_a_scheduler_that_does_not_answer_is_named(small, tmp_path, monkeypatch)
     [
         ({"mode": "best"}, "mode must be one of mutual, nearest, all but is 'best'"),
         ({"radius_arcsec": 0}, r"radius_arcsec must be in \(0, 3600\] but is 0"),
+        ({"how": "left"}, "partitions are matched without .* and with how='inner'"),
     ],
 )
 def test_bad_arguments_are_named(small, tmp_path, options, message):

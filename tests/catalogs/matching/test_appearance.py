@@ -44,7 +44,7 @@ def test_assignment_is_the_most_probable_of_all(seed):
     assert_allclose(assign(i, j, log_odds), np.flatnonzero(best))
 
 
-def test_many_groups_are_assigned_as_each_alone(monkeypatch):
+def test_groups_are_assigned_independently(monkeypatch):
     fields = [small_field(seed) for seed in range(60)]
     i, j, log_odds = (np.concatenate(part) for part in zip(*fields, strict=True))
     shift = 4 * np.repeat(np.arange(60), [len(field[0]) for field in fields])
@@ -56,7 +56,7 @@ def test_many_groups_are_assigned_as_each_alone(monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_probabilities_are_near_those_of_all_matchings(seed):
+def test_probabilities_are_close_to_exact_sums(seed):
     i, j, log_odds = small_field(seed)
     masks = np.array(list(every_matching(i, j)))
     weight = np.exp(masks @ log_odds)
@@ -73,7 +73,7 @@ def test_probabilities_are_exact_without_loops():
     assert_allclose(match_probabilities(i, j, log_odds), exact, atol=1e-8)
 
 
-def test_certain_odds_and_no_candidates_are_no_trouble():
+def test_certain_odds_and_no_candidates_are_handled():
     sure = match_probabilities(np.array([0, 0]), np.array([0, 1]), np.array([1000.0, -1000.0]))
     assert_allclose(sure, [1, 0], atol=1e-12)
     none = np.zeros(0, int)
@@ -118,7 +118,7 @@ def is_true(pairs):
     return np.array([a.split()[1] == b.split()[1] for a, b in ids])
 
 
-def test_a_crowded_field_is_resolved_better_with_appearance():
+def test_appearance_improves_a_crowded_field():
     right = {"nearest": 0, "position": 0, "both": 0}
     stated, true, counterparts = [], [], 0
     for seed in range(4):
@@ -148,7 +148,7 @@ def test_a_crowded_field_is_resolved_better_with_appearance():
     assert abs(stated.sum() - true.sum()) < 4 * error
 
 
-def test_probabilities_by_position_mean_what_they_say():
+def test_probabilities_by_position_are_calibrated():
     stated, true = [], []
     for seed in range(6):
         tables, _ = crowded(seed=10 + seed)
@@ -174,35 +174,35 @@ def test_errors_and_share_are_found_from_the_separations():
     assert measured["share_with_counterpart"] == pytest.approx(0.7, abs=0.04)
 
 
-def test_given_errors_are_used():
+def test_stated_position_errors_are_used():
     tables, _ = crowded(n=300, side=600.0)
     wrong = np.full(len(tables[0]), 3.0), np.full(len(tables[1]), 4.0)
-    told = [
+    with_errors = [
         t.append_column("position_error_arcsec", pa.array(e))
         for t, e in zip(tables, wrong, strict=True)
     ]
-    candidates = crossmatch(*told, radius_arcsec=3.0, mode="all")
-    assert position_ratios(candidates, *told)[1]["position_sigma_arcsec"] == 5.0
+    candidates = crossmatch(*with_errors, radius_arcsec=3.0, mode="all")
+    assert position_ratios(candidates, *with_errors)[1]["position_sigma_arcsec"] == 5.0
 
 
-def test_the_result_is_a_pair_table_that_says_how_it_was_made():
+def test_the_result_is_a_pair_table_with_metadata():
     tables, features = crowded()
     candidates = crossmatch(*tables, radius_arcsec=3.0, mode="all")
     ratios = gaussian_ratios(candidates, tables, features)
     pairs = resolve(candidates, *tables, ratios)
     for name in ("anchor_id", "target_id"):
         assert len(set(pairs[name].to_pylist())) == len(pairs)
-    said = read_metadata(pairs.schema)
-    assert said["n_pairs"] == len(pairs)
-    assert said["n_candidates"] == len(candidates)
-    assert said["expected_false_pairs"] == pytest.approx(
+    metadata = read_metadata(pairs.schema)
+    assert metadata["n_pairs"] == len(pairs)
+    assert metadata["n_candidates"] == len(candidates)
+    assert metadata["expected_false_pairs"] == pytest.approx(
         (1 - pairs["match_probability"].to_numpy()).sum()
     )
     alone = resolve(candidates, *tables)
     assert_allclose(alone["match_probability"].to_numpy(), alone["p_position"].to_numpy())
 
 
-def test_what_cannot_be_resolved_is_said():
+def test_unusable_candidates_are_refused():
     tables, _ = crowded(n=50)
     candidates = crossmatch(*tables, radius_arcsec=3.0, mode="all")
     with pytest.raises(ValueError, match=r"mode 'all'.*'mutual'"):
@@ -258,7 +258,7 @@ def catalogue(features):
     return features.table.select(["object_id", "ra", "dec"])
 
 
-def test_the_one_that_looks_alike_wins(matched):
+def test_the_pair_of_similar_latents_wins(matched):
     space, *features = matched
     tables = [catalogue(side) for side in features]
     candidates = crossmatch(*tables, radius_arcsec=1.0, mode="all")
@@ -269,7 +269,7 @@ def test_the_one_that_looks_alike_wins(matched):
     assert (pairs["p_position"].to_numpy() < 0.9).all()
 
 
-def test_images_without_features_say_nothing(matched):
+def test_images_without_features_have_a_zero_ratio(matched):
     space, anchor, target = matched
     tables = [catalogue(anchor), catalogue(target)]
     candidates = crossmatch(*tables, radius_arcsec=1.0, mode="all")

@@ -1,4 +1,4 @@
-"""One survey that passes for two: the same exposures cut again, 4 to 11 arcsec off."""
+"""Detect one survey that is given as two: the same exposures cut again, 4 to 11 arcsec off."""
 
 import numpy as np
 import pyarrow as pa
@@ -57,7 +57,7 @@ def write_sample(folder, name, sky, survey, cards):
 
 
 @pytest.mark.parametrize("more", [{}, {"EXTRA": 1}])
-def test_the_headers_of_cutouts_give_a_recut_survey_away(tmp_path, more):
+def test_a_recut_survey_is_recognised_by_its_headers(tmp_path, more):
     decals, bass = cut_again(np.random.default_rng(1))
     anchor = write_sample(tmp_path, "a", decals, "decals", DR8)
     target = write_sample(tmp_path, "t", bass, "bass-mzls", DR8 | more)
@@ -69,7 +69,7 @@ def test_the_headers_of_cutouts_give_a_recut_survey_away(tmp_path, more):
 
 
 @pytest.mark.parametrize("radius", [12.0, 15.0, 20.0, 30.0])
-def test_without_headers_the_separations_give_it_away(radius):
+def test_a_recut_survey_is_recognised_by_its_separations(radius):
     anchor, target = cut_again(np.random.default_rng(2))
     pairs = crossmatch(table(anchor, "a"), table(target, "t"), radius_arcsec=radius)
     assert len(pairs) > 0.95 * N
@@ -77,7 +77,7 @@ def test_without_headers_the_separations_give_it_away(radius):
     assert note.startswith("pairs keep a distance") and "0 of" in note
 
 
-def test_at_the_radius_of_counterparts_it_does_not_pair_at_all():
+def test_a_recut_survey_has_no_pairs_within_the_usual_radius():
     anchor, target = cut_again(np.random.default_rng(3))
     with pytest.raises(CatalogError, match=r"come no closer than 4\.\d+ arcsec"):
         crossmatch(table(anchor, "a"), table(target, "t"))
@@ -90,7 +90,7 @@ def test_at_the_radius_of_counterparts_it_does_not_pair_at_all():
     shift=st.floats(0.0, 1.0),
     strangers=st.sampled_from([0, 3000]),
 )
-def test_counterparts_are_not_accused(seed, sigma, shift, strangers):
+def test_true_counterparts_get_no_note(seed, sigma, shift, strangers):
     rng = np.random.default_rng(seed)
     sky = field(rng, 2000)
     seen = moved(sky, rng.rayleigh(sigma, 2000), rng)
@@ -100,7 +100,7 @@ def test_counterparts_are_not_accused(seed, sigma, shift, strangers):
     assert not [n for n in read_metadata(pairs.schema)["notes"] if "keep a distance" in n]
 
 
-def test_chance_pairs_are_told_from_counterparts():
+def test_chance_pairs_are_recognised():
     rng = np.random.default_rng(4)
     anchor, target = field(rng, 3000), field(rng, 3000)
     pairs = crossmatch(table(anchor, "a"), table(target, "t"), radius_arcsec=30.0)

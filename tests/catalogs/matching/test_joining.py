@@ -28,7 +28,7 @@ TARGET = pa.table(
 )
 
 
-def test_columns_of_both_sides_stand_beside_the_pairs():
+def test_pairs_get_the_columns_of_both_sides():
     pairs = crossmatch(ANCHOR, TARGET, how="outer")
     joined = join_catalogs(pairs, ANCHOR, TARGET)
     validate_pairs(joined, "joined")
@@ -44,7 +44,7 @@ def test_columns_of_both_sides_stand_beside_the_pairs():
     assert len(joined.column_names) == len(set(joined.column_names)) == 7 + 4 + 4
 
 
-def test_nothing_is_overwritten():
+def test_no_column_is_overwritten():
     pairs = crossmatch(ANCHOR, TARGET)
     with pytest.raises(ValueError, match="suffixes must differ but both are '_x'"):
         join_catalogs(pairs, ANCHOR, TARGET, suffixes=("_x", "_x"))
@@ -73,7 +73,7 @@ def test_both_samples_are_centred_on_one_position():
     assert samples[0]["mag"].to_pylist() == [16]
 
 
-def test_a_row_of_several_pairs_has_no_one_position():
+def test_a_row_of_several_pairs_is_refused():
     twice = pa.concat_tables([TARGET, TARGET.set_column(0, "object_id", pa.array(["u0", "u1"]))])
     pairs = crossmatch(ANCHOR, twice, mode="all")
     with pytest.raises(CatalogError, match="anchor: 1 rows are in several pairs"):

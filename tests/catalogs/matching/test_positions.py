@@ -140,7 +140,7 @@ def test_whole_sky_with_large_radius_equals_brute_force(seed, n):
     least=st.sampled_from([0.0, 1.5]),
     sigmas=st.sampled_from([None, 2.0]),
 )
-def test_every_join_and_reach_equals_brute_force(seed, centre, sizes, mode, how, least, sigmas):
+def test_every_join_and_limit_equals_brute_force(seed, centre, sizes, mode, how, least, sigmas):
     rng = np.random.default_rng(seed)
     anchor, target = (_scatter(rng, n, centre, 5.0) for n in sizes)
     errors = [rng.uniform(0.2, 3, n) for n in sizes]
@@ -285,7 +285,7 @@ def test_false_match_rate_of_a_uniform_sky(radius):
     assert measured["false_match_rate_error"] == pytest.approx(error, rel=0.6)
 
 
-def test_false_match_rate_is_that_of_the_local_density():
+def test_false_match_rate_follows_the_local_density():
     rng = np.random.default_rng(8)
     n, centre = 100_000, (30.0, 60.0)
     radii = np.radians(np.sqrt(rng.uniform(size=n)))
@@ -371,7 +371,7 @@ def _scatter_uniform(rng, n):
     return np.stack([ra, dec])
 
 
-def test_false_matches_know_position_errors_and_the_smallest_radius():
+def test_false_matches_follow_position_errors_and_the_smallest_radius():
     rng = np.random.default_rng(22)
     n = 20_000
     anchor, target = _all_sky(rng, 5_000), _all_sky(rng, n)
@@ -432,7 +432,7 @@ def test_large_strings_and_slices_are_accepted():
     assert crossmatch(parts, target).equals(crossmatch(anchor, target))
 
 
-def test_nothing_in_common_is_explained():
+def test_a_match_without_pairs_is_explained():
     anchor = _table([359.9, 0.2], [1.0, 2.0], "a")
     target = _table([0.2, 5.0], [2.001, 2.0], "t")
     with pytest.raises(CatalogError) as error:
@@ -490,7 +490,7 @@ def test_one_survey_is_refused_by_its_headers():
         ((0.05, 0.05), 0.2, 2.0, None),
     ],
 )
-def test_the_offset_of_the_sides_is_measured_and_told(shift, jitter, radius, note):
+def test_the_offset_of_the_sides_is_measured_and_noted(shift, jitter, radius, note):
     rng = np.random.default_rng(1)
     ra, dec = _all_sky(rng, 300)
     length = np.radians((8 if jitter == 6 else rng.rayleigh(jitter, 300)) / 3600)
@@ -521,7 +521,7 @@ def test_the_offset_of_the_sides_is_measured_and_told(shift, jitter, radius, not
         (lambda c: (c.fk4.ra.deg, c.fk4.dec.deg), "target rows .* B1950"),
     ],
 )
-def test_wrong_units_frames_and_columns_are_told_from_another_field(spoil, message):
+def test_wrong_units_frames_and_columns_are_recognised(spoil, message):
     rng = np.random.default_rng(3)
     ra, dec = rng.uniform(40, 60, 100), rng.uniform(20, 40, 100)
     spoilt = _table(*spoil(SkyCoord(ra, dec, unit="deg")), "t")

@@ -49,7 +49,7 @@ def test_a_shifted_table_is_found_with_its_shift(spirals, tmp_path):
 
 
 @pytest.mark.parametrize("frame", ["galactic", "fk5", "fk4", "barycentricmeanecliptic"])
-def test_a_table_in_another_frame_and_epoch_comes_back(spirals, tmp_path, frame):
+def test_a_table_in_another_frame_and_epoch_is_matched(spirals, tmp_path, frame):
     sky = _sky(spirals)
     rng = np.random.default_rng(0)
     motion = rng.normal(0, 200, (2, len(sky))) * u.mas / u.yr

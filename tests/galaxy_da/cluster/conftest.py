@@ -12,7 +12,7 @@ N = 120
 
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory):
-    """A sample table, two rows of which cannot be used."""
+    """A sample table with two rows that cannot be used."""
     images = blobs(N, 64, 0.55)
     images[7] = 0
     status = ["ok"] * N

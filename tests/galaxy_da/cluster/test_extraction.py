@@ -1,4 +1,4 @@
-"""Extraction in partitions: the features of one run."""
+"""Extraction in partitions gives the features of one run."""
 
 import os
 
@@ -22,11 +22,11 @@ from galaxy_da.io.storage import location, upload_folder
 
 
 def test_partitions_hold_the_features_of_one_run(sample, local, tmp_path):
-    said = extract_here(sample, tmp_path / "out")
-    assert said == {"rows": 120, "partitions": said["partitions"], "ok": 118, "no_data": 1} | {
+    counts = extract_here(sample, tmp_path / "out")
+    assert counts == {"rows": 120, "partitions": counts["partitions"], "ok": 118, "no_data": 1} | {
         "fetch_failed": 1
     }
-    assert said["partitions"] > 10
+    assert counts["partitions"] > 10
     assert check_catalogue(tmp_path / "out", local).encoders == {
         "decals": make_space().encoder("decals").hash
     }
@@ -51,14 +51,14 @@ def test_a_hats_catalogue_keeps_its_partitions(sample, local, tmp_path):
     sky = tmp_path / "sky"
     with using_lsdb():
         frame = pq.read_table(sample).to_pandas(types_mapper=pd.ArrowDtype)
-        given = lsdb.from_dataframe(frame, partition_rows=40, margin_threshold=None)
-        given.write_catalog(sky, as_collection=False, progress_bar=False)
+        written = lsdb.from_dataframe(frame, partition_rows=40, margin_threshold=None)
+        written.write_catalog(sky, as_collection=False, progress_bar=False)
     os.link(sample.parent / "cutouts.npy", sky / "cutouts.npy")
     extract_here(sky, tmp_path / "out")
     check_catalogue(tmp_path / "out", local)
     with using_lsdb():
         made = lsdb.open_catalog(tmp_path / "out")
-    assert made.get_healpix_pixels() == given.get_healpix_pixels()
+    assert made.get_healpix_pixels() == written.get_healpix_pixels()
 
 
 def test_only_missing_partitions_are_made_again(sample, local, tmp_path):
@@ -79,7 +79,7 @@ def test_only_missing_partitions_are_made_again(sample, local, tmp_path):
     check_catalogue(tmp_path / "out", local)
 
 
-def test_what_differs_is_refused(sample, tmp_path):
+def test_another_extraction_in_the_folder_is_refused(sample, tmp_path):
     extract_here(sample, tmp_path / "out")
     with pytest.raises(TableError, match=r"another extraction \(precision differ"):
         extract_here(sample, tmp_path / "out", precision="bf16")
@@ -87,7 +87,7 @@ def test_what_differs_is_refused(sample, tmp_path):
         extract_here(sample, tmp_path / "out", partition_rows=50)
 
 
-def test_mistakes_are_told_in_one_line(sample, tmp_path, capsys):
+def test_mistakes_are_one_line(sample, tmp_path, capsys):
     table = pq.read_table(sample)
     with pytest.raises(TableError, match="holds neither a HATS catalogue"):
         extract_here(tmp_path, tmp_path / "out")
@@ -111,7 +111,7 @@ def test_mistakes_are_told_in_one_line(sample, tmp_path, capsys):
     assert "engine is one of local, dask, not 'spark'" in capsys.readouterr().err
 
 
-def test_a_sample_and_its_features_may_be_in_a_store(sample, local, store):
+def test_sample_and_features_can_be_in_a_store(sample, local, store):
     sky, out = "memory://sky", "memory://out"
     upload_folder(sample.parent, location(sky))
     extract_here(f"{sky}/sample.parquet", out)
@@ -125,26 +125,26 @@ def test_a_sample_and_its_features_may_be_in_a_store(sample, local, store):
     check_catalogue(out, local)
 
 
-def test_a_catalogue_in_a_store_is_taken_partition_by_partition(sample, local, tmp_path, store):
+def test_a_catalogue_in_a_store_keeps_its_partitions(sample, local, tmp_path, store):
     with using_lsdb():
         table = pq.read_table(sample).to_pandas(types_mapper=pd.ArrowDtype)
-        given = lsdb.from_dataframe(table, partition_rows=30, margin_threshold=None)
-        given.write_catalog(tmp_path / "sky", as_collection=False, progress_bar=False)
+        written = lsdb.from_dataframe(table, partition_rows=30, margin_threshold=None)
+        written.write_catalog(tmp_path / "sky", as_collection=False, progress_bar=False)
     os.link(sample.parent / "cutouts.npy", tmp_path / "sky" / "cutouts.npy")
     upload_folder(tmp_path / "sky", location("memory://sky"))
     extract_here("memory://sky", "memory://out")
     check_catalogue("memory://out", local)
     made = partitions_of("memory://out")
     assert [tuple(part.pixel) for part in made] == [
-        (p.order, p.pixel) for p in given.get_healpix_pixels()
+        (p.order, p.pixel) for p in written.get_healpix_pixels()
     ]
     assert sum(part.n_rows for part in made) == len(local)
 
 
 @pytest.mark.parametrize("option", ["--sample", "--out"])
-def test_the_memory_of_one_process_is_refused_to_workers(sample, tmp_path, capsys, option):
-    given = {"--sample": str(sample), "--out": str(tmp_path / "out"), option: "memory://sky"}
-    options = [part for pair in given.items() for part in pair]
+def test_a_location_in_memory_is_refused_for_workers(sample, tmp_path, capsys, option):
+    values = {"--sample": str(sample), "--out": str(tmp_path / "out"), option: "memory://sky"}
+    options = [part for pair in values.items() for part in pair]
     assert main(["extract", "--space", "decals", *options, "--engine", "dask"]) == 2
     assert capsys.readouterr().err == (
         "galaxy-da: memory://sky: is in the memory of this process, where workers do not see it; "

@@ -1,4 +1,4 @@
-"""An index coded on workers is the one that one process makes."""
+"""An index coded on workers equals the index of one process."""
 
 import json
 
@@ -74,12 +74,12 @@ def test_features_in_hats_are_indexed_like_others(tmp_path):
     assert _hashes(tmp_path / "plain-index") == _hashes(tmp_path / "url-index")
 
 
-def test_an_index_at_a_url_is_not_made_on_workers_elsewhere(features, capsys):
+def test_an_index_at_a_url_needs_workers_of_this_machine(features, capsys):
     command = ["index", str(features), "--out", "memory://index", "--engine", "dask"]
     assert main([*command, "--scheduler", "tcp://far:8786"]) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("galaxy-da: memory://index: is made in the cache of this machine first")
-    assert "tcp://far:8786" in said
+    error = capsys.readouterr().err
+    assert error.startswith("galaxy-da: memory://index: is made in the cache of this machine first")
+    assert "tcp://far:8786" in error
 
 
 def test_an_index_at_a_url_is_made_on_workers_of_this_machine(features, local, store):

@@ -1,4 +1,4 @@
-"""Tables cut into pixels of the sky: every row once, in partitions that are not too large."""
+"""Tables cut into pixels of the sky: every row once, in partitions of limited size."""
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +51,7 @@ def test_every_row_is_in_one_partition_and_in_its_pixel(tables, tmp_path):
     assert firsts == sorted(firsts)
 
 
-def test_pixels_are_as_large_as_they_may_be(tables, tmp_path):
+def test_pixels_have_the_largest_allowed_size(tables, tmp_path):
     pixels = {part.pixel: part.n_rows for part in partitions_of(tmp_path, 60)}
     ra, dec = (np.asarray(tables[name]) * u.deg for name in ("ra", "dec"))
     for order, number in pixels:
@@ -78,7 +78,7 @@ def test_by_default_there_are_64_partitions_or_more(tmp_path):
     assert len(partitions_of(tmp_path / "t.parquet")) >= 64
 
 
-def test_a_crowd_is_not_cut_beyond_order_10(tmp_path):
+def test_pixels_of_order_10_are_not_split(tmp_path):
     n = 50
     table = pa.table({"ra": np.full(n, 10.0), "dec": np.full(n, 1.0)})
     pq.write_table(table, tmp_path / "t.parquet")

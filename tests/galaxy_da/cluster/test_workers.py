@@ -1,4 +1,4 @@
-"""Worker processes: what they make is what one process makes, whoever dies on the way."""
+"""Worker processes give the results of one process, even if workers are killed."""
 
 import os
 import random
@@ -31,15 +31,15 @@ from galaxy_da.latent_index import LatentIndex
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two worker processes, and another for each that is killed."""
+    """Two worker processes, each replaced if it is killed."""
     with workers_here(2) as cluster:
         yield cluster
 
 
 class _Killer(threading.Thread):
-    """Kills a random worker now and then, until told to stop.
+    """Kills random workers at random times, but none that is starting.
 
-    One that is still starting is left: Dask's nanny gives up on those.
+    Dask's nanny does not restart workers killed at the start.
     """
 
     def __init__(self, cluster, kills, seed, pause_s):
@@ -89,7 +89,6 @@ def test_vectors_coded_on_workers_make_the_same_files(tmp_path, cluster, monkeyp
 
 
 def test_workers_keep_the_memory_they_free(cluster):
-    """Dask's own setting has them fetch it anew for each tensor."""
     with Client(cluster.scheduler_address) as client:
         found = client.run(lambda: int(os.environ["MALLOC_TRIM_THRESHOLD_"]))
     assert min(found.values()) >= 2**30
@@ -99,7 +98,7 @@ def _where(shared):
     return shared.get(), dask.distributed.get_worker().name
 
 
-def test_tasks_go_to_workers_with_a_gpu_and_what_is_shared_to_all():
+def test_tasks_go_to_workers_with_a_gpu_and_shared_values_to_all():
     def worker(**options):
         return {"cls": Worker, "options": {"nthreads": 1, "dashboard": False, **options}}
 
@@ -146,7 +145,7 @@ def test_any_number_of_workers_makes_the_same_catalogue(sample, local, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_lost_scheduler_costs_only_what_was_not_finished(tmp_path):
+def test_a_lost_scheduler_costs_only_unfinished_partitions(tmp_path):
     sample = write_sample(tmp_path / "decals", blobs(400, 64, 0.55))
     whole = extract(make_space(), Sample(sample), settings=ExtractSettings(precision="fp32")).table
     address, out = "tcp://127.0.0.1:18786", tmp_path / "out"

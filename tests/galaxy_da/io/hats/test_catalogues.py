@@ -34,7 +34,7 @@ def _partitions(catalog):
 
 
 def _check_margins(path, table, width):
-    """Whatever lies within the width of a row of another partition is in that one's margin."""
+    """Check that a margin holds all rows within its width of a row of its partition."""
     catalog = open_hats(path, width, ["object_id", "ra", "dec"])
     parts, margins = _partitions(catalog), _partitions(catalog.margin)
     assert len(parts) > 10
@@ -51,13 +51,13 @@ def _check_margins(path, table, width):
     assert not any(home.get(name) == pixel for pixel in around for name in around[pixel])
 
 
-def test_partitions_hold_every_row_once_and_margins_what_is_near(tmp_path):
+def test_partitions_hold_every_row_once_and_margins_all_near_rows(tmp_path):
     table = _table()
     path = to_hats(table, tmp_path / "sky", margin_arcsec=MARGIN, partition_rows=40)
     _check_margins(path, table, MARGIN)
 
 
-def test_an_added_margin_holds_what_is_near(tmp_path):
+def test_an_added_margin_holds_all_near_rows(tmp_path):
     table = _table()
     path = to_hats(table, tmp_path / "sky", margin_arcsec=300, partition_rows=40)
     with pytest.raises(CatalogError, match="needs a margin of 900 arcsec but has 300 arcsec"):
@@ -68,7 +68,7 @@ def test_an_added_margin_holds_what_is_near(tmp_path):
         add_margin(path, MARGIN)
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_a_written_table_is_read_back(tmp_path):
     table = _table()
     again = read_catalog(to_hats(table, tmp_path / "sky", margin_arcsec=MARGIN, partition_rows=100))
     again = again.select(table.column_names).sort_by("object_id")
@@ -98,3 +98,9 @@ def test_partitions_no_wider_than_the_margin_are_refused(tmp_path):
     with pytest.raises(CatalogError, match="no margin of 40000 arcsec can be made"):
         add_margin(path, 40_000)
     assert [child.name for child in path.parent.iterdir()] == ["sky"]
+
+
+def test_a_missing_library_names_the_extra():
+    message = r"needs lsdb; install it with `pip install 'galaxy_da\[hats\]'`"
+    with pytest.raises(CatalogError, match=message), using_lsdb():
+        import no_such_library  # noqa: F401
