@@ -19,20 +19,10 @@ ARTEFACTS = ("bleed", "satellite", "chip-edge")
 def add_artefacts(
     flux: Tensor, sigma: np.ndarray, artefact: np.ndarray, pixel: float, rng: np.random.Generator
 ) -> None:
-    """Add artefacts to cutouts in place, at a random place, direction and strength.
+    """Add the named artefacts to (n, bands, y, x) cutouts in place, at random.
 
-    Parameters
-    ----------
-    flux : (n, bands, y, x) float tensor
-        Cutouts to change.
-    sigma : (n, bands) float array
-        Sky noise per pixel, in the unit of `flux`.
-    artefact : (n,) object array
-        One of `ARTEFACTS`, or None to leave a cutout.
-    pixel : float
-        Side of a pixel [arcsec].
-    rng : numpy Generator
-        Source of all randomness.
+    `sigma` is the (n, bands) sky noise in the unit of the flux, `pixel` the side of a pixel
+    [arcsec].
     """
     side = flux.shape[-1]
     ramp = (torch.arange(side) - (side - 1) / 2) * pixel

@@ -80,19 +80,10 @@ def draw_companions(
 def draw_neighbours(
     r_mag: np.ndarray, half_light_arcsec: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Draw the galaxies and stars that share the patches of n galaxies.
+    """Draw the fainter galaxies and the stars that share the patches of n galaxies.
 
-    Parameters
-    ----------
-    r_mag, half_light_arcsec : (n,) float array
-        Magnitudes and radii of the galaxies in the middle.
-    rng : numpy Generator
-        Source of all randomness.
-
-    Returns
-    -------
-    dict of (m,) array
-        Columns of `catalogs.simulation.galaxies.Galaxies.neighbours`.
+    Arguments are those of `draw_companions`; the columns are those of
+    `catalogs.simulation.galaxies.Galaxies.neighbours`.
     """
     galaxies = draw_companions(r_mag, half_light_arcsec, rng)
     n, m = len(r_mag), rng.poisson(_STARS * len(r_mag))

@@ -75,18 +75,7 @@ class Galaxies:
     knots: np.ndarray
 
     def render(self, frequencies: Frequencies) -> Sky:
-        """Return the patches as spatial spectra.
-
-        Parameters
-        ----------
-        frequencies : Frequencies
-            Frequencies of the spectra.
-
-        Returns
-        -------
-        Sky
-            One component per stellar population.
-        """
+        """Render the patches, one component per stellar population."""
         spectra = render_galaxies(self.truth, self.neighbours, self.knots, frequencies)
         return Sky(spectra, frequencies, population_fluxes)
 

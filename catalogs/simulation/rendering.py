@@ -41,19 +41,9 @@ _ARM_FREQUENCIES = 125  # at least, so that arms are sampled every 0.17 arcsec
 def render_galaxies(
     truth: pa.Table, neighbours: pa.Table, knots: np.ndarray, frequencies: Frequencies
 ) -> Tensor:
-    """Render galaxies and their neighbours.
+    """Return the (n, 3, side, half + 1) spectra in r light [nanomaggy], by stellar population.
 
-    Parameters
-    ----------
-    truth, neighbours, knots
-        Fields of `catalogs.simulation.galaxies.Galaxies`.
-    frequencies : Frequencies
-        Frequencies of the spectra.
-
-    Returns
-    -------
-    (n, 3, side, half + 1) complex64 tensor [nanomaggy]
-        Spectrum of each patch in r light, by stellar population.
+    `truth`, `neighbours` and `knots` are the fields of `catalogs.simulation.galaxies.Galaxies`.
     """
     galaxies = _arrays(truth)
     size = (truth.num_rows, POPULATIONS, frequencies.side, frequencies.half + 1)

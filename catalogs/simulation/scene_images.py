@@ -61,16 +61,7 @@ class SceneImages:
 
 
 def read_scenes(sample: Sample, survey: Survey, limit: int) -> tuple[SceneImages, tuple[str, ...]]:
-    """Read the usable images of a sample table.
-
-    Parameters
-    ----------
-    sample : Sample
-        Table of images of one survey.
-    survey : Survey
-        Survey of the images.
-    limit : int
-        Largest number of rows to read, always the same random ones.
+    """Read the usable images among `limit` rows of a sample table, always the same random ones.
 
     Returns
     -------
@@ -199,7 +190,10 @@ def _half_light(light: Tensor) -> Tensor:
 
 
 def _smooth(image: Tensor, sigma: float) -> Tensor:
-    """Convolve (..., y, x) images with a round Gaussian [pixel]."""
+    """Convolve (..., y, x) images with a round Gaussian [pixel]; beyond the border lies zero.
+
+    `scipy.ndimage.gaussian_filter` has other weights, which would change the sky of a seed.
+    """
 
     def weights(size: int) -> Tensor:
         apart = (torch.arange(size)[:, None] - torch.arange(size)) / sigma

@@ -200,18 +200,7 @@ class DrawnScenes:
     neighbours: pa.Table
 
     def render(self, frequencies: Frequencies) -> Sky:
-        """Rotate, shrink and dim the scenes and return the patches as spatial spectra.
-
-        Parameters
-        ----------
-        frequencies : Frequencies
-            Frequencies of the spectra.
-
-        Returns
-        -------
-        Sky
-            One component per node of the pool's wavelengths.
-        """
+        """Rotate, shrink and dim the scenes, one component per node of the wavelengths."""
         n, pool = self.truth.num_rows, self.pool
         column = {
             name: np.concatenate([self.truth[name].to_numpy(), self.neighbours[name].to_numpy()])
