@@ -21,7 +21,8 @@ import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.peers.morphology import measure_morphology
-from benchmarks.real.probes import guide_rows, read_guide
+from benchmarks.real.guide_images import read_guide
+from benchmarks.real.smooth_or_featured import guide_rows
 from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.sky import SkySettings
@@ -175,7 +176,7 @@ def real_rows(
     space : LatentSpace
         Space with that probe.
     path : path
-        Guide table (`benchmarks.real.probes.read_guide`).
+        Guide table (`benchmarks.real.guide_images.read_guide`).
     surveys : sequence of str
         Surveys of the guide.
 

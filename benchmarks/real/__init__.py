@@ -1,1 +1,4 @@
-"""Compare and measure on real galaxy images, which stay outside this repository."""
+"""Benchmarks on real galaxy images.
+
+The images are not part of this repository; each command takes their path.
+"""

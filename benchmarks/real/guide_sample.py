@@ -1,14 +1,12 @@
-"""Galaxy Zoo's guide images as a sample table, so that the verbs and reports take them.
+"""Convert Galaxy Zoo's guide images to a sample table, for verbs and reports.
 
-``python -m benchmarks.real.guide_sample GUIDE --survey decals --out DIR`` writes
-``sample.parquet`` and
-``labels.parquet`` there. The guide says where none of its galaxies is, so positions are made up: a
-row along the equator, two degrees apart.
+``python -m benchmarks.real.guide_sample GUIDE --survey decals --out DIR`` writes ``sample.parquet``
+and ``labels.parquet`` to DIR. It needs GUIDE, the table of guide images (see `read_guide`). The
+guide has no positions, so galaxies are placed two degrees apart along the equator.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 from collections.abc import Sequence
@@ -18,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from benchmarks.real.probes import read_guide
+from benchmarks.real.guide_images import read_guide
+from benchmarks.support.commands import command_parser
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.files import ensure_folder
 from galaxy_da.io.tables import write_table
@@ -29,16 +28,16 @@ __all__ = ["stored_images", "write_guide_sample"]
 def write_guide_sample(
     guide: str | os.PathLike[str], survey: str, out: str | os.PathLike[str]
 ) -> tuple[Path, Path]:
-    """Write one survey's distinct guide images and whether they are smooth or featured.
+    """Write the distinct guide images of one survey, and their classes.
 
     Parameters
     ----------
     guide : path
-        As `benchmarks.real.probes.read_guide` takes it.
+        Table of guide images.
     survey : {"decals", "sdss"}
-        One whose stretch is documented.
+        Survey with a documented stretch.
     out : path
-        Folder for both tables.
+        Folder of both tables.
 
     Returns
     -------
@@ -77,7 +76,7 @@ def stored_images(cutouts: Sequence[Cutout]) -> pa.Array:
     Parameters
     ----------
     cutouts : sequence of Cutout
-        Of one survey, all as large.
+        Cutouts of one survey and one size.
     """
     if cutouts[0].is_colour:
         return pa.array([_png(cutout) for cutout in cutouts])
@@ -90,20 +89,20 @@ def stored_images(cutouts: Sequence[Cutout]) -> pa.Array:
 
 
 def _png(cutout: Cutout) -> bytes:
-    """Encode a colour cutout as it came, the first row northernmost."""
+    """Encode a colour cutout as PNG, the first row northernmost."""
     buffer = io.BytesIO()
     Image.fromarray(np.moveaxis(cutout.pixels[:, ::-1], 0, -1)).save(buffer, "png")
     return buffer.getvalue()
 
 
 def main() -> None:
-    """Write both tables and say where."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("guide", type=Path)
-    parser.add_argument("--survey", default="decals")
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
-    for path in write_guide_sample(given.guide, given.survey, given.out):
+    """Write both tables and print their paths."""
+    parser = command_parser("real.guide_sample", __doc__)
+    parser.add_argument("guide", type=Path, help="table of guide images")
+    parser.add_argument("--survey", default="decals", help="survey: decals or sdss")
+    parser.add_argument("--out", type=Path, required=True, help="folder of both tables")
+    options = parser.parse_args()
+    for path in write_guide_sample(options.guide, options.survey, options.out):
         print(path)
 
 

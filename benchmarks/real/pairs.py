@@ -1,8 +1,7 @@
-"""Real galaxies seen by two surveys: the rank of the true partner among real distractors.
+"""Rank real galaxies observed by two surveys among real distractors.
 
-The pairs are few and hand-picked, so ranks are listed one by one. Every image is cut to one field
-of view, so that the size of a stamp gives nothing away, and queries and distractors are read in the
-bands that all have.
+The pairs are few, so each rank is listed. All images are cut to one field of view, so that the size
+of a stamp does not identify it, and read in the bands that all of them have.
 """
 
 from __future__ import annotations
@@ -25,18 +24,18 @@ __all__ = ["RealPairs", "cut_to_field", "in_field", "prepare_field", "rank_real_
 
 @dataclass(frozen=True, kw_only=True)
 class RealPairs:
-    """Prepared images of galaxies in two surveys, and of others in the second.
+    """Prepared images of galaxies in two surveys, and of other galaxies in the second.
 
     Attributes
     ----------
     names : tuple of str
-        One per pair.
+        Name of each pair.
     queries : (n, planes, y, x) float tensor
-        In the first survey.
+        Images in the first survey.
     partners : (n, planes, y, x) float tensor
-        The same galaxies in the second.
+        Images of the same galaxies in the second survey.
     distractors : (m, planes, y, x) float tensor
-        Other galaxies in the second.
+        Images of other galaxies in the second survey.
     """
 
     names: tuple[str, ...]
@@ -60,10 +59,9 @@ def rank_real_pairs(
     Parameters
     ----------
     pairs : RealPairs
-        The images.
+        Images of the pairs and distractors.
     query, pool : callable
-        Images of the first and of the second survey to latents, (n, d): the same anchor before
-        adapting, the surveys' own encoders after.
+        Functions from images of the first and of the second survey to (n, d) latents.
 
     Returns
     -------
@@ -78,30 +76,30 @@ def rank_real_pairs(
 def prepare_field(
     cutouts: Sequence[Cutout], encoder: SurveyEncoder, frame: Frame, field_arcsec: float
 ) -> tuple[Tensor, np.ndarray]:
-    """Prepare cutouts and leave only a field of view that all of them cover.
+    """Prepare cutouts, cut to a field of view that all of them cover.
 
     Parameters
     ----------
     cutouts : sequence of Cutout
-        Of the encoder's survey.
+        Cutouts of the encoder's survey.
     encoder : SurveyEncoder
-        Says which bands are wanted.
+        Encoder that gives the bands.
     frame : Frame
-        Where they go.
+        Frame of the prepared images.
     field_arcsec : float
-        Diameter of the round field that is kept [arcsec].
+        Diameter of the round field [arcsec].
 
     Returns
     -------
     images : (n, planes, pixels, pixels) float tensor
         Zero outside the field.
     usable : (n,) bool array
-        Whether a cutout covers the field and has its bands.
+        True for cutouts that cover the field and have the bands.
 
     Raises
     ------
     CatalogError
-        If none does.
+        If no cutout is usable.
     """
     prepared = encoder.prepare(cutouts, frame)
     covered = np.array([_reach_arcsec(cutout) >= field_arcsec / 2 for cutout in cutouts], bool)
@@ -115,18 +113,18 @@ def prepare_field(
 
 
 def cut_to_field(images: Tensor, frame: Frame, field_arcsec: float) -> Tensor:
-    """Return (n, planes, y, x) images with zeros outside a round field [arcsec]."""
+    """Set (n, planes, y, x) images to zero outside a round field [arcsec]."""
     return images * in_field(frame.pixels, frame.pixel_scale_arcsec, field_arcsec)
 
 
 def in_field(pixels: int, pixel_scale_arcsec: float, field_arcsec: float) -> Tensor:
-    """Mark the (pixels, pixels) of a square image in a round field [arcsec] about its centre."""
+    """Mark the pixels of a square image within a round field [arcsec] about its centre."""
     along = (torch.arange(pixels) - (pixels - 1) / 2) * pixel_scale_arcsec
     return torch.hypot(along[:, None], along) <= field_arcsec / 2
 
 
 def _reach_arcsec(cutout: Cutout) -> float:
-    """Distance from the galaxy to the nearest edge."""
+    """Return the distance from the galaxy to the nearest edge."""
     (height, width), scale = cutout.pixels.shape[-2:], cutout.pixel_scale_arcsec
     x, y = cutout.centre_xy
     return float(min(x + 0.5, width - 0.5 - x, y + 0.5, height - 0.5 - y)) * scale

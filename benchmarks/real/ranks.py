@@ -1,9 +1,8 @@
-"""Real galaxies that two surveys share, found among real SDSS galaxies, before and after adapting.
+"""Rank real pairs among real SDSS galaxies, before and after adapting on a simulated sky.
 
-Real pairs to adapt with there are none, so the encoders are adapted on a simulated sky that shows
-the bands, the field and the brightness that the real images have. What is real keeps the brightness
-and size of its file where they are known (FITS); the colour images of Galaxy Zoo do not say their
-scale, and are taken to be of one size.
+There are no real pairs to adapt on, so the simulated sky has the bands, the field and the
+brightness of the real images. FITS images keep their brightness and scale. Colour images of Galaxy
+Zoo have no scale, and are taken to be of one size.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from astropy.io import fits
 from scipy.stats import wilcoxon
 from torch import Tensor
 
+from benchmarks.real.guide_images import R90_ARCSEC, colour_cutout, read_colour, with_stretch
 from benchmarks.real.pairs import (
     RealPairs,
     cut_to_field,
@@ -32,7 +32,6 @@ from benchmarks.real.pairs import (
     prepare_field,
     rank_real_pairs,
 )
-from benchmarks.real.probes import R90_ARCSEC, colour_cutout, read_colour, with_stretch
 from catalogs.simulation.sky import SkySettings
 from catalogs.simulation.writing import simulate
 from galaxy_da.images.cutouts import Cutout, read_cutouts
@@ -46,7 +45,7 @@ from training.adaptation import AdaptSettings, FineTuningSettings, adapt
 __all__ = ["adapt_on_simulated_sky", "rank_rows", "restricted"]
 
 FIELD_ARCSEC = 20.0
-"""Diameter that every image is cut to; the smallest stamp of the ten FITS pairs spans 20.2."""
+"""Diameter of the field of every image; the smallest stamp of the ten FITS pairs spans 20.2."""
 
 MAGNITUDES = (14.5, 21.5)
 """Range of r in the simulated sky; the ten galaxies have 15.0 to 18.1 within the field."""
@@ -73,22 +72,22 @@ def adapt_on_simulated_sky(
     scenes: Path | None = None,
     steps: int | None = None,
 ) -> LatentSpace:
-    """Adapt SDSS and KiDS to the bands of the real images; surveys the space has are kept.
+    """Adapt SDSS and KiDS in the bands of the real images; keep encoders that the space has.
 
     Parameters
     ----------
     space : LatentSpace
-        Its ``sdss-gri``, ``sdss-r``, ``kids-gri``, ``kids-r`` are used where it has them.
+        Space to adapt; its ``sdss-gri``, ``sdss-r``, ``kids-gri`` and ``kids-r`` are kept.
     out : Path
-        Folder for the sky and for ``space``.
+        Folder of the sky and of ``space``.
     n : int
-        Galaxies to adapt on.
+        Number of galaxies to adapt on.
     seed : int
-        Of the sky and of adapting.
+        Seed of the sky and of the adaptation.
     scenes : Path, optional
         Sample table of real images to use as galaxies.
     steps : int, optional
-        Most refining steps.
+        Largest number of fine-tuning steps.
     """
     wanted = [
         restricted(get_survey(name), bands)
@@ -113,8 +112,8 @@ def adapt_on_simulated_sky(
     for survey in lacking:
         space = adapt(
             space,
-            _of_the_field(sky, anchor),
-            _of_the_field(sky, survey),
+            _cut_sample(sky, anchor),
+            _cut_sample(sky, survey),
             read_pairs(sky / f"pairs-{anchor.name}-{survey.name}.parquet"),
             survey=survey,
             settings=settings,
@@ -123,10 +122,10 @@ def adapt_on_simulated_sky(
     return space
 
 
-def _of_the_field(sky: Path, survey: Survey) -> Sample:
+def _cut_sample(sky: Path, survey: Survey) -> Sample:
     """Return a survey's simulated sample with zeros outside the field of the real images.
 
-    A network that learnt on whole frames finds other latents in a frame that is half empty.
+    A network adapted on whole frames would give other latents for a frame that is half empty.
     """
     whole, cut = sky / survey.name, sky / f"{survey.name}-field"
     if not (cut / "sample.parquet").is_file():
@@ -147,20 +146,20 @@ def rank_rows(
     Parameters
     ----------
     space : LatentSpace
-        With the four encoders of `adapt_on_simulated_sky`.
+        Space with the four encoders of `adapt_on_simulated_sky`.
     data : Path
         Folder of the real images.
     distractors : int
-        Most SDSS galaxies beside the partners.
+        Largest number of SDSS galaxies beside the partners.
     seed : int
-        Of their choice.
+        Seed of their choice.
 
     Returns
     -------
     dict
-        ``ranks``: ``pair``, ``query``, ``pool_survey``, ``pool``, and the rank ``before`` and
-        ``after``. ``groups``: medians, and Wilcoxon's signed-rank probability, one-sided, of ranks
-        falling so much by chance.
+        ``ranks``: ``group``, ``pair``, ``pool``, and the ranks ``before`` and ``after``.
+        ``groups``: medians, and the one-sided p-value of Wilcoxon's signed-rank test for lower
+        ranks after adapting.
     """
     others = _distractors(data / "sdss_spirals.parquet", distractors, seed)
     ranks = [*_fits_ranks(space, data / "kids_sdss_fits", others)]
@@ -168,7 +167,7 @@ def rank_rows(
     groups = []
     for name in dict.fromkeys(row["group"] for row in ranks):
         rows = [row for row in ranks if row["group"] == name]
-        before, after = (np.array([row[when] for row in rows]) for when in ("before", "after"))
+        before, after = (np.array([row[key] for row in rows]) for key in ("before", "after"))
         changed = (before != after).sum()
         chance = wilcoxon(before, after, alternative="greater").pvalue if changed > 4 else None
         groups.append(
@@ -198,25 +197,25 @@ def _fits_ranks(space: LatentSpace, folder: Path, others: list[Cutout]) -> Itera
     stamps = {name: _read_gama(folder / name, survey) for name, survey in surveys.items()}
     names = sorted(stamps["KiDS"].keys() & stamps["SDSS"].keys())
     query, pool = (_pair_of_encoders(space, survey, _RED) for survey in surveys.values())
-    here, seen = prepare_field(
+    queries, usable = prepare_field(
         [stamps["KiDS"][name] for name in names], query[0], space.frame, FIELD_ARCSEC
     )
-    there, seen_too = prepare_field(
+    partners, usable_too = prepare_field(
         [stamps["SDSS"][name] for name in names], pool[0], space.frame, FIELD_ARCSEC
     )
     rest, covered = prepare_field(others, pool[0], space.frame, FIELD_ARCSEC)
-    good = torch.from_numpy(seen & seen_too)
+    good = torch.from_numpy(usable & usable_too)
     pairs = RealPairs(
         names=tuple(name for name, fine in zip(names, good, strict=True) if fine),
-        queries=here[good],
-        partners=there[good],
+        queries=queries[good],
+        partners=partners[good],
         distractors=rest[torch.from_numpy(covered)],
     )
     yield from _before_and_after(space, "KiDS r to SDSS r (FITS)", pairs, query, pool)
 
 
 def _guide_ranks(space: LatentSpace, data: Path, others: list[Cutout]) -> Iterator[dict[str, Any]]:
-    """Rank the partners of ``pairs.csv``, each alone, since they come from different surveys."""
+    """Rank the partners of ``pairs.csv`` one by one, since their surveys differ."""
     sdss = get_survey("sdss")
     pool = _pair_of_encoders(space, sdss, _COLOURS)
     rest: dict[float, Tensor] = {}
@@ -256,7 +255,7 @@ _Encoders = tuple[SurveyEncoder, SurveyEncoder]
 
 
 def _pair_of_encoders(space: LatentSpace, survey: Survey, bands: Sequence[str]) -> _Encoders:
-    """Return a survey's encoder before and after adapting, reading the same bands in one order."""
+    """Return a survey's encoders before and after adapting, for the same bands in one order."""
     if survey.name == space.anchor:
         return (replace(space.encoder(space.anchor), survey=survey),) * 2
     after = space.encoder(f"{survey.name}-{''.join(bands)}")
@@ -286,7 +285,7 @@ def _latents(space: LatentSpace, encoder: SurveyEncoder) -> Callable[[Tensor], T
 
 
 def _read_gama(folder: Path, survey: Survey) -> dict[str, Cutout]:
-    """Read the stamps in r, in the survey's unit; both sets carry zeropoint 0."""
+    """Read the stamps in r, in the survey's unit; both sets have zeropoint 0."""
     factor = np.float32(_MAGGIES / survey.nanomaggy_per_unit)
     stamps = {}
     for path in sorted(folder.glob("G*fitim.fits")):

@@ -1,24 +1,26 @@
-"""``python -m benchmarks.real.surveys``: adaptation measured on real surveys.
+"""Measure adaptation on real surveys.
 
-Galaxy Zoo's answers across surveys without pairs (`benchmarks.real.transfer`), and real
-pairs by rank among real galaxies (`benchmarks.real.ranks`). The images are few: every
-figure comes with its interval or its list, and the page says what they cannot tell.
+``python -m benchmarks.real.surveys --data DATA --out DIR`` classifies Galaxy Zoo's images across
+surveys without pairs (`benchmarks.real.transfer`), and ranks real pairs among real galaxies
+(`benchmarks.real.ranks`). It needs DATA, the folder of the real images. The images are few, so
+every figure has an interval or is listed for each galaxy.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.real.ranks import adapt_on_simulated_sky, rank_rows
 from benchmarks.real.transfer import read_labelled, transfer_rows
+from benchmarks.support.commands import command_parser
 from galaxy_da.io.files import atomic_path, ensure_folder, write_json
 from galaxy_da.space import LatentSpace
 
-__all__ = ["GUIDE_SURVEYS", "markdown", "measure_real_surveys"]
+__all__ = ["GUIDE_SURVEYS", "RealSurveySettings", "markdown", "measure_real_surveys"]
 
 GUIDE_SURVEYS = ("decals", "sdss", "kids", "ukidss")
 
@@ -33,65 +35,80 @@ _FILES = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RealSurveySettings:
+    """Settings of `measure_real_surveys`.
+
+    Attributes
+    ----------
+    parts : sequence of str
+        Parts to measure, of `PARTS`.
+    galaxies : int
+        Number of galaxies of the simulated sky.
+    distractors : int
+        Number of real SDSS galaxies beside the partners.
+    gz1_images : int
+        Number of Galaxy Zoo 1 images of SDSS.
+    scenes : Path, optional
+        Sample table of real images to use as galaxies of the simulated sky; by default galaxies are
+        drawn.
+    steps : int, optional
+        Largest number of fine-tuning steps.
+    seed : int
+        Seed of every random choice.
+    """
+
+    parts: Sequence[str] = PARTS
+    galaxies: int = 2000
+    distractors: int = 3000
+    gz1_images: int = 1000
+    scenes: Path | None = None
+    steps: int | None = None
+    seed: int = 0
+
+
 def measure_real_surveys(
-    space: LatentSpace,
-    data: Path,
-    out: Path,
-    *,
-    parts: Sequence[str] = PARTS,
-    galaxies: int = 2000,
-    distractors: int = 3000,
-    gz1_images: int = 1000,
-    scenes: Path | None = None,
-    steps: int | None = None,
-    seed: int = 0,
+    space: LatentSpace, data: Path, out: Path, settings: RealSurveySettings | None = None
 ) -> dict[str, Any]:
     """Measure, and write ``real_surveys.json`` and ``real_surveys.md``.
 
     Parameters
     ----------
     space : LatentSpace
-        Whose anchor surveys are adapted to; see `adapt_on_simulated_sky`.
+        Space to adapt; see `adapt_on_simulated_sky`.
     data : Path
-        Folder of the real images; what is not there is skipped, and said so.
+        Folder of the real images; parts whose images are missing are skipped with a reason.
     out : Path
-        Folder; the simulated sky and the adapted space are kept there.
-    parts : sequence of str
-        Which of `PARTS`.
-    galaxies : int
-        Of the simulated sky.
-    distractors : int
-        Real SDSS galaxies beside the partners.
-    gz1_images : int
-        Galaxy Zoo 1 images of SDSS.
-    scenes : Path, optional
-        Sample table of real images that are the galaxies of the simulated sky; drawn by default.
-    steps : int, optional
-        Most refining steps.
-    seed : int
-        Of everything.
+        Folder of the results, the simulated sky and the adapted space.
+    settings : RealSurveySettings, optional
+        Parts, numbers of images and seed.
     """
+    settings = settings or RealSurveySettings()
+    seed = settings.seed
     ensure_folder(out)
     lacking = [name for name in _FILES if not (data / name).exists()]
     result: dict[str, Any] = {"space": space.id, "seed": seed, "skipped": {}}
     for part, needed in (("transfer", _FILES[:2]), ("ranks", _FILES)):
         missing = [name for name in needed if name in lacking]
-        if part not in parts:
+        if part not in settings.parts:
             continue
         if missing:
             result["skipped"][part] = f"{data} lacks {', '.join(missing)}"
         elif part == "transfer":
-            labelled = read_labelled(space, data, GUIDE_SURVEYS, gz1_images, seed)
+            labelled = read_labelled(space, data, GUIDE_SURVEYS, settings.gz1_images, seed)
             result |= transfer_rows(labelled, space.anchor, seed)
         else:
-            adapted = adapt_on_simulated_sky(space, out, galaxies, seed, scenes=scenes, steps=steps)
+            scenes, galaxies = settings.scenes, settings.galaxies
+            adapted = adapt_on_simulated_sky(
+                space, out, galaxies, seed, scenes=scenes, steps=settings.steps
+            )
             result["adapted"] = {
                 name: adapted.encoder(name).record["chosen"]
                 for name in adapted.surveys
                 if name != adapted.anchor
             }
             result["sky"] = {"galaxies": galaxies, "scenes": scenes and scenes.name}
-            result |= rank_rows(adapted, data, distractors, seed)
+            result |= rank_rows(adapted, data, settings.distractors, seed)
         write_json(out / "real_surveys.json", result)
         with atomic_path(out / "real_surveys.md") as path:
             path.write_text(markdown(result), encoding="utf-8")
@@ -99,7 +116,7 @@ def measure_real_surveys(
 
 
 def markdown(result: Mapping[str, Any]) -> str:
-    """Return the page that is read."""
+    """Return the results as Markdown."""
     return "\n".join(_lines(result)) + "\n"
 
 
@@ -114,8 +131,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _transfer_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    yield "\n## Galaxy Zoo's answers across surveys, no pairs\n"
-    yield "AUC of a classifier that tells a survey's latents from the anchor's (0.5: mixed).\n"
+    yield "\n## Galaxy Zoo's classes across surveys, no pairs\n"
+    yield "AUC of a classifier of survey and anchor latents (0.5: mixed, 1: separated).\n"
     yield from _table(
         ("survey", "smooth", "featured", "map chosen", "un-adapted", "moments", "covariances"),
         [
@@ -133,12 +150,12 @@ def _transfer_lines(result: Mapping[str, Any]) -> Iterator[str]:
         ],
     )
     for measure, title in (("auc", "AUC"), ("macro_f1", "macro-F1")):
-        yield f"\n{title}, taught in one survey, asked in another; 95% interval over test images.\n"
+        yield f"\n{title}, trained in one survey and tested in another; 95% interval over images.\n"
         yield from _table(
-            ("taught", "tested", "map", title, "gain", "in-domain", "gap closed"),
+            ("trained", "tested", "map", title, "gain", "in-domain", "gap closed"),
             [
                 (
-                    row["taught"],
+                    row["trained"],
                     row["tested"],
                     row["map"],
                     _with_interval(row, measure),
@@ -146,17 +163,16 @@ def _transfer_lines(result: Mapping[str, Any]) -> Iterator[str]:
                     _with_interval(row, f"{measure}_in_domain"),
                     ""
                     if row["map"] == "unadapted"
-                    else _number(row[f"{measure}_gap_closed"], "no gap beyond doubt"),
+                    else _number(row[f"{measure}_gap_closed"], "no significant gap"),
                 )
                 for row in result["transfer"]
             ],
         )
     yield (
-        "\n`by discrepancy` is the map whose held-out latents have the smallest mean discrepancy "
-        "from the anchor's: what `galaxy-da adapt` does without pairs where there are 200 images "
-        "or more of either survey, and refuses to do with as few as these. Where the interval of "
-        "a gain holds 0, these images cannot tell. Intervals are over the images tested on; those "
-        "that taught are not drawn again."
+        "\n`by discrepancy` is the map with the smallest held-out MMD to the anchor. "
+        "`galaxy-da adapt` chooses so without pairs, but needs 200 images of either survey. A gain "
+        "whose interval includes 0 is not significant. Intervals are over the test images; "
+        "training images are not resampled."
     )
 
 
@@ -167,7 +183,7 @@ def _rank_lines(result: Mapping[str, Any]) -> Iterator[str]:
     galaxies = "real scenes" if sky["scenes"] else "drawn galaxies"
     yield f"Adapted on a simulated sky of {sky['galaxies']} {galaxies}: {chosen}.\n"
     yield from _table(
-        ("group", "pairs", "pool", "median before", "after", "better", "worse", "chance"),
+        ("group", "pairs", "pool", "median before", "after", "better", "worse", "p-value"),
         [
             (
                 row["group"],
@@ -206,30 +222,29 @@ def _with_interval(row: Mapping[str, Any], name: str) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.real.surveys")
+    parser = command_parser("real.surveys", __doc__)
     parser.add_argument("--space", default="decals", help="latent space: a folder, or 'decals'")
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="real images")
-    parser.add_argument("--out", type=Path, required=True, help="folder for results")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the real images")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--n", type=int, default=2000, help="galaxies of the simulated sky")
     parser.add_argument("--distractors", type=int, default=3000, help="real SDSS galaxies")
     parser.add_argument("--gz1", type=int, default=1000, help="Galaxy Zoo 1 images")
     parser.add_argument("--scenes", type=Path, help="real images as galaxies of the simulated sky")
-    parser.add_argument("--steps", type=int, help="most refining steps")
-    parser.add_argument("--seed", type=int, default=0, help="of everything")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")
-    given = parser.parse_args(arguments)
-    result = measure_real_surveys(
-        LatentSpace.load(given.space),
-        given.data,
-        given.out,
-        parts=given.parts,
-        galaxies=given.n,
-        distractors=given.distractors,
-        gz1_images=given.gz1,
-        scenes=given.scenes,
-        steps=given.steps,
-        seed=given.seed,
+    parser.add_argument("--steps", type=int, help="largest number of fine-tuning steps")
+    parser.add_argument("--seed", type=int, default=0, help="seed of every random choice")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="parts to measure")
+    options = parser.parse_args(arguments)
+    settings = RealSurveySettings(
+        parts=options.parts,
+        galaxies=options.n,
+        distractors=options.distractors,
+        gz1_images=options.gz1,
+        scenes=options.scenes,
+        steps=options.steps,
+        seed=options.seed,
     )
+    space = LatentSpace.load(options.space)
+    result = measure_real_surveys(space, options.data, options.out, settings)
     sys.stdout.write(markdown(result))
 
 

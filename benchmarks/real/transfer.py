@@ -1,12 +1,11 @@
-"""Smooth against features across real surveys: taught in one, asked in another.
+"""Classify smooth and featured galaxies across real surveys: train in one, test in another.
 
-Unpaired adaptation brings every survey's latents onto those of the space's anchor. A classifier is
-fitted to Galaxy Zoo's answers in one survey and tested in another, before and after. Images tested
-on are never among those that a map was fitted to.
+A classifier of Galaxy Zoo's answers is trained in one survey and tested in another, before and
+after adapting without pairs. Test images are never used to fit a map.
 
-The guide images are far fewer than `training.adaptation.unpaired` asks for, and carry no position
-to split the sky by, so its closed forms are fitted here directly, and judged by folds. Galaxy Zoo 1
-lends SDSS the labels that its guide images lack.
+The guide images are far fewer than `training.adaptation.unpaired` needs, and have no positions to
+split the sky by. Its closed forms are therefore fitted here directly, and evaluated by folds. SDSS
+also takes labelled images of Galaxy Zoo 1, since its guide images are few.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from benchmarks.real.probes import (
+from benchmarks.real.guide_images import (
     R90_ARCSEC,
     GuideImages,
     colour_cutout,
@@ -45,16 +44,16 @@ from training.losses import mmd
 __all__ = ["FEWEST_PER_CLASS", "LabelledSurvey", "read_labelled", "transfer_rows"]
 
 FEWEST_PER_CLASS = 10
-"""Images of either class without which a survey neither teaches nor tests."""
+"""Smallest number of images per class for training or testing in a survey."""
 
 MAPS: Mapping[str, Callable[[Encoder, Tensor, Tensor], Encoder]] = {
-    "unadapted": lambda network, here, there: network,
+    "unadapted": lambda network, target, anchor: network,
     "moments": match_moments,
     "covariances": match_covariances,
 }
 BY_DISCREPANCY = "by discrepancy"
-"""For each survey the map whose held-out latents have the smallest discrepancy from the anchor's,
-as `training.adaptation.unpaired` chooses where images are many."""
+"""Map with the smallest held-out discrepancy (MMD) from the anchor, chosen for each survey, as
+`training.adaptation.unpaired` does."""
 
 _FOLDS = 5
 _BOOTSTRAPS = 1000
@@ -66,17 +65,20 @@ _GZ1 = {"elliptical": False, "spiral_cw": True, "spiral_acw": True, "edge_on": T
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledSurvey:
-    """Labelled images of a survey, as far as the last layer of its un-adapted encoder.
+    """Labelled images of a survey, as inputs of the last layer of its un-adapted encoder.
 
     Attributes
     ----------
     name : str
+        Name of the survey.
     network : Encoder
+        Un-adapted encoder.
     features : (8, n, features) float tensor
-        In every symmetry.
+        Features in every dihedral symmetry.
     featured : (n,) bool array
-        Features or disc, as against smooth.
+        True for features or a disc, false for smooth galaxies.
     galaxy_latents : int
+        Number of galaxy latents.
     """
 
     name: str
@@ -87,7 +89,7 @@ class LabelledSurvey:
 
     @classmethod
     def of(cls, space: LatentSpace, name: str, images: GuideImages) -> LabelledSurvey:
-        """Prepare and encode."""
+        """Prepare and encode images."""
         assert images.survey.stretch is not None
         is_anchor = images.survey.name == space.anchor
         encoder = (
@@ -116,16 +118,16 @@ class LabelledSurvey:
 
     @property
     def enough(self) -> bool:
-        """Whether either class has `FEWEST_PER_CLASS` images."""
+        """True if both classes have `FEWEST_PER_CLASS` images."""
         return bool(min(self.featured.sum(), (~self.featured).sum()) >= FEWEST_PER_CLASS)
 
-    def rotated(self, rows: np.ndarray) -> Tensor:
-        """(8 n, latents): un-adapted latents of some images in every symmetry."""
+    def latents_by_symmetry(self, rows: np.ndarray) -> Tensor:
+        """Return un-adapted latents of some images in every symmetry, (8 n, latents)."""
         latents: Tensor = self.network.mean(self.features[:, rows].flatten(0, 1))
         return latents.detach()
 
     def latents(self, network: Encoder, rows: np.ndarray) -> np.ndarray:
-        """(n, galaxy latents) through a network that differs in its last layer, pooled."""
+        """Return (n, galaxy latents) of a network with another last layer, mean over symmetries."""
         pooled = self.features[:, rows].mean(0)
         return np.asarray(network.mean(pooled).detach()[:, : self.galaxy_latents])
 
@@ -133,10 +135,10 @@ class LabelledSurvey:
 def read_labelled(
     space: LatentSpace, data: Path, surveys: Sequence[str], gz1_images: int, seed: int
 ) -> list[LabelledSurvey]:
-    """Read the guide images of surveys, and Galaxy Zoo 1 of SDSS as ``sdss-gz1``.
+    """Read the guide images of surveys, and images of Galaxy Zoo 1 as ``sdss-gz1``.
 
-    Galaxy Zoo 1 is drawn in the class mix of the anchor's guide images, since matching
-    distributions supposes that both surveys show one population.
+    Galaxy Zoo 1 is sampled with the class ratio of the anchor's guide images, since matching
+    distributions assumes that both surveys show one population.
 
     Raises
     ------
@@ -152,28 +154,28 @@ def read_labelled(
 def transfer_rows(
     surveys: Sequence[LabelledSurvey], anchor: str, seed: int = 0
 ) -> dict[str, list[dict[str, Any]]]:
-    """Teach in each survey and test in every other.
+    """Train in each survey and test in every other.
 
     Parameters
     ----------
     surveys : sequence of LabelledSurvey
-        The anchor among them.
+        Surveys, including the anchor.
     anchor : str
-        Its name.
+        Name of the anchor.
     seed : int
-        Of folds and bootstrap.
+        Seed of folds and bootstrap.
 
     Returns
     -------
     dict
-        ``surveys``: their counts, the map chosen, and how well a classifier tells them from the
-        anchor (AUC) with each. ``transfer``: for each ordered pair and map ``auc`` and ``macro_f1``
-        with 95% bootstrap intervals over test images, the gain in either over un-adapted, the
-        in-domain figures, and the share of the gap closed where the gap is beyond doubt.
+        ``surveys``: counts, the map chosen, and for each map the AUC of a classifier of survey and
+        anchor. ``transfer``: for each ordered pair and map ``auc`` and ``macro_f1`` with 95%
+        bootstrap intervals over test images, their gain over un-adapted, the in-domain figures, and
+        the share of the gap closed if the gap is significant.
     """
     by_name = {survey.name: survey for survey in surveys}
     centre = by_name[anchor]
-    chosen, about = {anchor: "unadapted"}, []
+    chosen, descriptions = {anchor: "unadapted"}, []
     for survey in surveys:
         row: dict[str, Any] = {
             "survey": survey.name,
@@ -184,16 +186,16 @@ def transfer_rows(
         if survey.name != anchor:
             row |= _distance_from(survey, centre, seed)
             chosen[survey.name] = row["chosen"]
-        about.append(row)
-    able = [survey for survey in surveys if survey.enough]
+        descriptions.append(row)
+    usable = [survey for survey in surveys if survey.enough]
     rows = [
         row
-        for taught in able
-        for tested in able
-        if taught.name != tested.name and {taught.name, tested.name} != {"sdss", "sdss-gz1"}
-        for row in _ordered_pair(taught, tested, centre, chosen, seed)
+        for trained in usable
+        for tested in usable
+        if trained.name != tested.name and {trained.name, tested.name} != {"sdss", "sdss-gz1"}
+        for row in _ordered_pair(trained, tested, centre, chosen, seed)
     ]
-    return {"surveys": about, "transfer": rows}
+    return {"surveys": descriptions, "transfer": rows}
 
 
 def _read_gz1(path: Path, smooth: float, n: int, seed: int) -> GuideImages:
@@ -214,28 +216,28 @@ def _read_gz1(path: Path, smooth: float, n: int, seed: int) -> GuideImages:
 
 
 def _distance_from(survey: LabelledSurvey, anchor: LabelledSurvey, seed: int) -> dict[str, Any]:
-    """Choose a map by the discrepancy of images it was not fitted to."""
-    apart, told = {}, {}
-    everyone = np.arange(len(anchor.featured))
-    there = anchor.latents(anchor.network, everyone)
+    """Choose a map by the discrepancy of held-out images."""
+    discrepancy, domain_auc = {}, {}
+    every = np.arange(len(anchor.featured))
+    reference = anchor.latents(anchor.network, every)
     for name in MAPS:
-        here = np.concatenate(
+        mapped = np.concatenate(
             [
-                survey.latents(_mapped(name, survey, seen, anchor, everyone), unseen)
-                for seen, unseen in _folds(survey, seed)
+                survey.latents(_mapped(name, survey, fitted, anchor, every), held_out)
+                for fitted, held_out in _folds(survey, seed)
             ]
         )
-        apart[name] = float(mmd(torch.from_numpy(here), torch.from_numpy(there)))
-        told[name] = _domain_auc(here, there, seed)
+        discrepancy[name] = float(mmd(torch.from_numpy(mapped), torch.from_numpy(reference)))
+        domain_auc[name] = _domain_auc(mapped, reference, seed)
     return {
-        "chosen": min(apart, key=lambda name: apart[name]),
-        **{f"mmd_{name}": value for name, value in apart.items()},
-        **{f"domain_auc_{name}": value for name, value in told.items()},
+        "chosen": min(discrepancy, key=lambda name: discrepancy[name]),
+        **{f"mmd_{name}": value for name, value in discrepancy.items()},
+        **{f"domain_auc_{name}": value for name, value in domain_auc.items()},
     }
 
 
 def _ordered_pair(
-    taught: LabelledSurvey,
+    trained: LabelledSurvey,
     tested: LabelledSurvey,
     anchor: LabelledSurvey,
     chosen: Mapping[str, str],
@@ -244,17 +246,19 @@ def _ordered_pair(
     own = _in_domain(tested, seed)
     draws = _draws(tested.featured, seed)
     methods = {name: dict.fromkeys(chosen, name) for name in MAPS} | {BY_DISCREPANCY: dict(chosen)}
-    stated = {name: _stated(taught, tested, anchor, kinds, seed) for name, kinds in methods.items()}
+    predicted = {
+        name: _predicted(trained, tested, anchor, kinds, seed) for name, kinds in methods.items()
+    }
     scores = {
         name: _scores(tested.featured, probability, draws)
-        for name, probability in {**stated, "in_domain": own}.items()
+        for name, probability in {**predicted, "in_domain": own}.items()
     }
     for name in methods:
         row: dict[str, Any] = {
-            "taught": taught.name,
+            "trained": trained.name,
             "tested": tested.name,
             "map": name,
-            "teachers": len(taught.featured),
+            "training": len(trained.featured),
             "smooth": int((~tested.featured).sum()),
             "featured": int(tested.featured.sum()),
         }
@@ -262,61 +266,71 @@ def _ordered_pair(
             before, within = scores["unadapted"][measure], scores["in_domain"][measure]
             row |= _interval(measure, values) | _interval(f"{measure}_gain", values - before)
             row |= _interval(f"{measure}_in_domain", within)
-            doubtless = np.quantile(within - before, 0.025) > 0
+            significant = np.quantile(within - before, 0.025) > 0
             row[f"{measure}_gap_closed"] = (
-                gap_closed(before[0], values[0], within[0]) if doubtless else None
+                gap_closed(before[0], values[0], within[0]) if significant else None
             )
         yield row
 
 
-def _stated(
-    taught: LabelledSurvey,
+def _predicted(
+    trained: LabelledSurvey,
     tested: LabelledSurvey,
     anchor: LabelledSurvey,
     kinds: Mapping[str, str],
     seed: int,
 ) -> np.ndarray:
-    """(n,) probabilities of features, each image left out of the maps' fit."""
-    stated = np.zeros(len(tested.featured))
-    for seen, unseen in _folds(tested, seed):
-        rows = {taught.name: np.arange(len(taught.featured)), tested.name: seen}
+    """Return (n,) probabilities of features, each image held out of the fit of the maps."""
+    predicted = np.zeros(len(tested.featured))
+    for fitted, held_out in _folds(tested, seed):
+        rows = {trained.name: np.arange(len(trained.featured)), tested.name: fitted}
         rows.setdefault(anchor.name, np.arange(len(anchor.featured)))
         networks = [
             _mapped(kinds[s.name], s, rows[s.name], anchor, rows[anchor.name])
-            for s in (taught, tested)
+            for s in (trained, tested)
         ]
-        known = taught.latents(networks[0], rows[taught.name])
-        model = _classifier().fit(known, taught.featured)
-        stated[unseen] = model.predict_proba(tested.latents(networks[1], unseen))[:, 1]
-    return stated
+        known = trained.latents(networks[0], rows[trained.name])
+        model = _classifier().fit(known, trained.featured)
+        latents = tested.latents(networks[1], held_out)
+        predicted[held_out] = model.predict_proba(latents)[:, 1]
+    return predicted
 
 
 def _mapped(
-    kind: str, survey: LabelledSurvey, rows: np.ndarray, anchor: LabelledSurvey, theirs: np.ndarray
+    kind: str,
+    survey: LabelledSurvey,
+    rows: np.ndarray,
+    anchor: LabelledSurvey,
+    anchor_rows: np.ndarray,
 ) -> Encoder:
     if survey.name == anchor.name:
         return survey.network
-    return MAPS[kind](survey.network, survey.rotated(rows), anchor.rotated(theirs))
+    return MAPS[kind](
+        survey.network, survey.latents_by_symmetry(rows), anchor.latents_by_symmetry(anchor_rows)
+    )
 
 
 def _in_domain(survey: LabelledSurvey, seed: int) -> np.ndarray:
     latents = survey.latents(survey.network, np.arange(len(survey.featured)))
-    stated = np.zeros(len(latents))
-    for seen, unseen in _folds(survey, seed):
-        model = _classifier().fit(latents[seen], survey.featured[seen])
-        stated[unseen] = model.predict_proba(latents[unseen])[:, 1]
-    return stated
+    predicted = np.zeros(len(latents))
+    for fitted, held_out in _folds(survey, seed):
+        model = _classifier().fit(latents[fitted], survey.featured[fitted])
+        predicted[held_out] = model.predict_proba(latents[held_out])[:, 1]
+    return predicted
 
 
-def _domain_auc(here: np.ndarray, there: np.ndarray, seed: int) -> float:
-    latents, survey = np.concatenate([here, there]), np.repeat([0, 1], [len(here), len(there)])
+def _domain_auc(target: np.ndarray, anchor: np.ndarray, seed: int) -> float:
+    latents, survey = (
+        np.concatenate([target, anchor]),
+        np.repeat([0, 1], [len(target), len(anchor)]),
+    )
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
-    stated = cross_val_predict(_classifier(), latents, survey, cv=folds, method="predict_proba")
-    return float(roc_auc_score(survey, stated[:, 1]))
+    predicted = cross_val_predict(_classifier(), latents, survey, cv=folds, method="predict_proba")
+    return float(roc_auc_score(survey, predicted[:, 1]))
 
 
 def _folds(survey: LabelledSurvey, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows seen and unseen; classes are spread evenly where there are enough of either."""
+    """Yield fitted and held-out rows, stratified by class if both have enough images."""
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
     labels = survey.featured if survey.enough else np.zeros(len(survey.featured))
     yield from folds.split(labels, labels)
@@ -329,7 +343,7 @@ def _classifier() -> Pipeline:
 
 
 def _draws(featured: np.ndarray, seed: int) -> np.ndarray:
-    """(1 + bootstraps, n): how often each image counts; once, then drawn again by class."""
+    """Return weights of each image, (1 + bootstraps, n): ones, then resampled by class."""
     rng = np.random.default_rng(seed)
     counts = np.ones((1 + _BOOTSTRAPS, len(featured)))
     for group in (np.flatnonzero(featured), np.flatnonzero(~featured)):
@@ -338,13 +352,15 @@ def _draws(featured: np.ndarray, seed: int) -> np.ndarray:
     return counts
 
 
-def _scores(featured: np.ndarray, stated: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
-    """AUC and macro-F1 of every draw, the whole sample first."""
+def _scores(
+    featured: np.ndarray, predicted: np.ndarray, counts: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return AUC and macro-F1 of every draw, the whole sample first."""
     yes, no = counts[:, featured], counts[:, ~featured]
-    difference = stated[featured][:, None] - stated[~featured]
+    difference = predicted[featured][:, None] - predicted[~featured]
     above = (difference > 0) + 0.5 * (difference == 0)
     auc = ((yes @ above) * no).sum(1) / (yes.sum(1) * no.sum(1))
-    true_yes, false_yes = yes @ (stated[featured] >= 0.5), no @ (stated[~featured] >= 0.5)
+    true_yes, false_yes = yes @ (predicted[featured] >= 0.5), no @ (predicted[~featured] >= 0.5)
     false_no, true_no = yes.sum(1) - true_yes, no.sum(1) - false_yes
     wrong = false_yes + false_no
     f1 = true_yes / (2 * true_yes + wrong) + true_no / (2 * true_no + wrong)

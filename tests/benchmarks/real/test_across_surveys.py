@@ -17,22 +17,22 @@ def sky(tmp_path_factory):
     return out
 
 
-def test_a_galaxy_a_column_whoever_looks(sky, tmp_path, monkeypatch):
+def test_columns_are_galaxies_and_rows_are_surveys(sky, tmp_path, monkeypatch):
     out = tmp_path / "picture.png"
     monkeypatch.setattr(sys, "argv", ["x", str(sky), "decals", "hsc", "--out", str(out)])
     main()
     picture = np.asarray(Image.open(out)).astype(float)
     assert picture.shape == (2 * 66 - 2, 8 * 66 - 2, 3)
-    here, there = (
+    first, second = (
         np.stack([picture[66 * row :, 66 * k :][:64, :64].mean(-1).ravel() for k in range(8)])
         for row in (0, 1)
     )
-    alike = np.corrcoef(here, there)[:8, 8:]
-    assert (alike.argmax(1)[:4] == np.arange(4)).all()  # the others are faint
-    middle = here.reshape(8, 64, 64)[:, 26:38, 26:38].mean((1, 2))
+    correlation = np.corrcoef(first, second)[:8, 8:]
+    assert (correlation.argmax(1)[:4] == np.arange(4)).all()  # the others are faint
+    middle = first.reshape(8, 64, 64)[:, 26:38, 26:38].mean((1, 2))
     assert middle[:4].mean() > middle[4:].mean()  # from bright to faint
 
 
-def test_who_did_not_look_is_named(sky):
-    with pytest.raises(TableError, match="was not seen by sdss; simulate it with --surveys"):
+def test_surveys_that_did_not_observe_the_sky_are_named(sky):
+    with pytest.raises(TableError, match="was not observed by sdss; simulate it with --surveys"):
         across_surveys(sky, ["decals", "sdss"])

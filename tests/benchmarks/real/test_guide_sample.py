@@ -2,18 +2,20 @@ import sys
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 
+from benchmarks.real.guide_images import read_guide
 from benchmarks.real.guide_sample import main
-from benchmarks.real.probes import read_guide
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
 
 
-def test_the_table_gives_the_images_that_the_guide_gives(data, tmp_path, monkeypatch, capsys):
+@pytest.mark.slow
+def test_the_table_holds_the_images_and_classes_of_the_guide(data, tmp_path, monkeypatch, capsys):
     path = data / "galaxy_zoo_guide.parquet"
-    given = [str(path), "--survey", "decals", "--out", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["guide_sample", *given])
+    words = [str(path), "--survey", "decals", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["guide_sample", *words])
     main()
     assert str(tmp_path / "labels.parquet") in capsys.readouterr().out
     sample, guide = Sample(tmp_path / "sample.parquet"), read_guide(path, "decals")

@@ -35,7 +35,7 @@ def test_ranks_by_sorting():
         assert found[name] == order.tolist().index(i) + 1
 
 
-def test_only_the_field_is_left():
+def test_images_are_cut_to_the_field():
     frame = Frame()
     cut = cut_to_field(torch.ones(1, 1, 64, 64), frame, 20.0)
     area = float(cut.sum()) * frame.pixel_scale_arcsec**2
@@ -51,14 +51,14 @@ def test_small_stamps_and_missing_bands_are_not_usable(space):
         prepare_field(stamps(40, 0.262, n=2), encoder, space.frame, FIELD_ARCSEC)
 
 
-def test_refuses_lists_that_differ():
+def test_lists_of_different_lengths_are_refused():
     one = torch.zeros(1, 1, 2, 2)
     with pytest.raises(ValueError, match="2 names, 1 queries and 1 partners"):
         RealPairs(names=("a", "b"), queries=one, partners=one, distractors=one)
 
 
 def gama(folder, survey, scale, nanomaggy):
-    """The ten galaxies in r, in a survey's unit, each centred."""
+    """Return the ten galaxies in r, centred, in a survey's unit."""
     factor = nanomaggy / survey.nanomaggy_per_unit
     cutouts = {}
     for path in sorted(folder.glob("G*fitim.fits")):
@@ -73,21 +73,24 @@ def gama(folder, survey, scale, nanomaggy):
     return cutouts
 
 
+@pytest.mark.slow
 def test_gama_galaxies_are_found_among_sdss_spirals(data):
-    """KiDS queries, SDSS partners, and real SDSS galaxies in r as distractors, un-adapted."""
+    """Rank SDSS partners of KiDS queries among real SDSS galaxies in r, un-adapted."""
     space, kids, sdss = LatentSpace.load("decals"), get_survey("kids"), get_survey("sdss")
     readers = [space.unadapted(survey, ("r",)) for survey in (kids, sdss)]
     maggies = 1e9  # both sets carry zeropoint 0
     here = gama(data / "kids_sdss_fits/KiDS", kids, 0.2, maggies)
     there = gama(data / "kids_sdss_fits/SDSS", sdss, 0.339, maggies)
     assert list(here) == list(there) and len(here) == 10
-    queries, seen = prepare_field(list(here.values()), readers[0], space.frame, FIELD_ARCSEC)
-    partners, seen_too = prepare_field(list(there.values()), readers[1], space.frame, FIELD_ARCSEC)
+    queries, usable = prepare_field(list(here.values()), readers[0], space.frame, FIELD_ARCSEC)
+    partners, usable_too = prepare_field(
+        list(there.values()), readers[1], space.frame, FIELD_ARCSEC
+    )
     sample = Sample(data / "sdss_spirals.parquet")
     rows = next(iter(sample.batches(1000)))
     others = [c for c in read_cutouts(rows, sample.folder, sdss) if isinstance(c, Cutout)]
     distractors, covered = prepare_field(others, readers[1], space.frame, FIELD_ARCSEC)
-    good = torch.from_numpy(seen & seen_too)
+    good = torch.from_numpy(usable & usable_too)
     pairs = RealPairs(
         names=tuple(name for name, ok in zip(here, good, strict=True) if ok),
         queries=queries[good],

@@ -7,7 +7,7 @@ from conftest import make_space
 from sklearn.metrics import f1_score, roc_auc_score
 
 from benchmarks.real import transfer as real_transfer
-from benchmarks.real.ranks import _of_the_field, restricted
+from benchmarks.real.ranks import _cut_sample, restricted
 from benchmarks.real.surveys import measure_real_surveys
 from benchmarks.real.transfer import LabelledSurvey, transfer_rows
 from catalogs.simulation.writing import simulate
@@ -18,7 +18,7 @@ from galaxy_da.surveys import get_survey
 
 
 def labelled(name, network, seed, shift=0.0, n=80):
-    """Features of which the first says smooth or featured, moved by a constant."""
+    """Features, the first of which separates the classes, shifted by a constant."""
     rng = np.random.default_rng(seed)
     featured = rng.random(n) < 0.7
     features = rng.normal(size=(n, 32))
@@ -42,16 +42,16 @@ def network():
     return network
 
 
-def test_scores_of_draws_are_those_of_the_rows_drawn():
+def test_scores_of_draws_are_those_of_resampled_rows():
     rng = np.random.default_rng(0)
-    featured, stated = rng.random(40) < 0.6, rng.random(40).round(1)
+    featured, predicted = rng.random(40) < 0.6, rng.random(40).round(1)
     counts = real_transfer._draws(featured, 0)[:4].astype(int)
-    found = real_transfer._scores(featured, stated, counts)
+    found = real_transfer._scores(featured, predicted, counts)
     for i, count in enumerate(counts):
         rows = np.repeat(np.arange(40), count)
-        truth, said = featured[rows], stated[rows]
-        assert found["auc"][i] == pytest.approx(roc_auc_score(truth, said))
-        assert found["macro_f1"][i] == pytest.approx(f1_score(truth, said >= 0.5, average="macro"))
+        truth, score = featured[rows], predicted[rows]
+        assert found["auc"][i] == pytest.approx(roc_auc_score(truth, score))
+        assert found["macro_f1"][i] == pytest.approx(f1_score(truth, score >= 0.5, average="macro"))
 
 
 def test_a_shift_is_undone_by_moments(network):
@@ -62,8 +62,8 @@ def test_a_shift_is_undone_by_moments(network):
     ]
     found = transfer_rows(surveys, "decals")
     assert [row["enough"] for row in found["surveys"]] == [True, True, False]
-    rows = {(r["taught"], r["map"]): r for r in found["transfer"]}
-    assert {taught for taught, _ in rows} == {"decals", "kids"}
+    rows = {(r["trained"], r["map"]): r for r in found["transfer"]}
+    assert {trained for trained, _ in rows} == {"decals", "kids"}
     before, after = rows["decals", "unadapted"], rows["decals", "moments"]
     assert before["macro_f1"] < 0.5 < 0.8 < after["macro_f1"]
     assert after["macro_f1_gain_low"] > 0
@@ -71,7 +71,7 @@ def test_a_shift_is_undone_by_moments(network):
     assert after["macro_f1_gap_closed"] > 0.8
 
 
-def test_a_survey_of_some_bands():
+def test_a_survey_restricted_to_some_bands():
     kids = restricted(get_survey("kids"), ("r",))
     assert (kids.name, kids.band_names, kids.stretch) == ("kids-r", ("r",), None)
 
@@ -80,8 +80,8 @@ def test_the_simulated_sky_is_cut_to_the_field_of_the_real_images(tmp_path):
     sdss = restricted(get_survey("sdss"), ("r",))
     simulate([get_survey("decals"), sdss], 6, tmp_path, progress=False)
     whole = Sample(tmp_path / "sdss-r" / "sample.parquet")
-    sample = _of_the_field(tmp_path, sdss)
-    assert sample.catalog.equals(_of_the_field(tmp_path, sdss).catalog)
+    sample = _cut_sample(tmp_path, sdss)
+    assert sample.catalog.equals(_cut_sample(tmp_path, sdss).catalog)
     cutouts = (read_cutouts(item.catalog, item.folder, sdss) for item in (whole, sample))
     for one, other in zip(*cutouts, strict=True):
         y, x = np.indices(one.pixels.shape[1:]) - (one.pixels.shape[-1] - 1) / 2

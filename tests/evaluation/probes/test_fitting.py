@@ -11,8 +11,6 @@ from scipy.optimize import brentq
 from scipy.stats import median_abs_deviation
 from sklearn.calibration import calibration_curve
 
-from benchmarks.peers.morphology import measure_morphology
-from benchmarks.real.probes import guide_rows, read_guide
 from catalogs.simulation.galaxies import draw_galaxies
 from evaluation.commands.probe import probe as probe_verb
 from evaluation.probes import network as probe_network
@@ -226,42 +224,3 @@ def test_every_quantity_has_a_valid_ucd_unit_and_description():
         assert check_ucd(quantity.ucd, check_controlled_vocabulary=True)
         Unit(quantity.unit, format="fits")
         assert len(quantity.description) > 10
-
-
-def test_statmorph_measures_a_gaussian_galaxy():
-    ramp = np.arange(80) - 39.5
-    north, east = ramp[:, None], -ramp[None, :]
-    angle = np.radians(30)
-    along = north * np.cos(angle) + east * np.sin(angle)
-    across = east * np.cos(angle) - north * np.sin(angle)
-    galaxy = 100 * np.exp(-0.5 * (along**2 + (across / 0.5) ** 2) / 6**2)
-    galaxy += np.random.default_rng(0).normal(0, 0.5, galaxy.shape)
-    found = measure_morphology(np.stack([galaxy, np.full_like(galaxy, np.nan)]))
-    assert found["half_light_px"][0] == pytest.approx(1.1774 * 6, rel=0.06)
-    assert found["ellipticity"][0] == pytest.approx(0.5, abs=0.05)
-    assert found["position_angle"][0] == pytest.approx(30, abs=3)
-    assert found["mag"][0] == pytest.approx(22.5 - 2.5 * np.log10(np.pi * 6 * 3 * 200), abs=0.05)
-    assert np.isnan(found["concentration"][1])
-
-
-def test_guide_images_are_distinct_and_labelled(data):
-    guide = read_guide(data / "galaxy_zoo_guide.parquet", "sdss")
-    keys = {cutout.pixels.tobytes() for cutout in guide.cutouts}
-    assert len(keys) == len(guide.cutouts) == len(guide.featured)
-    assert 0 < guide.featured.mean() < 1
-    widths = [c.pixel_scale_arcsec * c.pixels.shape[2] for c in guide.cutouts]
-    np.testing.assert_allclose(widths, 424 * 0.02 * 4.0)
-
-
-@pytest.mark.slow
-def test_guide_table(data):
-    rows = guide_rows(LatentSpace.load("decals"), data / "galaxy_zoo_guide.parquet", ("sdss",))
-    assert {row["features"] for row in rows} == {"latents", "statmorph", "PCA-40"}
-    assert all(0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1 for row in rows)
-
-
-def test_unknown_guide_surveys_and_missing_files_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="survey is one of decals, kids, sdss"):
-        read_guide(tmp_path / "x.parquet", "hsc")
-    with pytest.raises(TableError, match="needs the guide images"):
-        read_guide(tmp_path / "x.parquet", "sdss")
