@@ -98,10 +98,9 @@ def _ours_on_hats() -> Match:
 
     def match(folder: Path, mode: Any) -> Path:
         out = folder / "ours_on_hats.parquet"
-        paths = (folder / f"{name}_hats" for name in ("anchor", "target"))
-        crossmatch_hats(
-            *paths, radius_arcsec=RADIUS_ARCSEC, mode=mode, out=out, scheduler="threads"
-        )
+        anchor, target = folder / "anchor_hats", folder / "target_hats"
+        options = {"radius_arcsec": RADIUS_ARCSEC, "mode": mode}
+        crossmatch_hats(anchor, target, out, scheduler="threads", **options)
         return out
 
     return match

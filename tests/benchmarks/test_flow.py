@@ -22,6 +22,7 @@ def ring(n, seed):
     return torch.from_numpy(points).float()
 
 
+@pytest.mark.slow
 def test_flow_fits_a_density_that_is_not_gaussian():
     flow = fit_flow(ring(2000, 0), steps=400)
     drawn = flow.sample(1000, seed=1)
@@ -36,6 +37,7 @@ def test_flow_fits_a_density_that_is_not_gaussian():
     )
 
 
+@pytest.mark.slow
 def test_density_integrates_to_one():
     flow = fit_flow(ring(500, 0), steps=100)
     along = torch.linspace(-8, 8, 321)
@@ -70,6 +72,7 @@ def far_space(tmp_path):
     return space, Sample(write_sample(tmp_path / "sky", blobs(200, 140, 0.262)))
 
 
+@pytest.mark.slow
 def test_draws_of_a_flow_decode_more_like_galaxies_than_draws_of_the_prior(far_space):
     space, sample = far_space
     rows = sample_quality(space, encode_sample(space, sample, 200).images, steps=60)

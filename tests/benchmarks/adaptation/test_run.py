@@ -15,6 +15,8 @@ from evaluation.retrieval import retrieve
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.extraction.loading import load_images
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = BenchmarkSettings(
     seeds=(1,),
     targets=("sdss",),

@@ -30,6 +30,7 @@ def sky(folder):
     return comparison_sky(192, 1, folder)
 
 
+@pytest.mark.slow
 def test_observations_show_one_galaxy_and_sky_is_stored(sky, folder, monkeypatch):
     assert len(sky.train) + len(sky.first) == 192 and sky.train.shape[1] == 2
     ra, dec = (sky.truth[axis].to_numpy() for axis in ("ra", "dec"))
@@ -55,6 +56,7 @@ def test_perfect_latents_score_high_and_noise_scores_low():
     assert max(bad["probe_r2"], bad["neighbour_r2"]) < 0.05 and bad["recall"] < 0.05
 
 
+@pytest.mark.slow
 def test_trained_network_is_stored_and_read_again(sky, tmp_path, monkeypatch):
     recipe = recipe_of(Architecture(), 1)
     keep = tmp_path / "ours.safetensors"
