@@ -7,7 +7,6 @@ do.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ import numpy as np
 
 from catalogs.archives.limits import Limits
 from catalogs.archives.protocol import BoolArray, FloatArray, Query, band_names
-from catalogs.archives.stamps import Stamp, check_flux, check_frame, on_zeropoint, write_cube
+from catalogs.archives.stamps import Stamp, celestial_wcs, check_flux, on_zeropoint, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import find_survey
@@ -120,17 +119,12 @@ class LocalMosaic:
     @cached_property
     def _grid(self) -> tuple[Any, tuple[int, int]]:
         """The celestial WCS and the (y, x) size of the first band."""
-        from astropy.wcs import WCS
-
         path = self._path(self.bands[0])
-        with _image(path) as hdu, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            wcs, shape = WCS(hdu.header, naxis=2), hdu.shape
-        try:
-            check_frame(wcs)
-        except ValueError as error:
-            raise CatalogError(f"{path}: {error}") from error
-        return wcs, shape
+        with _image(path) as hdu:
+            try:
+                return celestial_wcs(hdu.header), hdu.shape
+            except ValueError as error:
+                raise CatalogError(f"{path}: {error}") from error
 
     def _cut(self, band: str, ra: float, dec: float) -> Stamp:
         from astropy.nddata.utils import overlap_slices

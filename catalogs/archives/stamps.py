@@ -1,6 +1,7 @@
 """Checks of replies before they count as cutouts, and cubes of single bands.
 
 Error pages, cut-off files, blank stamps and stamps of the wrong size each get their own status.
+Throughout, `label` names service and position in messages.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Stamp",
+    "celestial_wcs",
     "check_colour",
     "check_flux",
-    "check_frame",
     "check_reach",
     "on_zeropoint",
     "read_fits",
@@ -58,13 +59,6 @@ class Stamp:
 
 def read_fits(data: bytes, label: str) -> Stamp:
     """Read the first image of a FITS reply, to its last byte.
-
-    Parameters
-    ----------
-    data : bytes
-        The reply.
-    label : str
-        Service and position, for messages.
 
     Raises
     ------
@@ -105,8 +99,6 @@ def check_flux(
     ----------
     pixels : (planes, y, x) array
         Flux.
-    label : str
-        Service and position, for messages.
     planes, side : int, optional
         Expected bands, and pixels along a side.
     slack : int
@@ -131,18 +123,7 @@ def check_flux(
 
 
 def check_reach(stamp: Stamp, ra: float, dec: float, side_px: float, label: str) -> None:
-    """Refuse a stamp that does not extend half a side from the position in every direction.
-
-    Parameters
-    ----------
-    stamp : Stamp
-        Stamp with a celestial WCS.
-    ra, dec : float
-        Position [ICRS deg].
-    side_px : float
-        Expected side [pixels].
-    label : str
-        Service and position, for messages.
+    """Refuse a stamp that ends within half a side [pixels] of the position [ICRS deg].
 
     Raises
     ------
@@ -184,17 +165,21 @@ def check_colour(data: bytes, label: str, *, side: int) -> None:
         )
 
 
-def check_frame(wcs: Any) -> None:
-    """Refuse a WCS whose coordinates are not right ascension and declination of ICRS or J2000.
+def celestial_wcs(header: Header) -> Any:
+    """Return the WCS of an image in ICRS or J2000, which differ by 0.02 arcsec.
 
     Raises
     ------
     ValueError
-        If the WCS is not celestial, or in another frame. ICRS and J2000 differ by 0.02 arcsec.
+        If the WCS is not celestial, or in another frame.
     """
     from astropy.coordinates import FK5, ICRS
+    from astropy.wcs import WCS
     from astropy.wcs.utils import wcs_to_celestial_frame
 
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wcs = WCS(header, naxis=2)
     if not wcs.has_celestial:
         raise ValueError("the image has no celestial WCS")
     try:
@@ -206,24 +191,13 @@ def check_frame(wcs: Any) -> None:
             f"the image's WCS ({', '.join(wcs.wcs.ctype)} {wcs.wcs.radesys}".rstrip()
             + ") is neither ICRS nor J2000; reproject it"
         )
+    return wcs
 
 
 def on_zeropoint(stamp: Stamp, survey: Survey, label: str) -> Stamp:
     """Scale a stamp to the survey's zeropoint, if its header names another.
 
-    Parameters
-    ----------
-    stamp : Stamp
-        Stamp whose header may hold ``MAGZERO`` [AB mag] or ``FLUXMAG0`` (flux of magnitude zero).
-    survey : Survey
-        Survey with the wanted ``zeropoint_mag``.
-    label : str
-        Service and position, for messages.
-
-    Returns
-    -------
-    Stamp
-        Pixels in the survey's flux unit.
+    The cards are ``MAGZERO`` [AB mag] or ``FLUXMAG0`` (flux of magnitude zero).
 
     Raises
     ------
@@ -252,16 +226,9 @@ def on_zeropoint(stamp: Stamp, survey: Survey, label: str) -> Stamp:
 def write_cube(
     stamps: Mapping[str, Stamp], label: str, cards: Mapping[str, str | int | float | bool]
 ) -> bytes:
-    """Write one-band stamps of one pixel grid as a FITS cube, bands named by ``BAND0`` and so on.
+    """Write one-band stamps of one pixel grid as a FITS cube with the WCS and some more cards.
 
-    Parameters
-    ----------
-    stamps : mapping of str to Stamp
-        Stamps by band; the first one's WCS is kept.
-    label : str
-        Service and position, for messages.
-    cards : mapping
-        Further header cards.
+    Cards ``BAND0`` and so on name the bands.
 
     Raises
     ------
@@ -316,13 +283,7 @@ def _check_grid(header: Header, other: Stamp, label: str) -> None:
 
 
 def _celestial(header: Header, label: str) -> Any:
-    from astropy.wcs import WCS
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        wcs = WCS(header, naxis=2)
     try:
-        check_frame(wcs)
+        return celestial_wcs(header)
     except ValueError as error:
         raise CutoutError(f"{label}: {error}", status="failed_quality") from error
-    return wcs
