@@ -72,15 +72,12 @@ def noisy_and_noiseless(
     parts = []
     settings = SkySettings(seed=seed, scenes=pool, repeat_anchor=False)
     for chunk in sky_chunks(observers, settings, n):
-        spoilt = [
-            [kind is not None for kind in seen.artefact] for seen in chunk.conditions.values()
-        ]
-        clean = ~torch.tensor(spoilt).any(0)
-        parts.append(
-            [prepare_observation(view, frame)[clean] for view in chunk.observations.values()]
-        )
-    images, truth = (torch.cat(observations) for observations in zip(*parts, strict=True))
-    return images, truth
+        artefacts = (conditions.artefact for conditions in chunk.conditions.values())
+        clean = torch.tensor([not any(kinds) for kinds in zip(*artefacts, strict=True)])
+        prepared = (prepare_observation(cutouts, frame) for cutouts in chunk.observations.values())
+        parts.append([images[clean] for images in prepared])
+    observed, truth = (torch.cat(images) for images in zip(*parts, strict=True))
+    return observed, truth
 
 
 def empty_sky(space: LatentSpace, images: Tensor, truth: Tensor) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ import pyarrow as pa
 from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from galaxy_da.index import create, kinds
-from galaxy_da.io.features import MANIFEST, part_path
+from galaxy_da.io.features import FORMAT, MANIFEST, part_path
 from galaxy_da.io.files import write_json
 from galaxy_da.io.tables import write_table
 from galaxy_da.latent_index import LatentIndex
@@ -375,8 +375,8 @@ def write_features(folder: Path, n: int, dimension: int) -> Path:
             }
         )
         write_table(table, part_path(out, number))
-    header = {"parts": len(starts), "space_id": "benchmark", "encoders": {"decals": "benchmark"}}
-    write_json(out / MANIFEST, header)
+    header = {"format": FORMAT, "parts": len(starts), "space_id": "benchmark"}
+    write_json(out / MANIFEST, {**header, "encoders": {"decals": "benchmark"}})
     return out
 
 

@@ -86,7 +86,7 @@ def _redshift(sample: Sample, truth: pa.Table | None) -> np.ndarray:
         ids = f"{sample.survey}_id"
         if not {ids, "r_mag"} <= set(truth.column_names):
             raise TableError(
-                f"truth of a sky seen by {sample.survey} has columns {ids} and r_mag; this "
+                f"truth of a sky observed by {sample.survey} has columns {ids} and r_mag; this "
                 f"has {', '.join(truth.column_names)}"
             )
         rows = pc.index_in(sample.catalog["object_id"], value_set=truth[ids].combine_chunks())

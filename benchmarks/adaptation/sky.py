@@ -166,12 +166,12 @@ class BenchmarkSky:
         for name in reversed(list(observations)):
             self._write(name, found[name])
 
-    def _write(self, name: str, seen: list[_Observed]) -> None:
+    def _write(self, name: str, observed: list[_Observed]) -> None:
         with atomic_path(self.folder / f"{name}.npy") as path:
-            np.save(path, np.concatenate([some.images for some in seen]))
+            np.save(path, np.concatenate([some.images for some in observed]))
         columns = {
-            "usable": np.concatenate([some.usable for some in seen]),
-            "psf_fwhm_arcsec": np.concatenate([some.psf_fwhm_arcsec for some in seen]),
+            "usable": np.concatenate([some.usable for some in observed]),
+            "psf_fwhm_arcsec": np.concatenate([some.psf_fwhm_arcsec for some in observed]),
         }
         write_table(pa.table(columns), self.folder / f"{name}.parquet")
 

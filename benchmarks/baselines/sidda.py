@@ -89,13 +89,13 @@ class Sidda:
                     strict=False,
                 )
                 for rows, others in batches:
-                    seen, unlabelled = (
+                    anchor_images, unlabelled = (
                         images.to(fabric.device, memory_format=torch.channels_last)
                         for images in (source[rows], target[others])
                     )
-                    posterior, decoded = model(seen)
+                    posterior, decoded = model(anchor_images)
                     loss, terms = negative_elbo(
-                        seen, decoded, posterior, noise=self.noise, beta=self.beta
+                        anchor_images, decoded, posterior, noise=self.noise, beta=self.beta
                     )
                     if epoch >= self.warmup_epochs:
                         mean = model(unlabelled)[0].mean

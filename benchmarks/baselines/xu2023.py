@@ -74,7 +74,7 @@ class Xu2023:
             for epoch in range(self.epochs):
                 sums: dict[str, float] = {}
                 for rows in shuffled(len(wanted), self.batch):
-                    seen, clean, other = (
+                    inputs, clean, other = (
                         images.to(fabric.device, memory_format=torch.channels_last)
                         for images in (
                             data.target_images[rows],
@@ -84,7 +84,7 @@ class Xu2023:
                     )
                     with torch.no_grad():
                         reference = Pass(other, *frozen(other))
-                    loss, terms = xu2023_loss(Pass(clean, *model(seen)), reference)
+                    loss, terms = xu2023_loss(Pass(clean, *model(inputs)), reference)
                     optimiser.zero_grad(set_to_none=True)
                     fabric.backward(loss)
                     optimiser.step()

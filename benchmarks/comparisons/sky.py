@@ -89,8 +89,8 @@ def _draw(galaxies: int, seed: int, progress: bool) -> tuple[Tensor, pa.Table]:
     tables: list[pa.Table] = []
     total = -(-galaxies // CHUNK)
     for chunk in tqdm(chunks, desc="draw", total=total, unit="chunk", disable=not progress):
-        views = chunk.observe(_OBSERVATIONS)
-        seen = [prepare_observation(views[name], Frame()).half() for name in _OBSERVATIONS]
-        observations.append(torch.stack(seen, 1))
+        cutouts = chunk.observe(_OBSERVATIONS)
+        prepared = [prepare_observation(cutouts[name], Frame()).half() for name in _OBSERVATIONS]
+        observations.append(torch.stack(prepared, 1))
         tables.append(chunk.truth)
     return torch.cat(observations), pa.concat_tables(tables)

@@ -103,9 +103,9 @@ def _run(
         with autocast(_CPU, "auto"):
             return learner(*arguments)
 
-    start, seen = time.process_time(), 0
+    start, n_images = time.process_time(), 0
     while (share := (time.process_time() - start) / seconds) < 1:
-        warm = min(1.0, (seen / BATCH + 1) / _WARM_UP)
+        warm = min(1.0, (n_images / BATCH + 1) / _WARM_UP)
         for group in optimiser.param_groups:
             group["lr"] = RATE * warm * 0.5 * (1 + np.cos(np.pi * share))
         images = torch.cat([before(observation) for observation in _draw(recipe, galaxies)])
@@ -113,8 +113,8 @@ def _run(
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-        seen += len(images)
-    return {"images": str(seen), "seconds": str(time.process_time() - start)}
+        n_images += len(images)
+    return {"images": str(n_images), "seconds": str(time.process_time() - start)}
 
 
 def _draw(recipe: Recipe, galaxies: Tensor) -> list[Tensor]:

@@ -104,8 +104,8 @@ def simulate_with_outliers(
         _add_rings(sky, truth[-1], kinds[surveys[0].name][rows] == "ring", rng)
         for survey in surveys:
             some = states[survey.name][rows]
-            seen = _without_galaxy(sky, kinds[survey.name][rows] == "empty")
-            image = observe(seen, survey, bands[survey.name], some, rng)
+            observed = _without_galaxy(sky, kinds[survey.name][rows] == "empty")
+            image = observe(observed, survey, bands[survey.name], some, rng)
             flux[survey.name].append(
                 _spoil(image, kinds[survey.name][rows], survey, some.psf_fwhm_arcsec, rng)
             )

@@ -180,13 +180,13 @@ def _learn(
     """Return the share of wanted objects scored after each round."""
     outlier_scores = found["outlier_score"].to_numpy()
     points = whitened(index.vectors[rows])
-    seen, order, shares = np.zeros(len(rows), bool), np.arange(len(rows)), []
+    scored, order, shares = np.zeros(len(rows), bool), np.arange(len(rows)), []
     for _ in range(_ROUNDS):
-        seen[order[~seen[order]][:_PER_ROUND]] = True
-        shares.append(float(wanted[seen].sum() / wanted.sum()))
+        scored[order[~scored[order]][:_PER_ROUND]] = True
+        shares.append(float(wanted[scored].sum() / wanted.sum()))
         if learning:
-            given = BEST_SCORE * wanted[seen]
-            _, trained = trained_scores(points, outlier_scores, points[seen], given)
+            given = BEST_SCORE * wanted[scored]
+            _, trained = trained_scores(points, outlier_scores, points[scored], given)
             order = np.argsort(-trained, kind="stable")
     return shares
 

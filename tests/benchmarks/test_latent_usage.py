@@ -19,15 +19,17 @@ def sample(tmp_path):
 
 def test_metrics_are_those_of_decoded_posterior_means(sample):
     space = make_space(nuisance_latents=2)
-    seen = encode_sample(space, sample, 100)
-    found = validation_metrics(space, seen.images)
-    error = (space.decode(torch.from_numpy(seen.mean), precision="fp32") - seen.images).square()
+    encoded = encode_sample(space, sample, 100)
+    found = validation_metrics(space, encoded.images)
+    error = (
+        space.decode(torch.from_numpy(encoded.mean), precision="fp32") - encoded.images
+    ).square()
     assert found["reconstruction"] == pytest.approx(float(error.mean()), rel=1e-3)
-    here = Normal(torch.from_numpy(seen.mean), torch.from_numpy(seen.variance).sqrt())
+    here = Normal(torch.from_numpy(encoded.mean), torch.from_numpy(encoded.variance).sqrt())
     expected = kl_divergence(here, Normal(0.0, 1.0)).mean(0)
     np.testing.assert_allclose(found["kl_per_latent"], expected, rtol=0.02, atol=2e-3)
     assert found["kl_nat"] == pytest.approx(float(expected.sum()), rel=0.02)
-    assert found["active_latents"] == int((seen.mean.var(0) > 0.01).sum())
+    assert found["active_latents"] == int((encoded.mean.var(0) > 0.01).sum())
     assert found["validation_images"] == 40
 
 
@@ -45,8 +47,8 @@ def test_metrics_decode_unpooled_latents(sample):
     pooled, plain = make_space(symmetric=True), make_space()
     images = encode_sample(plain, sample, 100).images
     assert validation_metrics(pooled, images) == validation_metrics(plain, images)
-    seen = encode_sample(pooled, sample, 100)
-    assert np.array_equal(seen.mean, encode_sample(plain, sample, 100).mean)
+    encoded = encode_sample(pooled, sample, 100)
+    assert np.array_equal(encoded.mean, encode_sample(plain, sample, 100).mean)
 
 
 def test_command_prints_every_latent(sample, tmp_path, monkeypatch, capsys):
