@@ -112,7 +112,8 @@ def match_covariances(network: Encoder, latents: Tensor, anchor: Tensor) -> Enco
     def slope(target: Tensor, anchor: Tensor) -> Tensor:
         means = [x.double().mean(0) for x in (target, anchor)]
         covariances = [_covariance(x, ridge) for x, ridge in ((target, 1e-6), (anchor, _ROUNDING))]
-        return ot.gaussian.bures_wasserstein_mapping(*means, *covariances)[0].float()
+        optimal: Tensor = ot.gaussian.bures_wasserstein_mapping(*means, *covariances)[0]
+        return optimal.float()
 
     return _block_by_block(network, latents, anchor, slope)
 

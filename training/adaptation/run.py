@@ -90,8 +90,9 @@ def adapt(
     identity = json_hash([inputs, settings.fine_tuning.model_dump(), settings.seed])
     Decisions(settings).claim(identity)
     if pairs is None:
-        images = UnpairedImages.load(space, anchor, target, start, settings.seed)
-        network, record = adapt_without_pairs(images, settings)
+        network, record = adapt_without_pairs(
+            UnpairedImages.load(space, anchor, target, start, settings.seed), settings
+        )
         return space.with_survey(replace(start, network=network, record=record))
     rows = PairedRows.of(pairs, anchor, target)
     train, held = (

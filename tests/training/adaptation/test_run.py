@@ -24,7 +24,7 @@ from training.adaptation.candidates import CLOSED_FORMS, EncodedPairs, calibrate
 from training.adaptation.paired_images import load_paired_images
 from training.adaptation.unpaired import UnpairedImages
 
-QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=20, check_every=10, batch=32))
+QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=10, check_every=5, batch=32))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ def samples(folder, n, factor, survey="sdss"):
     return Sample(here), Sample(there)
 
 
-QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=20, check_every=10, batch=32))
+QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=10, check_every=5, batch=32))
 
 
 def adapted_without_pairs(folder, factor):

@@ -10,6 +10,7 @@ import pytest
 import safetensors
 import torch
 
+from galaxy_da.cli import main
 from galaxy_da.errors import TableError
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import write_table
@@ -91,13 +92,19 @@ def sample(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    """An uninterrupted run."""
+def prepared(tmp_path_factory):
+    """Folder of prepared images of the tiny recipe, so that the sky is drawn once."""
+    return RunOptions(images=tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture(scope="module")
+def straight(prepared, tmp_path_factory):
+    """Train without interruption."""
     folder = tmp_path_factory.mktemp("straight")
-    return pretrain(TINY, folder), folder
+    return pretrain(TINY, folder, options=prepared), folder
 
 
-def test_it_learns_and_says_how(straight):
+def test_training_lowers_the_error_and_is_recorded(straight):
     space, folder = straight
     curves = space.training["curves"]
     assert [row["epoch"] for row in curves] == [1, 2, 3]
@@ -107,14 +114,14 @@ def test_it_learns_and_says_how(straight):
     assert LatentSpace.load(folder).training["recipe"]["seed"] == 3
 
 
-def test_a_stopped_run_ends_with_the_same_weights(straight, tmp_path, monkeypatch):
+def test_a_stopped_run_ends_with_the_same_weights(straight, prepared, tmp_path, monkeypatch):
     space, _ = straight
-    resumed = stopped_and_resumed(TINY, tmp_path / "s", monkeypatch)
+    resumed = stopped_and_resumed(TINY, tmp_path / "s", monkeypatch, options=prepared)
     assert len(resumed.training["curves"]) == 3
     assert_same_weights(resumed, space)
 
 
-def test_a_killed_process_started_again_ends_with_the_same_weights(tmp_path):
+def test_a_killed_process_started_again_ends_with_the_same_weights(tmp_path, capsys):
     recipe = changed(TINY, optimiser={"epochs": 12})
     path, out = tmp_path / "tiny.toml", tmp_path / "killed"
     path.write_text(
@@ -123,7 +130,8 @@ def test_a_killed_process_started_again_ends_with_the_same_weights(tmp_path):
         "batch = 16\nlearning_rate = 3e-3\nwarmup_steps = 5\n"
     )
     assert load_recipe(path) == recipe
-    command = [sys.executable, "-m", "galaxy_da", "pretrain", str(path), "--out", str(out)]
+    words = ["pretrain", str(path), "--out", str(out)]
+    command = [sys.executable, "-m", "galaxy_da", *words]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as first:
         while not (out / "work" / "checkpoint.safetensors").is_file():
             assert first.poll() is None, first.stderr.read()
@@ -133,14 +141,15 @@ def test_a_killed_process_started_again_ends_with_the_same_weights(tmp_path):
     with safetensors.safe_open(out / "work" / "checkpoint.safetensors", "pt") as file:
         done = len(json.loads(file.metadata()["record"])["curves"])
     assert 0 < done < 12 and not (out / "space.json").exists()
-    again = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert f"epoch {done + 1}:" in again.stderr and "epoch 1:" not in again.stderr
+    assert main(words) == 0
+    bars = capsys.readouterr().err
+    assert f"epoch {done + 1}:" in bars and "epoch 1:" not in bars
     resumed = LatentSpace.load(out)
     assert [row["epoch"] for row in resumed.training["curves"]] == [*range(1, 13)]
     assert_same_weights(resumed, pretrain(recipe, tmp_path / "straight"))
 
 
-def test_trained_on_and_watched_are_whole_parts_of_the_sky(straight, tmp_path, monkeypatch):
+def test_training_and_held_out_rows_are_parts_of_the_sky(straight, prepared, tmp_path, monkeypatch):
     parts = {}
 
     def watch(recipe, data, rows, *others):
@@ -150,37 +159,37 @@ def test_trained_on_and_watched_are_whole_parts_of_the_sky(straight, tmp_path, m
     monkeypatch.setattr(module, "_HELD_OUT", 5)
     monkeypatch.setattr(module, "train", watch)
     with pytest.raises(KeyboardInterrupt):
-        pretrain(TINY, tmp_path)
+        pretrain(TINY, tmp_path, options=prepared)
     assert parts == {"trained": {"train"}, "watched": {"validation"}}
 
 
-def test_prepared_images_are_used_again_and_others_refused(straight, tmp_path, monkeypatch):
-    options = RunOptions(images=tmp_path / "images")
-    pretrain(TINY, tmp_path / "a", options=options)
+def test_prepared_images_are_used_again_and_others_refused(
+    straight, prepared, tmp_path, monkeypatch
+):
     monkeypatch.setattr(module, "draw_sky", None)
     smaller = changed(TINY, architecture={"latents": 2})
-    assert pretrain(smaller, tmp_path / "b", options=options).architecture.latents == 2
-    again = pretrain(TINY, tmp_path / "c", options=options)
+    assert pretrain(smaller, tmp_path / "b", options=prepared).architecture.latents == 2
+    again = pretrain(TINY, tmp_path / "c", options=prepared)
     assert_same_weights(again, straight[0])
-    with pytest.raises(TableError, match="images: holds the run of another recipe"):
-        pretrain(changed(TINY, sky={"galaxies": 100}), tmp_path / "d", options=options)
+    with pytest.raises(TableError, match=r"images\d+: holds the run of another recipe"):
+        pretrain(changed(TINY, sky={"galaxies": 100}), tmp_path / "d", options=prepared)
 
 
-def test_another_recipes_unfinished_run_is_refused(tmp_path, monkeypatch):
+def test_another_recipes_unfinished_run_is_refused(straight, prepared, tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "save_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):
-        pretrain(TINY, tmp_path / "s")
+        pretrain(TINY, tmp_path / "s", options=prepared)
     with pytest.raises(TableError, match="run of another recipe"):
         pretrain(TINY.model_copy(update={"seed": 4}), tmp_path / "s")
 
 
-def test_too_few_galaxies_for_a_batch(tmp_path):
+def test_too_few_galaxies_for_a_batch(straight, prepared, tmp_path):
     few = TINY.model_copy(update={"optimiser": TINY.optimiser.model_copy(update={"batch": 512})})
     with pytest.raises(TableError, match="too few for batches of 512"):
-        pretrain(few, tmp_path / "s")
+        pretrain(few, tmp_path / "s", options=prepared)
 
 
 @pytest.mark.parametrize(("warmup_steps", "last_of_it"), [(5, 4), (300, 24)])
@@ -203,7 +212,7 @@ def test_the_shipped_space_was_trained_longer_than_four_warm_ups():
     assert steps > 4 * settings.warmup_steps
 
 
-def test_a_stopped_run_warms_up_as_if_it_had_not_been(tmp_path, monkeypatch):
+def test_a_stopped_run_continues_the_warm_up(straight, prepared, tmp_path, monkeypatch):
     recipe, rates = changed(TINY, optimiser={"warmup_steps": 300}), []
     set_rate = loop._set_rate
 
@@ -212,10 +221,10 @@ def test_a_stopped_run_warms_up_as_if_it_had_not_been(tmp_path, monkeypatch):
         rates.append(optimiser.param_groups[0]["lr"])
 
     monkeypatch.setattr(loop, "_set_rate", watch)
-    pretrain(recipe, tmp_path / "a")
-    straight, rates[:] = rates.copy(), []
-    stopped_and_resumed(recipe, tmp_path / "b", monkeypatch)
-    assert rates == straight and 0 < np.argmax(rates) < len(rates) / 4
+    pretrain(recipe, tmp_path / "a", options=prepared)
+    expected, rates[:] = rates.copy(), []
+    stopped_and_resumed(recipe, tmp_path / "b", monkeypatch, options=prepared)
+    assert rates == expected and 0 < np.argmax(rates) < len(rates) / 4
 
 
 def test_a_stopped_run_on_a_sample_ends_with_the_same_weights(sample, tmp_path, monkeypatch):
@@ -242,9 +251,9 @@ def test_classes_and_redshift_are_learned(sample, tmp_path):
     assert LatentSpace.load(tmp_path).training["redshift"] == pytest.approx(0.2, abs=0.03)
 
 
-def test_training_stops_where_it_gets_no_better_and_keeps_the_best(tmp_path):
+def test_training_stops_without_improvement_and_keeps_the_best(straight, prepared, tmp_path):
     recipe = changed(TINY, optimiser={"epochs": 12, "patience": 1, "learning_rate": 0.05})
-    space = pretrain(recipe, tmp_path)
+    space = pretrain(recipe, tmp_path, options=prepared)
     errors = [row["held_out"] for row in space.training["curves"]]
     assert np.argmin(errors) == len(errors) - 2 and len(errors) < 12
     assert space.metrics["reconstruction"] == pytest.approx(min(errors), rel=0.02)
