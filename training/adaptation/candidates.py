@@ -260,7 +260,7 @@ def untrained_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, En
     excess = excess_variance(space, start)
     networks = {UNADAPTED: start.network}
     if (excess > 0).any():
-        networks[SMOOTHED] = start.network.smoothed(Smoothing.by(excess))
+        networks[SMOOTHED] = start.network.with_smoothing(Smoothing.from_variance(excess))
     return networks
 
 

@@ -82,7 +82,7 @@ class ConditionalAutoencoder(Learner):
         super().__init__(architecture, classes)
         if not spread > 0:
             raise ValueError(
-                f"redshifts must differ, so that they can be told apart, but spread by {spread}"
+                f"redshifts must differ, so that they can be scaled, but spread by {spread}"
             )
         self.architecture, self.condition = architecture, condition
         self.centre, self.spread = centre, spread

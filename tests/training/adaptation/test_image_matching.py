@@ -43,8 +43,8 @@ def match(fwhm_from, fwhm_to, noise_from=1e-6, noise_to=1e-6, softening=0.1, sof
     ("target", "anchor", "error"), [(1.3, 2.2, 4e-3), (1.4, 1.48, 4e-3), (2.2, 1.5, 0.015)]
 )
 def test_a_star_gets_the_other_psf_and_keeps_its_flux(target, anchor, error):
-    seen = torch.asinh(star(target) / 0.1)[None, None]
-    found = 0.1 * torch.sinh(match(target, anchor)(seen))[0, 0]
+    observed = torch.asinh(star(target) / 0.1)[None, None]
+    found = 0.1 * torch.sinh(match(target, anchor)(observed))[0, 0]
     expected = star(anchor)
     assert_allclose(found, expected, atol=error * float(expected.max()))
     assert_allclose(found.sum(), expected.sum(), rtol=2e-3)
@@ -76,11 +76,11 @@ def test_deconvolution_is_limited_by_noise():
     torch.manual_seed(0)
     gains = []
     for peak in (0.1, 20.0):
-        seen = star(2.0, peak) + 0.02 * torch.randn(100, 1, 64, 64)
-        linear = 0.1 * torch.sinh(match(2.0, 1.0, 0.02, 0.0)(torch.asinh(seen / 0.1)))
+        observed = star(2.0, peak) + 0.02 * torch.randn(100, 1, 64, 64)
+        linear = 0.1 * torch.sinh(match(2.0, 1.0, 0.02, 0.0)(torch.asinh(observed / 0.1)))
         assert background_noise(linear)[0] < 0.03
-        assert_allclose(linear.sum((2, 3)).mean(), seen.sum((2, 3)).mean(), rtol=0.02)
-        middle = (linear.mean(0) / seen.mean(0))[0, 31:33, 31:33].mean()
+        assert_allclose(linear.sum((2, 3)).mean(), observed.sum((2, 3)).mean(), rtol=0.02)
+        middle = (linear.mean(0) / observed.mean(0))[0, 31:33, 31:33].mean()
         gains.append(float(middle))
     assert 0.9 < gains[0] < 1.1 < gains[1] < star(1.0)[31, 31] / star(2.0)[31, 31]
 
@@ -168,8 +168,8 @@ def test_flux_of_a_band_comes_from_the_nearest():
     r = some.space.frame.bands.index("r")
     assert found.source.tolist() == [r]
     softening = torch.tensor(some.space.frame.softening)[:, None, None]
-    seen = torch.asinh(torch.stack([star(2.0, 10), star(2.0, 20), star(2.0, 30)]) / softening)
-    made = torch.sinh(found(seen[None], torch.Generator().manual_seed(0))) * found.softening_to
+    observed = torch.asinh(torch.stack([star(2.0, 10), star(2.0, 20), star(2.0, 30)]) / softening)
+    made = torch.sinh(found(observed[None], torch.Generator().manual_seed(0))) * found.softening_to
     assert_allclose(made.sum(), star(2.0, 20).sum(), rtol=0.05)
 
 

@@ -128,7 +128,7 @@ def test_held_out_galaxies_are_found_better_than_before(adapted, samples):
 
 def test_a_sharper_survey_is_smoothed_to_the_anchors_psf(samples, tmp_path):
     """The anchor's network then needs no fit."""
-    anchor, seen = samples["decals"], np.load(samples["decals"].folder / "cutouts.npy")
+    anchor, cutouts = samples["decals"], np.load(samples["decals"].folder / "cutouts.npy")
     survey = get_survey("decals").model_copy(update={"name": "sharp"})
     sharper = [band.model_copy(update={"psf_fwhm_arcsec": 0.4}) for band in survey.bands]
     survey = survey.model_copy(update={"bands": tuple(sharper)})
@@ -136,13 +136,13 @@ def test_a_sharper_survey_is_smoothed_to_the_anchors_psf(samples, tmp_path):
     place = {name: anchor.catalog[name] for name in ("ra", "dec", "bands")}
     blurred = np.stack(
         [
-            gaussian_filter(seen[:, i], (0, *[np.sqrt(more / (8 * np.log(2))) / 0.262] * 2))
+            gaussian_filter(cutouts[:, i], (0, *[np.sqrt(more / (8 * np.log(2))) / 0.262] * 2))
             for i, more in enumerate(excess)
         ],
         axis=1,
     )
     wide = Sample(write_sample(tmp_path / "a", blurred, **place))
-    sharp = Sample(write_sample(tmp_path / "s", seen, "sharp", **place))
+    sharp = Sample(write_sample(tmp_path / "s", cutouts, "sharp", **place))
     pairs = pair_table(wide.catalog["object_id"], sharp.catalog["object_id"])
     new = adapt(make_space(), wide, sharp, pairs, survey=survey, settings=QUICK).encoder("sharp")
     scores = {item["name"]: item["mean_reciprocal_rank"] for item in new.record["candidates"]}
@@ -218,10 +218,10 @@ def test_too_few_pairs_and_wrong_ids(samples):
     with pytest.raises(CatalogError, match="usable pairs fall outside the test part of the sky"):
         adapt(make_space(), samples["decals"], samples["sdss"], pairs.slice(0, 10),
               survey=get_survey("sdss"))  # fmt: skip
-    strangers = pairs.set_column(0, "anchor_id", pairs["target_id"])
+    wrong_ids = pairs.set_column(0, "anchor_id", pairs["target_id"])
     with pytest.raises(CatalogError, match="none of the 360 pairs is unambiguous and in both"):
         adapt(
-            make_space(), samples["decals"], samples["sdss"], strangers, survey=get_survey("sdss")
+            make_space(), samples["decals"], samples["sdss"], wrong_ids, survey=get_survey("sdss")
         )
     with pytest.raises(SpaceError, match="decals: is the anchor"):
         adapt(make_space(), samples["decals"], samples["repeat"], pairs_with(samples, "repeat"),
@@ -241,7 +241,7 @@ def test_ambiguous_pairs_are_left_out(samples, tmp_path):
 def test_few_pairs_are_judged_by_cross_validation(samples):
     space = adapt(
         make_space(), samples["decals"], samples["sdss"], pairs_with(samples, "sdss").slice(0, 80),
-        survey=get_survey("sdss"), settings=QUICK,
+        settings=QUICK,
     )  # fmt: skip
     record = space.encoder("sdss").record
     assert record["judged_by"] == "5-fold"
@@ -252,7 +252,7 @@ def test_few_pairs_are_judged_by_cross_validation(samples):
 
 
 @pytest.mark.parametrize("observation", [1, 3], ids=["degraded", "fine-tuned"])
-def test_an_interrupted_adaptation_goes_on_to_the_same_weights(
+def test_an_interrupted_adaptation_continues_to_the_same_weights(
     observation, adapted, samples, tmp_path, monkeypatch
 ):
     real, observations = module.save_checkpoint, count(1)

@@ -6,7 +6,7 @@ from training.adaptation.selection import best_candidate
 
 N = 100
 NONE, HALF = np.zeros(N), np.repeat([0.0, 1.0], N // 2)
-ERROR = 0.5 / np.sqrt(N)  # of a gain from 0 to 1 that is seen in half of the pairs
+ERROR = 0.5 / np.sqrt(N)  # of a gain that is 0 in one half of the pairs and 1 in the other
 
 
 @pytest.mark.parametrize(

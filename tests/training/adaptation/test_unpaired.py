@@ -45,9 +45,9 @@ def test_a_noisier_survey_is_adapted_from_degraded_images(tmp_path):
 def test_a_deeper_survey_is_matched_to_the_anchors_distribution(tmp_path):
     record = adapted_without_pairs(tmp_path, 0.2)
     assert record["judged_by"] == "maximum mean discrepancy, no pairs"
-    apart = {item["name"]: item["mmd"] for item in record["candidates"]}
+    discrepancy = {item["name"]: item["mmd"] for item in record["candidates"]}
     assert record["chosen"] != "unadapted"
-    assert apart[record["chosen"]] < 0.3 * apart["unadapted"]
+    assert discrepancy[record["chosen"]] < 0.3 * discrepancy["unadapted"]
 
 
 def test_distributions_are_matched_on_all_images_in_the_end(tmp_path):
@@ -68,9 +68,9 @@ def test_latents_except_pairs_are_of_other_galaxies(tmp_path):
     images = UnpairedImages.load(space, anchor, target, start, seed=0)
     paired, others = images.anchor_rows[:7], images.anchor_rows[7:]
     own = space.encoder(space.anchor)
-    seen, usable = load_shared_images(anchor, others, own, space.frame)
+    images_of_others, usable = load_shared_images(anchor, others, own, space.frame)
     assert usable.all()
-    alone = space.encode(seen, own).mean
+    alone = space.encode(images_of_others, own).mean
     torch.testing.assert_close(images.latents_except(np.append(paired, 10**6)), alone)
 
 
@@ -80,10 +80,10 @@ def test_a_survey_sharper_in_every_band_is_smoothed_not_degraded_to(tmp_path, fa
     anchor, target = samples(tmp_path, 500, factor, "hsc")
     space = adapt(make_space(), anchor, target, None, survey=get_survey("hsc"), settings=QUICK)
     record = space.encoder("hsc").record
-    apart = {item["name"]: item["mmd"] for item in record["candidates"]}
+    discrepancy = {item["name"]: item["mmd"] for item in record["candidates"]}
     smoothed = {"smoothed", "smoothed + moments", "smoothed + covariances"}
-    assert set(apart) == {"unadapted", *smoothed}
-    assert apart[record["chosen"]] == min(apart.values())
+    assert set(discrepancy) == {"unadapted", *smoothed}
+    assert discrepancy[record["chosen"]] == min(discrepancy.values())
     layer = "smoothing.taps" in space.encoder("hsc").network.state_dict()
     assert layer == (record["chosen"] in smoothed)
 
@@ -98,8 +98,8 @@ def test_degraded_images_are_the_anchors_with_the_targets_noise(tmp_path):
     assert len(held) == -(-len(images.anchor) // 8)
     softening = torch.tensor(space.frame.softening)[:, None, None]
     made = background_noise(torch.sinh(train.target) * softening)
-    seen = background_noise(torch.sinh(images.target) * softening)
-    np.testing.assert_allclose(made, seen, rtol=0.1)
+    measured = background_noise(torch.sinh(images.target) * softening)
+    np.testing.assert_allclose(made, measured, rtol=0.1)
     own = space.encode(train.anchor, space.encoder("decals")).mean
     torch.testing.assert_close(train.mean, own)
 
