@@ -96,7 +96,7 @@ class JobRunner:
                 if self._is_runner():
                     self._tick()
             except (OSError, StorageError):
-                LOG.exception("jobs cannot be in_thread on")
+                LOG.exception("the job queue failed")
 
     def _is_runner(self) -> bool:
         if self._lock is None:

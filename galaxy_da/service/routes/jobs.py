@@ -31,7 +31,8 @@ _COMMENT_SECONDS = 15.0
 _RETRY = {"Retry-After": "60"}
 _ERRORS = error_responses(401, 404, 422)
 
-JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+ResultName = Annotated[str, Path(max_length=200, description="Name of the result.")]
+JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the job.")]
 
 
 class JobForm(BaseModel):
@@ -170,7 +171,7 @@ def log(queue: Queue, job: OwnJob) -> FileResponse:
     responses=_content("application/octet-stream", "File."),
     response_class=FileResponse,
 )
-def result(queue: Queue, job: OwnJob, name: Annotated[str, Path(max_length=200)]) -> FileResponse:
+def result(queue: Queue, job: OwnJob, name: ResultName) -> FileResponse:
     """Download a result of a finished job."""
     names = [item.name for item in _results(queue, job)]
     if name not in names:

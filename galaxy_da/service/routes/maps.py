@@ -56,7 +56,7 @@ def latent_map(
     column: Annotated[
         str | None, Query(max_length=200, description="Column of the index to return as `value`.")
     ] = None,
-    format: Literal["arrow", "json"] = "arrow",
+    format: Annotated[Literal["arrow", "json"], Query(description="Format.")] = "arrow",
 ) -> Response:
     """Return the positions of objects on the map of the latent space.
 

@@ -95,7 +95,7 @@ def info(service: Parts) -> dict[str, Any]:
 
 @router.get("/objects", response_model=ObjectAnswer, responses=error_responses(404, 422))
 @in_thread
-def one(service: Parts, id: Annotated[Key, Query()]) -> ObjectAnswer:
+def get_object(service: Parts, id: Annotated[Key, Query()]) -> ObjectAnswer:
     """Return an object with all its columns."""
     index = service.index
     row = index.row(id)

@@ -10,6 +10,7 @@ from galaxy_da.index import Subset
 from galaxy_da.service.tables import Format
 
 __all__ = [
+    "FORMAT_TEXT",
     "Clean",
     "Count",
     "FilteredQuery",
@@ -19,6 +20,8 @@ __all__ = [
     "TableQuery",
     "Where",
 ]
+
+FORMAT_TEXT = "Format of the table; by default the `Accept` header decides."
 
 Key = Annotated[
     str, Field(max_length=1024, description="Key of an object, written `survey:object_id`.")
@@ -70,9 +73,7 @@ class TableQuery(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Format | None = Field(
-        default=None, description="Format of the table; by default the `Accept` header decides."
-    )
+    format: Format | None = Field(default=None, description=FORMAT_TEXT)
 
 
 class FilteredQuery(TableQuery):

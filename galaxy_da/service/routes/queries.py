@@ -18,6 +18,7 @@ from galaxy_da.service.errors import RequestError, error_responses, report_bad_a
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Owner, Parts, Service
 from galaxy_da.service.routes.parameters import (
+    FORMAT_TEXT,
     Clean,
     Count,
     FilteredQuery,
@@ -185,7 +186,7 @@ async def distances(
     anchor: Annotated[str, Query(max_length=100, description="Survey of `anchor_id`.")],
     target: Annotated[str, Query(max_length=100, description="Survey of `target_id`.")],
     prior: Annotated[Prior, Query()] = None,
-    format: Format | None = None,
+    format: Annotated[Format | None, Query(description=FORMAT_TEXT)] = None,
 ) -> Response:
     """Measure the latent distance between the two images of each pair.
 
