@@ -106,9 +106,9 @@ def distance_contrast(
     rng, n = np.random.default_rng(seed), len(queries)
     other = (own + rng.integers(1, len(pool), n)) % len(pool)
     hard = distractors[np.arange(n), rng.integers(distractors.shape[1], size=n)]
-    same, random, alike = (
+    same, random, similar = (
         np.linalg.norm(queries - pool[rows], axis=1) for rows in (own, other, hard)
     )
     ratio, auc = contrast(same, random)
-    hard_ratio, hard_auc = contrast(same, alike)
+    hard_ratio, hard_auc = contrast(same, similar)
     return {"ratio": ratio, "auc": auc, "hard_ratio": hard_ratio, "hard_auc": hard_auc}

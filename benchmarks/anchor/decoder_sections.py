@@ -19,7 +19,7 @@ from benchmarks.anchor.paths import (
 )
 from benchmarks.anchor.sampling import draw_latents, real_or_drawn_auc
 from benchmarks.measures.image_quality import compare_images, mse_and_psnr, value_range
-from evaluation.reports.galleries import evenly
+from evaluation.reports.picture_sections import evenly
 from training.pretraining.sky_residuals import sky_residuals
 
 __all__ = [

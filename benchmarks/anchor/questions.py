@@ -134,7 +134,7 @@ def _classes(labels: pa.Table, name: str) -> np.ndarray:
 
 
 def _knows_quantities(labels: pa.Table) -> bool:
-    return any(set(quantity.needs) <= set(labels.column_names) for quantity in QUANTITIES)
+    return any(set(quantity.columns) <= set(labels.column_names) for quantity in QUANTITIES)
 
 
 def _without_rare(question: Question) -> Question:

@@ -20,7 +20,7 @@ from benchmarks.anchor.sampling import draw_latents
 from benchmarks.measures.image_quality import mse_and_psnr, value_range
 from benchmarks.measures.reconstruction import EncodedSample
 from evaluation.reports.drawings import histogram
-from evaluation.reports.galleries import evenly
+from evaluation.reports.picture_sections import evenly
 from galaxy_da.models.latents import join_latents
 
 __all__ = ["PLOT", "densities", "galaxy_map", "outliers", "pair_plot", "predictions", "rate_curve"]

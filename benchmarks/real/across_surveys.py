@@ -15,7 +15,7 @@ from PIL import Image
 
 from benchmarks.anchor.mosaics import mosaic
 from benchmarks.support.commands import command_parser
-from evaluation.reports.galleries import evenly
+from evaluation.reports.picture_sections import evenly
 from evaluation.reports.pictures import to_decals_colour
 from evaluation.targets import sample_bands
 from galaxy_da.errors import TableError

@@ -19,6 +19,9 @@ __all__ = ["FEWEST", "error_rows", "measure", "measure_probes", "residuals"]
 FEWEST = 50
 """Smallest number of galaxies for a fit or a measurement."""
 
+_QUANTITY_ERRORS = ("bias", "scatter", "rms", "r2")
+_PROBABILITY_ERRORS = ("log_loss", "base_log_loss", "brier", "ece", "auc")
+
 
 def measure_probes(
     probes: Sequence[Probe],
@@ -101,31 +104,15 @@ def measure(link: Link, truth: np.ndarray, value: np.ndarray) -> dict[str, float
 
 def error_rows(probes: Sequence[Probe]) -> pa.Table:
     """Return a table of errors, one row per probe and survey, null where one does not apply."""
-    names = (
-        "n",
-        "bias",
-        "scatter",
-        "rms",
-        "r2",
-        "log_loss",
-        "base_log_loss",
-        "brier",
-        "ece",
-        "auc",
-    )
+    names = ("n", *_QUANTITY_ERRORS, *_PROBABILITY_ERRORS)
+    rows = [(probe, survey) for probe in probes for survey in probe.errors]
     return pa.table(
         {
-            "probe": [probe.name for probe in probes for _ in probe.errors],
-            "unit": [
-                "ln" if probe.link == "exp" else probe.unit
-                for probe in probes
-                for _ in probe.errors
-            ],
-            "survey": [survey for probe in probes for survey in probe.errors],
+            "probe": [probe.name for probe, _ in rows],
+            "unit": ["ln" if probe.link == "exp" else probe.unit for probe, _ in rows],
+            "survey": [survey for _, survey in rows],
             **{
-                name: pa.array(
-                    [e.get(name) for p in probes for e in p.errors.values()], pa.float64()
-                )
+                name: pa.array([p.errors[s].get(name) for p, s in rows], pa.float64())
                 for name in names
             },
         }

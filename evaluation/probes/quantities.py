@@ -35,11 +35,11 @@ class Quantity:
     ----------
     name, description, unit, ucd, link, low, high
         As in `galaxy_da.models.probes.Probe`.
-    needs : tuple of str
-        Columns of the truth table that give the quantity.
-    truth : callable
+    columns : tuple of str
+        Columns of the truth table that give the quantity; by default the one of its name.
+    truth : callable, optional
         Function from those columns to the (n,) values, NaN where unknown; of a probability 0, 1 or
-        the share of votes.
+        the share of votes. By default the values of the first column.
     strength : callable, optional
         For an angle, function to its weight, 0 to 1: the ellipticity (1 - b/a) / (1 + b/a).
     """
@@ -51,9 +51,16 @@ class Quantity:
     link: Link = "identity"
     low: float | None = None
     high: float | None = None
-    needs: tuple[str, ...]
-    truth: Callable[[_Columns], np.ndarray]
+    columns: tuple[str, ...] = ()
+    truth: Callable[[_Columns], np.ndarray] | None = None
     strength: Callable[[_Columns], np.ndarray] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", self.columns or (self.name,))
+
+    def values(self, table: _Columns) -> np.ndarray:
+        """Return the (n,) values of the quantity, NaN where unknown."""
+        return table[self.columns[0]] if self.truth is None else self.truth(table)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +100,19 @@ def find_quantities(truth: pa.Table, columns: Sequence[str] = ()) -> dict[str, K
         If there is nothing to fit, or a column is missing or holds neither numbers nor booleans.
     """
     chosen = [own_quantity(truth, name) for name in columns] or [
-        quantity for quantity in QUANTITIES if set(quantity.needs) <= set(truth.column_names)
+        quantity for quantity in QUANTITIES if set(quantity.columns) <= set(truth.column_names)
     ]
     if not chosen:
         raise TableError(
             f"the truth table has none of the known columns "
-            f"({', '.join(sorted({name for q in QUANTITIES for name in q.needs}))}); it has "
+            f"({', '.join(sorted({name for q in QUANTITIES for name in q.columns}))}); it has "
             f"{', '.join(truth.column_names)}; name yours with --column"
         )
     known = {}
     for quantity in chosen:
-        columns_of = {name: _numbers(truth, name) for name in quantity.needs}
+        table = {name: _numbers(truth, name) for name in quantity.columns}
         known[quantity.name] = KnownQuantity(
-            quantity=quantity,
-            values=quantity.truth(columns_of),
-            targets=_targets(quantity, columns_of),
+            quantity=quantity, values=quantity.values(table), targets=_targets(quantity, table)
         )
     return known
 
@@ -142,13 +147,8 @@ def own_quantity(truth: pa.Table, column: str) -> Quantity:
         unit=metadata.get("unit", ""),
         ucd=metadata.get("ucd", "stat.probability;src.morph" if is_bool else "src.morph.param"),
         link=link,
-        needs=(column,),
-        truth=lambda values: values[column],
+        columns=(column,),
     )
-
-
-def _column(name: str) -> Callable[[_Columns], np.ndarray]:
-    return lambda values: values[name]
 
 
 def _label(*labels: str) -> Callable[[_Columns], np.ndarray]:
@@ -175,8 +175,6 @@ QUANTITIES = (
         unit="arcsec",
         ucd="phys.angSize",
         link="exp",
-        needs=("half_light_arcsec",),
-        truth=_column("half_light_arcsec"),
     ),
     Quantity(
         name="ellipticity",
@@ -184,7 +182,7 @@ QUANTITIES = (
         ucd="src.ellipticity",
         low=0.0,
         high=1.0,
-        needs=("axis_ratio",),
+        columns=("axis_ratio",),
         truth=lambda values: 1 - values["axis_ratio"],
     ),
     Quantity(
@@ -193,7 +191,7 @@ QUANTITIES = (
         unit="deg",
         ucd="pos.posAng",
         link="angle",
-        needs=("position_angle_deg", "axis_ratio"),
+        columns=("position_angle_deg", "axis_ratio"),
         truth=_angle,
         strength=_elongation,
     ),
@@ -202,24 +200,18 @@ QUANTITIES = (
         description="5 log10(r80 / r20) in r of the light within 1.5 Petrosian radii (Bershady et "
         "al. 2000), of a noise-free image of the galaxy alone with a PSF of 0.3 arcsec",
         ucd=_MORPHOLOGY,
-        needs=("concentration",),
-        truth=_column("concentration"),
     ),
     Quantity(
         name="asymmetry",
         description="Sum |I - I180| / sum |I| in r within 1.5 Petrosian radii (Conselice 2003) "
         "about the true centre, of a noise-free image of the galaxy alone with a PSF of 0.3 arcsec",
         ucd=_MORPHOLOGY,
-        needs=("asymmetry",),
-        truth=_column("asymmetry"),
     ),
     Quantity(
         name="g_minus_r",
         description="Integrated colour",
         unit="mag",
         ucd="phot.color;em.opt.B;em.opt.R",
-        needs=("g_minus_r",),
-        truth=_column("g_minus_r"),
     ),
     Quantity(
         name="colour_gradient",
@@ -227,16 +219,12 @@ QUANTITIES = (
         "of the image that gives concentration",
         unit="mag",
         ucd="src.morph.param;phot.color",
-        needs=("colour_gradient",),
-        truth=_column("colour_gradient"),
     ),
     Quantity(
         name="r_mag",
         description="Total r magnitude (AB) of the galaxy alone",
         unit="mag",
         ucd="phot.mag;em.opt.R",
-        needs=("r_mag",),
-        truth=_column("r_mag"),
     ),
     Quantity(
         name="bulge_fraction",
@@ -244,8 +232,6 @@ QUANTITIES = (
         ucd=_MORPHOLOGY,
         low=0.0,
         high=1.0,
-        needs=("bulge_fraction",),
-        truth=_column("bulge_fraction"),
     ),
     Quantity(
         name="arm_strength",
@@ -253,8 +239,6 @@ QUANTITIES = (
         ucd=_MORPHOLOGY,
         low=0.0,
         high=1.0,
-        needs=("arm_strength",),
-        truth=_column("arm_strength"),
     ),
     Quantity(
         name="bar_strength",
@@ -262,8 +246,6 @@ QUANTITIES = (
         ucd=_MORPHOLOGY,
         low=0.0,
         high=1.0,
-        needs=("bar_strength",),
-        truth=_column("bar_strength"),
     ),
     Quantity(
         name="p_featured",
@@ -271,7 +253,7 @@ QUANTITIES = (
         "(ellipticals and plain discs)",
         ucd=_PROBABILITY,
         link="logistic",
-        needs=("label",),
+        columns=("label",),
         truth=_label("spiral", "barred", "edge-on"),
     ),
     Quantity(
@@ -279,7 +261,7 @@ QUANTITIES = (
         description="Probability of a disc seen edge-on",
         ucd=_PROBABILITY,
         link="logistic",
-        needs=("label",),
+        columns=("label",),
         truth=_label("edge-on"),
     ),
     Quantity(
@@ -287,7 +269,7 @@ QUANTITIES = (
         description=f"Probability of a bar with more than {_WEAK_BAR} of the disc's light",
         ucd=_PROBABILITY,
         link="logistic",
-        needs=("bar_strength",),
+        columns=("bar_strength",),
         truth=lambda values: (values["bar_strength"] >= _WEAK_BAR).astype(float),
     ),
     Quantity(
@@ -295,7 +277,7 @@ QUANTITIES = (
         description=f"Probability of arms with more than {_WEAK_ARMS} of the disc's light",
         ucd=_PROBABILITY,
         link="logistic",
-        needs=("arm_strength",),
+        columns=("arm_strength",),
         truth=lambda values: (values["arm_strength"] >= _WEAK_ARMS).astype(float),
     ),
 )
@@ -311,13 +293,13 @@ def _numbers(truth: pa.Table, name: str) -> np.ndarray:
     return np.asarray(pc.fill_null(column.cast(pa.float64()), float("nan")))
 
 
-def _targets(quantity: Quantity, values: _Columns) -> np.ndarray:
+def _targets(quantity: Quantity, table: _Columns) -> np.ndarray:
     """Return the targets of the network, (n, k)."""
+    values = quantity.values(table)
     if quantity.link == "angle":
-        doubled = 2 * np.radians(values[quantity.needs[0]])
-        strength = quantity.strength(values) if quantity.strength else np.ones(len(doubled))
+        doubled = 2 * np.radians(table[quantity.columns[0]])
+        strength = quantity.strength(table) if quantity.strength else np.ones(len(doubled))
         return np.stack([strength * np.cos(doubled), strength * np.sin(doubled)], axis=1)
-    truth = quantity.truth(values)
     if quantity.link == "exp":
-        truth = np.log(np.where(truth > 0, truth, np.nan))
-    return truth[:, None]
+        values = np.log(np.where(values > 0, values, np.nan))
+    return values[:, None]

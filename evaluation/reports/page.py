@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.reports import galleries
+from evaluation.reports import picture_sections
+from evaluation.reports.detail_sections import detail_sections
 from evaluation.reports.details import Details, SurveyResult
 from evaluation.reports.drawings import CURVE, histogram
 from evaluation.reports.page_file import write_page
-from evaluation.reports.sections import detail_sections
+from evaluation.reports.picture_sections import evenly
 from evaluation.reports.survey_images import PairsInIndex, pairs_in_index, survey_images
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.extraction.encoding import ExtractSettings
@@ -99,10 +100,8 @@ def write_report(
         images = survey_images(space, index, target.sample, target.survey)
         surveys_shown.append(images)
         pairs.append(pairs_in_index(index, first, images, target))
-    galaxies = galleries.by_distance(pairs)
-    bright = galleries.brighter_half(index, first, galaxies)
-    shown, queries = galleries.evenly(galaxies, GALAXIES), galleries.evenly(bright[1:-1], QUERIES)
-    decoded = galleries.evenly(bright, GALAXIES)
+    galaxies = picture_sections.by_distance(pairs)
+    bright = picture_sections.brighter_half(index, first, galaxies)
     by_survey = list(zip(surveys_shown[1:], pairs, results, strict=True))
     page: dict[str, Any] = {
         "title": f"{', '.join(images.encoder.survey.title for images in surveys_shown)} "
@@ -111,12 +110,17 @@ def write_report(
         "anchor": first,
         "surveys": surveys_shown,
         "evaluations": [(images, result.evaluation) for images, _, result in by_survey],
-        "same": galleries.same_galaxies(first, pairs, shown),
-        "queries": galleries.neighbours(index, first, pairs, queries),
-        "outliers": [(images, galleries.outliers(index, images)) for images in surveys_shown],
-        "decoded": galleries.decoded_images(space, index, first, pairs, decoded),
+        "same": picture_sections.same_galaxies(first, pairs, evenly(galaxies, GALAXIES)),
+        "queries": picture_sections.neighbours(index, first, pairs, evenly(bright[1:-1], QUERIES)),
+        "outliers": [
+            (images, picture_sections.outliers(index, images)) for images in surveys_shown
+        ],
+        "decoded": picture_sections.decoded_images(
+            space, index, first, pairs, evenly(bright, GALAXIES)
+        ),
         "extremes": [
-            (images, galleries.extreme_pairs(first, paired)) for images, paired, _ in by_survey
+            (images, picture_sections.extreme_pairs(first, paired))
+            for images, paired, _ in by_survey
         ],
         "charts": [
             (images, _chart(paired, result.details)) for images, paired, result in by_survey

@@ -8,7 +8,7 @@ from evaluation.distractors import distance_contrast, matched_distractors, ranks
 from evaluation.retrieval import match_ranks
 
 
-def test_the_nearest_in_standard_deviations():
+def test_distractors_are_nearest_in_standard_deviations():
     rng = np.random.default_rng(0)
     properties = rng.normal(size=(60, 3)) * [1, 100, 0.01]
     own = rng.permutation(60)[:25]
@@ -20,7 +20,7 @@ def test_the_nearest_in_standard_deviations():
 
 
 @given(st.integers(0, 50), st.integers(1, 11))
-def test_never_the_query_even_among_equals(seed, k):
+def test_distractors_never_include_the_query(seed, k):
     rng = np.random.default_rng(seed)
     properties = rng.integers(0, 2, size=(12, 2)).astype(float)
     own = np.arange(12)
@@ -29,7 +29,7 @@ def test_never_the_query_even_among_equals(seed, k):
     assert all(len(set(row)) == k for row in found)
 
 
-def test_all_others_as_distractors_is_plain_retrieval():
+def test_all_others_as_distractors_give_plain_retrieval():
     rng = np.random.default_rng(1)
     queries, pool = rng.normal(size=(2, 40, 5))
     own = rng.permutation(40)
@@ -37,7 +37,7 @@ def test_all_others_as_distractors_is_plain_retrieval():
     assert (ranks_among(queries, pool, own, everyone) == match_ranks(queries, pool, own)).all()
 
 
-def test_hard_distractors_are_harder_where_latents_are_properties():
+def test_hard_distractors_are_harder_if_latents_are_properties():
     rng = np.random.default_rng(2)
     properties = rng.normal(size=(2000, 3))
     own = np.arange(500)
@@ -59,7 +59,7 @@ def test_contrast_of_equal_galaxies():
     assert_allclose(list(result.values()), [1, 0.5, 1, 0.5], atol=0.03)
 
 
-def test_refuses_small_pools_and_gaps():
+def test_small_pools_and_missing_values_are_refused():
     with pytest.raises(ValueError, match="from 1 to 4"):
         matched_distractors(np.zeros((5, 2)), np.arange(3), 5)
     with pytest.raises(ValueError, match="finite"):

@@ -25,12 +25,12 @@ def test_logistic_auc_of_a_known_shift():
     assert domain_auc(anchor, target + 1, cells)["logistic"] == pytest.approx(expected, abs=0.02)
 
 
-def test_the_same_galaxy_on_both_sides_gives_nothing_away():
+def test_equal_latents_cannot_be_classified():
     anchor, _, cells = latents()
     assert all(auc <= 0.5 for auc in domain_auc(anchor, anchor.copy(), cells).values())
 
 
-def test_refuses_a_field_of_few_cells():
+def test_a_field_of_few_cells_is_refused():
     anchor, target, cells = latents()
     with pytest.raises(ValueError, match="in 3 cells"):
         domain_auc(anchor, target, cells % 3)

@@ -37,7 +37,7 @@ def test_trials_match_brute_force():
     assert_allclose(same, np.arange(30) < 15)
 
 
-def test_summary_is_read_off_the_trials():
+def test_summary_follows_from_the_trials():
     trials = match_trials(MODEL, observations(30, 2), observations(30, 3), np.arange(30))
     summary = calibration(trials)
     for name, (stated, same) in trials.items():

@@ -15,7 +15,7 @@ def test_ranks_by_sorting():
     assert match_ranks(queries, pool).tolist() == expected
 
 
-def test_a_collapsed_space_scores_nothing():
+def test_a_collapsed_space_has_zero_recall():
     flat = np.ones((40, 5))
     result = retrieve(flat, flat)
     assert result.recall_at_1 == 0 and result.median_rank == 40
@@ -94,7 +94,7 @@ def test_auc_by_counting():
     assert result.recall_at_1_low <= result.recall_at_1 <= result.recall_at_1_high
 
 
-def test_refuses_what_does_not_pair():
+def test_shapes_that_do_not_pair_are_refused():
     with pytest.raises(ValueError, match=r"\(4, 2\) and \(3, 2\)"):
         retrieve(np.zeros((4, 2)), np.zeros((3, 2)))
     with pytest.raises(ValueError, match=r"\(5, 2\) and \(5, 3\)"):

@@ -20,6 +20,6 @@ def test_open_ended_and_empty_intervals():
     assert {name: recall.queries for name, recall in found.items()} == {"0.5-1": 2, "2-inf": 1}
 
 
-def test_what_is_outside_counts_nowhere():
+def test_values_outside_all_intervals_are_left_out():
     found = by_stratum(np.array([1, 2]), 9, np.array([15.0, 17.2]), MAGNITUDES)
     assert {name: recall.queries for name, recall in found.items()} == {"17-18.5": 1}

@@ -36,9 +36,9 @@ def test_a_shift_costs_accuracy_and_calibration():
 @pytest.mark.parametrize(
     ("before", "after", "share"), [(0.6, 0.75, 0.5), (0.6, 0.9, 1), (0.6, 0.5, -1 / 3)]
 )
-def test_share_of_the_gap(before, after, share):
+def test_share_of_the_gap_closed(before, after, share):
     assert_allclose(gap_closed(before, after, 0.9), share)
 
 
-def test_no_gap_no_share():
+def test_without_a_gap_there_is_no_share():
     assert gap_closed(0.9, 0.95, 0.9) is None

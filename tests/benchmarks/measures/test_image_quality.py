@@ -49,7 +49,7 @@ def test_ssim_and_psnr_against_skimage():
     assert_allclose(found["mse"], 0.09, rtol=0.1)
 
 
-def test_equal_images():
+def test_equal_images_have_unit_ssim():
     clean = pictures()
     assert_allclose(ssim(clean, clean, 8.0), np.ones(4), atol=1e-5)
     assert compare_images(clean, clean, 8.0)["mse"] < 1e-11
@@ -64,7 +64,7 @@ def test_filter_against_scipy_in_linear_flux():
     assert gaussian_filtered(images, 0, SOFTENING) is images
 
 
-def test_best_width_is_a_real_optimum():
+def test_best_width_raises_the_psnr():
     clean = pictures(8)
     noisy = clean + torch.from_numpy(np.random.default_rng(2).normal(0, 1.0, clean.shape)).float()
     best = best_gaussian_sigma(noisy, clean, SOFTENING, 8.0)
@@ -101,7 +101,7 @@ def test_bias_of_known_ratios():
     assert with_gaps["bias"] == 0
 
 
-def test_refuses_what_cannot_be_compared():
+def test_images_of_other_shapes_are_refused():
     with pytest.raises(ValueError, match=r"\(4, 3, 32, 32\) and \(2, 3, 32, 32\)"):
         compare_images(pictures(), pictures(2), 8.0)
     with pytest.raises(ValueError, match="value_range must be positive"):

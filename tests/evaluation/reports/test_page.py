@@ -14,8 +14,8 @@ from PIL import Image
 from catalogs.matching.pairs import PairedRows
 from evaluation.evaluate import evaluate
 from evaluation.reports.details import SurveyResult
-from evaluation.reports.galleries import flag_words
 from evaluation.reports.page import write_report
+from evaluation.reports.picture_sections import flag_words
 from evaluation.targets import PairedSample, TargetSurvey
 from galaxy_da.errors import CatalogError, LatentIndexError, StorageError
 from galaxy_da.extraction.encoding import ExtractSettings
@@ -262,14 +262,14 @@ def test_decoded_pictures_come_from_the_decoder(page, world):
 
     space = world.arguments["space"]
     images = page.find("img", "decoded")
-    for seen, made, survey in zip(
+    for observed, decoded, survey in zip(
         images[0:6:2], images[1:6:2], ("decals", "sdss", "kids"), strict=True
     ):
-        galaxy = number(seen.attributes["alt"])
-        assert made.attributes["alt"] == f"{seen.attributes['alt']}, decoded"
-        decoded = space.decode(latents(world, survey)[[galaxy]])
-        colour = to_decals_colour(decoded, get_survey("decals"), space.frame.bands, space.frame)
-        assert to_data_uris(colour) == [made.attributes["src"]]
+        galaxy = number(observed.attributes["alt"])
+        assert decoded.attributes["alt"] == f"{observed.attributes['alt']}, decoded"
+        images = space.decode(latents(world, survey)[[galaxy]])
+        colour = to_decals_colour(images, get_survey("decals"), space.frame.bands, space.frame)
+        assert to_data_uris(colour) == [decoded.attributes["src"]]
 
 
 def test_charts_draw_same_and_random_pairs(page):
