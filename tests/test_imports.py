@@ -20,7 +20,7 @@ ROOMS = {
     ),
     "evaluation": (
         "calibration", "retrieval", "distractors", "domains", "match_probability", "strata",
-        "transfer", "evaluate", "probes", "reports", "commands",
+        "transfer", "targets", "truth", "evaluate", "probes", "reports", "commands",
     ),
     "training": (
         "checkpoints", "parallel", "losses", "pretraining", "adaptation", "demo", "commands",
