@@ -1,7 +1,7 @@
-"""One galaxy in a known sky, served as each archive documents it: paths, parameters, codes, blanks.
+"""One galaxy in a known sky, served in the way that each archive documents.
 
 The galaxy is a round Gaussian of FLUX_NMGY at (RA, DEC). The sky within 0.2 deg of it is observed;
-beyond, each archive says so in its own way. All fluxes and pixels here are made with numpy and
+beyond, each archive answers in its own way. All fluxes and pixels here are made with numpy and
 astropy.wcs alone.
 """
 
@@ -43,7 +43,7 @@ _names = map("test-archive-{}".format, itertools.count())
 
 @contextlib.contextmanager
 def serving(reply):
-    """Yield a server and an Http of its own to ask it with."""
+    """Yield a server and its own client."""
     limits = Limits(requests_per_second=500, concurrency=4)
     client = Http(next(_names), limits, timeout_s=5.0, attempts=2, backoff_s=0.01)
     with ArchiveServer(reply) as server, client as http:
@@ -286,7 +286,7 @@ OBSCORE = {
 def image_access(
     request, survey, subtype, base, format_="application/x-votable+xml;content=datalink"
 ):
-    """SIA 2 and what its records lead to: DataLink and SODA, or IRSA's cutouts by parameter."""
+    """SIA 2 and the services in its records: DataLink and SODA, or IRSA's cutouts by parameter."""
     definition = get_survey(survey)
     if request.path == "/sia/query":
         ra, dec, _ = (float(word) for word in request.params["POS"].split()[1:])
@@ -419,7 +419,7 @@ WRONG = {
 
 
 def wrong(kind, serve):
-    """Serve as `serve` does, but with something wrong with every FITS image."""
+    """Serve as `serve` does, but break every FITS image."""
 
     def reply(request):
         good = serve(request)
@@ -471,7 +471,7 @@ def read_back(data, survey, tmp_path, suffix=".fits", scale=None):
 
 
 def assert_galaxy(cutout, survey, rtol=2e-3):
-    """Hold every band's flux [nMgy] and the galaxy's place to the truth."""
+    """Compare every band's flux [nMgy] and the galaxy's position with the truth."""
     definition = get_survey(survey)
     flux = cutout.pixels.astype(float) * definition.nanomaggy_per_unit
     expected = [FLUX_NMGY[band] for band in cutout.bands]

@@ -1,4 +1,4 @@
-"""Lets these tests say ``from server import ...``, and keeps them off the user's cutout cache."""
+"""Let these tests import their helpers, and keep them off the user's cutout cache."""
 
 import sys
 from pathlib import Path

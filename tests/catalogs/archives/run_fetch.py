@@ -1,4 +1,4 @@
-"""Fetch a catalogue in a process of its own: `run_fetch.py FOLDER URL RATE [FILE_SIZE_LIMIT]`."""
+"""Fetch a catalogue in a separate process: `run_fetch.py FOLDER URL RATE [FILE_SIZE_LIMIT]`."""
 
 import resource
 import signal
@@ -16,7 +16,7 @@ from galaxy_da.errors import CutoutError, GalaxyDAError
 
 
 class Sky(StampSource):
-    """North of -50 deg, with a 404 where there is nothing."""
+    """Source north of -50 deg, with a 404 for positions without an image."""
 
     def covers(self, ra, dec):
         return dec > -50

@@ -19,8 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 FAULTS = ("slow", "garbage", "truncated", "cut", "reset", "429", "500", "503")
-"""What can be asked for: a reply later than `slow_s`; an HTML page with status 200; half a reply,
-with or without its length told; a reset connection; an error status, 429 and 503 with Retry-After.
+"""Faults: a reply later than `slow_s`; an HTML page with status 200; half a reply,
+with or without its length; a reset connection; an error status, 429 and 503 with Retry-After.
 """
 
 
@@ -44,7 +44,7 @@ class Reply:
 
 @dataclass
 class Entry:
-    """One request as the server saw it."""
+    """One request to the server."""
 
     time_s: float
     request: Request

@@ -16,7 +16,7 @@ LIMITS = Limits(requests_per_second=1000, concurrency=4)
 
 
 def picture(ra, dec):
-    """Return a PNG of noise that only this position has."""
+    """Return a PNG of noise that depends on the position."""
     seed = int.from_bytes(hashlib.sha256(f"{ra} {dec}".encode()).digest()[:8], "big")
     pixels = np.random.default_rng(seed).integers(0, 255, (12, 12, 3), dtype=np.uint8)
     buffer = io.BytesIO()

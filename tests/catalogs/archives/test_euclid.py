@@ -26,7 +26,7 @@ def source(server, **options):
 
 
 @pytest.mark.parametrize("zeropoint", [23.9, 24.6])
-def test_flux_comes_back_in_nanomaggies_from_the_nearest_tile(zeropoint, tmp_path):
+def test_flux_is_in_nanomaggies_and_from_the_nearest_tile(zeropoint, tmp_path):
     with serving(partial(euclid, zeropoint=zeropoint)) as (server, http):
         data = source(server).fetch(RA, DEC, http)
         query, cut = (entry.request for entry in server.log)
@@ -71,13 +71,13 @@ def test_a_refused_request_stops_the_job(code, step, capsys):
 
 
 @pytest.mark.parametrize("step", ["image/fits", "application/x-votable+xml"])
-def test_a_busy_archive_is_asked_again_then_a_failed_fetch(step):
+def test_a_busy_archive_is_retried_then_a_failed_fetch(step):
     with serving(status_only(503, euclid, step)) as (server, http):
         assert fault_of(source(server), http) == "fetch_failed"
         assert fault_of(source(server), http) == "fetch_failed"
 
 
-def test_a_cut_connection_is_asked_again(tmp_path):
+def test_a_cut_connection_is_retried(tmp_path):
     with serving(euclid) as (server, http):
         server.faults = lambda request, tries: "truncated" if tries == 0 else None
         data = source(server).fetch(RA, DEC, http)

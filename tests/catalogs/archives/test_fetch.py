@@ -43,7 +43,7 @@ def at(server, **fields):
     return StampSource(url=server.url, service=next(_names), **fields)
 
 
-def asked(server, since=0):
+def requested_ra(server, since=0):
     return [float(entry.request.params["ra"]) for entry in server.log[since:]]
 
 
@@ -74,7 +74,7 @@ def test_every_row_gets_its_own_cutout(server, tmp_path):
     assert read_metadata(sample.catalog.schema)["fetch"]["identity"] == {"url": server.url}
 
 
-def test_what_the_service_says_becomes_the_rows_status(tmp_path):
+def test_the_services_error_becomes_the_rows_status(tmp_path):
     statuses = [s for s in STATUSES if s not in ("ok", "fetch_failed")]
 
     class Moody(StampSource):
@@ -101,7 +101,7 @@ def test_what_the_service_says_becomes_the_rows_status(tmp_path):
     assert table["cutout"].null_count == n + 1
 
 
-def test_outside_the_footprint_nobody_is_asked(server, tmp_path):
+def test_rows_outside_the_footprint_are_not_requested(server, tmp_path):
     class North(StampSource):
         def covers(self, ra, dec):
             return dec > 10
@@ -110,14 +110,14 @@ def test_outside_the_footprint_nobody_is_asked(server, tmp_path):
     result = fetch(North(url=server.url, service=next(_names)), rows, tmp_path / "out")
     north = rows["dec"].to_numpy() > 10
     assert result["outside_footprint"] == (~north).sum() > 0
-    assert sorted(asked(server)) == sorted(rows["ra"].to_numpy()[north])
+    assert sorted(requested_ra(server)) == sorted(rows["ra"].to_numpy()[north])
     assert (
         "not requested"
         in pq.read_table(result["sample"])["message"].to_pylist()[int(np.argmin(north))]
     )
 
 
-def test_a_second_run_asks_only_for_what_failed(server, tmp_path):
+def test_a_second_run_requests_only_failed_rows(server, tmp_path):
     rows = catalogue(30)
     ra = rows["ra"].to_numpy()
     broken = set(ra[:4])
@@ -140,7 +140,7 @@ def test_a_second_run_asks_only_for_what_failed(server, tmp_path):
     second = fetch(source, rows, tmp_path / "out")
     assert (second["ok"], second["no_data"]) == (29, 1)
     assert "fetch_failed" not in second
-    assert set(asked(server, so_far)) == broken
+    assert set(requested_ra(server, so_far)) == broken
     so_far = len(server.log)
     assert fetch(source, rows, tmp_path / "out")["resumed"] == 30
     assert len(server.log) == so_far
@@ -156,18 +156,18 @@ def test_lost_and_changed_cutouts_are_fetched_again(server, tmp_path):
     so_far = len(server.log)
     result = fetch(source, rows, tmp_path / "out")
     assert (result["damaged"], result["resumed"], result["ok"]) == (2, 8, 10)
-    assert sorted(asked(server, so_far)) == sorted(rows["ra"].to_numpy()[[2, 5]])
+    assert sorted(requested_ra(server, so_far)) == sorted(rows["ra"].to_numpy()[[2, 5]])
     assert pq.read_table(tmp_path / "out" / "sample.parquet").equals(before)
 
 
-def test_another_catalogue_reuses_what_is_on_the_machine(server, tmp_path):
+def test_another_catalogue_reuses_cutouts_on_this_machine(server, tmp_path):
     source, rows = at(server), catalogue(20)
     fetch(source, rows, tmp_path / "one")
     other = pa.concat_tables([rows.slice(12), catalogue(5, seed=1)])
     so_far = len(server.log)
     result = fetch(source, other, tmp_path / "two")
     assert (result["reused"], result["requested"], result["ok"]) == (8, 5, 13)
-    assert sorted(asked(server, so_far)) == sorted(other["ra"].to_numpy()[8:])
+    assert sorted(requested_ra(server, so_far)) == sorted(other["ra"].to_numpy()[8:])
     # a changed original is not what was fetched
     uri = pq.read_table(tmp_path / "one" / "sample.parquet")["cutout"][0].as_py()
     (tmp_path / "one" / uri).write_bytes(b"edited")
@@ -205,7 +205,7 @@ def test_the_catalogues_columns_are_kept_beside_the_cutouts_own(server, tmp_path
     assert table["pixel_scale_arcsec_catalog"].to_pylist() == [0.262] * 2
 
 
-def test_the_pixel_scale_asked_for_is_written(server, tmp_path):
+def test_the_requested_pixel_scale_is_written(server, tmp_path):
     class Scaled(StampSource):
         def identity(self):
             return {"url": self.url, "pixel_scale_arcsec": 0.5}
@@ -296,7 +296,7 @@ def test_a_service_that_refuses_every_row_stops_the_job(tmp_path):
         so_far = len(running.log)
         running.reply = reply
         assert fetch(source, rows, tmp_path / "out")["ok"] == 300
-        assert not {0.0, 1.0, 2.0, 3.0, 4.0} & set(asked(running, so_far))
+        assert not {0.0, 1.0, 2.0, 3.0, 4.0} & set(requested_ra(running, so_far))
 
 
 def test_one_limiter_serves_two_fetches_at_once(server, tmp_path):

@@ -27,7 +27,7 @@ def run(monkeypatch, tmp_path, capsys):
 
 
 def viewer(request):
-    """The Legacy viewer's cutout.fits, a ramp of the size asked for."""
+    """The Legacy viewer's cutout.fits, of the requested size."""
     side = int(request.params["size"])
     rng = np.random.default_rng(0)
     buffer = io.BytesIO()
@@ -73,7 +73,7 @@ def test_fetch_writes_a_sample_table(run, catalog, moc, tmp_path):
         assert len(server.log) == 2
 
 
-def test_positions_in_any_unit_and_frame_are_asked_for_in_icrs_degrees(run, moc, tmp_path):
+def test_positions_in_any_unit_and_frame_are_requested_in_icrs_degrees(run, moc, tmp_path):
     from astropy.coordinates import SkyCoord
 
     sky = SkyCoord([150.0, 151.0], [2.0, 2.5], unit="deg")
@@ -91,13 +91,15 @@ def test_positions_in_any_unit_and_frame_are_asked_for_in_icrs_degrees(run, moc,
                 *("--moc", moc, "--set", f"url={server.url}", f"--{option[0]}", option[1]),
             )
             assert status == 0, err
-            asked = {(e.request.params["ra"], e.request.params["dec"]) for e in server.log}
+            places = {(e.request.params["ra"], e.request.params["dec"]) for e in server.log}
         np.testing.assert_allclose(
-            sorted([float(x), float(y)] for x, y in asked), [[150.0, 2.0], [151.0, 2.5]], rtol=1e-9
+            sorted([float(x), float(y)] for x, y in requests),
+            [[150.0, 2.0], [151.0, 2.5]],
+            rtol=1e-9,
         )
 
 
-def test_the_surveys_own_footprint_is_asked_for_once(run, catalog, moc, tmp_path, monkeypatch):
+def test_the_surveys_own_footprint_is_requested_once(run, catalog, moc, tmp_path, monkeypatch):
     def answer(request):
         if request.path == "/moc":
             return Reply(MOC.load(moc, format="fits").to_string(format="ascii").encode())
@@ -111,9 +113,9 @@ def test_the_surveys_own_footprint_is_asked_for_once(run, catalog, moc, tmp_path
                 *("--set", f"url={server.url}"),
             )
             assert status == 0, err
-        asked = [entry.request for entry in server.log if entry.request.path == "/moc"]
-    assert len(asked) == 1
-    assert "CDS/P/DESI-Legacy-Surveys/DR10/color" in str(asked[0].params)
+        requests = [entry.request for entry in server.log if entry.request.path == "/moc"]
+    assert len(requests) == 1
+    assert "CDS/P/DESI-Legacy-Surveys/DR10/color" in str(requests[0].params)
     status = pq.read_table(tmp_path / "two" / "sample.parquet")["status"].to_pylist()
     assert status == ["ok", "ok", "outside_footprint"]
 

@@ -1,4 +1,4 @@
-"""A night's download under everything that goes wrong: faults, kills, a full disk, Ctrl-C."""
+"""A long download with faults, kills, a full disk and Ctrl-C."""
 
 import errno
 import itertools
@@ -83,7 +83,7 @@ def wait_for_lines(process, folder, lines):
 
 
 def settled(folder):
-    """Keys recorded as done, read without the code under test; a torn last line does not count."""
+    """Keys recorded as done, read without the code under test, but for a torn last line."""
     lines = (folder / "out" / "fetch.jsonl").read_bytes().split(b"\n")[:-1]
     outcomes = [json.loads(line) for line in lines]
     last = {outcome["key"]: outcome["status"] for outcome in outcomes}
@@ -91,14 +91,14 @@ def settled(folder):
 
 
 def assert_whole(folder, pictures):
-    """Every file that carries a cutout's name is that cutout to the last byte."""
+    """Check that every file named as a cutout is that cutout to the last byte."""
     files = [p for p in (folder / "out" / "cutouts").rglob("*.png") if not p.name.startswith(".")]
     assert all(path.read_bytes() == pictures[path.stem] for path in files)
     return len(files)
 
 
 def assert_no_good_answer_is_asked_for_again(log, stops):
-    """Within a run never; across a stop only what was under way and could not be recorded."""
+    """Check that only requests in progress at a stop were sent twice."""
     for first, last in itertools.pairwise([0, *stops, len(log)]):
         answered = set()
         for entry in log[first:last]:
@@ -136,14 +136,14 @@ def test_two_kills_a_full_disk_and_five_percent_faults_end_complete(tmp_path):
             else:  # the kernel cuts the journal's next line short
                 size = (tmp_path / "out" / "fetch.jsonl").stat().st_size
                 process = start(tmp_path, server, str(size + dice.randint(40_000, 90_000)))
-                said, _ = process.communicate(timeout=PATIENCE_S)
+                output, _ = process.communicate(timeout=PATIENCE_S)
                 assert process.returncode == 2
-                assert said.startswith("StorageError") and os.strerror(errno.EFBIG) in said
+                assert output.startswith("StorageError") and os.strerror(errno.EFBIG) in output
                 assert journal_lines(tmp_path) > before + 100
             stopped()
         process = start(tmp_path, server)
-        said, _ = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0, said
+        output, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0, output
 
         log = [key_of[entry.request.params["ra"]] for entry in server.log]
         for recorded, requests in done:
@@ -166,8 +166,8 @@ def test_two_kills_a_full_disk_and_five_percent_faults_end_complete(tmp_path):
     assert not list((tmp_path / "out").rglob("*.partial*"))
 
 
-def test_a_disk_that_is_really_full_and_then_is_not(tmp_path):
-    """A tmpfs of 1 MiB in a user namespace: ENOSPC from the kernel, for whatever comes first."""
+def test_a_full_disk_that_is_freed(tmp_path):
+    """A tmpfs of 1 MiB in a user namespace: so that the kernel raises ENOSPC."""
     probe = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     mount = 'mount -t tmpfs -o "size=1m" tmpfs "$0/out"'
     (tmp_path / "out").mkdir()
@@ -182,11 +182,11 @@ def test_a_disk_that_is_really_full_and_then_is_not(tmp_path):
         cp -r "$0/out" "$0/copy" """
     with ArchiveServer(sky) as server:
         process = start(tmp_path, server, prefix=[*probe, script, tmp_path])
-        said, _ = process.communicate(timeout=PATIENCE_S)
+        output, _ = process.communicate(timeout=PATIENCE_S)
         twice = [
             ra for ra, n in Counter(e.request.params["ra"] for e in server.log).items() if n > 1
         ]
-    lines = said.splitlines()
+    lines = output.splitlines()
     assert lines[0].startswith("StorageError") and os.strerror(errno.ENOSPC) in lines[0]
     assert lines[1:] == ["exit 2", "exit 0"]
     sample = Sample(tmp_path / "copy" / "sample.parquet").catalog
@@ -272,10 +272,10 @@ def test_a_journal_that_cannot_grow_keeps_its_last_whole_line(tmp_path, monkeypa
 
 def test_ctrl_c_ends_cleanly_and_goes_on(tmp_path):
     catalogue(tmp_path, 400)
-    asked, interrupted = itertools.count(), threading.Event()
+    requests, interrupted = itertools.count(), threading.Event()
 
     def slow_sky(request):
-        if next(asked) > 120:  # the rest come after the interrupt, however busy the machine is
+        if next(requests) > 120:  # the rest come after the interrupt, however busy the machine is
             interrupted.wait(PATIENCE_S)
         return sky(request)
 

@@ -25,7 +25,7 @@ def source(server, **options):
     return Hips(url=f"{server.url}/hips-image-services/hips2fits", **options)
 
 
-def test_bands_come_back_in_one_file_that_says_it_is_not_photometric(tmp_path):
+def test_bands_share_one_file_marked_as_not_photometric(tmp_path):
     with serving(hips2fits) as (server, http):
         data = source(server, survey="sdss").fetch(RA, DEC, http)
         requests = [entry.request for entry in server.log]
@@ -36,10 +36,10 @@ def test_bands_come_back_in_one_file_that_says_it_is_not_photometric(tmp_path):
     assert fits.getheader(io.BytesIO(data))["PHOTOMET"] is False
     assert Hips(survey="sdss").identity()["photometric"] == 0
     assert [request.params["hips"] for request in requests] == [f"CDS/P/SDSS9/{b}" for b in "ugriz"]
-    asked = requests[0].params
-    assert float(asked["fov"]) == pytest.approx(64 * 0.396 / 3600)
-    assert (asked["projection"], asked["format"], asked["width"]) == ("TAN", "fits", "64")
-    assert float(asked["ra"]) == pytest.approx(RA) and float(asked["dec"]) == pytest.approx(DEC)
+    query = requests[0].params
+    assert float(query["fov"]) == pytest.approx(64 * 0.396 / 3600)
+    assert (query["projection"], query["format"], query["width"]) == ("TAN", "fits", "64")
+    assert float(query["ra"]) == pytest.approx(RA) and float(query["dec"]) == pytest.approx(DEC)
 
 
 @pytest.mark.parametrize("kind", WRONG)

@@ -28,7 +28,7 @@ def source(server, **options):
     return HyperSuprimeCam(url=url, **{"side_arcsec": 20.0, **options})
 
 
-def test_all_bands_come_back_in_nanomaggies_in_one_file(tmp_path):
+def test_all_bands_are_in_nanomaggies_in_one_file(tmp_path):
     with serving(das_cutout) as (server, http):
         data = source(server).fetch(RA, DEC, http)
         requests = [entry.request for entry in server.log]
@@ -37,12 +37,12 @@ def test_all_bands_come_back_in_nanomaggies_in_one_file(tmp_path):
     assert cutout.pixel_scale_arcsec == pytest.approx(0.168)
     assert_galaxy(cutout, "hsc")
     assert [r.params.pop("filter") for r in requests] == [f"HSC-{b}" for b in "GRIZY"]
-    asked = {"sw": "10arcsec", "sh": "10arcsec", "type": "coadd", "image": "on", "mask": "off"}
-    asked |= {"ra": str(RA), "dec": str(DEC), "variance": "off", "rerun": "pdr3_wide"}
-    assert all(request.params == asked for request in requests)
+    requested = {"sw": "10arcsec", "sh": "10arcsec", "type": "coadd", "image": "on", "mask": "off"}
+    requested |= {"ra": str(RA), "dec": str(DEC), "variance": "off", "rerun": "pdr3_wide"}
+    assert all(request.params == requested for request in requests)
 
 
-def test_another_zeropoint_in_the_header_is_brought_to_the_surveys(tmp_path):
+def test_flux_is_scaled_from_the_headers_zeropoint_to_the_surveys(tmp_path):
     def at_zeropoint_30(request):
         good = das_cutout(request)
         return good if good.status != 200 else _rescale(good, 10**1.2, 10 ** (0.4 * 30))
@@ -87,7 +87,7 @@ def test_a_wrong_account_stops_the_job_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("name", [USER, PASSWORD])
-def test_without_an_account_nothing_is_asked(name, monkeypatch):
+def test_without_an_account_nothing_is_requested(name, monkeypatch):
     monkeypatch.delenv(name)
     refused = pytest.raises(CatalogError, match=f"{name} is not set")
     with serving(das_cutout) as (server, http), refused:
@@ -95,7 +95,7 @@ def test_without_an_account_nothing_is_asked(name, monkeypatch):
     assert server.log == []
 
 
-def test_the_account_is_nowhere_in_the_source():
+def test_the_account_is_not_in_the_source():
     client = HyperSuprimeCam()
     assert "secret" not in f"{client!r}{dict(client.identity())}"
 
@@ -106,8 +106,8 @@ def test_a_request_the_service_cannot_take_stops_the_job():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"bands": "u"}, "grizy"), ({"side_arcsec": 9e3}, "2100")]
+    ("options", "message"), [({"bands": "u"}, "grizy"), ({"side_arcsec": 9e3}, "2100")]
 )
-def test_bad_options_are_named(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
         HyperSuprimeCam(**options)

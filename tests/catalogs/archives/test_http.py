@@ -75,7 +75,7 @@ def test_requests_are_paced_evenly_and_slow_rates_wait_between():
         assert server.log[1].time_s - server.log[0].time_s >= 1 / 0.8 - 0.02
 
 
-def test_no_more_at_a_time_than_the_service_bears():
+def test_concurrency_stays_within_the_limit():
     busy, most, lock = 0, 0, threading.Lock()
 
     def reply(request):
@@ -116,8 +116,8 @@ def test_retry_after_holds_the_whole_service_back():
         ThreadPoolExecutor(4) as pool,
     ):
         list(pool.map(lambda i: http.get(server.url, params={"i": i}), range(4)))
-        told = next(entry.time_s for entry in server.log if entry.fault)
-        later = [entry.time_s - told for entry in server.log if entry.time_s - told > 0.05]
+        refused = next(entry.time_s for entry in server.log if entry.fault)
+        later = [entry.time_s - refused for entry in server.log if entry.time_s - refused > 0.05]
     assert later
     assert min(later) >= 0.95  # Retry-After: 1
 
@@ -141,7 +141,7 @@ def test_a_long_retry_after_stops_the_job():
         assert len(server.log) == 1
 
 
-def test_what_keeps_failing_is_fetch_failed():
+def test_a_request_that_keeps_failing_is_fetch_failed():
     with (
         ArchiveServer(echo, lambda request, tries: "500") as server,
         http_at(attempts=3, service="stubborn") as http,
@@ -151,7 +151,7 @@ def test_what_keeps_failing_is_fetch_failed():
         assert (got.value.status, got.value.code, len(server.log)) == ("fetch_failed", 500, 3)
 
 
-def test_nobody_there_is_fetch_failed():
+def test_a_refused_connection_is_fetch_failed():
     with ArchiveServer(echo) as server:
         url = server.url
     with http_at(attempts=2) as http, pytest.raises(HttpError, match="refused"):
@@ -178,12 +178,12 @@ def test_other_errors_come_at_once_with_their_code(code):
         assert (got.value.code, len(server.log)) == (code, 1)
 
 
-def test_an_address_that_is_none_stops_the_job():
+def test_an_invalid_address_stops_the_job():
     with http_at() as http, pytest.raises(CatalogError, match="cannot be requested"):
         http.get("cutouts.example/viewer")
 
 
-def test_redirections_take_turns_and_an_endless_one_fails():
+def test_redirections_count_against_the_rate_and_an_endless_one_fails():
     def reply(request):
         if request.path == "/old":
             return Reply(status=302, headers={"Location": "/new?i=3"})
@@ -198,7 +198,7 @@ def test_redirections_take_turns_and_an_endless_one_fails():
             http.get(server.url + "/loop")
 
 
-def test_a_reply_that_drips_for_ever_is_given_up():
+def test_an_endless_reply_is_given_up():
     class Drip(httpx.SyncByteStream):
         def __iter__(self):
             for _ in range(100):

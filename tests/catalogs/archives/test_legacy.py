@@ -31,7 +31,7 @@ def source(server, **options):
 @pytest.mark.parametrize(
     ("survey", "layer"), [("decals", "ls-dr10-south"), ("bass-mzls", "ls-dr9-north")]
 )
-def test_flux_comes_back_in_nanomaggies_from_the_named_half(survey, layer, tmp_path):
+def test_flux_is_in_nanomaggies_and_from_the_named_half(survey, layer, tmp_path):
     with serving(legacy) as (server, http):
         data = source(server, survey=survey).fetch(RA, DEC, http)
         (entry,) = server.log
@@ -40,8 +40,8 @@ def test_flux_comes_back_in_nanomaggies_from_the_named_half(survey, layer, tmp_p
     assert cutout.pixel_scale_arcsec == pytest.approx(0.262)
     assert_galaxy(cutout, survey)
     assert entry.request.path == "/viewer/cutout.fits"
-    asked = {"layer": layer, "pixscale": "0.262", "size": "64", "bands": "grz"}
-    assert entry.request.params == {"ra": str(RA), "dec": str(DEC), **asked}
+    requested = {"layer": layer, "pixscale": "0.262", "size": "64", "bands": "grz"}
+    assert entry.request.params == {"ra": str(RA), "dec": str(DEC), **requested}
 
 
 def test_colours_go_back_to_flux_through_the_surveys_stretch(tmp_path):
@@ -50,7 +50,7 @@ def test_colours_go_back_to_flux_through_the_surveys_stretch(tmp_path):
         data = client.fetch(RA, DEC, http)
     assert client.suffix == ".jpg"
     cutout = read_back(data, "decals", tmp_path, ".jpg", client.identity()["pixel_scale_arcsec"])
-    assert cutout.is_colour and cutout.pixel_scale_arcsec == 0.3
+    assert cutout.stretch and cutout.pixel_scale_arcsec == 0.3
     flux = invert_stretch(torch.from_numpy(cutout.pixels.copy()), get_survey("decals").stretch)
     total = flux.sum((1, 2)).numpy() * (0.3 / 0.262) ** 2
     np.testing.assert_allclose(total, [FLUX_NMGY[b] for b in "zrg"], rtol=0.05)
@@ -91,7 +91,7 @@ def test_a_broken_server_is_a_failed_fetch():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"layer": "ls-dr9"}, "name the half explicitly, as ls-dr10-south"),
         ({"layer": "ls-dr9-north"}, "is not one of decals"),
@@ -101,8 +101,8 @@ def test_a_broken_server_is_a_failed_fetch():
         ({"form": "jpg", "bands": "griz"}, "stretch of others is unknown"),
     ],
 )
-def test_bad_options_are_named(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
         LegacySurvey(**options)
 
 

@@ -99,7 +99,7 @@ def test_files_that_cannot_be_memory_mapped_are_read_by_section(how, tile, tmp_p
     assert_galaxy(read_back(data, "kids", tmp_path), "kids")
 
 
-def test_only_the_bands_there_are_cut(tmp_path):
+def test_only_bands_with_a_file_are_cut(tmp_path):
     files = write_mosaic(tmp_path, "gr")
     source = LocalMosaic(survey="kids", files=files, size_px=64)
     assert source.bands == ("g", "r")
@@ -113,7 +113,7 @@ def test_identity_changes_with_the_files(tile, tmp_path):
     assert LocalMosaic(survey="kids", files=tile).identity() != before
 
 
-def test_what_is_no_mosaic_is_named(tile, tmp_path):
+def test_a_file_that_is_not_a_mosaic_is_named(tile, tmp_path):
     with pytest.raises(CatalogError, match="no such mosaic"):
         LocalMosaic(survey="kids", files=str(tmp_path / "no_{band}.fits"))
     with pytest.raises(CatalogError, match=r"tile_z\.fits: no such mosaic"):
@@ -132,7 +132,7 @@ def test_what_is_no_mosaic_is_named(tile, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("axes", "radesys", "equinox", "said"),
+    ("axes", "radesys", "equinox", "message"),
     [
         (("GLON-TAN", "GLAT-TAN"), "", None, r"\(GLON-TAN, GLAT-TAN\) is neither ICRS nor J2000"),
         (("RA---TAN", "DEC--TAN"), "FK4", 1950.0, r"\(RA---TAN, DEC--TAN FK4\) is neither"),
@@ -141,9 +141,7 @@ def test_what_is_no_mosaic_is_named(tile, tmp_path):
         (("RA---TAN", "DEC--TAN"), "ICRS", None, None),
     ],
 )
-def test_a_mosaic_in_another_frame_is_refused_not_called_outside(
-    tmp_path, axes, radesys, equinox, said
-):
+def test_a_mosaic_in_another_frame_is_refused(tmp_path, axes, radesys, equinox, message):
     wcs = WCS_300.deepcopy()
     wcs.wcs.ctype = axes
     wcs.wcs.radesys = radesys
@@ -151,8 +149,8 @@ def test_a_mosaic_in_another_frame_is_refused_not_called_outside(
         wcs.wcs.equinox = equinox
     (tmp_path / "tile_r.fits").write_bytes(fits_bytes(sky(WCS_300, 300, 280, "r"), wcs))
     source = LocalMosaic(survey="kids", files=str(tmp_path / "tile_{band}.fits"), size_px=64)
-    if said is None:
+    if message is None:
         assert source.covers(np.array([RA]), np.array([DEC])).all()
         return
-    with pytest.raises(CatalogError, match=said):
+    with pytest.raises(CatalogError, match=message):
         source.covers(np.array([RA]), np.array([DEC]))

@@ -32,7 +32,7 @@ def source(server, **options):
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-def test_every_band_comes_back_in_nanomaggies_whatever_its_exposure(compressed, tmp_path):
+def test_bands_of_any_exposure_are_in_nanomaggies(compressed, tmp_path):
     with serving(partial(panstarrs, compressed=compressed)) as (server, http):
         data = source(server).fetch(RA, DEC, http)
         requests = [entry.request for entry in server.log]
@@ -83,7 +83,7 @@ def test_a_wrong_reply_has_its_status(kind):
         assert fault_of(source(server, bands="r"), http) == WRONG[kind]
 
 
-def test_no_stack_here_is_no_data_without_asking_for_images():
+def test_a_position_without_stacks_is_no_data_without_further_requests():
     with serving(panstarrs) as (server, http):
         assert fault_of(source(server), http, *OUTSIDE) == "no_data"
     assert [entry.request.path for entry in server.log] == ["/cgi-bin/ps1filenames.py"]
@@ -110,7 +110,7 @@ def test_bands_of_different_exposure_need_the_card():
     assert caught.value.status == "failed_quality"
 
 
-def test_bands_on_different_pixels_are_not_put_together():
+def test_bands_on_different_pixels_are_refused():
     def moved(request):
         if ".i." in request.params.get("red", ""):
             request.params["ra"] = str(RA + 0.4 / 3600)

@@ -58,7 +58,7 @@ def test_bands_may_be_named_as_text_or_one_by_one(survey, service, bands, expect
 
 
 @pytest.mark.parametrize("survey", sorted(builtin_surveys()))
-def test_every_survey_has_a_service_or_says_which_to_name(survey):
+def test_every_survey_has_a_service_or_names_the_choices(survey):
     if survey in ARCHIVES:
         assert open_source(survey).survey == survey
     else:
@@ -66,7 +66,7 @@ def test_every_survey_has_a_service_or_says_which_to_name(survey):
             open_source(survey)
 
 
-def test_a_survey_of_ones_own_needs_no_code(tmp_path):
+def test_a_survey_file_needs_no_code(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(
         'name = "mine"\ntitle = "Mine"\npixel_scale_arcsec = 0.3\nflux_unit = "nanomaggy"\n'
@@ -79,15 +79,15 @@ def test_a_survey_of_ones_own_needs_no_code(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "said"),
+    ("arguments", "options", "message"),
     [
         (("decals", "esa"), {}, "decals: service 'esa' has no cutouts of it; legacy, mosaic"),
         (("sdss",), {"layer": "x"}, "sdss: imgcutout does not take these options .*'layer'"),
         (("kids", "mosaic"), {}, "mosaic does not take these options .*'files'"),
     ],
 )
-def test_what_cannot_be_opened_is_one_clear_line(arguments, options, said):
-    with pytest.raises(CatalogError, match=said) as caught:
+def test_a_source_that_cannot_be_opened_is_one_clear_line(arguments, options, message):
+    with pytest.raises(CatalogError, match=message) as caught:
         open_source(*arguments, **options)
     assert "\n" not in str(caught.value)
 
@@ -97,7 +97,7 @@ def test_an_unknown_survey_is_named():
         open_source("nowhere")
 
 
-def test_a_footprint_is_asked_once_and_answers_before_any_request(tmp_path):
+def test_a_footprint_is_downloaded_once(tmp_path):
     decals = get_survey("decals")
     with serving(lambda request: Reply(PATCH.encode(), content_type="text/plain")) as (
         server,
@@ -119,11 +119,11 @@ def test_a_footprint_is_asked_once_and_answers_before_any_request(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "message"),
     [(b"<html>", "expected a MOC but got '<html>'"), (b"0/", "knows no coverage")],
 )
-def test_no_footprint_is_told(reply, said, tmp_path):
-    refused = pytest.raises(CatalogError, match=said)
+def test_a_missing_footprint_is_an_error(reply, message, tmp_path):
+    refused = pytest.raises(CatalogError, match=message)
     with serving(lambda request: Reply(reply)) as (server, http), refused:
         download_footprint(get_survey("des"), http, tmp_path, url=server.url)
     assert not list(tmp_path.iterdir())

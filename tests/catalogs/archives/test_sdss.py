@@ -31,8 +31,8 @@ def test_colours_go_back_to_flux_through_the_surveys_stretch(tmp_path):
         client = source(server, size_px=80)
         data = client.fetch(RA, DEC, http)
         (entry,) = server.log
-    asked = {"ra": str(RA), "dec": str(DEC), "scale": "0.396", "width": "80", "height": "80"}
-    assert entry.request.params == asked
+    requested = {"ra": str(RA), "dec": str(DEC), "scale": "0.396", "width": "80", "height": "80"}
+    assert entry.request.params == requested
     cutout = read_back(data, "sdss", tmp_path, ".jpg", client.identity()["pixel_scale_arcsec"])
     flux = invert_stretch(torch.from_numpy(cutout.pixels.copy()), get_survey("sdss").stretch)
     middle = flux[:, 20:60, 20:60].sum((1, 2)).numpy()
@@ -40,7 +40,7 @@ def test_colours_go_back_to_flux_through_the_surveys_stretch(tmp_path):
 
 
 @pytest.mark.parametrize("release", [17, 19])
-def test_outside_the_footprint_is_no_data_whether_as_404_or_a_black_tile(release):
+def test_a_404_or_a_black_tile_outside_the_footprint_is_no_data(release):
     with serving(partial(skyserver, release=release)) as (server, http):
         assert fault_of(source(server), http, *OUTSIDE) == "no_data"
 
@@ -53,7 +53,7 @@ def test_outside_the_footprint_is_no_data_whether_as_404_or_a_black_tile(release
         pytest.param(b"\xff\xd8\xff\xe0" + bytes(200), id="corrupt"),
     ],
 )
-def test_what_is_no_picture_is_unreadable(body):
+def test_a_reply_that_is_not_a_picture_is_unreadable(body):
     with serving(lambda request: Reply(body)) as (server, http):
         assert fault_of(source(server), http) == "unreadable"
 

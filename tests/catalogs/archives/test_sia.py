@@ -24,7 +24,7 @@ TOKEN = "TEST_ACCESS_TOKEN"
 
 
 class Archive:
-    """The reply function of one kind of service, which names itself in its replies."""
+    """Reply function of one kind of service, which puts its address into its replies."""
 
     def __init__(self, kind):
         self.kind, self.url = kind, ""
@@ -57,7 +57,7 @@ def source(server, archive, **options):
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
-def test_every_band_comes_back_in_nanomaggies(kind, tmp_path):
+def test_every_band_is_in_nanomaggies(kind, tmp_path):
     archive = Archive(kind)
     with serving(archive) as (server, http):
         client = source(server, archive)
@@ -71,17 +71,17 @@ def test_every_band_comes_back_in_nanomaggies(kind, tmp_path):
     assert paths == [PATH[kind], *per_band[kind] * len(client.bands)]
 
 
-def test_soda_is_asked_for_a_circle_around_the_square():
+def test_soda_gets_a_circle_around_the_square():
     archive = Archive("soda")
     with serving(archive) as (server, http):
         source(server, archive, bands=("r",)).fetch(RA, DEC, http)
-        asked = server.log[-1].request.params
-    ra, dec, radius = (float(word) for word in asked["CIRCLE"].split())
-    assert (ra, dec) == (RA, DEC) and asked["ID"] == "r"
+        requested = server.log[-1].request.params
+    ra, dec, radius = (float(word) for word in requested["CIRCLE"].split())
+    assert (ra, dec) == (RA, DEC) and requested["ID"] == "r"
     assert radius * 3600 == pytest.approx(10 * 2**0.5)
 
 
-def test_irsa_is_asked_for_the_collection_and_a_square():
+def test_irsa_gets_the_collection_and_a_square():
     archive = Archive("ibe")
     with serving(archive) as (server, http):
         source(server, archive).fetch(RA, DEC, http)
@@ -142,7 +142,7 @@ def test_an_image_is_never_downloaded_whole():
     assert [entry.request.path for entry in server.log] == ["/sia/query"]
 
 
-def test_the_token_goes_with_every_request_and_is_nowhere_else(monkeypatch):
+def test_the_token_goes_with_every_request_and_into_nothing_else(monkeypatch):
     monkeypatch.setenv(TOKEN, "gt-secret")
     archive = Archive("soda")
     with serving(archive) as (server, http):
@@ -152,7 +152,7 @@ def test_the_token_goes_with_every_request_and_is_nowhere_else(monkeypatch):
     assert "gt-secret" not in f"{client!r}{dict(client.identity())}"
 
 
-def test_without_the_token_nothing_is_asked(monkeypatch):
+def test_without_the_token_nothing_is_requested(monkeypatch):
     monkeypatch.delenv(TOKEN, raising=False)
     archive = Archive("soda")
     with serving(archive) as (server, http), pytest.raises(CatalogError, match=TOKEN):
@@ -161,9 +161,9 @@ def test_without_the_token_nothing_is_asked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"), [({"cut": "all"}, "soda"), ({"side_arcsec": 0}, "positive")]
+    ("options", "message"), [({"cut": "all"}, "soda"), ({"side_arcsec": 0}, "positive")]
 )
-def test_bad_options_are_named(options, said):
+def test_bad_options_are_named(options, message):
     options = {"survey": "rubin", "url": "", "cut": "soda", **options}
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         SimpleImageAccess(**options)

@@ -53,7 +53,7 @@ def peer(profile, name="hsc", band="r"):
 
 
 def on_sky(profile, axis_ratio, position_angle_deg):
-    """East is left, so an angle east of north turns anticlockwise from the y axis."""
+    """Rotate a profile by an angle east of north; east is left."""
     return profile.shear(q=axis_ratio, beta=(position_angle_deg + 90) * galsim.degrees)
 
 
@@ -100,7 +100,7 @@ def test_a_bar_lies_in_the_plane_of_the_disc():
     assert_allclose(seen(galaxy)[0], expected, atol=0.01 * expected.max())
 
 
-def test_neighbours_and_stars_stand_where_the_table_says():
+def test_neighbours_and_stars_are_at_the_tables_positions():
     galaxy = one(neighbours=False)
     near = pa.table(
         {
@@ -186,7 +186,7 @@ def test_arms_have_their_number(arms):
     assert np.argmax(power[1:]) + 2 == arms  # the first harmonic is lopsidedness
 
 
-def test_the_grid_does_not_matter():
+def test_the_image_does_not_depend_on_the_frequencies():
     drawn = draw_galaxies(24, np.random.default_rng(7))
     fine = seen(drawn, "decals", frequencies=frequencies_for(frame_bands(get_survey("hsc"))))
     coarse = seen(drawn, "decals")
@@ -213,7 +213,7 @@ def test_drawn_galaxies_span_the_classes_and_magnitudes():
     assert (truth["bar_strength"].to_numpy()[label != "barred"] == 0).all()
 
 
-def test_brighter_galaxies_are_drawn_where_they_are_wanted():
+def test_magnitudes_stay_in_the_requested_range():
     truth = draw_galaxies(2000, np.random.default_rng(8), (14.5, 18)).truth
     r_mag = truth["r_mag"].to_numpy()
     assert 14.5 <= r_mag.min() < 14.6

@@ -59,7 +59,7 @@ def fitted_fwhm(image, scale):
     return 2 * abs(alpha) * np.sqrt(2 ** (1 / beta) - 1)
 
 
-def test_noise_is_what_was_measured_in_decals():
+def test_noise_is_that_measured_in_decals():
     # Median pixel noise of DR9 south, Stein et al. 2021: the depths of the definition imply it.
     survey = get_survey("decals")
     median = median_conditions(1, frame_bands(survey))
@@ -170,7 +170,7 @@ def test_a_calibration_error_scales_the_flux():
 
 
 @pytest.mark.parametrize("kind", ARTEFACTS)
-def test_artefacts_spoil_the_cutouts_they_are_recorded_for(kind):
+def test_artefacts_change_only_the_recorded_cutouts(kind):
     survey = get_survey("decals")
     bands = frame_bands(survey)
     clean = median_conditions(8, bands)

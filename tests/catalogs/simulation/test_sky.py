@@ -72,7 +72,7 @@ def test_the_files_keep_their_contracts(sky):
     assert not list(out.rglob("*partial*"))
 
 
-def test_ids_and_order_say_nothing_about_the_galaxy(sky):
+def test_ids_and_order_are_independent_of_the_galaxy(sky):
     out, _ = sky
     anchor = pq.read_table(out / "decals/sample.parquet")["object_id"].to_pylist()
     again = pq.read_table(out / "decals-repeat/sample.parquet")["object_id"].to_pylist()
@@ -205,7 +205,7 @@ def test_real_scenes_can_be_observed(surveys, data, tmp_path):
     assert np.isfinite(chunk.observations["decals"].flux.numpy()).mean() > 0.9
 
 
-def test_a_full_disk_leaves_what_was_there(surveys, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_old_files(surveys, tmp_path, monkeypatch):
     simulate(surveys[:1], 8, tmp_path, progress=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     real = module._observe
