@@ -178,7 +178,7 @@ class LatentSpace:
         nearest = pick_bands(survey, available, self.frame)
         bands = tuple(available) if every_band else tuple(dict.fromkeys(nearest))
         anchor = self.encoder(self.anchor).network
-        network = anchor.reading(len(bands), [bands.index(name) for name in nearest])
+        network = anchor.with_planes(len(bands), [bands.index(name) for name in nearest])
         return SurveyEncoder(survey=survey, bands=bands, network=network)
 
     def with_survey(self, encoder: SurveyEncoder) -> LatentSpace:

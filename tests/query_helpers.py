@@ -1,4 +1,4 @@
-"""Small indexes to ask, and their answers by brute force."""
+"""Small indexes, and brute-force results of queries."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,7 +1,7 @@
-"""The user's cache of indexes in object stores: a folder of copies for each, up to a limit.
+"""Cache of indexes in object stores: one folder of file copies for each, up to a total size.
 
-Whoever fills a folder, opens what it holds or removes it holds the folder's lock meanwhile, which a
-killed process gives back. An open index needs no lock: its files are pinned.
+A process locks a folder while it fills, opens or removes it; the lock of a killed process is
+released. An open index needs no lock, since its files are pinned.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from galaxy_da.io.staging import cache_folder, url_hash
 __all__ = ["LIMIT", "copies", "make_room", "scratch"]
 
 LIMIT = "GALAXY_DA_INDEX_CACHE_GIB"
-"""Environment variable that says how large the copies may be together [GiB]."""
+"""Environment variable of the largest total size of the copies [GiB]."""
 
-_USUAL_GIB = 50.0
+_DEFAULT_GIB = 50.0
 _LOCK = ".fetching"
 _CHANGE = "change-"
 
 
 @contextmanager
 def copies(target: UPath) -> Iterator[Path]:
-    """Hold the folder of copies of an index's files; what a killed process left half is gone.
+    """Lock the folder of copies of an index, and remove partial files of killed processes.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def copies(target: UPath) -> Iterator[Path]:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a folder, of the same disk, to change an index in; it is gone afterwards."""
+    """Yield a temporary folder on the same disk, in which to change an index."""
     with (
         tempfile.TemporaryDirectory(prefix=_CHANGE, dir=cache_folder("indexes")) as folder,
         FileLock(Path(folder) / _LOCK),
@@ -58,22 +58,21 @@ def scratch() -> Iterator[Path]:
 
 
 def make_room(folder: Path, needed: int) -> None:
-    """Remove what was opened longest ago, until a folder's files fit below the limit.
+    """Remove the copies opened longest ago, until the files of a folder fit below the limit.
 
-    Copies that a process has open, opens or fetches stay, so that the limit can be exceeded by what
-    is in use.
+    Copies in use by a process stay, so that the limit can be exceeded.
 
     Parameters
     ----------
     folder : Path
-        Held by the caller; what it has already is not counted, and stays.
+        Folder locked by the caller. Its present files are not counted, and stay.
     needed : int
-        How large its files will be [bytes].
+        Size that its files will have [bytes].
 
     Raises
     ------
     StorageError
-        If the limit is no number.
+        If the limit is not a number.
     """
     excess, others = needed - _limit(), []
     for path in folder.parent.iterdir():
@@ -85,16 +84,16 @@ def make_room(folder: Path, needed: int) -> None:
     for other in sorted(others, key=lambda path: path.stat().st_mtime_ns):  # opening changes it
         if excess <= 0:
             return
-        excess -= _emptied(other)
+        excess -= _empty(other)
 
 
 def _limit() -> int:
-    given = os.environ.get(LIMIT, str(_USUAL_GIB))
+    text = os.environ.get(LIMIT, str(_DEFAULT_GIB))
     try:
-        return int(float(given) * 2**30)
+        return int(float(text) * 2**30)
     except (ValueError, OverflowError) as error:
         raise StorageError(
-            f"{LIMIT}: is {given!r} but has to be a number of GiB, such as {_USUAL_GIB:g}"
+            f"{LIMIT}: is {text!r} but has to be a number of GiB, such as {_DEFAULT_GIB:g}"
         ) from error
 
 
@@ -110,8 +109,8 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name != _LOCK]
 
 
-def _emptied(folder: Path) -> int:
-    """Remove a folder's files, unless it is in use; return how many bytes they were."""
+def _empty(folder: Path) -> int:
+    """Remove the files of a folder that is not in use; return their size [bytes]."""
     with suppress(Timeout), FileLock(folder / _LOCK, timeout=0):
         size, files = _size(folder), _files(folder)
         if not any(map(is_pinned, files)):
@@ -124,6 +123,6 @@ def _emptied(folder: Path) -> int:
 def _remove_abandoned(folder: Path) -> None:
     """Remove the scratch folder of a writer that was killed."""
     if not (folder / _LOCK).exists():
-        return  # just made, or gone
+        return  # being made, or already removed
     with suppress(Timeout, FileNotFoundError), FileLock(folder / _LOCK, timeout=0):
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""Few rows out of a long table or array that lies in pieces, most of it on disk.
+"""Random access to rows of long tables and arrays that are stored in pieces on disk.
 
-Arrow's own ``take`` first joins the pieces of a column, which for a mapped table reads all of it.
+Arrow's own ``take`` first joins the pieces of a column, which reads all of a mapped table.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ __all__ = ["Batches", "Vectors"]
 
 
 class Batches:
-    """A table as record batches, to take rows from.
+    """Table of record batches, for random access.
 
     Parameters
     ----------
     table : pa.Table
-        Any.
+        Table of any columns, in memory or mapped.
     """
 
     def __init__(self, table: pa.Table) -> None:
@@ -30,7 +30,7 @@ class Batches:
         self._first = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
     def take(self, rows: np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return rows by number, in the order asked for: some columns of them or all."""
+        """Return rows by number, in the given order, with some columns or all."""
         if not len(rows):
             return pa.Table.from_batches([self._part(0, columns).slice(0, 0)])
         if len(self._batches) == 1:
@@ -58,14 +58,14 @@ class Batches:
 
 
 class Vectors:
-    """The living vectors of all segments, indexed by row number as one read-only array is.
+    """Vectors of all living rows, indexed by row number like a read-only array.
 
     Parameters
     ----------
     layout : Layout
-        Of the segments.
+        Row numbers of the segments.
     parts : sequence of (n, d) float32 array
-        The vectors of each segment, deleted ones included.
+        Vectors of each segment, deleted ones included.
     """
 
     def __init__(self, layout: Layout, parts: Sequence[np.ndarray]) -> None:
@@ -92,8 +92,8 @@ class Vectors:
             raise IndexError(f"rows must be in [0, {len(self)}) but reach {wanted.max()}")
         wanted = np.where(wanted < 0, wanted + len(self), wanted)
         segments, places = self._layout.places(wanted)
-        found = np.empty((*wanted.shape, self.shape[1]), np.float32)
+        result = np.empty((*wanted.shape, self.shape[1]), np.float32)
         for number, part in enumerate(self._parts):
             here = segments == number
-            found[here] = part[places[here]]
-        return found
+            result[here] = part[places[here]]
+        return result

@@ -1,8 +1,9 @@
-"""The latent space drawn flat: a position in the plane for every object of an index.
+"""Map of the latent space: a position in the plane for every object of an index.
 
-UMAP (McInnes, Healy & Melville 2018, arXiv:1802.03426) is fitted on a sample and places the rest by
-it; principal components take no time and keep no neighbourhoods. On disk it is ``map.parquet``
-beside the index: ``survey``, ``object_id``, ``x``, ``y`` (float32), in the order of the rows.
+UMAP (McInnes, Healy & Melville 2018, arXiv:1802.03426) is fitted on a sample and then transforms
+the other objects. Principal components take no time but do not preserve neighbourhoods. The map is
+stored as ``map.parquet`` beside the index: ``survey``, ``object_id``, ``x``, ``y`` (float32), in
+the order of the rows.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ Method = Literal["umap", "pca"]
 
 @dataclass(frozen=True, kw_only=True)
 class LatentMap:
-    """Where each row of an index lies in the plane.
+    """Positions of the rows of an index in the plane.
 
     Attributes
     ----------
     points : (n, 2) float32 array
-        In the order of the index's rows.
+        Positions in the order of the index's rows.
     method : str
         ``umap`` or ``pca``.
     generation : int
-        Of the index.
+        Generation of the index.
     fitted_on : int
-        Rows the method was fitted on.
+        Number of rows that the method was fitted on.
     """
 
     points: np.ndarray
@@ -62,17 +63,17 @@ def draw_map(
     seed: int = 0,
     progress: bool = False,
 ) -> LatentMap:
-    """Lay an index out in the plane.
+    """Project an index to the plane.
 
     Parameters
     ----------
     index : StoredIndex
-        Of at least 16 objects for UMAP, 2 for principal components.
+        At least 16 objects for UMAP, 2 for principal components.
     method : {"umap", "pca"}
     sample : int
-        Rows to fit on, drawn at random where there are more.
+        Largest number of rows to fit on, drawn at random.
     seed : int
-        Of the draw and of UMAP.
+        Random seed of the draw and of UMAP.
     progress : bool
         Show a progress bar on stderr.
 
@@ -84,25 +85,25 @@ def draw_map(
     least = _NEIGHBOURS + 1 if method == "umap" else _DIRECTIONS
     if len(index) < least:
         raise LatentIndexError(
-            f"{method} takes at least {least} objects but the index has {len(index)}"
+            f"{method} needs at least {least} objects but the index has {len(index)}"
         )
     rows = np.arange(len(index))
     if sample < len(rows):
         rows = np.sort(np.random.default_rng(seed).choice(rows, max(sample, least), replace=False))
-    place, own = _fit(index.vectors[rows], method, seed)
+    transform, fitted = _fit(index.vectors[rows], method, seed)
     points = np.empty((len(index), 2), np.float32)
-    points[rows] = own
+    points[rows] = fitted
     others = np.setdiff1d(np.arange(len(index)), rows)
     with tqdm(total=len(index), initial=len(rows), desc="map", disable=not progress) as bar:
         for low in range(0, len(others), _BATCH):
-            some = others[low : low + _BATCH]
-            points[some] = place(index.vectors[some])
-            bar.update(len(some))
+            batch = others[low : low + _BATCH]
+            points[batch] = transform(index.vectors[batch])
+            bar.update(len(batch))
     return LatentMap(points=points, method=method, generation=index.generation, fitted_on=len(rows))
 
 
 def write_map(drawn: LatentMap, index: StoredIndex, folder: PathOrUrl) -> Location:
-    """Write a map beside its index; the one before stays until it is replaced in one step.
+    """Write a map beside its index, replacing an earlier one in one step.
 
     Raises
     ------
@@ -112,19 +113,19 @@ def write_map(drawn: LatentMap, index: StoredIndex, folder: PathOrUrl) -> Locati
     keys = index.rows.select(["survey", "object_id"]).replace_schema_metadata(None)
     table = keys.append_column("x", pa.array(drawn.points[:, 0]))
     table = table.append_column("y", pa.array(drawn.points[:, 1]))
-    about = {
+    metadata = {
         "method": drawn.method,
         "generation": drawn.generation,
         "fitted_on": drawn.fitted_on,
         "space_id": index.space_id,
     }
     path = location(folder) / MAP_FILE
-    write_table(with_metadata(table, about), path)
+    write_table(with_metadata(table, metadata), path)
     return path
 
 
 def read_map(folder: PathOrUrl, index: StoredIndex) -> LatentMap | None:
-    """Read the map of an index; None where there is none, or it is of another generation.
+    """Read the map of an index; None if there is none, or it is of another generation.
 
     Raises
     ------
@@ -136,17 +137,17 @@ def read_map(folder: PathOrUrl, index: StoredIndex) -> LatentMap | None:
         return None
     try:
         table = read_table(path, columns=["x", "y"])
-        about = read_metadata(table.schema)
-        if (about["generation"], about["space_id"]) != (index.generation, index.space_id):
+        metadata = read_metadata(table.schema)
+        if (metadata["generation"], metadata["space_id"]) != (index.generation, index.space_id):
             return None
         points = np.column_stack([table[name].to_numpy() for name in ("x", "y")])
         if points.shape != (len(index), 2):
             return None
         return LatentMap(
             points=points,
-            method=about["method"],
-            generation=about["generation"],
-            fitted_on=about["fitted_on"],
+            method=metadata["method"],
+            generation=metadata["generation"],
+            fitted_on=metadata["fitted_on"],
         )
     except (TableError, OSError, ValueError, KeyError) as error:
         raise LatentIndexError(
@@ -157,16 +158,16 @@ def read_map(folder: PathOrUrl, index: StoredIndex) -> LatentMap | None:
 def _fit(
     points: np.ndarray, method: Method, seed: int
 ) -> tuple[Callable[[np.ndarray], np.ndarray], np.ndarray]:
-    """Return what places further points, and where the fitted ones are."""
+    """Return a transformation for further points, and the positions of the fitted points."""
     if method == "pca":
         from sklearn.decomposition import PCA
 
         plane = PCA(_DIRECTIONS).fit(points)
         return plane.transform, plane.transform(points)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImportWarning)  # that it comes without Tensorflow
+        warnings.simplefilter("ignore", ImportWarning)  # UMAP reports that Tensorflow is missing
         from umap import UMAP
 
     reducer = UMAP(n_neighbors=_NEIGHBOURS, random_state=seed, n_jobs=1)
-    own = reducer.fit_transform(points)
-    return reducer.transform, own
+    fitted = reducer.fit_transform(points)
+    return reducer.transform, fitted

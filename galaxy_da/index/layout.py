@@ -1,8 +1,7 @@
-"""Row numbers of an index made of segments, some of whose rows are deleted.
+"""Row numbers of an index: its living rows over all segments, without the deleted ones.
 
-Living rows are numbered through: survey by survey, within a survey segment by segment, within a
-segment by object id. A *piece* is a run of them that also lies together in its segment; deleted
-rows part pieces.
+Living rows are numbered by survey, then by segment, then by object id. A *place* is the position
+of a row in its segment. A *piece* is a run of row numbers whose places are consecutive too.
 """
 
 from __future__ import annotations
@@ -15,25 +14,25 @@ __all__ = ["Layout", "expanded"]
 
 
 class Layout:
-    """Where each row number lies, and which number each place has.
+    """Conversion between row numbers and places in segments.
 
     Parameters
     ----------
     surveys : sequence of mapping
-        For each segment, its rows per survey, in their order there.
+        For each segment, its number of rows per survey, in stored order.
     deleted : sequence of (n,) int64 array
-        For each segment, the places of deleted rows, ascending.
+        For each segment, the places of its deleted rows, ascending.
 
     Attributes
     ----------
     spans : dict of str
-        Survey to first and one-past-last row number.
+        First and one-past-last row number of each survey.
     segment, place : (p,) int64 arrays
-        Segment of each piece, and where it begins there.
+        Segment of each piece, and its first place.
     first : (p + 1,) int64 array
-        Row number at which each piece begins, and the number of rows.
+        First row number of each piece, then the number of rows.
     is_whole : bool
-        Whether row numbers are the places of one segment, none deleted.
+        True if there is one segment without deletions, so that row numbers are places.
     """
 
     def __init__(self, surveys: Sequence[Mapping[str, int]], deleted: Sequence[np.ndarray]) -> None:
@@ -46,9 +45,9 @@ class Layout:
             for number, counts in enumerate(surveys):
                 if survey in counts:
                     low = begins[number][survey]
-                    found = _living_runs(low, low + counts[survey], deleted[number])
-                    pieces.append(np.column_stack([np.full(len(found), number), found]))
-                    end += int((found[:, 1] - found[:, 0]).sum())
+                    runs = _living_runs(low, low + counts[survey], deleted[number])
+                    pieces.append(np.column_stack([np.full(len(runs), number), runs]))
+                    end += int((runs[:, 1] - runs[:, 0]).sum())
             if end > start:
                 self.spans[survey] = (start, end)
         every = _joined_pieces(np.concatenate(pieces))
@@ -59,16 +58,16 @@ class Layout:
 
     @property
     def n_rows(self) -> int:
-        """Living rows."""
+        """Number of living rows."""
         return int(self.first[-1])
 
     def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the segment of each row number and its place there."""
+        """Return the segment and the place of each row number."""
         piece = np.searchsorted(self.first, rows, side="right") - 1
         return self.segment[piece], self.place[piece] + rows - self.first[piece]
 
     def numbers(self, segment: int, places: np.ndarray) -> np.ndarray:
-        """Return the row number of each place of a segment, -1 where it is deleted or negative."""
+        """Return the row number of each place of a segment, -1 if it is deleted or negative."""
         if self.is_whole:
             return places
         own = self._of_segment[segment]
@@ -99,7 +98,7 @@ class Layout:
 
 
 def expanded(runs: np.ndarray) -> np.ndarray:
-    """Return every number of runs given by first and one-past-last, (r, 2)."""
+    """Return all numbers of (r, 2) runs of first and one-past-last number."""
     lengths = runs[:, 1] - runs[:, 0]
     shift = np.repeat(runs[:, 0] - np.cumsum(lengths) + lengths, lengths)
     return np.asarray(np.arange(lengths.sum()) + shift)
@@ -107,11 +106,11 @@ def expanded(runs: np.ndarray) -> np.ndarray:
 
 def _joined(runs: np.ndarray) -> np.ndarray:
     """Join ascending runs that touch."""
-    apart = np.flatnonzero(runs[1:, 0] > runs[:-1, 1])
+    gaps = np.flatnonzero(runs[1:, 0] > runs[:-1, 1])
     if not len(runs):
         return runs
-    starts = np.concatenate([runs[:1, 0], runs[apart + 1, 0]])
-    stops = np.concatenate([runs[apart, 1], runs[-1:, 1]])
+    starts = np.concatenate([runs[:1, 0], runs[gaps + 1, 0]])
+    stops = np.concatenate([runs[gaps, 1], runs[-1:, 1]])
     return np.column_stack([starts, stops])
 
 
@@ -129,7 +128,7 @@ def _begins(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _living_runs(low: int, high: int, deleted: np.ndarray) -> np.ndarray:
-    """Return first and one-past-last place of each run between deleted rows, (r, 2)."""
+    """Return the (r, 2) runs of places between deleted rows."""
     inside = deleted[np.searchsorted(deleted, low) : np.searchsorted(deleted, high)]
     runs = np.column_stack([[low, *(inside + 1)], [*inside, high]]).astype(np.int64)
     return runs[runs[:, 1] > runs[:, 0]]

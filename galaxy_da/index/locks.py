@@ -1,6 +1,6 @@
-"""Who may write to an index folder, and which of its files a reader still needs.
+"""Locks of an index folder: one writer at a time, and pins on the files of open indexes.
 
-Both are advisory locks of the operating system, which a killed process gives back.
+Both are advisory locks of the operating system, which are released when a process is killed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOCK = ".writer"
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Hold the one right to write to an index folder.
+    """Lock an index folder for writing.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 class Pin:
-    """Keeps a file from being removed until this is garbage or its process ends."""
+    """Lock that keeps a file from being removed until it is collected or its process ends."""
 
     def __init__(self, path: Path) -> None:
         handle = _open(path, os.O_RDONLY)
@@ -54,7 +54,7 @@ class Pin:
 
 
 def is_pinned(path: Path) -> bool:
-    """Say whether a reader needs a file."""
+    """Return True if a reader has pinned a file."""
     handle = _open(path, os.O_RDWR)
     try:
         return not _locked(handle, fcntl.LOCK_EX)
@@ -63,7 +63,7 @@ def is_pinned(path: Path) -> bool:
 
 
 def remove_unpinned(paths: list[Path]) -> None:
-    """Remove files that no reader has pinned; their folder's writer calls this."""
+    """Remove files that no reader has pinned; only the writer of their folder may call this."""
     for path in paths:
         try:
             handle = _open(path, os.O_RDWR)

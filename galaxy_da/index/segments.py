@@ -1,8 +1,8 @@
-"""A segment: rows sorted by survey and object id, their vectors, and what they are searched with.
+"""Segment of an index: rows sorted by survey and object id, their vectors, and a FAISS index.
 
 On disk it is ``rows-<hash>.arrow`` (Arrow IPC), ``vectors-<hash>.npy`` (float32) and, unless it is
-flat, ``search-<hash>.faiss``; ``deleted-<hash>.npy`` lists the places of deleted rows. All are
-mapped when opened, so opening reads little.
+flat, ``search-<hash>.faiss``; ``deleted-<hash>.npy`` lists the places of deleted rows. All files
+are mapped, so that opening reads little.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _ROWS = "rows.arrow"
 _VECTORS = "vectors.npy"
 _SEARCH = "search.faiss"
 _DELETED = "deleted.npy"
-_REFINED = 3
-"""Candidates compared exactly, per neighbour asked for."""
+_CANDIDATES_PER_NEIGHBOUR = 3
+"""Candidates from codes that are compared exactly, per neighbour."""
 _LEAST_CANDIDATES = 30
 _MANY_PIECES = 4096
 _EXACT_ROWS = 20_000
@@ -57,7 +57,7 @@ class Segment:
     vectors : (n, d) float32 array
         Read-only, may be mapped.
     surveys : dict of str
-        Rows per survey, sorted by name.
+        Number of rows of each survey, sorted by name.
     deleted : (m,) int64 array
         Places of deleted rows, ascending.
     """
@@ -75,18 +75,23 @@ class Segment:
     def candidates(
         self, points: np.ndarray, k: int, allowed: Allowed, *, exact: bool
     ) -> np.ndarray:
-        """Return places of allowed rows that may be the nearest, (n, >= min(k, allowed)).
+        """Return places of the candidates for the nearest allowed rows, (n, >= min(k, allowed)).
 
         Parameters
         ----------
         points : (n, d) float32 array
+            Query vectors.
+        k : int
+            Number of neighbours.
+        allowed : Allowed
+            Places that may be returned.
         exact : bool
             Compare with every allowed row.
         """
         k = min(k, allowed.count)
         if self.search is None or exact or self._few(k, allowed):
             return kinds.nearest(self.vectors, points, k, allowed.listed())
-        wanted = min(max(_REFINED * k, _LEAST_CANDIDATES), allowed.count)
+        wanted = min(max(_CANDIDATES_PER_NEIGHBOUR * k, _LEAST_CANDIDATES), allowed.count)
         share = allowed.count / allowed.size
         how = kinds.parameters(self.search, wanted, share, allowed.marked())
         places: np.ndarray = self.search.search(points, wanted, params=how)[1]
@@ -98,7 +103,7 @@ class Segment:
 
     @property
     def n_living(self) -> int:
-        """Rows that are not deleted."""
+        """Number of rows that are not deleted."""
         return len(self.vectors) - len(self.deleted)
 
     def without(self, places: np.ndarray) -> Segment:
@@ -110,9 +115,9 @@ class Segment:
         low = 0
         for name, count in self.surveys.items():
             if name == survey:
-                found = _bisect(self.rows["object_id"], low, low + count, object_id)
-                inside = found < low + count and self.rows["object_id"][found].as_py() == object_id
-                return found if inside else -1
+                place = _bisect(self.rows["object_id"], low, low + count, object_id)
+                inside = place < low + count and self.rows["object_id"][place].as_py() == object_id
+                return place if inside else -1
             low += count
         return -1
 
@@ -122,7 +127,7 @@ class Segment:
 
 
 def built(batches: Iterable[pa.Table], kind: str, memory_bytes: int) -> Segment:
-    """Make a segment in memory from sorted rows with their embeddings."""
+    """Build a segment in memory from sorted rows with their embeddings."""
     table = pa.concat_tables(list(batches)).combine_chunks()
     points = np.ascontiguousarray(embeddings(table))
     points.flags.writeable = False
@@ -150,7 +155,7 @@ def stored(
     Parameters
     ----------
     build : callable
-        Makes what it is searched with from its mapped vectors and its kind.
+        Builds the FAISS index from the mapped vectors and the kind.
 
     Raises
     ------
@@ -164,7 +169,7 @@ def stored(
 
 
 def copied(drafts: Drafts, segment: Segment) -> SegmentFiles:
-    """Write a segment that is in memory, or open from elsewhere, as it is."""
+    """Write a copy of a segment."""
     with (
         pa.OSFile(str(drafts.path(_ROWS)), "wb") as sink,
         pa.ipc.new_file(sink, segment.rows.schema) as writer,
@@ -181,7 +186,7 @@ def copied(drafts: Drafts, segment: Segment) -> SegmentFiles:
 
 
 def mark_deleted(drafts: Drafts, files: SegmentFiles, deleted: np.ndarray) -> SegmentFiles:
-    """Write which places of a segment are deleted."""
+    """Write the deleted places of a segment."""
     if not len(deleted):
         return files
     np.save(drafts.path(_DELETED), deleted)
@@ -219,11 +224,11 @@ def opened(folder: Path, files: SegmentFiles, dimension: int, *, whole: bool) ->
             "build the index again"
         ) from error
     n = files.n_rows
-    found = (rows.num_rows, *vectors.shape, search.ntotal if search else n, len(deleted))
-    if found != (n, n, dimension, n, files.n_deleted):
+    sizes = (rows.num_rows, *vectors.shape, search.ntotal if search else n, len(deleted))
+    if sizes != (n, n, dimension, n, files.n_deleted):
         raise LatentIndexError(
-            f"{folder}: its table has {found[0]} rows and its vectors are {found[1]} of width "
-            f"{found[2]}, but the manifest says {n} of width {dimension}; build the index again"
+            f"{folder}: its table has {sizes[0]} rows and its vectors are {sizes[1]} of width "
+            f"{sizes[2]}, but the manifest says {n} of width {dimension}; build the index again"
         )
     return Segment(
         rows=rows,
@@ -239,12 +244,12 @@ def opened(folder: Path, files: SegmentFiles, dimension: int, *, whole: bool) ->
 
 
 def living(parts: Sequence[Segment], *, vectors: bool = False) -> pa.Table:
-    """Return the living rows of segments in the order of their numbers, mapped if those are.
+    """Return the living rows of segments in the order of their numbers, mapped if possible.
 
     Parameters
     ----------
     vectors : bool
-        Return their embeddings as well.
+        Include the embeddings.
     """
     layout = Layout([part.surveys for part in parts], [part.deleted for part in parts])
     tables = [_with_vectors(part) if vectors else part.rows for part in parts]
@@ -269,7 +274,7 @@ def _with_vectors(segment: Segment) -> pa.Table:
 def _write_batches(
     drafts: Drafts, batches: Iterable[pa.Table], shape: tuple[int, int]
 ) -> dict[str, int]:
-    """Write rows and vectors side by side; return the rows per survey."""
+    """Write rows and vectors; return the number of rows per survey."""
     surveys: Counter[str] = Counter()
     with (
         pa.OSFile(str(drafts.path(_ROWS)), "wb") as sink,
@@ -302,12 +307,12 @@ def _kept(drafts: Drafts, search: faiss.Index | None) -> dict[str, Any]:
 
 
 def _counts(table: pa.Table) -> dict[str, int]:
-    """Rows per survey, in order of appearance."""
+    """Return the number of rows per survey, in order of appearance."""
     return {item["values"]: item["counts"] for item in pc.value_counts(table["survey"]).to_pylist()}
 
 
 def _bisect(ids: pa.ChunkedArray, low: int, high: int, wanted: str) -> int:
-    """First place of an ascending run that is not before an id; both order by code point."""
+    """Return the first place of an ascending run that is not before an id, by code point."""
     while low < high:
         middle = (low + high) // 2
         if ids[middle].as_py() < wanted:

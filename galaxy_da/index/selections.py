@@ -223,9 +223,7 @@ def _meets(table: pa.Table, column: str, compare: str, value: Any) -> pa.Chunked
         )
     kind = table.schema.field(column).type
     if pa.types.is_nested(kind):
-        raise LatentIndexError(
-            f"column {column!r} holds {kind}; conditions take single values"
-        )
+        raise LatentIndexError(f"column {column!r} holds {kind}; conditions take single values")
     if compare in ("in", "not in"):
         values = pa.array([_cast(item, kind, column).as_py() for item in value], kind)
         listed = pc.is_in(table[column], value_set=values)

@@ -1,4 +1,4 @@
-"""What goes into an index: checked feature tables, sorted by survey and object id."""
+"""Feature tables as input of an index: checked, and sorted by survey and object id."""
 
 from __future__ import annotations
 
@@ -40,15 +40,14 @@ class Sources:
     Parameters
     ----------
     sources : sequence of Source
-        In any order.
+        Features in any order.
 
     Attributes
     ----------
     space_id, encoders
         As of `Features`.
     schema : pa.Schema
-        What all tables are brought to: keys first, every column of any of them, nulls where one
-        has none.
+        Common schema: keys first, then every column of any table, null where a table lacks it.
 
     Raises
     ------
@@ -83,13 +82,13 @@ class Sources:
         )
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the rows that have an embedding, part by part, all of one schema."""
+        """Yield the rows that have an embedding, part by part, in the common schema."""
         for part in self._parts:
             table = part if isinstance(part, pa.Table) else read_part(part)
             yield united([self.schema.empty_table(), _indexable(table)])
 
     def nothing(self) -> LatentIndexError:
-        """Say that no row has an embedding."""
+        """Return the error that no row has an embedding."""
         return LatentIndexError(
             f"nothing to index: none of the {self.n_rows} rows has an embedding; their status "
             "column says why"
@@ -123,7 +122,7 @@ def joined(known: dict[str, str], more: dict[str, str]) -> dict[str, str]:
 
 
 def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return the columns of several tables together.
+    """Return the union of the columns of several tables.
 
     Raises
     ------
@@ -137,7 +136,7 @@ def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
 
 
 def united(tables: Sequence[pa.Table]) -> pa.Table:
-    """Join tables that `unified` accepts, nulls where one lacks a column."""
+    """Concatenate tables that `unified` accepts, with nulls for missing columns."""
     return pa.concat_tables(tables, promote_options="permissive")
 
 
@@ -147,7 +146,7 @@ def sorted_batches(table: pa.Table) -> Iterator[pa.Table]:
     Parameters
     ----------
     table : pa.Table
-        In memory or mapped; it is read at random but never held.
+        Table in memory or mapped; it is read at random, a batch at a time.
 
     Raises
     ------
@@ -169,7 +168,7 @@ def sorted_batches(table: pa.Table) -> Iterator[pa.Table]:
 
 
 def usable(points: np.ndarray) -> np.ndarray:
-    """Return which rows are finite and have squared distances that float32 can hold."""
+    """Return a mask of rows that are finite and whose squared distances fit float32."""
     with np.errstate(over="ignore", invalid="ignore"):
         good: np.ndarray = np.isfinite(8 * np.einsum("ij,ij->i", points, points))
     return good
@@ -188,7 +187,7 @@ def _schema(part: pa.Table | Location) -> pa.Schema:
 
 
 def _indexable(table: pa.Table) -> pa.Table:
-    """Rows with an embedding, keys as strings, positions as float64, key columns first."""
+    """Return rows with an embedding: key columns first, ids as strings, positions as float64."""
     names = table.column_names
     missing = [name for name in (*KEY, "flags", "embedding") if name not in names]
     if missing:
@@ -203,10 +202,9 @@ def _indexable(table: pa.Table) -> pa.Table:
     living = table.filter(table["embedding"].is_valid())
     columns = {name: living[name].cast(pa.string()) for name in KEY[:2]}
     columns |= {name: living[name].cast(pa.float64()) for name in KEY[2:]}
-    kept = [
-        name for name in names if name not in (*KEY, "status", "message", "embedding", SKY_INDEX)
-    ]
-    columns |= {"embedding": living["embedding"]} | {name: living[name] for name in kept}
+    dropped = (*KEY, "status", "message", "embedding", SKY_INDEX)
+    others = {name: living[name] for name in names if name not in dropped}
+    columns |= {"embedding": living["embedding"]} | others
     return pa.table(columns)
 
 
@@ -225,7 +223,7 @@ def _check_keys(table: pa.Table) -> None:
 
 
 def _check_unique(batch: pa.Table, before: tuple[str, str] | None) -> tuple[str, str]:
-    """Refuse a key that repeats within a sorted batch or ends the one before; return the last."""
+    """Refuse a repeated key in a sorted batch that follows a key; return its last key."""
     surveys, ids = batch["survey"], batch["object_id"]
     same = pc.and_(pc.equal(surveys[1:], surveys[:-1]), pc.equal(ids[1:], ids[:-1]))
     repeats = [int(i) + 1 for i in pc.indices_nonzero(same)[:1].to_pylist()]
@@ -233,8 +231,8 @@ def _check_unique(batch: pa.Table, before: tuple[str, str] | None) -> tuple[str,
         repeats = [0]
     if repeats:
         raise LatentIndexError(
-            f"features: {surveys[repeats[0]]}:{ids[repeats[0]]} comes more than once; a key can be "
-            "in an index once"
+            f"features: {surveys[repeats[0]]}:{ids[repeats[0]]} comes more than once; the keys of "
+            "an index must be unique"
         )
     return surveys[-1].as_py(), ids[-1].as_py()
 

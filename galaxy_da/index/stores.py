@@ -1,10 +1,10 @@
-"""An index in an object store: opened from a local mirror, changed in a local folder.
+"""Index in an object store: opened from a local mirror, changed in a local folder.
 
-Data files have names made from their content, so one that is here already need not be fetched. A
-store has no lock that a killed process gives back; instead each change puts a manifest of its own,
-``index-<generation>.json``, where there is none: of two writers who started from the same state
-one succeeds, and the other is told. The highest number is the index. What no manifest names any
-longer is removed a day later, so that no writer loses files it has put but not yet named.
+Data files are named after their content, so that a local copy need not be fetched again. Object
+stores have no locks. Each change therefore creates a new manifest, ``index-<generation>.json``,
+and fails if it exists: of two writers that start from the same state, the second gets an error.
+The manifest of the highest number is the index. Files that it does not name are removed after a
+day, so that the files of a writer which is still at work stay.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _KEPT = timedelta(days=1)
 
 @contextmanager
 def mirrored(where: PathOrUrl) -> Iterator[Path]:
-    """Yield a local folder that is an index: the path itself, or an up-to-date copy of a URL's.
+    """Yield a local folder of an index: the path itself, or an up-to-date copy of a URL.
 
-    A copy is safe until the block ends; those of other indexes make room for it in the user's cache
-    (`galaxy_da.index.cache`).
+    A copy is locked until the block ends. Copies of other indexes may be removed to make room in
+    the cache (`galaxy_da.index.cache`).
 
     Raises
     ------
@@ -64,12 +64,12 @@ def mirrored(where: PathOrUrl) -> Iterator[Path]:
 
 @contextmanager
 def workplace(where: PathOrUrl, *, anew: bool = False) -> Iterator[Path]:
-    """Yield a local folder in which to change an index; a URL's is published at the end.
+    """Yield a local folder in which to change an index; for a URL it is uploaded at the end.
 
     Parameters
     ----------
     anew : bool
-        Make an index, whether or not there is one.
+        Create an index, and replace one that is there.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def workplace(where: PathOrUrl, *, anew: bool = False) -> Iterator[Path]:
 
 
 def _update(target: UPath, mirror: Path) -> None:
-    """Bring a mirror to the newest state of its index."""
+    """Update a mirror to the newest state of its index."""
     while True:
         newest = _newest(target)
         if newest is None:
@@ -114,21 +114,21 @@ def _update(target: UPath, mirror: Path) -> None:
 
 
 def _newest(target: UPath) -> str | None:
-    """Return the name of the manifest that is the index, if there is any."""
-    there = list_names(target)
-    numbered = [name for name in there if _NUMBERED.fullmatch(name)]
+    """Return the name of the newest manifest, if there is one."""
+    stored = list_names(target)
+    numbered = [name for name in stored if _NUMBERED.fullmatch(name)]
     if numbered:
         return max(numbered, key=lambda name: int(name[6:-5]))
-    return MANIFEST if MANIFEST in there else None  # a folder copied from a disk
+    return MANIFEST if MANIFEST in stored else None  # a folder that was copied from a disk
 
 
 def _fetch(target: UPath, newest: str, mirror: Path) -> None:
-    """Bring a mirror to the state of a manifest.
+    """Update a mirror to the state of a manifest.
 
     Raises
     ------
     FileNotFoundError
-        If the store has a file no longer.
+        If the store no longer has a file.
     """
     download(target / newest, mirror / f".{MANIFEST}")
     wanted = manifest.read(mirror, f".{MANIFEST}")
@@ -143,7 +143,7 @@ def _fetch(target: UPath, newest: str, mirror: Path) -> None:
 
 
 def _publish(folder: Path, target: UPath, before: Manifest | None) -> None:
-    """Put a changed index into its store: data files, then the manifest, where there is none."""
+    """Upload a changed index: data files first, then a new manifest."""
     now = manifest.read(folder)
     for file in _files(now):
         if before is None or file.name not in before.names:
@@ -159,13 +159,13 @@ def _publish(folder: Path, target: UPath, before: Manifest | None) -> None:
     except FileExistsError as error:
         raise LatentIndexError(
             f"{target}: another process changed this index meanwhile ({numbered.name} is there); "
-            "nothing of this change is kept, run it again"
+            "this change was discarded, run it again"
         ) from error
     _remove_old(target, now)
 
 
 def _remove_old(target: UPath, now: Manifest) -> None:
-    """Remove data files that the manifest does not name and nobody can still be about to."""
+    """Remove data files that the manifest does not name and that are older than a day."""
     before = datetime.now(UTC) - _KEPT
     for name in manifest.leftovers(list_names(target), now):
         place = target / name

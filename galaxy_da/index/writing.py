@@ -1,8 +1,8 @@
-"""Make and change an index folder while others read it.
+"""Create and change an index folder while others read it.
 
-One process writes at a time. Each change writes new files, waits until they are on disk, and then
-replaces the manifest in one step; when the call returns, the change is kept whatever happens. An
-index in an object store is changed as `galaxy_da.index.stores` says.
+One process writes at a time. Each change writes new files, syncs them to disk, and then replaces
+the manifest in one step, so that the change is durable when the call returns. For an index in an
+object store see `galaxy_da.index.stores`.
 """
 
 from __future__ import annotations
@@ -47,25 +47,25 @@ def create(
     memory_bytes: int | None = None,
     build: Build = kinds.build,
 ) -> None:
-    """Index every row that has an embedding, holding a part at a time.
+    """Index every row that has an embedding, with one part in memory at a time.
 
     Parameters
     ----------
     path : path or URL
-        Folder; an index that is there already stays whole until replaced.
+        Folder of the index; an index already there stays whole until replaced.
     features : sequence of Features or path
-        Of one latent space, in any order.
+        Features of one latent space, in any order.
     kind : str
         ``auto`` or one of `galaxy_da.index.KINDS`.
     memory_bytes : int, optional
-        What ``auto`` may use; by default half of the machine's memory.
+        Memory that ``auto`` may use; by default half of the machine's memory.
     build : callable
-        As of `galaxy_da.index.segments.stored`; by default in this process.
+        Builder of the FAISS index, as of `galaxy_da.index.segments.stored`.
 
     Raises
     ------
     LatentIndexError, CatalogError, ValueError
-        As `StoredIndex.build`; or if another process is writing there.
+        As `StoredIndex.build`; or if another process is writing to the folder.
     StorageError
         If the folder or a file cannot be written.
     """
@@ -90,19 +90,19 @@ def create(
 
 
 def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -> int:
-    """Add the rows that have an embedding; return how many.
+    """Add the rows that have an embedding; return their number.
 
-    They become a segment, which takes in those that are no larger, so that there are few.
+    They become a new segment, merged with those that are no larger, so that segments stay few.
 
     Parameters
     ----------
     replace : bool
-        Let new rows take the place of those with the same key.
+        Replace rows that have the same key.
 
     Raises
     ------
     LatentIndexError
-        If the features do not fit the index, a key is in it already, or another process is writing.
+        If the features do not fit the index, a key is already in it, or another process is writing.
     StorageError
         If a file cannot be written.
     """
@@ -115,7 +115,7 @@ def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -
             if taken.any() and not replace:
                 raise LatentIndexError(
                     f"{path}: {taken.sum()} of {table.num_rows} objects are in this index already, "
-                    f"{index.key(int(taken.argmax()))} for one; replace or delete them"
+                    f"such as {index.key(int(taken.argmax()))}; replace or delete them"
                 )
             left = _left(index, taken)
             small = _no_larger(left, table.num_rows)
@@ -132,33 +132,35 @@ def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -
     return _changed(path, change)
 
 
-def delete(path: PathOrUrl, what: Iterable[str] | Callable[[StoredIndex], Selection]) -> int:
-    """Delete objects; return how many.
+def delete(path: PathOrUrl, objects: Iterable[str] | Callable[[StoredIndex], Selection]) -> int:
+    """Delete objects; return their number.
 
-    They are only marked; `rebuild` frees their room.
+    They are only marked as deleted; `rebuild` frees their disk space.
 
     Parameters
     ----------
-    what : iterable of str, or callable
-        Keys ``survey:object_id``; or a function of the index that returns a selection, as in
+    objects : iterable of str, or callable
+        Keys ``survey:object_id``; or a function of the index that returns a selection, such as
         ``delete(path, lambda index: index.select(where="flags != 0"))``.
 
     Raises
     ------
     LatentIndexError
-        If a key is unknown (nothing is deleted then), nothing would be left, or another process is
-        writing.
+        If a key is unknown (then nothing is deleted), no object would be left, or another process
+        is writing.
     StorageError
         If a file cannot be written.
     """
 
     def change(drafts: Drafts, index: StoredIndex, now: Manifest) -> tuple[Manifest, int]:
         gone = np.zeros(len(index), bool)
-        gone[what(index).rows if callable(what) else [index.row(key) for key in what]] = True
+        gone[objects(index).rows if callable(objects) else [index.row(key) for key in objects]] = (
+            True
+        )
         if gone.all():
             raise LatentIndexError(
-                f"{path}: all {len(index)} objects would be deleted; an index holds one at least, "
-                "remove the folder instead"
+                f"{path}: all {len(index)} objects would be deleted, but an index needs at least "
+                "one; remove the folder instead"
             )
         kept = [_marked(drafts, segment) for segment in _left(index, gone)]
         return now.model_copy(update={"segments": kept}), int(gone.sum())
@@ -172,7 +174,7 @@ def rebuild(path: PathOrUrl, *, kind: str | None = None, memory_bytes: int | Non
     Parameters
     ----------
     kind, memory_bytes : optional
-        As of `create`; by default what it was created with.
+        As of `create`; by default those that it was created with.
 
     Raises
     ------
@@ -218,7 +220,7 @@ def _segment(
 
 @contextmanager
 def _scratch(drafts: Drafts, opened: Sources) -> Iterator[pa.Table]:
-    """Join features in one mapped file, which is read in another order than it comes in."""
+    """Concatenate features in one mapped file, which can be read in any order."""
     path = drafts.path(_SCRATCH)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, opened.schema) as writer:
         for table in opened.tables():
@@ -246,7 +248,7 @@ def _joined_encoders(index: StoredIndex, opened: Sources) -> dict[str, str]:
 
 
 def _taken(index: StoredIndex, table: pa.Table) -> np.ndarray:
-    """Return which rows of an index have a key that a table has too, (n,) bool."""
+    """Return a mask of the rows of an index whose keys are in a table too, (n,) bool."""
     taken = np.zeros(len(index), bool)
     for survey in index.surveys:
         start, stop = index.span(survey)
@@ -257,7 +259,7 @@ def _taken(index: StoredIndex, table: pa.Table) -> np.ndarray:
 
 
 def _left(index: StoredIndex, gone: np.ndarray) -> list[Segment]:
-    """Return the segments of an index that have rows left once some are gone."""
+    """Return the segments that have rows left after a deletion, with these rows marked."""
     every = [
         segment.without(index.places(number, gone)) for number, segment in enumerate(index.segments)
     ]
@@ -265,21 +267,21 @@ def _left(index: StoredIndex, gone: np.ndarray) -> list[Segment]:
 
 
 def _no_larger(left: Sequence[Segment], n_rows: int) -> list[Segment]:
-    """Return the segments that join new rows: from the smallest, those no larger than all so far.
+    """Return the segments to merge with new rows: the smallest, until one is larger than their sum.
 
-    However many are added, the segments that stay number about the logarithm of the rows.
+    The number of segments stays about the logarithm of the number of rows.
     """
-    joining: list[Segment] = []
+    merged: list[Segment] = []
     for segment in sorted(left, key=lambda segment: segment.n_living):
         if segment.n_living > n_rows:
             break
-        joining.append(segment)
+        merged.append(segment)
         n_rows += segment.n_living
-    return joining
+    return merged
 
 
 def _marked(drafts: Drafts, segment: Segment) -> SegmentFiles:
-    """Return the files of a segment, its deleted places written if they changed."""
+    """Return the files of a segment, with its deleted places written if they changed."""
     assert segment.files is not None
     if len(segment.deleted) == segment.files.n_deleted:
         return segment.files

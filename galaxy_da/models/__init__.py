@@ -1,1 +1,1 @@
-"""Networks, devices, probes and the match probability."""
+"""Networks, the parts and files of a latent space, probes and the match probability."""

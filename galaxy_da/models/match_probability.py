@@ -1,8 +1,7 @@
-"""Whether two cutouts show the same galaxy: distances of posteriors, and a probability.
+"""Probability that two cutouts show the same galaxy, from the posteriors of their latents.
 
-A difference of two latents means more where both are well measured. `posterior_distance` counts it
-in units of the two posteriors' summed variance; `Sameness` turns what two posteriors have in common
-into a likelihood ratio, fitted on pairs that are known.
+`posterior_distance` measures differences of latents in units of the summed posterior variance.
+`MatchProbability` combines three such statistics to a likelihood ratio, fitted on known pairs.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ _TINY = 1e-12
 def posterior_distance(
     mean1: np.ndarray, variance1: np.ndarray, mean2: np.ndarray, variance2: np.ndarray
 ) -> np.ndarray:
-    """Sum over latents of the squared difference of means over the sum of variances.
+    """Return the squared difference of means over the sum of variances, summed over latents.
 
-    Of two looks at one galaxy it follows chi squared with as many degrees of freedom as latents, if
-    the variances are right and the latents' errors independent Gaussians.
+    For two observations of one galaxy it follows chi squared with as many degrees of freedom as
+    latents, if the errors are independent Gaussians of these variances.
 
     Parameters
     ----------
     mean1, variance1, mean2, variance2 : (..., latents) float arrays
-        Posteriors, pair by pair; variances are positive.
+        Posteriors of each pair; variances are positive.
 
     Returns
     -------
@@ -47,12 +46,12 @@ def posterior_distance(
 
 
 class Population(BaseModel):
-    """Gaussian distribution of the anchor's galaxies, latent by latent.
+    """Gaussian distribution of the anchor's galaxies, independent in each latent.
 
     Attributes
     ----------
     mean, variance : tuple of float
-        Measurement error not included.
+        Mean and variance of each latent, without measurement error.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,7 +62,7 @@ class Population(BaseModel):
     @model_validator(mode="after")
     def _is_a_distribution(self) -> Self:
         if len(self.mean) != len(self.variance) or not (np.array(self.variance) > 0).all():
-            raise ValueError("mean and variance must be equally many, variances positive")
+            raise ValueError("mean and variance must be of one length, and variances positive")
         return self
 
 
@@ -74,16 +73,16 @@ def gaussian_log_ratio(
     mean2: np.ndarray,
     variance2: np.ndarray,
 ) -> np.ndarray:
-    """Log likelihood ratio, one galaxy over two, if everything were Gaussian and independent.
+    """Return the log likelihood ratio of one galaxy to two, for independent Gaussian latents.
 
-    Two looks at one galaxy are correlated through its true latent y ~ N(mu, s): their covariance is
-    ((s + v1, s), (s, s + v2)); those of two galaxies are not. Agreement far from the mean of the
-    population counts for more than agreement near it.
+    Two observations of one galaxy are correlated through its true latent y ~ N(mu, s): their
+    covariance is ((s + v1, s), (s, s + v2)). Those of two galaxies are uncorrelated. Agreement far
+    from the mean of the population therefore counts more than agreement near it.
 
     Parameters
     ----------
     population : Population
-        mu and s.
+        Mean mu and variance s of each latent.
     mean1, variance1, mean2, variance2 : (..., latents) float arrays
         As for `posterior_distance`.
 
@@ -99,30 +98,30 @@ def gaussian_log_ratio(
     x, y = (np.subtract(mean, centre, dtype=np.float64) for mean in (mean1, mean2))
     v, w = (np.add(variance, s, dtype=np.float64) for variance in (variance1, variance2))
     determinant = v * w - s**2
-    joined = (w * x**2 - 2 * s * x * y + v * y**2) / determinant
-    apart = x**2 / v + y**2 / w
-    return np.asarray((apart - joined - np.log(determinant / (v * w))).sum(-1) / 2)
+    same = (w * x**2 - 2 * s * x * y + v * y**2) / determinant
+    different = x**2 / v + y**2 / w
+    return np.asarray((different - same - np.log(determinant / (v * w))).sum(-1) / 2)
 
 
 class MatchProbability(BaseModel):
-    """Likelihood ratio that two posteriors are of one galaxy, over two drawn at random.
+    """Model of the likelihood ratio that two posteriors are of one galaxy, not of two.
 
-    The ratio is floor + (1 - floor) exp(intercept + weights . statistics), where the statistics are
-    the log Euclidean distance of means, the log posterior distance, and the Gaussian log ratio, and
-    the exponent is at most `most`. Closer is never less probable.
+    The ratio is floor + (1 - floor) exp(intercept + weights . statistics). The statistics are the
+    log Euclidean distance of means, the log posterior distance, and the Gaussian log ratio. The
+    exponent is at most `most`. The ratio never falls as two posteriors approach each other.
 
     Attributes
     ----------
     population : Population
-        Of the anchor.
+        Distribution of the anchor's galaxies.
     intercept : float
-        Of the log ratio.
+        Constant term of the exponent.
     weights : (float, float, float)
-        Of the statistics.
+        Weights of the statistics.
     floor : float
-        Share of true pairs that look like strangers (blends, artefacts): the smallest ratio.
+        Smallest ratio: the share of true pairs with unrelated images (blends, artefacts).
     most : float
-        Largest exponent: that of the most alike pair of the fit.
+        Largest exponent: that of the most similar pair of the fit.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -136,7 +135,7 @@ class MatchProbability(BaseModel):
     def log_ratio(
         self, mean1: np.ndarray, variance1: np.ndarray, mean2: np.ndarray, variance2: np.ndarray
     ) -> np.ndarray:
-        """Log likelihood ratio of pairs of posteriors, anchor and target in either order.
+        """Return the log likelihood ratio of pairs of posteriors, in either order.
 
         Parameters
         ----------
@@ -170,10 +169,10 @@ def statistics(
     mean2: np.ndarray,
     variance2: np.ndarray,
 ) -> np.ndarray:
-    """Return what `Sameness` weighs, (..., 3) float64.
+    """Return the statistics that `MatchProbability` weights, (..., 3) float64.
 
-    The Gaussian ratio is bounded below at minus one per latent, since what lies farther apart than
-    that is decided, and the tails of true pairs are never Gaussian.
+    The Gaussian ratio is bounded below at minus one per latent: such pairs are clearly different,
+    and the tails of true pairs are not Gaussian.
     """
     distance = np.linalg.norm(np.subtract(mean1, mean2, dtype=np.float64), axis=-1)
     scaled = posterior_distance(mean1, variance1, mean2, variance2)
@@ -185,15 +184,15 @@ def statistics(
 
 
 def probability(log_ratio: np.ndarray, prior: float | np.ndarray = 0.5) -> np.ndarray:
-    """Probability of one galaxy, by Bayes' theorem.
+    """Return the match probability, by Bayes' theorem.
 
     Parameters
     ----------
     log_ratio : (...) float array
-        From `Sameness.log_ratio`.
+        From `MatchProbability.log_ratio`.
     prior : float or (...) float array
-        Probability before the images were seen: one minus the share of false matches for the pairs
-        of a crossmatch, one over the number of galaxies for a search among all.
+        Probability before the images are compared: one minus the share of false matches for pairs
+        of a crossmatch, or one over the number of galaxies for a search among all.
 
     Returns
     -------

@@ -1,8 +1,7 @@
-"""The networks: a small residual encoder, and a decoder that mirrors it.
+"""Networks of the anchor: a small residual encoder, and a decoder that mirrors it.
 
-Both are plain strided convolutions, which keep two CPU cores busy: a 64 px image costs the encoder
-about 16 million multiply-adds. There is no batch normalisation, so an image's latents do not depend
-on its neighbours in a batch.
+Both are strided convolutions. A 64 px image costs the encoder about 16 million multiply-adds.
+There is no batch normalisation, so the latents of an image do not depend on its batch.
 """
 
 from __future__ import annotations
@@ -31,20 +30,19 @@ class Architecture(BaseModel):
     Attributes
     ----------
     kind : {"residual", "galaxy-vae"}
-        The networks of this module, or those of `galaxy_da.models.xu2023`, which have no use for
-        `patch`, `blocks` and `features`.
+        Networks of this module, or those of `galaxy_da.models.xu2023`, which ignore `patch`,
+        `blocks` and `features`.
     pixels, bands : int
-        Side and planes of the frame. A side that the stages do not divide is padded by zeros, and
-        what is decoded cropped.
+        Side and number of planes of the frame. If the stages do not divide the side, images are
+        padded with zeros and decoded images cropped.
     latents : int
         Size of the latent space.
     nuisance_latents : int
-        The last of them, which hold how a galaxy was seen (its angle on the sky, seeing,
-        centring); the others hold what it is.
+        Number of nuisance latents, the last ones. They describe the observation (orientation,
+        seeing, centring); the others describe the galaxy.
     symmetric : bool
-        Whether the galaxy latents are averaged over the eight symmetries of the square once the
-        network is trained, which makes them the same however an image is turned by quarters or
-        mirrored, at eight times the cost.
+        Average the galaxy latents over the eight dihedral symmetries after training. They are
+        then invariant to rotations by 90 degrees and to mirroring, at eight times the cost.
     patch : int
         Side of the first, non-overlapping convolution [pixels].
     widths : tuple of int
@@ -69,7 +67,7 @@ class Architecture(BaseModel):
     features: int = Field(default=256, gt=0)
 
     @model_validator(mode="after")
-    def _some_hold_the_galaxy(self) -> Architecture:
+    def _has_galaxy_latents(self) -> Architecture:
         if self.nuisance_latents >= self.latents:
             raise ValueError(
                 f"nuisance_latents must be fewer than the {self.latents} latents but are "
@@ -79,7 +77,7 @@ class Architecture(BaseModel):
 
     @property
     def galaxy_latents(self) -> int:
-        """The first of the latents, which hold what a galaxy is."""
+        """Number of galaxy latents, the first ones."""
         return self.latents - self.nuisance_latents
 
     @property
@@ -95,7 +93,7 @@ class Architecture(BaseModel):
 
     @property
     def map_size(self) -> int:
-        """Numbers in the last feature map."""
+        """Number of values in the last feature map."""
         return self.widths[-1] * self.grid**2
 
     @property
@@ -113,7 +111,7 @@ class Posterior(NamedTuple):
 
 
 class _Block(nn.Module):
-    """x + conv(gelu(conv(x))), its last convolution starting at zero."""
+    """Residual block, x + conv(gelu(conv(x))), whose last convolution is zero at first."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -136,8 +134,8 @@ class Encoder(nn.Module):
     architecture : Architecture
         Sizes.
     planes : int, optional
-        Bands of the survey it reads; a 1x1 band stem maps them to the anchor's. By default the
-        anchor's own number.
+        Number of input bands, which a 1x1 convolution maps to the bands of the anchor. By default
+        the number of the anchor.
     """
 
     def __init__(self, architecture: Architecture, planes: int | None = None) -> None:
@@ -157,20 +155,20 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.stem.bias)  # type: ignore[arg-type]
 
     @torch.no_grad()
-    def reading(self, planes: int, source: Sequence[int]) -> Encoder:
-        """Return a copy that reads images of other planes.
+    def with_planes(self, planes: int, source: Sequence[int]) -> Encoder:
+        """Return a copy that takes images of other planes.
 
         Parameters
         ----------
         planes : int
-            Number of planes of the new images.
+            Number of planes of the images.
         source : sequence of int
-            For each band of this encoder, the plane that stands for it.
+            Plane that replaces each band of this encoder.
 
         Returns
         -------
         Encoder
-            Gives what this one gives on ``images[:, source]``.
+            Its posterior of images is that of this encoder for ``images[:, source]``.
         """
         other = copy.deepcopy(self)
         other.stem = nn.Conv2d(planes, self.stem.out_channels, 1)
@@ -178,8 +176,8 @@ class Encoder(nn.Module):
         other.stem.bias.copy_(self.stem.bias)  # type: ignore[union-attr, arg-type]
         return other
 
-    def smoothed(self, smoothing: Smoothing) -> Encoder:
-        """Return a copy that sees its images smoothed."""
+    def with_smoothing(self, smoothing: Smoothing) -> Encoder:
+        """Return a copy that smooths its input images first."""
         other = copy.deepcopy(self)
         other.smoothing = smoothing
         return other
@@ -193,15 +191,15 @@ class Encoder(nn.Module):
         return self._posterior(self.smoothing(images))
 
     def pooled(self, images: Tensor) -> Posterior:
-        """Return the posterior, its galaxy latents averaged over symmetries where that is asked.
+        """Return the posterior, galaxy latents averaged over symmetries if `symmetric`.
 
-        The view latents are those of the images as they are.
+        Nuisance latents are those of the images in their own orientation.
         """
-        seen = self.smoothing(images)
-        mean, variance = self._posterior(seen)
+        smoothed = self.smoothing(images)
+        mean, variance = self._posterior(smoothed)
         if self.symmetric:
             galaxy = self.galaxy_latents
-            rotated = [self._posterior(apply_symmetry(seen, k)) for k in range(1, SYMMETRIES)]
+            rotated = [self._posterior(apply_symmetry(smoothed, k)) for k in range(1, SYMMETRIES)]
             for own, others in (
                 (mean, [other.mean for other in rotated]),
                 (variance, [other.variance for other in rotated]),
@@ -230,21 +228,21 @@ class Encoder(nn.Module):
                 variances.append(posterior.variance.cpu())
         return Posterior(torch.cat(means), torch.cat(variances))
 
-    def _features(self, seen: Tensor) -> Tensor:
-        read = self.stem(seen)
+    def _features(self, smoothed: Tensor) -> Tensor:
+        planes = self.stem(smoothed)
         if any(self._padding):
-            read = nn.functional.pad(read, self._padding)
-        result: Tensor = self.body(read)
+            planes = nn.functional.pad(planes, self._padding)
+        result: Tensor = self.body(planes)
         return result
 
-    def _posterior(self, seen: Tensor) -> Posterior:
-        features = self._features(seen)
+    def _posterior(self, smoothed: Tensor) -> Posterior:
+        features = self._features(smoothed)
         log_variance = self.log_variance(features).float().clamp(-12, 6)
         return Posterior(self.mean(features).float(), log_variance.exp())
 
 
 class Decoder(nn.Module):
-    """Latents to the anchor's image; the last layer is linear, so sky may be negative."""
+    """Latents to the anchor's image. The last layer is linear, so that sky may be negative."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
@@ -283,7 +281,7 @@ class Decoder(nn.Module):
 
 
 class VariationalAutoencoder(nn.Module):
-    """The anchor: encoder and decoder trained together (Kingma & Welling 2014)."""
+    """Variational autoencoder of the anchor (Kingma & Welling 2014)."""
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()

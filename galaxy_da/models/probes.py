@@ -1,8 +1,8 @@
-"""Named physical columns read off the latents: size, shape, colours, probabilities.
+"""Probes: physical columns predicted from the latents, such as size, shape and colours.
 
-A probe is a small network, one hidden layer at most in practice, fitted on the anchor's latents and
-stored with the space. Since every survey maps into the same latents, one probe gives the same
-quantity for all of them; how well, it carries along, measured survey by survey.
+A probe is a small network, fitted on the anchor's latents and stored with the space. Every survey
+maps into the same latents, so that one probe serves all of them. It stores its measured errors,
+survey by survey.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from galaxy_da.errors import SpaceError
 __all__ = ["COLUMN_PREFIX", "Link", "Probe", "probe_columns", "probe_tensors", "read_probes"]
 
 COLUMN_PREFIX = "morph_"
-"""Begins the name of every column a probe writes, so that a catalogue's own columns are safe."""
+"""Prefix of the columns of probes, which avoids clashes with a catalogue's own columns."""
 
 Link = Literal["identity", "exp", "logistic", "angle"]
-"""From the network's output to the quantity: itself, its exponential, a probability, or the
-position angle whose doubled cosine and sine the two outputs are proportional to."""
+"""Function from the network's output to the quantity: identity, exponential, logistic, or the
+position angle from two outputs proportional to the cosine and sine of twice the angle."""
 
 _CLIP = 6.0  # standard deviations of a latent beyond which a probe does not extrapolate
 _ROWS = 16384
@@ -47,21 +47,21 @@ class Probe:
     name : str
         Lower case; the column is called `COLUMN_PREFIX` and this.
     description : str
-        What it is, and how the truth it was fitted on was defined.
+        Definition of the quantity and of the truth that it was fitted on.
     unit : str
-        In the FITS standard's spelling; empty for a pure number.
+        Unit as the FITS standard spells it; empty for a pure number.
     ucd : str
         IVOA UCD1+.
     link : {"identity", "exp", "logistic", "angle"}
         See `Link`.
     low, high : float, optional
-        Values are clipped to this range.
+        Range to which values are clipped.
     centre, spread : (latents,) float32 array
-        Of the anchor's latents.
+        Mean and standard deviation of the anchor's latents.
     weights : tuple of (inputs, outputs) float32 array
-        One per layer.
+        Weights of each layer.
     biases : tuple of (outputs,) float32 array
-        One per layer.
+        Biases of each layer.
     errors : dict of str to dict of float
         By survey, measured on galaxies outside the fit: ``n``, and for a quantity ``bias`` (median
         residual), ``scatter`` (1.4826 times the median absolute deviation), ``rms`` and ``r2``,
@@ -72,7 +72,7 @@ class Probe:
     Raises
     ------
     ValueError
-        If the name or the link is no such thing, or shapes do not fit together.
+        If the name or the link is invalid, or shapes do not fit together.
     """
 
     name: str
@@ -108,12 +108,12 @@ class Probe:
 
     @property
     def kind(self) -> Literal["regression", "probability"]:
-        """Whether it is a quantity or the probability of a yes."""
+        """Kind of column: a quantity, or the probability of a class."""
         return "probability" if self.link == "logistic" else "regression"
 
     @property
     def hash(self) -> str:
-        """Identity of what it computes; measured errors are left out."""
+        """Identity of the function; measured errors are left out."""
         record = json.dumps({**self.record(), "errors": None}, sort_keys=True).encode()
         return hashlib.sha256(record + safetensors.numpy.save(self.tensors())).hexdigest()
 
@@ -140,7 +140,7 @@ class Probe:
         return np.asarray(np.clip(np.concatenate([np.empty(0, np.float32), *parts]), low, high))
 
     def without_errors(self, survey: str) -> Probe:
-        """Return the probe with nothing said of one survey, whose encoder has changed."""
+        """Return a copy without the errors of one survey, whose encoder has changed."""
         kept = {name: error for name, error in self.errors.items() if name != survey}
         return replace(self, errors=kept)
 
@@ -188,11 +188,11 @@ def probe_columns(probes: Sequence[Probe], vectors: np.ndarray, good: np.ndarray
     Parameters
     ----------
     probes : sequence of Probe
-        Of the vectors' space.
+        Probes of the vectors' space.
     vectors : (n, latents) float array
         Posterior means.
     good : (n,) bool array
-        Rows that have a vector; the others become null.
+        True for rows that have a vector; the others become null.
 
     Returns
     -------
@@ -211,7 +211,7 @@ def probe_tensors(probes: Sequence[Probe]) -> dict[str, np.ndarray]:
 def read_probes(
     records: Sequence[Mapping[str, Any]], tensors: Mapping[str, np.ndarray]
 ) -> tuple[Probe, ...]:
-    """Put together what `Probe.record` and `probe_tensors` took apart.
+    """Build probes from the results of `Probe.record` and `probe_tensors`.
 
     Raises
     ------

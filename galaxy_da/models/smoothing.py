@@ -1,4 +1,4 @@
-"""A sharper survey's images brought to the anchor's PSF, as the first layer of its network."""
+"""Gaussian smoothing of a sharper survey's images to the anchor's PSF, as a first layer."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _AT_A_TIME = 128  # images, to stay in the processor's cache
 class Smoothing(nn.Module):
     """Convolve each plane with a Gaussian, in flux rather than in asinh units.
 
-    Noise is smoothed with the rest, so what a deep survey saw better than the anchor stays known.
+    Noise is smoothed as well, so that images of a deep survey stay deeper than the anchor's.
 
     Parameters
     ----------
     taps : (planes, 2 r + 1) float tensor
-        Of each plane's kernel along either axis, summing to one.
+        Kernel of each plane along either axis, with sum one.
     """
 
     taps: Tensor
@@ -31,18 +31,18 @@ class Smoothing(nn.Module):
         self.register_buffer("taps", taps)
 
     @classmethod
-    def by(cls, variance_px2: Tensor) -> Self:
-        """Make the layer of (planes,) variances along an axis [pixel^2], 0 to leave a plane."""
+    def from_variance(cls, variance_px2: Tensor) -> Self:
+        """Build the layer from (planes,) variances per axis [pixel^2]; 0 keeps a plane as it is."""
         reach = max(int(torch.ceil(_REACH * variance_px2.max().sqrt())), 1)
         offsets = torch.arange(-reach, reach + 1)
         taps = torch.exp(-0.5 * offsets.square() / variance_px2.clamp_min(1e-12)[:, None])
         return cls(taps / taps.sum(1, keepdim=True))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Smooth (n, planes, y, x) prepared images; what lies outside is as at the edge."""
+        """Smooth (n, planes, y, x) prepared images, with edge pixels repeated outside."""
         with torch.autocast(images.device.type, enabled=False):
             return torch.cat(
-                [self._smoothed(some.float()) for some in torch.split(images, _AT_A_TIME)]
+                [self._smoothed(batch.float()) for batch in torch.split(images, _AT_A_TIME)]
             )
 
     def _smoothed(self, images: Tensor) -> Tensor:
@@ -56,12 +56,12 @@ class Smoothing(nn.Module):
 
 
 def _sinh(x: Tensor) -> Tensor:
-    """`torch.sinh` to 1e-6 near the sky, several times as fast."""
-    grown = x.exp()
-    return grown.sub_(grown.reciprocal()).mul_(0.5)
+    """Return `torch.sinh` to 1e-6 near zero, several times as fast."""
+    exponential = x.exp()
+    return exponential.sub_(exponential.reciprocal()).mul_(0.5)
 
 
 def _asinh(x: Tensor) -> Tensor:
-    """`torch.asinh` to 1e-6, likewise."""
+    """Return `torch.asinh` to 1e-6, several times as fast."""
     size = x.abs()
     return size.square().add_(1).sqrt_().add_(size).log_().copysign_(x)

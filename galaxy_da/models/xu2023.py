@@ -1,9 +1,9 @@
-"""The network of Xu et al. (2023), to compare with: pooled blocks, no sky below zero.
+"""Network of Xu et al. (2023), for comparison: pooled blocks and non-negative images.
 
 References
 ----------
-Xu et al. (2023), MNRAS 526, 6391: three blocks of a strided convolution and max pooling, 32, 64 and
-128 wide, which bring 256 px down to 4, and 40 latents.
+Xu et al. (2023), MNRAS 526, 6391: 40 latents, and three blocks of a strided convolution and max
+pooling, of 32, 64 and 128 channels, from 256 px to 4.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ STEP = 4
 
 
 def encoder_body(bands: int, widths: Sequence[int]) -> nn.Sequential:
-    """Return (n, bands, y, x) images to flat features; each block divides the side by `STEP`."""
+    """Build the layers from (n, bands, y, x) images to flat features."""
     blocks: list[nn.Module] = []
     for before, width in pairwise((bands, *widths)):
         blocks += [nn.Conv2d(before, width, 3, 2, 1), nn.MaxPool2d(2), nn.LeakyReLU()]
@@ -28,7 +28,7 @@ def encoder_body(bands: int, widths: Sequence[int]) -> nn.Sequential:
 
 
 def decoder_body(bands: int, widths: Sequence[int]) -> nn.Sequential:
-    """Return (n, widths[-1], y, x) maps to images; its last step keeps them from being negative."""
+    """Build the layers from (n, widths[-1], y, x) maps to non-negative images."""
     blocks: list[nn.Module] = []
     for before, width in pairwise((*widths[::-1], widths[0])):
         grow = nn.ConvTranspose2d(before, width, 3, 2, 1, output_padding=1)

@@ -154,10 +154,11 @@ def draw_strip(space: LatentSpace, latents: np.ndarray) -> np.ndarray:
     import torch
 
     from galaxy_da.images.stretches import apply_stretch
+    from galaxy_da.surveys import Stretch
 
     anchor, frame = space.encoder(space.anchor).survey, space.frame
     stretch = anchor.stretch
-    if stretch is None or not set(stretch.planes) <= set(frame.bands):
+    if not isinstance(stretch, Stretch) or not set(stretch.planes) <= set(frame.bands):
         raise SpaceError(f"{anchor.name}: has no colour stretch for {', '.join(frame.bands)}")
     planes = [frame.bands.index(name) for name in stretch.planes]
     softening = torch.tensor(frame.softening)[planes, None, None]

@@ -43,7 +43,7 @@ def test_a_saved_space_gives_the_same_numbers(space, tmp_path):
 
 def test_smoothing_of_a_survey_is_saved(space, tmp_path):
     plain = space.unadapted(HSC, HSC.band_names, every_band=True)
-    network = plain.network.smoothed(Smoothing.by(torch.full((5,), 0.9)))
+    network = plain.network.with_smoothing(Smoothing.from_variance(torch.full((5,), 0.9)))
     both = space.with_survey(replace(plain, network=network))
     both.save(tmp_path)
     loaded = LatentSpace.load(tmp_path)

@@ -1,4 +1,4 @@
-"""Killed writers and full disks: what was acknowledged is kept, what was open goes on."""
+"""Killed writers and full disks lose no acknowledged change and disturb no open index."""
 
 import json
 import os
@@ -67,11 +67,11 @@ def contents(into):
         json.dump(dict(zip(map(index.key, range(len(index))), index.vectors[:].tolist())), stream)
 
 def read_on(into):
-    # opens the index again and again until told to stop; every vector must be its key's
-    told = []
-    signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+    # opens the index again and again until SIGTERM; every vector must be its key's
+    stopped = []
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     opened = 0
-    while not told:
+    while not stopped:
         index = LatentIndex.open(folder)
         ids = index.take(np.arange(len(index)), ["object_id"])["object_id"].to_pylist()
         for name, vector in zip(ids, index.vectors[:].tolist()):

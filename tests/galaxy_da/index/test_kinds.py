@@ -55,7 +55,7 @@ def test_recall_and_exact_distances(folder, always_search, share):
     assert_allclose(found, own, rtol=1e-5)
 
 
-def test_exact_is_brute_force_whatever_the_kind(folder, always_search):
+def test_exact_search_matches_brute_force_for_every_kind(folder, always_search):
     index = LatentIndex.open(folder)
     queries = index.vectors[np.arange(0, N, 400)] + np.float32(0.1)
     for survey in (None, "b"):
@@ -72,7 +72,7 @@ def test_few_allowed_rows_are_compared_exactly(folder):
     assert_allclose(found, brute_force(index, np.zeros((1, D)), within.rows, 10), rtol=1e-5)
 
 
-def test_asking_for_more_than_is_found_is_answered_in_full(folder, always_search, monkeypatch):
+def test_more_neighbours_than_the_cells_hold_are_all_returned(folder, always_search, monkeypatch):
     monkeypatch.setattr(kinds, "_PROBES", 1)
     index = LatentIndex.open(folder)
     found, rows = index.search(index.vectors[:3], 5000)
@@ -146,14 +146,14 @@ def test_auto_chooses_by_size_and_memory(rows, memory, kind, reason):
     assert cost(rows, 40, "auto", memory).kind == kind
 
 
-def test_asked_for_kind_needs_enough_to_train_on():
+def test_a_requested_kind_needs_enough_vectors_to_train_on():
     assert kinds.choose(20_000, 40, "ivfpq") == ("ivfpq", "requested")
     assert kinds.choose(9_999, 40, "ivfpq")[0] == "flat"
     with pytest.raises(ValueError, match="kind must be auto, flat, ivfpq but is 'tree'"):
         cost(10, 40, "tree")
 
 
-def test_cost_is_what_it_takes(folder):
+def test_cost_matches_the_size_of_the_files(folder):
     segment = json.loads((folder / "index.json").read_text())["segments"][0]
     said = cost(N, D, segment["kind"])
     search = segment["search"]["bytes"] if segment["search"] else segment["vectors"]["bytes"]

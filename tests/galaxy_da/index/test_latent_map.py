@@ -1,4 +1,4 @@
-"""The latent space drawn flat."""
+"""Maps of the latent space in the plane."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_principal_components_are_those_of_the_covariance():
     assert drawn.points.dtype == np.float32 and drawn.fitted_on == 60
 
 
-def test_umap_keeps_clouds_apart_and_places_those_it_was_not_fitted_on():
+def test_umap_separates_clouds_and_transforms_unfitted_points():
     index = built(clouds(80))
     drawn = draw_map(index, "umap", sample=60)
     assert drawn.fitted_on == 60 and np.isfinite(drawn.points).all()

@@ -9,7 +9,7 @@ _segment = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 6), min_size=
 
 
 @given(st.lists(_segment, min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_numbers_are_those_of_a_list(counts, random):
+def test_row_numbers_match_a_sorted_list(counts, random):
     surveys = [dict(sorted(c.items())) for c in counts]
     sizes = [sum(c.values()) for c in surveys]
     share = random.choice([0, 0.3, 0.9])

@@ -25,12 +25,12 @@ def test_search_matches_brute_force(cloud, k, survey, whole_numbers):
     rng = np.random.default_rng(seed)
     scale, digits = (3, 0) if whole_numbers else (1, 7)
     points = (rng.normal(scale=scale, size=(2 * n, d)).round(digits) + offset).astype(np.float32)
-    asked = (rng.normal(scale=scale, size=(4, d)).round(digits) + offset).astype(np.float32)
+    queries = (rng.normal(scale=scale, size=(4, d)).round(digits) + offset).astype(np.float32)
     index = LatentIndex.build([make("a", list(points[:n])), make("b", list(points[n:]))])
 
-    distances, rows = index.search(asked, k, survey)
+    distances, rows = index.search(queries, k, survey)
 
-    truth = np.linalg.norm(asked[:, None].astype(float) - index.vectors[:][None], axis=-1)
+    truth = np.linalg.norm(queries[:, None].astype(float) - index.vectors[:][None], axis=-1)
     allowed = np.flatnonzero([survey in (None, name) for name in index.rows["survey"].to_pylist()])
     expected = np.sort(truth[:, allowed], axis=1)[:, :k]
     assert distances.dtype == np.float32
@@ -43,10 +43,10 @@ def test_search_matches_brute_force(cloud, k, survey, whole_numbers):
 
 
 def test_batches_do_not_change_the_answer(index, monkeypatch):
-    asked = random_vectors(17, seed=3)
-    whole = index.search(asked, 4, "sdss")
+    queries = random_vectors(17, seed=3)
+    whole = index.search(queries, 4, "sdss")
     monkeypatch.setattr(searching, "_BATCH_VALUES", 24)
-    for part, full in zip(index.search(asked, 4, "sdss"), whole, strict=True):
+    for part, full in zip(index.search(queries, 4, "sdss"), whole, strict=True):
         assert_array_equal(part, full)
 
 
@@ -189,7 +189,7 @@ def test_every_key_finds_its_row(one_ids, other_ids, surveys):
         ("", "a key is SURVEY:ID"),
     ],
 )
-def test_unknown_key_names_close_ones(index, key, message):
+def test_an_unknown_key_suggests_similar_ones(index, key, message):
     with pytest.raises(LatentIndexError, match=message):
         index.row(key)
 

@@ -19,12 +19,12 @@ from galaxy_da.io.files import file_hash, json_hash
 from galaxy_da.latent_index import LatentIndex
 
 
-def test_open_gives_back_what_was_saved(index, saved):
+def test_open_returns_the_saved_index(index, saved):
     opened = LatentIndex.open(saved)
     assert same_index(opened, index)
     assert (opened.space_id, opened.encoders) == (index.space_id, index.encoders)
-    asked = random_vectors(6, seed=9)
-    for one, other in zip(opened.search(asked, 9), index.search(asked, 9), strict=True):
+    queries = random_vectors(6, seed=9)
+    for one, other in zip(opened.search(queries, 9), index.search(queries, 9), strict=True):
         assert_array_equal(one, other)
 
 
@@ -151,7 +151,7 @@ def test_a_kind_that_is_not_supported_is_named_in_one_line(saved, record):
     assert "\n" not in str(caught.value)
 
 
-def test_no_index_there(tmp_path):
+def test_a_missing_index_is_named(tmp_path):
     with pytest.raises(LatentIndexError, match=r"no index here.*galaxy-da index"):
         LatentIndex.open(tmp_path / "nowhere")
 
@@ -163,7 +163,7 @@ def test_a_file_in_the_way_of_the_folder(index, tmp_path):
 
 
 @pytest.mark.parametrize("largest_bytes", [100, 30_000])
-def test_no_room_leaves_the_old_index(index, saved, largest_bytes):
+def test_a_full_disk_during_save_leaves_the_old_index(index, saved, largest_bytes):
     big = LatentIndex.build([make("hsc", list(np.zeros((300, 40), np.float32)))])
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest_bytes, before[1]))
@@ -201,12 +201,12 @@ import os, signal, sys
 from galaxy_da.latent_index import LatentIndex
 
 def kill_at(step):
-    seen = 0
+    calls = 0
     def counted(function):
         def call(*args, **kwargs):
-            nonlocal seen
-            seen += 1
-            if seen > step:
+            nonlocal calls
+            calls += 1
+            if calls > step:
                 os.kill(os.getpid(), signal.SIGKILL)
             return function(*args, **kwargs)
         return call

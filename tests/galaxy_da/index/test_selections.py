@@ -113,7 +113,7 @@ def test_selection_of_an_index():
         index.select("b", where="flags > 5")
 
 
-def test_conditions_may_come_from_a_generator_and_join_that_of_clean_images():
+def test_conditions_from_a_generator_with_clean():
     index = LatentIndex.build([make("a", list(random_vectors(20)))])
     chosen = index.select(where=(text for text in ["flags >= 3"]), clean=True)
     flags = index.take(chosen.rows, ["flags"])["flags"].to_pylist()

@@ -1,4 +1,4 @@
-"""An index in an object store: the same index, and no change lost among writers and readers."""
+"""An index in an object store is the same, and loses no change of concurrent writers."""
 
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ def changed(where):
     return LatentIndex.open(where)
 
 
-def test_a_life_in_a_store_is_that_on_a_disk(tmp_path):
+def test_changes_in_a_store_match_those_on_disk(tmp_path):
     one, other = changed(tmp_path / "index"), changed(URL)
     assert same_index(one, other)
     assert one.similar("sdss:id 1", k=5).equals(other.similar("sdss:id 1", k=5))
@@ -40,7 +40,7 @@ def test_a_life_in_a_store_is_that_on_a_disk(tmp_path):
     assert same_index(LatentIndex.open(tmp_path / "index"), LatentIndex.open(URL))
 
 
-def test_what_is_here_already_is_not_fetched_again(monkeypatch):
+def test_cached_files_are_not_fetched_again(monkeypatch):
     changed(URL)
     fetched = []
     get = stores.download
@@ -59,7 +59,7 @@ def test_what_is_here_already_is_not_fetched_again(monkeypatch):
 
 
 def copied(url):
-    """How many bytes of an index are in the user's cache."""
+    """Return the size of the copies of an index in the user's cache [bytes]."""
     folder = cache_folder("indexes") / url_hash(location(url))
     return sum(path.stat().st_size for path in folder.iterdir())
 
@@ -87,7 +87,7 @@ def test_copies_opened_longest_ago_make_room(monkeypatch):
     assert [copied(url) > 0 for url in (one, two, three)] == [False, True, False]
 
 
-def test_what_killed_processes_left_in_the_cache_goes(monkeypatch):
+def test_remains_of_killed_processes_are_removed_from_the_cache(monkeypatch):
     create(URL, [features("decals")])
     LatentIndex.open(URL)
     cache = cache_folder("indexes")
@@ -102,7 +102,7 @@ def test_what_killed_processes_left_in_the_cache_goes(monkeypatch):
         assert used.is_dir() and not dead.exists() and not partial.exists()
 
 
-def test_a_limit_that_is_no_number_is_named(monkeypatch):
+def test_a_cache_limit_must_be_a_number(monkeypatch):
     monkeypatch.setenv("GALAXY_DA_INDEX_CACHE_GIB", "many")
     with pytest.raises(StorageError, match="GALAXY_DA_INDEX_CACHE_GIB: is 'many' but has to be"):
         create(URL, [features("decals")])
@@ -111,7 +111,7 @@ def test_a_limit_that_is_no_number_is_named(monkeypatch):
         LatentIndex.open(URL)
 
 
-def test_of_two_writers_one_is_told():
+def test_the_second_of_two_writers_gets_an_error():
     create(URL, [features("decals")])
 
     def meanwhile(index):
@@ -141,7 +141,7 @@ def test_a_writer_that_died_before_its_manifest_changed_nothing(monkeypatch):
     assert len(LatentIndex.open(URL)) == len(before)
 
 
-def test_files_that_nothing_names_go_after_a_day(monkeypatch):
+def test_unused_files_are_removed_after_a_day(monkeypatch):
     changed(URL)
     there = list_names(location(URL))
     rebuild(URL)
@@ -154,7 +154,7 @@ def test_files_that_nothing_names_go_after_a_day(monkeypatch):
     assert data == {file.name for part in index.segments for file in part.files.files()}
 
 
-def test_a_reader_whose_files_go_meanwhile_reads_the_newer(monkeypatch):
+def test_a_reader_whose_files_are_removed_reads_the_newer_index(monkeypatch):
     create(URL, [features("decals")])
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder("elsewhere")))
     monkeypatch.setattr(stores, "_KEPT", timedelta(0))
@@ -182,7 +182,7 @@ def test_a_folder_copied_into_a_store_is_an_index(tmp_path):
     assert LatentIndex.open(URL).surveys == ("decals", "hsc")
 
 
-def test_what_is_missing_is_named():
+def test_missing_files_are_named():
     with pytest.raises(LatentIndexError, match=f"{URL}: no index here"):
         LatentIndex.open(URL)
     with pytest.raises(LatentIndexError, match=f"{URL}: no index here"):

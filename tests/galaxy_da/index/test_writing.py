@@ -46,8 +46,8 @@ def expected_rows(features):
 
 @given(_changes, st.integers(0, 2**31))
 @settings(max_examples=25, deadline=None)
-def test_any_history_answers_as_brute_force(tmp_path_factory, changes, seed):
-    """What add, delete and rebuild leave is what a dictionary of the same objects holds."""
+def test_search_after_any_changes_matches_brute_force(tmp_path_factory, changes, seed):
+    """Compare an index after add, delete and rebuild with a dictionary of the same objects."""
     folder = tmp_path_factory.mktemp("history")
     first = object_table("a", ["", "x", "a:b"], seed)
     create(folder, [first])
@@ -118,7 +118,7 @@ def separation_arcsec(row, centre):
     return np.degrees(np.arctan2(np.linalg.norm(np.cross(one, other)), one @ other)) * 3600
 
 
-def test_created_from_folders_is_what_is_built_in_memory(tmp_path, monkeypatch):
+def test_create_from_folders_matches_build_in_memory(tmp_path, monkeypatch):
     monkeypatch.setattr("galaxy_da.index.sources.BATCH_ROWS", 7)
     parts = [
         make("b", [*random_vectors(20), None], z=pa.array(range(21))),
@@ -155,7 +155,7 @@ def test_an_open_index_does_not_change(tmp_path):
     assert LatentIndex.open(tmp_path).generation == before.generation + 3
 
 
-def test_old_files_go_when_no_reader_needs_them(tmp_path):
+def test_old_files_are_removed_when_no_reader_needs_them(tmp_path):
     create(tmp_path, [object_table("a", list("abcd"), 0)])
     reader = LatentIndex.open(tmp_path)
     old = data_file(tmp_path, "vectors")
@@ -169,7 +169,7 @@ def test_old_files_go_when_no_reader_needs_them(tmp_path):
     assert len([path for path in tmp_path.iterdir() if path.name != ".writer"]) == 3
 
 
-def test_small_segments_are_joined(tmp_path):
+def test_small_segments_are_merged(tmp_path):
     create(tmp_path, [make("a", list(random_vectors(64)))])
     for i in range(16):
         add(tmp_path, [make("b", list(random_vectors(1, seed=i)), ids=[str(i)])])
@@ -179,7 +179,7 @@ def test_small_segments_are_joined(tmp_path):
     assert index.vectors[index.row("b:11")].tolist() == random_vectors(1, seed=11)[0].tolist()
 
 
-def test_many_deleted_rows_are_left_out(tmp_path, monkeypatch):
+def test_many_deleted_rows_are_not_returned(tmp_path, monkeypatch):
     create(tmp_path, [make("a", list(random_vectors(60))), make("b", list(random_vectors(60)))])
     delete(tmp_path, [f"{s}:id {i}" for s in "ab" for i in range(0, 60, 2)])
     few = LatentIndex.open(tmp_path)

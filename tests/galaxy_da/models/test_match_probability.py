@@ -26,7 +26,7 @@ def model(weights=(-1.0, -0.5, 0.2), latents=3, **changed):
     return MatchProbability(population=population, weights=weights, **given)
 
 
-def test_posterior_distance_of_two_looks_follows_chi_squared():
+def test_posterior_distance_of_two_observations_follows_chi_squared():
     rng = np.random.default_rng(0)
     truth, n, d = rng.normal(size=(4000, 5)), 4000, 5
     variances = rng.uniform(0.01, 3, (2, n, d))
@@ -93,7 +93,7 @@ def test_ratio_is_symmetric_and_bounded(seed):
     assert (ratio <= 9.0).all()
 
 
-def test_equal_looks_are_most_alike_and_strangers_reach_the_floor():
+def test_equal_images_have_the_largest_ratio_and_unrelated_ones_the_floor():
     one = np.ones((1, 3)), np.full((1, 3), 0.1)
     far = np.full((1, 3), 1e6), np.full((1, 3), 0.1)
     assert model().log_ratio(*one, *one)[0] == pytest.approx(np.log(0.01 + 0.99 * np.exp(9)))
@@ -107,17 +107,17 @@ def test_probability_is_bayes():
     assert_allclose(probability(np.log(ratio), np.full(3, 0.2)), expected)
 
 
-def test_a_model_survives_json():
+def test_a_model_is_the_same_after_json():
     m = model()
     assert MatchProbability.model_validate_json(m.model_dump_json()) == m
 
 
-def test_what_is_wrong_is_named():
+def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"prior must lie between 0 and 1.*1\.0"):
         probability(np.zeros(1), 1.0)
     with pytest.raises(ValueError, match=r"3 latents but have shapes \(2, 4\)"):
         model().log_ratio(*posteriors(2, 4, 0), *posteriors(2, 4, 0))
-    with pytest.raises(ValidationError, match="equally many, variances positive"):
+    with pytest.raises(ValidationError, match="of one length, and variances positive"):
         Population(mean=(0.0,), variance=(0.0,))
     with pytest.raises(ValidationError, match="floor"):
         model(floor=0.0)

@@ -17,7 +17,7 @@ def test_shapes():
     assert decoded.shape == images.shape
 
 
-def test_an_image_does_not_see_its_batch():
+def test_latents_do_not_depend_on_the_batch():
     torch.manual_seed(0)
     encoder = Encoder(SMALL).eval()
     images = torch.randn(6, 3, 32, 32)
@@ -25,13 +25,13 @@ def test_an_image_does_not_see_its_batch():
 
 
 @pytest.mark.parametrize(("planes", "source"), [(1, [0, 0, 0]), (5, [0, 1, 4]), (2, [1, 0, 1])])
-def test_reading_other_planes_is_the_same_function(planes, source):
+def test_an_encoder_of_other_planes_is_the_same_function(planes, source):
     torch.manual_seed(0)
     encoder = Encoder(SMALL)
     torch.nn.init.normal_(encoder.stem.weight)
     images = torch.randn(3, planes, 32, 32)
     expected = encoder(images[:, source]).mean
-    torch.testing.assert_close(encoder.reading(planes, source)(images).mean, expected)
+    torch.testing.assert_close(encoder.with_planes(planes, source)(images).mean, expected)
 
 
 def test_sky_may_be_negative():

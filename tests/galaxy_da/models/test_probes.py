@@ -68,12 +68,12 @@ def test_any_vector_gives_a_value_in_range(seed, n, far):
     )
 
 
-def test_rows_do_not_depend_on_their_company():
+def test_rows_do_not_depend_on_the_other_rows():
     probe, x = make_probe(), np.random.default_rng(2).normal(size=(20_000, 6))
     np.testing.assert_allclose(probe.apply(x)[[3, 19_999]], probe.apply(x[[3, 19_999]]), rtol=1e-5)
 
 
-def test_what_is_stored_comes_back(tmp_path):
+def test_stored_probes_are_read_back(tmp_path):
     probes = (
         make_probe(errors={"decals": {"n": 9, "bias": 0.1}}),
         make_probe("p_bar", "logistic", hidden=0),
@@ -99,7 +99,7 @@ def test_a_space_of_before_probes_still_loads(tmp_path):
     assert LatentSpace.load(tmp_path).probes == ()
 
 
-def test_adapting_keeps_probes_and_forgets_what_was_measured_of_that_survey():
+def test_adapting_keeps_probes_but_drops_the_errors_of_that_survey():
     errors = {"decals": {"n": 5}, "hsc": {"n": 4}}
     space = make_space().with_probes([make_probe(errors=errors)])
     hsc = get_survey("hsc")
@@ -144,7 +144,7 @@ def test_a_taken_column_is_refused(tmp_path):
         extract(make_space().with_probes([make_probe()]), Sample(path))
 
 
-def test_what_is_no_probe():
+def test_invalid_probes_are_refused():
     with pytest.raises(ValueError, match="lower-case letters, digits and _ but is 'Size '"):
         make_probe("Size ")
     with pytest.raises(ValueError, match="link is one of"):

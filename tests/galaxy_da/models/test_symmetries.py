@@ -11,7 +11,7 @@ def test_all_eight_are_different_and_keep_the_pixels():
     assert all(sorted(t) == list(range(9)) for t in rotated)
 
 
-def test_quarter_turns_are_numpys():
+def test_rotations_match_numpy():
     image = torch.randn(2, 3, 5, 5)
     np.testing.assert_array_equal(apply_symmetry(image, 3), np.rot90(image.numpy(), 3, (2, 3)))
     assert torch.equal(apply_symmetry(image, 0), image)

@@ -5,7 +5,7 @@ from galaxy_da.models.networks import Architecture, VariationalAutoencoder
 
 
 @torch.no_grad()
-def test_the_seed_brings_256_pixels_to_2048_numbers_and_40_latents():
+def test_xu2023_has_2048_features_and_40_latents_of_256_pixels():
     model = VariationalAutoencoder(Architecture(kind="galaxy-vae", pixels=256))
     images = torch.randn(2, 3, 256, 256)
     assert model.encoder.features(images).shape == (2, 2048)

@@ -14,7 +14,7 @@ from galaxy_da.queries.outliers import OutlierMethod
 
 
 def observations(n=400, d=4, seed=0):
-    """Two looks at galaxies: a shift, scatter larger in one direction, and noise by galaxy."""
+    """Two observations of galaxies: a shift, scatter larger in one direction, and own noise."""
     rng = np.random.default_rng(seed)
     truth, noise = rng.normal(size=(n, d)), rng.uniform(0.05, 0.3, (n, 1))
     mixing = rng.normal(size=(d, d))
@@ -24,7 +24,7 @@ def observations(n=400, d=4, seed=0):
     return [values.astype(np.float32) for values in (one, variance, other, variance)]
 
 
-def test_excess_is_about_one_whatever_the_noise():
+def test_excess_is_about_one_at_any_noise():
     one, variance, other, _ = observations()
     found = excess(one, variance, other, variance)
     assert_allclose(np.median(found), 1, atol=0.05)
@@ -36,7 +36,7 @@ def test_excess_is_about_one_whatever_the_noise():
     assert_allclose(np.quantile(found, 0.9), typical, rtol=0.25)
 
 
-def test_excess_does_not_change_when_latents_are_mixed_or_shifted():
+def test_excess_is_invariant_to_affine_maps_of_the_latents():
     one, variance, other, _ = observations()
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0].astype(np.float32)
     flat = np.broadcast_to(variance[:, :1], variance.shape)
@@ -80,7 +80,7 @@ def test_outliers_by_disagreement_are_the_changed_galaxies():
     assert len(index.outliers(k=999, method="disagreement")) == 200
 
 
-def test_only_selected_galaxies_take_part():
+def test_only_selected_galaxies_are_ranked():
     index = both_surveys(kind=["a"] * 150 + ["b"] * 50)
     found = index.outliers(k=999, method="disagreement", within=Subset(where="kind = a"))
     assert len(found) == 150

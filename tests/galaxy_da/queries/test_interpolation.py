@@ -31,11 +31,11 @@ def index(space, tmp_path_factory):
 
 
 def latents(index, row):
-    view = vectors(index.rows.slice(row, 1), "nuisance")[0]
-    return np.concatenate([index.vectors[row], view])
+    nuisance = vectors(index.rows.slice(row, 1), "nuisance")[0]
+    return np.concatenate([index.vectors[row], nuisance])
 
 
-def test_between_goes_straight_and_keeps_the_first_view(index):
+def test_between_is_linear_and_keeps_the_first_nuisance_latents(index):
     path = index.between("decals:decals-0001", "decals:decals-0007", 5)
     assert path.shape == (5, 6)
     assert_allclose(path[0], latents(index, 1), rtol=1e-6)
@@ -60,7 +60,7 @@ def test_combine_is_arithmetic(index):
     assert_allclose(index.combine(keys[:1])[0], latents(index, 2))
 
 
-def test_strip_shows_what_the_decoder_makes(index, space, tmp_path):
+def test_strip_shows_decoded_images(index, space, tmp_path):
     path = index.between("decals:decals-0001", "decals:decals-0007", 3)
     strip = draw_strip(space, path)
     assert strip.shape == (64, 192, 3)

@@ -37,7 +37,7 @@ def test_knn_matches_brute_force(one, other, neighbours, k, whole):
     assert_allclose(found, scores[rows], rtol=1e-5, atol=1e-6)
 
 
-def test_every_method_finds_the_odd_one_among_those_selected():
+def test_every_method_finds_an_outlier_in_the_selection():
     rng = np.random.default_rng(0)
     vectors = random_vectors(300, 4)
     vectors[7] = 12
@@ -98,7 +98,7 @@ def test_reconstruction_is_over_the_survey_median_and_combined_takes_the_higher_
         assert_allclose(value, max(ranks), err_msg=key)
 
 
-def test_whitened_has_unit_covariance_but_for_thin_directions():
+def test_whitened_has_unit_covariance_except_in_thin_directions():
     points = np.random.default_rng(0).normal(size=(4000, 3)) @ np.diag([1.0, 3.0, 1e-6])
     got = np.cov(whitened(points, points[:2000]).T)
     thin, *wide = np.sort(np.diag(got))
@@ -129,7 +129,7 @@ def test_many_points_are_searched_by_cells(monkeypatch):
     assert np.mean(np.isclose(near, exact, rtol=1e-4)) > 0.9
 
 
-def test_clean_leaves_flagged_images_out_but_not_substituted_bands():
+def test_clean_excludes_flagged_images_but_not_substituted_bands():
     index = build(sdss=cloud(40))  # flags 0 to 39
     for method in ("knn", "lof", "forest"):
         assert set(index.outliers(k=40, method=method)["flags"].to_pylist()) == set(range(40))

@@ -24,14 +24,14 @@ def scores_of(given, survey="sdss"):
 
 
 def two_groups():
-    """A hundred ordinary galaxies, and two groups of ten as odd as each other."""
+    """A hundred ordinary galaxies, and two groups of ten with equal outlier scores."""
     rng = np.random.default_rng(0)
     centres = np.repeat([[0, 0, 0], [9, 0, 0], [0, 9, 0]], [100, 10, 10], axis=0)
     points = (centres + rng.normal(size=(120, 3))).astype(np.float32)
     return build(sdss={f"{i:03d}": point for i, point in enumerate(points)})
 
 
-def test_a_few_scores_bring_the_wanted_group_up_and_the_other_down():
+def test_a_few_scores_move_the_wanted_group_to_the_top():
     index = two_groups()
     before = index.outliers(k=120, method="knn")["object_id"].to_pylist()
     wanted, other = ({f"{i:03d}" for i in span} for span in (range(100, 110), range(110, 120)))
@@ -51,22 +51,22 @@ def test_a_few_scores_bring_the_wanted_group_up_and_the_other_down():
     }
 
 
-def test_trained_scores_are_the_published_formula_at_its_ends():
+def test_trained_scores_match_the_published_formula():
     rng = np.random.default_rng(0)
-    points, odd = rng.normal(size=(50, 2)), rng.uniform(1, 2, 50)
+    points, outlier = rng.normal(size=(50, 2)), rng.uniform(1, 2, 50)
     points[49] = 1e3
-    predicted, trained = trained_scores(points, odd, points[:2], np.array([0.0, 0.0]))
+    predicted, trained = trained_scores(points, outlier, points[:2], np.array([0.0, 0.0]))
     assert_allclose(predicted, 0)
-    assert_allclose(trained[0], 0.1 * odd[0], rtol=1e-6)  # distance 0, least belief
-    assert_allclose(trained[49], odd[49], rtol=1e-6)  # far away, only oddness counts
+    assert_allclose(trained[0], 0.1 * outlier[0], rtol=1e-6)  # distance 0, smallest predicted score
+    assert_allclose(trained[49], outlier[49], rtol=1e-6)  # far away, only the outlier score counts
     distance = np.linalg.norm(points[:, None] - points[:2], axis=-1).min(1)
-    expected = odd * np.tanh(np.exp(distance / distance.mean()) - 1 + np.arctanh(0.1))
+    expected = outlier * np.tanh(np.exp(distance / distance.mean()) - 1 + np.arctanh(0.1))
     assert_allclose(trained, expected, rtol=1e-6)
-    _, wanted = trained_scores(points, odd, points[:2], np.array([5.0, 5.0]))
-    assert_allclose(wanted, odd)
+    _, wanted = trained_scores(points, outlier, points[:2], np.array([5.0, 5.0]))
+    assert_allclose(wanted, outlier)
 
 
-def test_start_takes_the_place_of_the_outlier_scores():
+def test_start_replaces_the_outlier_scores():
     index, scores = two_groups(), scores_of({"100": 5, "003": 1})
     first = index.rank(scores, method="lof")
     assert index.rank(scores, start=first).equals(first)

@@ -67,7 +67,7 @@ def test_same_matches_brute_force(number, seed, least):
 
 @given(st.integers(0, 100), st.floats(0, 10))
 @settings(max_examples=40, deadline=None)
-def test_counterparts_are_each_others_nearest(seed, radius):
+def test_counterparts_are_mutual_nearest_neighbours(seed, radius):
     index = three_surveys(20, seed)
     first, second, separation = counterparts(index, np.arange(20), np.arange(20, 40), radius)
     sky = directions(index, np.arange(40))
@@ -81,7 +81,7 @@ def test_counterparts_are_each_others_nearest(seed, radius):
     assert_allclose(separation, [apart[i, j - 20] for i, j in expected], atol=1e-6)
 
 
-def test_no_counterpart_is_an_empty_answer_and_nothing_to_compare_with_is_null():
+def test_no_counterpart_gives_no_row_and_no_comparison_gives_null():
     index = LatentIndex.build(
         [make(name, [[0, 1]], ra=[10.0], dec=[5.0], encoder=name) for name in ("a", "b")]
     )

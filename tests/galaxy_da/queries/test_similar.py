@@ -49,7 +49,7 @@ def test_similar_columns():
     assert build(sdss=cloud(1)).similar("sdss:0-0").equals(empty)
 
 
-def test_similar_leaves_itself_out_among_exact_duplicates():
+def test_similar_excludes_the_query_among_exact_duplicates():
     index = build(sdss={f"{i:03d}": [1, 1] for i in range(100)})
     for name in ("000", "050", "099"):
         found = keys(index.similar(f"sdss:{name}", 20))
