@@ -54,22 +54,8 @@ def write_galaxy10(
 ) -> dict[str, Any]:
     """Write a sample table that points into a Galaxy10 HDF5 file.
 
-    Parameters
-    ----------
-    source : Location
-        HDF5 file. Rows are named ``FILE#ROW``, relative to the table's folder.
-    out : Location
-        Sample table to write.
-    survey : str
-        ``decals`` or ``sdss``.
-    options : ImageSetOptions
-        Positions and pixel scale. Galaxy10 SDSS was cut from images scaled by each galaxy's radius,
-        so only a catalogue can give its pixel scales.
-
-    Returns
-    -------
-    dict
-        ``sample``, ``rows``, ``layout``.
+    Rows are named ``FILE#ROW``, relative to the table's folder. Galaxy10 SDSS was cut from images
+    scaled by each galaxy's radius, so only a catalogue of positions can give its pixel scales.
 
     Raises
     ------

@@ -37,25 +37,9 @@ _IMAGE_FIELDS = ("band", "flux", "psf_fwhm", "scale", "bytes", "path")
 def write_shards(
     source: Location, out: Location, survey: str, options: ImageSetOptions
 ) -> dict[str, Any]:
-    """Write a sample table that carries the images of Parquet shards.
+    """Write a sample table that carries the images of Parquet shards or a HATS catalogue.
 
     Of a nested image, band, flux, PSF and scale are kept; masks and inverse variances are not.
-
-    Parameters
-    ----------
-    source : Location
-        A Parquet file, a folder of them at any depth, or a HATS catalogue or collection.
-    out : Location
-        Sample table to write.
-    survey : str
-        Survey of the images.
-    options : ImageSetOptions
-        Columns, bands and pixel scale.
-
-    Returns
-    -------
-    dict
-        ``sample``, ``rows``, ``layout``.
 
     Raises
     ------

@@ -53,10 +53,8 @@ def write_sample(
     ------
     ValueError
         If an option does not apply to the set.
-    CatalogError
-        If there is no image set, or positions are missing.
-    TableError
-        If ids repeat.
+    CatalogError, TableError
+        If there is no image set, positions are missing, or ids repeat.
     """
     options = replace(options or ImageSetOptions(), **fields)
     place = location(source)

@@ -83,15 +83,11 @@ def crossmatch_hats(
 
     Raises
     ------
-    ValueError
-        If a setting is out of range, or not available with Dask.
-    CatalogError
-        If a catalogue, its ids or a wide enough margin is missing, the two sides are one survey,
-        nothing pairs, or LSDB is not installed.
+    ValueError, CatalogError, TableError
+        As `crossmatch`, or if a setting is not available with Dask, a catalogue or a wide enough
+        margin is missing, or LSDB is not installed.
     ClusterError
         If the scheduler or all workers that take a partition are lost.
-    TableError
-        If an ``object_id`` is repeated within a partition.
     StorageError
         If `out` cannot be written.
     """

@@ -86,10 +86,8 @@ def match_pixel(
         Pixel of the anchors to match.
     is_whole : (bool, bool)
         The pixel is the whole partition of the anchors, and of the targets.
-    sides : sequence of 2 Side
-        Columns of the anchors and the targets.
-    settings : MatchSettings
-        Settings of the match.
+    sides, settings
+        Columns of the anchors and the targets, and settings of the match.
     """
     with using_lsdb():
         near, own = _gather(rows[:2], pixel, is_whole[0], sides[0])
@@ -168,17 +166,6 @@ def _gather(
     if not is_whole:
         own &= at_order(index, pixel.order) == pixel.number
         near[~own] = is_around(index[~own], pixel, side.margin_arcsec)
-    places = np.flatnonzero(near)
-    order = places[_sky_order(index[places], table["object_id"].take(pa.array(places)))]
-    return table.take(pa.array(order)), own[order]
-
-
-def _sky_order(index: np.ndarray, ids: pa.ChunkedArray) -> np.ndarray:
-    """Return the order by sky index, then id."""
-    order = np.argsort(index, kind="stable")
-    same = np.diff(index[order]) == 0
-    twins = np.flatnonzero(np.append(same, False) | np.insert(same, 0, False))
-    rows = order[twins]
-    names = ids.take(pa.array(rows)).to_numpy(zero_copy_only=False).astype(str)
-    order[twins] = rows[np.lexsort((names, index[rows]))]
-    return order
+    sky = table.append_column("index", pa.array(index)).append_column("own", pa.array(own))
+    sky = sky.filter(pa.array(near)).sort_by([("index", "ascending"), ("object_id", "ascending")])
+    return sky.select(table.column_names), sky["own"].to_numpy()

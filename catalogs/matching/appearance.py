@@ -101,14 +101,10 @@ def appearance_ratios(
     candidates : pa.Table
         Pairs with ``anchor_id`` and ``target_id``.
     space : LatentSpace
-        With the target survey's model (`LatentSpace.match_probability`).
+        Space with a model of the target survey (`LatentSpace.match_probability`).
     anchor, target : Features
-        Features extracted with this space's encoders, each of one survey.
-
-    Returns
-    -------
-    (n,) float array
-        Ratios, zero if either image has no features.
+        Features extracted with this space's encoders, each of one survey. The ratio is zero for
+        images without features.
 
     Raises
     ------
@@ -152,11 +148,6 @@ def position_ratios(
     Bayes factor of Budavári & Szalay 2008 times their prior). c is fitted to all separations by
     maximum likelihood, and so is σ unless both catalogues state errors. The model is Rayleigh for
     counterparts and uniform over the area for chance pairs.
-
-    Parameters
-    ----------
-    candidates, anchor, target
-        As for `resolve`.
 
     Returns
     -------

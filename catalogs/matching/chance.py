@@ -38,16 +38,7 @@ def chance_matches(
     about the anchors (Mecke's formula for a Poisson process).
 
     Clustering on scales below the shift is missed. In a field only a few shifts wide, anchors moved
-    off its edge make all numbers too small.
-
-    Parameters
-    ----------
-    anchor, target : Zones
-        Both sides.
-    matching : Future of Match
-        The match itself; needed only once anchors have been moved.
-    settings : MatchSettings
-        Settings of the match.
+    off its edge make all numbers too small. The match itself is needed only once anchors are moved.
 
     Returns
     -------

@@ -35,18 +35,8 @@ _SUPPOSITIONS: dict[str, _Supposition] = {
 def explain_no_pairs(anchor: Zones, target: Zones, settings: MatchSettings) -> str:
     """Describe in one line both fields, their closest approach, and the likely mistake.
 
-    Parameters
-    ----------
-    anchor, target : Zones
-        Both sides, with a row or more and no pair.
-    settings : MatchSettings
-        Settings of the match.
-
-    Returns
-    -------
-    str
-        Text that ends with the supposition about units, frame or columns under which most rows
-        would pair, if there is one.
+    The mistake is the supposition about units, frame or columns under which most rows would pair.
+    Both sides have a row or more, and no pair.
     """
     trees = {
         side: cKDTree(unit_vectors(zones.ra, zones.dec))

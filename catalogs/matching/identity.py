@@ -35,11 +35,8 @@ _UNLIKELY = 1e-5
 def refuse_same_survey(anchor: pa.Table, target: pa.Table) -> None:
     """Refuse two tables of the same survey.
 
-    Parameters
-    ----------
-    anchor, target : pa.Table
-        Catalogues whose surveys are named by a column ``survey``, or by ``SURVEY`` and ``VERSION``
-        in the headers of the file and its cutouts, which `read_catalog` notes.
+    Surveys are named by a column ``survey``, or by ``SURVEY`` and ``VERSION`` in the headers of the
+    file and its cutouts, which `read_catalog` notes.
 
     Raises
     ------
@@ -64,13 +61,7 @@ def refuse_same_survey(anchor: pa.Table, target: pa.Table) -> None:
 
 
 def refuse_same_ids(n_same: int, n_pairs: int) -> None:
-    """Refuse pairs if most of them join equal ids.
-
-    Raises
-    ------
-    CatalogError
-        If more than half do.
-    """
+    """Raise `CatalogError` if most pairs join equal ids."""
     if n_same > n_pairs / 2:
         raise CatalogError(
             f"{n_same} of {n_pairs} pairs join rows of the same object_id, so anchor and target "
@@ -83,15 +74,6 @@ def measure_offset(
     anchor: Zones, target: Zones, match: Match, settings: MatchSettings
 ) -> dict[str, Any]:
     """Measure the offset of targets from their anchors, and note signs of false counterparts.
-
-    Parameters
-    ----------
-    anchor, target : Zones
-        Both sides.
-    match : Match
-        Their pairs.
-    settings : MatchSettings
-        Settings of the match.
 
     Returns
     -------

@@ -119,16 +119,7 @@ def write_centred(
 ) -> None:
     """Write the paired rows of a sample table, each centred on its pair's common position.
 
-    Parameters
-    ----------
-    sample : pa.Table
-        Sample table with ``cutout`` or ``image``.
-    folder : Location
-        Folder that relative cutouts start from; they become absolute paths or URLs.
-    pairs, side
-        As for `recentre`.
-    out : path or URL
-        Parquet file to write.
+    Relative cutouts start from `folder`; they become absolute paths or URLs.
 
     Raises
     ------

@@ -28,10 +28,6 @@ def match_probabilities(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> n
     log_odds : (n,) float array
         Log odds that the two are one galaxy, against both being alone.
 
-    Returns
-    -------
-    (n,) float array
-
     References
     ----------
     Williams & Lau 2014, IEEE Trans. Aerosp. Electron. Syst. 50, 2942.
@@ -50,12 +46,7 @@ def match_probabilities(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> n
 
 
 def assign(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Choose the most probable set of pairs that share no source.
-
-    Parameters
-    ----------
-    i, j, log_odds
-        As for `match_probabilities`.
+    """Choose the most probable set of pairs that share no source, for such candidates.
 
     Returns
     -------

@@ -19,12 +19,12 @@ __all__ = [
     "ROW_NUMBER",
     "SPELLINGS",
     "PositionColumns",
+    "find_column",
     "find_ids",
     "find_motion",
     "find_positions",
     "make_ids",
     "prepend",
-    "require",
     "spelled",
 ]
 
@@ -83,16 +83,7 @@ class PositionColumns(NamedTuple):
 def find_positions(
     names: Sequence[str], ra: str | None, dec: str | None, where: str
 ) -> PositionColumns:
-    """Return the columns of longitude and latitude.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Names of all columns.
-    ra, dec : str, optional
-        Columns to use, in place of usual names.
-    where : str
-        Name of the catalogue in messages.
+    """Return the columns of longitude and latitude: `ra` and `dec` if given, else by their names.
 
     Raises
     ------
@@ -104,7 +95,7 @@ def find_positions(
             lons, lats = ([n for n in names if _plain(n) in s.split()] for s in spellings)
             if len(lons) == 1 and len(lats) == 1:
                 return PositionColumns(lons[0], lats[0], frame)
-    lon, lat = (_find(names, key, name, where) for key, name in (("ra", ra), ("dec", dec)))
+    lon, lat = (find_column(names, key, name, where) for key, name in (("ra", ra), ("dec", dec)))
     systems = [_system(name) for name in (lon, lat)]
     if ra is None and dec is None and all(systems) and systems[0] != systems[1]:
         raise CatalogError(
@@ -115,33 +106,46 @@ def find_positions(
 
 
 def find_ids(names: Sequence[str], object_id: str | None, where: str) -> list[str]:
-    """Return the columns of ids: one, the three of the Legacy Surveys, or none.
-
-    Raises
-    ------
-    CatalogError
-        If `object_id` is missing, or the column could be one of several.
-    """
+    """Return the columns of ids: one, the three of the Legacy Surveys, or none."""
     parts = [column for part in _LEGACY_SURVEY_ID for column in names if _plain(column) == part]
     if object_id is None and "object_id" not in names:
         if len(parts) == len(_LEGACY_SURVEY_ID):
             return parts
         if not _spelled(names, "object_id"):
             return []
-    return [_find(names, "object_id", object_id, where)]
+    return [find_column(names, "object_id", object_id, where)]
 
 
 def find_motion(names: Sequence[str], where: str) -> tuple[str, str] | None:
-    """Return the columns of proper motion, if there are any.
+    """Return the columns of proper motion, if there are any."""
+    if not any(_spelled(names, key) for key in ("pmra", "pmdec")):
+        return None
+    return find_column(names, "pmra", None, where), find_column(names, "pmdec", None, where)
+
+
+def find_column(names: Sequence[str], wanted: str, name: str | None, where: str) -> str:
+    """Return the named column, else the one called `wanted` or with a usual spelling of it.
 
     Raises
     ------
     CatalogError
-        If one of the two is missing, or could be one of several.
+        If there is no such column, or it could be one of several.
     """
-    if not any(_spelled(names, key) for key in ("pmra", "pmdec")):
-        return None
-    return _find(names, "pmra", None, where), _find(names, "pmdec", None, where)
+    if name is not None:
+        found = [column for column in names if column == name]
+    else:
+        found = [wanted] if wanted in names else _spelled(names, wanted)
+    if len(found) > 1:
+        raise CatalogError(
+            f"{where}: {wanted} could be any of {', '.join(found)}; say which by {wanted}=NAME"
+        )
+    if not found:
+        what = "" if name is None else f" {name!r}"
+        raise CatalogError(
+            f"{where}: there is no column{what} for {wanted}; it has {_listed(names)}; say which "
+            f"to use by {wanted}=NAME"
+        )
+    return found[0]
 
 
 def make_ids(table: pa.Table, sources: Sequence[str], where: str) -> pa.ChunkedArray:
@@ -179,16 +183,8 @@ def prepend(
 ) -> pa.Table:
     """Put made columns first; other columns of the same name are renamed ``NAME_input``.
 
-    Parameters
-    ----------
-    made : mapping of str to pa.ChunkedArray
-        Columns to put first.
-    raw : pa.Table
-        Columns of the file. Those equal to a made column are left out.
-    sources : mapping of str to sequence of str
-        Columns of the file that each was made of.
-    notes : list of str
-        Lines to show the user; the renamed columns are added.
+    Columns of the file that equal a made column of their name are left out; `sources` are the
+    columns each was made of. Renamed columns are added to `notes`.
     """
     columns = list(made.values())
     fields = [pa.field(name, column.type) for name, column in made.items()]
@@ -212,36 +208,6 @@ def spelled(names: Sequence[str], wanted: str) -> str | None:
     """Return the only column with a usual spelling of `wanted`, or None."""
     found = _spelled(names, wanted)
     return found[0] if len(found) == 1 else None
-
-
-def require(names: Sequence[str], name: str, wanted: str, where: str) -> str:
-    """Return a named column.
-
-    Raises
-    ------
-    CatalogError
-        If there is no column of that name.
-    """
-    return _find(names, wanted, name, where)
-
-
-def _find(names: Sequence[str], wanted: str, name: str | None, where: str) -> str:
-    """Return the named column, else the one called `wanted` or with a usual spelling of it."""
-    if name is not None:
-        found = [column for column in names if column == name]
-    else:
-        found = [wanted] if wanted in names else _spelled(names, wanted)
-    if len(found) > 1:
-        raise CatalogError(
-            f"{where}: {wanted} could be any of {', '.join(found)}; say which by {wanted}=NAME"
-        )
-    if not found:
-        what = "" if name is None else f" {name!r}"
-        raise CatalogError(
-            f"{where}: there is no column{what} for {wanted}; it has {_listed(names)}; say which "
-            f"to use by {wanted}=NAME"
-        )
-    return found[0]
 
 
 def _spelled(names: Sequence[str], wanted: str) -> list[str]:

@@ -50,11 +50,8 @@ _UNIT_ALIASES = {
 def frame_named(name: str) -> BaseCoordinateFrame:
     """Return a frame from its name.
 
-    Parameters
-    ----------
-    name : str
-        One of `FRAMES` in any case, also as VOTable writes it (``eq_FK5``, ``ecl_FK5``), with an
-        optional equinox if the frame has one: ``fk5 J1975``.
+    Names are those of `FRAMES` in any case, also as VOTable writes them (``eq_FK5``, ``ecl_FK5``),
+    with an optional equinox if the frame has one: ``fk5 J1975``.
 
     Raises
     ------
@@ -109,10 +106,8 @@ def to_epoch(
         NaN is no motion.
     frame : str
         Name of a frame, as for `frame_named`.
-    reference_epoch : (n,) float array
-        Epoch of the positions [Julian year].
-    epoch : float
-        Epoch to move to [Julian year].
+    reference_epoch, epoch : (n,) float array and float
+        Epochs of the positions and of the result [Julian year].
 
     Returns
     -------
@@ -160,14 +155,9 @@ def angle_unit(text: str) -> u.UnitBase:
 
 
 def sexagesimal_to_deg(text: np.ndarray, unit: u.UnitBase) -> np.ndarray:
-    """Return angles written like ``12:34:56.7`` [deg].
+    """Return angles (n,) written like ``12:34:56.7`` [deg].
 
-    Parameters
-    ----------
-    text : (n,) str array
-        Text of the angles.
-    unit : astropy unit
-        Unit of the first number, unless the text states it (``12h34m56.7s``).
+    `unit` is that of the first number, unless the text states it (``12h34m56.7s``).
 
     Raises
     ------

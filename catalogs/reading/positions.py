@@ -9,7 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from astropy import units as u
 
-from catalogs.reading.columns import PositionColumns, find_motion, find_positions, require, spelled
+from catalogs.reading.columns import (
+    PositionColumns,
+    find_column,
+    find_motion,
+    find_positions,
+    spelled,
+)
 from catalogs.reading.formats import CatalogFile, field_note, is_number, is_text
 from catalogs.reading.frames import angle_unit, frame_named, sexagesimal_to_deg, to_epoch, to_icrs
 from catalogs.reading.options import YEARS, CatalogOptions
@@ -45,18 +51,7 @@ class Positions(NamedTuple):
 def read_positions(
     file: CatalogFile, options: CatalogOptions, where: str, notes: list[str]
 ) -> Positions:
-    """Read the positions of a catalogue.
-
-    Parameters
-    ----------
-    file : CatalogFile
-        The loaded file.
-    options : CatalogOptions
-        Columns, unit, frame and epochs, in place of those of the file.
-    where : str
-        Name of the catalogue in messages.
-    notes : list of str
-        Lines to show the user; more are added.
+    """Read the positions of a loaded file; `where` names it in messages, `notes` get more lines.
 
     Raises
     ------
@@ -99,10 +94,8 @@ def read_position_errors(table: pa.Table, sources: list[str], where: str) -> np.
     CatalogError
         If a column is missing, in another kind of unit, or empty or negative in some rows.
     """
-    parts = [
-        _in_unit(table, require(table.column_names, name, "position_error", where), u.arcsec, where)
-        for name in sources
-    ]
+    names = [find_column(table.column_names, "position_error", s, where) for s in sources]
+    parts = [_in_unit(table, name, u.arcsec, where) for name in names]
     error = np.sqrt(np.mean(np.square(parts), axis=0))
     bad = np.asarray(~np.isfinite(error) | (np.min(parts, axis=0, initial=0.0) < 0))
     if bad.any():

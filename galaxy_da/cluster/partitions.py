@@ -6,13 +6,14 @@ its own partition.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import TableError
+from galaxy_da.extraction.parts import split_in_parts
 from galaxy_da.io.hats.folders import is_hats
 from galaxy_da.io.hats.partitions import list_partitions
 from galaxy_da.io.hats.pixels import SKY_ORDER, Pixel, at_order, sky_index
@@ -103,7 +104,7 @@ class PartitionSample(Sample):
 
     def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
         """Stream rows as `Sample.batches` does; row groups without one of its rows are not read."""
-        batches = with_store_errors(self.path, _rebatched(self._rows(rows), rows))
+        batches = with_store_errors(self.path, split_in_parts(self._rows(rows), rows))
         yield from slice_tables(batches, start, len(self) if stop is None else stop)
 
     def _rows(self, rows: int) -> Iterator[pa.Table]:
@@ -224,17 +225,3 @@ def _index(table: pa.Table, where: str, order: int) -> np.ndarray:
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
     check_positions(ra, dec, where)
     return at_order(sky_index(ra, dec), order)
-
-
-def _rebatched(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
-    """Join or cut tables into tables of a number of rows."""
-    held: list[pa.Table] = []
-    for table in tables:
-        held.append(table)
-        if sum(map(len, held)) >= rows:
-            joined = pa.concat_tables(held)
-            full = len(joined) // rows * rows
-            yield from (joined.slice(low, rows) for low in range(0, full, rows))
-            held = [joined.slice(full)] if full < len(joined) else []
-    if held:
-        yield pa.concat_tables(held)

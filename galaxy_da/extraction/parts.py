@@ -100,14 +100,16 @@ def write_parts(
     write_json(folder / MANIFEST, {"format": FORMAT, "parts": max(total, 1), "rows": rows, **plan})
 
 
-def split_in_parts(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def split_in_parts(tables: Iterable[pa.Table], rows: int | None = None) -> Iterator[pa.Table]:
     """Regroup the rows of tables into parts of equal size; the last one may be shorter."""
+    rows = rows or _PART_ROWS
     held: list[pa.Table] = []
     for table in tables:
         held.append(table)
-        if sum(table.num_rows for table in held) >= _PART_ROWS:
+        if sum(table.num_rows for table in held) >= rows:
             joined = pa.concat_tables(held)
-            yield joined.slice(0, _PART_ROWS)
-            held = [joined.slice(_PART_ROWS)] if joined.num_rows > _PART_ROWS else []
+            full = joined.num_rows // rows * rows
+            yield from (joined.slice(low, rows) for low in range(0, full, rows))
+            held = [joined.slice(full)] if full < joined.num_rows else []
     if held:
         yield pa.concat_tables(held)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from galaxy_da.errors import CatalogError, StorageError
-from galaxy_da.io.files import atomic_path, new_folder
+from galaxy_da.io.files import new_folder
 from galaxy_da.io.hats.libraries import main_path, read_structure, using_lsdb
 from galaxy_da.io.hats.partitions import DATASET
 from galaxy_da.io.hats.pixels import Pixel, at_order, margin_order, sky_index
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_margin", "align_pixels", "delayed_partitions", "open_hats", "to_hats", "write_hats"]
 
-MARGIN_ARCSEC = 10.0
-"""Width of the margin written by default [arcsec]: enough for a mutual match within 2.5 arcsec."""
-
+_MARGIN_ARCSEC = 10.0  # enough for a mutual match within 2.5 arcsec
 _PARTITION_ROWS = 1_000_000
 _HIGHEST_ORDER = 10
 
@@ -41,7 +39,7 @@ def to_hats(
     table: pa.Table,
     out: PathOrUrl,
     *,
-    margin_arcsec: float = MARGIN_ARCSEC,
+    margin_arcsec: float = _MARGIN_ARCSEC,
     partition_rows: int = _PARTITION_ROWS,
 ) -> Location:
     """Write a table that fits in memory as a HATS collection: the catalogue and its margin.
@@ -53,17 +51,12 @@ def to_hats(
     table : pa.Table
         Catalogue with ``ra``, ``dec`` [ICRS deg], as `catalogs.reading.read_catalog` returns.
     out : path or URL
-        Folder to write; must not exist.
+        Folder to write; must not exist. It is returned.
     margin_arcsec : float
         Width of the margin [arcsec].
     partition_rows : int
         Largest number of rows of a partition. Pixels of HEALPix order 10, and those hardly wider
         than the margin, are not split further.
-
-    Returns
-    -------
-    Path or UPath
-        `out`.
 
     Raises
     ------
@@ -104,14 +97,7 @@ def to_hats(
 def write_hats(table: pa.Table, out: Location, schema: pa.Schema) -> None:
     """Write a table that fits in memory as a HATS catalogue without a margin.
 
-    Parameters
-    ----------
-    table : pa.Table
-        Catalogue with ``ra``, ``dec`` [ICRS deg].
-    out : Location
-        Folder to write; must not exist.
-    schema : pa.Schema
-        Fields whose metadata, and its own, go to ``dataset/_common_metadata``.
+    The metadata of `schema` and its fields go to ``dataset/_common_metadata``.
 
     Raises
     ------
@@ -127,15 +113,8 @@ def write_hats(table: pa.Table, out: Location, schema: pa.Schema) -> None:
         _add_metadata(folder / DATASET / "_common_metadata", schema)
 
 
-def add_margin(path: str | os.PathLike[str], margin_arcsec: float = MARGIN_ARCSEC) -> Path:
-    """Write a margin beside a HATS catalogue that has none, or a narrower one.
-
-    Parameters
-    ----------
-    path : path
-        A local HATS catalogue or collection.
-    margin_arcsec : float
-        Width of the margin [arcsec].
+def add_margin(path: str | os.PathLike[str], margin_arcsec: float = _MARGIN_ARCSEC) -> Path:
+    """Write a margin [arcsec] beside a local HATS catalogue that has none, or a narrower one.
 
     Returns
     -------
@@ -184,7 +163,7 @@ def add_margin(path: str | os.PathLike[str], margin_arcsec: float = MARGIN_ARCSE
 
 
 def open_hats(path: PathOrUrl, margin_arcsec: float, columns: list[str] | None = None) -> Catalog:
-    """Open a HATS catalogue with a margin that is wide enough.
+    """Open a HATS catalogue or collection with a margin that is wide enough; no row is read yet.
 
     Parameters
     ----------
@@ -195,11 +174,6 @@ def open_hats(path: PathOrUrl, margin_arcsec: float, columns: list[str] | None =
         collection names and those beside the catalogue as ``NAME_*arcs``.
     columns : list of str, optional
         Columns to load; all by default.
-
-    Returns
-    -------
-    lsdb.Catalog
-        The catalogue, of which no row is read yet.
 
     Raises
     ------
@@ -227,10 +201,7 @@ def open_hats(path: PathOrUrl, margin_arcsec: float, columns: list[str] | None =
 def align_pixels(anchor: Catalog, target: Catalog) -> Iterator[tuple[Pixel, Pixel, Pixel]]:
     """Yield the pixels where targets, or their margin, meet anchors.
 
-    Yields
-    ------
-    (Pixel, Pixel, Pixel)
-        Partition of the anchors, partition of the targets, and the finer of both.
+    Each is a partition of the anchors, one of the targets, and the finer of both.
     """
     with using_lsdb():
         from hats.pixel_tree import PixelAlignmentType, align_trees
@@ -269,13 +240,14 @@ def _from_table(table: pa.Table, **options: Any) -> Catalog:
 def _add_metadata(path: Path, source: pa.Schema) -> None:
     """Add another schema's metadata to the fields of a schema file."""
     schema = pq.read_schema(path)
-    for number, field in enumerate(schema):
-        if field.name in source.names:
-            metadata = source.field(field.name).metadata
-            schema = schema.set(number, field.with_metadata(metadata))
-    schema = schema.with_metadata({**(schema.metadata or {}), **(source.metadata or {})})
-    with atomic_path(path) as temporary:
-        pq.write_metadata(schema, temporary)
+    fields = [
+        field.with_metadata(source.field(field.name).metadata)
+        if field.name in source.names
+        else field
+        for field in schema
+    ]
+    metadata = {**(schema.metadata or {}), **(source.metadata or {})}
+    pq.write_metadata(pa.schema(fields, metadata), path)
 
 
 def _margin_paths(opened: Any) -> list[Any]:

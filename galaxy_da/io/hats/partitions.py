@@ -99,19 +99,8 @@ def list_partitions(path: Location) -> list[StoredPartition]:
 def finish_hats(folder: Location, rows: Mapping[Pixel, int], schema: pa.Schema) -> None:
     """Describe a catalogue whose partitions are all written.
 
-    Parameters
-    ----------
-    folder : Location
-        The catalogue.
-    rows : mapping of Pixel to int
-        Number of rows of each partition, in order of the sky.
-    schema : pa.Schema
-        Columns of the partitions, with their metadata.
-
-    Raises
-    ------
-    StorageError
-        If a file cannot be written.
+    `rows` are the numbers of rows of its partitions, in order of the sky; `schema` has their
+    columns with metadata.
     """
     with using_lsdb():
         from hats.catalog import CatalogType, PartitionInfo, TableProperties
