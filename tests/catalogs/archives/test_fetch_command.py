@@ -93,7 +93,7 @@ def test_positions_in_any_unit_and_frame_are_requested_in_icrs_degrees(run, moc,
             assert status == 0, err
             places = {(e.request.params["ra"], e.request.params["dec"]) for e in server.log}
         np.testing.assert_allclose(
-            sorted([float(x), float(y)] for x, y in requests),
+            sorted([float(x), float(y)] for x, y in places),
             [[150.0, 2.0], [151.0, 2.5]],
             rtol=1e-9,
         )
