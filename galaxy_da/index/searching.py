@@ -23,17 +23,7 @@ _BATCH_VALUES = 1 << 22
 
 
 class Searcher:
-    """Search over the living rows of some segments.
-
-    Parameters
-    ----------
-    layout : Layout
-        Row numbers of the segments.
-    segments : sequence of Segment
-        Segments to search.
-    vectors : Vectors
-        Exact vectors by row number.
-    """
+    """Search over the living rows of segments."""
 
     def __init__(self, layout: Layout, segments: Sequence[Segment], vectors: Vectors) -> None:
         self._layout = layout
@@ -43,10 +33,7 @@ class Searcher:
     def nearest(
         self, vectors: np.ndarray, k: int, selection: Selection, *, exact: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return distances and row numbers of the nearest selected rows of each vector.
-
-        See `galaxy_da.index.StoredIndex.search`.
-        """
+        """Return distances and row numbers of the nearest rows; see `StoredIndex.search`."""
         points = self._checked(vectors)
         k = min(k, len(selection))
         step = max(1, _BATCH_VALUES // (k * points.shape[1]))

@@ -37,13 +37,7 @@ _TAPS = "smoothing.taps"
 
 
 def write_space(space: SpaceParts, path: PathOrUrl) -> None:
-    """Write a space to a folder; ``space.json`` comes last, so a folder that has it is complete.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be written.
-    """
+    """Write a space to a folder; ``space.json`` comes last, so a folder that has it is complete."""
     folder = output_folder(path)
     hashes = {}
     for name, tensors in _tensors(space).items():
@@ -74,20 +68,7 @@ def write_space(space: SpaceParts, path: PathOrUrl) -> None:
 
 
 def read_space(path: PathOrUrl) -> SpaceParts:
-    """Read a space from a folder, or a shipped one by name.
-
-    Parameters
-    ----------
-    path : path, URL or str
-        Folder with ``space.json``, or the name of a space shipped with the library.
-
-    Raises
-    ------
-    SpaceError
-        If it is missing, of another format, or was edited after it was saved.
-    StorageError
-        If its store fails.
-    """
+    """Read a space from a folder, or a shipped one by name; see `galaxy_da.LatentSpace.load`."""
     folder = _find(path)
     manifest = _read_manifest(folder)
     tensors = {name: _read_tensors(folder / name, sha) for name, sha in manifest["files"].items()}

@@ -11,12 +11,13 @@ from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Selection
 from galaxy_da.queries.neighbours import nearest_others, whitened
-from galaxy_da.queries.rows import posteriors
+from galaxy_da.queries.rows import posteriors, result_table
 from galaxy_da.queries.sky import counterparts
 
 __all__ = ["disagreement", "excess"]
@@ -87,21 +88,18 @@ def disagreement(
         )
     first, second, separation, score, distance = map(np.concatenate, zip(*parts, strict=True))
     top = np.argsort(-score, kind="stable")[:k]
-    here = index.take(first[top], ["survey", "object_id", "ra", "dec", "flags"])
     there = index.take(second[top], ["survey", "object_id", "flags"])
-    flags = here["flags"].to_numpy() | there["flags"].to_numpy()
-    return pa.table(
-        {
-            "rank": np.arange(1, len(top) + 1, dtype=np.int32),
-            **{name: here[name] for name in ("survey", "object_id", "ra", "dec")},
-            "other_survey": there["survey"],
-            "other_id": there["object_id"],
-            "separation_arcsec": separation[top],
-            "distance": distance[top],
-            "outlier_score": score[top],
-            "flags": flags,
-        }
+    table = result_table(
+        index,
+        first[top],
+        other_survey=there["survey"],
+        other_id=there["object_id"],
+        separation_arcsec=separation[top],
+        distance=distance[top],
+        outlier_score=score[top],
     )
+    flags = pc.bit_wise_or(table["flags"], there["flags"])
+    return table.set_column(table.num_columns - 1, "flags", flags)
 
 
 def excess(

@@ -12,7 +12,7 @@ from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Selection, Subset
 from galaxy_da.io.sphere import chord, chord_to_arcsec
-from galaxy_da.queries.rows import BATCH, select, separations
+from galaxy_da.queries.rows import BATCH, result_table, select, separations
 from galaxy_da.queries.sky import directions
 
 __all__ = ["MOST_PAIRS", "duplicates"]
@@ -87,16 +87,13 @@ def duplicates(
     order = np.lexsort((label, -size))
     order = order[size[order] > 1]
     new_group = np.diff(label[order], prepend=-1) != 0
-    table = index.take(rows[order], ["survey", "object_id", "ra", "dec", "flags"])
-    return pa.table(
-        {
-            "group": np.cumsum(new_group).astype(np.int32),
-            **{name: table[name] for name in ("survey", "object_id", "ra", "dec")},
-            "separation_arcsec": _least(angle, first, second, n)[order],
-            "distance": _least(latent, first, second, n)[order],
-            "flags": table["flags"],
-        }
+    table = result_table(
+        index,
+        rows[order],
+        separation_arcsec=_least(angle, first, second, n)[order],
+        distance=_least(latent, first, second, n)[order],
     )
+    return table.set_column(0, "group", pa.array(np.cumsum(new_group).astype(np.int32)))
 
 
 def _close_on_sky(

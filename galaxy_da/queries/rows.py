@@ -42,14 +42,15 @@ def select(index: StoredIndex, survey: str | None, within: Subset | None) -> Sel
 
 
 def result_table(
-    index: StoredIndex, rows: np.ndarray, **measures: np.ndarray | pa.Array
+    index: StoredIndex, rows: np.ndarray, **measures: np.ndarray | pa.Array | pa.ChunkedArray
 ) -> pa.Table:
     """Return keys, positions and flags of rows with their rank and measured columns."""
     table = index.take(rows, ["survey", "object_id", "ra", "dec", "flags"])
     rank = pa.array(np.arange(1, len(rows) + 1, dtype=np.int32))
     table = table.add_column(0, "rank", rank)
     for name, values in measures.items():
-        table = table.add_column(table.num_columns - 1, name, pa.array(values))
+        column = values if isinstance(values, pa.ChunkedArray) else pa.array(values)
+        table = table.add_column(table.num_columns - 1, name, column)
     return table
 
 
