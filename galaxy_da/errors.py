@@ -27,6 +27,7 @@ __all__ = [
     "StorageError",
     "SurveyError",
     "TableError",
+    "first_line",
 ]
 
 
@@ -76,3 +77,12 @@ class StorageError(GalaxyDAError):
 
 class ClusterError(GalaxyDAError):
     """A Dask scheduler or workers that do not answer."""
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its class where the text names no reason.
+
+    Addresses of objects in memory, which differ between runs, are not a reason.
+    """
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines and " at 0x" not in lines[0] else type(error).__name__

@@ -10,7 +10,7 @@ import tomllib
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,7 +18,9 @@ from galaxy_da.errors import SurveyError
 from galaxy_da.io.storage import PathOrUrl, location, read_text
 
 __all__ = [
+    "AnyStretch",
     "Band",
+    "GalaxyZooStretch",
     "Stretch",
     "Survey",
     "builtin_surveys",
@@ -88,6 +90,9 @@ class Stretch(_Frozen):
         Constants of the formula above.
     pixel_scale_arcsec : float
         Side of the pixel that the stretched flux refers to [arcsec], at every scale of the JPEG.
+    checked : str
+        How the constants were checked against linear images of the same galaxies; empty if they
+        are only documented.
     """
 
     planes: tuple[str, str, str]
@@ -96,6 +101,27 @@ class Stretch(_Frozen):
     q: float = Field(gt=0)
     divisor: float = Field(gt=0)
     pixel_scale_arcsec: float = Field(gt=0)
+    checked: str = ""
+
+
+class GalaxyZooStretch(_Frozen):
+    """Stretch of Galaxy Zoo's colour images of DECaLS; see `galaxy_da.images.galaxy_zoo_colours`.
+
+    Attributes
+    ----------
+    kind : str
+        Always ``galaxy-zoo-decals``.
+    planes, pixel_scale_arcsec, checked
+        As for `Stretch`.
+    """
+
+    kind: Literal["galaxy-zoo-decals"]
+    planes: tuple[str, str, str]
+    pixel_scale_arcsec: float = Field(gt=0)
+    checked: str = ""
+
+
+AnyStretch: TypeAlias = Stretch | GalaxyZooStretch
 
 
 class Survey(_Frozen):
@@ -122,6 +148,8 @@ class Survey(_Frozen):
         onto other grids without rescaling the flux; by default the cutout's own pixel.
     stretch : Stretch, optional
         Stretch of the archive's colour images, if it is documented.
+    stretches : dict of str to Stretch
+        Stretches of other makers' colour images of the survey, by name.
     cutout_service, footprint, citation : str
         Service of cutouts, MOC of the covered sky, publication to cite.
     """
@@ -134,7 +162,8 @@ class Survey(_Frozen):
     zeropoint_mag: float = NANOMAGGY_ZEROPOINT
     exposure_keyword: str | None = None
     flux_pixel_scale_arcsec: float | None = Field(default=None, gt=0)
-    stretch: Stretch | None = None
+    stretch: AnyStretch | None = None
+    stretches: dict[str, AnyStretch] = Field(default_factory=dict)
     cutout_service: str = ""
     footprint: str = ""
     citation: str = ""
@@ -158,8 +187,9 @@ class Survey(_Frozen):
         names = self.band_names
         if len(set(names)) != len(names):
             raise ValueError(f"bands repeat: {', '.join(names)}")
-        for plane in self.stretch.planes if self.stretch else ():
-            self.band(plane)
+        for stretch in (*([self.stretch] if self.stretch else []), *self.stretches.values()):
+            for plane in stretch.planes:
+                self.band(plane)
         return self
 
     @property
@@ -171,6 +201,24 @@ class Survey(_Frozen):
     def nanomaggy_per_unit(self) -> float:
         """Factor from this survey's flux to AB nanomaggies."""
         return float(10 ** ((NANOMAGGY_ZEROPOINT - self.zeropoint_mag) / 2.5))
+
+    def stretch_of(self, name: str | None = None) -> AnyStretch:
+        """Return the stretch of the archive, or one of another maker by name.
+
+        Raises
+        ------
+        SurveyError
+            If the survey has none of that name.
+        """
+        stretch = self.stretch if name is None else self.stretches.get(name)
+        if stretch is not None:
+            return stretch
+        known = ", ".join(self.stretches) or "none"
+        raise SurveyError(
+            f"{self.name}: colour images (JPEG, PNG) cannot become fluxes, its definition has no "
+            f"stretch{'' if name is None else f' named {name!r}'} (named stretches: {known}); use "
+            "FITS, or add a [stretch] to a survey file"
+        )
 
     def band(self, name: str) -> Band:
         """Return a band by name; an unknown band raises SurveyError."""

@@ -24,7 +24,7 @@ from PIL import Image
 
 from galaxy_da.errors import TableError
 from galaxy_da.images.cutouts import Cutout
-from galaxy_da.images.galaxy_zoo_colours import PLANES, galaxy_zoo_flux
+from galaxy_da.images.galaxy_zoo_colours import galaxy_zoo_flux
 from galaxy_da.surveys import Survey, get_survey
 
 __all__ = [
@@ -164,7 +164,7 @@ def colour_cutout(pixels: np.ndarray, survey: Survey, width_arcsec: float) -> Cu
         bands=survey.stretch.planes,
         pixel_scale_arcsec=width_arcsec / width,
         centre_xy=((width - 1) / 2, (height - 1) / 2),
-        is_colour=True,
+        stretch=survey.stretch,
     )
 
 
@@ -184,7 +184,7 @@ def galaxy_zoo_cutout(pixels: np.ndarray, width_arcsec: float) -> Cutout:
     height, width = binned.shape[1:]
     return Cutout(
         pixels=binned,
-        bands=PLANES,
+        bands=("z", "r", "g"),
         pixel_scale_arcsec=width_arcsec / width,
         centre_xy=((width - 1) / 2, (height - 1) / 2),
     )

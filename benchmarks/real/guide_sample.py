@@ -78,7 +78,7 @@ def stored_images(cutouts: Sequence[Cutout]) -> pa.Array:
     cutouts : sequence of Cutout
         Cutouts of one survey and one size.
     """
-    if cutouts[0].is_colour:
+    if cutouts[0].stretch is not None:
         return pa.array([_png(cutout) for cutout in cutouts])
     pixels = np.stack([cutout.pixels for cutout in cutouts])
     flux: pa.Array = pa.array(pixels.ravel())

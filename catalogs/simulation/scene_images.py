@@ -107,7 +107,7 @@ def _cut_out(
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, cutout in enumerate(cutouts):
         if isinstance(cutout, Cutout) and sorted(cutout.bands) == sorted(bands):
-            key = (cutout.pixels.shape, cutout.bands, cutout.is_colour)
+            key = (cutout.pixels.shape, cutout.bands, cutout.stretch)
             groups.setdefault(key, []).append(i)
     r_band = bands.index(survey.nearest_band(_R_NM, bands).name) if bands else 0
     for members in groups.values():
@@ -134,7 +134,7 @@ def _clean(
     """
     raw = to_surface_brightness(group, survey)[:, [group[0].bands.index(name) for name in bands]]
     missing = ~torch.isfinite(raw)
-    full = np.stack([c.is_colour & (c.pixels == 255).any(0) for c in group])
+    full = np.stack([(c.stretch is not None) & (c.pixels == 255).any(0) for c in group])
     centre = torch.tensor([c.centre_xy for c in group])
     pixel = torch.tensor([c.pixel_scale_arcsec for c in group], dtype=torch.float32)
     sky = _border(raw).nanmedian(-1).values[..., None, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -13,38 +14,78 @@ import pyarrow as pa
 from galaxy_da.errors import CutoutError
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
+from galaxy_da.surveys import Survey
 
-__all__ = ["image_bytes", "read_array_row", "read_nested_image"]
+__all__ = ["image_bytes", "image_planes", "read_array", "read_nested_image"]
 
 _HDF5_LOCK = Lock()
 _NPY_LOCK = Lock()
 """NumPy parses headers as Python, which failed in threads under CPython 3.11.7."""
 
 
-def read_array_row(file: Location, row: str) -> np.ndarray:
-    """Read a row of a ``.npy`` file, or of the dataset ``images`` of an HDF5 file.
+def read_array(file: Location, row: str = "") -> np.ndarray:
+    """Read a ``.npy`` file or one of its rows, or a row of the dataset ``images`` of an HDF5 file.
 
     A file in an object store is copied to this machine first.
 
     Raises
     ------
     CutoutError
-        If `row` is no number, or the file or row cannot be read.
+        If `row` is no number, or missing for an HDF5 file, or the file or row cannot be read.
     """
-    if not row.isdigit():
+    is_npy = file.suffix.lower() == ".npy"
+    if not row.isdigit() and (row or not is_npy):
         raise CutoutError(f"{file.name}: name a row, as in {file.name}#17, not {row!r}")
     try:
         path = local_copy(file)
         stamp = path.stat()
-        if path.suffix == ".npy":
+        if is_npy:
             with _NPY_LOCK:
                 images = _open_npy(path, stamp.st_mtime_ns, stamp.st_size)
-            return np.asarray(images[int(row)])
+            if not row and images.ndim > 3:
+                raise CutoutError(f"{file.name}: name a row, as in {file.name}#17")
+            return np.asarray(images[int(row)] if row else images)
         with _HDF5_LOCK:
             images = _open_hdf5(path, stamp.st_mtime_ns, stamp.st_size)["images"]
             return np.asarray(images[int(row)])
-    except (OSError, ValueError, IndexError, KeyError) as error:
+    except (OSError, ValueError, IndexError, KeyError, EOFError) as error:
         raise CutoutError(f"{file.name}#{row}: {error}") from error
+
+
+def image_planes(pixels: np.ndarray, bands: Sequence[str] | None, survey: Survey) -> np.ndarray:
+    """Return an array of flux as (planes, y, x), its bands in the first or the last axis.
+
+    Parameters
+    ----------
+    pixels : array
+        One image, or one plane.
+    bands : sequence of str, optional
+        Names of the planes; by default all bands of the survey.
+    survey : Survey
+        Survey of the image.
+
+    Raises
+    ------
+    CutoutError
+        If it is no image of that many bands, both axes could be the bands, or its numbers are no
+        fluxes.
+    """
+    if pixels.dtype.kind not in "iuf" or (pixels.dtype == np.uint16 and pixels.shape[-1] in (3, 4)):
+        raise CutoutError(
+            f"an array of {pixels.dtype} and shape {pixels.shape} is neither flux nor 8-bit colour"
+        )
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    planes = len(bands) if bands else len(survey.bands)
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise CutoutError(f"expected an image or a cube of bands but has shape {pixels.shape}")
+    first, last = pixels.shape[0] == planes, pixels.shape[-1] == planes
+    if first and last and pixels.shape[1] != planes:
+        raise CutoutError(
+            f"shape {pixels.shape} can hold {planes} bands in its first or its last axis; "
+            "reshape it to (bands, y, x) with other sides"
+        )
+    return np.moveaxis(pixels, -1, 0) if last and not first else pixels
 
 
 def image_bytes(image: pa.Scalar) -> bytes | None:
@@ -59,7 +100,8 @@ def image_bytes(image: pa.Scalar) -> bytes | None:
 def read_nested_image(image: pa.Scalar) -> tuple[np.ndarray, list[str], float | None]:
     """Return pixels (bands, y, x), bands and pixel scale [arcsec] of nested lists.
 
-    These are a list of structs or a struct of lists: ``band``, ``flux`` and optionally ``scale``.
+    These are a list of structs or a struct of lists: ``band``, ``flux`` and optionally ``scale``
+    and ``ivar``, whose zeros mark pixels without data.
 
     Raises
     ------
@@ -75,9 +117,19 @@ def read_nested_image(image: pa.Scalar) -> tuple[np.ndarray, list[str], float | 
         raise CutoutError(f"cannot read an image column of type {kind}")
     if not {"band", "flux"} <= fields.keys():
         raise CutoutError(f"a nested image needs 'band' and 'flux' but has {', '.join(fields)}")
-    scales = fields["scale"].to_pylist() if "scale" in fields else []
     bands = fields["band"].to_pylist()
-    return _nested_pixels(fields["flux"], len(bands)), bands, scales[0] if scales else None
+    pixels = _nested_pixels(fields["flux"], len(bands))
+    if "ivar" in fields:
+        weights = _nested_pixels(fields["ivar"], len(bands))
+        if weights.shape == pixels.shape:
+            pixels = np.where(weights > 0, pixels, np.float32(np.nan))
+    scales = set(fields["scale"].to_pylist() if "scale" in fields else [])
+    if len(scales) > 1:
+        raise CutoutError(
+            f"bands have different pixel scales ({', '.join(f'{s:g}' for s in sorted(scales))} "
+            "arcsec); put them on one grid"
+        )
+    return pixels, bands, next(iter(scales), None)
 
 
 @lru_cache(maxsize=16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["header_bands", "match_bands"]
+__all__ = ["find_band", "header_bands", "match_bands"]
 
 
 def header_bands(header: Header, survey: Survey) -> list[str] | None:
@@ -29,15 +30,26 @@ def header_bands(header: Header, survey: Survey) -> list[str] | None:
     return None
 
 
-def match_bands(bands: Sequence[str] | None, planes: int, survey: Survey) -> tuple[str, ...]:
-    """Return the names of planes as the survey spells them ('HSC-G' is its 'g').
+def find_band(name: str, survey: Survey) -> str | None:
+    """Return a band as the survey spells it ('HSC-G' is its 'g'), None for any other name."""
+    exact = {known: known for known in survey.band_names}
+    folded = {known.lower(): known for known in reversed(survey.band_names)}
+    parts = [part for part in re.split(r"[-_.\s]+", name.strip()) if part] or [""]
+    for text in (name.strip(), parts[-1], parts[0]):
+        if match := exact.get(text) or folded.get(text.lower()):
+            return match
+    return None
 
-    Without names, the planes are all bands of the survey.
+
+def match_bands(bands: Sequence[str] | None, planes: int, survey: Survey) -> list[str | None]:
+    """Return the survey's band of each plane, None for bands that the survey does not have.
+
+    Without names, the planes are all bands of the survey, in the order of its definition.
 
     Raises
     ------
     CutoutError
-        If a band is not in the survey, or their number is not `planes`.
+        If no plane is of a band of the survey, one repeats, or their number is not `planes`.
     """
     if bands is None:
         if planes != len(survey.bands):
@@ -46,19 +58,16 @@ def match_bands(bands: Sequence[str] | None, planes: int, survey: Survey) -> tup
                 f"({', '.join(survey.band_names)}) and neither header nor table names them; add a "
                 "'bands' column"
             )
-        return survey.band_names
+        return list(survey.band_names)
     if len(bands) != planes:
         raise CutoutError(f"has {planes} planes but is said to hold bands {', '.join(bands)}")
-    return tuple(_match_band(band, survey) for band in bands)
-
-
-def _match_band(band: str, survey: Survey) -> str:
-    exact = {name: name for name in survey.band_names}
-    folded = {name.lower(): name for name in reversed(survey.band_names)}
-    last = band.replace("_", "-").rsplit("-", 1)[-1]
-    match = exact.get(band) or exact.get(last) or folded.get(last.lower())
-    if match is None:
+    found = [find_band(band, survey) for band in bands]
+    known = [band for band in found if band is not None]
+    if not known:
         raise CutoutError(
-            f"band {band!r} is not in {survey.name}; it has {', '.join(survey.band_names)}"
+            f"none of the bands {', '.join(map(repr, bands))} is in {survey.name}; it has "
+            f"{', '.join(survey.band_names)}"
         )
-    return match
+    if len(set(known)) != len(known):
+        raise CutoutError(f"planes repeat a band: {', '.join(known)}")
+    return found

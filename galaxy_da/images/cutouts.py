@@ -3,23 +3,24 @@
 A ``cutout`` URI is relative to its sample table, an absolute path, or a URL:
 
 ================================  ===============================================================
-``cube.fits``                     all bands in one file, plane names in ``BANDS``, ``BANDn``,
-                                  ``BAND`` or ``FILTER`` cards
+``cube.fits``, ``.gz``, ``.bz2``  all bands in one file: a cube, or one HDU per band
 ``G12_{band}.fits``               one file per band
-``stamp.jpg``, ``stamp.png``      colour, through the survey's documented stretch
+``stamp.jpg``, ``stamp.png``      colour, through the survey's stretch
 ``Galaxy10_DECals.h5#17``         row 17 of the dataset ``images`` (y, x, 3)
-``cutouts.npy#17``                row 17 of a (n, bands, y, x) array, memory-mapped
+``cutouts.npy#17``                row 17 of an array of images, memory-mapped
+``cutout.npy``                    an array that is one image
 ================================  ===============================================================
 
-An ``image`` column holds the bytes of a FITS, JPEG or PNG file, the Hugging Face ``{bytes, path}``,
-or nested ``band`` and ``flux`` lists as in the Multimodal Universe.
+An ``image`` column holds the bytes of such a file, the Hugging Face ``{bytes, path}``, or nested
+``band`` and ``flux`` lists as in the Multimodal Universe.
 
-Each cutout takes the same steps: read the pixels, calibrate them, name their bands, place them on
-the sky.
+Each cutout takes the same steps: read the pixels, locate them on the sky, calibrate them, name
+their bands, put north up. An image that cannot be used becomes a `CutoutError` of its row.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -29,19 +30,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_da.errors import CutoutError, SurveyError
-from galaxy_da.images.arrays import image_bytes, read_array_row, read_nested_image
-from galaxy_da.images.bands import header_bands, match_bands
+from galaxy_da.errors import CutoutError, GalaxyDAError, first_line
+from galaxy_da.images.arrays import image_bytes, image_planes, read_array, read_nested_image
+from galaxy_da.images.bands import match_bands
 from galaxy_da.images.calibration import calibrate
-from galaxy_da.images.fits import FITS_MAGIC, read_fits
-from galaxy_da.images.pictures import read_picture
-from galaxy_da.images.wcs import place_north_up, regrid
+from galaxy_da.images.fits import is_fits, read_fits
+from galaxy_da.images.pictures import Picture, colour_planes, read_picture
+from galaxy_da.images.wcs import locate, regrid
 from galaxy_da.io.storage import Location, exists, read_bytes, resolve
-from galaxy_da.surveys import Survey
+from galaxy_da.surveys import AnyStretch, Survey
 
 __all__ = ["Cutout", "read_cutout", "read_cutouts", "read_image"]
 
 _CONCURRENT_REQUESTS = 16
+_ARRAY_SUFFIXES = (".npy", ".h5", ".hdf5")
+_COLUMNS = ("ra", "dec", "cutout", "pixel_scale_arcsec", "bands", "stretch")
+"""Columns of a sample table that reading uses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,22 +55,29 @@ class Cutout:
     Attributes
     ----------
     pixels : (planes, y, x) array
-        Flux in the survey's unit per pixel, or uint8 colour; the first row is the southernmost.
+        Flux in the survey's unit per pixel, NaN where there is none; or uint8 colour. The first row
+        is the southernmost.
     bands : tuple of str
         The survey's band of each plane.
     pixel_scale_arcsec : float
         Side of a pixel [arcsec].
     centre_xy : (x, y) float
         Pixel coordinates of the galaxy; the centre of the first pixel is (0, 0).
-    is_colour : bool
-        True if `pixels` went through the survey's stretch.
+    stretch : Stretch or None
+        Stretch that `pixels` went through; None for flux.
+    missing : (y, x) bool array or None
+        Pixels of a colour image without data.
+    noise : tuple of float or None
+        Standard deviation of a pixel in each plane, if the file states it, in the unit of `pixels`.
     """
 
     pixels: np.ndarray
     bands: tuple[str, ...]
     pixel_scale_arcsec: float
     centre_xy: tuple[float, float]
-    is_colour: bool = False
+    stretch: AnyStretch | None = None
+    missing: np.ndarray | None = None
+    noise: tuple[float, ...] | None = None
 
 
 def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cutout | CutoutError]:
@@ -75,8 +86,9 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
     Parameters
     ----------
     table : pa.Table
-        Rows of one survey, with ``cutout`` or ``image``; ``bands`` (comma-separated names) and
-        ``pixel_scale_arcsec`` are used where present.
+        Rows of one survey, with ``cutout`` or ``image``. ``bands`` (comma-separated names),
+        ``pixel_scale_arcsec`` and ``stretch`` (a name of the survey's `stretches`) are used where
+        present.
     folder : Location
         Base of relative URIs. From an object store, several images are read at once.
     survey : Survey
@@ -85,7 +97,7 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
     Returns
     -------
     list of Cutout or CutoutError
-        In row order; the error of an image that cannot be used.
+        In row order; the error of an image that cannot be used, whatever went wrong with it.
 
     Raises
     ------
@@ -94,11 +106,7 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
     StorageError
         If the object store fails.
     """
-    columns = {
-        name: table[name].to_pylist()
-        for name in ("ra", "dec", "cutout", "pixel_scale_arcsec", "bands")
-        if name in table.column_names
-    }
+    columns = {name: table[name].to_pylist() for name in _COLUMNS if name in table.column_names}
     images = table["image"] if "image" in table.column_names else None
 
     def read(i: int) -> Cutout | CutoutError:
@@ -107,6 +115,10 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
             return read_cutout(row, folder, survey, None if images is None else images[i])
         except CutoutError as error:
             return error
+        except GalaxyDAError:
+            raise
+        except Exception as error:  # one row never ends a run
+            return CutoutError(f"cannot be read ({type(error).__name__}: {first_line(error)})")
 
     if isinstance(folder, Path) or images is not None:
         return [read(i) for i in range(table.num_rows)]
@@ -137,6 +149,7 @@ def read_cutout(
     SurveyError
         If it is a colour image and the survey documents no stretch.
     """
+    _check_pixel_scale(row.get("pixel_scale_arcsec"))
     if image is not None and image.is_valid:
         return _read_image_column(row, survey, image)
     uri = row.get("cutout")
@@ -146,15 +159,16 @@ def read_cutout(
     if "{band}" in path:
         return _read_band_files(row, survey, folder, path)
     file = resolve(folder, path)
-    if file.suffix.lower() not in (".npy", ".h5", ".hdf5"):
+    if file.suffix.lower() not in _ARRAY_SUFFIXES:
         return _read_encoded(row, survey, _read_file(file))
-    pixels = read_array_row(file, item)
+    pixels = read_array(file, item)
     if pixels.dtype == np.uint8:
-        return _colour_cutout(row, survey, np.moveaxis(pixels, -1, 0))
-    return _flux_cutout(row, survey, pixels, _row_bands(row))
+        return _colour_cutout(row, survey, colour_planes(pixels))
+    bands = _row_bands(row)
+    return _flux_cutout(row, survey, image_planes(pixels, bands, survey), bands)
 
 
-def read_image(source: Location | bytes, survey: Survey) -> Cutout:
+def read_image(source: Location | bytes, survey: Survey, stretch: str | None = None) -> Cutout:
     """Read one FITS, JPEG or PNG file whose galaxy is in the middle.
 
     Parameters
@@ -163,15 +177,24 @@ def read_image(source: Location | bytes, survey: Survey) -> Cutout:
         File, or its content.
     survey : Survey
         Survey of the image.
+    stretch : str, optional
+        Name of the stretch of a colour image, where it is not that of the archive.
 
     Raises
     ------
     CutoutError
         If it cannot be read.
     SurveyError
-        If it is a colour image and the survey documents no stretch.
+        If it is a colour image and the survey documents no such stretch.
     """
-    return _read_encoded({}, survey, source if isinstance(source, bytes) else _read_file(source))
+    row = {"stretch": stretch}
+    return _read_encoded(row, survey, source if isinstance(source, bytes) else _read_file(source))
+
+
+def _check_pixel_scale(value: float | None) -> None:
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise CutoutError(f"pixel_scale_arcsec must be positive but is {value}; leave it null to "
+                          "use the survey's")  # fmt: skip
 
 
 def _read_file(path: Location) -> bytes:
@@ -184,7 +207,7 @@ def _read_file(path: Location) -> bytes:
 def _read_encoded(row: dict[str, Any], survey: Survey, data: bytes) -> Cutout:
     if not data:
         raise CutoutError("the image is empty (0 bytes)", status="no_data")
-    if data.startswith(FITS_MAGIC):
+    if is_fits(data):
         return _fits_cutout(row, survey, data, _row_bands(row))
     return _colour_cutout(row, survey, read_picture(data))
 
@@ -194,7 +217,10 @@ def _read_image_column(row: dict[str, Any], survey: Survey, image: pa.Scalar) ->
     if data is not None:
         return _read_encoded(row, survey, data)
     pixels, bands, pixel_scale = read_nested_image(image)
-    return _flux_cutout(row, survey, pixels, bands, pixel_scale)
+    if pixel_scale is not None:
+        _check_pixel_scale(pixel_scale)
+        row = {**row, "pixel_scale_arcsec": pixel_scale}
+    return _flux_cutout(row, survey, pixels, bands)
 
 
 def _read_band_files(row: dict[str, Any], survey: Survey, folder: Location, pattern: str) -> Cutout:
@@ -207,32 +233,44 @@ def _read_band_files(row: dict[str, Any], survey: Survey, folder: Location, patt
     if not bands:
         raise CutoutError(f"{pattern}: no file for any band of {survey.name}")
     first, *others = (_fits_cutout(row, survey, _read_file(file(band)), [band]) for band in bands)
-    pixels = np.concatenate([first.pixels, *(_on_grid_of(first, part) for part in others)])
-    return replace(first, pixels=pixels, bands=sum((p.bands for p in others), first.bands))
+    pixels = np.concatenate([first.pixels, *(_on_grid_of(first, part, survey) for part in others)])
+    noises = [part.noise for part in (first, *others)]
+    return replace(
+        first,
+        pixels=pixels,
+        bands=sum((part.bands for part in others), first.bands),
+        noise=None if None in noises else sum((n for n in noises if n), ()),
+    )
 
 
-def _on_grid_of(first: Cutout, part: Cutout) -> np.ndarray:
+def _on_grid_of(first: Cutout, part: Cutout, survey: Survey) -> np.ndarray:
+    """Return the planes of a cutout on the pixels of another, in flux per pixel of that one."""
     ratio = first.pixel_scale_arcsec / part.pixel_scale_arcsec
     shape = first.pixels.shape[1:]
     shift = np.subtract(part.centre_xy, first.centre_xy)
     same_scale = abs(part.pixel_scale_arcsec / first.pixel_scale_arcsec - 1) < 1e-3
     if part.pixels.shape[1:] == shape and same_scale and np.abs(shift).max() < 0.01:
         return part.pixels
-    return regrid(part.pixels, part.centre_xy, shape, first.centre_xy, ratio)
+    moved = regrid(part.pixels, part.centre_xy, shape, first.centre_xy, ratio)
+    return moved if survey.flux_pixel_scale_arcsec else moved * np.float32(ratio**2)
 
 
 def _fits_cutout(
     row: dict[str, Any], survey: Survey, data: bytes, bands: list[str] | None
 ) -> Cutout:
-    pixels, header = read_fits(data)
-    pixels = calibrate(pixels, header, survey)
-    cutout = _flux_cutout(row, survey, pixels, bands or header_bands(header, survey))
-    position = (row["ra"], row["dec"]) if "ra" in row else None
-    placed = place_north_up(cutout.pixels, header, position)
-    if placed is None:
+    image = read_fits(data, survey)
+    position = (row["ra"], row["dec"]) if row.get("ra") is not None else None
+    place = locate(image.header, image.pixels.shape[1:], position)
+    scale = place.pixel_scale_arcsec if place else _pixel_scale(row, survey)
+    pixels = calibrate(image.pixels, image.header, survey, scale)
+    noise = None
+    if image.noise is not None:
+        noise = calibrate(image.noise[:, None, None], image.header, survey, scale)[:, 0, 0]
+    cutout = _flux_cutout(row, survey, pixels, bands or image.bands, noise)
+    if place is None:
         return cutout
-    pixels, pixel_scale, centre_xy = placed
-    return replace(cutout, pixels=pixels, pixel_scale_arcsec=pixel_scale, centre_xy=centre_xy)
+    upright, centre_xy = place.north_up(cutout.pixels)
+    return replace(cutout, pixels=upright, pixel_scale_arcsec=scale, centre_xy=centre_xy)
 
 
 def _flux_cutout(
@@ -240,35 +278,34 @@ def _flux_cutout(
     survey: Survey,
     pixels: np.ndarray,
     bands: Sequence[str] | None,
-    pixel_scale_arcsec: float | None = None,
+    noise: np.ndarray | None = None,
 ) -> Cutout:
-    if pixels.ndim == 2:
-        pixels = pixels[None]
-    if pixels.ndim != 3 or 0 in pixels.shape:
-        raise CutoutError(f"expected an image or a cube of bands but has shape {pixels.shape}")
+    """Return a cutout of the planes whose bands the survey has."""
+    matched = match_bands(bands, pixels.shape[0], survey)
+    kept = [plane for plane, band in enumerate(matched) if band is not None]
     return Cutout(
-        pixels=pixels,
-        bands=match_bands(bands, pixels.shape[0], survey),
-        pixel_scale_arcsec=(
-            pixel_scale_arcsec or row.get("pixel_scale_arcsec") or survey.pixel_scale_arcsec
-        ),
+        pixels=pixels if len(kept) == len(pixels) else pixels[kept],
+        bands=tuple(band for band in matched if band is not None),
+        pixel_scale_arcsec=_pixel_scale(row, survey),
         centre_xy=_middle(pixels),
+        noise=None if noise is None else tuple(noise[kept].tolist()),
     )
 
 
-def _colour_cutout(row: dict[str, Any], survey: Survey, pixels: np.ndarray) -> Cutout:
-    if survey.stretch is None:
-        raise SurveyError(
-            f"{survey.name}: colour images (JPEG, PNG) of this survey cannot become fluxes, its "
-            "definition documents no stretch; use FITS, or add a [stretch] to a survey file"
-        )
+def _colour_cutout(row: dict[str, Any], survey: Survey, picture: Picture) -> Cutout:
+    stretch = survey.stretch_of(row.get("stretch"))
     return Cutout(
-        pixels=pixels[:, ::-1],  # pictures start with the top row, sky images with the south
-        bands=survey.stretch.planes,
-        pixel_scale_arcsec=row.get("pixel_scale_arcsec") or survey.pixel_scale_arcsec,
-        centre_xy=_middle(pixels),
-        is_colour=True,
+        pixels=picture.colour[:, ::-1],  # pictures start at the top
+        bands=stretch.planes,
+        pixel_scale_arcsec=_pixel_scale(row, survey),
+        centre_xy=_middle(picture.colour),
+        stretch=stretch,
+        missing=None if picture.missing is None else picture.missing[::-1],
     )
+
+
+def _pixel_scale(row: dict[str, Any], survey: Survey) -> float:
+    return float(row.get("pixel_scale_arcsec") or survey.pixel_scale_arcsec)
 
 
 def _row_bands(row: dict[str, Any]) -> list[str] | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from galaxy_da.images.noise import SIGMA_PER_MAD
 from galaxy_da.images.preparation import Frame
 from galaxy_da.images.stretches import apply_stretch
-from galaxy_da.surveys import Survey, get_survey
+from galaxy_da.surveys import Stretch, Survey, get_survey
 
 __all__ = ["to_decals_colour"]
 
@@ -48,7 +48,7 @@ def to_decals_colour(images: Tensor, survey: Survey, bands: Sequence[str], frame
     """
     decals = get_survey(_REFERENCE_SURVEY)
     stretch = decals.stretch
-    assert stretch is not None
+    assert isinstance(stretch, Stretch)
     wanted_nm = [decals.band(name).wavelength_nm for name in stretch.planes]
     nearest = [survey.nearest_band(nm, among=tuple(bands)) for nm in wanted_nm]
     nearest_nm = [band.wavelength_nm for band in nearest]

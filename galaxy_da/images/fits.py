@@ -1,41 +1,192 @@
-"""Read the image of a FITS file."""
+"""Read the image of a FITS file: choose it by what the file says, and leave out masked pixels.
+
+The image is the one HDU with pixels, or the one that is named as science data, or one HDU per band.
+Masks, weights and noise planes are recognised by ``EXTNAME``: their masked pixels become NaN, and
+the noise that they state is kept.
+"""
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from galaxy_da.errors import CutoutError
+from galaxy_da.errors import CutoutError, first_line
+from galaxy_da.images.bands import header_bands
+from galaxy_da.images.hdu_roles import Role, role_of
+from galaxy_da.images.masks import bad_pixels, noise_of
+from galaxy_da.surveys import Survey
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["FITS_MAGIC", "read_fits"]
+__all__ = ["FitsImage", "decompress", "is_fits", "read_fits"]
 
-FITS_MAGIC = b"SIMPLE"
-"""First bytes of every FITS file."""
+_FITS_MAGIC = b"SIMPLE"
+_LARGEST_BYTES = 1 << 30
+"""Largest size of a file after decompression."""
 
 
-def read_fits(data: bytes) -> tuple[np.ndarray, Header]:
-    """Return the first image of a FITS file as float32 pixels, with its header.
+@dataclass(frozen=True, kw_only=True)
+class FitsImage:
+    """The image of a FITS file, in the file's own unit.
+
+    Attributes
+    ----------
+    pixels : (planes, y, x) float32 array
+        NaN where the file masks a pixel.
+    header : Header
+        Header of the image; of the first band where each has an HDU.
+    bands : list of str or None
+        Names of the planes, if the file states them.
+    noise : (planes,) float32 array or None
+        Standard deviation of a pixel, if the file states it: the median over the image.
+    """
+
+    pixels: np.ndarray
+    header: Header
+    bands: list[str] | None
+    noise: np.ndarray | None
+
+
+def is_fits(data: bytes) -> bool:
+    """Test if bytes are a FITS file, or begin as a compressed file may."""
+    return data.startswith((_FITS_MAGIC, b"\x1f\x8b", b"BZh"))
+
+
+def decompress(data: bytes) -> bytes:
+    """Return the content of gzip or bzip2 data, or the data itself.
 
     Raises
     ------
     CutoutError
-        If the file is corrupt or truncated, or holds no image.
+        If the data are cut off, corrupt, or larger than 1 GiB when decompressed.
+    """
+    if data.startswith(b"\x1f\x8b"):
+        stream: Any = gzip.GzipFile(fileobj=io.BytesIO(data))
+    elif data.startswith(b"BZh"):
+        stream = bz2.BZ2File(io.BytesIO(data))
+    else:
+        return data
+    try:
+        content: bytes = stream.read(_LARGEST_BYTES + 1)
+    except (OSError, EOFError, ValueError) as error:
+        raise CutoutError(f"compressed file is corrupt or cut off ({error})") from error
+    if len(content) > _LARGEST_BYTES:
+        raise CutoutError(f"larger than {_LARGEST_BYTES >> 20} MiB when decompressed")
+    return content
+
+
+def read_fits(data: bytes, survey: Survey) -> FitsImage:
+    """Read the image of a FITS file.
+
+    Parameters
+    ----------
+    data : bytes
+        The file, plain or compressed with gzip or bzip2; tile-compressed HDUs are read too.
+    survey : Survey
+        Survey of the image, whose band names tell HDUs apart.
+
+    Raises
+    ------
+    CutoutError
+        If the file is corrupt or truncated, holds no image, or several that nothing tells apart.
     """
     from astropy.io import fits
 
+    content = decompress(data)
+    if not content.startswith(_FITS_MAGIC):
+        raise CutoutError("the compressed file is not FITS")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with fits.open(io.BytesIO(data), memmap=False, lazy_load_hdus=True) as hdus:
-                hdu = next((h for h in hdus if h.is_image and h.header.get("NAXIS", 0) >= 2), None)
-                if hdu is None:
-                    raise CutoutError("the FITS file holds no image")
-                return np.asarray(hdu.data, dtype=np.float32), hdu.header
-    except (OSError, TypeError, ValueError, KeyError, fits.VerifyError) as error:
-        raise CutoutError(f"corrupt or truncated FITS ({error})") from error
+            warnings.filterwarnings("error", message=".*truncated.*")
+            with fits.open(io.BytesIO(content), memmap=False) as hdus:
+                return _read(hdus, survey)
+    except CutoutError:
+        raise
+    except Exception as error:  # astropy raises many kinds for damaged files
+        raise CutoutError(f"corrupt or truncated FITS ({first_line(error)})") from error
+
+
+def _read(hdus: Sequence[Any], survey: Survey) -> FitsImage:
+    images = [(number, hdu) for number, hdu in enumerate(hdus) if _is_image(hdu)]
+    if not images:
+        raise CutoutError("the FITS file holds no image")
+    roles = {number: role_of(hdu.header, hdu.data, survey) for number, hdu in images}
+    science = [(number, hdu) for number, hdu in images if roles[number].kind == "science"]
+    chosen = _choose(science or images, roles, survey)
+    pixels = np.concatenate([_planes(hdu) for _, hdu in chosen])
+    header = chosen[0][1].header.copy()
+    header.extend(hdus[0].header.copy(), unique=True, strip=True)
+    bands = (
+        [str(roles[number].band) for number, _ in chosen]
+        if len(chosen) > 1
+        else header_bands(header, survey)
+    )
+    noise = None
+    for number, hdu in images:
+        role = roles[number]
+        if role.kind in ("science", "other") or (number, hdu) in chosen:
+            continue
+        bad = bad_pixels(_planes(hdu), role.kind, hdu.header)
+        rows = _rows_of(role, bands, pixels, bad, f"extension {hdu.name} (HDU {number})")
+        pixels[rows] = np.where(bad, np.nan, pixels[rows])
+        stated = noise_of(_planes(hdu), role.kind)
+        if stated is not None:
+            noise = np.full(len(pixels), np.nan, np.float32) if noise is None else noise
+            noise[rows] = stated
+    return FitsImage(pixels=pixels, header=header, bands=bands, noise=noise)
+
+
+def _choose(
+    images: list[tuple[int, Any]], roles: dict[int, Role], survey: Survey
+) -> list[tuple[int, Any]]:
+    """Return the HDU of the image, or those of its bands in the survey's order."""
+    if len(images) == 1:
+        return images
+    named = [item for item in images if roles[item[0]].is_named]
+    if len(named) == 1:
+        return named
+    of_band = {roles[number].band: (number, hdu) for number, hdu in images if roles[number].band}
+    if len(of_band) == len(images) and len({hdu.data.shape for _, hdu in images}) == 1:
+        return [of_band[name] for name in survey.band_names if name in of_band]
+    listed = ", ".join(f"HDU {number} {hdu.name or 'unnamed'}" for number, hdu in images)
+    raise CutoutError(
+        f"the file holds {len(images)} images and nothing says which to use: {listed}; name the "
+        "extension of the image SCI, or one extension per band"
+    )
+
+
+def _rows_of(
+    role: Role, bands: list[str] | None, pixels: np.ndarray, mask: np.ndarray, name: str
+) -> np.ndarray:
+    """Return the planes that a mask applies to."""
+    if mask.shape[1:] != pixels.shape[1:] or len(mask) not in (1, len(pixels)):
+        raise CutoutError(
+            f"{name} has shape {mask.shape} but the image has {pixels.shape}: it cannot be its mask"
+        )
+    every = np.arange(len(pixels))
+    return every if role.band is None or bands is None else every[np.array(bands) == role.band]
+
+
+def _is_image(hdu: Any) -> bool:
+    return bool(hdu.is_image and hdu.shape and len(hdu.shape) >= 2)
+
+
+def _planes(hdu: Any) -> np.ndarray:
+    """Return the pixels of an HDU as (planes, y, x) float32, axes of length one dropped."""
+    pixels = np.asarray(hdu.data, dtype=np.float32)
+    while pixels.ndim > 3 and pixels.shape[0] == 1:
+        pixels = pixels[0]
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise CutoutError(f"expected an image or a cube of bands but has shape {pixels.shape}")
+    return pixels

@@ -12,11 +12,7 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["PIXEL_SCALE_ARCSEC", "PLANES", "galaxy_zoo_flux"]
-
-PLANES = ("z", "r", "g")
-PIXEL_SCALE_ARCSEC = 0.262
-"""Pixel that the flux refers to at every pixel scale: the viewer does not rescale the flux."""
+__all__ = ["galaxy_zoo_flux"]
 
 _UNIT = np.array([0.019, 0.014, 0.008])[:, None, None]  # nanomaggy
 _LOW, _HIGH = np.arcsinh((-0.5, 300))
@@ -33,17 +29,17 @@ def galaxy_zoo_flux(colour: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    colour : (3, y, x) uint8 array
+    colour : (..., 3, y, x) uint8 array
         Red, green and blue.
 
     Returns
     -------
-    (3, y, x) float32 array [nanomaggy per pixel of 0.262 arcsec]
-        In the order of `PLANES`. Pixels at 0 or 255 in a plane are limits, not values.
+    (..., 3, y, x) float32 array [nanomaggy per pixel of 0.262 arcsec]
+        In the order z, r, g. Pixels at 0 or 255 in a plane are limits, not values.
     """
     whole = colour.astype(np.int32)
-    total = whole.sum(0)
-    grey, gain = (table[total, whole.max(0)] for table in _tables())
+    total = whole.sum(-3, keepdims=True)
+    grey, gain = (table[total, whole.max(-3, keepdims=True)] for table in _tables())
     stretched = grey + (whole - total / 3) / 255 / gain
     flux = _UNIT * np.sinh(_LOW + stretched * (_HIGH - _LOW))
     return np.asarray(flux, np.float32)

@@ -15,7 +15,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from galaxy_da.errors import SurveyError
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.quality import Coverage, problem, quality_flags
 from galaxy_da.images.resampling import resample
@@ -138,7 +137,7 @@ def prepare(
     Raises
     ------
     SurveyError
-        If `bands` names a band the survey lacks, or cutouts are colour and it has no stretch.
+        If `bands` names a band the survey lacks.
     """
     softening = torch.tensor(
         [frame.softening_at(survey.band(name).wavelength_nm) for name in bands], device=device
@@ -174,17 +173,15 @@ def to_surface_brightness(
     Returns
     -------
     (n, bands, y, x) float32 tensor [nanomaggy / arcsec^2]
-
-    Raises
-    ------
-    SurveyError
-        If the cutouts are colour and the survey has no stretch.
     """
     stacked = torch.from_numpy(np.stack([cutout.pixels for cutout in cutouts])).to(device)
-    if cutouts[0].is_colour:
-        if survey.stretch is None:
-            raise SurveyError(f"{survey.name}: has no stretch to invert")
-        return invert_stretch(stacked, survey.stretch) / survey.stretch.pixel_scale_arcsec**2
+    stretch = cutouts[0].stretch
+    if stretch is not None:
+        brightness = invert_stretch(stacked, stretch) / stretch.pixel_scale_arcsec**2
+        for image, cutout in zip(brightness, cutouts, strict=True):
+            if cutout.missing is not None:
+                image[:, torch.from_numpy(cutout.missing.copy()).to(device)] = torch.nan
+        return brightness
     scales = [survey.flux_pixel_scale_arcsec or cutout.pixel_scale_arcsec for cutout in cutouts]
     per_area = survey.nanomaggy_per_unit / torch.tensor(scales, device=device) ** 2
     return stacked.float() * per_area[:, None, None, None]
@@ -200,7 +197,7 @@ def _stackable(cutouts: Sequence[Cutout]) -> list[list[int]]:
     """Group row numbers by shape, bands and kind."""
     groups: dict[tuple[object, ...], list[int]] = {}
     for i, cutout in enumerate(cutouts):
-        key = (cutout.pixels.shape, cutout.bands, cutout.is_colour)
+        key = (cutout.pixels.shape, cutout.bands, cutout.stretch)
         groups.setdefault(key, []).append(i)
     return list(groups.values())
 
@@ -223,7 +220,7 @@ def _place(brightness: Tensor, group: Sequence[Cutout], frame: Frame) -> tuple[T
             brightness[spoiled], frame.pixels, ratio[where], (x[where], y[where])
         )
         missing[spoiled.cpu().numpy()] = lost.cpu().numpy()
-    if not group[0].is_colour:
+    if group[0].stretch is None:
         zeros = (placed == 0).float().mean((2, 3)).amax(1).cpu().numpy()
         partial = partial | (zeros > _MAX_ZEROS)
     return placed, Coverage(missing=missing, partial=partial, blank=_blank_bands(placed))

@@ -33,7 +33,7 @@ def quality_flags(cutouts: Sequence[Cutout], coverage: Coverage, substituted: bo
     flags = np.where(coverage.missing > 0, Flag.NAN_PIXELS, 0)
     flags |= np.where(coverage.partial, Flag.PARTIAL_COVERAGE, 0)
     flags |= np.where(coverage.blank.any(1), Flag.BLANK_BAND, 0)
-    if cutouts[0].is_colour:
+    if cutouts[0].stretch is not None:
         saturated = np.array([bool((cutout.pixels == 255).any()) for cutout in cutouts])
         flags |= np.where(saturated, Flag.SATURATED, 0)
     if substituted:

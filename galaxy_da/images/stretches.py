@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from galaxy_da.surveys import Stretch
+from galaxy_da.images.galaxy_zoo_colours import galaxy_zoo_flux
+from galaxy_da.surveys import AnyStretch, GalaxyZooStretch, Stretch
 
 __all__ = ["apply_stretch", "invert_stretch"]
 
@@ -36,7 +37,7 @@ def apply_stretch(flux: Tensor, stretch: Stretch) -> Tensor:
     return (colour.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
-def invert_stretch(colour: Tensor, stretch: Stretch) -> Tensor:
+def invert_stretch(colour: Tensor, stretch: AnyStretch) -> Tensor:
     """Recover flux from colour, up to 8-bit rounding and saturation.
 
     Parameters
@@ -51,6 +52,8 @@ def invert_stretch(colour: Tensor, stretch: Stretch) -> Tensor:
     (..., 3, y, x) float32 tensor [nanomaggy per stretch.pixel_scale_arcsec pixel]
         In the order of ``stretch.planes``. Pixels at 0 or 255 in a plane are limits, not values.
     """
+    if isinstance(stretch, GalaxyZooStretch):
+        return torch.from_numpy(galaxy_zoo_flux(colour.cpu().numpy())).to(colour.device)
     total = torch.arange(3 * 255 + 1, device=colour.device)  # every sum of three planes
     mean = total.clamp_min(1) / (3 * 255)
     gain = torch.sinh(stretch.divisor * mean) / (stretch.q * mean)

@@ -1,76 +1,169 @@
-"""Place images on the sky: pixel scale, centre and orientation from the WCS of a header."""
+"""Place images on the sky: pixel scale, centre and orientation from the WCS of a header.
+
+All of them are taken at the galaxy. Far from the reference point of a projection, or under
+distortions, the matrix of the header says something else (Calabretta & Greisen 2002, A&A 395,
+1077).
+"""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from galaxy_da.errors import CutoutError
+from galaxy_da.errors import CutoutError, first_line
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["place_north_up", "regrid"]
+__all__ = ["Placement", "celestial_wcs", "locate", "pixels_of", "regrid", "sky_of"]
 
-_MAX_ROTATION_DEG = 0.5
-"""Largest rotation that is ignored [deg]."""
+_CELESTIAL = ("RA--", "DEC-", "GLON", "GLAT", "ELON", "ELAT", "SLON", "SLAT")
+_SAME_ORIENTATION = 0.009
+"""Largest change of a pixel's axes that is ignored: half a degree, or 0.9% of shear or stretch."""
 
 
-def place_north_up(
-    pixels: np.ndarray, header: Header, position: tuple[float, float] | None = None
-) -> tuple[np.ndarray, float, tuple[float, float]] | None:
-    """Put an image north up and east left by its WCS.
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Position, scale and orientation of an image at its galaxy.
 
-    A rotated or mirrored image is interpolated onto an upright square with the galaxy in the
-    middle, NaN outside.
+    Attributes
+    ----------
+    centre_xy : (x, y) float
+        Pixel coordinates of the galaxy; the centre of the first pixel is (0, 0).
+    pixel_scale_arcsec : float
+        Square root of the area of a pixel at the galaxy [arcsec].
+    jacobian : (2, 2) float array
+        Arcsec towards east and north (rows) per pixel in x and y (columns).
+    """
+
+    centre_xy: tuple[float, float]
+    pixel_scale_arcsec: float
+    jacobian: np.ndarray
+
+    def north_up(self, pixels: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+        """Return pixels north up and east left, and the galaxy's place among them.
+
+        An image that is rotated, mirrored, sheared or of oblong pixels is interpolated onto an
+        upright square with the galaxy in the middle, NaN outside the image.
+
+        Parameters
+        ----------
+        pixels : (planes, y, x) float array
+            Flux per pixel. Not modified.
+        """
+        upright = np.array([[-self.pixel_scale_arcsec, 0.0], [0.0, self.pixel_scale_arcsec]])
+        matrix = np.linalg.solve(self.jacobian, upright)  # upright pixel offsets to this file's
+        if np.abs(matrix - np.eye(2)).max() < _SAME_ORIENTATION:
+            return pixels, self.centre_xy
+        side = max(pixels.shape[1:])
+        middle = (side - 1) / 2
+        rows_columns = matrix[::-1, ::-1]
+        offset = np.array(self.centre_xy[::-1]) - rows_columns @ np.full(2, middle)
+        return _interpolate(pixels, rows_columns, offset, (side, side)), (middle, middle)
+
+
+def celestial_wcs(header: Header) -> Any | None:
+    """Return the celestial WCS of an image, None if the header states none.
+
+    Raises
+    ------
+    CutoutError
+        If the header states one that astropy cannot read.
+    """
+    from astropy.wcs import WCS
+
+    types = [str(header.get(f"CTYPE{axis}", "")) for axis in (1, 2)]
+    if not any(kind.startswith(_CELESTIAL) for kind in types):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wcs = WCS(header, naxis=2)
+            if not wcs.has_celestial:
+                raise CutoutError(f"the axes {', '.join(types)} are no pair of sky coordinates")
+            wcs.wcs.set()
+    except CutoutError:
+        raise
+    except Exception as error:  # wcslib and astropy raise many kinds
+        raise CutoutError(f"the WCS of the header cannot be read ({first_line(error)})") from error
+    return wcs
+
+
+def locate(
+    header: Header, shape: tuple[int, int], position: tuple[float, float] | None = None
+) -> Placement | None:
+    """Find the place, scale and orientation of an image at its galaxy.
 
     Parameters
     ----------
-    pixels : (planes, y, x) float array
-        Fluxes. Not modified.
+    header : Header
+        Header of the image.
+    shape : (y, x) int
+        Size of the image.
     position : (ra, dec) float, optional
         Position of the galaxy [ICRS deg]; by default the middle of the image.
 
     Returns
     -------
-    (pixels, pixel scale [arcsec], (x, y) of the galaxy), or None without a celestial WCS
+    Placement or None
+        None without a celestial WCS.
 
     Raises
     ------
     CutoutError
-        If the position lies outside the image.
+        If the WCS cannot be read, or the position lies outside the image.
     """
-    if not str(header.get("CTYPE1", "")).startswith(("RA", "GLON", "ELON")):
+    wcs = celestial_wcs(header)
+    if wcs is None:
         return None
-    from astropy.wcs import WCS, FITSFixedWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        wcs = WCS(header, naxis=2)
-    matrix = wcs.pixel_scale_matrix * 3600  # (east-or-west, north) arcsec per (x, y) pixel
-    scale = float(np.sqrt(abs(np.linalg.det(matrix))))
-    height, width = pixels.shape[1:]
+    height, width = shape
     x, y = (width - 1) / 2, (height - 1) / 2
     if position is not None:
-        x, y = (float(v) for v in wcs.world_to_pixel_values(*position))
+        x, y = (float(v) for v in pixels_of(wcs, *position))
         if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
             raise CutoutError(
                 f"ra {position[0]:.5f}, dec {position[1]:.5f} lies at pixel ({x:.0f}, {y:.0f}) of "
                 f"a {width} x {height} stamp by its WCS: another galaxy's file, or a wrong header",
                 status="no_data",
             )
-    upright = np.array([[-scale, 0.0], [0.0, scale]])
-    rotation = np.linalg.solve(matrix, upright)  # upright pixel offsets to this file's
-    angle = np.degrees(np.arctan2(rotation[0, 1], rotation[0, 0]))
-    if abs(angle) < _MAX_ROTATION_DEG and np.linalg.det(rotation) > 0:
-        return pixels, scale, (x, y)
-    side = max(height, width)
-    middle = (side - 1) / 2
-    rows_columns = rotation[::-1, ::-1]
-    offset = np.array((y, x)) - rows_columns @ np.full(2, middle)
-    return _interpolate(pixels, rows_columns, offset, (side, side)), scale, (middle, middle)
+    jacobian = _jacobian(wcs, x, y)
+    area = abs(np.linalg.det(jacobian))
+    if not (np.isfinite(area) and area > 0):
+        raise CutoutError("the WCS gives the pixels at the galaxy no area on the sky")
+    return Placement(centre_xy=(x, y), pixel_scale_arcsec=float(np.sqrt(area)), jacobian=jacobian)
+
+
+def pixels_of(wcs: Any, ra: Any, dec: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pixel coordinates of ICRS positions [deg]; NaN where there are none."""
+    ra, dec = np.broadcast_arrays(np.asarray(ra, float), np.asarray(dec, float))
+    lon, lat = ra, dec
+    if not _is_icrs(wcs):
+        from astropy.coordinates import SkyCoord
+
+        own = SkyCoord(ra, dec, unit="deg").transform_to(_frame(wcs)).spherical
+        lon, lat = own.lon.deg, own.lat.deg
+    world = [lon, lat] if wcs.wcs.lng < wcs.wcs.lat else [lat, lon]
+    try:
+        x, y = wcs.all_world2pix(*(np.ravel(v) for v in world), 0, quiet=True)
+    except Exception:  # no convergence, or off the projection
+        x = y = np.full(ra.size, np.nan)
+    return np.reshape(x, ra.shape), np.reshape(y, ra.shape)
+
+
+def sky_of(wcs: Any, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ICRS positions [deg] of pixel coordinates."""
+    world = wcs.all_pix2world(np.asarray(x, float), np.asarray(y, float), 0)
+    lon, lat = world[wcs.wcs.lng], world[wcs.wcs.lat]
+    if _is_icrs(wcs):
+        return lon, lat
+    from astropy.coordinates import SkyCoord
+
+    own = _frame(wcs)
+    sky = SkyCoord(lon, lat, unit="deg", frame=own).icrs
+    return sky.ra.deg, sky.dec.deg
 
 
 def regrid(
@@ -80,13 +173,48 @@ def regrid(
     new_centre_xy: tuple[float, float],
     ratio: float,
 ) -> np.ndarray:
-    """Interpolate fluxes onto another upright grid, NaN outside the old one.
+    """Interpolate pixel values onto another upright grid, NaN outside the old one.
 
     The centres are the pixel coordinates of one position on both grids; `ratio` is the side of a
-    new pixel over that of an old one.
+    new pixel over that of an old one. Values are not scaled by the area of a pixel.
     """
     offset = np.array(centre_xy[::-1]) - ratio * np.array(new_centre_xy[::-1])
-    return _interpolate(pixels, np.full(2, ratio), offset, shape) * ratio**2
+    return _interpolate(pixels, np.full(2, ratio), offset, shape)
+
+
+def _jacobian(wcs: Any, x: float, y: float) -> np.ndarray:
+    """Return arcsec towards east and north per pixel in x and y, by central differences."""
+    ra, dec = sky_of(wcs, [x, x + 0.5, x - 0.5, x, x], [y, y, y, y + 0.5, y - 0.5])
+    ra, dec = np.radians(ra), np.radians(dec)
+    east = np.cos(dec[1:]) * np.sin(ra[1:] - ra[0])
+    north = np.sin(dec[1:]) * np.cos(dec[0]) - np.cos(dec[1:]) * np.sin(dec[0]) * np.cos(
+        ra[1:] - ra[0]
+    )
+    offsets = np.degrees(np.stack([east, north])) * 3600
+    return np.asarray(offsets[:, [0, 2]] - offsets[:, [1, 3]])
+
+
+def _is_icrs(wcs: Any) -> bool:
+    """Test if a WCS is in ICRS or J2000, which differ by 0.02 arcsec."""
+    kinds = wcs.wcs.ctype[wcs.wcs.lng]
+    if not kinds.startswith("RA"):
+        return False
+    system = wcs.wcs.radesys
+    return system == "ICRS" or (
+        system in ("FK5", "") and (np.isnan(wcs.wcs.equinox) or wcs.wcs.equinox == 2000)
+    )
+
+
+def _frame(wcs: Any) -> Any:
+    from astropy.wcs.utils import wcs_to_celestial_frame
+
+    try:
+        return wcs_to_celestial_frame(wcs)
+    except ValueError as error:
+        raise CutoutError(
+            f"the frame of the WCS ({', '.join(wcs.wcs.ctype)} {wcs.wcs.radesys}".rstrip()
+            + ") is unknown"
+        ) from error
 
 
 def _interpolate(

@@ -88,7 +88,7 @@ def draw_cutout(cutout: Cutout, survey: Survey, space: LatentSpace) -> np.ndarra
 
     Fluxes of every survey are drawn in the colours of DECaLS.
     """
-    if cutout.is_colour:
+    if cutout.stretch is not None:
         return np.ascontiguousarray(np.moveaxis(cutout.pixels[:, ::-1], 0, -1))
     brightness = to_surface_brightness([cutout], survey)
     softening = torch.tensor(

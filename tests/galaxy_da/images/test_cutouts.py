@@ -119,14 +119,14 @@ def test_colour_images_keep_their_pixels(tmp_path, kind):
     data = jpeg_bytes(pixels, kind)
     (tmp_path / "a.img").write_bytes(data)
     cutout = read_image(tmp_path / "a.img", SDSS)
-    assert cutout.is_colour and cutout.bands == ("i", "r", "g")
+    assert cutout.stretch and cutout.bands == ("i", "r", "g")
     picture = np.moveaxis(cutout.pixels, 0, -1)[::-1]
     np.testing.assert_array_equal(picture, Image.open(io.BytesIO(data)))
 
 
 def test_colour_needs_a_stretch(tmp_path):
     (tmp_path / "a.jpg").write_bytes(jpeg_bytes(np.zeros((8, 8, 3), np.uint8)))
-    with pytest.raises(SurveyError, match=r"hsc: colour images .* documents no stretch"):
+    with pytest.raises(SurveyError, match=r"hsc: colour images .* cannot become fluxes"):
         read_image(tmp_path / "a.jpg", HSC)
 
 
@@ -138,7 +138,7 @@ def test_numpy_and_hdf5_rows(tmp_path):
     with h5py.File(tmp_path / "Galaxy10.h5", "w") as file:
         file["images"] = images
     got = read_cutout(row(cutout="Galaxy10.h5#1"), tmp_path, DECALS)
-    assert got.is_colour
+    assert got.stretch
     np.testing.assert_array_equal(got.pixels, np.moveaxis(images[1, ::-1], -1, 0))
     with pytest.raises(CutoutError, match=r"c\.npy#7"):
         read_cutout(row(cutout="c.npy#7"), tmp_path, DECALS)
@@ -183,16 +183,19 @@ def test_hugging_face_and_plain_bytes(tmp_path):
         (b"SIMPLE  = nonsense", "corrupt or truncated FITS|holds no image"),
         (jpeg_bytes(np.zeros((64, 64, 3), np.uint8))[:300], "not a readable"),
         (b"hello", "not a readable FITS, JPEG or PNG"),
-        (jpeg_bytes(np.zeros((8, 8), np.uint8)), "must have 3 planes of 8 bits"),
+        (jpeg_bytes(np.zeros((8, 8), np.uint8)), "mode 'L' is not red, green and blue"),
         (fits_bytes(CUBE[:2]), "has 2 planes but decals has 3 bands"),
-        (fits_bytes(CUBE, fits.Header({"BANDS": "gru"})), "band 'u' is not in decals"),
+        (
+            fits_bytes(CUBE, fits.Header({"BANDS": "uiy"})),
+            "none of the bands 'u', 'i', 'y' is in decals",
+        ),
         (
             fits_bytes(CUBE, fits.Header({"BANDS": "gr"})),
             "has 3 planes but is said to hold bands g, r",
         ),
         (
-            fits_bytes(CUBE, fits.Header({"BUNIT": "nJy"})),
-            "BUNIT says 'nJy' but decals is defined in",
+            fits_bytes(CUBE, fits.Header({"BUNIT": "adu"})),
+            "BUNIT says 'adu' but decals is defined in",
         ),
         (fits_bytes(CUBE, tan_header(x=500)), r"lies at pixel \(500, 10\) of a 24 x 20 stamp"),
         (fits_bytes(None), "holds no image"),

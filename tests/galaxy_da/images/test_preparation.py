@@ -164,7 +164,7 @@ def test_jpeg_and_fits_of_one_cutout_agree(data):
             bands=DECALS.stretch.planes,
             pixel_scale_arcsec=cutout.pixel_scale_arcsec,
             centre_xy=cutout.centre_xy,
-            is_colour=True,
+            stretch=DECALS.stretch,
         )
         from_fits = prepare([cutout], DECALS, FRAME, ("g", "r", "z")).images
         from_jpeg = prepare([read], DECALS, FRAME, ("g", "r", "z")).images

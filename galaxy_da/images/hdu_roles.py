@@ -1,0 +1,74 @@
+"""Tell by name and header what an image HDU holds: science data, a mask, weights or noise."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from galaxy_da.images.bands import find_band
+from galaxy_da.surveys import Survey
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+__all__ = ["Kind", "Role", "role_of"]
+
+Kind = Literal["science", "mask", "maskbits", "inverse variance", "weight", "variance", "sigma",
+               "other"]  # fmt: skip
+
+_WORDS: dict[str, Kind] = {
+    **dict.fromkeys(("MASK", "MSK", "DQ", "BPM", "BADPIX", "FLAG", "FLAGS", "MSKIM"), "mask"),
+    "MASKBITS": "maskbits",
+    **dict.fromkeys(("INVVAR", "IVAR"), "inverse variance"),
+    **dict.fromkeys(("WEIGHT", "WHT", "WT"), "weight"),
+    **dict.fromkeys(("VARIANCE", "VAR"), "variance"),
+    **dict.fromkeys(("SIGMA", "RMS", "ERR", "ERROR", "NOISE", "STD", "STDDEV"), "sigma"),
+    **dict.fromkeys(
+        ("PSF", "SEG", "SEGM", "SEGMAP", "SEGIM", "SEGMENTATION", "SKY", "BKG", "BACKGROUND",
+         "EXP", "EXPTIME", "NEXP", "COVERAGE", "MODEL", "RESID", "RESIDUAL", "CHI", "CTX",
+         "DEPTH", "GALDEPTH", "PSFSIZE"),
+        "other",
+    ),
+}  # fmt: skip
+_SCIENCE_NAMES = {"SCI", "SCIENCE", "IMAGE", "IMG", "DATA", "FLUX", "COADD", "STACK"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Role:
+    """Content of one image HDU.
+
+    Attributes
+    ----------
+    kind : str
+        Kind of the pixels.
+    band : str or None
+        The survey's band that the HDU is of, if it names one.
+    is_named : bool
+        True if the HDU is named as science data.
+    """
+
+    kind: Kind
+    band: str | None
+    is_named: bool
+
+
+def role_of(header: Header, pixels: np.ndarray, survey: Survey) -> Role:
+    """Return the role of an image HDU.
+
+    A name is split at everything but letters and digits, so that ``INVVAR_G`` is the inverse
+    variance of the band ``g``.
+    """
+    name = str(header.get("EXTNAME", "") or "").strip()
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
+    kinds = [_WORDS[word.upper()] for word in words if word.upper() in _WORDS]
+    candidates = [*words, name, str(header.get("FILTER", "")), str(header.get("BAND", ""))]
+    band = next((found for word in candidates if (found := find_band(word, survey))), None)
+    is_named = any(word.upper() in _SCIENCE_NAMES for word in words)
+    kind: Kind = kinds[0] if kinds and not is_named else "science"
+    if kinds and is_named:  # such as SCI_MASK
+        kind = kinds[0]
+        is_named = False
+    return Role(kind=kind, band=band, is_named=is_named)
