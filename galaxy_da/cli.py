@@ -47,7 +47,7 @@ SECTIONS = {
 """Verbs in the order of ``galaxy-da --help``, by job."""
 
 EXTRAS = {
-    "archives": ("httpx", "mocpy", "pyvo", "tenacity"),
+    "archives": ("astroquery", "httpx", "mocpy", "pyvo", "tenacity"),
     "hats": ("dask", "distributed", "hats", "hats_import", "lsdb"),
     "plots": ("umap",),
     "s3": ("s3fs",),

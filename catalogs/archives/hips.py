@@ -1,4 +1,4 @@
-"""Cutouts of any HiPS through the CDS hips2fits service.
+"""Cutouts of any HiPS through the CDS hips2fits service (astroquery).
 
 **Not photometric.** A HiPS is a survey resampled onto HEALPix tiles, and hips2fits resamples it
 once more: fluxes are interpolated, noise is correlated, and zeropoints are those of the HiPS. Use
@@ -9,6 +9,7 @@ HiPS are not offered, because their stretch cannot be inverted.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from catalogs.archives.errors import http_errors
@@ -21,6 +22,8 @@ from galaxy_da.surveys import find_survey
 __all__ = ["URL", "Hips"]
 
 URL = "https://alasky.cds.unistra.fr/hips-image-services/hips2fits"
+
+_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,21 +81,36 @@ class Hips(ArchiveSource):
         label = f"{self.service} {self.hips} at {ra:.5f}, {dec:.5f}"
         stamps = {}
         for band in self.bands:
-            query: Query = {
-                "hips": self.hips.format(band=band),
-                "width": self.size_px,
-                "height": self.size_px,
-                "projection": "TAN",
-                "coordsys": "icrs",
-                "rotation_angle": 0.0,
-                "ra": ra % 360,
-                "dec": dec,
-                "fov": self.size_px * find_survey(self.survey).pixel_scale_arcsec / 3600,
-                "format": "fits",
-            }
             with http_errors(f"{label} {band}", refused=(400, 404)):
-                data = http.get(self.url, params=query)
+                data = http.call(partial(self._query, self.hips.format(band=band), ra, dec))
             stamp = read_fits(data, f"{label} {band}")
             stamps[band] = Stamp(stamp.pixels[:1], stamp.header)
             check_flux(stamps[band].pixels, f"{label} {band}", planes=1, side=self.size_px)
         return write_cube(stamps, label, {"PHOTOMET": False, "HIPS": self.hips})
+
+    def _query(self, hips: str, ra: float, dec: float) -> bytes:
+        import astropy.units as u
+        from astropy.coordinates import Angle, Latitude, Longitude
+        from astroquery.hips2fits import hips2fitsClass
+
+        client = hips2fitsClass()
+        client.server, client.timeout = self.url, _TIMEOUT_S
+        side_arcsec = self.size_px * find_survey(self.survey).pixel_scale_arcsec
+        reply = client.query_async(
+            hips=hips,
+            width=self.size_px,
+            height=self.size_px,
+            projection="TAN",
+            ra=Longitude(ra * u.deg),
+            dec=Latitude(dec * u.deg),
+            fov=Angle(side_arcsec * u.arcsec),
+            coordsys="icrs",
+            rotation_angle=Angle(0 * u.deg),
+            format="fits",
+            min_cut=0.5,
+            max_cut=99.5,
+            stretch="linear",
+            cmap="Greys_r",
+        )
+        reply.raise_for_status()
+        return bytes(reply.content)
