@@ -27,13 +27,7 @@ from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.catalogue_output import with_votable_header
 from galaxy_da.io.features import FORMAT, MANIFEST, Features
 from galaxy_da.io.files import json_hash, output_folder, write_json
-from galaxy_da.io.hats.partitions import (
-    AT_ONCE,
-    DATASET,
-    finish_hats,
-    in_sky_order,
-    partition_name,
-)
+from galaxy_da.io.hats.partitions import AT_ONCE, DATASET, finish_hats, in_sky_order, partition_name
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location, PathOrUrl, list_files, read_text
 from galaxy_da.io.tables import open_parquet, read_metadata, with_metadata, write_table

@@ -197,8 +197,7 @@ def rebuild(path: PathOrUrl, *, kind: str | None = None, memory_bytes: int | Non
 
 
 def _changed(
-    path: PathOrUrl,
-    change: Callable[[Drafts, StoredIndex, Manifest], tuple[Manifest, int]],
+    path: PathOrUrl, change: Callable[[Drafts, StoredIndex, Manifest], tuple[Manifest, int]]
 ) -> int:
     """Make a change to an index folder as its only writer."""
     with workplace(path) as folder:

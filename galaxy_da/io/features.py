@@ -88,9 +88,7 @@ class Features:
         header = read_header(folder)
         parts = [read_part(path) for path in part_paths(folder, header)]
         return cls(
-            table=pa.concat_tables(parts),
-            space_id=header["space_id"],
-            encoders=header["encoders"],
+            table=pa.concat_tables(parts), space_id=header["space_id"], encoders=header["encoders"]
         )
 
     def ok(self) -> pa.Table:

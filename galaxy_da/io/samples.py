@@ -13,22 +13,9 @@ from galaxy_da.errors import TableError
 from galaxy_da.io.storage import Location, PathOrUrl, location, store_errors, with_store_errors
 from galaxy_da.io.tables import check_columns, check_positions, check_unique, open_parquet
 
-__all__ = [
-    "STATUSES",
-    "Flag",
-    "Sample",
-    "slice_tables",
-    "validate_sample",
-]
+__all__ = ["STATUSES", "Flag", "Sample", "slice_tables", "validate_sample"]
 
-STATUSES = (
-    "ok",
-    "outside_footprint",
-    "no_data",
-    "failed_quality",
-    "fetch_failed",
-    "unreadable",
-)
+STATUSES = ("ok", "outside_footprint", "no_data", "failed_quality", "fetch_failed", "unreadable")
 """Status of a row's cutout. Only ``ok`` rows have an embedding."""
 
 

@@ -17,14 +17,7 @@ from platformdirs import user_cache_path
 from upath import UPath
 
 from galaxy_da.errors import StorageError
-from galaxy_da.io.storage import (
-    Location,
-    PathOrUrl,
-    download,
-    list_names,
-    location,
-    upload_folder,
-)
+from galaxy_da.io.storage import Location, PathOrUrl, download, list_names, location, upload_folder
 
 __all__ = ["cache_folder", "local_copy", "replace_paths", "staged_folder", "url_hash"]
 

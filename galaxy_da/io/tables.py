@@ -18,14 +18,7 @@ import pyarrow.parquet as pq
 
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.files import atomic_path
-from galaxy_da.io.storage import (
-    Location,
-    PathOrUrl,
-    exists,
-    location,
-    parquet_source,
-    store_errors,
-)
+from galaxy_da.io.storage import Location, PathOrUrl, exists, location, parquet_source, store_errors
 
 __all__ = [
     "check_columns",

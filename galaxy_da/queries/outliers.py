@@ -152,8 +152,7 @@ def outlier_score(
     rows, count = selection.rows, chosen.neighbours or _NEIGHBOURS.get(chosen.name, 0)
     scores: Mapping[str, Callable[[], np.ndarray]] = {
         "combined": lambda: _higher_rank(
-            local_outlier_factor(whitened(index.vectors[rows]), count),
-            _reconstruction(index, rows),
+            local_outlier_factor(whitened(index.vectors[rows]), count), _reconstruction(index, rows)
         ),
         "knn": lambda: _neighbour_distance(index, selection, count),
         "lof": lambda: local_outlier_factor(whitened(index.vectors[rows]), count),
