@@ -49,7 +49,6 @@ LATENT_LOSSES = {
     "paired": lambda a, b: losses.paired(a, b, torch.full((LATENTS,), 0.5)),
     "contrastive": lambda a, b: losses.contrastive(a, b, 0.7),
     "mmd": losses.mmd,
-    "mmd, mean": functools.partial(losses.mmd, bandwidth="mean"),
 }
 TRAINED = Recipe.model_validate(
     {

@@ -8,7 +8,7 @@ import torch
 from ot.bregman import sinkhorn_log
 from torch import Tensor
 
-from training.losses.shapes import check_widths, squared_distances
+from training.losses.latents import check_widths, squared_distances
 
 __all__ = ["sinkhorn_divergence"]
 

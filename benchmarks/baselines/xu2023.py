@@ -23,7 +23,7 @@ from benchmarks.baselines.interface import AdaptationData, Fitted
 from training.losses import kl_divergence, mmd
 from training.parallel.fabric import make_fabric
 
-__all__ = ["Xu2023", "xu2023_loss"]
+__all__ = ["Xu2023", "mean_squared_distance", "xu2023_loss"]
 
 _KERNEL_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Widths of the kernels over the mean squared distance."""
@@ -117,11 +117,16 @@ def xu2023_loss(target: Pass, source: Pass) -> tuple[Tensor, dict[str, Tensor]]:
         ``loss`` and ``kl`` per galaxy, the target's mean squared ``error``, and ``mmd``.
     """
     n = len(target.images)
-    distance = len(_KERNEL_FACTORS) * mmd(
-        target.posterior.mean, source.posterior.mean, bandwidth="mean", factors=_KERNEL_FACTORS
-    )
+    means = target.posterior.mean, source.posterior.mean
+    width = mean_squared_distance(torch.cat(means).detach())
+    distance = len(_KERNEL_FACTORS) * mmd(*means, bandwidth=width, factors=_KERNEL_FACTORS)
     errors = [(p.decoded - p.images).square().mean() for p in (target, source)]
     divergences = [kl_divergence(p.posterior).sum() for p in (target, source)]
     loss = (sum(errors) + sum(divergences)) / 2 + _MMD_WEIGHT * n * distance
     terms = {"loss": loss / n, "kl": divergences[0] / n, "error": errors[0], "mmd": distance}
     return loss, {name: term.detach() for name, term in terms.items()}
+
+
+def mean_squared_distance(latents: Tensor) -> Tensor:
+    """Mean squared distance between different rows of (n, latents)."""
+    return torch.nn.functional.pdist(latents).square().mean()

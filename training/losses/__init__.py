@@ -15,10 +15,8 @@ and mmd                                      measured one by one (``docs/benchma
 ===================  ======================  =====================================================
 """
 
-from training.losses.contrastive import contrast_repeats, contrastive
 from training.losses.elbo import Beta, beta_at, kl_divergence, negative_elbo
-from training.losses.mmd import mmd, prior_mmd
-from training.losses.paired import paired
+from training.losses.latents import contrast_repeats, contrastive, mmd, paired, prior_mmd
 from training.losses.supervised import class_error, redshift_error
 
 __all__ = [

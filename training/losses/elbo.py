@@ -31,14 +31,13 @@ def negative_elbo(
     images, decoded : (n, bands, y, x) float tensors
         Prepared images, and images decoded from one draw of each posterior.
     posterior : Posterior
-        Mean and variance, (n, latents); of the images of all processes.
+        Of the images of all processes, (n, latents).
     noise : float
         Standard deviation of a pixel [asinh units].
     beta : float
         Weight of the divergence (Higgins et al. 2017); 1 gives the bound itself.
     over_processes : callable
-        Function of the mean over these images and of their number. Returns the mean over all
-        processes; see `training.parallel.processes.Share.mean`.
+        Joins means of all processes, as `training.parallel.processes.Share.mean`.
 
     Returns
     -------
@@ -55,38 +54,15 @@ def negative_elbo(
 
 
 def kl_divergence(posterior: Posterior) -> Tensor:
-    """Kullback-Leibler divergence of each posterior from the unit Gaussian prior.
-
-    Parameters
-    ----------
-    posterior : Posterior
-        Mean and variance, (n, latents).
-
-    Returns
-    -------
-    (n, latents) tensor [nat]
-
-    References
-    ----------
-    Kingma & Welling (2014), Auto-Encoding Variational Bayes, appendix B.
-    """
+    """(n, latents) divergences from the prior [nat] (Kingma & Welling 2014, appendix B)."""
     mean, variance = posterior
     return 0.5 * (mean.square() + variance - variance.log() - 1)
 
 
 def beta_at(beta: float | Sequence[Sequence[float]], epoch: float) -> float:
-    """Return the weight of the divergence at an epoch.
+    """Return the weight of the divergence at an epoch (Bowman et al. 2016, arXiv 1511.06349).
 
-    Parameters
-    ----------
-    beta : float or sequence of (epoch, weight)
-        Constant before the first point and after the last; see `Beta`.
-    epoch : float
-        Epochs done; fractions count.
-
-    References
-    ----------
-    Weight: Higgins et al. (2017), beta-VAE, ICLR; schedule: Bowman et al. (2016), arXiv 1511.06349.
+    A schedule is constant before its first point and after its last; fractions of epochs count.
     """
     if isinstance(beta, float | int):
         return float(beta)

@@ -9,7 +9,7 @@ from benchmarks.baselines import AdaptationData, Sidda, Xu2023
 from benchmarks.baselines.autoencoder import Autoencoder, Pass
 from benchmarks.baselines.sidda import LearnedWeights, dynamic_blur
 from benchmarks.baselines.sinkhorn import sinkhorn_divergence
-from benchmarks.baselines.xu2023 import xu2023_loss
+from benchmarks.baselines.xu2023 import mean_squared_distance, xu2023_loss
 from galaxy_da.models.networks import Posterior
 from galaxy_da.surveys import get_survey
 
@@ -89,6 +89,12 @@ def test_xu2023_takes_other_bands_and_unpaired_images():
     some = data(bands=("u", "g", "r", "i", "z"), paired=False, anchor_images=fewer)
     fitted = Xu2023(epochs=1).fit(some)
     assert fitted.target(some.target_images).shape == (48, 6)
+
+
+def test_xu2023_bandwidth_is_the_mean_over_different_galaxies():
+    latents = np.random.default_rng(0).normal(size=(7, 3))
+    between = [((a - b) ** 2).sum() for i, a in enumerate(latents) for b in latents[:i]]
+    assert_allclose(mean_squared_distance(torch.tensor(latents)), np.mean(between))
 
 
 def test_xu2023_training_lowers_its_loss():
