@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("galaxy_da", "catalogs", "evaluation", "training", "benchmarks")
 ROOMS = {
     "galaxy_da": (
-        "errors", "io", "cli", "surveys", "images", "models", "space", "extraction", "index",
+        "errors", "io", "cli", "surveys", "images", "cutouts", "models", "space", "extraction", "index",
         "queries", "latent_index", "cluster", "client", "service", "commands",
     ),
     "catalogs": (

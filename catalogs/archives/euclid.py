@@ -21,11 +21,12 @@ from catalogs.archives.sia import call_pyvo
 from catalogs.archives.stamps import (
     check_flux,
     check_reach,
-    on_zeropoint,
+    in_survey_flux,
     read_fits,
     write_cube,
 )
 from galaxy_da.errors import CutoutError
+from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import find_survey
 
@@ -95,11 +96,11 @@ class Euclid(ArchiveSource):
         for band in survey.band_names:
             mosaic = self._mosaic(ra, dec, band, http, label)
             data = self._cut(ra, dec, band, mosaic, http, label)
-            stamp = on_zeropoint(read_fits(data, f"{label} {band}"), survey, label)
+            stamp = in_survey_flux(read_fits(data, f"{label} {band}", survey), survey, label)
             check_flux(stamp.pixels, f"{label} {band}", planes=1)
             check_reach(stamp, ra, dec, side, f"{label} {band}")
             stamps[band] = stamp
-        return write_cube(stamps, label, {"MAGZERO": survey.zeropoint_mag})
+        return write_cube(stamps, label, calibration_cards(survey))
 
     def _mosaic(
         self, ra: float, dec: float, band: str, http: Http, label: str

@@ -83,7 +83,7 @@ class Hips(ArchiveSource):
         for band in self.bands:
             with http_errors(f"{label} {band}", refused=(400, 404)):
                 data = http.call(partial(self._query, self.hips.format(band=band), ra, dec))
-            stamp = read_fits(data, f"{label} {band}")
+            stamp = read_fits(data, f"{label} {band}", find_survey(self.survey))
             stamps[band] = Stamp(stamp.pixels[:1], stamp.header)
             check_flux(stamps[band].pixels, f"{label} {band}", planes=1, side=self.size_px)
         return write_cube(stamps, label, {"PHOTOMET": False, "HIPS": self.hips})

@@ -15,8 +15,9 @@ from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
 from catalogs.archives.protocol import ArchiveSource, Query
-from catalogs.archives.stamps import check_flux, on_zeropoint, read_fits, write_cube
+from catalogs.archives.stamps import check_flux, in_survey_flux, read_fits, write_cube
 from galaxy_da.errors import CatalogError
+from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.surveys import find_survey
 
 __all__ = ["LARGEST_ARCSEC", "PASSWORD", "URL", "USER", "HyperSuprimeCam"]
@@ -84,11 +85,11 @@ class HyperSuprimeCam(ArchiveSource):
         stamps = {}
         for band in self.bands:
             data = self._get(ra, dec, band, http, f"{label} {band}")
-            stamps[band] = on_zeropoint(read_fits(data, f"{label} {band}"), survey, label)
+            stamps[band] = in_survey_flux(read_fits(data, f"{label} {band}", survey), survey, label)
             check_flux(
                 stamps[band].pixels, f"{label} {band}", planes=1, side=side, slack=_ROUNDING_PX
             )
-        return write_cube(stamps, label, {"SURVEY": "HSC", "MAGZERO": survey.zeropoint_mag})
+        return write_cube(stamps, label, {"SURVEY": "HSC", **calibration_cards(survey)})
 
     def _get(self, ra: float, dec: float, band: str, http: Http, label: str) -> bytes:
         query: Query = {

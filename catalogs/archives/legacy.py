@@ -108,6 +108,6 @@ class LegacySurvey(ArchiveSource):
         if self.form == "jpg":
             check_colour(data, label, side=self.size_px)
         else:
-            pixels = read_fits(data, label).pixels
+            pixels = read_fits(data, label, find_survey(self.survey)).pixels
             check_flux(pixels, label, planes=len(self.bands), side=self.size_px)
         return data

@@ -18,8 +18,13 @@ import numpy as np
 
 from catalogs.archives.limits import Limits
 from catalogs.archives.protocol import BoolArray, FloatArray, Query, band_names
-from catalogs.archives.stamps import Stamp, celestial_wcs, check_flux, on_zeropoint, write_cube
+from catalogs.archives.stamps import Stamp, check_flux, in_survey_flux, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
+from galaxy_da.images.calibration import calibration_cards
+from galaxy_da.images.fits import select_hdus
+from galaxy_da.images.hdu_roles import Role
+from galaxy_da.images.masks import bad_pixels
+from galaxy_da.images.wcs import celestial_wcs, pixels_of, sky_of
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import find_survey
 
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalMosaic"]
 
-_KEPT_CARDS = ("BUNIT", "EXPTIME", "GAIN")
+_KEPT_CARDS = ("GAIN",)
 _SCALING_CARDS = ("BSCALE", "BZERO", "BLANK")  # of pixels that cannot be mapped as they are
 
 
@@ -75,7 +80,7 @@ class LocalMosaic:
             )
         shapes = {}
         for name in self.bands:
-            with _image(self._path(name)) as hdu:
+            with _image(self._path(name), self.survey) as (hdu, _):
                 shapes[name] = hdu.shape
         if len(set(shapes.values())) > 1:
             raise CatalogError(f"{self.files}: bands have different sizes, {shapes}")
@@ -93,9 +98,9 @@ class LocalMosaic:
     def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray:
         """Return a mask of the positions [ICRS deg] on the mosaic."""
         wcs, (height, width) = self._grid
-        x, y = wcs.world_to_pixel_values(ra, dec)
+        x, y = pixels_of(wcs, ra, dec)
         on = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
-        ra0, dec0 = wcs.pixel_to_world_values(width / 2, height / 2)
+        ra0, dec0 = sky_of(wcs, width / 2, height / 2)
         # a projection repeats itself on the far side of the sky
         near = separation_arcsec(ra0, dec0, ra, dec) < 90 * 3600
         return np.asarray(on & near, dtype=np.bool_)
@@ -107,10 +112,11 @@ class LocalMosaic:
             raise CutoutError(f"{label}: not on the mosaic", status="outside_footprint")
         survey = find_survey(self.survey)
         stamps = {name: self._cut(name, ra, dec) for name in self.bands}
-        scaled = {name: on_zeropoint(stamp, survey, label) for name, stamp in stamps.items()}
+        scaled = {name: in_survey_flux(stamp, survey, label) for name, stamp in stamps.items()}
         check_flux(np.concatenate([stamp.pixels for stamp in scaled.values()]), label)
         header = scaled[self.bands[0]].header
         cards = {name: header[name] for name in _KEPT_CARDS if name in header}
+        cards |= calibration_cards(survey)
         return write_cube(scaled, label, cards)
 
     def _path(self, band: str) -> Path:
@@ -120,40 +126,50 @@ class LocalMosaic:
     def _grid(self) -> tuple[Any, tuple[int, int]]:
         """The celestial WCS and the (y, x) size of the first band."""
         path = self._path(self.bands[0])
-        with _image(path) as hdu:
+        with _image(path, self.survey) as (hdu, _):
             try:
-                return celestial_wcs(hdu.header), hdu.shape
-            except ValueError as error:
+                wcs = celestial_wcs(hdu.header)
+            except CutoutError as error:
                 raise CatalogError(f"{path}: {error}") from error
+            if wcs is None:
+                raise CatalogError(f"{path}: the image has no celestial WCS")
+            return wcs, hdu.shape
 
     def _cut(self, band: str, ra: float, dec: float) -> Stamp:
         from astropy.nddata.utils import overlap_slices
 
         wcs, size = self._grid
-        x, y = wcs.world_to_pixel_values(ra, dec)
+        x, y = pixels_of(wcs, ra, dec)
         shape = (self.size_px, self.size_px)
         source, target = overlap_slices(size, shape, (float(y), float(x)), mode="partial")
         pixels = np.full(shape, np.nan, dtype=np.float32)
-        with _image(self._path(band)) as hdu:
+        with _image(self._path(band), self.survey) as (hdu, masks):
             pixels[target] = hdu.section[source]
             header = hdu.header.copy()
+            for role, mask in masks:
+                bad = bad_pixels(np.asarray(mask.section[source])[None], role.kind, mask.header)[0]
+                pixels[target] = np.where(bad, np.nan, pixels[target])
         header["CRPIX1"] += target[1].start - source[1].start
         header["CRPIX2"] += target[0].start - source[0].start
         return Stamp(pixels[None], header)
 
 
 @contextmanager
-def _image(path: Path) -> Iterator[Any]:
-    """Open the first image of a FITS file, its pixels left on disk."""
+def _image(path: Path, survey: str) -> Iterator[tuple[Any, list[tuple[Role, Any]]]]:
+    """Open the image of a FITS file and its masks, their pixels left on disk."""
     from astropy.io import fits
 
     try:
         with fits.open(path, memmap=True) as hdus:
-            number = next((i for i, h in enumerate(hdus) if h.is_image and len(h.shape) == 2), None)
-            if number is None:
-                raise CatalogError(f"{path}: holds no image of two axes")
-            mapped = not any(card in hdus[number].header for card in _SCALING_CARDS)
+            scaled = any(card in hdu.header for hdu in hdus for card in _SCALING_CARDS)
     except OSError as error:
         raise CatalogError(f"{path}: is not a FITS file ({error})") from error
-    with fits.open(path, memmap=mapped) as hdus:
-        yield hdus[number]
+    with fits.open(path, memmap=not scaled) as hdus:
+        try:
+            chosen, masks = select_hdus(hdus, find_survey(survey))
+        except CutoutError as error:
+            raise CatalogError(f"{path}: {error}") from error
+        image = chosen[0][1]
+        if len(chosen) > 1 or len(image.shape) != 2:
+            raise CatalogError(f"{path}: holds no single image of two axes")
+        yield image, [(role, hdu) for role, hdu in masks if hdu.shape == image.shape]

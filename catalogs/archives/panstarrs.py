@@ -16,21 +16,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
 from catalogs.archives.protocol import ArchiveSource, Query
-from catalogs.archives.stamps import Stamp, check_flux, read_fits, write_cube
+from catalogs.archives.stamps import check_flux, in_survey_flux, read_fits, write_cube
 from galaxy_da.errors import CutoutError
+from galaxy_da.images.calibration import calibration_cards
+from galaxy_da.surveys import find_survey
 
-__all__ = ["PIXEL_ARCSEC", "URL", "PanStarrs", "linearise"]
+__all__ = ["PIXEL_ARCSEC", "URL", "PanStarrs"]
 
 URL = "https://ps1images.stsci.edu/cgi-bin"
 PIXEL_ARCSEC = 0.25
 
-_ALPHA = 2.5 * np.log10(np.e)
 _FILTERS = "grizy"
 
 
@@ -75,6 +74,7 @@ class PanStarrs(ArchiveSource):
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
         label = f"{self.service} at {ra:.5f}, {dec:.5f}"
+        survey = find_survey(self.survey)
         files = self._files(ra, dec, http, label)
         stamps = {}
         for band in self.bands:
@@ -87,9 +87,11 @@ class PanStarrs(ArchiveSource):
             }
             with http_errors(f"{label}: fitscut.cgi", refused=(400, 404)):
                 data = http.get(f"{self.url}/fitscut.cgi", params=query)
-            stamps[band] = _per_second(linearise(read_fits(data, f"{label} {band}")), label)
+            stamps[band] = in_survey_flux(
+                read_fits(data, f"{label} {band}", survey), survey, f"{label} {band}"
+            )
             check_flux(stamps[band].pixels, f"{label} {band}", planes=1, side=self.size_px)
-        return write_cube(stamps, label, {"EXPTIME": 1.0, "SURVEY": "PS1"})
+        return write_cube(stamps, label, {**calibration_cards(survey), "SURVEY": "PS1"})
 
     def _files(self, ra: float, dec: float, http: Http, label: str) -> dict[str, str]:
         """Return the stack of each band at a position, from the service's text table."""
@@ -112,35 +114,3 @@ class PanStarrs(ArchiveSource):
                 f"{label}: no stack in {', '.join(sorted(missing))} here", status="no_data"
             )
         return files
-
-
-def linearise(stamp: Stamp) -> Stamp:
-    """Undo the asinh compression of a PS1 stack, if its header has the cards of one.
-
-    Parameters
-    ----------
-    stamp : Stamp
-        Not modified.
-
-    Returns
-    -------
-    Stamp
-        Linear counts, without the cards.
-    """
-    if "BSOFTEN" not in stamp.header or "BOFFSET" not in stamp.header:
-        return stamp
-    soften, offset = float(stamp.header["BSOFTEN"]), float(stamp.header["BOFFSET"])
-    header = stamp.header.copy()
-    del header["BSOFTEN"], header["BOFFSET"]
-    counts = offset + soften * 2 * np.sinh(stamp.pixels.astype(np.float64) / _ALPHA)
-    return Stamp(counts.astype(np.float32), header)
-
-
-def _per_second(stamp: Stamp, label: str) -> Stamp:
-    exposure_s = stamp.header.get("EXPTIME")
-    if not isinstance(exposure_s, int | float) or not exposure_s > 0:
-        raise CutoutError(
-            f"{label}: needs the exposure time in card EXPTIME but it is {exposure_s!r}",
-            status="failed_quality",
-        )
-    return Stamp(stamp.pixels / np.float32(exposure_s), stamp.header)

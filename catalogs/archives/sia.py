@@ -28,11 +28,12 @@ from catalogs.archives.protocol import ArchiveSource, Query, band_names
 from catalogs.archives.stamps import (
     check_flux,
     check_reach,
-    on_zeropoint,
+    in_survey_flux,
     read_fits,
     write_cube,
 )
 from galaxy_da.errors import CatalogError, CutoutError
+from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import Band, find_survey
 
@@ -139,12 +140,11 @@ class SimpleImageAccess(ArchiveSource):
         for band in map(survey.band, self.bands):
             record = self._choose(records, band, ra, dec, label)
             data = self._cut(record, ra, dec, http, label)
-            stamp = on_zeropoint(read_fits(data, f"{label} {band.name}"), survey, label)
+            stamp = in_survey_flux(read_fits(data, f"{label} {band.name}", survey), survey, label)
             check_flux(stamp.pixels, f"{label} {band.name}", planes=1)
             check_reach(stamp, ra, dec, side, f"{label} {band.name}")
             stamps[band.name] = stamp
-        cards = {"BUNIT": survey.flux_unit} if survey.flux_unit != "count" else {}
-        return write_cube(stamps, label, cards)
+        return write_cube(stamps, label, calibration_cards(survey))
 
     def _search(self, ra: float, dec: float, http: Http, label: str) -> list[Any]:
         """Return the records of images that cover a position."""

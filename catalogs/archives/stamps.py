@@ -7,7 +7,6 @@ Throughout, `label` names service and position in messages.
 from __future__ import annotations
 
 import io
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from galaxy_da.errors import CutoutError
+from galaxy_da.images import fits as images
+from galaxy_da.images.calibration import calibrate
+from galaxy_da.images.fits import is_fits
+from galaxy_da.images.wcs import celestial_wcs, locate, pixels_of, sky_of
 from galaxy_da.surveys import Survey
 
 if TYPE_CHECKING:
@@ -23,11 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Stamp",
-    "celestial_wcs",
     "check_colour",
     "check_flux",
     "check_reach",
-    "on_zeropoint",
+    "in_survey_flux",
     "read_fits",
     "write_cube",
 ]
@@ -57,32 +59,21 @@ class Stamp:
     header: Header
 
 
-def read_fits(data: bytes, label: str) -> Stamp:
-    """Read the first image of a FITS reply, to its last byte.
+def read_fits(data: bytes, label: str, survey: Survey) -> Stamp:
+    """Read the image of a FITS reply, to its last byte, masked pixels as NaN.
 
     Raises
     ------
     CutoutError
         Status ``unreadable`` if the reply is not FITS, is cut off, or holds no image.
     """
-    from astropy.io import fits
-
-    if not data.startswith(b"SIMPLE"):
+    if not is_fits(data):
         raise CutoutError(f"{label}: expected FITS but got {_excerpt(data)}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=".*truncated.*")
-            with fits.open(io.BytesIO(data), memmap=False) as hdus:
-                image = next((hdu for hdu in hdus if hdu.is_image and hdu.shape), None)
-                if image is None:
-                    raise CutoutError(f"{label}: the FITS reply holds no image")
-                header = image.header.copy()
-                header.extend(hdus[0].header.copy(), unique=True, strip=True)
-                pixels = np.asarray(image.data, dtype=np.float32)
-    except (OSError, TypeError, ValueError, KeyError, Warning, fits.VerifyError) as error:
-        raise CutoutError(f"{label}: cut off or corrupt FITS ({error})") from error
-    return Stamp(pixels[None] if pixels.ndim == 2 else pixels, header)
+        image = images.read_fits(data, survey)
+    except CutoutError as error:
+        raise CutoutError(f"{label}: {error}", error.status) from error
+    return Stamp(image.pixels, image.header)
 
 
 def check_flux(
@@ -130,7 +121,7 @@ def check_reach(stamp: Stamp, ra: float, dec: float, side_px: float, label: str)
     CutoutError
         ``failed_quality``.
     """
-    x, y = _celestial(stamp.header, label).world_to_pixel_values(ra, dec)
+    x, y = pixels_of(_celestial(stamp.header, label), ra, dec)
     height, width = stamp.pixels.shape[1:]
     reach = min(x, width - 1 - x, y, height - 1 - y)
     if not reach >= side_px / 2 - _REACH_SLACK_PX:
@@ -165,62 +156,20 @@ def check_colour(data: bytes, label: str, *, side: int) -> None:
         )
 
 
-def celestial_wcs(header: Header) -> Any:
-    """Return the WCS of an image in ICRS or J2000, which differ by 0.02 arcsec.
-
-    Raises
-    ------
-    ValueError
-        If the WCS is not celestial, or in another frame.
-    """
-    from astropy.coordinates import FK5, ICRS
-    from astropy.wcs import WCS
-    from astropy.wcs.utils import wcs_to_celestial_frame
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        wcs = WCS(header, naxis=2)
-    if not wcs.has_celestial:
-        raise ValueError("the image has no celestial WCS")
-    try:
-        frame = wcs_to_celestial_frame(wcs)
-    except ValueError:
-        frame = None
-    if not (isinstance(frame, ICRS) or (isinstance(frame, FK5) and frame.equinox.jyear == 2000)):
-        raise ValueError(
-            f"the image's WCS ({', '.join(wcs.wcs.ctype)} {wcs.wcs.radesys}".rstrip()
-            + ") is neither ICRS nor J2000; reproject it"
-        )
-    return wcs
-
-
-def on_zeropoint(stamp: Stamp, survey: Survey, label: str) -> Stamp:
-    """Scale a stamp to the survey's zeropoint, if its header names another.
-
-    The cards are ``MAGZERO`` [AB mag] or ``FLUXMAG0`` (flux of magnitude zero).
+def in_survey_flux(stamp: Stamp, survey: Survey, label: str) -> Stamp:
+    """Return a stamp in the survey's flux unit, as its header and the survey's definition say.
 
     Raises
     ------
     CutoutError
-        ``failed_quality`` if the zeropoint is not a number.
+        ``failed_quality`` if the header contradicts itself or the definition.
     """
-    zeropoint = stamp.header.get("MAGZERO")
-    flux_at_zero = stamp.header.get("FLUXMAG0")
     try:
-        if zeropoint is None and flux_at_zero is not None:
-            zeropoint = 2.5 * np.log10(float(flux_at_zero))
-        if zeropoint is None:
-            return stamp
-        factor = 10 ** (0.4 * (survey.zeropoint_mag - float(zeropoint)))
-    except (TypeError, ValueError) as error:
-        raise CutoutError(
-            f"{label}: the zeropoint {zeropoint!r} is no number", status="failed_quality"
-        ) from error
-    if not np.isfinite(factor):
-        raise CutoutError(f"{label}: zeropoint {zeropoint!r}", status="failed_quality")
-    if abs(factor - 1) < 1e-4:
-        return stamp
-    return Stamp(np.float32(factor) * stamp.pixels, stamp.header)
+        place = locate(stamp.header, stamp.pixels.shape[1:])
+        scale = place.pixel_scale_arcsec if place else survey.pixel_scale_arcsec
+        return Stamp(calibrate(stamp.pixels, stamp.header, survey, scale), stamp.header)
+    except CutoutError as error:
+        raise CutoutError(f"{label}: {error}", "failed_quality") from error
 
 
 def write_cube(
@@ -272,9 +221,7 @@ def _check_grid(header: Header, other: Stamp, label: str) -> None:
     first, second = _celestial(header, label), _celestial(other.header, label)
     height, width = other.pixels.shape[1:]
     x, y = np.array([0.0, width / 2, width]), np.array([0.0, height / 2, height])
-    moved = np.hypot(
-        *np.subtract(first.world_to_pixel_values(*second.pixel_to_world_values(x, y)), (x, y))
-    )
+    moved = np.hypot(*np.subtract(pixels_of(first, *sky_of(second, x, y)), (x, y)))
     if not np.all(moved < _GRID_TOLERANCE_PX):
         raise CutoutError(
             f"{label}: bands lie on different pixels, {np.max(moved):.2f} px apart",
@@ -284,6 +231,9 @@ def _check_grid(header: Header, other: Stamp, label: str) -> None:
 
 def _celestial(header: Header, label: str) -> Any:
     try:
-        return celestial_wcs(header)
-    except ValueError as error:
+        wcs = celestial_wcs(header)
+    except CutoutError as error:
         raise CutoutError(f"{label}: {error}", status="failed_quality") from error
+    if wcs is None:
+        raise CutoutError(f"{label}: the image has no celestial WCS", status="failed_quality")
+    return wcs

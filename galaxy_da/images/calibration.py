@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.units import Quantity
 
-__all__ = ["calibrate", "linearise", "state_calibration"]
+__all__ = ["calibrate", "calibration_cards", "linearise"]
 
 _JANSKY_ZEROPOINT = 8.9
 """AB magnitude of one jansky [mag]."""
@@ -93,17 +93,14 @@ def linearise(pixels: np.ndarray, header: Header) -> np.ndarray:
     return np.asarray(counts, np.float32)
 
 
-def state_calibration(header: Header, survey: Survey) -> None:
-    """Write the cards that `calibrate` expects of pixels in the survey's flux unit, in place."""
-    for card in ("BSOFTEN", "BOFFSET", "FLUXMAG0", *_ZEROPOINT_CARDS):
-        header.remove(card, ignore_missing=True)
-    if survey.flux_unit == "count":
-        header.remove("BUNIT", ignore_missing=True)
-        header["MAGZERO"] = survey.zeropoint_mag
-    else:
-        header["BUNIT"] = survey.flux_unit
-    if survey.exposure_keyword:
-        header[survey.exposure_keyword] = 1.0
+def calibration_cards(survey: Survey) -> dict[str, str | float]:
+    """Return the header cards of pixels that are in the survey's flux unit."""
+    cards: dict[str, str | float] = (
+        {"MAGZERO": survey.zeropoint_mag}
+        if survey.flux_unit == "count"
+        else {"BUNIT": survey.flux_unit}
+    )
+    return cards | ({survey.exposure_keyword: 1.0} if survey.exposure_keyword else {})
 
 
 def _factor(header: Header, survey: Survey, flux_pixel_arcsec: float) -> float:

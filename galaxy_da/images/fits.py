@@ -26,11 +26,14 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["FitsImage", "decompress", "is_fits", "read_fits"]
+__all__ = ["FitsImage", "decompress", "is_fits", "read_fits", "select_hdus"]
 
 _FITS_MAGIC = b"SIMPLE"
 _LARGEST_BYTES = 1 << 30
 """Largest size of a file after decompression."""
+
+_MOST_MASKED = 0.9
+"""Share of masked pixels above which an image is refused with the name of its mask."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,53 +118,71 @@ def read_fits(data: bytes, survey: Survey) -> FitsImage:
         raise CutoutError(f"corrupt or truncated FITS ({first_line(error)})") from error
 
 
-def _read(hdus: Sequence[Any], survey: Survey) -> FitsImage:
-    images = [(number, hdu) for number, hdu in enumerate(hdus) if _is_image(hdu)]
+def select_hdus(
+    hdus: Sequence[Any], survey: Survey
+) -> tuple[list[tuple[Role, Any]], list[tuple[Role, Any]]]:
+    """Return the HDUs of the image and those of its masks, weights and noise, with their roles.
+
+    Raises
+    ------
+    CutoutError
+        If there is no image, or several that nothing tells apart.
+    """
+    images = [(role_of(hdu.header, survey), hdu) for hdu in hdus if _is_image(hdu)]
     if not images:
         raise CutoutError("the FITS file holds no image")
-    roles = {number: role_of(hdu.header, hdu.data, survey) for number, hdu in images}
-    science = [(number, hdu) for number, hdu in images if roles[number].kind == "science"]
-    chosen = _choose(science or images, roles, survey)
+    science = [item for item in images if item[0].kind == "science"] or images
+    chosen = _choose(science, survey)
+    taken = {id(hdu) for _, hdu in chosen}
+    others = [
+        (role, hdu)
+        for role, hdu in images
+        if id(hdu) not in taken and role.kind not in ("science", "other")
+    ]
+    return chosen, others
+
+
+def _choose(images: list[tuple[Role, Any]], survey: Survey) -> list[tuple[Role, Any]]:
+    """Return the HDU of the image, or those of its bands in the survey's order."""
+    if len(images) == 1:
+        return images
+    named = [item for item in images if item[0].is_named]
+    if len(named) == 1:
+        return named
+    of_band = {role.band: (role, hdu) for role, hdu in images if role.band}
+    if len(of_band) == len(images) and len({hdu.shape for _, hdu in images}) == 1:
+        return [of_band[name] for name in survey.band_names if name in of_band]
+    listed = ", ".join(hdu.name or "an unnamed one" for _, hdu in images)
+    raise CutoutError(
+        f"the file holds {len(images)} images and nothing says which to use (extensions {listed}); "
+        "name the extension of the image SCI, or one extension per band"
+    )
+
+
+def _read(hdus: Sequence[Any], survey: Survey) -> FitsImage:
+    chosen, masks = select_hdus(hdus, survey)
     pixels = np.concatenate([_planes(hdu) for _, hdu in chosen])
     header = chosen[0][1].header.copy()
     header.extend(hdus[0].header.copy(), unique=True, strip=True)
-    bands = (
-        [str(roles[number].band) for number, _ in chosen]
-        if len(chosen) > 1
-        else header_bands(header, survey)
-    )
+    bands = header_bands(header, survey)
+    if len(chosen) > 1:
+        bands = [str(role.band) for role, _ in chosen]
     noise = None
-    for number, hdu in images:
-        role = roles[number]
-        if role.kind in ("science", "other") or (number, hdu) in chosen:
-            continue
-        bad = bad_pixels(_planes(hdu), role.kind, hdu.header)
-        rows = _rows_of(role, bands, pixels, bad, f"extension {hdu.name} (HDU {number})")
+    for role, hdu in masks:
+        planes = _planes(hdu)
+        bad = bad_pixels(planes, role.kind, hdu.header)
+        rows = _rows_of(role, bands, pixels, bad, f"extension {hdu.name}")
+        if bad.mean() > _MOST_MASKED:
+            raise CutoutError(
+                f"extension {hdu.name} masks {bad.mean():.0%} of the pixels",
+                status="failed_quality",
+            )
         pixels[rows] = np.where(bad, np.nan, pixels[rows])
-        stated = noise_of(_planes(hdu), role.kind)
+        stated = noise_of(planes, role.kind)
         if stated is not None:
             noise = np.full(len(pixels), np.nan, np.float32) if noise is None else noise
             noise[rows] = stated
     return FitsImage(pixels=pixels, header=header, bands=bands, noise=noise)
-
-
-def _choose(
-    images: list[tuple[int, Any]], roles: dict[int, Role], survey: Survey
-) -> list[tuple[int, Any]]:
-    """Return the HDU of the image, or those of its bands in the survey's order."""
-    if len(images) == 1:
-        return images
-    named = [item for item in images if roles[item[0]].is_named]
-    if len(named) == 1:
-        return named
-    of_band = {roles[number].band: (number, hdu) for number, hdu in images if roles[number].band}
-    if len(of_band) == len(images) and len({hdu.data.shape for _, hdu in images}) == 1:
-        return [of_band[name] for name in survey.band_names if name in of_band]
-    listed = ", ".join(f"HDU {number} {hdu.name or 'unnamed'}" for number, hdu in images)
-    raise CutoutError(
-        f"the file holds {len(images)} images and nothing says which to use: {listed}; name the "
-        "extension of the image SCI, or one extension per band"
-    )
 
 
 def _rows_of(

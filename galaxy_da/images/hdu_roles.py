@@ -6,8 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from galaxy_da.images.bands import find_band
 from galaxy_da.surveys import Survey
 
@@ -55,7 +53,7 @@ class Role:
     is_named: bool
 
 
-def role_of(header: Header, pixels: np.ndarray, survey: Survey) -> Role:
+def role_of(header: Header, survey: Survey) -> Role:
     """Return the role of an image HDU.
 
     A name is split at everything but letters and digits, so that ``INVVAR_G`` is the inverse
@@ -66,9 +64,7 @@ def role_of(header: Header, pixels: np.ndarray, survey: Survey) -> Role:
     kinds = [_WORDS[word.upper()] for word in words if word.upper() in _WORDS]
     candidates = [*words, name, str(header.get("FILTER", "")), str(header.get("BAND", ""))]
     band = next((found for word in candidates if (found := find_band(word, survey))), None)
+    if kinds:
+        return Role(kind=kinds[0], band=band, is_named=False)
     is_named = any(word.upper() in _SCIENCE_NAMES for word in words)
-    kind: Kind = kinds[0] if kinds and not is_named else "science"
-    if kinds and is_named:  # such as SCI_MASK
-        kind = kinds[0]
-        is_named = False
-    return Role(kind=kind, band=band, is_named=is_named)
+    return Role(kind="science", band=band, is_named=is_named)

@@ -206,8 +206,16 @@ def _is_icrs(wcs: Any) -> bool:
 
 
 def _frame(wcs: Any) -> Any:
+    """Return the astropy frame of a WCS."""
+    from astropy.coordinates import BarycentricMeanEcliptic, Supergalactic
     from astropy.wcs.utils import wcs_to_celestial_frame
 
+    kind = wcs.wcs.ctype[wcs.wcs.lng][:4]
+    if kind == "SLON":
+        return Supergalactic()
+    if kind == "ELON":
+        equinox = 2000.0 if np.isnan(wcs.wcs.equinox) else wcs.wcs.equinox
+        return BarycentricMeanEcliptic(equinox=f"J{equinox}")
     try:
         return wcs_to_celestial_frame(wcs)
     except ValueError as error:

@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 from archives_server import DEC, RA, assert_galaxy, fault_of, fits_bytes, read_back, sky, tan_wcs
+from astropy.coordinates import FK5, SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D
 from hypothesis import given, settings
@@ -132,25 +133,42 @@ def test_a_file_that_is_not_a_mosaic_is_named(tile, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("axes", "radesys", "equinox", "message"),
+    ("axes", "frame", "cards"),
     [
-        (("GLON-TAN", "GLAT-TAN"), "", None, r"\(GLON-TAN, GLAT-TAN\) is neither ICRS nor J2000"),
-        (("RA---TAN", "DEC--TAN"), "FK4", 1950.0, r"\(RA---TAN, DEC--TAN FK4\) is neither"),
-        (("RA---TAN", "DEC--TAN"), "FK5", 1975.0, "FK5"),
-        (("RA---TAN", "DEC--TAN"), "FK5", 2000.0, None),
-        (("RA---TAN", "DEC--TAN"), "ICRS", None, None),
+        (("GLON-TAN", "GLAT-TAN"), "galactic", {}),
+        (("ELON-TAN", "ELAT-TAN"), "barycentricmeanecliptic", {"EQUINOX": 2000.0}),
+        (("RA---TAN", "DEC--TAN"), "fk4", {"RADESYS": "FK4", "EQUINOX": 1950.0}),
+        (("RA---TAN", "DEC--TAN"), FK5(equinox="J1975"), {"RADESYS": "FK5", "EQUINOX": 1975.0}),
+        (("RA---TAN", "DEC--TAN"), "icrs", {"RADESYS": "ICRS"}),
+        (("DEC--TAN", "RA---TAN"), "icrs", {"RADESYS": "ICRS"}),
     ],
 )
-def test_a_mosaic_in_another_frame_is_refused(tmp_path, axes, radesys, equinox, message):
-    wcs = WCS_300.deepcopy()
-    wcs.wcs.ctype = axes
-    wcs.wcs.radesys = radesys
-    if equinox is not None:
-        wcs.wcs.equinox = equinox
-    (tmp_path / "tile_r.fits").write_bytes(fits_bytes(sky(WCS_300, 300, 280, "r"), wcs))
-    source = LocalMosaic(survey="kids", files=str(tmp_path / "tile_{band}.fits"), size_px=64)
-    if message is None:
-        assert source.covers(np.array([RA]), np.array([DEC])).all()
-        return
-    with pytest.raises(CatalogError, match=message):
-        source.covers(np.array([RA]), np.array([DEC]))
+def test_a_mosaic_in_any_frame_is_cut_at_the_galaxy(tmp_path, axes, frame, cards):
+    own = SkyCoord(RA, DEC, unit="deg").transform_to(frame).spherical
+    values, steps = [own.lon.deg, own.lat.deg], [-0.2 / 3600, 0.2 / 3600]
+    if axes[0].startswith("DEC"):
+        values, steps = values[::-1], steps[::-1]
+    header = fits.Header(cards)
+    for axis in (0, 1):
+        header[f"CTYPE{axis + 1}"], header[f"CRVAL{axis + 1}"] = axes[axis], values[axis]
+        header[f"CRPIX{axis + 1}"], header[f"CDELT{axis + 1}"] = (101.0, 131.0)[axis], steps[axis]
+    pixels = np.random.default_rng(0).normal(size=(280, 300)).astype(np.float32)
+    pixels[130, 100] = 1000.0
+    fits.PrimaryHDU(pixels, header).writeto(tmp_path / "tile_r.fits")
+    source = LocalMosaic(survey="kids", files=str(tmp_path / "tile_{band}.fits"), size_px=65)
+    cube = fits.getdata(io.BytesIO(source.fetch(RA, DEC, None)))
+    assert np.unravel_index(cube[0].argmax(), (65, 65)) == (32, 32)
+
+
+def test_masked_pixels_of_a_mosaic_are_missing(tmp_path):
+    header = WCS_300.to_header()
+    mask = np.zeros((280, 300), np.int32)
+    x, y = (round(float(v)) for v in WCS_300.world_to_pixel_values(RA, DEC))
+    mask[y + 5, x - 3] = 1
+    pixels = np.random.default_rng(0).normal(size=mask.shape).astype(np.float32)
+    image = fits.ImageHDU(pixels, header, name="SCI")
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(mask, header, name="MASK"), image]
+    fits.HDUList(hdus).writeto(tmp_path / "tile_r.fits")
+    source = LocalMosaic(survey="kids", files=str(tmp_path / "tile_{band}.fits"), size_px=33)
+    cube = fits.getdata(io.BytesIO(source.fetch(RA, DEC, None)))
+    assert np.argwhere(np.isnan(cube[0])).tolist() == [[21, 13]]
