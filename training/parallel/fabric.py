@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from datetime import timedelta
@@ -22,12 +23,8 @@ _PATIENCE = timedelta(hours=6)
 def make_fabric(devices: int = 1) -> Fabric:
     """Return a launched Fabric on the best kind of device, in bf16 where it is native.
 
-    Parameters
-    ----------
-    devices : int
-        Number of GPUs, or of processes on the CPU, that share each batch. With more than one, the
-        running command starts itself again for the others. Ignored under ``torchrun``, which sets
-        the number.
+    `devices` GPUs, or processes on the CPU, share each batch; the running command starts itself
+    again for the others. Under ``torchrun``, which sets the number, it is ignored.
     """
     nodes = 1
     if is_torchelastic_launched():
@@ -35,6 +32,7 @@ def make_fabric(devices: int = 1) -> Fabric:
         nodes = int(os.environ["WORLD_SIZE"]) // devices
     device = best_device()
     torch.set_float32_matmul_precision("high")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # no note on the precision
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fabric = Fabric(
