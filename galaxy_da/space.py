@@ -31,17 +31,7 @@ _BATCH = 512
 class LatentSpace:
     """One latent space and the surveys that map into it.
 
-    Made by `load`, by training, or from its parts.
-
-    Parameters
-    ----------
-    parts : SpaceParts
-        Networks, frame, probes and records.
-
-    Attributes
-    ----------
-    architecture, frame, anchor, decoder, training, metrics, probes
-        As of `SpaceParts`.
+    Made by `load`, by training, or from `SpaceParts`, whose fields are its attributes.
     """
 
     def __init__(self, parts: SpaceParts) -> None:
@@ -58,30 +48,17 @@ class LatentSpace:
 
     @classmethod
     def load(cls, path: PathOrUrl) -> LatentSpace:
-        """Load a space from a folder, or a shipped one by name.
-
-        Parameters
-        ----------
-        path : path, URL or str
-            Folder with ``space.json``; or ``"decals"``, the space shipped with the library.
+        """Load a space from a folder, at a path or URL, or a shipped one, such as ``"decals"``.
 
         Raises
         ------
         SpaceError
             If it is missing, of another format, or was edited after it was saved.
-        StorageError
-            If its store fails.
         """
         return cls(read_space(path))
 
     def save(self, path: PathOrUrl) -> None:
-        """Write the space to a folder.
-
-        Raises
-        ------
-        StorageError
-            If the folder cannot be written.
-        """
+        """Write the space to a folder; a failure raises StorageError."""
         write_space(self._parts, path)
 
     @property
@@ -104,32 +81,13 @@ class LatentSpace:
         return json_hash([self.frame.model_dump(mode="json"), *hashes])
 
     def survey(self, name: str, own: Mapping[str, Survey] | None = None) -> Survey:
-        """Return the definition of a survey: the space's, else the user's own, else built in.
-
-        Parameters
-        ----------
-        name : str
-            Name of the survey.
-        own : dict of str to Survey, optional
-            Definitions of the user.
-
-        Raises
-        ------
-        SurveyError
-            If there is none.
-        """
+        """Return the definition of a survey: the space's, else the user's own, else built in."""
         if name in self._parts.encoders:
             return self._parts.encoders[name].survey
         return (own or {}).get(name) or get_survey(name)
 
     def encoder(self, survey: str) -> SurveyEncoder:
-        """Return the encoder of a survey.
-
-        Raises
-        ------
-        SpaceError
-            If the space has none for it.
-        """
+        """Return the encoder of a survey; SpaceError if the space has none for it."""
         if survey not in self._parts.encoders:
             raise SpaceError(
                 f"this space has no encoder for {survey!r}; it has {', '.join(self.surveys)}; "
@@ -140,15 +98,8 @@ class LatentSpace:
     def match_probability(self, first: str, second: str) -> MatchProbability:
         """Return the model of the probability that images of two surveys show the same galaxy.
 
-        Parameters
-        ----------
-        first, second : str
-            The anchor and an adapted survey, in either order.
-
-        Raises
-        ------
-        SpaceError
-            If the space has no model for these surveys.
+        The surveys are the anchor and one that was adapted with pairs, in either order; else
+        SpaceError.
         """
         others = [name for name in (first, second) if name != self.anchor]
         record = self.encoder(others[0]).record if len(others) == 1 else {}
@@ -172,8 +123,8 @@ class LatentSpace:
         available : sequence of str
             Bands of its cutouts.
         every_band : bool
-            Take all available bands as input, unused ones at weight zero, so that training can
-            use them.
+            Take all available bands as input, unused ones at weight zero, so that training can use
+            them.
         """
         nearest = pick_bands(survey, available, self.frame)
         bands = tuple(available) if every_band else tuple(dict.fromkeys(nearest))
@@ -182,13 +133,7 @@ class LatentSpace:
         return SurveyEncoder(survey=survey, bands=bands, network=network)
 
     def with_survey(self, encoder: SurveyEncoder) -> LatentSpace:
-        """Return a copy in which the encoder of one survey is added or replaced.
-
-        Raises
-        ------
-        SpaceError
-            If the survey is the anchor, which is frozen.
-        """
+        """Return a copy in which the encoder of a survey, not the anchor, is added or replaced."""
         name = encoder.survey.name
         if name == self.anchor:
             raise SpaceError(f"{name}: is the anchor of this space, which cannot be replaced")
@@ -258,11 +203,6 @@ class LatentSpace:
         -------
         (n, bands, pixels, pixels) float32 tensor on the CPU
             asinh of surface brightness over the frame's softening.
-
-        Raises
-        ------
-        ValueError
-            If the number of latents is wrong.
         """
         points = torch.as_tensor(latents, dtype=torch.float32)
         if points.ndim != 2 or points.shape[1] != self.architecture.latents:

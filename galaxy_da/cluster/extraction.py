@@ -65,7 +65,7 @@ def extract_partitions(
         HATS catalogue to write; visible to the workers. An unfinished extraction there is
         continued. `Features.open` and an index read it too.
     settings : ExtractSettings
-        As for `galaxy_da.extraction.pipeline.extract`.
+        As for `galaxy_da.extraction.pipeline.extract`, which raises the same errors.
     scheduler : str, optional
         As for `galaxy_da.cluster.scheduling.running`.
     partition_rows : int, optional
@@ -78,8 +78,6 @@ def extract_partitions(
 
     Raises
     ------
-    SpaceError, SurveyError, TableError, CatalogError, StorageError
-        As for `extract`; finished partitions stay.
     ClusterError
         If the scheduler or all workers that take a partition are lost; finished partitions stay.
     """

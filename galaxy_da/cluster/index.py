@@ -47,14 +47,8 @@ def create_on_workers(
     features, kind, memory_bytes
         As for `create`.
     scheduler : str, optional
-        As for `galaxy_da.cluster.scheduling.running`.
-
-    Raises
-    ------
-    LatentIndexError, CatalogError, ValueError, StorageError
-        As for `create`.
-    ClusterError
-        If the scheduler or all workers that take a shard are lost; an old index stays.
+        As for `galaxy_da.cluster.scheduling.running`. If all its workers are lost, an old index
+        stays.
     """
     folder = worker_location(path, IN_PROCESS[0])
     if scheduler not in (None, *IN_PROCESS) and not isinstance(folder, Path):

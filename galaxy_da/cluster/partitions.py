@@ -66,18 +66,7 @@ class Partition:
 
 
 class PartitionSample(Sample):
-    """The sample table of one partition; opening it reads every column but the images.
-
-    Parameters
-    ----------
-    partition : Partition
-        Partition to read.
-
-    Raises
-    ------
-    TableError, CatalogError, StorageError
-        As `Sample`.
-    """
+    """The sample table of one partition; opening it reads every column but the images."""
 
     def __init__(self, partition: Partition) -> None:
         self.path = partition.files[0]
@@ -131,14 +120,6 @@ def partitions_of(path: PathOrUrl, partition_rows: int | None = None) -> list[Pa
     partition_rows : int, optional
         Largest number of rows of a partition cut from tables; pixels of HEALPix order 10 are not
         cut. By default from 500 to 100,000, for 64 partitions or more.
-
-    Raises
-    ------
-    TableError, CatalogError
-        If there is no such catalogue or table, tables differ in their columns, or a position is
-        bad.
-    StorageError
-        If the store it is in fails.
     """
     place = location(path)
     if exists(place):

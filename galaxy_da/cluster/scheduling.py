@@ -65,14 +65,7 @@ class Shared(Generic[T]):
 
 
 def worker_location(where: PathOrUrl, scheduler: str | None) -> Location:
-    """Return a location that workers can open: an absolute path, or a URL.
-
-    Raises
-    ------
-    StorageError
-        If it is in the memory of this process and workers are other processes, or the store is not
-        known.
-    """
+    """Return a location that workers can open: an absolute path, or a URL."""
     place = location(where)
     if isinstance(place, Path):
         return place.absolute()

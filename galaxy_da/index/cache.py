@@ -32,13 +32,7 @@ _CHANGE = "change-"
 
 @contextmanager
 def copies(target: UPath) -> Iterator[Path]:
-    """Lock the folder of copies of an index, and remove partial files of killed processes.
-
-    Raises
-    ------
-    StorageError
-        If the cache cannot be written.
-    """
+    """Lock the folder of copies of an index, and remove partial files of killed processes."""
     folder = cache_folder("indexes") / url_hash(target)
     folder.mkdir(exist_ok=True)
     with FileLock(folder / _LOCK):
@@ -58,21 +52,10 @@ def scratch() -> Iterator[Path]:
 
 
 def make_room(folder: Path, needed: int) -> None:
-    """Remove the copies opened longest ago, until the files of a folder fit below the limit.
+    """Remove the copies opened longest ago, until a folder that needs so many bytes fits.
 
-    Copies in use by a process stay, so that the limit can be exceeded.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder locked by the caller. Its present files are not counted, and stay.
-    needed : int
-        Size that its files will have [bytes].
-
-    Raises
-    ------
-    StorageError
-        If the limit is not a number.
+    The caller has locked the folder; its present files are not counted, and stay. So do copies in
+    use by a process, so that the limit can be exceeded.
     """
     excess, others = needed - _limit(), []
     for path in folder.parent.iterdir():

@@ -16,13 +16,7 @@ __all__ = ["Batches", "Vectors"]
 
 
 class Batches:
-    """Table of record batches, for random access.
-
-    Parameters
-    ----------
-    table : pa.Table
-        Table of any columns, in memory or mapped.
-    """
+    """Table of record batches, in memory or mapped, for random access."""
 
     def __init__(self, table: pa.Table) -> None:
         self._batches = table.to_batches()
@@ -58,15 +52,7 @@ class Batches:
 
 
 class Vectors:
-    """Vectors of all living rows, indexed by row number like a read-only array.
-
-    Parameters
-    ----------
-    layout : Layout
-        Row numbers of the segments.
-    parts : sequence of (n, d) float32 array
-        Vectors of each segment, deleted ones included.
-    """
+    """Vectors of all living rows, indexed by row number like a read-only (n, d) float32 array."""
 
     def __init__(self, layout: Layout, parts: Sequence[np.ndarray]) -> None:
         self._layout = layout

@@ -63,15 +63,14 @@ _ROW_BYTES = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Memory and disk that an index takes.
+    """Memory and disk that an index takes [bytes].
 
     Attributes
     ----------
     memory_bytes : int
         Data that every search reads, so searches are fast only while it stays in memory.
     disk_bytes : int
-        All files: vectors, search structures, and rows of ids, positions, variances and a few
-        columns.
+        All files: vectors, search structures, ids, positions, variances and a few columns.
     build_bytes : int
         Memory needed to build the index from feature folders.
     """
@@ -95,15 +94,8 @@ def cost(rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None
     ----------
     rows, dimension : int
         Number and width of the vectors.
-    kind : str
-        ``auto`` or one of `KINDS`.
-    memory_bytes : int, optional
-        Memory that ``auto`` may use; by default half of the machine's memory.
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown.
+    kind, memory_bytes
+        As for `StoredIndex.build`.
     """
     kind = choose(rows, dimension, kind, memory_bytes)[0]
     vectors, search = 4 * rows * dimension, 0
@@ -123,13 +115,7 @@ def cost(rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None
 def choose(
     rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None = None
 ) -> tuple[str, str]:
-    """Return the kind of a segment and the reason for it.
-
-    Raises
-    ------
-    ValueError
-        If the kind is unknown.
-    """
+    """Return the kind of a segment and the reason for it."""
     check_kind(kind)
     if rows < TRAINING_ROWS:
         return "flat", f"{rows:,} vectors, fewer than the {TRAINING_ROWS:,} needed to fit codes"
@@ -157,20 +143,7 @@ def default_memory() -> int:
 
 
 def build(vectors: np.ndarray, kind: str) -> Any:
-    """Build the FAISS index of a segment, reading its vectors a chunk at a time.
-
-    Parameters
-    ----------
-    vectors : (n, d) float32 array
-        May be mapped from disk.
-    kind : str
-        One of `KINDS`.
-
-    Returns
-    -------
-    faiss.Index or None
-        None for ``flat``, whose vectors are searched as they are.
-    """
+    """Build the FAISS index of (n, d) float32 vectors; None for ``flat``, which needs none."""
     if kind == "flat":
         return None
     index = trained(vectors)

@@ -68,7 +68,7 @@ def draw_map(
     Parameters
     ----------
     index : StoredIndex
-        At least 16 objects for UMAP, 2 for principal components.
+        At least 16 objects for UMAP, 2 for principal components; else LatentIndexError.
     method : {"umap", "pca"}
     sample : int
         Largest number of rows to fit on, drawn at random.
@@ -76,11 +76,6 @@ def draw_map(
         Random seed of the draw and of UMAP.
     progress : bool
         Show a progress bar on stderr.
-
-    Raises
-    ------
-    LatentIndexError
-        If the index has too few objects.
     """
     least = _NEIGHBOURS + 1 if method == "umap" else _DIRECTIONS
     if len(index) < least:
@@ -103,13 +98,7 @@ def draw_map(
 
 
 def write_map(drawn: LatentMap, index: StoredIndex, folder: PathOrUrl) -> Location:
-    """Write a map beside its index, replacing an earlier one in one step.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written.
-    """
+    """Write a map beside its index, replacing an earlier one in one step."""
     keys = index.rows.select(["survey", "object_id"]).replace_schema_metadata(None)
     table = keys.append_column("x", pa.array(drawn.points[:, 0]))
     table = table.append_column("y", pa.array(drawn.points[:, 1]))
@@ -125,13 +114,7 @@ def write_map(drawn: LatentMap, index: StoredIndex, folder: PathOrUrl) -> Locati
 
 
 def read_map(folder: PathOrUrl, index: StoredIndex) -> LatentMap | None:
-    """Read the map of an index; None if there is none, or it is of another generation.
-
-    Raises
-    ------
-    LatentIndexError
-        If the file cannot be read.
-    """
+    """Read the map of an index; None if there is none, or it is of another generation."""
     path = location(folder) / MAP_FILE
     if not exists(path):
         return None

@@ -22,15 +22,7 @@ _LOCK = ".writer"
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Lock an index folder for writing.
-
-    Raises
-    ------
-    LatentIndexError
-        At once, if another writer holds it.
-    StorageError
-        If the folder cannot be written.
-    """
+    """Lock an index folder for writing; LatentIndexError at once if another writer holds it."""
     ensure_folder(folder)
     handle = _open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
     try:

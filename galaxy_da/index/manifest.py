@@ -57,13 +57,7 @@ class StoredFile(_Record):
     ends_sha256: str
 
     def check(self, folder: Path, *, whole: bool) -> Path:
-        """Check the size and the hash of the file (of its ends, or whole) and return its path.
-
-        Raises
-        ------
-        LatentIndexError
-            If it is missing, of another size, or damaged.
-        """
+        """Check the size and the hash of the file (of its ends, or whole) and return its path."""
         path = folder / self.name
         try:
             size = path.stat().st_size
@@ -109,17 +103,7 @@ class SegmentFiles(_Record):
 
 
 class Manifest(_Record):
-    """The state of an index.
-
-    Attributes
-    ----------
-    generation : int
-        Number of changes since the index was created.
-    kind : str
-        Requested kind: ``auto``, or one of `galaxy_da.index.KINDS`.
-    memory_bytes : int
-        Memory that searches may use, by which ``auto`` chooses.
-    """
+    """The state of an index; `generation` is the number of changes since it was created."""
 
     format: int = _FORMAT
     generation: int
@@ -138,13 +122,7 @@ class Manifest(_Record):
 
 
 def read(folder: Path, name: str = MANIFEST) -> Manifest:
-    """Read the manifest of an index folder.
-
-    Raises
-    ------
-    LatentIndexError
-        If it is missing, damaged, edited or in another format, or names an unknown kind.
-    """
+    """Read the manifest of an index folder."""
     path = folder / name
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
@@ -185,13 +163,7 @@ def next_generation(folder: Path) -> int:
 
 
 def commit(folder: Path, manifest: Manifest) -> None:
-    """Replace the manifest of a folder, then remove files that nobody needs any more.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written; the index is then as before.
-    """
+    """Replace the manifest of a folder, then remove files that nobody needs any more."""
     _sync_folder(folder)  # the names of the data files come before the manifest that uses them
     header: dict[str, Any] = manifest.model_dump(mode="json")
     write_json(folder / MANIFEST, {**header, "header_sha256": json_hash(header)})
@@ -234,13 +206,7 @@ class Drafts:
 
 @contextmanager
 def drafts(folder: Path) -> Iterator[Drafts]:
-    """Write data files; those not kept are removed at the end.
-
-    Raises
-    ------
-    StorageError
-        If a file cannot be written.
-    """
+    """Write data files; those not kept are removed at the end."""
     try:
         yield Drafts(folder)
     except OSError as error:

@@ -99,8 +99,6 @@ class StoredIndex:
             is not finite, or there is nothing to index.
         CatalogError
             If a position is missing or out of range.
-        ValueError
-            If the kind is unknown.
         """
         check_kind(kind)
         sources = Sources(features)
@@ -129,8 +127,6 @@ class StoredIndex:
         ------
         LatentIndexError
             If there is no index, or a file is missing, damaged or edited.
-        StorageError
-            If the store of a URL fails.
         """
         with mirrored(path) as folder:
             return cls._opened(folder, whole)
@@ -160,15 +156,7 @@ class StoredIndex:
             )
 
     def save(self, path: PathOrUrl) -> None:
-        """Write the index to a folder; an index already there stays whole until replaced.
-
-        Raises
-        ------
-        LatentIndexError
-            If another process is writing to the folder.
-        StorageError
-            If the folder or a file cannot be written.
-        """
+        """Write the index to a folder; an index already there stays whole until replaced."""
         with workplace(path, anew=True) as folder, only_writer(folder):
             with manifest.drafts(folder) as drafts:
                 files = [segments.copied(drafts, segment) for segment in self.segments]
@@ -207,13 +195,7 @@ class StoredIndex:
             )
 
     def span(self, survey: str | None) -> tuple[int, int]:
-        """Return first and one-past-last row number of a survey, or of the whole index.
-
-        Raises
-        ------
-        LatentIndexError
-            If the survey has no objects in the index.
-        """
+        """Return first and one-past-last row number of a survey, or of the whole index."""
         if survey is None:
             return 0, len(self)
         if survey not in self._layout.spans:
@@ -225,10 +207,7 @@ class StoredIndex:
     def row(self, key: str) -> int:
         """Return the row number of a key ``survey:object_id``; the id may itself contain ``:``.
 
-        Raises
-        ------
-        LatentIndexError
-            If there is no such object; the message suggests similar keys.
+        An unknown key raises LatentIndexError, which suggests similar ones.
         """
         survey, _, object_id = key.partition(":")
         for number, segment in enumerate(self.segments):
@@ -260,21 +239,14 @@ class StoredIndex:
         cone: Cone | None = None,
         clean: bool = False,
     ) -> Selection:
-        """Select rows.
+        """Select rows of a survey, by default of every survey, that meet conditions.
 
-        Parameters
-        ----------
-        survey : str, optional
-            Survey of the rows; by default every survey.
-        where, cone, clean
-            As of `galaxy_da.index.Subset`.
+        `where`, `cone` and `clean` are those of `galaxy_da.index.Subset`.
 
         Raises
         ------
         LatentIndexError
             If the survey or a column is not in the index, or no row meets the conditions.
-        CatalogError
-            If the centre of the cone is not on the sky.
         ValueError
             If a condition cannot be read.
         """
@@ -322,13 +294,6 @@ class StoredIndex:
             Ascending.
         rows : (n, min(k, rows)) int64 array
             Row numbers; equal distances are in row order.
-
-        Raises
-        ------
-        ValueError
-            If k < 1, or the vectors have another width or are not finite.
-        LatentIndexError
-            If the survey is not in the index.
         """
         if k < 1:
             raise ValueError(f"k must be at least 1 but is {k}")

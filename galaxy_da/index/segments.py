@@ -75,18 +75,9 @@ class Segment:
     def candidates(
         self, points: np.ndarray, k: int, allowed: Allowed, *, exact: bool
     ) -> np.ndarray:
-        """Return places of the candidates for the nearest allowed rows, (n, >= min(k, allowed)).
+        """Return places of candidates for the k nearest allowed rows, (n, min(k, allowed) or more).
 
-        Parameters
-        ----------
-        points : (n, d) float32 array
-            Query vectors.
-        k : int
-            Number of neighbours.
-        allowed : Allowed
-            Places that may be returned.
-        exact : bool
-            Compare with every allowed row.
+        `points` are (n, d) float32; `exact` compares them with every allowed row.
         """
         k = min(k, allowed.count)
         if self.search is None or exact or self._few(k, allowed):
@@ -195,13 +186,7 @@ def mark_deleted(drafts: Drafts, files: SegmentFiles, deleted: np.ndarray) -> Se
 
 
 def opened(folder: Path, files: SegmentFiles, dimension: int, *, whole: bool) -> Segment:
-    """Open a segment, its files mapped and pinned.
-
-    Raises
-    ------
-    LatentIndexError
-        If a file is missing or damaged.
-    """
+    """Open a segment, its files mapped and pinned."""
     try:
         pins = tuple(Pin(folder / file.name) for file in files.files())
     except FileNotFoundError as error:
@@ -244,13 +229,7 @@ def opened(folder: Path, files: SegmentFiles, dimension: int, *, whole: bool) ->
 
 
 def living(parts: Sequence[Segment], *, vectors: bool = False) -> pa.Table:
-    """Return the living rows of segments in the order of their numbers, mapped if possible.
-
-    Parameters
-    ----------
-    vectors : bool
-        Include the embeddings.
-    """
+    """Return the living rows of segments in the order of their numbers, mapped if possible."""
     layout = Layout([part.surveys for part in parts], [part.deleted for part in parts])
     tables = [_with_vectors(part) if vectors else part.rows for part in parts]
     lengths = np.diff(layout.first)

@@ -76,12 +76,8 @@ class Subset:
 class Allowed:
     """Places of one segment that a search may return, in the forms that FAISS takes.
 
-    Parameters
-    ----------
-    size : int
-        Number of places of the segment, deleted ones included.
-    runs : (r, 2) int64 array
-        First and one-past-last place of each run, ascending.
+    `size` counts all places, deleted ones included; `runs` are the first and one-past-last places
+    of allowed runs, ascending, (r, 2) int64.
     """
 
     def __init__(self, size: int, runs: np.ndarray) -> None:
@@ -127,12 +123,7 @@ class Allowed:
 class Selection:
     """Selected rows of an index: a span of row numbers, or those true in a mask.
 
-    Made by `galaxy_da.index.StoredIndex.select`.
-
-    Attributes
-    ----------
-    allowed : list of Allowed
-        The selected places of each segment.
+    Made by `StoredIndex.select`. `allowed` are the selected places of each segment.
     """
 
     def __init__(
@@ -168,18 +159,7 @@ class Selection:
 def rows_within(
     table: pa.Table, conditions: Iterable[Condition], cone: Cone | None = None
 ) -> np.ndarray:
-    """Return a mask of the rows that meet all conditions and lie in a cone, (n,) bool.
-
-    Raises
-    ------
-    LatentIndexError
-        If a column is unknown or nested.
-    CatalogError
-        If the centre of the cone is not on the sky.
-    ValueError
-        If a condition has no operator, a value does not fit the type of its column, or the radius
-        of the cone is negative or not finite.
-    """
+    """Return a mask of the rows that meet all conditions and lie in a cone, (n,) bool."""
     masks = [_meets(table, *_parsed(condition)) for condition in conditions]
     mask = np.ones(table.num_rows, bool)
     if masks:

@@ -35,26 +35,10 @@ BATCH_ROWS = 1 << 18
 
 
 class Sources:
-    """Features of one latent space, read part by part.
+    """Features of one latent space, read part by part, in any order.
 
-    Parameters
-    ----------
-    sources : sequence of Source
-        Features in any order.
-
-    Attributes
-    ----------
-    space_id, encoders
-        As of `Features`.
-    schema : pa.Schema
-        Common schema: keys first, then every column of any table, null where a table lacks it.
-
-    Raises
-    ------
-    LatentIndexError
-        If spaces, encoders, latent widths or column types differ, or a column is missing.
-    TableError
-        If a folder's extraction did not finish.
+    `schema` is the common schema: keys first, then every column of any table, null where a table
+    lacks it.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
@@ -105,13 +89,7 @@ class Sources:
 
 
 def joined(known: dict[str, str], more: dict[str, str]) -> dict[str, str]:
-    """Join the encoders of two sets of features.
-
-    Raises
-    ------
-    LatentIndexError
-        If they differ for a survey.
-    """
+    """Join the encoders of two sets of features, which must agree."""
     for survey, encoder in more.items():
         if known.get(survey, encoder) != encoder:
             raise LatentIndexError(
@@ -122,13 +100,7 @@ def joined(known: dict[str, str], more: dict[str, str]) -> dict[str, str]:
 
 
 def unified(schemas: Sequence[pa.Schema]) -> pa.Schema:
-    """Return the union of the columns of several tables.
-
-    Raises
-    ------
-    LatentIndexError
-        If they disagree about a type.
-    """
+    """Return the union of the columns of several tables, which must agree about types."""
     try:
         return pa.unify_schemas(schemas, promote_options="permissive")
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
@@ -143,17 +115,7 @@ def united(tables: Sequence[pa.Table]) -> pa.Table:
 def sorted_batches(table: pa.Table) -> Iterator[pa.Table]:
     """Check the keys and vectors of a table and yield it sorted by survey and object id.
 
-    Parameters
-    ----------
-    table : pa.Table
-        Table in memory or mapped; it is read at random, a batch at a time.
-
-    Raises
-    ------
-    LatentIndexError
-        If a key is missing or repeats, or an embedding is not finite.
-    CatalogError
-        If a position is missing or out of range.
+    The table is in memory or mapped, and read at random, a batch at a time.
     """
     _check_keys(table)
     keys = table.select(["survey", "object_id"])

@@ -45,13 +45,6 @@ def mirrored(where: PathOrUrl) -> Iterator[Path]:
 
     A copy is locked until the block ends. Copies of other indexes may be removed to make room in
     the cache (`galaxy_da.index.cache`).
-
-    Raises
-    ------
-    LatentIndexError
-        If there is none at the URL, or a file is missing or damaged.
-    StorageError
-        If the store fails, or the copy cannot be written.
     """
     target = location(where)
     if isinstance(target, Path):
@@ -66,17 +59,9 @@ def mirrored(where: PathOrUrl) -> Iterator[Path]:
 def workplace(where: PathOrUrl, *, anew: bool = False) -> Iterator[Path]:
     """Yield a local folder in which to change an index; for a URL it is uploaded at the end.
 
-    Parameters
-    ----------
-    anew : bool
-        Create an index, and replace one that is there.
-
-    Raises
-    ------
-    LatentIndexError
-        If there is none to change, or another process changed it meanwhile.
-    StorageError
-        If the store fails; the index is then as it was.
+    With `anew` there need not be an index; one that is there is replaced. If another process
+    changed the index meanwhile, LatentIndexError is raised, and the index is as that process left
+    it.
     """
     target = location(where)
     if isinstance(target, Path):
@@ -123,13 +108,7 @@ def _newest(target: UPath) -> str | None:
 
 
 def _fetch(target: UPath, newest: str, mirror: Path) -> None:
-    """Update a mirror to the state of a manifest.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the store no longer has a file.
-    """
+    """Update a mirror to the state of a manifest; FileNotFoundError if the store lost a file."""
     download(target / newest, mirror / f".{MANIFEST}")
     wanted = manifest.read(mirror, f".{MANIFEST}")
     make_room(mirror, _bytes(wanted))

@@ -53,21 +53,17 @@ def create(
     ----------
     path : path or URL
         Folder of the index; an index already there stays whole until replaced.
-    features : sequence of Features or path
-        Features of one latent space, in any order.
-    kind : str
-        ``auto`` or one of `galaxy_da.index.KINDS`.
-    memory_bytes : int, optional
-        Memory that ``auto`` may use; by default half of the machine's memory.
+    features, kind, memory_bytes
+        As for `StoredIndex.build`, which raises the same errors.
     build : callable
-        Builder of the FAISS index, as of `galaxy_da.index.segments.stored`.
+        Builds the FAISS index from the mapped vectors and the kind.
 
     Raises
     ------
-    LatentIndexError, CatalogError, ValueError
-        As `StoredIndex.build`; or if another process is writing to the folder.
+    LatentIndexError
+        If another process is writing to the folder; likewise in the functions below.
     StorageError
-        If the folder or a file cannot be written.
+        If the folder or a file cannot be written; the index is then as it was.
     """
     check_kind(kind)
     opened = Sources(features)
@@ -92,19 +88,8 @@ def create(
 def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -> int:
     """Add the rows that have an embedding; return their number.
 
-    They become a new segment, merged with those that are no larger, so that segments stay few.
-
-    Parameters
-    ----------
-    replace : bool
-        Replace rows that have the same key.
-
-    Raises
-    ------
-    LatentIndexError
-        If the features do not fit the index, a key is already in it, or another process is writing.
-    StorageError
-        If a file cannot be written.
+    They become a new segment, merged with those that are no larger, so that segments stay few. A
+    key that is in the index already raises LatentIndexError, unless its row is to be replaced.
     """
     opened = Sources(features)
 
@@ -146,10 +131,7 @@ def delete(path: PathOrUrl, objects: Iterable[str] | Callable[[StoredIndex], Sel
     Raises
     ------
     LatentIndexError
-        If a key is unknown (then nothing is deleted), no object would be left, or another process
-        is writing.
-    StorageError
-        If a file cannot be written.
+        If a key is unknown (then nothing is deleted), or no object would be left.
     """
 
     def change(drafts: Drafts, index: StoredIndex, now: Manifest) -> tuple[Manifest, int]:
@@ -171,19 +153,7 @@ def delete(path: PathOrUrl, objects: Iterable[str] | Callable[[StoredIndex], Sel
 def rebuild(path: PathOrUrl, *, kind: str | None = None, memory_bytes: int | None = None) -> None:
     """Write all living rows as one new segment.
 
-    Parameters
-    ----------
-    kind, memory_bytes : optional
-        As of `create`; by default those that it was created with.
-
-    Raises
-    ------
-    LatentIndexError
-        If another process is writing.
-    StorageError
-        If a file cannot be written.
-    ValueError
-        If the kind is unknown.
+    `kind` and `memory_bytes` are as for `create`, by default those that it was created with.
     """
     check_kind(kind or "auto")
 

@@ -75,15 +75,7 @@ class Features:
 
     @classmethod
     def open(cls, path: PathOrUrl) -> Features:
-        """Read a feature folder, at a path or a URL.
-
-        Raises
-        ------
-        TableError
-            If the folder is missing, unfinished, or of another format.
-        StorageError
-            If the object store fails.
-        """
+        """Read a feature folder, at a path or a URL; TableError if it is missing or unfinished."""
         folder = location(path)
         header = read_header(folder)
         parts = [read_part(path) for path in part_paths(folder, header)]
@@ -97,13 +89,7 @@ class Features:
 
 
 def read_header(folder: Location) -> dict[str, Any]:
-    """Read the manifest of a feature folder.
-
-    Raises
-    ------
-    TableError
-        If the folder is missing, unfinished, or of another format.
-    """
+    """Read the manifest of a feature folder."""
     if not exists(folder / MANIFEST):
         raise TableError(
             f"{folder}: no finished features here ({MANIFEST} is missing); run the same "

@@ -44,12 +44,7 @@ def atomic_path(where: PathOrUrl) -> Iterator[Path]:
     """Yield a temporary local path that becomes `where` when the block ends without an error.
 
     The temporary path has the same suffix; on a disk it is beside the target, whose folder is
-    created.
-
-    Raises
-    ------
-    StorageError
-        If the folder or the file cannot be written (permissions, full disk, store).
+    created. A failure to write raises StorageError.
     """
     target = location(where)
     if not isinstance(target, Path):
@@ -75,12 +70,8 @@ def atomic_path(where: PathOrUrl) -> Iterator[Path]:
 def new_folder(where: PathOrUrl) -> Iterator[Path]:
     """Yield a temporary local folder that becomes `where` when the block ends without an error.
 
-    The block creates the folder itself.
-
-    Raises
-    ------
-    StorageError
-        If `where` exists already, or cannot be written.
+    The block creates the folder itself. StorageError is raised if `where` exists already, or cannot
+    be written.
     """
     target = location(where)
     if exists(target) or is_folder(target):

@@ -51,8 +51,6 @@ class Sample:
         If the file is no Parquet table, a column is missing, or a row breaks the contract.
     CatalogError
         If a position is missing, not finite, or out of range.
-    StorageError
-        If the object store fails.
     """
 
     def __init__(self, path: PathOrUrl) -> None:
@@ -75,13 +73,7 @@ class Sample:
 
     @property
     def survey(self) -> str:
-        """The one survey of the table.
-
-        Raises
-        ------
-        TableError
-            If the table mixes surveys.
-        """
+        """The one survey of the table; TableError if it mixes surveys."""
         if len(self.surveys) != 1:
             raise TableError(
                 f"{self.path}: expected cutouts of one survey but found {', '.join(self.surveys)}; "
@@ -100,21 +92,9 @@ class Sample:
         return np.concatenate([[0], np.cumsum(rows)]).astype(int)
 
     def batches(self, rows: int, start: int = 0, stop: int | None = None) -> Iterator[pa.Table]:
-        """Stream rows `start` to `stop`, images included, in table order.
+        """Yield rows `start` to `stop`, images included, in table order, up to `rows` at a time.
 
         Row groups outside the range are not read.
-
-        Parameters
-        ----------
-        rows : int
-            Largest number of rows per batch.
-        start, stop : int
-            Row range; `stop` defaults to the end.
-
-        Yields
-        ------
-        pa.Table
-            Up to `rows` rows with every column.
         """
         stop = len(self) if stop is None else min(stop, len(self))
         edges = self.row_group_edges
@@ -140,21 +120,7 @@ def slice_tables(tables: Iterable[pa.Table], start: int, stop: int) -> Iterator[
 def validate_sample(table: pa.Table, where: str, *, has_image: bool | None = None) -> None:
     """Check the columns and rows of a sample table.
 
-    Parameters
-    ----------
-    table : pa.Table
-        The table, with or without its image column.
-    where : str
-        Name of the table in messages.
-    has_image : bool, optional
-        True if the file has an ``image`` column that was not read.
-
-    Raises
-    ------
-    TableError
-        If a column is missing, a status unknown, or an id repeated within its survey.
-    CatalogError
-        If a position is missing, not finite, or out of range.
+    `has_image` tells of an ``image`` column that was not read with the table.
     """
     check_columns(table, ("object_id", "survey", "ra", "dec"), where)
     if has_image is None:

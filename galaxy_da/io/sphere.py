@@ -15,13 +15,7 @@ def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
 
 
 def chord(arcsec: float) -> float:
-    """Return the distance between two unit vectors at an angle [arcsec].
-
-    Raises
-    ------
-    ValueError
-        If the angle is not between 0 and 180 degrees.
-    """
+    """Return the distance between two unit vectors at an angle [arcsec]."""
     if not 0 <= arcsec <= 180 * 3600:
         raise ValueError(f"radius must be 0 to 648000 arcsec but is {arcsec}")
     return float(2 * np.sin(np.radians(arcsec / 3600) / 2))

@@ -29,13 +29,6 @@ def local_copy(where: Location) -> Path:
 
     Readers of HDF5, memory maps and most catalogue formats need one. A local path is returned
     unchanged.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such object.
-    StorageError
-        If the store fails, or the copy cannot be written.
     """
     if isinstance(where, Path):
         return where
@@ -66,12 +59,7 @@ def staged_folder(out: PathOrUrl) -> Iterator[Path]:
     """Yield a local folder to write to; for a URL, upload its files when the block succeeds.
 
     Until then they stay in the user's cache, so that an interrupted job can continue on this
-    machine.
-
-    Raises
-    ------
-    StorageError
-        If the URL has objects already, or cannot be written.
+    machine. A URL that has objects already raises StorageError.
     """
     target = location(out)
     if isinstance(target, Path):

@@ -55,13 +55,7 @@ _EXTRAS = {"s3": "galaxy_da[s3]", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", 
 
 
 def location(where: PathOrUrl) -> Location:
-    """Parse a path or URL; ``file://`` is a local path.
-
-    Raises
-    ------
-    StorageError
-        If no store is known by the URL's protocol, or its library is not installed.
-    """
+    """Parse a path or URL; ``file://`` is a local path. An unknown protocol raises StorageError."""
     if isinstance(where, Path) or "://" not in str(where):
         return Path(str(where))
     try:
@@ -92,23 +86,9 @@ def resolve(folder: Location, uri: str) -> Location:
 
 @contextmanager
 def store_errors(where: Location, action: str = "read") -> Iterator[None]:
-    """Re-raise a store's own errors as StorageError with the URL.
+    """Re-raise a store's own errors as StorageError with the URL and the action, a past participle.
 
-    Errors at a local path are not changed.
-
-    Parameters
-    ----------
-    where : Location
-        File or folder in use.
-    action : str
-        Past participle of the operation, for the message.
-
-    Raises
-    ------
-    StorageError
-        If the store refuses, cannot be reached, or keeps failing.
-    FileNotFoundError, FileExistsError, ArrowInvalid
-        Unchanged.
+    Errors at a local path, missing and existing files and bad Parquet files are not changed.
     """
     if isinstance(where, Path):
         yield
@@ -174,15 +154,7 @@ def list_files(folder: Location) -> list[Location]:
 
 
 def read_bytes(where: Location) -> bytes:
-    """Read a whole file or object.
-
-    Raises
-    ------
-    OSError
-        If a local file is missing or cannot be read.
-    StorageError
-        If the store fails.
-    """
+    """Read a whole file or object; OSError if it is missing, StorageError if a store fails."""
     if isinstance(where, Path):
         return where.read_bytes()
     with store_errors(where):
@@ -211,15 +183,7 @@ def partial_path(target: Path) -> Path:
 
 
 def download(source: UPath, target: Path) -> None:
-    """Copy an object to a local file, atomically.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such object.
-    StorageError
-        If the store fails, or the file cannot be written.
-    """
+    """Copy an object to a local file, atomically; FileNotFoundError if there is none."""
     partial = partial_path(target)
     with store_errors(source):
         try:
@@ -252,15 +216,7 @@ def upload_folder(folder: Path, target: UPath) -> None:
 
 
 def create_object(target: UPath, data: bytes) -> None:
-    """Create an object; of several concurrent writers, one succeeds.
-
-    Raises
-    ------
-    FileExistsError
-        If the object exists with other content.
-    StorageError
-        If it cannot be written.
-    """
+    """Create an object; of several concurrent writers, one succeeds, others get FileExistsError."""
     try:
         with store_errors(target, "written"):
             target.fs.pipe_file(target.path, data, mode="create")

@@ -72,15 +72,7 @@ def read_table(path: PathOrUrl, columns: Sequence[str] | None = None) -> pa.Tabl
 
 
 def open_parquet(path: Location) -> pq.ParquetFile:
-    """Open a Parquet table; a local file is memory-mapped.
-
-    Raises
-    ------
-    TableError
-        If it is missing, a folder, or no Parquet file.
-    StorageError
-        If the object store fails.
-    """
+    """Open a Parquet table; a local file is memory-mapped. TableError if it is missing or none."""
     if not exists(path):
         if isinstance(path, Path) and path.is_dir():
             raise TableError(
@@ -95,15 +87,7 @@ def open_parquet(path: Location) -> pq.ParquetFile:
 
 
 def read_pairs(path: PathOrUrl) -> pa.Table:
-    """Read a pair table; its match parameters are in `read_metadata` of its schema.
-
-    Raises
-    ------
-    TableError
-        If it is no Parquet file or lacks a column.
-    StorageError
-        If the object store fails.
-    """
+    """Read a pair table; its match parameters are in `read_metadata` of its schema."""
     table = read_table(path)
     validate_pairs(table, str(path))
     return table
@@ -126,20 +110,7 @@ def check_columns(table: pa.Table, columns: Sequence[str], where: str) -> None:
 
 
 def check_positions(ra: np.ndarray, dec: np.ndarray, where: str) -> None:
-    """Check that positions are ICRS degrees.
-
-    Parameters
-    ----------
-    ra, dec : (n,) float array [deg]
-        Right ascension in [0, 360] and declination in [-90, 90].
-    where : str
-        Name of the table in messages.
-
-    Raises
-    ------
-    CatalogError
-        With the first bad row.
-    """
+    """Raise CatalogError with the first row that is not an ICRS position, (n,) arrays [deg]."""
     for name, value, low, high in (("ra", ra, 0.0, 360.0), ("dec", dec, -90.0, 90.0)):
         good = np.isfinite(value) & (value >= low) & (value <= high)
         if not good.all():

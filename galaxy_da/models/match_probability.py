@@ -27,32 +27,17 @@ _TINY = 1e-12
 def posterior_distance(
     mean1: np.ndarray, variance1: np.ndarray, mean2: np.ndarray, variance2: np.ndarray
 ) -> np.ndarray:
-    """Return the squared difference of means over the sum of variances, summed over latents.
+    """Return the squared difference of means over the sum of variances, summed over (..., latents).
 
     For two observations of one galaxy it follows chi squared with as many degrees of freedom as
     latents, if the errors are independent Gaussians of these variances.
-
-    Parameters
-    ----------
-    mean1, variance1, mean2, variance2 : (..., latents) float arrays
-        Posteriors of each pair; variances are positive.
-
-    Returns
-    -------
-    (...) float64 array
     """
     squared = np.square(np.subtract(mean1, mean2, dtype=np.float64))
     return np.asarray((squared / np.add(variance1, variance2, dtype=np.float64)).sum(-1))
 
 
 class Population(BaseModel):
-    """Gaussian distribution of the anchor's galaxies, independent in each latent.
-
-    Attributes
-    ----------
-    mean, variance : tuple of float
-        Mean and variance of each latent, without measurement error.
-    """
+    """Gaussian distribution of the anchor's galaxies, independent in each latent, without error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -77,22 +62,8 @@ def gaussian_log_ratio(
 
     Two observations of one galaxy are correlated through its true latent y ~ N(mu, s): their
     covariance is ((s + v1, s), (s, s + v2)). Those of two galaxies are uncorrelated. Agreement far
-    from the mean of the population therefore counts more than agreement near it.
-
-    Parameters
-    ----------
-    population : Population
-        Mean mu and variance s of each latent.
-    mean1, variance1, mean2, variance2 : (..., latents) float arrays
-        As for `posterior_distance`.
-
-    Returns
-    -------
-    (...) float64 array
-
-    References
-    ----------
-    Probabilistic linear discriminant analysis: Ioffe 2006, ECCV, LNCS 3954, 531.
+    from the mean of the population therefore counts more than agreement near it (probabilistic
+    linear discriminant analysis: Ioffe 2006, ECCV, LNCS 3954, 531).
     """
     centre, s = np.array(population.mean), np.array(population.variance)
     x, y = (np.subtract(mean, centre, dtype=np.float64) for mean in (mean1, mean2))
@@ -135,22 +106,7 @@ class MatchProbability(BaseModel):
     def log_ratio(
         self, mean1: np.ndarray, variance1: np.ndarray, mean2: np.ndarray, variance2: np.ndarray
     ) -> np.ndarray:
-        """Return the log likelihood ratio of pairs of posteriors, in either order.
-
-        Parameters
-        ----------
-        mean1, variance1, mean2, variance2 : (..., latents) float arrays
-            As for `posterior_distance`.
-
-        Returns
-        -------
-        (...) float64 array
-
-        Raises
-        ------
-        ValueError
-            If the posteriors have another number of latents than the fit.
-        """
+        """Return the log likelihood ratio of pairs of posteriors (..., latents), in any order."""
         latents = len(self.population.mean)
         if np.shape(mean1)[-1] != latents or np.shape(mean2)[-1] != latents:
             raise ValueError(
@@ -193,15 +149,6 @@ def probability(log_ratio: np.ndarray, prior: float | np.ndarray = 0.5) -> np.nd
     prior : float or (...) float array
         Probability before the images are compared: one minus the share of false matches for pairs
         of a crossmatch, or one over the number of galaxies for a search among all.
-
-    Returns
-    -------
-    (...) float64 array
-
-    Raises
-    ------
-    ValueError
-        If a prior is not between 0 and 1, neither included.
     """
     prior = np.asarray(prior, dtype=np.float64)
     if not ((prior > 0) & (prior < 1)).all():

@@ -129,13 +129,7 @@ class _Block(nn.Module):
 class Encoder(nn.Module):
     """Image to Gaussian posterior.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Sizes.
-    planes : int, optional
-        Number of input bands, which a 1x1 convolution maps to the bands of the anchor. By default
-        the number of the anchor.
+    A 1x1 convolution maps `planes` input bands, by default those of the anchor, to the anchor's.
     """
 
     def __init__(self, architecture: Architecture, planes: int | None = None) -> None:
@@ -156,20 +150,7 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def with_planes(self, planes: int, source: Sequence[int]) -> Encoder:
-        """Return a copy that takes images of other planes.
-
-        Parameters
-        ----------
-        planes : int
-            Number of planes of the images.
-        source : sequence of int
-            Plane that replaces each band of this encoder.
-
-        Returns
-        -------
-        Encoder
-            Its posterior of images is that of this encoder for ``images[:, source]``.
-        """
+        """Return a copy for images of other planes: ``images[:, source]`` replace the bands."""
         other = copy.deepcopy(self)
         other.stem = nn.Conv2d(planes, self.stem.out_channels, 1)
         other.stem.weight.zero_().index_add_(1, torch.tensor(source), self.stem.weight)

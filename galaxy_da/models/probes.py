@@ -118,13 +118,7 @@ class Probe:
         return hashlib.sha256(record + safetensors.numpy.save(self.tensors())).hexdigest()
 
     def apply(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the quantity of (n, latents) vectors as an (n,) float32 array.
-
-        Raises
-        ------
-        ValueError
-            If the vectors have another width.
-        """
+        """Return the quantity of (n, latents) vectors as an (n,) float32 array."""
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != len(self.centre):
             raise ValueError(
@@ -183,22 +177,7 @@ class Probe:
 
 
 def probe_columns(probes: Sequence[Probe], vectors: np.ndarray, good: np.ndarray) -> pa.Table:
-    """Compute every probe's column.
-
-    Parameters
-    ----------
-    probes : sequence of Probe
-        Probes of the vectors' space.
-    vectors : (n, latents) float array
-        Posterior means.
-    good : (n,) bool array
-        True for rows that have a vector; the others become null.
-
-    Returns
-    -------
-    pa.Table
-        One float32 column per probe.
-    """
+    """Compute every probe's float32 column; rows that are not good become null."""
     values = [pa.array(probe.apply(vectors), mask=~good) for probe in probes]
     return pa.table(values, schema=pa.schema([probe.field() for probe in probes]))
 
@@ -211,13 +190,7 @@ def probe_tensors(probes: Sequence[Probe]) -> dict[str, np.ndarray]:
 def read_probes(
     records: Sequence[Mapping[str, Any]], tensors: Mapping[str, np.ndarray]
 ) -> tuple[Probe, ...]:
-    """Build probes from the results of `Probe.record` and `probe_tensors`.
-
-    Raises
-    ------
-    SpaceError
-        If an array is missing or does not fit.
-    """
+    """Build probes from the results of `Probe.record` and `probe_tensors`."""
     return tuple(_read_probe(dict(record), tensors) for record in records)
 
 

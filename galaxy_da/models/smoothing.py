@@ -17,11 +17,7 @@ class Smoothing(nn.Module):
     """Convolve each plane with a Gaussian, in flux rather than in asinh units.
 
     Noise is smoothed as well, so that images of a deep survey stay deeper than the anchor's.
-
-    Parameters
-    ----------
-    taps : (planes, 2 r + 1) float tensor
-        Kernel of each plane along either axis, with sum one.
+    `taps`, (planes, 2 r + 1), are the kernel of each plane along either axis, with sum one.
     """
 
     taps: Tensor

@@ -20,37 +20,15 @@ _BATCH = 512
 
 
 def apply_symmetry(images: Tensor, symmetry: int) -> Tensor:
-    """Rotate images by multiples of 90 degrees and mirror them.
-
-    Parameters
-    ----------
-    images : (..., y, x) tensor
-        Square images.
-    symmetry : int
-        Number of rotations by 90 degrees, 0 to 3, plus 4 to mirror. 0 is the identity.
-
-    Returns
-    -------
-    (..., y, x) tensor
-    """
+    """Rotate (..., y, x) images by 90 degrees `symmetry` % 4 times, and mirror them from 4 on."""
     rotated = images.rot90(symmetry % 4, (-2, -1))
     return rotated.flip(-1) if symmetry >= 4 else rotated
 
 
 def means_by_symmetry(network: Encoder, images: Tensor) -> Tensor:
-    """Encode images in each of the eight symmetries.
+    """Return posterior means of prepared images in each of the symmetries, (8, n, latents) float32.
 
-    Parameters
-    ----------
-    network : Encoder
-        Encoder of the images' survey.
-    images : (n, planes, y, x) float tensor
-        Prepared images.
-
-    Returns
-    -------
-    (8, n, latents) float32 tensor
-        Posterior means. Galaxy latents of a symmetric architecture are the same in all eight.
+    Galaxy latents of a symmetric architecture are the same in all eight.
     """
     means = torch.stack(
         [network.encode(apply_symmetry(images, k), pooled=False).mean for k in range(SYMMETRIES)]
@@ -63,18 +41,9 @@ def means_by_symmetry(network: Encoder, images: Tensor) -> Tensor:
 
 @torch.no_grad()
 def features_by_symmetry(network: Encoder, images: Tensor) -> Tensor:
-    """Return the last features of images in each of the eight symmetries.
+    """Return the last features of images in each symmetry, (8, n, features) float32 on the CPU.
 
-    Parameters
-    ----------
-    network : Encoder
-        Moved to the best device.
-    images : (n, planes, y, x) float tensor
-        Prepared images.
-
-    Returns
-    -------
-    (8, n, features) float32 tensor on the CPU
+    The network is moved to the best device.
     """
     device = best_device()
     network.to(device)

@@ -34,31 +34,9 @@ def disagreement(
 ) -> pa.Table:
     """Rank galaxies by the latent distance between two surveys, relative to the expected one.
 
-    The galaxies are those whose positions in two surveys are mutual nearest neighbours.
-
-    Parameters
-    ----------
-    index : StoredIndex
-        Index of at least two surveys, with ``variance``.
-    within : Selection
-        Objects to compare.
-    survey : str, optional
-        Survey to compare with each other one; by default every two surveys.
-    k : int
-        Largest number of pairs to return.
-    radius_arcsec : float
-        Largest separation of the two positions [arcsec].
-
-    Returns
-    -------
-    pa.Table
-        As of `galaxy_da.queries.outliers.outliers`; ``outlier_score`` is `excess`.
-
-    Raises
-    ------
-    LatentIndexError
-        If the survey is not in the index, no two surveys have enough galaxies in common, or the
-        index holds no variances.
+    The galaxies are those whose positions in two surveys are mutual nearest neighbours. With a
+    survey, it is compared with each other one, else every two surveys. The result is that of
+    `galaxy_da.queries.outliers.outliers`, with `excess` as ``outlier_score``.
     """
     index.span(survey)
     if "variance" not in index.rows.column_names:
@@ -105,23 +83,14 @@ def disagreement(
 def excess(
     mean1: np.ndarray, variance1: np.ndarray, mean2: np.ndarray, variance2: np.ndarray
 ) -> np.ndarray:
-    """Return the ratio of the distance between two images of each galaxy to the expected one.
+    """Return the ratio of the distance between two images of each galaxy to the expected one, (n,).
 
-    The distance is the Mahalanobis distance of the pair's shift. The mean shift and the scatter of
-    the two surveys come from the 80% of pairs that agree best (concentration steps of the
-    deterministic MCD, Hubert et al. 2012, J. Comput. Graph. Stat. 21, 618). It is divided by the
-    distance predicted from the posterior variances, and by the median of the 50 most similar
-    galaxies.
-
-    Parameters
-    ----------
-    mean1, variance1, mean2, variance2 : (n, d) float arrays
-        Posteriors of n galaxies in two surveys, a few of them wrong pairs.
-
-    Returns
-    -------
-    (n,) float array
-        Median about 1.
+    Means and variances are (n, d) posteriors of n galaxies in two surveys, a few of them wrong
+    pairs. The distance is the Mahalanobis distance of the pair's shift. The mean shift and the
+    scatter of the two surveys come from the 80% of pairs that agree best (concentration steps of
+    the deterministic MCD, Hubert et al. 2012, J. Comput. Graph. Stat. 21, 618). It is divided by
+    the distance predicted from the posterior variances, and by the median of the 50 most similar
+    galaxies, so that the median ratio is about 1.
     """
     shift = np.subtract(mean1, mean2, dtype=np.float64)
     log_squared = np.log(_squared_distance(shift) + _TINY)

@@ -67,10 +67,6 @@ def distances(
         index has other encoders than the space.
     SpaceError
         If the space has no match-probability model of these surveys.
-    TableError
-        If the pair table lacks a column.
-    ValueError
-        If anchor and target are the same survey, or the prior is not between 0 and 1.
     """
     validate_pairs(pairs, "pairs")
     if anchor == target:
@@ -117,23 +113,10 @@ def distances(
 def random_pairs(
     anchors: tuple[int, int], targets: tuple[int, int], first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `RANDOM_PAIRS` anchors and targets that are not paired.
+    """Draw `RANDOM_PAIRS` anchors and targets that are not paired, two int arrays of rows.
 
-    Parameters
-    ----------
-    anchors, targets : (int, int)
-        Row spans of the two surveys.
-    first, second : (n,) int arrays
-        Rows of the pairs to leave out.
-
-    Returns
-    -------
-    first, second : (`RANDOM_PAIRS`,) int arrays
-
-    Raises
-    ------
-    LatentIndexError
-        If every combination is a pair.
+    `anchors` and `targets` are the row spans of two surveys; `first` and `second`, (n,) rows of the
+    pairs to leave out.
     """
     n_anchors, n_targets = anchors[1] - anchors[0], targets[1] - targets[0]
     paired = np.unique((first - anchors[0]) * n_targets + second - targets[0])

@@ -35,16 +35,12 @@ def duplicates(
 
     Parameters
     ----------
-    index : StoredIndex
-        Index to search.
-    survey : str
-        Survey of the objects.
+    index, survey, within
+        As for `galaxy_da.queries.similar.similar`.
     arcsec : float, optional
         Largest separation on the sky [arcsec].
     distance : float, optional
         Largest distance in latents. With both thresholds a pair must meet both.
-    within : Subset, optional
-        Conditions on the objects.
 
     Returns
     -------
@@ -57,10 +53,7 @@ def duplicates(
     Raises
     ------
     LatentIndexError
-        If the survey or a column is not in the index, no object meets the conditions, or more than
-        ten million pairs meet the thresholds.
-    ValueError
-        If neither threshold is given, or one is negative or not finite.
+        If more than ten million pairs meet the thresholds.
     """
     thresholds = [value for value in (arcsec, distance) if value is not None]
     if not thresholds or not all(0 <= value < np.inf for value in thresholds):

@@ -33,8 +33,6 @@ def between(index: StoredIndex, first: str, last: str, steps: int = 9) -> np.nda
 
     Parameters
     ----------
-    index : StoredIndex
-        Index of the galaxies.
     first, last : str
         Keys ``survey:object_id``.
     steps : int
@@ -43,13 +41,6 @@ def between(index: StoredIndex, first: str, last: str, steps: int = 9) -> np.nda
     Returns
     -------
     (steps, latents) float32 array
-
-    Raises
-    ------
-    LatentIndexError
-        If a key is unknown.
-    ValueError
-        If steps < 2.
     """
     _check_steps(steps)
     start, end = (index.vectors[index.row(key)] for key in (first, last))
@@ -64,14 +55,10 @@ def along(
 
     Parameters
     ----------
-    index : StoredIndex
-        Index of the galaxy.
-    key : str
-        ``survey:object_id``.
+    key, steps
+        As for `between`.
     latent : int
         Number of the latent, from 0.
-    steps : int
-        Number of points, both ends included.
     reach : float
         Largest change to either side, in standard deviations of the latent over the index
         (measured on at most 20,000 objects).
@@ -79,13 +66,6 @@ def along(
     Returns
     -------
     (steps, latents) float32 array
-
-    Raises
-    ------
-    LatentIndexError
-        If the key is unknown.
-    ValueError
-        If there is no such latent, or steps < 2.
     """
     _check_steps(steps)
     if not 0 <= latent < index.dimension:
@@ -100,26 +80,7 @@ def along(
 
 
 def combine(index: StoredIndex, plus: Sequence[str], minus: Sequence[str] = ()) -> np.ndarray:
-    """Add and subtract galaxies: ``a + b - c``.
-
-    Parameters
-    ----------
-    index : StoredIndex
-        Index of the galaxies.
-    plus, minus : sequence of str
-        Keys ``survey:object_id``; at least one to add.
-
-    Returns
-    -------
-    (1, latents) float32 array
-
-    Raises
-    ------
-    LatentIndexError
-        If a key is unknown.
-    ValueError
-        If no key is added.
-    """
+    """Add and subtract galaxies by their keys, ``a + b - c``; return a (1, latents) array."""
     if not plus:
         raise ValueError("plus must be at least one key but is empty")
     added, subtracted = (
@@ -132,24 +93,7 @@ def combine(index: StoredIndex, plus: Sequence[str], minus: Sequence[str] = ()) 
 def draw_strip(space: LatentSpace, latents: np.ndarray) -> np.ndarray:
     """Decode points to one row of images, in the colours of the anchor's archive.
 
-    Parameters
-    ----------
-    space : LatentSpace
-        Space whose anchor defines a colour stretch.
-    latents : (n, latents) float array
-        Points of the space.
-
-    Returns
-    -------
-    (pixels, n * pixels, 3) uint8 array
-        North up.
-
-    Raises
-    ------
-    SpaceError
-        If the anchor's definition has no stretch for its bands.
-    ValueError
-        If the points have another width than the space.
+    (n, latents) points become a (pixels, n * pixels, 3) uint8 array, north up.
     """
     import torch
 
@@ -169,13 +113,7 @@ def draw_strip(space: LatentSpace, latents: np.ndarray) -> np.ndarray:
 
 
 def write_strip(strip: np.ndarray, path: PathOrUrl) -> None:
-    """Write a strip as PNG.
-
-    Raises
-    ------
-    StorageError
-        If it cannot be written.
-    """
+    """Write a strip as PNG."""
     from PIL import Image
 
     with atomic_path(path) as temporary:

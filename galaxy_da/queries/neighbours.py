@@ -20,19 +20,10 @@ _TINY = 1e-10
 
 
 def whitened(points: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
-    """Rotate and scale points so that their covariance is near the identity.
+    """Rotate and scale (n, d) points so that the covariance of a reference is near the identity.
 
-    Parameters
-    ----------
-    points : (n, d) float array
-        Points to transform.
-    reference : (m, d) float array, optional
-        Points that define mean and covariance; by default the same points.
-
-    Returns
-    -------
-    (n, d) float32 array
-        Directions of small variance are scaled by less than the inverse of their spread.
+    The reference is by default the points themselves. Directions of small variance are scaled by
+    less than the inverse of their spread.
     """
     reference = np.asarray(points if reference is None else reference, dtype=np.float64)
     covariance = np.atleast_2d(np.cov(reference.T))
@@ -44,23 +35,9 @@ def whitened(points: np.ndarray, reference: np.ndarray | None = None) -> np.ndar
 
 
 def nearest_others(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Find the nearest neighbours of each point among the others.
+    """Return distances and rows of each point's nearest others, (n, min(count, n - 1)) each.
 
     Up to 200,000 points the search is exact; beyond, it uses an inverted file (FAISS).
-
-    Parameters
-    ----------
-    points : (n, d) float32 array
-        At least two.
-    count : int
-        Number of neighbours; at most n - 1.
-
-    Returns
-    -------
-    distances : (n, min(count, n - 1)) float32 array
-        Ascending.
-    rows : array of the same shape, int64
-        Row numbers of the points.
     """
     n = len(points)
     points = np.ascontiguousarray(points, dtype=np.float32)
@@ -79,23 +56,10 @@ def nearest_others(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
 
 
 def local_outlier_factor(points: np.ndarray, count: int) -> np.ndarray:
-    """Return the local outlier factor: density of a point's neighbours over its own density.
+    """Return the local outlier factor of (n, d) points: density of neighbours over own density.
 
-    Parameters
-    ----------
-    points : (n, d) float array
-        At least two.
-    count : int
-        Number of neighbours.
-
-    Returns
-    -------
-    (n,) float array
-        About 1 for an ordinary point, more for an outlier.
-
-    References
-    ----------
-    Breunig et al. 2000, SIGMOD, definitions 5 to 7.
+    It is about 1 for an ordinary point, more for an outlier (Breunig et al. 2000, SIGMOD,
+    definitions 5 to 7).
     """
     distances, rows = nearest_others(points, count)
     reach = np.maximum(distances, distances[:, -1][rows])

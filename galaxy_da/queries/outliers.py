@@ -51,11 +51,6 @@ class OutlierMethod:
         selection has fewer objects.
     radius_arcsec : float
         Largest separation of the two positions of a galaxy, for ``disagreement`` [arcsec].
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown or neighbours < 1.
     """
 
     name: str = "combined"
@@ -81,16 +76,12 @@ def outliers(
 
     Parameters
     ----------
-    index : StoredIndex
-        Index to search.
+    index, k, within
+        As for `galaxy_da.queries.similar.similar`.
     survey : str, optional
         Survey whose objects are ranked among themselves; by default the whole index.
-    k : int
-        Number of galaxies; fewer if the index has fewer.
     method : str or OutlierMethod
         One of `METHODS`, or a method with its settings.
-    within : Subset, optional
-        Conditions on the objects that are ranked.
 
     Returns
     -------
@@ -102,10 +93,8 @@ def outliers(
     Raises
     ------
     LatentIndexError
-        If the survey or a column is not in the index, fewer than two objects are left, or too few
-        pairs for ``disagreement``.
-    ValueError
-        If k < 1, the method is unknown, or a condition cannot be read.
+        If fewer than two objects are left, the index lacks a column that the method needs, or too
+        few pairs for ``disagreement``.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1 but is {k}")
@@ -121,28 +110,9 @@ def outliers(
 def outlier_score(
     index: StoredIndex, selection: Selection, method: str | OutlierMethod = "combined"
 ) -> np.ndarray:
-    """Compute the outlier score of each selected object among the selected objects.
+    """Return the score of each selected object among the selected objects, in row order.
 
-    Parameters
-    ----------
-    index : StoredIndex
-        Index of the objects.
-    selection : Selection
-        Objects from `StoredIndex.select`.
-    method : str or OutlierMethod
-        Any method but ``disagreement``.
-
-    Returns
-    -------
-    (n,) float array
-        Scores in the order of ``selection.rows``.
-
-    Raises
-    ------
-    LatentIndexError
-        If fewer than two objects are selected, or the index lacks reconstruction errors.
-    ValueError
-        If the method is unknown or ``disagreement``.
+    Any method but ``disagreement`` gives one.
     """
     if len(selection) < 2:
         raise LatentIndexError(

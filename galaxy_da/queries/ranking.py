@@ -41,12 +41,10 @@ def rank(
 
     Parameters
     ----------
-    index : StoredIndex
-        Index of the galaxies.
+    index, survey, method, within
+        As for `galaxy_da.queries.outliers.outliers`, without ``disagreement``.
     scores : pa.Table
         ``survey``, ``object_id`` and ``score`` (0 to `BEST_SCORE`) of any galaxies of the index.
-    survey, method, within
-        As for `galaxy_da.queries.outliers.outliers`, without ``disagreement``.
     start : pa.Table, optional
         An earlier result, whose objects and outlier scores are used again to save time.
 
@@ -60,13 +58,9 @@ def rank(
     Raises
     ------
     LatentIndexError
-        If the survey, a column, all scored galaxies or any object of `start` is not in the index,
-        or fewer than two objects are left.
+        If no scored galaxy or not every object of `start` is in the index.
     TableError
-        If a table lacks a column, a galaxy is scored twice, or a score is missing or not between 0
-        and 5.
-    ValueError
-        If the method is unknown or ``disagreement``, or a condition cannot be read.
+        If a table lacks a column, a galaxy is scored twice, or a score is missing or not 0 to 5.
     """
     if start is None:
         selection = select(index, survey, within)
@@ -101,29 +95,21 @@ def rank(
 def trained_scores(
     points: np.ndarray, outlier: np.ndarray, scored: np.ndarray, score: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weight outlier scores with the predicted score of a person.
+    """Weight the outlier scores of all galaxies with the predicted score of a person.
 
     Parameters
     ----------
-    points : (n, d) float array
-        Whitened latents of all galaxies.
-    outlier : (n,) float array
-        Their outlier scores, not negative.
-    scored : (m, d) float array
-        Whitened latents of the galaxies that the person has scored.
-    score : (m,) float array
-        The person's scores, 0 to `BEST_SCORE`.
+    points, outlier : (n, d) and (n,) float arrays
+        Whitened latents of all galaxies, and their outlier scores, not negative.
+    scored, score : (m, d) and (m,) float arrays
+        Whitened latents of the galaxies that the person has scored, and these scores.
 
     Returns
     -------
     predicted, trained : (n,) float64 arrays
         The person's score predicted by a random forest; and ``outlier tanh(exp(d) - 1 +
         artanh(u))``, where u is the predicted score scaled to 0.1 to 1, and d is the distance to
-        the nearest scored galaxy over its mean.
-
-    References
-    ----------
-    Lochner & Bassett 2021, Astronomy and Computing 36, 100481, section 2.5.
+        the nearest scored galaxy over its mean (section 2.5 of the paper).
     """
     from sklearn.ensemble import RandomForestRegressor
 

@@ -57,19 +57,7 @@ def result_table(
 def without_self(
     own: np.ndarray, distances: np.ndarray, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Drop each row from its own neighbours, or the last neighbour if duplicates displaced it.
-
-    Parameters
-    ----------
-    own : (n,) int array
-        Row numbers.
-    distances, rows : (n, k) arrays
-        Neighbours of each row.
-
-    Returns
-    -------
-    distances, rows : (n, k - 1) arrays
-    """
+    """Drop each row from its own (n, k) neighbours, or the last if duplicates displaced it."""
     drop = rows == own[:, None]
     drop[~drop.any(axis=1), -1] = True
     return distances[~drop].reshape(len(own), -1), rows[~drop].reshape(len(own), -1)
@@ -99,15 +87,7 @@ def all_latents(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
 def match_model(
     index: StoredIndex, space: LatentSpace, anchor: str, target: str
 ) -> MatchProbability:
-    """Return the match-probability model of two surveys, if the index fits the space.
-
-    Raises
-    ------
-    LatentIndexError
-        If the index is of another space or encoders, or holds no variances.
-    SpaceError
-        If the space has no model for these surveys.
-    """
+    """Return the match-probability model of two surveys, if the index fits the space."""
     index.check_space(space.id)
     model = space.match_probability(anchor, target)
     if "variance" not in index.rows.column_names:

@@ -40,16 +40,12 @@ def same(
 
     Parameters
     ----------
-    index : StoredIndex
-        Index of at least two surveys.
     key : str
         Key of the galaxy, ``survey:object_id``.
     radius_arcsec : float
         Radius of the search [arcsec].
-    space : LatentSpace, optional
-        Space that gives the match probability (`LatentSpace.match_probability`).
-    prior : float
-        Prior match probability, before the images are compared.
+    space, prior
+        As for `galaxy_da.queries.distances.distances`; the prior is 1/2 by default.
     within : Subset, optional
         Conditions on the counterparts.
 
@@ -61,14 +57,6 @@ def same(
         of counterparts and of random pairs of these surveys with a smaller latent distance (null
         if there are none); with a space, ``match_probability`` (null for surveys without a model);
         ``flags``. Nearest on the sky first. No row if there is no counterpart.
-
-    Raises
-    ------
-    LatentIndexError
-        If the key or a column is unknown, no object meets the conditions, or the index is of
-        another space or encoders.
-    ValueError
-        If the radius is negative or not finite, or the prior is not between 0 and 1.
     """
     if not 0 <= radius_arcsec < np.inf:
         raise ValueError(f"radius must be finite and not negative but is {radius_arcsec}")

@@ -69,8 +69,8 @@ def similar(
     LatentIndexError
         If a key, the survey or a column is unknown, or no object meets the conditions.
     ValueError
-        If k < 1, there is no example, a condition cannot be read, or a vector has another width or
-        is not finite.
+        If a number is out of range, a condition cannot be read, or a vector has another width or is
+        not finite.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1 but is {k}")
@@ -93,26 +93,9 @@ def similar(
 def similar_to_each(
     index: StoredIndex, keys: Sequence[str], k: int = 10, survey: str | None = None
 ) -> list[pa.Table | LatentIndexError]:
-    """Find the galaxies nearest to each of several, in one search.
+    """Find the galaxies nearest to each of several keys, in one search.
 
-    Parameters
-    ----------
-    index, k, survey
-        As for `similar`.
-    keys : sequence of str
-        Keys ``survey:object_id``.
-
-    Returns
-    -------
-    list of pa.Table or LatentIndexError
-        For each key the result of `similar`, or its error if the key is unknown.
-
-    Raises
-    ------
-    LatentIndexError
-        If the survey is unknown.
-    ValueError
-        If k < 1.
+    For each key it returns the result of `similar`, or its error if the key is unknown.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1 but is {k}")
@@ -144,29 +127,7 @@ def similar_to_each(
 
 
 def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float = 5.0) -> str:
-    """Return the key of the object nearest to a position on the sky.
-
-    Parameters
-    ----------
-    index : StoredIndex
-        Index to search.
-    ra, dec : float
-        ICRS position [deg].
-    radius_arcsec : float
-        Largest separation [arcsec].
-
-    Returns
-    -------
-    str
-        Key ``survey:object_id``.
-
-    Raises
-    ------
-    CatalogError
-        If the position is not in degrees on the sky.
-    LatentIndexError
-        If no object lies within the radius.
-    """
+    """Return the key of the object nearest to an ICRS position [deg], within a radius."""
     check_positions(np.array([ra], float), np.array([dec], float), "position")
     separation = separation_arcsec(
         ra, dec, index.rows["ra"].to_numpy(), index.rows["dec"].to_numpy()

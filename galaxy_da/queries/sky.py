@@ -20,22 +20,9 @@ def directions(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
 def counterparts(
     index: StoredIndex, first: np.ndarray, second: np.ndarray, radius_arcsec: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pair rows that are mutual nearest neighbours on the sky.
+    """Pair rows of two surveys that are mutual nearest neighbours on the sky, within a radius.
 
-    Parameters
-    ----------
-    index : StoredIndex
-        Index of the rows.
-    first, second : (n,) and (m,) int array
-        Rows of two surveys.
-    radius_arcsec : float
-        Largest separation of a pair [arcsec].
-
-    Returns
-    -------
-    first, second : (pairs,) int arrays
-        Rows of each pair.
-    separation : (pairs,) float array [arcsec]
+    Returns the rows of each pair, two (pairs,) int arrays, and their separations [arcsec].
     """
     here, there = directions(index, first), directions(index, second)
     limit = np.nextafter(chord(radius_arcsec), np.inf)
