@@ -25,20 +25,9 @@ def save_checkpoint(
     record: dict[str, Any],
     best: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Write model, optimiser and a JSON record atomically.
+    """Write model, AdamW moments and a JSON record to one file, atomically.
 
-    Parameters
-    ----------
-    path : Path
-        A ``.safetensors`` file.
-    model : nn.Module
-        Network with the parameters of `optimiser`, in the same order.
-    optimiser : torch.optim.AdamW
-        After at least one step.
-    record : dict
-        Further state for a continuation, such as curves.
-    best : dict of str to Tensor, optional
-        Best state of the model so far; see `load_best`.
+    `best` is the best state of the model so far, for `load_best`.
     """
     tensors = {f"best.{name}": value.contiguous() for name, value in (best or {}).items()}
     tensors |= {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
@@ -55,10 +44,7 @@ def load_checkpoint(
 ) -> dict[str, Any]:
     """Restore model and optimiser in place and return the record.
 
-    Raises
-    ------
-    StorageError
-        If the file is not a checkpoint of this model.
+    Raises StorageError if the file is not a checkpoint of this model.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as handle:

@@ -27,28 +27,11 @@ _DRAWN = 8
 
 
 def demo(out: Path, *, n: int, seed: int, as_json: bool = False) -> dict[str, Any]:
-    """Simulate, crossmatch, adapt, extract, index, query and evaluate.
+    """Simulate, crossmatch, adapt, extract, index, query and evaluate `n` galaxies.
 
-    Parameters
-    ----------
-    out : Path
-        Folder for all results.
-    n : int
-        Number of galaxies on the sky.
-    seed : int
-        Seed of the sky and of every later step.
-    as_json : bool
-        Keep the results of single steps off stdout.
-
-    Returns
-    -------
-    dict
-        Figures of each survey, un-adapted, adapted and ceiling, and the paths of the results.
-
-    Raises
-    ------
-    GalaxyDAError
-        If a step fails. The step has printed its own message.
+    Returns the figures of each survey, un-adapted, adapted and ceiling, and the paths of the
+    results. With `as_json`, results of single steps stay off stdout. Raises GalaxyDAError if a step
+    fails.
     """
     steps = _Steps(quiet=as_json)
     samples = {name: out / name / "sample.parquet" for name in (_ANCHOR, *_TARGETS)}

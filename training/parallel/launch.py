@@ -29,21 +29,9 @@ _TO_ANSWER = timedelta(seconds=10)
 def process_group(devices: int = 1) -> Iterator[bool]:
     """Run a block of a command in every process of a training.
 
-    Parameters
-    ----------
-    devices : int
-        As for `training.parallel.fabric.make_fabric`.
-
-    Yields
-    ------
-    bool
-        True in the first process, which writes and prints.
-
-    Raises
-    ------
-    SystemExit
-        In place of the error, if another process failed before. A request to terminate, which
-        ``torchrun`` sends when it is interrupted, counts as `KeyboardInterrupt`.
+    Yields True in the first process, which writes and prints. If another process failed before,
+    `SystemExit` replaces the error. A request to terminate, which ``torchrun`` sends when it is
+    interrupted, counts as `KeyboardInterrupt`.
     """
     if devices == 1 and not is_torchelastic_launched():
         yield True

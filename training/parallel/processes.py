@@ -26,15 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Share:
-    """Rows of one process.
-
-    Attributes
-    ----------
-    rows : int
-        Number of rows of all processes.
-    number, processes : int
-        Number of this process, from 0, and number of processes.
-    """
+    """Rows of process `number` of `processes`, among the `rows` of all of them."""
 
     rows: int
     number: int = 0
@@ -54,19 +46,9 @@ class Share:
         return len(range(self.rows)[self.own])
 
     def whole(self, own: Tensor, dim: int = 0) -> Tensor:
-        """Join the rows of all processes.
+        """Join the rows of all processes along `dim`, with gradients.
 
-        Parameters
-        ----------
-        own : (..., len(self), ...) tensor
-            Rows along `dim`. Every process must call this.
-        dim : int
-            Axis of the rows.
-
-        Returns
-        -------
-        (..., rows, ...) tensor
-            All rows in order, with gradients.
+        Every process must call this.
         """
         if self.processes == 1:
             return own
@@ -76,19 +58,9 @@ class Share:
         return _sum(rows).to(own.device).movedim(0, dim)
 
     def mean(self, own: Tensor, count: Tensor | int) -> Tensor:
-        """Return the weighted mean of all processes' means.
+        """Return the mean of all processes' means, weighted by `count`, with gradients.
 
-        Parameters
-        ----------
-        own : scalar tensor
-            Mean over `count` items of this process; any finite value if there are none.
-        count : int or scalar tensor
-            Weight of the mean.
-
-        Returns
-        -------
-        scalar tensor
-            With gradients.
+        The mean of a process without any item may be any finite value.
         """
         if self.processes == 1:
             return own
@@ -127,20 +99,7 @@ def wait() -> None:
 
 
 def check_process_group(checkpoint: Path, done: int) -> None:
-    """Refuse to continue unless all processes read the same checkpoint.
-
-    Parameters
-    ----------
-    checkpoint : Path
-        Path of the checkpoint.
-    done : int
-        Steps or epochs in it; 0 if the file does not exist.
-
-    Raises
-    ------
-    StorageError
-        If another process read something else.
-    """
+    """Refuse to continue from a checkpoint unless all processes read the same steps or epochs."""
     if len(set(everyones(done))) > 1:
         raise StorageError(
             f"{checkpoint}: is not the same file for every process; choose an --out on storage "

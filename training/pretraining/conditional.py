@@ -53,21 +53,8 @@ FILE = "conditional.safetensors"
 class ConditionalAutoencoder(Learner):
     """Autoencoder of images at known redshift.
 
-    Parameters
-    ----------
-    architecture : Architecture
-        Sizes. The latents do not include the redshift.
-    condition : {"cvae", "cvae2", "cvae-predict"}
-        Use of the redshift.
-    centre, spread : float
-        Mean and standard deviation of the sample's redshifts, for scaling.
-    classes : int
-        Number of classes; see `Learner`.
-
-    Raises
-    ------
-    ValueError
-        If the spread is not positive.
+    `centre` and `spread` are mean and standard deviation of the sample's redshifts, for scaling.
+    The latents of `architecture` do not include the redshift.
     """
 
     def __init__(
@@ -120,13 +107,7 @@ class ConditionalAutoencoder(Learner):
         return images
 
     def predict(self, images: Tensor) -> Tensor:
-        """Predict the (n,) redshifts of (n, bands, y, x) images.
-
-        Raises
-        ------
-        ValueError
-            If the network does not predict redshifts.
-        """
+        """Predict the (n,) redshifts of (n, bands, y, x) images, if the network does."""
         if self.predictor is None:
             raise ValueError(f"{self.condition} does not predict redshifts; cvae-predict does")
         scaled = self.predictor(self.encoder.features(images))[:, 0].float()
@@ -135,13 +116,7 @@ class ConditionalAutoencoder(Learner):
 
     @torch.no_grad()
     def plain(self, redshift: float) -> VariationalAutoencoder:
-        """Return the plain autoencoder that equals this network at one redshift.
-
-        Parameters
-        ----------
-        redshift : float
-            Redshift of every image.
-        """
+        """Return the plain autoencoder that equals this network for every image at one redshift."""
         known = float(self.scaled(torch.tensor(redshift)))
         a = self.architecture
         result = VariationalAutoencoder(a)
@@ -170,22 +145,9 @@ class ConditionalAutoencoder(Learner):
 def over_redshift(
     model: ConditionalAutoencoder, images: Tensor, redshift: Tensor, steps: Tensor
 ) -> Tensor:
-    """Decode galaxies at other redshifts with their latents unchanged.
+    """Decode galaxies at the redshifts `steps`, (m,), with latents unchanged: (n, m, bands, y, x).
 
-    Parameters
-    ----------
-    model : ConditionalAutoencoder
-    images : (n, bands, y, x) float tensor
-        Prepared images.
-    redshift : (n,) float tensor
-        Known redshifts of the images.
-    steps : (m,) float tensor
-        Redshifts of the decoded images.
-
-    Returns
-    -------
-    (n, m, bands, y, x) float tensor
-        Decoded posterior means.
+    `images` are prepared and `redshift` are their (n,) known redshifts.
     """
     unknown = torch.full((len(images),), -1)
     mean = model.encode(Batch(images, redshift, unknown))[0].mean
@@ -209,13 +171,7 @@ def save_conditional(model: ConditionalAutoencoder, folder: Path) -> None:
 
 
 def load_conditional(folder: str | os.PathLike[str]) -> ConditionalAutoencoder:
-    """Read the network of a conditional recipe from the folder of its space.
-
-    Raises
-    ------
-    StorageError
-        If there is none, or it is damaged.
-    """
+    """Read the network of a conditional recipe from its space, or raise StorageError."""
     path = Path(folder) / FILE
     try:
         with safetensors.safe_open(path, framework="pt") as handle:

@@ -40,27 +40,11 @@ _REDSHIFTS = np.linspace(0.001, 2.0, 4000)
 def draw_sky(
     recipe: Recipe, survey: Survey, scenes: Location | None, folder: Path, progress: bool
 ) -> None:
-    """Draw and prepare the simulated sky of a recipe, each process its part.
+    """Draw and prepare the simulated sky of a recipe into `folder`, each process its part.
 
     A recipe with nuisance latents gets a second observation of each galaxy, rotated and mirrored.
-    The redshift is `standard_redshift`, the class is the truth's ``label``.
-
-    Parameters
-    ----------
-    recipe : Recipe
-    survey : Survey
-        Survey that observes the sky.
-    scenes : Path, optional
-        Sample table of real images for the recipe's ``scene_share``.
-    folder : Path
-        Folder to write into; see `training.pretraining.prepared_images`.
-    progress : bool
-        Show a bar on stderr.
-
-    Raises
-    ------
-    StorageError
-        If the images do not fit on the disk.
+    The redshift is `standard_redshift`, the class is the truth's ``label``. `scenes` is a sample
+    table of real images for the recipe's ``scene_share``.
     """
     n = recipe.sky.galaxies
     names = [survey.name, f"{survey.name}-repeat-rotated"][: recipe.observations]
@@ -85,30 +69,11 @@ def draw_sky(
 def read_sample(
     recipe: Recipe, survey: Survey, sample: Sample, folder: Path, progress: bool
 ) -> None:
-    """Read and prepare the usable images of a sample table.
+    """Read and prepare the usable images of a sample table into `folder`.
 
-    Each process reads a range of whole row groups if there are enough of them.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Recipe with one observation of each galaxy.
-    survey : Survey
-        Survey of the images.
-    sample : Sample
-        Sample table; ``redshift`` and the recipe's class column are used where present.
-    folder : Path
-        Folder to write into; see `training.pretraining.prepared_images`.
-    progress : bool
-        Show a bar on stderr.
-
-    Raises
-    ------
-    TableError
-        If the sample is of another survey, lacks a second observation or a column that the recipe
-        needs, or has no usable image.
-    StorageError
-        If the images do not fit on the disk.
+    Each process reads a range of whole row groups if there are enough of them. ``redshift`` and the
+    recipe's class column are used where present. Raises TableError if the sample does not suit the
+    recipe, or has no usable image.
     """
     _check_sample(recipe, survey, sample)
     writer = ImageWriter(recipe, folder, sample.row_group_edges)
@@ -132,19 +97,11 @@ def read_sample(
 
 
 def standard_redshift(r_mag: np.ndarray) -> np.ndarray:
-    """Redshift at which a galaxy of absolute magnitude -21.5 has an apparent magnitude.
+    """Redshift at which a galaxy of absolute magnitude -21.5 has (n,) apparent magnitudes [AB mag].
 
     The simulated sky has no distances. Conditional networks are trained with these redshifts: as in
-    nature, distant galaxies are faint, small and red.
-
-    Parameters
-    ----------
-    r_mag : (n,) float array [AB mag]
-
-    Returns
-    -------
-    (n,) float32 array
-        In the cosmology of Planck Collaboration (2020), A&A 641, A6; no K-correction.
+    nature, distant galaxies are faint, small and red. The cosmology is that of Planck Collaboration
+    (2020), A&A 641, A6, without K-correction.
     """
     moduli = Planck18.distmod(_REDSHIFTS).to_value(u.mag)
     return np.interp(r_mag - _STANDARD_MAG, moduli, _REDSHIFTS).astype(np.float32)

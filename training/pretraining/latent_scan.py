@@ -41,21 +41,15 @@ def scan_latents(
     recipe : Recipe
         Recipe with a scan.
     out : path
-        Folder of the spaces ``latents-N`` and of ``scan.json``. Its subfolder ``images/`` is
-        deleted at the end.
+        Folder of the spaces ``latents-N`` and of ``scan.json``.
     sample, scenes, options
-        As for `training.pretraining.run.pretrain`; the scan sets the folder of prepared images.
+        As for `training.pretraining.pretrain`; the scan sets the folder of prepared images.
 
     Returns
     -------
     pa.Table
         One row per size: ``latents``, ``validation_images``, ``reconstruction`` (mean squared
         error: the distortion), ``kl_nat`` (the rate), ``active_latents``, ``sky_bias``.
-
-    Raises
-    ------
-    ValueError
-        If the recipe has no scan.
     """
     if not recipe.scan:
         raise ValueError(f"recipe {recipe.name!r} has no scan")

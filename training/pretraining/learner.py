@@ -26,16 +26,7 @@ __all__ = ["Batch", "ForwardPass", "Learner", "loss_of", "swap_galaxy_latents"]
 
 
 class Batch(NamedTuple):
-    """Images with their redshifts and classes.
-
-    Attributes
-    ----------
-    images : (n, bands, y, x) float32 tensor
-    redshift : (n,) float32 tensor
-        NaN where unknown.
-    labels : (n,) int64 tensor
-        -1 where unknown.
-    """
+    """Images (n, bands, y, x) with their (n,) redshifts, NaN unknown, and classes, -1 unknown."""
 
     images: Tensor
     redshift: Tensor
@@ -48,20 +39,7 @@ class Batch(NamedTuple):
 
 
 class ForwardPass(NamedTuple):
-    """Outputs of one forward pass.
-
-    Attributes
-    ----------
-    posterior : Posterior
-    drawn : (n, latents) tensor
-        One draw from each posterior.
-    decoded : (n, bands, y, x) tensor
-        Images decoded from the draws.
-    scores : (n, classes) tensor, optional
-        Scores of the classifier.
-    redshift : (n,) tensor, optional
-        Scaled redshift predicted from the image; see `training.pretraining.conditional`.
-    """
+    """Posterior, a draw of it, the image decoded from this, class scores and scaled redshift."""
 
     posterior: Posterior
     drawn: Tensor
@@ -71,15 +49,7 @@ class ForwardPass(NamedTuple):
 
 
 class Learner(VariationalAutoencoder):
-    """Autoencoder with an optional classifier.
-
-    Parameters
-    ----------
-    architecture : Architecture
-        Sizes.
-    classes : int
-        Outputs of a linear classifier on the galaxy latents; 0 for no classifier.
-    """
+    """Autoencoder with an optional linear classifier of the galaxy latents into `classes`."""
 
     def __init__(self, architecture: Architecture, classes: int = 0) -> None:
         super().__init__(architecture)
@@ -138,11 +108,8 @@ def loss_of(
 
     Parameters
     ----------
-    recipe : Recipe
-    learner : Learner
-        The network.
     forward : callable
-        The network as Fabric wrapped it.
+        The learner as Fabric wrapped it.
     batch : Batch
         This process's share. With two observations of each galaxy, all first ones come before all
         second ones.
@@ -191,25 +158,11 @@ def loss_of(
 
 
 def swap_galaxy_latents(drawn: Tensor, galaxy_latents: int) -> Tensor:
-    """Exchange the galaxy latents of two observations of each galaxy.
+    """Exchange the galaxy latents of (2 n, latents): all first observations, then all second ones.
 
     Each image is then decoded from the other observation's galaxy latents, so that these hold only
-    the properties that both observations share. The nuisance latents hold the rest.
-
-    Parameters
-    ----------
-    drawn : (2 n, latents) float tensor
-        Latents of the first observations, then of the second ones in the same order.
-    galaxy_latents : int
-        Number of galaxy latents, which come first.
-
-    Returns
-    -------
-    (2 n, latents) float tensor
-
-    References
-    ----------
-    Like the swapping of codes in Mathieu et al. (2016), arXiv 1611.03383.
+    the properties that both observations share. The nuisance latents hold the rest. Like the
+    swapping of codes in Mathieu et al. (2016), arXiv 1611.03383.
     """
     galaxy, nuisance = drawn[:, :galaxy_latents], drawn[:, galaxy_latents:]
     return join_latents(galaxy.roll(len(drawn) // 2, 0), nuisance)

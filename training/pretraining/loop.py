@@ -25,13 +25,7 @@ _CHECKPOINT = "checkpoint.safetensors"
 
 
 class SplitRows(NamedTuple):
-    """Rows of the prepared images.
-
-    Attributes
-    ----------
-    training, held_out : (n,) and (m,) int arrays
-        Rows to train on, and rows that monitor the training.
-    """
+    """Rows of the prepared images to train on, and rows that monitor the training."""
 
     training: np.ndarray
     held_out: np.ndarray
@@ -45,20 +39,16 @@ def train(
     fabric: Fabric,
     progress: bool = False,
 ) -> tuple[Learner, list[dict[str, float]]]:
-    """Train on prepared images; continue after the last checkpoint, if there is one.
+    """Train on prepared images; continue after the checkpoint in `work`, if there is one.
 
     Parameters
     ----------
-    recipe : Recipe
-    data : TrainingImages
     rows : SplitRows
         Rows of `data`.
     work : Path
         Folder of the checkpoint, the same for all processes.
     fabric : Fabric
         Device, precision and processes that share each batch.
-    progress : bool
-        Show a bar for each epoch on stderr.
 
     Returns
     -------
@@ -67,11 +57,6 @@ def train(
     curves : list of dict
         For each epoch ``epoch``, the mean of each term, and ``held_out``, the mean squared error of
         the held-out images.
-
-    Raises
-    ------
-    StorageError
-        If the checkpoint is of another recipe, or not every process sees it.
     """
     settings = recipe.optimiser
     learner = _learner(recipe, data, rows.training)

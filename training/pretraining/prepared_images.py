@@ -33,14 +33,9 @@ _COLUMNS = pa.schema({"part": pa.string(), "label": pa.string(), "redshift": pa.
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Prepared images with their part of the sky, class and redshift.
+    """Memory maps of prepared images, (n, observations, bands, y, x) float16, one after the other.
 
-    Attributes
-    ----------
-    images : tuple of (n, observations, bands, y, x) float16 array
-        Memory maps of prepared images, to be read one after the other.
-    rows : pa.Table
-        ``part`` of the sky, ``label`` (class name or null), ``redshift`` (or null) of each galaxy.
+    `rows` holds ``part`` of the sky, ``label`` (class or null) and ``redshift`` (or null) of each.
     """
 
     images: tuple[np.ndarray, ...]
@@ -48,13 +43,7 @@ class TrainingImages:
 
     @classmethod
     def open(cls, folder: Path) -> TrainingImages:
-        """Map the files that `ImageWriter` finished in a folder.
-
-        Raises
-        ------
-        StorageError
-            If they are not there.
-        """
+        """Map the files that `ImageWriter` finished in a folder, or raise StorageError."""
         try:
             parts = range(json.loads((folder / _PARTS).read_text(encoding="utf-8"))["parts"])
             tables = [pq.read_table(folder / _ROWS.format(i)) for i in parts]
@@ -105,29 +94,11 @@ class TrainingImages:
 
 
 class ImageWriter:
-    """Writer of one process's part of the prepared images.
+    """Writer of one process's part, source rows `first` to `end`, of the prepared images.
 
-    Parameters
-    ----------
-    recipe : Recipe
-        Gives the shape of an image.
-    folder : Path
-        Folder to write into.
-    edges : (k,) int array
-        Rows of the source at which a process's part may begin, from 0 to the number of rows. They
-        are ignored where there are fewer parts than processes.
-
-    Attributes
-    ----------
-    first, end : int
-        Range of source rows of this process.
-    written : int
-        Galaxies written so far.
-
-    Raises
-    ------
-    StorageError
-        If the images of all processes do not fit on the disk.
+    `edges` are the source rows at which a part may begin, from 0 to the number of rows; they are
+    ignored where there are fewer of them than processes. `written` counts the galaxies so far.
+    Raises StorageError if the images of all processes do not fit on the disk.
     """
 
     def __init__(self, recipe: Recipe, folder: Path, edges: np.ndarray) -> None:

@@ -163,13 +163,7 @@ class Recipe(_Frozen):
 
 
 def load_recipe(path: PathOrUrl) -> Recipe:
-    """Read a recipe from a TOML file, or a shipped one by name.
-
-    Raises
-    ------
-    RecipeError
-        If it is missing, not TOML, or has an unknown or wrong setting.
-    """
+    """Read a recipe from a TOML file or by its shipped name, or raise RecipeError."""
     file = location(path)
     shipped = Path(str(files("training") / "recipes"))
     if (shipped / f"{path}.toml").is_file() and not exists(file):

@@ -24,18 +24,9 @@ _FEWEST_PIXELS, _ARTEFACT_SIGMA = 50, 5.0
 class SkyResidual:
     """Decoded minus observed light on empty sky, in one band.
 
-    Attributes
-    ----------
-    band : str
-        Name of the band.
-    noise : float
-        Scatter of a sky pixel [asinh units].
-    residual : float
-        Mean over sky pixels, in units of `noise`.
-    error : float
-        Standard error of `residual` over images; NaN with fewer than two.
-    share : float
-        Share of all pixels that counts as sky.
+    `noise` is the scatter of a sky pixel [asinh units], `residual` the mean over sky pixels in
+    units of it, `error` its standard error over images (NaN with fewer than two), and `share` the
+    share of all pixels that counts as sky.
     """
 
     band: str
@@ -54,29 +45,15 @@ def beyond_galaxy(frame: Frame) -> np.ndarray:
 def sky_residuals(
     images: Tensor, decoded: Tensor, frame: Frame, empty: np.ndarray | None = None
 ) -> tuple[SkyResidual, ...]:
-    """Compare decoded and observed sky, band by band.
+    """Compare decoded and observed sky of (n, bands, y, x) images, for each band that has sky.
 
-    Sky pixels of a band were observed, lie farther than 11 arcsec from the centre, and are empty.
-    Without `empty`, a pixel is empty if every *other* band, smoothed, shows no light there. Noise
-    is independent between bands, so this choice does not bias the noise of the measured band. It
-    does bias its light: pixels that look dark hold less light than average, and a decoder that
-    predicts the mean lies above them. `benchmarks.empty_sky` measures by how much. A sample of one
-    band chooses by that band itself. Pixels beyond 5 times the noise are then left out as artefacts
-    of one band.
-
-    Parameters
-    ----------
-    images, decoded : (n, bands, y, x) float tensors
-        In asinh units; exactly zero in `images` where nothing was observed.
-    frame : Frame
-        Frame of the images.
-    empty : (n, y, x) bool array, optional
-        Pixels that are known to be empty in every band.
-
-    Returns
-    -------
-    tuple of SkyResidual
-        One per band that has sky.
+    Sky pixels of a band were observed (not exactly zero), lie farther than 11 arcsec from the
+    centre, and are empty: `empty` (n, y, x) marks such pixels. Without it, a pixel is empty if
+    every *other* band, smoothed, shows no light there. Noise is independent between bands, so this
+    choice does not bias the noise of the measured band. It does bias its light: pixels that look
+    dark hold less light than average, and a decoder that predicts the mean lies above them.
+    `benchmarks.empty_sky` measures by how much. A sample of one band chooses by that band itself.
+    Pixels beyond 5 times the noise are then left out as artefacts of one band.
     """
     observed = images.numpy()
     residual = decoded.numpy() - observed

@@ -25,21 +25,12 @@ ACTIVE_VARIANCE = 0.01
 
 
 def validation_metrics(space: LatentSpace, images: Tensor) -> dict[str, Any]:
-    """Measure reconstruction, use of the latents, and the bias of the sky.
+    """Measure reconstruction, use of the latents, and the bias of the sky on prepared images.
 
-    Parameters
-    ----------
-    space : LatentSpace
-    images : (n, bands, y, x) float tensor
-        Prepared images of the anchor survey, outside the training part of the sky.
-
-    Returns
-    -------
-    dict
-        ``validation_images``; ``reconstruction`` (mean squared error of the decoded posterior
-        mean); ``kl_nat`` and ``kl_per_latent`` (mean divergence from the prior [nat], total and in
-        order); ``active_latents`` (number in use); ``sky_bias`` (mean residual of empty sky over
-        its noise, in the band with the largest; None in frames without sky).
+    Returns ``validation_images``; ``reconstruction`` (mean squared error of the decoded posterior
+    mean); ``kl_nat`` and ``kl_per_latent`` (mean divergence from the prior [nat], total and in
+    order); ``active_latents`` (number in use); ``sky_bias`` (mean residual of empty sky over its
+    noise, in the band with the largest; None in frames without sky).
     """
     posterior = encode_for_decoder(space, images, "fp32")
     mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
@@ -64,53 +55,16 @@ def encode_for_decoder(
     Nuisance latents hold the orientation. In a space without them, latents averaged over the
     dihedral symmetries have lost the orientation, and would decode to a mixture of all eight
     orientations. There, the images are encoded in their own orientation alone.
-
-    Parameters
-    ----------
-    space : LatentSpace
-        Space whose anchor encodes the images.
-    images : (n, bands, y, x) float tensor
-        Prepared images.
-    precision : {"auto", "fp32", "bf16"}
-        As for `LatentSpace.encode`.
     """
     pooled = space.architecture.nuisance_latents > 0
     return space.encode(images, space.anchor, pooled=pooled, precision=precision)
 
 
 def kl_per_latent(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Mean divergence of each latent's Gaussian posterior from N(0, 1).
-
-    Parameters
-    ----------
-    mean, variance : (n, latents) float arrays
-        Posteriors.
-
-    Returns
-    -------
-    (latents,) float array [nat]
-
-    References
-    ----------
-    Kingma & Welling 2014, arXiv 1312.6114, appendix B.
-    """
+    """(latents,) mean divergences of (n, latents) posteriors from the prior [nat]."""
     return np.asarray(0.5 * (mean**2 + variance - 1 - np.log(variance)).mean(0, dtype=np.float64))
 
 
 def active_latents(mean: np.ndarray) -> np.ndarray:
-    """Mark the latents in use: their posterior mean varies by more than `ACTIVE_VARIANCE`.
-
-    Parameters
-    ----------
-    mean : (n, latents) float array
-        Posterior means.
-
-    Returns
-    -------
-    (latents,) bool array
-
-    References
-    ----------
-    Burda, Grosse & Salakhutdinov 2016, arXiv 1509.00519, section 5.2.
-    """
+    """Mark the latents in use: their (n, latents) means vary by over `ACTIVE_VARIANCE`."""
     return np.asarray(mean.var(0, dtype=np.float64) > ACTIVE_VARIANCE)
