@@ -1,17 +1,15 @@
-"""Match the PSF and noise of one survey's prepared images to those of another survey.
+"""Degrade prepared images of the anchor survey to the PSF and noise of a target survey.
 
 Prepared asinh images are converted to surface brightness, matched, and converted back. PSFs are
 taken as Gaussian with the widths of the survey definitions. The matching kernel is then a Gaussian,
-and its variance is the difference of the variances. A sharper image is convolved with it. A
-blurrier one is deconvolved as far as its noise allows: a Wiener weight, from the image's own power
-averaged in rings, interpolates between the deconvolved and the original image, so that faint
-galaxies keep their flux. Noise is added frequency by frequency up to that of the other survey.
+and its variance is the difference of the variances; where the target is sharper, the PSF is left as
+it is. Noise is added frequency by frequency up to that of the target.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -24,7 +22,6 @@ __all__ = ["ImageMatch", "background_noise", "excess_variance"]
 
 _FWHM_TO_SIGMA = 1 / math.sqrt(8 * math.log(2))
 _BATCH = 256
-_TINY = 1e-12
 _SAME_NOISE = 0.9
 """Least ratio of the new noise to the old at which matched images count as no deeper."""
 _SHARPER_PX2 = 0.1
@@ -45,10 +42,6 @@ class ImageMatch:
         Variance of the matching Gaussian; negative if the input has the wider PSF [pixel^2].
     noise_from, noise_to : (planes,) float tensors
         Standard deviation of a background pixel in input and output [nanomaggy / arcsec^2].
-
-    References
-    ----------
-    Wiener (1949); kernels for matching PSFs in Boucaud et al. (2016), A&A 596, A63.
     """
 
     source: Tensor
@@ -59,47 +52,20 @@ class ImageMatch:
     noise_to: Tensor
 
     @classmethod
-    def to_anchor(
-        cls, space: LatentSpace, encoder: SurveyEncoder, anchor: Tensor, target: Tensor
-    ) -> Self:
-        """Match a target's images to the anchor's, band by band of the target.
-
-        Parameters
-        ----------
-        space : LatentSpace
-            Gives the frame and the anchor survey.
-        encoder : SurveyEncoder
-            Survey and bands of the target.
-        anchor, target : (n, bands, y, x) and (m, planes, y, x) float tensors
-            Prepared images for the measurement of the noise.
-        """
-        own, other = _Side.of(space, encoder, target), _Side.of_anchor(space, anchor)
-        nearest = other.take(_nearest_planes(space, encoder))
-        return cls._between(torch.arange(len(encoder.bands)), own, nearest, own.softening)
-
-    @classmethod
     def to_target(
         cls, space: LatentSpace, encoder: SurveyEncoder, anchor: Tensor, target: Tensor
     ) -> Self:
-        """Match the anchor's images to a target's; parameters are those of `to_anchor`.
-
-        Each of the target's bands is made from the anchor's nearest one. In bands where the target
-        is sharper, the PSF is left as it is.
-        """
-        planes, other = _nearest_planes(space, encoder), _Side.of(space, encoder, target)
-        own = _Side.of_anchor(space, anchor).take(planes)
-        match = cls._between(planes, own, other, other.softening)
-        return replace(match, variance_px2=match.variance_px2.clamp_min(0))
-
-    @classmethod
-    def _between(cls, source: Tensor, own: _Side, other: _Side, softening_to: Tensor) -> Self:
+        """Match the anchor's nearest band to each band of the target; measure noise on images."""
+        own, planes = space.encoder(space.anchor), _nearest_planes(space, encoder)
+        softening, other = _softening(space, own), _softening(space, encoder)
+        before, after = (_sigma_px(space, side).square() for side in (own, encoder))
         return cls(
-            source=source,
-            softening_from=own.softening,
-            softening_to=softening_to,
-            variance_px2=other.sigma_px.square() - own.sigma_px.square(),
-            noise_from=own.noise,
-            noise_to=other.noise,
+            source=planes,
+            softening_from=softening[planes],
+            softening_to=other,
+            variance_px2=after - before[planes],
+            noise_from=background_noise(torch.sinh(anchor) * softening[:, None, None])[planes],
+            noise_to=background_noise(torch.sinh(target) * other[:, None, None]),
         )
 
     @property
@@ -108,19 +74,7 @@ class ImageMatch:
         return bool((self.noise_to >= _SAME_NOISE * self.noise_from).all())
 
     def __call__(self, images: Tensor, draws: torch.Generator) -> Tensor:
-        """Match prepared images.
-
-        Parameters
-        ----------
-        images : (n, bands, y, x) float tensor
-            asinh of surface brightness over softening. Not modified.
-        draws : torch.Generator
-            Source of the added noise.
-
-        Returns
-        -------
-        (n, planes, y, x) float32 tensor
-        """
+        """Match (n, bands, y, x) prepared images; the noise is drawn from `draws`."""
         matched = [
             self.add_noise(
                 *self.convolve(batch), self.white_noise(len(batch), images.shape[-2:], draws)
@@ -132,11 +86,6 @@ class ImageMatch:
     def convolve(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Give images the other PSF, without new noise; edges are periodic.
 
-        Parameters
-        ----------
-        images : (n, bands, y, x) float tensor
-            As for a call.
-
         Returns
         -------
         convolved : (n, planes, y, x) float tensor
@@ -145,20 +94,18 @@ class ImageMatch:
             Amplitude of the noise still to add, by spatial frequency.
         """
         brightness = torch.sinh(images[:, self.source]) * self.softening_from[:, None, None]
-        frequency = _frequencies(brightness.shape[-2:])
         spectrum = torch.fft.rfft2(brightness, norm="ortho")
-        noise = self.noise_from.square()[:, None, None]
-        variance = self.variance_px2[:, None, None]
-        transfer = torch.exp(-2 * math.pi**2 * variance.abs() * frequency.square())[None]
-        if (variance < 0).any():
-            signal = (_ring_mean(spectrum.abs().square(), frequency) - noise).clamp_min(0)
-            gain = signal / (signal * transfer.square() + noise).clamp_min(_TINY)
-            sharpened = 1 + gain * transfer * (1 - transfer)
-            transfer = torch.where(variance >= 0, transfer, sharpened)
+        transfer = self.transfer(spectrum, _frequencies(brightness.shape[-2:]))
         shape = brightness.shape[-2:]
         convolved = torch.fft.irfft2(spectrum * transfer, s=shape, norm="ortho")
+        noise = self.noise_from.square()[:, None, None]
         missing = self.noise_to.square()[:, None, None] - noise * transfer.square()
         return convolved, missing.clamp_min(0).sqrt()
+
+    def transfer(self, spectrum: Tensor, frequency: Tensor) -> Tensor:
+        """Factor of a (n, planes, y, x // 2 + 1) spectrum by radial frequency [cycles / pixel]."""
+        variance = self.variance_px2.clamp_min(0)[:, None, None]
+        return torch.exp(-2 * math.pi**2 * variance * frequency.square())[None]
 
     def white_noise(self, n: int, side: torch.Size, draws: torch.Generator) -> Tensor:
         """Draw white noise of unit variance for `add_noise`, (n, planes, *side)."""
@@ -172,37 +119,16 @@ class ImageMatch:
 
 
 def excess_variance(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
-    """Excess variance of the anchor's PSF over a target's.
-
-    Parameters
-    ----------
-    space, encoder
-        As for `ImageMatch.to_anchor`.
-
-    Returns
-    -------
-    (planes,) tensor
-        Variance of the matching Gaussian; 0 for bands in which the target is not clearly sharper
-        [pixel^2].
-    """
+    """(planes,) excess of the anchor's PSF variance where a target is clearly sharper [pixel^2]."""
     wide = _sigma_px(space, space.encoder(space.anchor))[_nearest_planes(space, encoder)]
     excess = wide.square() - _sigma_px(space, encoder).square()
     return torch.where(excess > _SHARPER_PX2, excess, 0)
 
 
 def background_noise(images: Tensor) -> Tensor:
-    """Measure the noise of a background pixel, robust to sources and gradients.
+    """(planes,) noise of a background pixel in (n, planes, y, x) linear images.
 
-    Parameters
-    ----------
-    images : (n, planes, y, x) float tensor
-        Linear flux or surface brightness.
-
-    Returns
-    -------
-    (planes,) tensor
-        Median over images of the robust standard deviation in the outer eighth, in the units of
-        `images`.
+    It is the median over images of the robust standard deviation in the outer eighth.
     """
     side = images.shape[-1]
     edge = torch.ones(images.shape[-2:], dtype=torch.bool)
@@ -210,35 +136,10 @@ def background_noise(images: Tensor) -> Tensor:
     return mad_std(images[..., edge]).median(0).values
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Side:
-    """Softening, PSF and noise of one survey, by plane."""
-
-    softening: Tensor
-    sigma_px: Tensor
-    noise: Tensor
-
-    @classmethod
-    def of_anchor(cls, space: LatentSpace, images: Tensor) -> Self:
-        return cls.of(space, space.encoder(space.anchor), images)
-
-    @classmethod
-    def of(cls, space: LatentSpace, encoder: SurveyEncoder, images: Tensor) -> Self:
-        frame, survey = space.frame, encoder.survey
-        bands = [survey.band(name) for name in encoder.bands]
-        softening = torch.tensor([frame.softening_at(band.wavelength_nm) for band in bands])
-        return cls(
-            softening=softening,
-            sigma_px=_sigma_px(space, encoder),
-            noise=background_noise(torch.sinh(images) * softening[:, None, None]),
-        )
-
-    def take(self, planes: Tensor) -> Self:
-        return type(self)(
-            softening=self.softening[planes],
-            sigma_px=self.sigma_px[planes],
-            noise=self.noise[planes],
-        )
+def _softening(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
+    """(planes,) softening of the frame at the encoder's bands [nanomaggy / arcsec^2]."""
+    bands = [encoder.survey.band(name) for name in encoder.bands]
+    return torch.tensor([space.frame.softening_at(band.wavelength_nm) for band in bands])
 
 
 def _sigma_px(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
@@ -256,13 +157,5 @@ def _nearest_planes(space: LatentSpace, encoder: SurveyEncoder) -> Tensor:
 
 
 def _frequencies(shape: torch.Size) -> Tensor:
-    """Radial frequency of the half plane [cycles / pixel]."""
+    """Radial frequency of the half plane of a real image's spectrum [cycles / pixel]."""
     return torch.hypot(torch.fft.fftfreq(shape[0])[:, None], torch.fft.rfftfreq(shape[1])[None, :])
-
-
-def _ring_mean(power: Tensor, frequency: Tensor) -> Tensor:
-    """Mean power in rings one Fourier pixel wide, back on the half plane."""
-    ring = (frequency * power.shape[-2]).round().long().flatten()
-    rings = int(ring.max()) + 1
-    total = power.new_zeros(*power.shape[:-2], rings).index_add_(-1, ring, power.flatten(-2))
-    return (total / torch.bincount(ring, minlength=rings))[..., ring].view_as(power)

@@ -6,7 +6,6 @@ import torch
 from conftest import make_space
 from numpy.testing import assert_allclose
 
-from benchmarks.baselines import AdaptationData, PsfMatching
 from galaxy_da.surveys import get_survey
 from training.adaptation.image_matching import ImageMatch, background_noise, excess_variance
 
@@ -39,19 +38,22 @@ def match(fwhm_from, fwhm_to, noise_from=1e-6, noise_to=1e-6, softening=0.1, sof
     return lambda images: found(images, torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize(
-    ("target", "anchor", "error"), [(1.3, 2.2, 4e-3), (1.4, 1.48, 4e-3), (2.2, 1.5, 0.015)]
-)
-def test_a_star_gets_the_other_psf_and_keeps_its_flux(target, anchor, error):
-    observed = torch.asinh(star(target) / 0.1)[None, None]
-    found = 0.1 * torch.sinh(match(target, anchor)(observed))[0, 0]
-    expected = star(anchor)
-    assert_allclose(found, expected, atol=error * float(expected.max()))
+@pytest.mark.parametrize(("anchor", "target"), [(1.3, 2.2), (1.4, 1.48)])
+def test_a_star_gets_the_other_psf_and_keeps_its_flux(anchor, target):
+    observed = torch.asinh(star(anchor) / 0.1)[None, None]
+    found = 0.1 * torch.sinh(match(anchor, target)(observed))[0, 0]
+    expected = star(target)
+    assert_allclose(found, expected, atol=4e-3 * float(expected.max()))
     assert_allclose(found.sum(), expected.sum(), rtol=2e-3)
-    assert_allclose(variance(found), variance(expected), rtol=5 * error)
+    assert_allclose(variance(found), variance(expected), rtol=0.02)
 
 
-def test_noise_rises_to_the_anchors_and_stays_white():
+def test_a_sharper_target_leaves_the_psf_as_it_is():
+    observed = torch.asinh(star(2.2) / 0.1)[None, None]
+    assert_allclose(match(2.2, 1.5)(observed), observed, atol=1e-4)
+
+
+def test_noise_rises_to_the_targets_and_stays_white():
     torch.manual_seed(0)
     noise = 0.02 * torch.randn(200, 1, 64, 64)
     matched = match(0.75, 1.4, 0.02, 0.05)(torch.asinh(noise / 0.1))
@@ -71,27 +73,14 @@ def test_without_noise_to_add_convolution_only_lowers_it():
     assert_allclose(linear.std(), expected, rtol=0.05)
 
 
-def test_deconvolution_is_limited_by_noise():
-    """Bright stars get sharper, faint ones do not, and the noise stays bounded."""
-    torch.manual_seed(0)
-    gains = []
-    for peak in (0.1, 20.0):
-        observed = star(2.0, peak) + 0.02 * torch.randn(100, 1, 64, 64)
-        linear = 0.1 * torch.sinh(match(2.0, 1.0, 0.02, 0.0)(torch.asinh(observed / 0.1)))
-        assert background_noise(linear)[0] < 0.03
-        assert_allclose(linear.sum((2, 3)).mean(), observed.sum((2, 3)).mean(), rtol=0.02)
-        middle = (linear.mean(0) / observed.mean(0))[0, 31:33, 31:33].mean()
-        gains.append(float(middle))
-    assert 0.9 < gains[0] < 1.1 < gains[1] < star(1.0)[31, 31] / star(2.0)[31, 31]
-
-
 def test_noise_is_measured_beside_a_galaxy():
     torch.manual_seed(0)
     images = 5 * star(4.0, peak=50.0) + 0.03 * torch.randn(100, 2, 64, 64)
     assert_allclose(background_noise(images), [0.03, 0.03], rtol=0.03)
 
 
-def data(survey, bands, scale=1.0):
+def sides(survey, bands, scale=1.0):
+    """Space, encoder, and blank images of the anchor and of a survey."""
     torch.manual_seed(0)
     space = make_space()
     encoder = space.unadapted(get_survey(survey), bands)
@@ -100,74 +89,37 @@ def data(survey, bands, scale=1.0):
     ])[:, None, None]  # fmt: skip
     noise = 0.01 * torch.randn(50, len(encoder.bands), 64, 64)
     anchor = 0.02 * torch.randn(50, 3, 64, 64) / torch.tensor([0.07, 0.1, 0.25])[:, None, None]
-    return AdaptationData(
-        space=space, encoder=encoder, anchor_images=torch.asinh(anchor),
-        target_images=torch.asinh(scale * noise / softening), paired=False,
-    )  # fmt: skip
-
-
-def sides(some):
-    return some.space, some.encoder, some.anchor_images, some.target_images
-
-
-def to_anchor(some):
-    return ImageMatch.to_anchor(*sides(some))
+    return space, encoder, torch.asinh(anchor), torch.asinh(scale * noise / softening)
 
 
 def test_widths_come_from_the_definitions_and_noise_from_the_images():
     hsc, decals = get_survey("hsc"), get_survey("decals")
-    found = to_anchor(data("hsc", ("g", "r", "z")))
+    found = ImageMatch.to_target(*sides("hsc", ("g", "r", "z")))
     expected = [
-        (decals.band(b).psf_fwhm_arcsec ** 2 - hsc.band(b).psf_fwhm_arcsec ** 2)
+        (hsc.band(b).psf_fwhm_arcsec ** 2 - decals.band(b).psf_fwhm_arcsec ** 2)
         * SIGMA**2 / SCALE**2
         for b in ("g", "r", "z")
     ]  # fmt: skip
     assert_allclose(found.variance_px2, expected, rtol=1e-5)
-    assert_allclose(found.noise_from, 0.01, rtol=0.03)
-    assert_allclose(found.noise_to, 0.02, rtol=0.03)
-
-
-def test_one_band_is_matched_to_its_nearest():
-    found = to_anchor(data("euclid-vis", ("VIS",)))
-    band, twin = get_survey("euclid-vis").band("VIS"), get_survey("decals").band("r")
-    expected = (twin.psf_fwhm_arcsec**2 - band.psf_fwhm_arcsec**2) * SIGMA**2 / SCALE**2
-    assert_allclose(found.variance_px2, [expected], rtol=1e-5)
-
-
-def test_the_encoder_reads_matched_images():
-    some = data("hsc", ("g", "r", "z"))
-    fitted = PsfMatching().fit(some)
-    matched = to_anchor(some)(some.target_images, torch.Generator().manual_seed(0))
-    assert torch.equal(fitted.target(some.target_images), some.encode_target(matched))
-    assert torch.equal(fitted.target(some.target_images), fitted.target(some.target_images))
-    assert torch.equal(fitted.anchor(some.anchor_images), some.encode_anchor(some.anchor_images))
-    assert fitted.target(some.target_images[:0]).shape == (0, 6)
-
-
-def test_matching_to_the_target_inverts_matching_to_the_anchor():
-    some = data("sdss", ("g", "r", "z"), scale=10)
-    there, back = to_anchor(some), ImageMatch.to_target(*sides(some))
-    assert_allclose(back.variance_px2, (-there.variance_px2).clamp_min(0))
-    assert_allclose(back.noise_to, there.noise_from)
-    assert_allclose(back.noise_from, there.noise_to)
-    assert back.degrades
-    assert not there.degrades
+    assert_allclose(found.noise_from, 0.02, rtol=0.03)
+    assert_allclose(found.noise_to, 0.01, rtol=0.03)
+    assert not found.degrades
+    assert ImageMatch.to_target(*sides("hsc", ("g", "r", "z"), scale=10)).degrades
 
 
 def test_the_anchors_blank_sky_gets_the_targets_noise():
-    some = data("sdss", ("g", "r", "z"), scale=10)
-    found = ImageMatch.to_target(*sides(some))
-    made = found(some.anchor_images, torch.Generator().manual_seed(0))
+    some = sides("sdss", ("g", "r", "z"), scale=10)
+    found = ImageMatch.to_target(*some)
+    made = found(some[2], torch.Generator().manual_seed(0))
     linear = torch.sinh(made) * found.softening_to[:, None, None]
     assert_allclose(linear.std((0, 2, 3)), found.noise_to, rtol=0.03)
 
 
 def test_flux_of_a_band_comes_from_the_nearest():
-    some = data("euclid-vis", ("VIS",))
-    found = ImageMatch.to_target(*sides(some))
-    r = some.space.frame.bands.index("r")
-    assert found.source.tolist() == [r]
-    softening = torch.tensor(some.space.frame.softening)[:, None, None]
+    some = sides("euclid-vis", ("VIS",))
+    found, frame = ImageMatch.to_target(*some), some[0].frame
+    assert found.source.tolist() == [frame.bands.index("r")]
+    softening = torch.tensor(frame.softening)[:, None, None]
     observed = torch.asinh(torch.stack([star(2.0, 10), star(2.0, 20), star(2.0, 30)]) / softening)
     made = torch.sinh(found(observed[None], torch.Generator().manual_seed(0))) * found.softening_to
     assert_allclose(made.sum(), star(2.0, 20).sum(), rtol=0.05)
