@@ -26,7 +26,7 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_metadata
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import get_survey, load_survey
 
 GAMA_SDSS = """
 name = "sdss-gama"
@@ -105,7 +105,7 @@ def test_decals_cubes_have_features_or_a_status(data, decals, tmp_path):
 
 def test_kids_and_sdss_latents_of_gama_galaxies_match(data, decals, tmp_path):
     (tmp_path / "sdss-gama.toml").write_text(GAMA_SDSS)
-    mine = get_survey(str(tmp_path / "sdss-gama.toml"))
+    mine = load_survey(tmp_path / "sdss-gama.toml")
     names = sorted(p.name[:7] for p in (data / "kids_sdss_fits/KiDS").glob("*fitim.fits"))
     assert len(names) == 10
     features = []

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from upath import UPath
 
 from galaxy_da.commands.options import AsJson
 from galaxy_da.commands.printing import print_result
+
+if TYPE_CHECKING:
+    from galaxy_da.surveys import Survey
 
 __all__ = ["surveys"]
 
@@ -30,7 +33,7 @@ def surveys(
 
     if file is not None or name is not None:
         survey = load_survey(file) if file is not None else find_survey(str(name))
-        print_result(survey.model_dump(mode="json"), json)
+        print_result(survey.model_dump(mode="json") if json else _summary(survey), json)
         return
     rows = {
         survey.name: f"{survey.title}: {','.join(survey.band_names)}, "
@@ -38,3 +41,18 @@ def surveys(
         for survey in builtin_surveys().values()
     }
     print_result(rows, json)
+
+
+def _summary(survey: Survey) -> dict[str, Any]:
+    """Return the definition of a survey as lines and a table of bands."""
+    fields = survey.model_dump(mode="json", exclude={"bands", "stretch", "stretches"})
+    stretches = {"stretch": survey.stretch} | {
+        f"stretch {name}": stretch for name, stretch in survey.stretches.items()
+    }
+    lines = {key: value for key, value in fields.items() if value not in (None, "")}
+    for name, stretch in stretches.items():
+        if stretch is not None:
+            state = stretch.checked or "documented, not checked against linear images"
+            lines[name] = f"{', '.join(stretch.planes)} as red, green, blue; {state}"
+    bands = {band.name: band.model_dump(exclude={"name"}) for band in survey.bands}
+    return {**lines, "bands": bands}

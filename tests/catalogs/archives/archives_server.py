@@ -154,9 +154,9 @@ def skyserver(request, release=19):
     wcs = tan_wcs(ra, dec, scale, *side)
     flux = np.stack([sky(wcs, *side, b) for b in "irg"]) * (0.396 / scale) ** 2
     noise = np.random.default_rng(0).normal(0, 5e-4, flux.shape)
-    scaled = (flux + noise) * np.array([4.9, 5.7, 7.8])[:, None, None]
+    scaled = (flux + noise) * np.array([2.57, 2.91, 3.46])[:, None, None]
     intensity = np.maximum(scaled.mean(0), 1e-6)
-    stretched = scaled * np.arcsinh(6.75 * intensity) / 6.75 / intensity
+    stretched = scaled * np.arcsinh(9.62 * intensity) / 9.62 / intensity
     return jpeg_reply(np.moveaxis(stretched, 0, -1)[::-1])
 
 
