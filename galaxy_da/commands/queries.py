@@ -52,6 +52,9 @@ def similar(
     survey: Annotated[
         str | None, typer.Option(help="Survey of --image: built-in name or TOML file.")
     ] = None,
+    stretch: Annotated[
+        str | None, typer.Option(help="Stretch of a colour --image, if not the archive's own.")
+    ] = None,
     space: Annotated[str | None, typer.Option(help="Latent space that encodes --image.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of results.")] = 10,
     within: Annotated[str | None, typer.Option("--in", help="Only this survey.")] = None,
@@ -81,7 +84,7 @@ def similar(
     if image is not None:
         if survey is None or space is None:
             raise typer.BadParameter("--image needs --survey and --space")
-        query = encode_file(image, survey, space, opened, unadapted=unadapted)
+        query = encode_file(image, survey, space, opened, stretch=stretch, unadapted=unadapted)
     if vector is not None:
         query = read_vector(vector)
     with user_mistakes():

@@ -13,6 +13,7 @@ from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
 from galaxy_da.io.tables import read_table
 from galaxy_da.space import LatentSpace
+from galaxy_da.surveys import load_survey
 
 __all__ = ["encode_file", "read_rows", "read_vector"]
 
@@ -20,27 +21,18 @@ _TYPES = {"survey": pa.string(), "object_id": pa.string(), "score": pa.float64()
 
 
 def encode_file(
-    image: Location, survey: str, space: str, index: StoredIndex, *, unadapted: bool
+    image: Location,
+    survey: str,
+    space: str,
+    index: StoredIndex,
+    *,
+    stretch: str | None = None,
+    unadapted: bool = False,
 ) -> np.ndarray:
-    """Encode an image file as a query.
+    """Encode an image file as a query, and return its galaxy latents, (d,) float32.
 
-    Parameters
-    ----------
-    image : Location
-        FITS, JPEG or PNG.
-    survey : str
-        What it is of: a name, or a TOML definition.
-    space : str
-        Folder or shipped name of the index's space.
-    index : StoredIndex
-        What is to be asked.
-    unadapted : bool
-        Use the anchor's network where the space has none for the survey.
-
-    Returns
-    -------
-    (d,) float32 array
-        Its galaxy latents.
+    `survey` is a name or the path of a TOML definition, `stretch` the name of another than the
+    archive's stretch of a colour picture.
 
     Raises
     ------
@@ -51,8 +43,8 @@ def encode_file(
     """
     loaded = LatentSpace.load(space)
     index.check_space(loaded.id)
-    own = loaded.survey(survey)
-    cutout = read_image(image, own)
+    own = load_survey(survey) if survey.endswith(".toml") else loaded.survey(survey)
+    cutout = read_image(image, own, stretch)
     if unadapted and own.name not in loaded.surveys:
         encoder = loaded.unadapted(own, cutout.bands)
     else:
