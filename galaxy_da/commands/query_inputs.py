@@ -1,4 +1,4 @@
-"""What the verbs that ask an index read from files: an image, a vector, a person's scores."""
+"""Read the images, vectors and scores that query verbs take."""
 
 from __future__ import annotations
 
