@@ -14,7 +14,7 @@ from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
 
 from galaxy_da.latent_index import LatentIndex
-from galaxy_da.service.errors import add_error_handlers, error_responses
+from galaxy_da.service.errors import ERROR_HANDLERS, error_responses
 from galaxy_da.service.jobs.runner import JobRunner
 from galaxy_da.service.middleware import Gate
 from galaxy_da.service.parts import Service, ServiceOptions
@@ -32,32 +32,16 @@ _ERRORS_OF_EVERY_ROUTE = error_responses(400, 403, 408, 413, 431, 503, 504)
 def create_app(
     space: LatentSpace, index: LatentIndex, options: ServiceOptions | None = None
 ) -> FastAPI:
-    """Create the application that serves an index.
+    """Create the application: ``uvicorn.run(create_app(space, index))``.
 
     Parameters
     ----------
     space : LatentSpace
         Latent space that encodes and decodes.
     index : LatentIndex
-        Index built with that space.
+        Index built with that space; LatentIndexError if another space built it.
     options : ServiceOptions, optional
         Cutouts, map, jobs, tokens, limits and host names.
-
-    Returns
-    -------
-    FastAPI
-
-    Raises
-    ------
-    LatentIndexError
-        If the index was built with another space.
-
-    Examples
-    --------
-    ::
-
-        app = create_app(LatentSpace.load("decals"), LatentIndex.open("index"))
-        uvicorn.run(app)
     """
     index.check_space(space.id)
     options = options or ServiceOptions()
@@ -69,10 +53,10 @@ def create_app(
         summary="Galaxies of many surveys in one latent space.",
         version=version("galaxy_da"),
         responses=_ERRORS_OF_EVERY_ROUTE,
+        exception_handlers=ERROR_HANDLERS,
         lifespan=_lifespan,
     )
     app.state.service = service
-    add_error_handlers(app)
     app.add_middleware(Gate, limits=service.limits, metrics=service.metrics, hosts=options.hosts)
     for module in _ROUTES:
         app.include_router(module.router)
@@ -84,14 +68,13 @@ def create_app(
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    runner = None
-    if service.jobs is not None:
-        runner = JobRunner(service.jobs.queue, service.limits.running_jobs)
+    runner = service.jobs and JobRunner(service.jobs.queue, service.limits.running_jobs)
+    if runner:
         runner.start()
     try:
         yield
     finally:
-        if runner is not None:
+        if runner:
             await asyncio.to_thread(runner.stop)
         service.close()
 

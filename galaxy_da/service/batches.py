@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from galaxy_da.errors import GalaxyDAError, SpaceError
+from galaxy_da.errors import SpaceError
 from galaxy_da.extraction.encoding import reconstruction_error
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.latent_index import LatentIndex
@@ -30,22 +29,10 @@ __all__ = [
     "prepare_upload",
 ]
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedImage:
-    """One image that is ready for the network.
-
-    Attributes
-    ----------
-    image : (bands, pixels, pixels) float32 tensor
-    flags : int
-        Quality flags of the image.
-    problem : (str, str), optional
-        Status and message, if the image must not be used.
-    """
+    """Image for the network, (bands, pixels, pixels) float32, or the status and message instead."""
 
     encoder: SurveyEncoder
     image: Tensor
@@ -55,13 +42,7 @@ class PreparedImage:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedImage:
-    """Output of the network for one image.
-
-    Attributes
-    ----------
-    mean, variance : (latents,) float32 arrays
-    reconstruction_error : float
-    """
+    """Mean and variance of the latents of one image, (latents,) float32."""
 
     mean: np.ndarray
     variance: np.ndarray
@@ -80,13 +61,7 @@ class NeighbourQuery:
 def prepare_upload(
     cutout: Cutout, survey: Survey, space: LatentSpace, *, unadapted: bool
 ) -> PreparedImage:
-    """Bring an uploaded image into the space's frame.
-
-    Raises
-    ------
-    SpaceError
-        If the space has no encoder for its survey and `unadapted` is false.
-    """
+    """Bring an image into the space's frame; SpaceError if only the anchor's encoder would do."""
     if survey.name not in space.surveys and not unadapted:
         raise SpaceError(
             f"this space has no encoder for {survey.name!r}; it has {', '.join(space.surveys)}; "
@@ -121,8 +96,13 @@ def encoding_batcher(
             for row in range(len(group))
         ]
 
-    return _batcher(
-        encode, lambda item: (item.encoder.survey.name, item.encoder.bands), limits, observe
+    return Batcher(
+        encode,
+        limits.batch_size,
+        limits.waiting_requests,
+        limits.request_seconds,
+        group_of=lambda item: (item.encoder.survey.name, item.encoder.bands),
+        observe=observe,
     )
 
 
@@ -133,35 +113,13 @@ def neighbour_batcher(
 
     def search(group: Sequence[NeighbourQuery]) -> list[pa.Table | Exception]:
         keys = [query.key for query in group]
-        try:
-            return index.similar_to_each(keys, group[0].k, group[0].survey)
-        except GalaxyDAError as error:
-            return [error] * len(group)
-
-    return _batcher(search, lambda query: (query.k, query.survey), limits, observe)
-
-
-def _batcher(
-    compute: Callable[[Sequence[T]], list[R | Exception]],
-    group_of: Callable[[T], Hashable],
-    limits: Limits,
-    observe: Callable[[float], object],
-) -> Batcher[T, R]:
-    """Return a batcher that computes each group of items at once."""
-
-    def compute_groups(items: Sequence[T]) -> list[R | Exception]:
-        groups: dict[Hashable, list[int]] = {}
-        for position, item in enumerate(items):
-            groups.setdefault(group_of(item), []).append(position)
-        results: dict[int, R | Exception] = {}
-        for positions in groups.values():
-            results.update(zip(positions, compute([items[i] for i in positions]), strict=True))
-        return [results[position] for position in range(len(items))]
+        return index.similar_to_each(keys, group[0].k, group[0].survey)
 
     return Batcher(
-        compute_groups,
-        batch_size=limits.batch_size,
-        max_waiting=limits.waiting_requests,
-        timeout_s=limits.request_seconds,
+        search,
+        limits.batch_size,
+        limits.waiting_requests,
+        limits.request_seconds,
+        group_of=lambda query: (query.k, query.survey),
         observe=observe,
     )

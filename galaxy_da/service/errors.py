@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
@@ -24,10 +24,12 @@ from galaxy_da.errors import (
 )
 
 __all__ = [
+    "ERROR_HANDLERS",
     "ErrorAnswer",
     "RequestError",
-    "add_error_handlers",
+    "error_response",
     "error_responses",
+    "join_problems",
     "report_bad_arguments",
 ]
 
@@ -96,38 +98,37 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"model": ErrorAnswer, "description": _MEANING[status]} for status in statuses}
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Map every exception to its status."""
-
-    async def known(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, GalaxyDAError)
-        if isinstance(error, RequestError):
-            return _answer(request, error.status, "RequestError", str(error), error.headers)
-        status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-        return _answer(request, status, type(error).__name__, str(error))
-
-    async def http(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
-        return _answer(request, error.status_code, "HTTPError", str(error.detail), error.headers)
-
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'][1:])) or item['loc'][0]}: "
-            f"{item['msg'].removeprefix('Value error, ')}"
-            for item in error.errors()
-        )
-        return _answer(request, 422, "ValueError", problems)
-
-    app.add_exception_handler(GalaxyDAError, known)
-    app.add_exception_handler(HTTPException, http)
-    app.add_exception_handler(RequestValidationError, invalid)
-
-
-def _answer(
-    request: Request, status: int, kind: str, message: str, headers: Any = None
+def error_response(
+    status: int, kind: str, message: str, request_id: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
-    text = ErrorDetail(
-        type=kind, message=message, request_id=getattr(request.state, "request_id", "")
-    )
-    return JSONResponse(ErrorAnswer(error=text).model_dump(), status, headers)
+    """Return the answer of a request that fails."""
+    detail = ErrorDetail(type=kind, message=message, request_id=request_id)
+    return JSONResponse(ErrorAnswer(error=detail).model_dump(), status, headers)
+
+
+def join_problems(problems: Iterable[Any], skip: int = 0) -> str:
+    """Join the errors of pydantic in one line, each without the first `skip` parts of its place."""
+    lines = []
+    for item in problems:
+        place = ".".join(map(str, item["loc"][skip:] or item["loc"]))
+        lines.append(f"{place}: {item['msg'].removeprefix('Value error, ')}")
+    return "; ".join(lines)
+
+
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    kind, message = type(error).__name__, str(error)
+    headers: Mapping[str, str] | None = None
+    if isinstance(error, RequestError):
+        status, headers = error.status, error.headers
+    elif isinstance(error, HTTPException):
+        kind, message = "HTTPError", str(error.detail)
+        status, headers = error.status_code, error.headers
+    elif isinstance(error, RequestValidationError):
+        kind, message, status = "ValueError", join_problems(error.errors(), 1), 422
+    else:
+        status = next((code for known, code in _STATUS.items() if isinstance(error, known)), 500)
+    return error_response(status, kind, message, getattr(request.state, "request_id", ""), headers)
+
+
+ERROR_HANDLERS = dict.fromkeys((GalaxyDAError, HTTPException, RequestValidationError), _answer)
+"""Handlers of the application, by the class of the exception."""

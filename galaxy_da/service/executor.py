@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial, wraps
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -21,18 +21,7 @@ _RETRY = {"Retry-After": "1"}
 
 
 class Workers:
-    """A pool of threads with a bounded queue and a time limit.
-
-    Parameters
-    ----------
-    threads : int
-        Number of threads.
-    max_waiting : int
-        Calls that may wait for a thread; more are refused with status 503.
-    timeout_s : float
-        Longest time from call to result [s]; then status 504. The call goes on and keeps its
-        thread until it ends.
-    """
+    """A pool of threads; at most `max_waiting` calls wait for one, each for `timeout_s` seconds."""
 
     def __init__(self, threads: int, max_waiting: int, timeout_s: float) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
@@ -41,12 +30,9 @@ class Workers:
         self._pending = 0
 
     async def run(self, call: Callable[[], R]) -> R:
-        """Run a call in a thread.
+        """Run a call in a thread; RequestError 503 if too many wait, 504 if it takes too long.
 
-        Raises
-        ------
-        RequestError
-            With status 503 if too many calls wait, 504 if it takes too long.
+        A call that takes too long goes on, and keeps its thread until it ends.
         """
         if self._pending >= self._max_pending:
             raise _busy()
@@ -65,60 +51,45 @@ class Workers:
             future.exception()  # mark it as retrieved, in case the client left
 
 
+@dataclass(eq=False)
 class Batcher(Generic[T, R]):
-    """One thread that computes requests in batches.
+    """One thread that computes requests in batches, each of one group.
 
-    Requests that arrive during a batch form the next batch. No request waits for a batch to fill:
+    Requests that arrive during a batch form the next batches. No request waits for a batch to fill:
     if the thread is free, a single request is computed at once.
 
-    Parameters
+    Attributes
     ----------
     compute : callable
         Function of a list of items that returns a list of results, in order. An exception in place
         of a result is raised for that item alone.
-    batch_size : int
-        Largest number of items in a batch.
-    max_waiting : int
-        Items that may wait; more are refused with status 503.
-    timeout_s : float
-        Longest time from request to result [s]; then status 504.
-    observe : callable, optional
-        Function called with the size of each batch.
+    batch_size, max_waiting, timeout_s
+        Largest batch, most items that wait, and longest time from request to result [s].
+    group_of, observe : callable
+        Functions of an item that gives its group, and of the size of each batch.
     """
 
-    def __init__(
-        self,
-        compute: Callable[[Sequence[T]], Sequence[R | Exception]],
-        *,
-        batch_size: int,
-        max_waiting: int,
-        timeout_s: float,
-        observe: Callable[[float], object] | None = None,
-    ) -> None:
-        self._compute = compute
-        self._batch_size = batch_size
-        self._max_waiting = max_waiting
-        self._timeout_s = timeout_s
-        self._observe = observe
+    compute: Callable[[Sequence[T]], Sequence[R | Exception]]
+    batch_size: int
+    max_waiting: int
+    timeout_s: float
+    group_of: Callable[[T], Hashable] = lambda item: None
+    observe: Callable[[float], object] = lambda size: None
+
+    def __post_init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="batch")
-        self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._task: asyncio.Task[None] | None = None
 
     async def run(self, item: T) -> R:
-        """Compute one item, together with others that wait.
-
-        Raises
-        ------
-        RequestError
-            With status 503 if too many items wait, 504 if it takes too long.
-        """
-        if len(self._queue) >= self._max_waiting:
+        """Compute one item with others; RequestError 503 if too many wait, 504 if it is late."""
+        if len(self._waiting) >= self.max_waiting:
             raise _busy()
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._queue.append((item, future))
+        self._waiting.append((item, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._drain())
-        return await _in_time(future, self._timeout_s)
+        return await _in_time(future, self.timeout_s)
 
     def close(self) -> None:
         """Let the current batch end."""
@@ -126,18 +97,12 @@ class Batcher(Generic[T, R]):
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._queue:
-            size = min(self._batch_size, len(self._queue))
-            batch = [self._queue.popleft() for _ in range(size)]
-            batch = [(item, future) for item, future in batch if not future.done()]
-            if not batch:
-                continue
-            if self._observe is not None:
-                self._observe(len(batch))
+        while batch := self._next_batch():
+            self.observe(len(batch))
+            items = [item for item, _ in batch]
             results: Sequence[R | Exception]
             try:
-                items = [item for item, _ in batch]
-                results = await loop.run_in_executor(self._pool, self._compute, items)
+                results = await loop.run_in_executor(self._pool, self.compute, items)
             except Exception as error:  # answers every request of the batch
                 results = [error] * len(batch)
             for (_, future), result in zip(batch, results, strict=True):
@@ -147,6 +112,20 @@ class Batcher(Generic[T, R]):
                     future.set_exception(result)
                 else:
                     future.set_result(result)
+
+    def _next_batch(self) -> list[tuple[T, asyncio.Future[R]]]:
+        """Take the oldest request and others of its group; forget those whose client left."""
+        batch: list[tuple[T, asyncio.Future[R]]] = []
+        rest: list[tuple[T, asyncio.Future[R]]] = []
+        group = None
+        for item, future in self._waiting:
+            if future.done():
+                continue
+            group = group if batch else self.group_of(item)
+            fits = len(batch) < self.batch_size and self.group_of(item) == group
+            (batch if fits else rest).append((item, future))
+        self._waiting = rest
+        return batch
 
 
 def in_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import re
 import time
 import uuid
@@ -20,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from galaxy_da.service.errors import error_response
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.telemetry import LOG, Metrics
 
@@ -104,14 +104,8 @@ class BoundedProtocol(HttpToolsProtocol):
 class Gate:
     """Middleware around the whole application.
 
-    Parameters
-    ----------
-    app : ASGIApp
-    limits : Limits
-    metrics : Metrics
-    hosts : sequence of str
-        Accepted values of ``Host``, without port; empty accepts any. The check stops DNS rebinding,
-        by which another site's page could reach the service under a name of its own.
+    If `hosts` (names without port) is not empty, others are refused. The check stops DNS rebinding,
+    by which another site's page could reach the service under a name of its own.
     """
 
     def __init__(
@@ -139,33 +133,36 @@ class Gate:
         request_id = sent_id.decode() if _ID.fullmatch(sent_id) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         policy = _POLICY + (_INLINE_POLICY if scope["path"] == _DOCUMENTATION else b"")
-        headers_to_add = [
-            (b"x-request-id", request_id.encode()),
-            (b"content-security-policy", policy),
-            *_HEADERS,
-        ]
-        answer = _Answer(send, headers_to_add, self._limits.idle_seconds)
+        added = ((b"x-request-id", request_id.encode()), (b"content-security-policy", policy))
+        answer = _Answer(send, (*added, *_HEADERS), self._limits.idle_seconds)
+
+        async def refuse(kind: str, status: int, text: str) -> None:
+            response = error_response(status, kind, text, request_id, _CLOSE)
+            await response(scope, receive, answer)
+
         self._metrics.open.inc()
         try:
-            refusal = self._refusal(scope, headers)
+            limit = self._body_bytes.get(scope["path"], self._limits.body_bytes)
+            refusal = self._refusal(scope, headers, limit)
             if refusal is not None:
-                await _send_error(answer, *refusal, request_id)
+                await refuse("RequestError", *refusal)
             else:
-                limit = self._body_bytes.get(scope["path"], self._limits.body_bytes)
                 await self._app(scope, self._bounded(receive, limit), answer)
         except Exception as error:
             LOG.exception("request failed", extra={"fields": {"request_id": request_id}})
             if answer.status:
                 raise
-            status, text = 500, "internal error; the service's log has more"
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                status, text = 507, "the disk is full"
-            await _send_error(answer, status, text, request_id)
+                await refuse("ServiceError", 507, "the disk is full")
+            else:
+                await refuse("ServiceError", 500, "internal error; the service's log has more")
         finally:
             self._metrics.open.dec()
             self._log(scope, answer, request_id)
 
-    def _refusal(self, scope: Scope, headers: Mapping[bytes, bytes]) -> tuple[int, str] | None:
+    def _refusal(
+        self, scope: Scope, headers: Mapping[bytes, bytes], limit: int
+    ) -> tuple[int, str] | None:
         head = len(scope.get("raw_path") or b"") + len(scope["query_string"])
         head += sum(len(key) + len(value) for key, value in scope["headers"])
         if head > self._limits.head_bytes:
@@ -178,7 +175,6 @@ class Gate:
         if scope["method"] not in _READING_METHODS and origin and urlsplit(origin).netloc != host:
             return 403, f"a page of {origin} may not write to this service"
         length = headers.get(b"content-length", b"0")
-        limit = self._body_bytes.get(scope["path"], self._limits.body_bytes)
         if not length.isdigit() or int(length) > limit:
             return 413, f"the body has {length.decode('latin-1')} bytes; {limit} are allowed"
         return None
@@ -243,19 +239,6 @@ class _Answer:
         else:
             self.bytes += len(message.get("body", b""))
         await asyncio.wait_for(self._send(message), self._idle_seconds)
-
-
-async def _send_error(send: Send, status: int, text: str, request_id: str) -> None:
-    kind = "ServiceError" if status >= 500 else "RequestError"
-    error = {"type": kind, "message": text, "request_id": request_id}
-    body = json.dumps({"error": error}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def _without_port(host: str) -> str:

@@ -19,25 +19,11 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = [
-    "SampleCutouts",
-    "draw_cutout",
-    "draw_prepared",
-    "encoder_for",
-    "to_png",
-]
+__all__ = ["SampleCutouts", "draw_cutout", "draw_prepared", "encoder_for", "to_png"]
 
 
 class SampleCutouts:
-    """Cutouts of sample tables on disk.
-
-    Parameters
-    ----------
-    samples : sequence of Sample
-        Tables to search; the first that has an object gives its cutout.
-    space : LatentSpace
-        Space that defines the surveys.
-    """
+    """Cutouts of sample tables on disk; the first table that has an object gives its cutout."""
 
     def __init__(self, samples: Sequence[Sample], space: LatentSpace) -> None:
         self._samples = tuple(samples)
@@ -49,13 +35,7 @@ class SampleCutouts:
         return self._find(survey, object_id) is not None
 
     def cutout(self, survey: str, object_id: str) -> Cutout:
-        """Read the cutout of an object.
-
-        Raises
-        ------
-        CutoutError
-            If no sample has the object, or its cutout cannot be read.
-        """
+        """Read the cutout of an object; CutoutError if there is none, or it is unreadable."""
         position = self._find(survey, object_id)
         if position is None:
             raise CutoutError(
@@ -91,9 +71,8 @@ def draw_cutout(cutout: Cutout, survey: Survey, space: LatentSpace) -> np.ndarra
     if cutout.stretch is not None:
         return np.ascontiguousarray(np.moveaxis(cutout.pixels[:, ::-1], 0, -1))
     brightness = to_surface_brightness([cutout], survey)
-    softening = torch.tensor(
-        [space.frame.softening_at(survey.band(name).wavelength_nm) for name in cutout.bands]
-    )
+    wavelengths = [survey.band(name).wavelength_nm for name in cutout.bands]
+    softening = torch.tensor([space.frame.softening_at(nm) for nm in wavelengths])
     images = torch.asinh(torch.nan_to_num(brightness, 0, 0, 0) / softening[:, None, None])
     return np.asarray(to_decals_colour(images, survey, cutout.bands, space.frame)[0].numpy())
 

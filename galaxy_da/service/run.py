@@ -43,7 +43,6 @@ _MAX_CONNECTIONS = 1000
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 _BROWSE_TRIES, _BROWSE_SECONDS = 120, 0.5
 
-
 UVICORN_OPTIONS: dict[str, Any] = {
     "http": BoundedProtocol,
     "ws": "none",
@@ -59,15 +58,8 @@ UVICORN_OPTIONS: dict[str, Any] = {
 class Settings(BaseModel):
     """Files to serve, and the address to serve them at.
 
-    Attributes
-    ----------
-    index, samples, jobs, token_file : path
-    space : str
-        Name or folder.
-    workers : int
-        Processes; they share the index's mapped files and the job queue.
-    browse : bool
-        Open the page in a browser.
+    `space` is a name or a folder. The `workers` are processes that share the index's mapped files
+    and the job queue. `browse` opens the page in a browser.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,13 +77,7 @@ class Settings(BaseModel):
 
 
 def load_app(settings: Settings) -> FastAPI:
-    """Create the application from files on disk.
-
-    Raises
-    ------
-    GalaxyDAError
-        If a file is missing or damaged, or the index was built with another space.
-    """
+    """Create the application from files on disk; GalaxyDAError if they are missing or invalid."""
     space, index = LatentSpace.load(settings.space), LatentIndex.open(settings.index)
     jobs = None
     if settings.jobs is not None:
@@ -113,10 +99,7 @@ def load_app(settings: Settings) -> FastAPI:
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM; open requests are answered first.
 
-    Raises
-    ------
-    GalaxyDAError
-        As `load_app`, or if other machines could write without a token.
+    GalaxyDAError if a file cannot be used, or if other machines could write without a token.
     """
     if settings.host not in _LOOPBACK and settings.token_file is None:
         raise GalaxyDAError(

@@ -10,7 +10,7 @@ from fastapi import Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
-from galaxy_da.service.errors import RequestError
+from galaxy_da.service.errors import RequestError, join_problems
 
 __all__ = ["form_schema", "read_file", "read_form", "validation_error"]
 
@@ -21,13 +21,7 @@ _FIELD_BYTES = 1 << 16
 
 @asynccontextmanager
 async def read_form(request: Request) -> AsyncIterator[FormData]:
-    """Read a form; its temporary files are removed when the block ends.
-
-    Raises
-    ------
-    RequestError
-        With status 415 if the body is not a form.
-    """
+    """Read a form (415 if it is none); its temporary files are removed when the block ends."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "multipart/form-data":
         raise RequestError(415, f"expected multipart/form-data, not {kind or 'an unnamed type'}")
@@ -38,13 +32,7 @@ async def read_form(request: Request) -> AsyncIterator[FormData]:
 
 
 async def read_file(form: FormData, name: str) -> bytes:
-    """Return the content of a file of a form.
-
-    Raises
-    ------
-    RequestError
-        With status 422 if the form has no file of that name.
-    """
+    """Return the content of a file of a form; 422 if the form has no file of that name."""
     file = form.get(name)
     if not isinstance(file, UploadFile):
         raise RequestError(422, f"{name}: a file is missing")
@@ -53,11 +41,7 @@ async def read_file(form: FormData, name: str) -> bytes:
 
 def validation_error(error: ValidationError) -> RequestError:
     """Return the one-line error, status 422, for invalid fields of a form."""
-    problems = (
-        f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
-        for item in error.errors(include_url=False, include_input=False)
-    )
-    return RequestError(422, "; ".join(problems))
+    return RequestError(422, join_problems(error.errors(include_url=False, include_input=False)))
 
 
 def form_schema(
