@@ -25,30 +25,19 @@ class Batches:
 
     def take(self, rows: np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:
         """Return rows by number, in the given order, with some columns or all."""
-        if not len(rows):
-            return pa.Table.from_batches([self._part(0, columns).slice(0, 0)])
-        if len(self._batches) == 1:
-            return pa.Table.from_batches([self._taken(0, rows, columns)])
         owner = np.searchsorted(self._first, rows, side="right") - 1
-        if (owner == owner[0]).all():
-            return pa.Table.from_batches([self._taken(int(owner[0]), rows, columns)])
         order = np.argsort(owner, kind="stable")
         numbers, begins = np.unique(owner[order], return_index=True)
-        parts = [
-            self._taken(number, rows[chosen], columns)
-            for number, chosen in zip(numbers, np.split(order, begins[1:]), strict=True)
-        ]
-        joined = pa.Table.from_batches(parts).combine_chunks()
-        return joined.take(pa.array(np.argsort(order, kind="stable")))
-
-    def _taken(
-        self, number: int, rows: np.ndarray, columns: Sequence[str] | None
-    ) -> pa.RecordBatch:
-        return self._part(number, columns).take(pa.array(rows - self._first[number]))
-
-    def _part(self, number: int, columns: Sequence[str] | None) -> pa.RecordBatch:
-        batch = self._batches[number]
-        return batch if columns is None else batch.select(list(columns))
+        numbers = numbers if len(rows) else np.zeros(1, int)
+        parts = []
+        for number, group in zip(numbers, np.split(order, begins[1:]), strict=True):
+            batch = self._batches[number]
+            batch = batch if columns is None else batch.select(list(columns))
+            parts.append(batch.take(pa.array(rows[group] - self._first[number])))
+        table = pa.Table.from_batches(parts)
+        if len(parts) == 1:
+            return table
+        return table.combine_chunks().take(pa.array(np.argsort(order)))
 
 
 class Vectors:

@@ -34,11 +34,11 @@ __all__ = [
     "KINDS",
     "TRAINING_ROWS",
     "Cost",
+    "available_memory",
     "build",
     "check_kind",
     "choose",
     "cost",
-    "default_memory",
     "fill",
     "mapped",
     "nearest",
@@ -121,7 +121,7 @@ def choose(
         return "flat", f"{rows:,} vectors, fewer than the {TRAINING_ROWS:,} needed to fit codes"
     if kind != "auto":
         return kind, "requested"
-    budget = default_memory() if memory_bytes is None else memory_bytes
+    budget = available_memory(memory_bytes)
     need = 4 * rows * dimension
     if rows > FLAT_ROWS:
         return "ivfpq", f"{rows:,} vectors, more than {FLAT_ROWS:,}: comparing with all is slow"
@@ -137,8 +137,10 @@ def check_kind(kind: str) -> None:
         raise ValueError(f"kind must be auto, {', '.join(KINDS)} but is {kind!r}")
 
 
-def default_memory() -> int:
-    """Half of the machine's memory [bytes]."""
+def available_memory(memory_bytes: int | None = None) -> int:
+    """Return the memory that is allowed, by default half of the machine's memory [bytes]."""
+    if memory_bytes is not None:
+        return memory_bytes
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 

@@ -24,6 +24,7 @@ from galaxy_da.io.files import file_hash, json_hash, write_json
 __all__ = [
     "MANIFEST",
     "Drafts",
+    "Header",
     "Manifest",
     "SegmentFiles",
     "StoredFile",
@@ -56,8 +57,8 @@ class StoredFile(_Record):
     sha256: str
     ends_sha256: str
 
-    def check(self, folder: Path, *, whole: bool) -> Path:
-        """Check the size and the hash of the file (of its ends, or whole) and return its path."""
+    def check(self, folder: Path, *, whole: bool) -> None:
+        """Check the size and the hash of the file, of its ends or whole."""
         path = folder / self.name
         try:
             size = path.stat().st_size
@@ -77,7 +78,6 @@ class StoredFile(_Record):
                 f"{path}: is damaged ({found}, expected {self.bytes} bytes with SHA-256 "
                 f"{self.sha256[:12]}); build the index again"
             )
-        return path
 
 
 class SegmentFiles(_Record):
@@ -102,23 +102,38 @@ class SegmentFiles(_Record):
         return [f for f in (self.rows, self.vectors, self.search, self.deleted) if f is not None]
 
 
-class Manifest(_Record):
-    """The state of an index; `generation` is the number of changes since it was created."""
+class Header(_Record):
+    """Origin and settings of an index; `generation` counts the changes since it was created."""
 
     format: int = _FORMAT
-    generation: int
+    generation: int = 0
     space_id: str
     encoders: dict[str, str]
     dimension: int
     metric: str = "euclidean"
     kind: str
     memory_bytes: int
+
+
+class Manifest(Header):
+    """The state of an index on disk."""
+
     segments: list[SegmentFiles]
+
+    @property
+    def files(self) -> list[StoredFile]:
+        """All data files."""
+        return [file for segment in self.segments for file in segment.files()]
 
     @property
     def names(self) -> set[str]:
         """Names of the data files."""
-        return {file.name for segment in self.segments for file in segment.files()}
+        return {file.name for file in self.files}
+
+    @property
+    def bytes(self) -> int:
+        """Size of all data files."""
+        return sum(file.bytes for file in self.files)
 
 
 def read(folder: Path, name: str = MANIFEST) -> Manifest:

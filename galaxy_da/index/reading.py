@@ -14,14 +14,14 @@ import pyarrow.compute as pc
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import manifest, segments
 from galaxy_da.index.gathering import Batches, Vectors
-from galaxy_da.index.kinds import check_kind, default_memory
+from galaxy_da.index.kinds import check_kind
 from galaxy_da.index.layout import Layout, expanded
-from galaxy_da.index.locks import only_writer
+from galaxy_da.index.manifest import Header
 from galaxy_da.index.searching import Searcher
 from galaxy_da.index.segments import Segment
 from galaxy_da.index.selections import Condition, Cone, Selection, Subset, rows_within
-from galaxy_da.index.sources import Source, Sources, sorted_batches
-from galaxy_da.index.stores import mirrored, workplace
+from galaxy_da.index.sources import Source, Sources
+from galaxy_da.index.stores import mirrored, replace
 from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["StoredIndex"]
@@ -54,22 +54,12 @@ class StoredIndex:
         Number of changes to the folder.
     """
 
-    def __init__(
-        self,
-        parts: Sequence[Segment],
-        space_id: str,
-        encoders: dict[str, str],
-        *,
-        kind: str = "auto",
-        memory_bytes: int | None = None,
-        generation: int = 0,
-    ) -> None:
+    def __init__(self, parts: Sequence[Segment], header: Header) -> None:
         self.segments = tuple(parts)
-        self.space_id = space_id
-        self.encoders = encoders
-        self.kind = kind
-        self.memory_bytes = default_memory() if memory_bytes is None else memory_bytes
-        self.generation = generation
+        self.space_id = header.space_id
+        self.encoders = header.encoders
+        self.generation = header.generation
+        self._header = header
         self._layout = Layout([s.surveys for s in parts], [s.deleted for s in parts])
         self.rows = segments.living(parts)
         self._batches = Batches(self.rows)
@@ -105,11 +95,8 @@ class StoredIndex:
         table = pa.concat_tables(list(sources.tables()))
         if not table.num_rows:
             raise sources.nothing()
-        memory = default_memory() if memory_bytes is None else memory_bytes
-        segment = segments.built(sorted_batches(table), kind, memory)
-        return cls(
-            [segment], sources.space_id, sources.encoders, kind=kind, memory_bytes=memory_bytes
-        )
+        header = sources.header(kind, memory_bytes)
+        return cls([segments.built(table, kind, header.memory_bytes)], header)
 
     @classmethod
     def open(cls, path: PathOrUrl, *, whole: bool = False) -> Self:
@@ -135,8 +122,7 @@ class StoredIndex:
     def _opened(cls, folder: Path, whole: bool) -> Self:
         while True:
             now = manifest.read(folder)
-            size = sum(file.bytes for part in now.segments for file in part.files())
-            every = whole or size <= _HASHED_BYTES
+            every = whole or now.bytes <= _HASHED_BYTES
             try:
                 parts = [
                     segments.opened(folder, part, now.dimension, whole=every)
@@ -146,32 +132,13 @@ class StoredIndex:
                 if manifest.read(folder) == now:
                     raise
                 continue  # a writer replaced the manifest meanwhile
-            return cls(
-                parts,
-                now.space_id,
-                now.encoders,
-                kind=now.kind,
-                memory_bytes=now.memory_bytes,
-                generation=now.generation,
-            )
+            return cls(parts, now)
 
     def save(self, path: PathOrUrl) -> None:
         """Write the index to a folder; an index already there stays whole until replaced."""
-        with workplace(path, anew=True) as folder, only_writer(folder):
-            with manifest.drafts(folder) as drafts:
-                files = [segments.copied(drafts, segment) for segment in self.segments]
-            manifest.commit(
-                folder,
-                manifest.Manifest(
-                    generation=manifest.next_generation(folder),
-                    space_id=self.space_id,
-                    encoders=self.encoders,
-                    dimension=self.dimension,
-                    kind=self.kind,
-                    memory_bytes=self.memory_bytes,
-                    segments=files,
-                ),
-            )
+        replace(
+            path, self._header, lambda drafts: [segments.copied(drafts, s) for s in self.segments]
+        )
 
     def __len__(self) -> int:
         return self._layout.n_rows

@@ -7,9 +7,9 @@ are mapped, so that opening reads little.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from galaxy_da.index.layout import Layout
 from galaxy_da.index.locks import Pin
 from galaxy_da.index.manifest import Drafts, SegmentFiles, StoredFile
 from galaxy_da.index.selections import Allowed
-from galaxy_da.index.sources import BATCH_ROWS, KEY, united
+from galaxy_da.index.sources import BATCH_ROWS, KEY, sorted_batches, united
 from galaxy_da.io.features import vectors as embeddings
 
 __all__ = ["Build", "Segment", "built", "copied", "living", "mark_deleted", "opened", "stored"]
@@ -106,9 +106,9 @@ class Segment:
         low = 0
         for name, count in self.surveys.items():
             if name == survey:
-                place = _bisect(self.rows["object_id"], low, low + count, object_id)
-                inside = place < low + count and self.rows["object_id"][place].as_py() == object_id
-                return place if inside else -1
+                ids, stop = self.rows["object_id"], low + count
+                place = bisect_left(ids, object_id, low, stop, key=lambda value: value.as_py())
+                return place if place < stop and ids[place].as_py() == object_id else -1
             low += count
         return -1
 
@@ -117,9 +117,9 @@ class Segment:
         return allowed.count <= least
 
 
-def built(batches: Iterable[pa.Table], kind: str, memory_bytes: int) -> Segment:
-    """Build a segment in memory from sorted rows with their embeddings."""
-    table = pa.concat_tables(list(batches)).combine_chunks()
+def built(rows: pa.Table, kind: str, memory_bytes: int) -> Segment:
+    """Build a segment in memory from rows with their embeddings."""
+    table = pa.concat_tables(list(sorted_batches(rows))).combine_chunks()
     points = np.ascontiguousarray(embeddings(table))
     points.flags.writeable = False
     chosen, reason = kinds.choose(len(points), points.shape[1], kind, memory_bytes)
@@ -134,37 +134,19 @@ def built(batches: Iterable[pa.Table], kind: str, memory_bytes: int) -> Segment:
 
 
 def stored(
-    drafts: Drafts,
-    batches: Iterable[pa.Table],
-    shape: tuple[int, int],
-    kind: str,
-    memory_bytes: int,
-    build: Build = kinds.build,
+    drafts: Drafts, rows: pa.Table, kind: str, memory_bytes: int, build: Build = kinds.build
 ) -> SegmentFiles:
-    """Write a segment from sorted rows with their embeddings, holding one batch at a time.
-
-    Parameters
-    ----------
-    build : callable
-        Builds the FAISS index from the mapped vectors and the kind.
-
-    Raises
-    ------
-    OSError
-        If a file cannot be written.
-    """
+    """Write a segment from rows with their embeddings, holding one batch at a time."""
+    shape = (rows.num_rows, rows.schema.field("embedding").type.list_size)
     chosen, reason = kinds.choose(*shape, kind, memory_bytes)
-    surveys = _write_batches(drafts, batches, shape)
+    surveys = _write_batches(drafts, rows, shape)
     search = build(np.load(drafts.path(_VECTORS), mmap_mode="r"), chosen)
     return SegmentFiles(surveys=surveys, kind=chosen, reason=reason, **_kept(drafts, search))
 
 
 def copied(drafts: Drafts, segment: Segment) -> SegmentFiles:
     """Write a copy of a segment."""
-    with (
-        pa.OSFile(str(drafts.path(_ROWS)), "wb") as sink,
-        pa.ipc.new_file(sink, segment.rows.schema) as writer,
-    ):
+    with pa.ipc.new_file(str(drafts.path(_ROWS)), segment.rows.schema) as writer:
         writer.write_table(segment.rows, max_chunksize=BATCH_ROWS)
     np.save(drafts.path(_VECTORS), segment.vectors)
     files = SegmentFiles(
@@ -250,24 +232,17 @@ def _with_vectors(segment: Segment) -> pa.Table:
     return segment.rows.add_column(len(KEY), "embedding", embedding)
 
 
-def _write_batches(
-    drafts: Drafts, batches: Iterable[pa.Table], shape: tuple[int, int]
-) -> dict[str, int]:
+def _write_batches(drafts: Drafts, rows: pa.Table, shape: tuple[int, int]) -> dict[str, int]:
     """Write rows and vectors; return the number of rows per survey."""
     surveys: Counter[str] = Counter()
     with (
-        pa.OSFile(str(drafts.path(_ROWS)), "wb") as sink,
+        pa.ipc.new_file(str(drafts.path(_ROWS)), rows.drop_columns("embedding").schema) as writer,
         drafts.path(_VECTORS).open("wb") as handle,
-        ExitStack() as stack,
     ):
         header = {"descr": "<f4", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(handle, header)
-        writer: pa.RecordBatchFileWriter | None = None
-        for batch in batches:
-            light = batch.drop_columns("embedding").combine_chunks()
-            if writer is None:
-                writer = stack.enter_context(pa.ipc.new_file(sink, light.schema))
-            writer.write_table(light)
+        for batch in sorted_batches(rows):
+            writer.write_table(batch.drop_columns("embedding").combine_chunks())
             handle.write(np.ascontiguousarray(embeddings(batch)).data)
             surveys.update(_counts(batch))
     assert sum(surveys.values()) == shape[0]
@@ -288,14 +263,3 @@ def _kept(drafts: Drafts, search: faiss.Index | None) -> dict[str, Any]:
 def _counts(table: pa.Table) -> dict[str, int]:
     """Return the number of rows per survey, in order of appearance."""
     return {item["values"]: item["counts"] for item in pc.value_counts(table["survey"]).to_pylist()}
-
-
-def _bisect(ids: pa.ChunkedArray, low: int, high: int, wanted: str) -> int:
-    """Return the first place of an ascending run that is not before an id, by code point."""
-    while low < high:
-        middle = (low + high) // 2
-        if ids[middle].as_py() < wanted:
-            low = middle + 1
-        else:
-            high = middle
-    return low

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +21,8 @@ from upath import UPath
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import manifest
 from galaxy_da.index.cache import copies, make_room, scratch
-from galaxy_da.index.manifest import MANIFEST, Manifest, StoredFile
+from galaxy_da.index.locks import only_writer
+from galaxy_da.index.manifest import MANIFEST, Drafts, Header, Manifest, SegmentFiles
 from galaxy_da.io.storage import (
     PathOrUrl,
     create_object,
@@ -33,7 +34,7 @@ from galaxy_da.io.storage import (
     upload,
 )
 
-__all__ = ["mirrored", "workplace"]
+__all__ = ["mirrored", "replace", "workplace"]
 
 _NUMBERED = re.compile(r"index-(\d{6,})\.json")
 _KEPT = timedelta(days=1)
@@ -80,6 +81,17 @@ def workplace(where: PathOrUrl, *, anew: bool = False) -> Iterator[Path]:
         _publish(folder, target, before)
 
 
+def replace(
+    where: PathOrUrl, header: Header, write: Callable[[Drafts], list[SegmentFiles]]
+) -> None:
+    """Write a whole index; one that is there already stays whole until it is replaced."""
+    with workplace(where, anew=True) as folder, only_writer(folder):
+        with manifest.drafts(folder) as drafts:
+            segments = write(drafts)
+        new = {"generation": manifest.next_generation(folder), "segments": segments}
+        manifest.commit(folder, Manifest(**{**header.model_dump(), **new}))
+
+
 def _update(target: UPath, mirror: Path) -> None:
     """Update a mirror to the newest state of its index."""
     while True:
@@ -111,8 +123,8 @@ def _fetch(target: UPath, newest: str, mirror: Path) -> None:
     """Update a mirror to the state of a manifest; FileNotFoundError if the store lost a file."""
     download(target / newest, mirror / f".{MANIFEST}")
     wanted = manifest.read(mirror, f".{MANIFEST}")
-    make_room(mirror, _bytes(wanted))
-    for file in _files(wanted):
+    make_room(mirror, wanted.bytes)
+    for file in wanted.files:
         try:
             file.check(mirror, whole=False)
         except LatentIndexError:
@@ -124,12 +136,12 @@ def _fetch(target: UPath, newest: str, mirror: Path) -> None:
 def _publish(folder: Path, target: UPath, before: Manifest | None) -> None:
     """Upload a changed index: data files first, then a new manifest."""
     now = manifest.read(folder)
-    for file in _files(now):
+    for file in now.files:
         if before is None or file.name not in before.names:
             upload(folder / file.name, target / file.name)
     with copies(target) as mirror:
-        make_room(mirror, _bytes(now))
-        for file in _files(now):
+        make_room(mirror, now.bytes)
+        for file in now.files:
             if not (mirror / file.name).exists():
                 os.link(folder / file.name, mirror / file.name)
     numbered = target / f"index-{now.generation:06d}.json"
@@ -152,11 +164,3 @@ def _remove_old(target: UPath, now: Manifest) -> None:
             written = place.fs.modified(place.path)
             if written.replace(tzinfo=written.tzinfo or UTC) < before:
                 place.fs.rm_file(place.path)
-
-
-def _files(index: Manifest) -> list[StoredFile]:
-    return [file for segment in index.segments for file in segment.files()]
-
-
-def _bytes(index: Manifest) -> int:
-    return sum(file.bytes for file in _files(index))

@@ -16,22 +16,14 @@ import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import kinds, manifest, segments
-from galaxy_da.index.kinds import check_kind, default_memory
+from galaxy_da.index.kinds import check_kind
 from galaxy_da.index.locks import only_writer
 from galaxy_da.index.manifest import Drafts, Manifest, SegmentFiles
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.segments import Build, Segment, living
 from galaxy_da.index.selections import Selection
-from galaxy_da.index.sources import (
-    BATCH_ROWS,
-    Source,
-    Sources,
-    joined,
-    sorted_batches,
-    unified,
-    united,
-)
-from galaxy_da.index.stores import workplace
+from galaxy_da.index.sources import BATCH_ROWS, Source, Sources, joined, unified, united
+from galaxy_da.index.stores import replace, workplace
 from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["add", "create", "delete", "rebuild"]
@@ -67,22 +59,13 @@ def create(
     """
     check_kind(kind)
     opened = Sources(features)
-    memory = default_memory() if memory_bytes is None else memory_bytes
-    with workplace(path, anew=True) as folder, only_writer(folder):
-        with manifest.drafts(folder) as drafts, _scratch(drafts, opened) as table:
-            files = _segment(drafts, table, kind, memory, build)
-        manifest.commit(
-            folder,
-            Manifest(
-                generation=manifest.next_generation(folder),
-                space_id=opened.space_id,
-                encoders=opened.encoders,
-                dimension=opened.dimension,
-                kind=kind,
-                memory_bytes=memory,
-                segments=[files],
-            ),
-        )
+    header = opened.header(kind, memory_bytes)
+
+    def write(drafts: Drafts) -> list[SegmentFiles]:
+        with _scratch(drafts, opened) as table:
+            return [segments.stored(drafts, table, kind, header.memory_bytes, build)]
+
+    replace(path, header, write)
 
 
 def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -> int:
@@ -110,7 +93,7 @@ def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -
                 if not any(segment is other for other in small)
             ]
             rows = united([living(small, vectors=True), table]) if small else table
-            new = _segment(drafts, rows, now.kind, now.memory_bytes)
+            new = segments.stored(drafts, rows, now.kind, now.memory_bytes)
             update = {"segments": [*kept, new], "encoders": encoders}
             return now.model_copy(update=update), table.num_rows
 
@@ -159,7 +142,7 @@ def rebuild(path: PathOrUrl, *, kind: str | None = None, memory_bytes: int | Non
 
     def change(drafts: Drafts, index: StoredIndex, now: Manifest) -> tuple[Manifest, int]:
         wanted, memory = kind or now.kind, memory_bytes or now.memory_bytes
-        files = _segment(drafts, living(index.segments, vectors=True), wanted, memory)
+        files = segments.stored(drafts, living(index.segments, vectors=True), wanted, memory)
         update = {"segments": [files], "kind": wanted, "memory_bytes": memory}
         return now.model_copy(update=update), len(index)
 
@@ -180,18 +163,11 @@ def _changed(
     return count
 
 
-def _segment(
-    drafts: Drafts, table: pa.Table, kind: str, memory_bytes: int, build: Build = kinds.build
-) -> SegmentFiles:
-    shape = (table.num_rows, table.schema.field("embedding").type.list_size)
-    return segments.stored(drafts, sorted_batches(table), shape, kind, memory_bytes, build)
-
-
 @contextmanager
 def _scratch(drafts: Drafts, opened: Sources) -> Iterator[pa.Table]:
     """Concatenate features in one mapped file, which can be read in any order."""
     path = drafts.path(_SCRATCH)
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, opened.schema) as writer:
+    with pa.ipc.new_file(str(path), opened.schema) as writer:
         for table in opened.tables():
             writer.write_table(table, max_chunksize=BATCH_ROWS)
     try:
