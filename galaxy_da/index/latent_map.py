@@ -26,6 +26,7 @@ __all__ = ["MAP_FILE", "LatentMap", "draw_map", "read_map", "write_map"]
 
 MAP_FILE = "map.parquet"
 
+_RECORD = ("method", "generation", "fitted_on")
 _BATCH = 4096
 _NEIGHBOURS = 15
 _DIRECTIONS = 2
@@ -99,17 +100,11 @@ def draw_map(
 
 def write_map(drawn: LatentMap, index: StoredIndex, folder: PathOrUrl) -> Location:
     """Write a map beside its index, replacing an earlier one in one step."""
-    keys = index.rows.select(["survey", "object_id"]).replace_schema_metadata(None)
-    table = keys.append_column("x", pa.array(drawn.points[:, 0]))
-    table = table.append_column("y", pa.array(drawn.points[:, 1]))
-    metadata = {
-        "method": drawn.method,
-        "generation": drawn.generation,
-        "fitted_on": drawn.fitted_on,
-        "space_id": index.space_id,
-    }
+    columns = {name: index.rows[name] for name in ("survey", "object_id")}
+    table = pa.table({**columns, "x": drawn.points[:, 0], "y": drawn.points[:, 1]})
+    record = {name: getattr(drawn, name) for name in _RECORD} | {"space_id": index.space_id}
     path = location(folder) / MAP_FILE
-    write_table(with_metadata(table, metadata), path)
+    write_table(with_metadata(table, record), path)
     return path
 
 
@@ -120,18 +115,12 @@ def read_map(folder: PathOrUrl, index: StoredIndex) -> LatentMap | None:
         return None
     try:
         table = read_table(path, columns=["x", "y"])
-        metadata = read_metadata(table.schema)
-        if (metadata["generation"], metadata["space_id"]) != (index.generation, index.space_id):
-            return None
+        record = read_metadata(table.schema)
         points = np.column_stack([table[name].to_numpy() for name in ("x", "y")])
-        if points.shape != (len(index), 2):
+        own = (record["generation"], record["space_id"], *points.shape)
+        if own != (index.generation, index.space_id, len(index), 2):
             return None
-        return LatentMap(
-            points=points,
-            method=metadata["method"],
-            generation=metadata["generation"],
-            fitted_on=metadata["fitted_on"],
-        )
+        return LatentMap(points=points, **{name: record[name] for name in _RECORD})
     except (TableError, OSError, ValueError, KeyError) as error:
         raise LatentIndexError(
             f"{path}: is not a map of an index ({error}); run `galaxy-da map {folder}` again"

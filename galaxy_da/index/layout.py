@@ -50,7 +50,7 @@ class Layout:
                     end += int((runs[:, 1] - runs[:, 0]).sum())
             if end > start:
                 self.spans[survey] = (start, end)
-        every = _joined_pieces(np.concatenate(pieces))
+        every = _joined(np.concatenate(pieces))
         self.segment, self.place = every[:, 0], every[:, 1]
         self.first = np.concatenate([[0], np.cumsum(every[:, 2] - every[:, 1])]).astype(np.int64)
         self.is_whole = len(surveys) == len(every) == 1 and not len(deleted[0])
@@ -104,22 +104,13 @@ def expanded(runs: np.ndarray) -> np.ndarray:
     return np.asarray(np.arange(lengths.sum()) + shift)
 
 
-def _joined(runs: np.ndarray) -> np.ndarray:
-    """Join ascending runs that touch."""
-    gaps = np.flatnonzero(runs[1:, 0] > runs[:-1, 1])
-    if not len(runs):
-        return runs
-    starts = np.concatenate([runs[:1, 0], runs[gaps + 1, 0]])
-    stops = np.concatenate([runs[gaps, 1], runs[-1:, 1]])
-    return np.column_stack([starts, stops])
-
-
-def _joined_pieces(pieces: np.ndarray) -> np.ndarray:
-    """Join consecutive pieces (segment, first, stop) that touch in one segment."""
+def _joined(pieces: np.ndarray) -> np.ndarray:
+    """Join consecutive runs (first, stop), or pieces (segment, first, stop), that touch."""
     new = np.ones(len(pieces), bool)
-    new[1:] = (pieces[1:, 0] != pieces[:-1, 0]) | (pieces[1:, 1] != pieces[:-1, 2])
+    new[1:] = pieces[1:, -2] != pieces[:-1, -1]
+    new[1:] |= (pieces[1:, :-2] != pieces[:-1, :-2]).any(axis=1)
     last = np.append(new[1:], True)[: len(pieces)]
-    return np.column_stack([pieces[new, :2], pieces[last, 2]])
+    return np.column_stack([pieces[new, :-1], pieces[last, -1]])
 
 
 def _begins(counts: Mapping[str, int]) -> dict[str, int]:

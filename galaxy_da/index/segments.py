@@ -81,14 +81,14 @@ class Segment:
         """
         k = min(k, allowed.count)
         if self.search is None or exact or self._few(k, allowed):
-            return kinds.nearest(self.vectors, points, k, allowed.listed())
+            return kinds.nearest(self.vectors, points, k, allowed.listed)
         wanted = min(max(_CANDIDATES_PER_NEIGHBOUR * k, _LEAST_CANDIDATES), allowed.count)
         share = allowed.count / allowed.size
-        how = kinds.parameters(self.search, wanted, share, allowed.marked())
+        how = kinds.parameters(self.search, wanted, share, allowed.marked)
         places: np.ndarray = self.search.search(points, wanted, params=how)[1]
         short = (places >= 0).sum(axis=1) < k
         if short.any():
-            places[short, :k] = kinds.nearest(self.vectors, points[short], k, allowed.listed())
+            places[short, :k] = kinds.nearest(self.vectors, points[short], k, allowed.listed)
             places[short, k:] = -1
         return places
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import faiss
@@ -84,37 +84,33 @@ class Allowed:
         self.size = size
         self.count = int((runs[:, 1] - runs[:, 0]).sum())
         self._runs = runs
-        self._array: faiss.IDSelector | None = None
-        self._bitmap: faiss.IDSelector | None = None
-        self._buffers: list[np.ndarray] = []  # FAISS keeps pointers into these
 
-    @property
+    @cached_property
     def places(self) -> np.ndarray:
         """All allowed places, ascending, int64."""
         return expanded(self._runs)
 
+    @cached_property
     def listed(self) -> faiss.IDSelector | None:
-        """Return a selector that lists the places, for exhaustive search; None allows all."""
+        """Selector that lists the places, for exhaustive search; None allows all."""
         if len(self._runs) == 1:
-            return self._range()
-        if self._array is None:
-            places = self.places
-            self._buffers.append(places)
-            self._array = faiss.IDSelectorArray(len(places), faiss.swig_ptr(places))
-        return self._array
+            return self._range
+        return faiss.IDSelectorArray(self.count, faiss.swig_ptr(self.places))
 
+    @cached_property
     def marked(self) -> faiss.IDSelector | None:
-        """Return a selector with a bit for each place, for search in cells; None allows all."""
+        """Selector with a bit for each place, for search in cells; None allows all."""
         if len(self._runs) == 1:
-            return self._range()
-        if self._bitmap is None:
-            mask = np.zeros(self.size, bool)
-            mask[self.places] = True
-            bits = np.packbits(mask, bitorder="little")
-            self._buffers.append(bits)
-            self._bitmap = faiss.IDSelectorBitmap(len(bits), faiss.swig_ptr(bits))
-        return self._bitmap
+            return self._range
+        return faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
 
+    @cached_property
+    def _bits(self) -> np.ndarray:  # FAISS keeps pointers into this and into `places`
+        mask = np.zeros(self.size, bool)
+        mask[self.places] = True
+        return np.packbits(mask, bitorder="little")
+
+    @cached_property
     def _range(self) -> faiss.IDSelector | None:
         first, stop = self._runs[0].tolist()
         return None if (first, stop) == (0, self.size) else faiss.IDSelectorRange(first, stop)
