@@ -25,7 +25,7 @@ from benchmarks.support.tables import print_rows
 from evaluation.retrieval import match_ranks
 from galaxy_da.space import LatentSpace
 from training.adaptation.candidates import CLOSED_FORMS, EncodedPairs
-from training.adaptation.paired_images import PairedImages
+from training.adaptation.images import PairedImages
 
 __all__ = ["speed_rows"]
 

@@ -26,8 +26,7 @@ from training.adaptation.candidates import EncodedPairs
 from training.adaptation.fine_tuning import fine_tune
 from training.adaptation.fine_tuning_losses import FineTuningLosses, Observer
 from training.adaptation.image_matching import ImageMatch
-from training.adaptation.paired_images import PairedImages
-from training.adaptation.shared_images import load_shared_images
+from training.adaptation.images import PairedImages, load_shared_images
 from training.parallel import fabric
 from training.parallel.launch import process_group
 from training.parallel.processes import Share, is_first, wait

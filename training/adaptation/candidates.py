@@ -53,7 +53,7 @@ from training.adaptation.closed_form import (
     rotate,
 )
 from training.adaptation.image_matching import excess_variance
-from training.adaptation.paired_images import PairedImages
+from training.adaptation.images import PairedImages
 from training.parallel.processes import Share
 
 __all__ = [
@@ -78,16 +78,10 @@ UNPAIRED, FINE_TUNED = "unpaired", "fine-tuned"
 
 @dataclass(frozen=True, kw_only=True)
 class EncodedPairs:
-    """Pairs with their latents and features in every dihedral symmetry.
+    """Pairs in every dihedral symmetry.
 
-    Attributes
-    ----------
-    pairs : PairedImages
-        The images.
-    latents : (8, n, latents) float tensor
-        The anchor's posterior means.
-    features : (8, n, features) float tensor
-        Last features of the target's images in the network of `pairs`.
+    `latents` are the anchor's, (8, n, latents); `features` are the last ones of the target's images
+    in the network of `pairs`, (8, n, features).
     """
 
     pairs: PairedImages
@@ -100,9 +94,8 @@ class EncodedPairs:
         space, share = pairs.space, Share.of(len(pairs))
         network = space.encoder(space.anchor).network
         latents = means_by_symmetry(network, pairs.anchor[share.own])
-        return cls(
-            pairs=pairs, latents=share.whole(latents, dim=1), features=_shared_features(pairs)
-        )
+        whole = share.whole(latents, dim=1)
+        return cls(pairs=pairs, latents=whole, features=_shared_features(pairs))
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -112,12 +105,15 @@ class EncodedPairs:
         """The network of the features, on the CPU."""
         return self.pairs.encoder.network.cpu()
 
+    @property
+    def by_symmetry(self) -> tuple[Tensor, Tensor]:
+        """Features and latents one symmetry after the other, (8 n, features) and (8 n, latents)."""
+        return self.features.flatten(0, 1), self.latents.flatten(0, 1)
+
     @cached_property
     def ridge(self) -> Encoder:
         """The fit of ``ridge-features``, the slowest of the closed forms, for reuse."""
-        return ridge_from_features(
-            self.network, self.features.flatten(0, 1), self.latents.flatten(0, 1)
-        )
+        return ridge_from_features(self.network, *self.by_symmetry)
 
     def of_network(self, network: Encoder) -> EncodedPairs:
         """Return the same pairs, encoded by another network of the target."""
@@ -127,8 +123,7 @@ class EncodedPairs:
     def encode(self, network: Encoder) -> Tensor:
         """Return (n, latents) posterior means by a network that differs only in its last layer.
 
-        The means are those of `Encoder.pooled`. The last layer is linear, so that the average over
-        symmetries can be taken before it.
+        The means are those of `Encoder.pooled`. Averaging commutes with the linear last layer.
         """
         last, galaxy, plain = network.cpu().mean, network.galaxy_latents, self.features[0]
         pooled = self.features.mean(0) if network.symmetric else plain
@@ -145,12 +140,8 @@ class EncodedPairs:
 
     def take(self, rows: np.ndarray) -> EncodedPairs:
         """Return the pairs of some rows."""
-        return replace(
-            self,
-            pairs=self.pairs.take(rows),
-            latents=self.latents[:, rows],
-            features=self.features[:, rows],
-        )
+        latents, features = self.latents[:, rows], self.features[:, rows]
+        return replace(self, pairs=self.pairs.take(rows), latents=latents, features=features)
 
 
 Fit = Callable[[EncodedPairs], Encoder]
@@ -158,9 +149,7 @@ Fit = Callable[[EncodedPairs], Encoder]
 
 
 def _on_pairs(regress: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
-    return lambda pairs: regress(
-        pairs.network, pairs.features.flatten(0, 1), pairs.latents.flatten(0, 1)
-    )
+    return lambda pairs: regress(pairs.network, *pairs.by_symmetry)
 
 
 def _unchanged(pairs: EncodedPairs) -> Encoder:
@@ -176,8 +165,8 @@ def _then(fit: Fit, match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
 
     def both(pairs: EncodedPairs) -> Encoder:
         network = fit(pairs)
-        latents = network.mean(pairs.features.flatten(0, 1))
-        return match(network, latents, pairs.latents.flatten(0, 1))
+        features, anchor = pairs.by_symmetry
+        return match(network, network.mean(features), anchor)
 
     return both
 
@@ -197,17 +186,7 @@ CLOSED_FORMS: Mapping[str, Fit] = {
 
 
 class Candidate(NamedTuple):
-    """A closed form on a network.
-
-    Attributes
-    ----------
-    base : str
-        Name of the network.
-    pairs : EncodedPairs
-        Pairs to fit, encoded by the network.
-    fit : callable
-        The closed form.
-    """
+    """A closed form, `fit`, on pairs that the network named `base` encoded."""
 
     base: str
     pairs: EncodedPairs
@@ -220,17 +199,7 @@ class Candidate(NamedTuple):
 
 
 def closed_form_candidates(bases: Mapping[str, EncodedPairs]) -> dict[str, Candidate]:
-    """List every closed form on each network.
-
-    Parameters
-    ----------
-    bases : dict of str to EncodedPairs
-        The same pairs encoded by `UNADAPTED` and other networks.
-
-    Returns
-    -------
-    dict of str to Candidate
-    """
+    """List every closed form on each network; `bases` are the same pairs encoded by several."""
     return {
         candidate_name(base, form): Candidate(base, pairs, fit)
         for base, pairs in bases.items()
@@ -244,19 +213,7 @@ def candidate_name(base: str, form: str) -> str:
 
 
 def untrained_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, Encoder]:
-    """Return the networks that need no training.
-
-    Parameters
-    ----------
-    space : LatentSpace
-    start : SurveyEncoder
-        The target's un-adapted encoder.
-
-    Returns
-    -------
-    dict of str to Encoder
-        `UNADAPTED`, and `SMOOTHED` if a band of the target is sharper than the anchor's.
-    """
+    """Return `UNADAPTED`, and `SMOOTHED` if a band of the target is sharper than the anchor's."""
     excess = excess_variance(space, start)
     networks = {UNADAPTED: start.network}
     if (excess > 0).any():
@@ -267,19 +224,7 @@ def untrained_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, En
 def encode_by_networks(
     pairs: PairedImages, others: Mapping[str, Encoder]
 ) -> dict[str, EncodedPairs]:
-    """Encode pairs by the untrained networks and by others.
-
-    Parameters
-    ----------
-    pairs : PairedImages
-    others : dict of str to Encoder
-        Further networks of the target.
-
-    Returns
-    -------
-    dict of str to EncodedPairs
-        By name of the network, `UNADAPTED` the first.
-    """
+    """Encode pairs by the untrained networks, `UNADAPTED` first, and by others of the target."""
     plain = EncodedPairs.of(pairs)
     networks = untrained_networks(pairs.space, pairs.encoder) | dict(others)
     del networks[UNADAPTED]

@@ -1,4 +1,4 @@
-"""Closed-form maps of latents, folded into the encoder's last layer.
+"""Closed-form maps of latents, folded into the last layer of a copy of the encoder.
 
 Every map returns an ordinary encoder, which can be used like a trained one.
 """
@@ -33,32 +33,17 @@ _ROUNDING = 1e-12
 
 
 def ridge_from_latents(network: Encoder, features: Tensor, anchor: Tensor) -> Encoder:
-    """Map the encoder's latents linearly onto the anchor's.
+    """Map the encoder's latents linearly onto the anchor's (n, latents) of the same galaxies.
 
-    Parameters
-    ----------
-    network : Encoder
-        Not modified.
-    features : (n, features) float tensor
-        Last features of the target survey's images.
-    anchor : (n, latents) float tensor
-        Posterior means of the same galaxies in the anchor survey.
-
-    Returns
-    -------
-    Encoder
-        A copy whose mean layer is followed by the map. Leave-one-out cross-validation chooses the
-        penalty.
+    `features` are the last ones of the target's images, (n, features). Leave-one-out
+    cross-validation chooses the penalty.
     """
     slope, offset = _ridge(network.mean(features).detach(), anchor)
     return _followed_by(network, slope, offset)
 
 
 def ridge_from_features(network: Encoder, features: Tensor, anchor: Tensor) -> Encoder:
-    """Predict the anchor's latents linearly from the encoder's last features.
-
-    Parameters and result are those of `ridge_from_latents`; the mean layer is replaced.
-    """
+    """Predict the anchor's latents linearly from the encoder's last features."""
     mapped = copy.deepcopy(network).requires_grad_(False)
     slope, offset = _ridge(features, anchor)
     mapped.mean.weight.copy_(slope)
@@ -69,8 +54,8 @@ def ridge_from_features(network: Encoder, features: Tensor, anchor: Tensor) -> E
 def ridge_to_identity(network: Encoder, features: Tensor, anchor: Tensor) -> Encoder:
     """Correct the encoder's latents by a linear map that is shrunk towards the identity.
 
-    Parameters and result are those of `ridge_from_latents`. The regression predicts the difference
-    from the anchor's latents, so that few pairs change the encoder little.
+    The regression predicts the difference from the anchor's latents, so that few pairs change the
+    encoder little.
     """
     latents = network.mean(features).detach()
     slope, offset = _ridge(latents, anchor - latents)
@@ -78,35 +63,16 @@ def ridge_to_identity(network: Encoder, features: Tensor, anchor: Tensor) -> Enc
 
 
 def match_moments(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
-    """Give each latent the anchor's mean and standard deviation; no pairs needed.
-
-    Parameters
-    ----------
-    network : Encoder
-        Not modified.
-    latents : (n, latents) float tensor
-        Latents of the target survey's images.
-    anchor : (m, latents) float tensor
-        Posterior means of the anchor survey's images, of the same or other galaxies.
-
-    Returns
-    -------
-    Encoder
-        A copy whose mean layer is followed by the map.
-    """
+    """Give each latent the anchor's mean and standard deviation, from latents of any galaxies."""
     stretch = anchor.std(0) / latents.std(0).clamp_min(1e-6)
     return _followed_by(network, torch.diag(stretch), anchor.mean(0) - stretch * latents.mean(0))
 
 
 def match_covariances(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
-    """Give the latents the anchor's mean and covariance; no pairs needed.
+    """Give the latents the anchor's mean and covariance, from latents of any galaxies.
 
-    Parameters and result are those of `match_moments`. The map is optimal transport between
-    Gaussians, which moves the latents least. Galaxy and nuisance latents are not mixed.
-
-    References
-    ----------
-    Peyre & Cuturi (2019), Computational Optimal Transport, remark 2.31.
+    The map is optimal transport between Gaussians, which moves the latents least (Peyre & Cuturi
+    2019, Computational Optimal Transport, remark 2.31). Galaxy and nuisance latents are not mixed.
     """
 
     def slope(target: Tensor, anchor: Tensor) -> Tensor:
@@ -119,21 +85,10 @@ def match_covariances(network: Encoder, latents: Tensor, anchor: Tensor) -> Enco
 
 
 def rotate(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
-    """Rotate and shift the encoder's latents onto the anchor's of the same galaxies.
+    """Rotate and shift the encoder's latents onto the anchor's of the same galaxies, row by row.
 
-    Distances between the galaxies do not change, as they do with a ridge on noisy latents.
-
-    Parameters
-    ----------
-    network : Encoder
-        Not modified.
-    latents, anchor : (n, latents) float tensors
-        Latents of the target's images, and the anchor's posterior means, row by row. Galaxy and
-        nuisance latents are not mixed.
-
-    References
-    ----------
-    Schoenemann (1966), Psychometrika 31, 1.
+    Distances between the galaxies do not change, as they do with a ridge on noisy latents
+    (Schoenemann 1966, Psychometrika 31, 1). Galaxy and nuisance latents are not mixed.
     """
 
     def slope(target: Tensor, anchor: Tensor) -> Tensor:

@@ -19,10 +19,8 @@ T = TypeVar("T")
 class Decisions:
     """Decisions of the first process, which all processes follow.
 
-    Parameters
-    ----------
-    settings : AdaptSettings
-        The checkpoint folder gets a file ``decisions.json``. Without the folder, nothing is kept.
+    The checkpoint folder of the settings gets a file ``decisions.json``. Without the folder,
+    nothing is kept.
     """
 
     def __init__(self, settings: AdaptSettings) -> None:
@@ -31,13 +29,7 @@ class Decisions:
         self._path = settings.checkpoint_file("decisions.json")
 
     def claim(self, identity: str) -> None:
-        """Mark the folder as that of an adaptation.
-
-        Raises
-        ------
-        StorageError
-            If it is that of another adaptation.
-        """
+        """Mark the folder as that of an adaptation; raise StorageError if it is of another."""
         if self._path is not None and self.kept("adaptation", lambda: identity) != identity:
             raise StorageError(
                 f"{self._path.parent}: is left over from another adaptation; delete it, or choose "

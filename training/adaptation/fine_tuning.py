@@ -23,7 +23,7 @@ from galaxy_da.models.symmetries import SYMMETRIES
 from training.adaptation.candidates import DEGRADED, FINE_TUNED, EncodedPairs
 from training.adaptation.fine_tuning_losses import LEAST_PER_PROCESS, FineTuningLosses, Observer
 from training.adaptation.image_matching import ImageMatch
-from training.adaptation.paired_images import PairedImages
+from training.adaptation.images import PairedImages
 from training.adaptation.settings import AdaptSettings
 from training.checkpoints import load_best, load_checkpoint, save_checkpoint
 from training.parallel.fabric import make_fabric
@@ -41,20 +41,18 @@ def fine_tune(
     degrade: ImageMatch | None = None,
     use_target: bool = True,
 ) -> tuple[Encoder, list[dict[str, float]]]:
-    """Train a copy of a network on pairs.
+    """Train a copy of a network on pairs, and return its best state on held-out ones.
 
     Parameters
     ----------
     network : Encoder
         Start of the training; not modified.
-    training : EncodedPairs
-        Pairs to learn from.
-    held : PairedImages
-        Held-out pairs, which decide when to stop.
+    training, held
+        Pairs to learn from, and pairs that decide when to stop.
     settings : AdaptSettings
-        Steps, rates, weights, seed, and the checkpoint folder. Its file ``fine-tuned`` or, without
-        the target's images, ``degraded`` is written at each check. An interrupted training
-        continues from it, with any number of processes.
+        Each check writes the file ``fine-tuned`` or, without the target's images, ``degraded`` of
+        the checkpoint folder. An interrupted training continues from it, with any number of
+        processes.
     degrade : ImageMatch, optional
         Degradation of the anchor's images to the target survey. With it, each galaxy gets such an
         image, with new noise in each step.
@@ -67,14 +65,6 @@ def fine_tune(
         The best state on `held`, the start included.
     list of dict
         Every loss and the held-out mean reciprocal rank at each check.
-
-    Raises
-    ------
-    StorageError
-        If the checkpoint is of other settings, seed, network or number of pairs, or not every
-        process sees it.
-    CatalogError
-        If the batches are too small for the number of processes.
     """
     fabric, tuning = make_fabric(), settings.fine_tuning
     share = Share.of(min(tuning.batch, len(training)))

@@ -21,7 +21,7 @@ from galaxy_da.models.networks import Encoder
 from galaxy_da.models.symmetries import apply_symmetry
 from training.adaptation.candidates import EncodedPairs
 from training.adaptation.image_matching import ImageMatch
-from training.adaptation.paired_images import PairedImages
+from training.adaptation.images import PairedImages
 from training.losses import contrastive, mmd, paired
 from training.parallel.processes import Share
 
@@ -36,19 +36,7 @@ Decoding costs as much as encoding, so only one galaxy in four is decoded.
 
 @dataclass(frozen=True)
 class Observer:
-    """Images of a training step.
-
-    Attributes
-    ----------
-    pairs : PairedImages
-        Pairs to learn from.
-    degrade : ImageMatch, optional
-        Degradation of the anchor's images to the target survey.
-    use_target : bool
-        Include the target's own images.
-    seed : int
-        Seed of the noise.
-    """
+    """Images of a step: the target's own if `use_target`, and degraded ones if `degrade`."""
 
     pairs: PairedImages
     degrade: ImageMatch | None
@@ -77,19 +65,8 @@ class Observer:
 class FineTuningLosses:
     """Losses of a batch, before their weights.
 
-    Parameters
-    ----------
-    training : EncodedPairs
-        Pairs to learn from.
-    network : Encoder
-        Start of the training. Its median squared distance of held-out pairs is the temperature of
-        the contrast.
-    held : PairedImages
-        Held-out pairs.
-    observer : Observer
-        Source of the images.
-    fabric : Fabric
-        Device and precision.
+    The median squared distance of the held-out pairs in the network at the start is the temperature
+    of the contrast.
     """
 
     def __init__(

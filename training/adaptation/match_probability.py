@@ -19,7 +19,7 @@ from torch import Tensor
 from evaluation.match_probability import Trials, calibration, match_trials
 from galaxy_da.models.match_probability import MatchProbability, Population, statistics
 from galaxy_da.models.networks import Encoder
-from training.adaptation.paired_images import PairedImages
+from training.adaptation.images import PairedImages
 
 __all__ = [
     "PairedPosteriors",
@@ -58,22 +58,9 @@ def match_probability_record(
 ) -> dict[str, Any]:
     """Fit the match probability of one survey's encoder, and measure its calibration.
 
-    Parameters
-    ----------
-    held : PairedImages
-        Pairs that the network was not fitted to.
-    network : Encoder
-        Network of the target, with calibrated variances.
-    wrong_share : float
-        As for `fit_match_probability`.
-    seed : int
-        Seed of the choice of pairs.
-
-    Returns
-    -------
-    dict
-        ``model`` (a `galaxy_da.models.match_probability.MatchProbability`), ``pairs``, and
-        ``cross_validated``: Brier score, calibration error and reliability by cross-validation.
+    `held` are pairs that the network, with calibrated variances, was not fitted to. Returns
+    ``model`` (a `galaxy_da.models.match_probability.MatchProbability`), ``pairs``, and
+    ``cross_validated``: Brier score, calibration error and reliability by cross-validation.
     """
     galaxy = held.space.galaxy_latents
     mean, variance = held.encode(network)
@@ -94,22 +81,10 @@ def match_probability_record(
 def fit_match_probability(
     posteriors: PairedPosteriors, *, wrong_share: float = 0.0, seed: int = 0
 ) -> MatchProbability:
-    """Fit the likelihood ratio on posteriors of the same galaxies.
+    """Fit the likelihood ratio on posteriors of at least `FEWEST_PAIRS` galaxies.
 
-    Parameters
-    ----------
-    posteriors : PairedPosteriors
-        At least `FEWEST_PAIRS` galaxies.
-    wrong_share : float
-        Share of wrong matches among the pairs, as measured by a crossmatch. Further pairs with
-        different images count as true pairs with uninformative images.
-    seed : int
-        Seed of the pairs of different galaxies.
-
-    Raises
-    ------
-    ValueError
-        If there are too few pairs, or the share is not in [0, 1).
+    `wrong_share` is the share of wrong matches among the pairs, as measured by a crossmatch.
+    Further pairs with different images count as true pairs with uninformative images.
     """
     n = len(posteriors.anchor_mean)
     if n < FEWEST_PAIRS:
@@ -164,15 +139,10 @@ def cross_validated_trials(
 def draw_different_pairs(
     posteriors: PairedPosteriors, seed: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw pairs of different galaxies, with weights that represent all such pairs.
+    """Draw pairs of different galaxies: rows of targets and of anchors, and weights.
 
-    The nearest anchors of each target are all included; a sample of the rest is drawn.
-
-    Returns
-    -------
-    target, anchor : (m,) int arrays
-        Rows of the pairs.
-    weight : (m,) float array
+    The nearest anchors of each target are all included; a sample of the rest is drawn. The weights
+    represent all such pairs.
     """
     n = len(posteriors.anchor_mean)
     distance = cdist(posteriors.target_mean, posteriors.anchor_mean)

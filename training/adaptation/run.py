@@ -21,7 +21,7 @@ from galaxy_da.io.tables import read_metadata
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey, get_survey
 from training.adaptation.decisions import Decisions
-from training.adaptation.paired_images import load_paired_images
+from training.adaptation.images import load_paired_images
 from training.adaptation.settings import AdaptSettings
 from training.adaptation.unpaired import UnpairedImages, adapt_without_pairs
 from training.adaptation.with_pairs import adapt_with_few_pairs, adapt_with_pairs

@@ -72,12 +72,8 @@ def cross_validate(
 def best_candidate(ranks: Mapping[str, np.ndarray], than: str = UNADAPTED) -> str:
     """Name the candidate with the highest mean reciprocal rank, if its gain exceeds its error.
 
-    Parameters
-    ----------
-    ranks : dict of str to (n,) float array
-        Inverse ranks of the same pairs.
-    than : str
-        Candidate to beat by more than the standard error of the gain; otherwise it is returned.
+    `ranks` are (n,) inverse ranks of the same pairs by name. The error is the standard error of the
+    gain over the candidate `than`, which is otherwise returned.
     """
     best = max(ranks, key=lambda name: float(ranks[name].mean()))
     gain = ranks[best] - ranks[than]

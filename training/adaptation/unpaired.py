@@ -37,9 +37,8 @@ from training.adaptation.candidates import (
 from training.adaptation.closed_form import match_covariances, match_moments
 from training.adaptation.fine_tuning import fine_tune
 from training.adaptation.image_matching import ImageMatch, excess_variance
-from training.adaptation.paired_images import PairedImages
+from training.adaptation.images import PairedImages, load_shared_images, shared_posterior
 from training.adaptation.settings import AdaptSettings
-from training.adaptation.shared_images import load_shared_images, shared_posterior
 from training.losses import mmd
 from training.parallel.processes import agreed
 
@@ -60,8 +59,6 @@ class UnpairedImages:
 
     Attributes
     ----------
-    space : LatentSpace
-        Gives the anchor's encoder.
     start : SurveyEncoder
         The target's un-adapted encoder.
     anchor, target : (n, bands, y, x) and (m, planes, y, x) float tensors
@@ -83,13 +80,7 @@ class UnpairedImages:
     def load(
         cls, space: LatentSpace, anchor: Sample, target: Sample, start: SurveyEncoder, seed: int
     ) -> Self:
-        """Read the images of two samples.
-
-        Raises
-        ------
-        CatalogError
-            If either has fewer than 200 usable cutouts outside the test part of the sky.
-        """
+        """Read the images of two samples, or raise CatalogError if either has too few."""
         own = space.encoder(space.anchor)
         anchor_images, rows = _load(space, anchor, own, seed)
         target_images, _ = _load(space, target, start, seed)
@@ -150,16 +141,7 @@ class UnpairedImages:
     def train_degraded(self, settings: AdaptSettings) -> tuple[Encoder, list[dict[str, float]]]:
         """Train a network on degraded images, then match its moments on the target's own images.
 
-        Parameters
-        ----------
-        settings : AdaptSettings
-            As for `training.adaptation.fine_tuning.fine_tune`.
-
-        Returns
-        -------
-        Encoder
-        list of dict
-            Curves of the training.
+        Returns the network and the curves of the training.
         """
         train, held = self.degraded_pairs
         network, curves = fine_tune(
@@ -176,23 +158,8 @@ class UnpairedImages:
 def adapt_without_pairs(
     images: UnpairedImages, settings: AdaptSettings
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Choose the best candidate that needs no pairs.
+    """Choose the best candidate that needs no pairs, and record the choice.
 
-    Parameters
-    ----------
-    images : UnpairedImages
-        Images of both surveys.
-    settings : AdaptSettings
-        As for `training.adaptation.fine_tuning.fine_tune`.
-
-    Returns
-    -------
-    Encoder
-    dict
-        Record of the choice: ``chosen``, ``judged_by``, ``candidates``, ``images``, ``seed``.
-
-    Notes
-    -----
     Maps that match distributions are fitted to every other image and compared on the rest. The
     chosen one is fitted again to all images.
     """

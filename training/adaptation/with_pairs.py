@@ -25,8 +25,8 @@ from training.adaptation.candidates import (
 )
 from training.adaptation.decisions import Decisions
 from training.adaptation.fine_tuning import fine_tune
+from training.adaptation.images import PairedImages
 from training.adaptation.match_probability import match_probability_record
-from training.adaptation.paired_images import PairedImages
 from training.adaptation.selection import (
     FOLDS,
     best_candidate,
@@ -48,22 +48,10 @@ def adapt_with_few_pairs(
     others: Tensor | None,
     settings: AdaptSettings,
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Choose a candidate by cross-validation on all pairs.
+    """Choose a candidate by cross-validation on all pairs, and record the choice.
 
-    Parameters
-    ----------
-    pairs : PairedImages
-    images : UnpairedImages, optional
-        Images for the best candidate without pairs.
-    others : (m, latents) float tensor, optional
-        The anchor's latents of more galaxies for the pool; a search among few pairs is too easy.
-    settings : AdaptSettings
-
-    Returns
-    -------
-    Encoder
-    dict
-        Record of the choice.
+    `images` give the best candidate without pairs. `others` are the anchor's (m, latents) of more
+    galaxies for the pool; a search among few pairs is too easy.
     """
     known = {} if images is None else {UNPAIRED: adapt_without_pairs(images, settings)[0]}
     bases = encode_by_networks(pairs, known)
@@ -82,24 +70,10 @@ def adapt_with_pairs(
     settings: AdaptSettings,
     wrong_share: float = 0.0,
 ) -> tuple[Encoder, dict[str, Any]]:
-    """Choose a candidate on held-out pairs, after training on the others.
+    """Choose a candidate on held-out pairs, after training on the others; record the choice.
 
-    Parameters
-    ----------
-    train, held : PairedImages
-        Pairs to fit, without those that look like two galaxies, and pairs to choose by.
-    images : UnpairedImages, optional
-        Images for the candidate that is trained without pairs.
-    settings : AdaptSettings
-    wrong_share : float
-        Share of wrong matches among the pairs; see
-        `training.adaptation.match_probability.fit_match_probability`.
-
-    Returns
-    -------
-    Encoder
-    dict
-        Record of the choice, with the fit of the match probability.
+    `images` give the candidate that is trained without pairs. `wrong_share` is the share of wrong
+    matches among the pairs; see `training.adaptation.match_probability.fit_match_probability`.
     """
     decisions, seed = Decisions(settings), settings.seed
     degraded: dict[str, Encoder] = {}

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import gaussian_kde, norm
 
 from galaxy_da.models.networks import Encoder
-from training.adaptation.paired_images import PairedImages
+from training.adaptation.images import PairedImages
 
 __all__ = ["likely_pairs", "pair_probability"]
 
@@ -14,25 +14,12 @@ _ROUNDS = 100
 
 
 def pair_probability(distances: np.ndarray, random: np.ndarray) -> np.ndarray:
-    """Return the probability that each pair shows one galaxy.
+    """Return the (n,) probability that each pair shows one galaxy, from latent distances.
 
     A mixture of two densities describes the logarithms of the distances: the known one of random
-    pairs, and a Gaussian for true pairs. Expectation maximisation fits the Gaussian and its share.
-
-    Parameters
-    ----------
-    distances : (n,) float array
-        Latent distances of the pairs.
-    random : (m,) float array
-        Latent distances of random pairs, at least two different ones.
-
-    Returns
-    -------
-    (n,) float array
-
-    References
-    ----------
-    Dempster, Laird & Rubin (1977), J. R. Stat. Soc. B 39, 1.
+    pairs, and a Gaussian for true pairs. Expectation maximisation fits the Gaussian and its share
+    (Dempster, Laird & Rubin 1977, J. R. Stat. Soc. B 39, 1). `random` holds at least two different
+    distances.
     """
     x, y = (np.log(np.maximum(values, 1e-12)) for values in (distances, random))
     wrong = np.maximum(gaussian_kde(y)(x), 1e-300)
@@ -50,21 +37,7 @@ def pair_probability(distances: np.ndarray, random: np.ndarray) -> np.ndarray:
 
 
 def likely_pairs(pairs: PairedImages, network: Encoder, seed: int) -> np.ndarray:
-    """Find the pairs that more likely show one galaxy than two.
-
-    Parameters
-    ----------
-    pairs : PairedImages
-    network : Encoder
-        Best network of the target so far.
-    seed : int
-        Seed of the random pairs for the comparison.
-
-    Returns
-    -------
-    (k,) int array
-        Rows of these pairs.
-    """
+    """Return the rows of the pairs that more likely show one galaxy than two, by a network."""
     n = len(pairs)
     shift = np.random.default_rng(seed).integers(1, n, n)
     galaxy = pairs.space.galaxy_latents

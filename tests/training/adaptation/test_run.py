@@ -21,7 +21,7 @@ from galaxy_da.surveys import get_survey
 from training.adaptation import AdaptSettings, FineTuningSettings, adapt, candidates
 from training.adaptation import fine_tuning as module
 from training.adaptation.candidates import CLOSED_FORMS, EncodedPairs, calibrate_variances
-from training.adaptation.paired_images import load_paired_images
+from training.adaptation.images import load_paired_images
 from training.adaptation.unpaired import UnpairedImages
 
 QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=10, check_every=5, batch=32))

@@ -10,7 +10,7 @@ from galaxy_da.surveys import get_survey
 from training.adaptation import AdaptSettings, FineTuningSettings, adapt
 from training.adaptation.closed_form import match_covariances, match_moments
 from training.adaptation.image_matching import background_noise
-from training.adaptation.shared_images import load_shared_images
+from training.adaptation.images import load_shared_images
 from training.adaptation.unpaired import UnpairedImages, adapt_without_pairs
 
 

@@ -1,4 +1,4 @@
-"""Prepared images of the same galaxies in two surveys, in memory."""
+"""Prepared images in memory, read and encoded by all processes of a training together."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from torch import Tensor
 
 from catalogs.matching.pairs import PairedRows
 from evaluation.retrieval import match_ranks
+from galaxy_da.extraction.loading import load_images
+from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from training.adaptation.shared_images import load_shared_images, shared_posterior
+from training.parallel.processes import Share
 
-__all__ = ["PairedImages", "load_paired_images"]
+__all__ = ["PairedImages", "load_paired_images", "load_shared_images", "shared_posterior"]
+
+_ROWS = ("anchor", "target", "mean", "variance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,20 +49,17 @@ class PairedImages:
     def __len__(self) -> int:
         return len(self.anchor)
 
-    def take(self, rows: np.ndarray | Tensor) -> PairedImages:
+    def take(self, rows: np.ndarray) -> PairedImages:
         """Return the pairs of some rows."""
-        rows = torch.as_tensor(rows)
-        arrays = ("anchor", "target", "mean", "variance")
-        taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in arrays}
+        taken: dict[str, Any] = {name: getattr(self, name)[torch.as_tensor(rows)] for name in _ROWS}
         return replace(self, **taken)
 
     def extended(self, other: PairedImages) -> PairedImages:
         """Return these pairs followed by others of the same survey."""
-        arrays = ("anchor", "target", "mean", "variance")
-        joined: dict[str, Any] = {
-            name: torch.cat([getattr(self, name), getattr(other, name)]) for name in arrays
+        both: dict[str, Any] = {
+            name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _ROWS
         }
-        return replace(self, **joined)
+        return replace(self, **both)
 
     def with_network(self, network: Encoder) -> PairedImages:
         """Return these pairs with another network in the target's encoder."""
@@ -71,14 +72,8 @@ class PairedImages:
     def reciprocal_ranks(self, queries: Tensor, others: Tensor | None = None) -> np.ndarray:
         """Return the (n,) inverse ranks of each pair's anchor galaxy in a search by target latents.
 
-        Each is the mean of two inverse ranks: by galaxy latents, and by all latents.
-
-        Parameters
-        ----------
-        queries : (n, latents) float tensor
-            Latents of the target's images.
-        others : (m, latents) float tensor, optional
-            The anchor's latents of more galaxies for the pool.
+        Each is the mean of two inverse ranks: by galaxy latents, and by all latents. The pool holds
+        the pairs and, by their (m, latents), other galaxies.
         """
         pool = (self.mean if others is None else torch.cat([self.mean, others])).numpy()
         widths = (self.space.galaxy_latents, self.space.architecture.latents)
@@ -89,19 +84,7 @@ class PairedImages:
 def load_paired_images(
     space: LatentSpace, anchor: Sample, target: Sample, rows: PairedRows, encoder: SurveyEncoder
 ) -> PairedImages:
-    """Read and prepare the pairs with usable cutouts on both sides, each process its share.
-
-    Parameters
-    ----------
-    space : LatentSpace
-        Gives the frame and the anchor's encoder.
-    anchor, target : Sample
-        Samples with the cutouts.
-    rows : PairedRows
-        Rows of both samples.
-    encoder : SurveyEncoder
-        The target's encoder, which gives its bands.
-    """
+    """Read and prepare the pairs with usable cutouts on both sides, each process its share."""
     own = space.encoder(space.anchor)
     anchor_images, anchor_usable = load_shared_images(anchor, rows.anchor, own, space.frame)
     target_images, target_usable = load_shared_images(target, rows.target, encoder, space.frame)
@@ -115,3 +98,26 @@ def load_paired_images(
         mean=posterior.mean,
         variance=posterior.variance,
     )
+
+
+def load_shared_images(
+    sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame
+) -> tuple[Tensor, np.ndarray]:
+    """Prepare the cutouts of some rows as `load_images` does, in the memory of every process.
+
+    Each process prepares a range of the rows and sends it to the others.
+    """
+    needed, place = np.unique(rows, return_inverse=True)
+    share = Share.of(len(needed))
+    ranges = np.array_split(needed, share.processes)
+    images, ok = load_images(sample, ranges[share.number], encoder, frame)
+    dealt = np.argsort(np.arange(share.rows) % share.processes, kind="stable")
+    flags = share.whole(torch.from_numpy(ok.astype(np.uint8))).numpy().astype(bool)
+    return share.whole(images)[dealt][place], flags[dealt][place]
+
+
+def shared_posterior(space: LatentSpace, images: Tensor, encoder: SurveyEncoder) -> Posterior:
+    """Encode (n, planes, y, x) prepared images, each process its share."""
+    share = Share.of(len(images))
+    own = space.encode(images[share.own], encoder)
+    return Posterior(share.whole(own.mean), share.whole(own.variance))
