@@ -7,11 +7,12 @@ alone, and with a rotated camera.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from catalogs.splits import SkySplit
 from evaluation.retrieval import Retrieval, retrieve
 from evaluation.targets import PairedSample, TargetSurvey, sample_bands
 from galaxy_da.errors import CatalogError
@@ -41,6 +42,8 @@ class Evaluation:
         Retrieval with the survey's own encoder, and with the anchor's.
     ceiling : Retrieval, optional
         Retrieval of a second, independent anchor observation of the same galaxies.
+    split : SkySplit
+        Split of the sky: the one that adaptation recorded, if the survey was adapted.
     """
 
     survey: str
@@ -48,6 +51,7 @@ class Evaluation:
     adapted: Retrieval
     unadapted: Retrieval
     ceiling: Retrieval | None
+    split: SkySplit = field(default_factory=SkySplit)
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -57,6 +61,7 @@ class Evaluation:
             "adapted": self.adapted.as_dict(),
             "unadapted": self.unadapted.as_dict(),
             "ceiling": self.ceiling.as_dict() if self.ceiling else None,
+            "split": self.split.as_record(),
         }
 
 
@@ -89,7 +94,7 @@ def evaluate(
     CatalogError
         If fewer than 20 pairs fall in the test part of the sky.
     """
-    rows = target.paired_rows(anchor).only("test")
+    rows = target.paired_rows(anchor, space).only("test")
     anchor_rows, target_rows = rows.anchor, rows.target
     if repeat is not None:
         repeat_rows = repeat.rows_by_anchor(anchor)
@@ -119,6 +124,7 @@ def evaluate(
         adapted=retrieve(queries[usable], pool[usable], seed),
         unadapted=retrieve(before[usable], pool[usable], seed),
         ceiling=None if second is None else retrieve(second[usable], pool[usable], seed),
+        split=rows.split,
     )
 
 

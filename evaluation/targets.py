@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from catalogs.matching.pairs import PairedRows
+from catalogs.splits import SkySplit, recorded_split
 from galaxy_da.errors import CatalogError
 from galaxy_da.extraction.loading import read_batches
 from galaxy_da.images.cutouts import Cutout
@@ -15,7 +16,7 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["PairedSample", "TargetSurvey", "encoder_for", "sample_bands"]
+__all__ = ["PairedSample", "TargetSurvey", "encoder_for", "known_splits", "sample_bands"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +34,10 @@ class PairedSample:
     sample: Sample
     pairs: pa.Table
 
-    def paired_rows(self, anchor: Sample) -> PairedRows:
-        """Return the row numbers of the pairs in the anchor's sample and in this one."""
-        return PairedRows.of(self.pairs, anchor, self.sample)
-
     def rows_by_anchor(self, anchor: Sample) -> np.ndarray:
         """Return this sample's row for each row of the anchor's sample, -1 without a pair."""
-        paired, rows = self.paired_rows(anchor), np.full(len(anchor), -1)
+        paired = PairedRows.of(self.pairs, anchor, self.sample, SkySplit())
+        rows = np.full(len(anchor), -1)
         rows[paired.anchor] = paired.target
         return rows
 
@@ -61,12 +59,29 @@ class TargetSurvey(PairedSample):
     survey: Survey
     rotated: PairedSample | None = None
 
+    def paired_rows(self, anchor: Sample, space: LatentSpace) -> PairedRows:
+        """Return the row numbers of the pairs in the anchor's sample and in this one.
+
+        An adapted survey has the split of the sky that its adaptation recorded. For another survey,
+        the pairs' positions choose it.
+        """
+        name, split = self.survey.name, None
+        if name in space.surveys and name != space.anchor:
+            split = recorded_split(space.encoder(name).record)
+        return PairedRows.of(self.pairs, anchor, self.sample, split, known=known_splits(space))
+
 
 def encoder_for(space: LatentSpace, sample: Sample, survey: Survey) -> SurveyEncoder:
     """Return a survey's own encoder, or the un-adapted one if the space has none."""
     if survey.name in space.surveys:
         return space.encoder(survey.name)
     return space.unadapted(survey, sample_bands(sample, survey))
+
+
+def known_splits(space: LatentSpace) -> tuple[SkySplit, ...]:
+    """Return the splits of the sky that the training and adaptations of a space recorded."""
+    records = [space.training, *(space.encoder(name).record for name in space.surveys)]
+    return tuple(dict.fromkeys(recorded_split(record) for record in records if "split" in record))
 
 
 def sample_bands(sample: Sample, survey: Survey) -> tuple[str, ...]:

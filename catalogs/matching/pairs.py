@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 
-from catalogs.splits import sky_split
+from catalogs.splits import SkySplit, choose_split
 from galaxy_da.errors import CatalogError
 from galaxy_da.extraction.loading import row_numbers
 from galaxy_da.io.samples import Sample
@@ -25,43 +26,69 @@ class PairedRows:
         Row of each pair in the two samples.
     part : (n,) str array
         ``train``, ``validation`` or ``test``, by the anchor's position.
+    split : SkySplit
+        Split of the sky that gave `part`.
     """
 
     anchor: np.ndarray
     target: np.ndarray
     part: np.ndarray
+    split: SkySplit
 
     @classmethod
-    def of(cls, pairs: pa.Table, anchor: Sample, target: Sample) -> PairedRows:
+    def of(
+        cls,
+        pairs: pa.Table,
+        anchor: Sample,
+        target: Sample,
+        split: SkySplit | None = None,
+        *,
+        known: Sequence[SkySplit] = (),
+    ) -> PairedRows:
         """Look up a pair table's ids; ambiguous pairs and ids without a row are left out.
+
+        Parameters
+        ----------
+        pairs : pa.Table
+            Pair table from anchor to target.
+        anchor, target : Sample
+            Samples that hold the ids.
+        split : SkySplit, optional
+            Split of the sky; by default chosen by the pairs' positions.
+        known : sequence of SkySplit
+            Splits to prefer to a new one; see `catalogs.splits.choose_split`.
 
         Raises
         ------
         CatalogError
-            If no pair remains.
+            If no pair remains, or they lie too close together to be split.
         """
         clear = pairs.filter(pa.compute.invert(pairs["ambiguous"]))
         rows = [
             row_numbers(anchor, clear["anchor_id"]),
             row_numbers(target, clear["target_id"]),
         ]
-        known = (rows[0] >= 0) & (rows[1] >= 0)
-        if not known.any():
+        both = (rows[0] >= 0) & (rows[1] >= 0)
+        if not both.any():
             raise CatalogError(
                 f"none of the {pairs.num_rows} pairs is unambiguous and in both {anchor.path} and "
                 f"{target.path}; were they matched from other tables, or with the sides swapped?"
             )
-        first, second = rows[0][known], rows[1][known]
+        first, second = rows[0][both], rows[1][both]
         ra, dec = (np.asarray(anchor.catalog[name])[first] for name in ("ra", "dec"))
-        return cls(anchor=first, target=second, part=sky_split(ra, dec))
+        split = split or choose_split(ra, dec, known)
+        return cls(anchor=first, target=second, part=split.part(ra, dec), split=split)
 
     def only(self, part: str, most: int | None = None, seed: int = 0) -> PairedRows:
         """Return the pairs of one part, or a random choice of `most` of them."""
         chosen = np.flatnonzero(self.part == part)
         if most is not None and len(chosen) > most:
             chosen = np.sort(np.random.default_rng(seed).choice(chosen, most, replace=False))
-        return PairedRows(
-            anchor=self.anchor[chosen], target=self.target[chosen], part=self.part[chosen]
+        return replace(
+            self,
+            anchor=self.anchor[chosen],
+            target=self.target[chosen],
+            part=self.part[chosen],
         )
 
     def __len__(self) -> int:

@@ -15,12 +15,12 @@ import pyarrow as pa
 from astropy import units as u
 from astropy_healpix import lonlat_to_healpix
 
-from catalogs.splits import sky_split
+from catalogs.splits import choose_split
 from evaluation.probes.errors import FEWEST, measure_probes
 from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled
 from evaluation.probes.network import ProbeNetwork
 from evaluation.probes.quantities import KnownQuantity, find_quantities
-from evaluation.targets import encoder_for
+from evaluation.targets import encoder_for, known_splits
 from evaluation.truth import truth_positions
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.samples import Sample
@@ -29,8 +29,6 @@ from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
 __all__ = ["ProbeSettings", "fit_probe", "fit_probes", "targets_by_symmetry"]
-
-_NSIDE = 64  # as `sky_split`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +101,9 @@ def fit_probes(
         raise TableError(f"samples must be of different surveys but are of {', '.join(names)}")
     quantities = find_quantities(truth, settings.columns)
     sky = truth_positions(truth, anchor)
-    test = sky_split(*sky, nside=_NSIDE) == "test"
+    ra, dec = sky[:, sky.any(0)]  # galaxies that the sample lacks are at zero
+    split = choose_split(ra, dec, known_splits(space))
+    test = split.part(*sky) == "test"
     own = space.encoder(space.anchor)
     latents = [encode_labelled(space, own, anchor, truth, symmetric=True)]
     for sample in others:
@@ -112,7 +112,7 @@ def fit_probes(
             encoder_for(space, sample, survey) if settings.unadapted else space.encoder(survey.name)
         )
         latents.append(encode_labelled(space, encoder, sample, truth, test))
-    cells = np.asarray(lonlat_to_healpix(*(sky * u.deg), _NSIDE, order="nested"))
+    cells = np.asarray(lonlat_to_healpix(*(sky * u.deg), 2**split.order, order="nested"))
     fitted = [
         fit_probe(known, latents[0], ~test, cells, settings.seed) for known in quantities.values()
     ]

@@ -40,7 +40,7 @@ _ENCODERS = ("unadapted", "adapted")
 _FEWEST = 20
 _FEWEST_PER_CLASS, _FEWEST_CELLS = 5, 5
 _MOST_TRAINING = 2000
-_CELL_NSIDE = 32
+_COARSER_ORDERS = 1  # than the cells of the split, for cross-validation
 _R_NM = 642.0
 
 
@@ -132,7 +132,7 @@ class _TestLatents:
 
     def __init__(self, space: LatentSpace, anchor: Sample, target: TargetSurvey, seed: int) -> None:
         self.space, self.anchor, self.target, self.seed = space, anchor, target, seed
-        self.paired = target.paired_rows(anchor)
+        self.paired = target.paired_rows(anchor, space)
         rows = self.paired.only("test", POOL, seed)
         survey = target.survey
         plain = space.unadapted(survey, sample_bands(target.sample, survey))
@@ -154,7 +154,8 @@ class _TestLatents:
     def domains(self) -> dict[str, Any] | None:
         """Classify latents by survey."""
         ra, dec = (np.asarray(self.anchor.catalog[name])[self.rows] for name in ("ra", "dec"))
-        cells = np.asarray(lonlat_to_healpix(ra * u.deg, dec * u.deg, _CELL_NSIDE, order="nested"))
+        nside = 2 ** max(self.paired.split.order - _COARSER_ORDERS, 0)
+        cells = np.asarray(lonlat_to_healpix(ra * u.deg, dec * u.deg, nside, order="nested"))
         if len(np.unique(cells)) < _FEWEST_CELLS or len(self.pool) < _FEWEST:
             return None
         return {

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from catalogs.matching.pairs import PairedRows
 from evaluation.reports import picture_sections
 from evaluation.reports.detail_sections import detail_sections
 from evaluation.reports.details import Details, SurveyResult
@@ -96,10 +97,12 @@ def write_report(
     first = survey_images(space, index, anchor, space.survey(space.anchor))
     surveys_shown = [first]
     pairs = []
-    for target in targets:
+    for result, target in zip(results, targets, strict=True):
         images = survey_images(space, index, target.sample, target.survey)
         surveys_shown.append(images)
-        pairs.append(pairs_in_index(index, first, images, target))
+        split = result.evaluation.split
+        paired = PairedRows.of(target.pairs, anchor, target.sample, split)
+        pairs.append(pairs_in_index(index, first, images, paired))
     galaxies = picture_sections.by_distance(pairs)
     bright = picture_sections.brighter_half(index, first, galaxies)
     by_survey = list(zip(surveys_shown[1:], pairs, results, strict=True))

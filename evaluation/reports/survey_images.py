@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from catalogs.matching.pairs import PairedRows
 from evaluation.reports.pictures import thumbnails
-from evaluation.targets import PairedSample, encoder_for
+from evaluation.targets import encoder_for
 from galaxy_da.errors import CatalogError
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
@@ -118,7 +119,7 @@ def survey_images(
 
 
 def pairs_in_index(
-    index: LatentIndex, anchor: SurveyImages, images: SurveyImages, target: PairedSample
+    index: LatentIndex, anchor: SurveyImages, images: SurveyImages, paired: PairedRows
 ) -> PairsInIndex:
     """Measure latent distances of the test pairs, and of random pairs among them.
 
@@ -127,7 +128,7 @@ def pairs_in_index(
     CatalogError
         If fewer than two test pairs are in the index.
     """
-    test = target.paired_rows(anchor.sample).only("test")
+    test = paired.only("test")
     first, second = anchor.in_index[test.anchor], images.in_index[test.target]
     indexed = (first >= 0) & (second >= 0)
     n = int(indexed.sum())

@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.matching.pairs import PairedRows
-from evaluation.targets import sample_bands
+from catalogs.splits import SkySplit, choose_split
+from evaluation.targets import known_splits, sample_bands
 from galaxy_da.errors import CatalogError, SpaceError
 from galaxy_da.io.files import json_hash
 from galaxy_da.io.samples import Sample
@@ -69,7 +71,8 @@ def adapt(
     Returns
     -------
     LatentSpace
-        Its ``encoder(survey.name).record`` holds every candidate's score, the curves and settings.
+        Its ``encoder(survey.name).record`` holds every candidate's score, the curves, the settings
+        and the split of the sky.
 
     Raises
     ------
@@ -90,11 +93,13 @@ def adapt(
     identity = json_hash([inputs, settings.fine_tuning.model_dump(), settings.seed])
     Decisions(settings).claim(identity)
     if pairs is None:
+        split = _split_of_samples(space, anchor, target)
         network, record = adapt_without_pairs(
-            UnpairedImages.load(space, anchor, target, start, settings.seed), settings
+            UnpairedImages.load(space, anchor, target, start, settings.seed, split), settings
         )
+        record |= {"split": split.as_record()}
         return space.with_survey(replace(start, network=network, record=record))
-    rows = PairedRows.of(pairs, anchor, target)
+    rows = PairedRows.of(pairs, anchor, target, known=known_splits(space))
     train, held = (
         load_paired_images(space, anchor, target, rows.only(part, MOST_PAIRS, settings.seed), start)
         for part in ("train", "validation")
@@ -105,22 +110,28 @@ def adapt(
             f"of the sky, at least {FEWEST_PAIRS} are needed; match a larger area, or adapt "
             "without pairs"
         )
-    images = _enough_images(space, anchor, target, start, settings.seed)
+    images = _enough_images(space, anchor, target, start, settings.seed, rows.split)
     if len(held) < FEW_HELD_OUT:
         others = None if images is None else images.latents_except(rows.anchor)
         network, record = adapt_with_few_pairs(train.extended(held), images, others, settings)
     else:
         wrong_share = float(read_metadata(pairs.schema).get("expected_false_share", 0.0))
         network, record = adapt_with_pairs(train, held, images, settings, wrong_share)
-    return space.with_survey(
-        replace(start, network=network, record=record | {"seed": settings.seed})
-    )
+    record |= {"seed": settings.seed, "split": rows.split.as_record()}
+    return space.with_survey(replace(start, network=network, record=record))
 
 
 def _sample_key(sample: Sample) -> list[Any]:
     """Return a short identity of a sample's galaxies."""
     sums = [float(pc.sum(sample.catalog[axis]).as_py()) for axis in ("ra", "dec")]
     return [sample.path.name, len(sample), *sums]
+
+
+def _split_of_samples(space: LatentSpace, anchor: Sample, target: Sample) -> SkySplit:
+    """Return the split of the sample that needs finer cells."""
+    catalogs, known = [sample.catalog for sample in (target, anchor)], known_splits(space)
+    splits = [choose_split(np.asarray(c["ra"]), np.asarray(c["dec"]), known) for c in catalogs]
+    return max(splits, key=lambda split: split.order)
 
 
 def _pair_ids(pairs: pa.Table | None) -> list[Any]:
@@ -131,10 +142,15 @@ def _pair_ids(pairs: pa.Table | None) -> list[Any]:
 
 
 def _enough_images(
-    space: LatentSpace, anchor: Sample, target: Sample, start: SurveyEncoder, seed: int
+    space: LatentSpace,
+    anchor: Sample,
+    target: Sample,
+    start: SurveyEncoder,
+    seed: int,
+    split: SkySplit,
 ) -> UnpairedImages | None:
     """Return images of any galaxies, or None if there are too few."""
     try:
-        return UnpairedImages.load(space, anchor, target, start, seed)
+        return UnpairedImages.load(space, anchor, target, start, seed, split)
     except CatalogError:
         return None

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catalogs.splits import sky_split
+from catalogs.splits import SkySplit
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder, Posterior
@@ -78,12 +78,18 @@ class UnpairedImages:
 
     @classmethod
     def load(
-        cls, space: LatentSpace, anchor: Sample, target: Sample, start: SurveyEncoder, seed: int
+        cls,
+        space: LatentSpace,
+        anchor: Sample,
+        target: Sample,
+        start: SurveyEncoder,
+        seed: int,
+        split: SkySplit | None = None,
     ) -> Self:
         """Read the images of two samples, or raise CatalogError if either has too few."""
-        own = space.encoder(space.anchor)
-        anchor_images, rows = _load(space, anchor, own, seed)
-        target_images, _ = _load(space, target, start, seed)
+        own, split = space.encoder(space.anchor), split or SkySplit()
+        anchor_images, rows = _load(space, anchor, own, seed, split)
+        target_images, _ = _load(space, target, start, seed, split)
         return cls(
             space=space,
             start=start,
@@ -219,11 +225,11 @@ def _scores(judged_by: str, measure: str, scores: Mapping[str, float]) -> dict[s
 
 
 def _load(
-    space: LatentSpace, sample: Sample, encoder: SurveyEncoder, seed: int
+    space: LatentSpace, sample: Sample, encoder: SurveyEncoder, seed: int, split: SkySplit
 ) -> tuple[Tensor, np.ndarray]:
     """Prepare images outside the test part of the sky in random order; also return their rows."""
     ra, dec = (np.asarray(sample.catalog[name]) for name in ("ra", "dec"))
-    rows = np.flatnonzero(sky_split(ra, dec) != "test")
+    rows = np.flatnonzero(split.part(ra, dec) != "test")
     rows = np.random.default_rng(seed).permutation(rows)[:MOST_IMAGES]
     images, usable = load_shared_images(sample, rows, encoder, space.frame)
     if usable.sum() < FEWEST_IMAGES:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from catalogs.simulation.conditions import frame_bands
 from catalogs.simulation.sky import CHUNK, Observation, SkyChunk, SkySettings, sky_chunks
+from catalogs.splits import choose_split
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import read_batches
 from galaxy_da.images.cutouts import Cutout
@@ -76,7 +77,8 @@ def read_sample(
     recipe, or has no usable image.
     """
     _check_sample(recipe, survey, sample)
-    writer = ImageWriter(recipe, folder, sample.row_group_edges)
+    ra, dec = (np.asarray(sample.catalog[axis]) for axis in ("ra", "dec"))
+    writer = ImageWriter(recipe, folder, sample.row_group_edges, choose_split(ra, dec))
     first, end = writer.first, writer.end
     with tqdm(total=end - first, desc="read", unit="img", disable=not progress) as bar:
         for table, cutouts in read_batches(sample, {sample.survey: survey}, first, stop=end):

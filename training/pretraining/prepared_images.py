@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalogs.splits import sky_split
+from catalogs.splits import SkySplit, recorded_split
 from galaxy_da.errors import StorageError
 from galaxy_da.io.files import write_json
 from galaxy_da.io.tables import write_table
@@ -36,16 +36,19 @@ class TrainingImages:
     """Memory maps of prepared images, (n, observations, bands, y, x) float16, one after the other.
 
     `rows` holds ``part`` of the sky, ``label`` (class or null) and ``redshift`` (or null) of each.
+    `split` gave the parts.
     """
 
     images: tuple[np.ndarray, ...]
     rows: pa.Table
+    split: SkySplit = field(default_factory=SkySplit)
 
     @classmethod
     def open(cls, folder: Path) -> TrainingImages:
         """Map the files that `ImageWriter` finished in a folder, or raise StorageError."""
         try:
-            parts = range(json.loads((folder / _PARTS).read_text(encoding="utf-8"))["parts"])
+            record = json.loads((folder / _PARTS).read_text(encoding="utf-8"))
+            parts = range(record["parts"])
             tables = [pq.read_table(folder / _ROWS.format(i)) for i in parts]
             maps = [np.load(folder / _IMAGES.format(i), mmap_mode="r") for i in parts]
         except OSError as error:
@@ -54,7 +57,7 @@ class TrainingImages:
                 "several hosts train, --out has to be storage that all of them see"
             ) from error
         images = tuple(map_[: len(table)] for map_, table in zip(maps, tables, strict=True))
-        return cls(images, pa.concat_tables(tables))
+        return cls(images, pa.concat_tables(tables), recorded_split(record))
 
     @staticmethod
     def finished(folder: Path) -> bool:
@@ -101,8 +104,11 @@ class ImageWriter:
     Raises StorageError if the images of all processes do not fit on the disk.
     """
 
-    def __init__(self, recipe: Recipe, folder: Path, edges: np.ndarray) -> None:
+    def __init__(
+        self, recipe: Recipe, folder: Path, edges: np.ndarray, split: SkySplit | None = None
+    ) -> None:
         self.first, self.end = _own_range(edges)
+        self._split = split or SkySplit()
         self.written = 0
         self._folder, self._share = folder, Share.of(int(edges[-1]))
         self._tables: list[pa.Table] = []
@@ -128,7 +134,7 @@ class ImageWriter:
         if class_column in table.column_names:
             label = table[class_column].cast(pa.string())
         ra, dec = (table[name].to_numpy(zero_copy_only=False) for name in ("ra", "dec"))
-        columns = {"part": sky_split(ra, dec), "label": label, "redshift": redshift}
+        columns = {"part": self._split.part(ra, dec), "label": label, "redshift": redshift}
         self._tables.append(pa.table(columns, schema=_COLUMNS))
         self.written += len(table)
 
@@ -139,7 +145,8 @@ class ImageWriter:
         write_table(table, self._folder / _ROWS.format(self._share.number))
         wait()
         if is_first():
-            write_json(self._folder / _PARTS, {"parts": self._share.processes})
+            record = {"parts": self._share.processes, "split": self._split.as_record()}
+            write_json(self._folder / _PARTS, record)
         wait()
 
 

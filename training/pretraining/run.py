@@ -127,6 +127,7 @@ def pretrain(
             "sample": sample.path.name if sample else None,
             "scenes": scenes.name if scenes else None,
             "images": len(rows.training),
+            "split": data.split.as_record(),
             "curves": curves,
             **({"redshift": middle, "classes": data.classes} if recipe.condition else {}),
         },
