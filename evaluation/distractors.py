@@ -20,27 +20,17 @@ _QUERIES_AT_ONCE = 500
 
 
 def matched_distractors(properties: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
-    """Find the galaxies most similar to each query's own.
+    """Find the galaxies most similar to each query's own, (n, k) rows of the pool.
 
     Parameters
     ----------
     properties : (m, p) float array
-        Properties of each galaxy of the pool, such as r magnitude, log half-light radius and g-r;
-        columns are standardised first.
+        Finite properties of each galaxy of the pool, such as r magnitude, log half-light radius and
+        g-r; columns are standardised first.
     own : (n,) int array
-        Row of the pool that is each query's galaxy.
+        Row of the pool that is each query's galaxy, which is left out.
     k : int
-        Number of distractors per query, less than m.
-
-    Returns
-    -------
-    (n, k) int array
-        Rows of the pool, most similar first, without the query's own.
-
-    Raises
-    ------
-    ValueError
-        If the pool is not larger than k or a property is not finite.
+        Number of distractors per query, most similar first; less than m.
     """
     if not 0 < k < len(properties):
         raise ValueError(f"k must be from 1 to {len(properties) - 1} (pool less one) but is {k}")
@@ -57,23 +47,10 @@ def matched_distractors(properties: np.ndarray, own: np.ndarray, k: int) -> np.n
 def ranks_among(
     queries: np.ndarray, pool: np.ndarray, own: np.ndarray, distractors: np.ndarray
 ) -> np.ndarray:
-    """Rank each query's own galaxy among its own distractors.
+    """Rank each query's own galaxy among its own distractors: 1, nearest, to k + 1.
 
-    Parameters
-    ----------
-    queries : (n, d) float array
-        Latents in one survey or observation.
-    pool : (m, d) float array
-        Latents in another.
-    own : (n,) int array
-        Row of the pool that is each query's galaxy.
-    distractors : (n, k) int array
-        Rows of the pool that each query is ranked against.
-
-    Returns
-    -------
-    (n,) int array
-        Ranks from 1, nearest, to k + 1. Ties count against the true galaxy.
+    `queries` (n, d) and `pool` (m, d) are latents; `own` (n,) and `distractors` (n, k) are rows of
+    the pool. Ties count against the true galaxy.
     """
     ranks = [np.zeros(0, int)]
     for start in range(0, len(queries), _QUERIES_AT_ONCE):
@@ -90,18 +67,9 @@ def distance_contrast(
 ) -> dict[str, float]:
     """Compare distances of true pairs with those of random and of hard random pairs.
 
-    Parameters
-    ----------
-    queries, pool, own, distractors
-        As for `ranks_among`.
-    seed : int
-        Seed of the random pairs, one for each query.
-
-    Returns
-    -------
-    dict
-        ``ratio`` and ``hard_ratio``: median distance of true pairs over that of random and of hard
-        pairs; ``auc`` and ``hard_auc``: probability that the other pair is farther apart.
+    Arrays are those of `ranks_among`. Returns ``ratio`` and ``hard_ratio``: median distance of true
+    pairs over that of random and of hard pairs; ``auc`` and ``hard_auc``: probability that the
+    other pair is farther apart.
     """
     rng, n = np.random.default_rng(seed), len(queries)
     other = (own + rng.integers(1, len(pool), n)) % len(pool)

@@ -29,19 +29,12 @@ def domain_auc(
         Latents of the same galaxies in two surveys.
     cells : (n,) int array
         Sky cell of each galaxy; each cell, and so each galaxy, stays on one side of a fold.
-    seed : int
-        Seed of the boosting.
 
     Returns
     -------
     dict
         ``logistic`` and ``boosting``: area under the ROC curve of held-out predictions; 0.5 is
         mixed, 1 is separated.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer cells than folds, five.
     """
     if len(np.unique(cells)) < _FOLDS:
         raise ValueError(

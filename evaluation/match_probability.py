@@ -34,14 +34,10 @@ def match_trials(
 
     Parameters
     ----------
-    model : MatchProbability
-        Model to test.
     queries, pool : (mean, variance), each (n, latents) and (m, latents) float arrays
         Posteriors of the targets, and of the anchors.
     own : (n,) int array
         Row of the pool that is each query's galaxy.
-    seed : int
-        Seed of the random pairs.
 
     Returns
     -------
@@ -49,11 +45,6 @@ def match_trials(
         ``random``: each query with its own galaxy, and with one other of the pool, at prior 1/2.
         ``lookalikes``: each query with the `LOOKALIKES` nearest galaxies of the pool, at prior 1/m;
         its own galaxy may be missing from them.
-
-    Raises
-    ------
-    ValueError
-        If the pool has fewer than two galaxies.
     """
     n, m = len(queries[0]), len(pool[0])
     if m < 2:

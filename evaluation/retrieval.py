@@ -31,18 +31,8 @@ _TIE = 1e-10  # of the squared norms, a hundred times the rounding of the produc
 class Recall:
     """Recall and ranks of the true galaxies, with 95% bootstrap intervals over queries.
 
-    Attributes
-    ----------
-    queries, pool : int
-        Number of queries, and of galaxies in the pool.
-    recall_at_1, recall_at_10 : float
-        Share of queries whose own galaxy is nearest, and among the ten nearest.
-    recall_at_1_low, recall_at_1_high, recall_at_10_low, recall_at_10_high : float
-        Ends of the intervals.
-    mean_reciprocal_rank, mean_reciprocal_rank_low, mean_reciprocal_rank_high : float
-        Mean of 1 / rank of the true galaxy; rank 1 is nearest.
-    median_rank, median_rank_low, median_rank_high : float
-        Median rank of the true galaxy.
+    ``recall_at_1`` and ``recall_at_10`` are the shares of queries whose own galaxy is nearest, and
+    among the ten nearest; rank 1 is nearest. ``_low`` and ``_high`` end the intervals.
     """
 
     queries: int
@@ -67,14 +57,9 @@ class Recall:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrieval(Recall):
-    """Recall, with distances of true and random pairs.
+    """Recall, with the median distance of true pairs over that of random pairs.
 
-    Attributes
-    ----------
-    distance_ratio : float
-        Median distance of true pairs over median distance of random pairs.
-    auc : float
-        Probability that a random pair is farther apart than a true one.
+    ``auc`` is the probability that a random pair is farther apart than a true one.
     """
 
     distance_ratio: float
@@ -86,10 +71,8 @@ def match_ranks(queries: np.ndarray, pool: np.ndarray, own: np.ndarray | None = 
 
     Parameters
     ----------
-    queries : (n, d) float array
-        Latents of galaxies in one survey or observation.
-    pool : (m, d) float array
-        Latents in another survey; m may exceed n.
+    queries, pool : (n, d) and (m, d) float arrays
+        Latents in one survey or observation, and in another; m may exceed n.
     own : (n,) int array, optional
         Row of `pool` that is each query's galaxy; by default the row of the query.
 
@@ -97,11 +80,6 @@ def match_ranks(queries: np.ndarray, pool: np.ndarray, own: np.ndarray | None = 
     -------
     (n,) int array
         Ranks; 1 is nearest. Ties count against the true galaxy, so a collapsed space scores zero.
-
-    Raises
-    ------
-    ValueError
-        If widths differ, or the pool lacks a query's galaxy.
     """
     own = np.arange(len(queries)) if own is None else own
     if queries.shape[1:] != pool.shape[1:] or (len(own) and own.max() >= len(pool)):
@@ -125,22 +103,7 @@ def match_ranks(queries: np.ndarray, pool: np.ndarray, own: np.ndarray | None = 
 
 
 def recall_of(ranks: np.ndarray, pool: int, seed: int = 0) -> Recall:
-    """Summarise ranks as recall.
-
-    Parameters
-    ----------
-    ranks : (n,) int array
-        Rank of each query's galaxy; 1 is nearest.
-    pool : int
-        Number of galaxies in the pool.
-    seed : int
-        Seed of the bootstrap.
-
-    Raises
-    ------
-    ValueError
-        If there is no rank.
-    """
+    """Summarise (n,) ranks in a pool of some size as recall; `seed` is that of the bootstrap."""
     if not len(ranks):
         raise ValueError("recall needs at least one query but got none")
     scores = np.stack([ranks == 1, ranks <= 10, 1 / ranks, ranks]).astype(np.float64)
@@ -158,37 +121,18 @@ def recall_of(ranks: np.ndarray, pool: int, seed: int = 0) -> Recall:
 def contrast(same: np.ndarray, other: np.ndarray) -> tuple[float, float]:
     """Compare distances of true pairs with those of other pairs.
 
-    Parameters
-    ----------
-    same, other : (n,) and (m,) float arrays
-        Distances.
-
-    Returns
-    -------
-    ratio, auc : float
-        Median of `same` over median of `other`, and the probability that a distance of `other` is
-        larger than one of `same`.
+    Returns the median of `same` over the median of `other`, and the probability that a distance of
+    `other` is larger than one of `same`.
     """
     ratio = np.median(same) / max(np.median(other), 1e-12)
     return float(ratio), float(mannwhitneyu(other, same).statistic / len(same) / len(other))
 
 
 def retrieve(queries: np.ndarray, pool: np.ndarray, seed: int = 0) -> Retrieval:
-    """Measure retrieval and distances of paired latents.
+    """Measure retrieval and distances of latents (n, d) in a pool (m, d).
 
-    Parameters
-    ----------
-    queries : (n, d) float array
-        Latents of galaxies in one survey or observation.
-    pool : (m, d) float array
-        Latents in another survey: those of the same galaxies, row by row, then any others.
-    seed : int
-        Seed of the bootstrap and of the random pairs.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not match or there are fewer than two galaxies.
+    The pool holds the same galaxies, row by row, then any others. `seed` is that of the bootstrap
+    and of the random pairs.
     """
     if len(pool) < len(queries) or len(queries) < 2:
         raise ValueError(

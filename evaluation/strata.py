@@ -24,25 +24,10 @@ SIZES_OVER_PSF = (0.0, 0.5, 1.0, 2.0, np.inf)
 def by_stratum(
     ranks: np.ndarray, pool: int, values: np.ndarray, edges: Sequence[float], seed: int = 0
 ) -> dict[str, Recall]:
-    """Summarise the ranks of queries by intervals of a property.
+    """Summarise the (n,) ranks of queries by intervals of a property with (n,) values.
 
-    Parameters
-    ----------
-    ranks : (n,) int array
-        Rank of each query's galaxy.
-    pool : int
-        Number of galaxies in the pool.
-    values : (n,) float array
-        Property of each query.
-    edges : sequence of float
-        Ascending edges; each interval includes its lower edge, the last one both.
-    seed : int
-        Seed of the bootstrap.
-
-    Returns
-    -------
-    dict of str to Recall
-        Recall by ``low-high``; intervals without a query are left out.
+    Each interval, named ``low-high``, includes its lower edge, the last one both. Intervals without
+    a query are left out.
     """
     inside = np.clip(np.digitize(values, edges[1:-1]), 0, len(edges) - 2)
     inside = np.where((values < edges[0]) | (values > edges[-1]), -1, inside)

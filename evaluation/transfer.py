@@ -14,37 +14,17 @@ _TREES = 300
 
 
 class MorphologyClassifier:
-    """A random forest fitted to latents of the anchor alone.
-
-    Parameters
-    ----------
-    latents : (n, d) float array
-        Latents of the anchor's training galaxies.
-    labels : (n,) array
-        Classes of these galaxies.
-    seed : int
-        Seed of the forest.
-    """
+    """A random forest fitted to latents of the anchor's training galaxies alone."""
 
     def __init__(self, latents: np.ndarray, labels: np.ndarray, seed: int = 0) -> None:
         forest = RandomForestClassifier(_TREES, min_samples_leaf=2, random_state=seed)
         self._forest = forest.fit(latents, labels)
 
     def score(self, latents: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Test the classifier.
+        """Test the classifier on latents of other galaxies, in any survey.
 
-        Parameters
-        ----------
-        latents : (n, d) float array
-            Latents of other galaxies, in any survey.
-        labels : (n,) array
-            Classes of these galaxies.
-
-        Returns
-        -------
-        dict
-            ``accuracy``, ``macro_f1``, and ``ece``, the expected calibration error of the
-            probability of the predicted class.
+        Returns ``accuracy``, ``macro_f1``, and ``ece``, the expected calibration error of the
+        probability of the predicted class.
         """
         probability = self._forest.predict_proba(latents)
         predicted = self._forest.classes_[probability.argmax(1)]
@@ -67,10 +47,7 @@ class MorphologyClassifier:
 def gap_closed(before: float, after: float, in_domain: float) -> float | None:
     """Share of the gap between the un-adapted and the in-domain score that adaptation closes.
 
-    Returns
-    -------
-    float or None
-        1 if the adapted score reaches the in-domain one, negative if it is worse than before, None
-        if there is no gap.
+    It is 1 if the adapted score reaches the in-domain one, negative if it is worse than before, and
+    None if there is no gap.
     """
     return (after - before) / (in_domain - before) if in_domain > before else None

@@ -18,13 +18,7 @@ __all__ = ["GalaxyProperties", "galaxy_properties", "truth_positions", "truth_ro
 
 @dataclass(frozen=True)
 class GalaxyProperties:
-    """Columns in the order of a sample's rows; galaxies without a value have nulls.
-
-    Attributes
-    ----------
-    table : pa.Table
-        One row per galaxy of the sample.
-    """
+    """Columns in the order of a sample's rows; galaxies without a value have nulls."""
 
     table: pa.Table
 
@@ -45,17 +39,7 @@ class GalaxyProperties:
 def galaxy_properties(sample: Sample, truth: PathOrUrl | None = None) -> GalaxyProperties:
     """Return the columns of a truth table, or without one the sample's own columns.
 
-    Parameters
-    ----------
-    sample : Sample
-        Cutouts of one survey.
-    truth : path, optional
-        Parquet table that joins as `truth_rows` says.
-
-    Raises
-    ------
-    TableError
-        If the table cannot be read or does not join.
+    Raises TableError if the table does not join as `truth_rows` says.
     """
     if truth is None:
         return GalaxyProperties(sample.catalog)
@@ -67,17 +51,8 @@ def galaxy_properties(sample: Sample, truth: PathOrUrl | None = None) -> GalaxyP
 def truth_rows(truth: pa.Table, sample: Sample) -> np.ndarray:
     """Return the row of a truth table for each row of a sample, -1 where it has none.
 
-    Parameters
-    ----------
-    truth : pa.Table
-        Table with the sample's ids in ``object_id`` or, as in a simulated sky, ``SURVEY_id``.
-    sample : Sample
-        Cutouts of one survey.
-
-    Raises
-    ------
-    TableError
-        If the table has neither column, or none of the sample's ids.
+    The table has the sample's ids in ``object_id`` or, as in a simulated sky, ``SURVEY_id``. Raises
+    TableError if it has neither column, or none of the sample's ids.
     """
     keys = [k for k in ("object_id", f"{sample.survey}_id") if k in truth.column_names]
     if not keys:

@@ -33,10 +33,8 @@ def measure_probes(
 
     Parameters
     ----------
-    probes : sequence of Probe
-        Probes of one space.
     latents : sequence of LabelledLatents
-        Latents of each survey in that space.
+        Latents of each survey in the space of the probes.
     values : dict of str to (truth rows,) float array
         True values by probe, NaN where unknown.
     use : (truth rows,) bool array
@@ -69,15 +67,7 @@ def residuals(link: Link, truth: np.ndarray, value: np.ndarray) -> np.ndarray:
 
 
 def measure(link: Link, truth: np.ndarray, value: np.ndarray) -> dict[str, float]:
-    """Measure an estimate, with the keys of `galaxy_da.models.probes.Probe.errors`.
-
-    Parameters
-    ----------
-    link : str
-        Link of the quantity.
-    truth, value : (n,) float array
-        Finite true and estimated values.
-    """
+    """Measure finite (n,) estimates, with the keys of `galaxy_da.models.probes.Probe.errors`."""
     n: dict[str, float] = {"n": len(truth)}
     if link == "logistic":
         yes = truth >= 0.5

@@ -128,25 +128,10 @@ def fit_probe(
     cells: np.ndarray,
     seed: int = 0,
 ) -> Probe:
-    """Fit one probe.
+    """Fit one probe to the galaxies of `use`, (truth rows,) bool.
 
-    Parameters
-    ----------
-    known : KnownQuantity
-        Quantity to predict, with its values.
-    latents : LabelledLatents
-        Latents of the anchor. All symmetries are fitted; the targets of an angle rotate with them.
-    use : (truth rows,) bool array
-        Galaxies that may be fitted.
-    cells : (truth rows,) int array
-        Sky cell of each galaxy; cross-validation keeps each cell whole.
-    seed : int
-        Seed of the network's first weights.
-
-    Raises
-    ------
-    CatalogError
-        If fewer than 50 galaxies remain, or all values are equal.
+    All symmetries of the anchor's latents are fitted; the targets of an angle rotate with them.
+    Cross-validation keeps each of the `cells`, (truth rows,) int, whole.
     """
     quantity, targets = known.quantity, known.targets
     fine = use[latents.rows] & np.isfinite(targets[latents.rows]).all(1)
@@ -180,16 +165,9 @@ def fit_probe(
 
 
 def targets_by_symmetry(targets: np.ndarray, link: Link, number: int) -> np.ndarray:
-    """Transform targets as a dihedral symmetry transforms the image.
+    """Transform (n, k) targets as a dihedral symmetry, number 0 to 7, transforms the image.
 
-    Parameters
-    ----------
-    targets : (n, k) float array
-        Targets of the images as observed.
-    link : str
-        Link of the quantity; only the two components of an ``angle`` change.
-    number : int
-        Number of the symmetry, 0 to 7.
+    Only the two components of an ``angle`` change.
     """
     if link != "angle":
         return targets

@@ -39,17 +39,8 @@ _EXTENT = 1.5  # Petrosian radii
 def add_structure(truth: pa.Table, seed: int) -> pa.Table:
     """Add ``concentration``, ``asymmetry`` and ``colour_gradient`` [mag] to a sky's truth.
 
-    Parameters
-    ----------
-    truth : pa.Table
-        Truth table of `catalogs.simulation.writing` with parametric galaxies; rows in any order.
-    seed : int
-        Seed of the sky.
-
-    Raises
-    ------
-    TableError
-        If the galaxies are not those of this seed.
+    The truth is that of a simulated sky of this seed with drawn galaxies, its rows in any order;
+    another one raises TableError.
     """
     if not {"galaxy", "r_mag", "label"} <= set(truth.column_names):
         raise TableError(
@@ -76,12 +67,8 @@ def add_structure(truth: pa.Table, seed: int) -> pa.Table:
 def ideal_images(chunk: int, seed: int) -> tuple[pa.Table, np.ndarray]:
     """Draw a chunk of a simulated sky again, and observe each galaxy alone.
 
-    Returns
-    -------
-    truth : pa.Table
-        Truth of the `CHUNK` galaxies.
-    images : (CHUNK, 2, y, x) float32 array [nanomaggy / pixel]
-        g and r; the galaxy is at the centre of an even number of pixels.
+    Returns the truth of the `CHUNK` galaxies, and their images in g and r, (CHUNK, 2, y, x) float32
+    [nanomaggy / pixel]; the galaxy is at the centre of an even number of pixels.
     """
     galaxies = draw_galaxies(CHUNK, np.random.default_rng([seed, chunk]))
     alone = replace(galaxies, neighbours=galaxies.neighbours.slice(0, 0))
@@ -93,22 +80,12 @@ def ideal_images(chunk: int, seed: int) -> tuple[pa.Table, np.ndarray]:
 
 
 def structure(images: np.ndarray, pixel_scale_arcsec: float) -> dict[str, np.ndarray]:
-    """Measure noise-free galaxies about the centre of their images.
+    """Measure noise-free galaxies about the centre of their images in g and r, (n, 2, y, x).
 
-    Parameters
-    ----------
-    images : (n, 2, y, x) float array
-        g and r, flux per pixel; y and x are even.
-    pixel_scale_arcsec : float
-        Side of a pixel [arcsec].
-
-    Returns
-    -------
-    dict of (n,) float array
-        ``concentration`` (Bershady, Jangren & Conselice 2000, AJ 119, 2645), ``asymmetry``
-        (Conselice 2003, ApJS 147, 1), both within 1.5 Petrosian radii (where the local brightness
-        is 0.2 of the mean within), ``colour_gradient`` [mag], ``half_light_arcsec`` (circular) and
-        ``petrosian_arcsec``. Radii end at the border of the image.
+    Returns (n,) ``concentration`` (Bershady, Jangren & Conselice 2000, AJ 119, 2645), ``asymmetry``
+    (Conselice 2003, ApJS 147, 1), both within 1.5 Petrosian radii (where the local brightness is
+    0.2 of the mean within), ``colour_gradient`` [mag], ``half_light_arcsec`` (circular) and
+    ``petrosian_arcsec``. Radii end at the border of the image, whose sides are even.
     """
     side = images.shape[-1]
     ramp = np.arange(side) - (side - 1) / 2

@@ -22,17 +22,9 @@ _ROWS = 1024
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledLatents:
-    """Latents of one survey, each with its row in a truth table.
+    """Latents of one survey, (symmetries, n, latents), each galaxy with its row in a truth table.
 
-    Attributes
-    ----------
-    survey : str
-        Name of the survey.
-    rows : (n,) int array
-        Row of the truth table.
-    vectors : (symmetries, n, latents) float32 array
-        Latents of the images as observed first; for the anchor, those of the seven other dihedral
-        symmetries follow.
+    The images as observed come first; for the anchor, the seven other dihedral symmetries follow.
     """
 
     survey: str
@@ -49,27 +41,10 @@ def encode_labelled(
     *,
     symmetric: bool = False,
 ) -> LabelledLatents:
-    """Encode the galaxies of a sample that are in a truth table.
+    """Encode the galaxies of a sample that are in a truth table, in one or all eight symmetries.
 
-    Parameters
-    ----------
-    space : LatentSpace
-        Space of the encoder.
-    encoder : SurveyEncoder
-        Encoder of the sample's survey; see `evaluation.targets.encoder_for`.
-    sample : Sample
-        Cutouts of one survey.
-    truth : pa.Table
-        Table that joins as `evaluation.truth.truth_rows` says.
-    use : (truth rows,) bool array, optional
-        Galaxies to encode; by default all.
-    symmetric : bool
-        Encode all eight dihedral symmetries of each image.
-
-    Raises
-    ------
-    TableError
-        If sample and truth do not join, or share no galaxy that is to be encoded.
+    `use`, (truth rows,) bool, marks the galaxies to encode; by default all. Raises TableError if
+    sample and truth do not join, or share no galaxy that is to be encoded.
     """
     rows = truth_rows(truth, sample)
     if use is not None:

@@ -65,17 +65,10 @@ class Quantity:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownQuantity:
-    """A quantity with its values for the galaxies of a truth table.
+    """A quantity with its (n,) values for the galaxies of a truth table, NaN where unknown.
 
-    Attributes
-    ----------
-    quantity : Quantity
-        Definition of the quantity.
-    values : (n,) float array
-        True values, NaN where unknown.
-    targets : (n, k) float array
-        Targets of the network: the logarithm of a positive quantity, the two components of an
-        angle, or the value.
+    The network's `targets`, (n, k), are the logarithm of a positive quantity, the two components of
+    an angle, or the value.
     """
 
     quantity: Quantity
@@ -86,18 +79,8 @@ class KnownQuantity:
 def find_quantities(truth: pa.Table, columns: Sequence[str] = ()) -> dict[str, KnownQuantity]:
     """Compute the quantities of a truth table, by name.
 
-    Parameters
-    ----------
-    truth : pa.Table
-        Truth or labels.
-    columns : sequence of str
-        Columns to use unchanged, by `own_quantity`; by default every one of `QUANTITIES` whose
-        columns the table has.
-
-    Raises
-    ------
-    TableError
-        If there is nothing to fit, or a column is missing or holds neither numbers nor booleans.
+    `columns` are used unchanged, by `own_quantity`. By default it is every one of `QUANTITIES`
+    whose columns the table has. Raises TableError if there is nothing to fit.
     """
     chosen = [own_quantity(truth, name) for name in columns] or [
         quantity for quantity in QUANTITIES if set(quantity.columns) <= set(truth.column_names)
@@ -122,11 +105,6 @@ def own_quantity(truth: pa.Table, column: str) -> Quantity:
 
     The column's Arrow metadata may give ``unit``, ``ucd`` and ``description``, and ``link`` (see
     `galaxy_da.models.probes.Link`); the share of votes for an answer needs ``link`` ``logistic``.
-
-    Raises
-    ------
-    TableError
-        If the column is missing or holds neither numbers nor booleans.
     """
     known = {quantity.name: quantity for quantity in QUANTITIES}
     if column not in truth.column_names:

@@ -21,18 +21,7 @@ _SIDES = {"unadapted": "before", "adapted": "after", "in_domain": "anchor (in-do
 def detail_sections(record: Mapping[str, Any], details: Details | None) -> dict[str, Any]:
     """Arrange an encoder's record and a survey's details for the template.
 
-    Parameters
-    ----------
-    record : dict
-        Record of the survey's encoder; its ``curves`` are drawn.
-    details : Details, optional
-        Details of the survey.
-
-    Returns
-    -------
-    dict
-        ``recalls``, ``strata``, ``domains``, ``distances``, ``confusion``, ``gap_closed``,
-        ``reliability`` and ``curves``; empty or None for what was not measured.
+    Sections are empty or None for what was not measured. The record's ``curves`` are drawn.
     """
     figures = {} if details is None else details.figures
     transfer = figures.get("transfer")

@@ -48,15 +48,10 @@ _R_NM = 642.0
 class Details:
     """Figures of one survey beside its recall.
 
-    Attributes
-    ----------
-    survey : str
-        Name of the target survey.
-    figures : dict
-        Plain values of the measures that had their input: ``hard``, ``rotated``, ``strata``,
-        ``distances``, ``domains``, ``transfer`` and ``match_probability``.
-    hard_distances : (n,) float array, optional
-        Latent distance of each adapted image to one galaxy of similar brightness, size and colour.
+    `figures` holds plain values of the measures that had their input: ``hard``, ``rotated``,
+    ``strata``, ``distances``, ``domains``, ``transfer`` and ``match_probability``.
+    `hard_distances`, (n,), are latent distances of each adapted image to one galaxy of similar
+    brightness, size and colour.
     """
 
     survey: str
@@ -66,17 +61,7 @@ class Details:
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyResult:
-    """Everything measured of one target survey, as reports take it.
-
-    Attributes
-    ----------
-    target : TargetSurvey
-        Cutouts, pairs and definition of the target.
-    evaluation : Evaluation
-        Its retrieval.
-    details : Details, optional
-        Further figures.
-    """
+    """Everything measured of one target survey, as reports take it."""
 
     target: TargetSurvey
     evaluation: Evaluation
@@ -96,19 +81,9 @@ def measure_details(
 ) -> Details:
     """Measure a target survey on the test part of the sky.
 
-    Parameters
-    ----------
-    space : LatentSpace
-        Space with or without an encoder for the target.
-    anchor : Sample
-        Cutouts of the anchor survey.
-    target : TargetSurvey
-        Cutouts, pairs and definition of the target.
-    properties : GalaxyProperties
-        Columns of the anchor's galaxies; those of ``r_mag``, ``half_light_arcsec``, ``g_minus_r``
-        and ``label`` that are there are used.
-    seed : int
-        Seed of the pool, the random pairs and the classifiers.
+    The columns ``r_mag``, ``half_light_arcsec``, ``g_minus_r`` and ``label`` of the anchor's
+    galaxies are used where they are there. `seed` is that of the pool, the random pairs and the
+    classifiers.
     """
     test = _TestLatents(space, anchor, target, seed)
     hard, distances = test.hard(properties)

@@ -21,12 +21,7 @@ def polyline(
 ) -> str:
     """Return the ``points`` of a curve; the origin is the upper left corner.
 
-    Parameters
-    ----------
-    x, y : sequence of float
-        Coordinates of the curve.
-    x_range, y_range : (low, high)
-        Ranges of the axes; values beyond are moved to the edge.
+    Values beyond the ranges, (low, high), of the axes are moved to the edge.
     """
     scaled = []
     for values, (low, high) in ((x, x_range), (y, y_range)):
@@ -39,21 +34,10 @@ def polyline(
 def histogram(
     samples: Sequence[np.ndarray], edges: np.ndarray, width: float, height: float
 ) -> list[str]:
-    """Draw histograms on common axes, each as an SVG polygon standing on the lower edge.
+    """Draw histograms on common axes, each as the ``points`` of a polygon on the lower edge.
 
-    Parameters
-    ----------
-    samples : sequence of (n,) float arrays
-        Values to count. All histograms have the same area.
-    edges : (bins + 1,) float array
-        Edges of equal bins; values beyond them are not drawn.
-    width, height : float
-        Size of the drawing; the highest bin of all reaches the upper edge.
-
-    Returns
-    -------
-    list of str
-        ``points`` of each polygon; the origin is the upper left corner.
+    All histograms have the same area, and the highest bin of all reaches the upper edge. Values
+    beyond the `edges` of equal bins are not drawn. The origin is the upper left corner.
     """
     shares = np.stack([np.histogram(values, edges)[0] / len(values) for values in samples])
     x = np.repeat(np.linspace(0, width, len(edges)), 2)

@@ -53,17 +53,9 @@ def recall_table(results: Sequence[SurveyResult]) -> pa.Table:
 def figure_table(results: Sequence[SurveyResult]) -> pa.Table:
     """Return one row per figure.
 
-    Parameters
-    ----------
-    results : sequence of SurveyResult
-        Results of the target surveys.
-
-    Returns
-    -------
-    pa.Table
-        ``survey``; ``part``, the path to the figure in ``metrics.json`` (``strata/r_mag/adapted/
-        17-18.5``); ``measure``; ``value``, and the ends ``low`` and ``high`` of its 95% interval,
-        if it has one. Lists (curves, confusion matrices) are in ``metrics.json`` alone.
+    ``part`` is the path to the figure in ``metrics.json`` (``strata/r_mag/adapted/17-18.5``);
+    ``low`` and ``high`` end its 95% interval, if it has one. Lists (curves, confusion matrices) are
+    in ``metrics.json`` alone.
     """
     rows = [
         {"survey": result.evaluation.survey, **row}

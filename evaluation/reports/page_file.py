@@ -14,24 +14,7 @@ __all__ = ["write_page"]
 
 
 def write_page(path: PathOrUrl, package: str, template: str, page: Mapping[str, Any]) -> None:
-    """Render a template and write it.
-
-    Parameters
-    ----------
-    path : path
-        HTML file to write.
-    package : str
-        Package with the folder ``templates``.
-    template : str
-        Name of a file in that folder.
-    page : mapping
-        Variables of the template; a missing name is an error.
-
-    Raises
-    ------
-    StorageError
-        If the file cannot be written.
-    """
+    """Render a template of a package and write it; a name that the page lacks is an error."""
     environment = Environment(
         loader=PackageLoader(package),
         autoescape=True,

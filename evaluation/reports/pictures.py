@@ -21,23 +21,9 @@ __all__ = ["thumbnails", "to_data_uris", "to_decals_colour"]
 def thumbnails(
     sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame
 ) -> list[str | None]:
-    """Show cutouts as prepared for an encoder.
+    """Show cutouts as prepared for an encoder, each as a PNG inside a ``data:`` URI.
 
-    Parameters
-    ----------
-    sample : Sample
-        Cutouts of one survey.
-    rows : (n,) int array
-        Row numbers, which may repeat; -1 for no row.
-    encoder : SurveyEncoder
-        Encoder of that survey.
-    frame : Frame
-        Frame of the prepared images.
-
-    Returns
-    -------
-    list of str or None
-        A PNG inside a ``data:`` URI for each row; None without a usable cutout.
+    Rows may repeat, and are -1 for no row. Without a usable cutout, the picture is None.
     """
     pictures: list[str | None] = [None] * len(rows)
     present = np.flatnonzero(rows >= 0)

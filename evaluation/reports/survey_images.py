@@ -86,8 +86,6 @@ class PairsInIndex:
 
     Attributes
     ----------
-    images : SurveyImages
-        Cutouts of the survey.
     rows : (anchor sample,) int array
         Row of each anchor galaxy in the survey's sample, -1 without a pair.
     distance : (anchor sample,) float array
@@ -121,13 +119,7 @@ def survey_images(
 def pairs_in_index(
     index: LatentIndex, anchor: SurveyImages, images: SurveyImages, paired: PairedRows
 ) -> PairsInIndex:
-    """Measure latent distances of the test pairs, and of random pairs among them.
-
-    Raises
-    ------
-    CatalogError
-        If fewer than two test pairs are in the index.
-    """
+    """Measure latent distances of the test pairs, and of random pairs among them."""
     test = paired.only("test")
     first, second = anchor.in_index[test.anchor], images.in_index[test.target]
     indexed = (first >= 0) & (second >= 0)
