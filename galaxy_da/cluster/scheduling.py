@@ -180,9 +180,10 @@ class _Cluster:
         self._stack = stack
 
     def share(self, value: T) -> Shared[T]:
-        from galaxy_da.cluster.broadcast import Broadcast
+        from dask.distributed import WorkerPlugin
 
-        shared = Shared(value)
+        shared, plugin = Shared(value), WorkerPlugin()
+        plugin.value = value
         try:
             for attempt in Retrying(
                 retry=retry_if_exception_type(OSError),  # a worker died on receiving it
@@ -191,7 +192,7 @@ class _Cluster:
                 reraise=True,
             ):
                 with attempt:
-                    self._client.register_plugin(Broadcast(value), name=shared.name)
+                    self._client.register_plugin(plugin, name=shared.name)
         except OSError as error:
             raise _lost() from error
         self._stack.callback(self._forget, shared.name)

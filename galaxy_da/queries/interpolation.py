@@ -84,10 +84,10 @@ def combine(index: StoredIndex, plus: Sequence[str], minus: Sequence[str] = ()) 
     if not plus:
         raise ValueError("plus must be at least one key but is empty")
     added, subtracted = (
-        sum((index.vectors[index.row(key)].astype(np.float64) for key in keys), start=np.float64(0))
+        index.vectors[np.array([index.row(key) for key in keys], int)].sum(axis=0, dtype=np.float64)
         for keys in (plus, minus)
     )
-    return _with_nuisance(index, plus[0], np.asarray(added - subtracted)[None])
+    return _with_nuisance(index, plus[0], (added - subtracted)[None])
 
 
 def draw_strip(space: LatentSpace, latents: np.ndarray) -> np.ndarray:

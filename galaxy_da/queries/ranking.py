@@ -10,13 +10,15 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from scipy.spatial import cKDTree
 
 from galaxy_da.errors import LatentIndexError, TableError
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Subset
+from galaxy_da.io.tables import check_columns
 from galaxy_da.queries.neighbours import whitened
 from galaxy_da.queries.outliers import OutlierMethod, outlier_score
-from galaxy_da.queries.rows import BATCH, result_table, rows_of, select
+from galaxy_da.queries.rows import result_table, rows_of, select
 
 __all__ = ["BEST_SCORE", "rank", "trained_scores"]
 
@@ -66,7 +68,7 @@ def rank(
         selection = select(index, survey, within)
         rows, outlier = selection.rows, outlier_score(index, selection, method)
     else:
-        _check_columns(start, ("survey", "object_id", "outlier_score"), "start")
+        check_columns(start, ("survey", "object_id", "outlier_score"), "start")
         rows, outlier = _rows(index, start), start["outlier_score"].to_numpy()
         if (rows < 0).any():
             raise LatentIndexError(
@@ -115,7 +117,8 @@ def trained_scores(
 
     forest = RandomForestRegressor(n_estimators=_TREES, random_state=_SEED).fit(scored, score)
     predicted = np.clip(forest.predict(points), 0, BEST_SCORE)
-    distance = _to_nearest(points, scored)
+    distance = np.asarray(cKDTree(scored).query(points)[0])
+    distance = distance.astype(np.float32).astype(np.float64)  # its mean then ignores the order
     relative = distance / max(float(distance.mean()), np.finfo(np.float32).tiny)
     belief = _LEAST_BELIEF + (1 - _LEAST_BELIEF) * predicted / BEST_SCORE
     with np.errstate(divide="ignore"):
@@ -123,19 +126,9 @@ def trained_scores(
     return predicted, outlier * weight
 
 
-def _to_nearest(points: np.ndarray, scored: np.ndarray) -> np.ndarray:
-    """Return the distance to the nearest scored galaxy, exactly 0 for the galaxy itself."""
-    nearest = np.empty(len(points))
-    for low in range(0, len(points), BATCH):
-        batch = points[low : low + BATCH]
-        squared = np.square(scored).sum(1) - 2 * batch @ scored.T
-        nearest[low : low + BATCH] = np.linalg.norm(batch - scored[squared.argmin(1)], axis=1)
-    return nearest
-
-
 def _scored(index: StoredIndex, scores: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Return rows and scores of the scored galaxies that are in the index."""
-    _check_columns(scores, ("survey", "object_id", "score"), "scores")
+    check_columns(scores, ("survey", "object_id", "score"), "scores")
     score = pc.fill_null(scores["score"].cast(pa.float64()), np.nan).to_numpy()
     if not ((score >= 0) & (score <= BEST_SCORE)).all():
         raise TableError(f"scores: score must be 0 to {BEST_SCORE:g} in every row")
@@ -157,11 +150,3 @@ def _rows(index: StoredIndex, table: pa.Table) -> np.ndarray:
         own = pc.fill_null(pc.equal(names, survey), False).to_numpy()
         rows[own] = rows_of(index, survey, table["object_id"].filter(pa.array(own)))
     return rows
-
-
-def _check_columns(table: pa.Table, needed: tuple[str, ...], what: str) -> None:
-    lacking = [name for name in needed if name not in table.column_names]
-    if lacking:
-        raise TableError(
-            f"{what}: column {lacking[0]!r} is missing; it has {', '.join(table.column_names)}"
-        )

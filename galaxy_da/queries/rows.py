@@ -105,12 +105,8 @@ def match_model(
 
 def separations(vectors: Vectors, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the latent distances between pairs of rows, (n,) float32."""
-    if not len(first):
-        return np.empty(0, np.float32)
-    parts = [
-        np.linalg.norm(
-            vectors[first[low : low + BATCH]] - vectors[second[low : low + BATCH]], axis=1
-        )
-        for low in range(0, len(first), BATCH)
-    ]
+    parts = [np.empty(0, np.float32)]
+    for low in range(0, len(first), BATCH):
+        shift = vectors[first[low : low + BATCH]] - vectors[second[low : low + BATCH]]
+        parts.append(np.linalg.norm(shift, axis=1))
     return np.concatenate(parts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -86,8 +86,7 @@ def similar(
         point = point + _AWAY * (point - _mean(index, dislike, examples))
     excluded = {row for row in examples.values() if row in selection}
     distances, rows = index.search(point[None], k + len(excluded), selection)
-    kept = [place for place, row in enumerate(rows[0].tolist()) if row not in excluded][:k]
-    return result_table(index, rows[0][kept], distance=distances[0][kept])
+    return _first(index, rows[0], distances[0], k, excluded)
 
 
 def similar_to_each(
@@ -100,30 +99,18 @@ def similar_to_each(
     if k < 1:
         raise ValueError(f"k must be at least 1 but is {k}")
     selection = index.select(survey)
-    known: dict[int, int] = {}
-    results: list[pa.Table | LatentIndexError] = []
-    for place, key in enumerate(keys):
+    known: list[int | LatentIndexError] = []
+    for key in keys:
         try:
-            known[place] = index.row(key)
+            known.append(index.row(key))
         except LatentIndexError as error:
-            results.append(error)
-        else:
-            results.append(None)
-    if not known:
-        return results
-    own = np.array(list(known.values()), np.int64)
-    distances, rows = index.search(index.vectors[own], k + 1, selection)
-    others = rows != own[:, None]
-    others &= np.cumsum(others, axis=1) <= k
-    every = result_table(index, rows[others], distance=distances[others])
-    counts = others.sum(axis=1)
-    ranks = np.concatenate([np.arange(1, n + 1, dtype=np.int32) for n in counts])
-    every = every.set_column(0, "rank", pa.array(ranks))
-    stop = np.cumsum(counts)
-    for number, place in enumerate(known):
-        start = int(stop[number - 1]) if number else 0
-        results[place] = every.slice(start, int(stop[number]) - start)
-    return results
+            known.append(error)
+    points = index.vectors[np.array([row for row in known if isinstance(row, int)], int)]
+    distances, rows = map(iter, index.search(points, k + 1, selection))
+    return [
+        _first(index, next(rows), next(distances), k, {row}) if isinstance(row, int) else row
+        for row in known
+    ]
 
 
 def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float = 5.0) -> str:
@@ -140,6 +127,14 @@ def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float 
             f"{index.key(nearest)} at {arcsec:.4g} arcsec"
         )
     return index.key(nearest)
+
+
+def _first(
+    index: StoredIndex, rows: np.ndarray, distances: np.ndarray, k: int, excluded: Container[int]
+) -> pa.Table:
+    """Return the first k neighbours that are not excluded."""
+    kept = [place for place, row in enumerate(rows.tolist()) if row not in excluded][:k]
+    return result_table(index, rows[kept], distance=distances[kept])
 
 
 def _mean(index: StoredIndex, examples: Sequence[Example], rows: Mapping[str, int]) -> np.ndarray:
