@@ -11,14 +11,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-__all__ = [
-    "Recall",
-    "Retrieval",
-    "contrast",
-    "match_ranks",
-    "recall_of",
-    "retrieve",
-]
+__all__ = ["Recall", "Retrieval", "contrast", "match_ranks", "recall_of", "retrieve"]
 
 _QUERIES_AT_ONCE = 1000
 _BOOTSTRAPS = 1000

@@ -11,10 +11,7 @@ from evaluation.reports.drawings import learning_curves, reliability_curve
 __all__ = ["detail_sections"]
 
 _STRATA = {"r_mag": "r [mag]", "size_over_psf": "half-light radius over PSF FWHM"}
-_TASKS = {
-    "random": "own galaxy and a random one",
-    "lookalikes": "ten nearest of the pool",
-}
+_TASKS = {"random": "own galaxy and a random one", "lookalikes": "ten nearest of the pool"}
 _SIDES = {"unadapted": "before", "adapted": "after", "in_domain": "anchor (in-domain)"}
 
 

@@ -14,12 +14,7 @@ import pyarrow as pa
 from astropy import units as u
 from astropy_healpix import lonlat_to_healpix
 
-from evaluation.distractors import (
-    HARD_POOL,
-    distance_contrast,
-    matched_distractors,
-    ranks_among,
-)
+from evaluation.distractors import HARD_POOL, distance_contrast, matched_distractors, ranks_among
 from evaluation.domains import domain_auc
 from evaluation.evaluate import POOL, Evaluation
 from evaluation.match_probability import calibration, match_trials

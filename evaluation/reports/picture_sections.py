@@ -94,10 +94,7 @@ def extreme_pairs(
 
 
 def neighbours(
-    index: LatentIndex,
-    anchor: SurveyImages,
-    targets: Sequence[PairsInIndex],
-    queries: np.ndarray,
+    index: LatentIndex, anchor: SurveyImages, targets: Sequence[PairsInIndex], queries: np.ndarray
 ) -> list[dict[str, Any]]:
     """Show anchor galaxies with their nearest images of each survey."""
     pictures = anchor.pictures(queries, anchor.ids[queries])

@@ -100,10 +100,7 @@ def rotate(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
 
 
 def _block_by_block(
-    network: Encoder,
-    latents: Tensor,
-    anchor: Tensor,
-    slope_of: Callable[[Tensor, Tensor], Tensor],
+    network: Encoder, latents: Tensor, anchor: Tensor, slope_of: Callable[[Tensor, Tensor], Tensor]
 ) -> Encoder:
     """Map galaxy and nuisance latents by separate slopes, and match the means."""
     edges = sorted({0, network.galaxy_latents, latents.shape[1]})

@@ -151,9 +151,7 @@ def _sky(recipe: Recipe, survey: Survey, scenes: Location | None) -> Iterator[Sk
     share = recipe.sky.scene_share if scenes else 0.0
     bands = {band.name for band in frame_bands(survey)}
     settings = SkySettings(
-        seed=recipe.seed,
-        rotated=True,
-        every_band=not bands >= set(recipe.frame.bands),
+        seed=recipe.seed, rotated=True, every_band=not bands >= set(recipe.frame.bands)
     )
     drawn = sky_chunks([survey], settings)
     real = sky_chunks([survey], replace(settings, scenes=scenes)) if scenes else drawn

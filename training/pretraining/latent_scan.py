@@ -63,11 +63,7 @@ def scan_latents(
         space = agreed(_finished(folder / f"latents-{size}", one))
         if space is None:
             space = pretrain(
-                one,
-                folder / f"latents-{size}",
-                sample=sample,
-                scenes=scenes,
-                options=options,
+                one, folder / f"latents-{size}", sample=sample, scenes=scenes, options=options
             )
         rows.append({"latents": size, **{name: space.metrics[name] for name in _COLUMNS}})
         if is_first():

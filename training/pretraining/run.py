@@ -148,11 +148,7 @@ def pretrain(
 
 
 def _prepared(
-    recipe: Recipe,
-    sample: Sample | None,
-    scenes: Location | None,
-    work: Path,
-    options: RunOptions,
+    recipe: Recipe, sample: Sample | None, scenes: Location | None, work: Path, options: RunOptions
 ) -> TrainingImages:
     """Prepare the images, unless an earlier run of the same settings did."""
     survey = find_survey(recipe.survey)
