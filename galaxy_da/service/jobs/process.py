@@ -78,10 +78,8 @@ def _run(folder: Path) -> str:
         if path.stem in verb.samples:
             files[path.stem] = unpack_sample(path, folder / _INPUT / path.stem, limits)
             check_sample(files[path.stem], limits)
-    results = ensure_folder(folder / RESULTS)
-    work = ensure_folder(folder / _WORK)
-    options = verb.options.model_validate(request.options)
-    plan = verb.plan(request.space, files, work, results, options)
+    results, work = ensure_folder(folder / RESULTS), ensure_folder(folder / _WORK)
+    plan = verb.model_validate(request.options).plan(request.space, files, work, results)
     for step in plan.steps:
         status, last_line = _run_verb(step, folder / LOG)
         if _stopped.is_set():

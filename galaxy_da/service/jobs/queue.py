@@ -10,14 +10,13 @@ import json
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Json
 
 from galaxy_da.errors import StorageError
 from galaxy_da.io.files import ensure_folder
@@ -77,7 +76,7 @@ class Job(BaseModel):
     id: str
     owner: str
     verb: str
-    options: dict[str, Any]
+    options: Json[dict[str, Any]]
     state: State
     cancelling: bool
     crashes: int
@@ -88,24 +87,12 @@ class Job(BaseModel):
 
 
 class JobQueue:
-    """Jobs of a folder.
-
-    Parameters
-    ----------
-    folder : path
-        Folder of the queue; created if missing.
-
-    Raises
-    ------
-    StorageError
-        If the folder cannot be written.
-    """
+    """Jobs of a folder, created if missing; StorageError if it cannot be written."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = ensure_folder(folder)
-        with self._database() as database:
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute(_SCHEMA)
+        self._execute("PRAGMA journal_mode = WAL")
+        self._execute(_SCHEMA)
 
     def path(self, job_id: str) -> Path:
         """Return the folder of a job."""
@@ -119,12 +106,11 @@ class JobQueue:
     def add(self, job_id: str, owner: str, verb: str, options: dict[str, Any]) -> None:
         """Queue a job whose folder is complete; it is on disk on return."""
         now = _now()
-        with self._database() as database:
-            database.execute(
-                "INSERT INTO jobs (id, owner, verb, options, created, changed) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (job_id, owner, verb, json.dumps(options), now, now),
-            )
+        self._execute(
+            "INSERT INTO jobs (id, owner, verb, options, created, changed) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            *(job_id, owner, verb, json.dumps(options), now, now),
+        )
 
     def get(self, job_id: str, owner: str | None = None) -> Job | None:
         """Return a job; None if it does not exist or has another owner."""
@@ -141,74 +127,57 @@ class JobQueue:
 
     def counts(self) -> dict[State, int]:
         """Return the number of jobs in each state."""
-        with self._database() as database:
-            counts = dict(database.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state"))
-        return {state: counts.get(state, 0) for state in State}
+        rows, _ = self._execute("SELECT state, COUNT(*) FROM jobs GROUP BY state")
+        return dict.fromkeys(State, 0) | {State(state): count for state, count in rows}
 
     def ids(self) -> set[str]:
         """Return the ids of all jobs."""
-        with self._database() as database:
-            return {row[0] for row in database.execute("SELECT id FROM jobs")}
+        return {row["id"] for row in self._execute("SELECT id FROM jobs")[0]}
 
     def move(self, job_id: str, before: State, after: State, message: str = "") -> bool:
         """Change the state of a job; return false if its state is not `before`."""
-        with self._database() as database:
-            changed = database.execute(
-                "UPDATE jobs SET state = ?, message = ?, changed = ? WHERE id = ? AND state = ?",
-                (after, message, _now(), job_id, before),
-            )
-            return changed.rowcount == 1
+        _, changed = self._execute(
+            "UPDATE jobs SET state = ?, message = ?, changed = ? WHERE id = ? AND state = ?",
+            *(after, message, _now(), job_id, before),
+        )
+        return changed == 1
 
     def count_crash(self, job_id: str) -> None:
         """Count a process of the job that ended without an outcome."""
-        with self._database() as database:
-            database.execute("UPDATE jobs SET crashes = crashes + 1 WHERE id = ?", (job_id,))
+        self._execute("UPDATE jobs SET crashes = crashes + 1 WHERE id = ?", job_id)
 
     def cancel(self, job_id: str) -> None:
         """Cancel a queued job at once; mark a running one for the runner to interrupt."""
         if not self.move(job_id, State.QUEUED, State.CANCELLED):
-            with self._database() as database:
-                database.execute("UPDATE jobs SET cancelling = 1 WHERE id = ?", (job_id,))
+            self._execute("UPDATE jobs SET cancelling = 1 WHERE id = ?", job_id)
 
     def set_progress(self, job_id: str, progress: Progress) -> None:
         """Store the progress of a job."""
-        with self._database() as database:
-            database.execute(
-                "UPDATE jobs SET done = ?, total = ?, step = ? WHERE id = ?",
-                (progress.done, progress.total, progress.step, job_id),
-            )
+        values = (progress.done, progress.total, progress.step, job_id)
+        self._execute("UPDATE jobs SET done = ?, total = ?, step = ? WHERE id = ?", *values)
 
     def remove(self, job_id: str) -> None:
         """Remove an ended job and its files."""
-        with self._database() as database:
-            database.execute("DELETE FROM jobs WHERE id = ?", (job_id,))
+        self._execute("DELETE FROM jobs WHERE id = ?", job_id)
         shutil.rmtree(self.path(job_id), ignore_errors=True)
 
     def _select(self, condition: str, *values: str) -> list[Job]:
-        with self._database() as database:
-            database.row_factory = sqlite3.Row
-            return [
-                _job(dict(row))
-                for row in database.execute(f"SELECT * FROM jobs {condition}", values)
-            ]
+        rows, _ = self._execute(f"SELECT * FROM jobs {condition}", *values)
+        return [Job(**row, progress=Progress(**row)) for row in map(dict, rows)]
 
-    @contextmanager
-    def _database(self) -> Iterator[sqlite3.Connection]:
-        """Open the file for one transaction, committed or rolled back when the block ends."""
+    def _execute(self, sql: str, *values: str | int | None) -> tuple[list[sqlite3.Row], int]:
+        """Run one statement in a transaction; return its rows, and the number of those changed."""
         try:
             with closing(sqlite3.connect(self.folder / "jobs.sqlite", _WAIT_SECONDS)) as database:
+                database.row_factory = sqlite3.Row
                 database.execute("PRAGMA synchronous = FULL")
                 with database:
-                    yield database
+                    cursor = database.execute(sql, values)
+                    return cursor.fetchall(), cursor.rowcount
         except sqlite3.Error as error:
             raise StorageError(
                 f"{self.folder}: the queue of jobs cannot be used ({error}); is the disk full?"
             ) from error
-
-
-def _job(row: dict[str, Any]) -> Job:
-    progress = Progress(done=row["done"], total=row["total"], step=row["step"])
-    return Job(**row | {"options": json.loads(row["options"]), "progress": progress})
 
 
 def _now() -> str:

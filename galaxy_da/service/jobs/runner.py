@@ -46,14 +46,7 @@ def try_lock(path: Path) -> int | None:
 
 
 class JobRunner:
-    """Thread that starts, follows and ends the jobs of a queue.
-
-    Parameters
-    ----------
-    queue : JobQueue
-    max_running : int
-        Largest number of jobs that run at once.
-    """
+    """Thread that starts, follows and ends the jobs of a queue, at most `max_running` at once."""
 
     def __init__(self, queue: JobQueue, max_running: int) -> None:
         self._queue = queue
@@ -145,11 +138,14 @@ class JobRunner:
             since = self._interrupted.get(job.id)
             if since is not None and time.monotonic() - since > _PATIENCE_SECONDS:
                 self._signal(job.id, signal.SIGKILL)
-            return
-        progress = _read_progress(self._queue.path(job.id) / process.LOG)
-        if progress is not None and progress != self._progress.get(job.id):
-            self._queue.set_progress(job.id, progress)
-            self._progress[job.id] = progress
+        else:
+            self._store_progress(job.id)
+
+    def _store_progress(self, job_id: str) -> None:
+        progress = _read_progress(self._queue.path(job_id) / process.LOG)
+        if progress is not None and progress != self._progress.get(job_id):
+            self._queue.set_progress(job_id, progress)
+            self._progress[job_id] = progress
 
     def _outcome(self, job: Job) -> bool:
         """Store the outcome of an ended job in the queue; return false if there is none."""
@@ -158,10 +154,8 @@ class JobRunner:
             text = (self._queue.path(job.id) / process.OUTCOME).read_text(encoding="utf-8")
         except FileNotFoundError:
             return False
+        self._store_progress(job.id)
         outcome = json.loads(text)
-        progress = _read_progress(self._queue.path(job.id) / process.LOG)
-        if progress is not None:
-            self._queue.set_progress(job.id, progress)
         state = State(outcome["state"])
         self._queue.move(job.id, State.RUNNING, state, outcome.get("message", ""))
         LOG.info("job ended", extra={"fields": {"job": job.id, "state": state}})
@@ -236,5 +230,5 @@ def _read_progress(log: Path) -> Progress | None:
     bars = list(_BAR.finditer(tail))
     if not bars:
         return None
-    bar = bars[-1]
-    return Progress(done=int(bar["done"]), total=int(bar["total"]), step=bar["step"].strip())
+    done, total, step = bars[-1].group("done", "total", "step")
+    return Progress(done=int(done), total=int(total), step=step.strip())

@@ -19,28 +19,10 @@ __all__ = ["submit"]
 
 
 def submit(queue: JobQueue, owner: str, request: JobRequest, files: Mapping[str, IO[bytes]]) -> str:
-    """Queue a job, synced to disk. An error or a kill before the end leaves no job.
+    """Queue a job with its uploaded files by name, synced to disk; return its id.
 
-    Parameters
-    ----------
-    queue : JobQueue
-    owner : str
-        Name of the owner; empty if the service has no tokens.
-    request : JobRequest
-    files : mapping of str to binary file
-        Uploaded files by their name in the form.
-
-    Returns
-    -------
-    str
-        Id of the job.
-
-    Raises
-    ------
-    RequestError
-        If a file is of the wrong kind or too large.
-    StorageError, OSError
-        If the disk is full.
+    An error or a kill before the end leaves no job. RequestError if a file is of the wrong kind or
+    too large; StorageError or OSError if the disk is full.
     """
     job_id = queue.new_id()
     folder = ensure_folder(queue.path(job_id))

@@ -18,7 +18,7 @@ from galaxy_da.service.errors import RequestError, error_responses
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import ENDED, Job, JobQueue, Progress, State
 from galaxy_da.service.jobs.submission import submit
-from galaxy_da.service.jobs.verbs import VERBS, JobRequest, Verb
+from galaxy_da.service.jobs.verbs import VERBS, JobRequest
 from galaxy_da.service.parts import JobSettings, Owner, Parts, Service
 from galaxy_da.service.uploads.forms import form_schema, read_form, validation_error
 
@@ -201,8 +201,8 @@ def _read(form: FormData) -> tuple[str, dict[str, Any], dict[str, UploadFile]]:
     files = {name: item for name, item in form.items() if isinstance(item, UploadFile)}
     try:
         fields = JobForm.model_validate({k: v for k, v in form.items() if k not in files})
-        verb: Verb = VERBS[fields.verb]
-        options = verb.options.model_validate_json(fields.options)
+        verb = VERBS[fields.verb]
+        options = verb.model_validate_json(fields.options)
     except ValidationError as error:
         raise validation_error(error) from error
     missing = [name for name in verb.samples if name not in files]

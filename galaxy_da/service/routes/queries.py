@@ -200,7 +200,7 @@ async def distances(
         record = service.space.encoder(target).record if anchor == service.space.anchor else {}
         with report_bad_arguments():
             found = service.index.distances(
-                _with_string_ids(pairs),
+                pairs,
                 anchor=anchor,
                 target=target,
                 space=service.space if "match_probability" in record else None,
@@ -319,12 +319,3 @@ def duplicates(request: Request, service: Parts, query: Annotated[Duplicates, Qu
 
 def _example(item: str | list[float]) -> str | np.ndarray:
     return item if isinstance(item, str) else np.array(item, np.float64)
-
-
-def _with_string_ids(pairs: pa.Table) -> pa.Table:
-    """Cast the ids of pairs to plain strings."""
-    for name in ("anchor_id", "target_id"):
-        if name in pairs.column_names:
-            position = pairs.column_names.index(name)
-            pairs = pairs.set_column(position, name, pairs[name].cast(pa.string()))
-    return pairs

@@ -26,13 +26,7 @@ _FITS = b"SIMPLE  ="
 
 
 def find_survey(space: LatentSpace, name: str) -> Survey:
-    """Return a survey of the space or a built-in one; never read a file of that name.
-
-    Raises
-    ------
-    SurveyError
-        If the survey is unknown.
-    """
+    """Return a survey of the space or a built-in one; never read a file of that name."""
     if name not in space.surveys and name not in builtin_surveys():
         known = sorted({*space.surveys, *builtin_surveys()})
         raise SurveyError(f"unknown survey {name!r}; known are {', '.join(known)}")
@@ -40,15 +34,7 @@ def find_survey(space: LatentSpace, name: str) -> Survey:
 
 
 def read_upload(data: bytes, survey: Survey, limits: Limits) -> Cutout:
-    """Read an uploaded FITS, JPEG or PNG image.
-
-    Raises
-    ------
-    RequestError
-        With status 415 for another kind of file, 413 if it is too large, 422 if it cannot be read.
-    SurveyError
-        If it is a colour image and the survey has no stretch.
-    """
+    """Read an uploaded FITS, JPEG or PNG image; RequestError as of `check_image`."""
     check_image(data, limits)
     try:
         return read_image(data, survey)
@@ -61,13 +47,7 @@ def read_upload(data: bytes, survey: Survey, limits: Limits) -> Cutout:
 
 
 def check_image(data: bytes, limits: Limits) -> None:
-    """Refuse a file that is not FITS, JPEG or PNG, or is too large once decoded.
-
-    Raises
-    ------
-    RequestError
-        With status 415 for another kind of file, 413 if it is too large, 422 if it cannot be read.
-    """
+    """Refuse a file of another kind (415), too large once decoded (413), or broken (422)."""
     if not data:
         raise RequestError(422, "the image is empty (0 bytes)")
     picture = next((kind for magic, kind in _PICTURES.items() if data.startswith(magic)), None)

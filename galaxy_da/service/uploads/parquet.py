@@ -18,28 +18,18 @@ from galaxy_da.service.errors import RequestError
 
 __all__ = ["read_parquet"]
 
-_MEMORY_BYTES = 2 << 30
-_ANSWER_BYTES = 256 << 20
+_MEMORY_BYTES = 2 << 30  # of the process
+_ANSWER_BYTES = 256 << 20  # of the columns
 _SECONDS = 30
 _TOO_LARGE = 3
 _MAGIC = b"PAR1"
 
 
 def read_parquet(data: bytes, columns: Sequence[str]) -> pa.Table:
-    """Read some columns of a Parquet file, and its metadata.
+    """Read those of some columns that a Parquet file has, ids as text, and its metadata.
 
-    Parameters
-    ----------
-    data : bytes
-        Content of the file.
-    columns : sequence of str
-        Columns to read; missing ones are skipped.
-
-    Raises
-    ------
-    RequestError
-        With status 415 for another kind of file, 422 if it cannot be read, 413 if reading takes
-        over 2 GiB of memory or 30 s, or if the columns exceed 256 MiB.
+    RequestError 415 for another kind of file, 422 if it cannot be read, 413 if it takes too much
+    memory or time.
     """
     if not data.startswith(_MAGIC):
         raise RequestError(415, "the table must be a Parquet file")
@@ -62,13 +52,13 @@ def read_parquet(data: bytes, columns: Sequence[str]) -> pa.Table:
     return pa.ipc.open_stream(done.stdout).read_all()
 
 
-def _decode_dictionaries(table: pa.Table) -> pa.Table:
-    """Expand dictionary-encoded columns while memory is bounded."""
-    kinds = [
-        field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        for field in table.schema
-    ]
-    return table.cast(pa.schema(zip(table.column_names, kinds, strict=True), table.schema.metadata))
+def _plain(table: pa.Table) -> pa.Table:
+    """Cast ids to text and expand dictionaries, while memory is bounded."""
+    for place, field in enumerate(table.schema):
+        if field.name.endswith("_id") or pa.types.is_dictionary(field.type):
+            kind = pa.string() if field.name.endswith("_id") else field.type.value_type
+            table = table.set_column(place, field.name, table[field.name].cast(kind))
+    return table
 
 
 def _main(columns: Sequence[str]) -> int:
@@ -78,7 +68,7 @@ def _main(columns: Sequence[str]) -> int:
     try:
         file = pq.ParquetFile(pa.BufferReader(sys.stdin.buffer.read()))
         names = [name for name in columns if name in file.schema_arrow.names]
-        table = _decode_dictionaries(file.read(columns=names, use_threads=False))
+        table = _plain(file.read(columns=names, use_threads=False))
         if table.nbytes > _ANSWER_BYTES:
             return _TOO_LARGE
         with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as writer:

@@ -31,13 +31,9 @@ _BATCH_ROWS = 64
 
 
 def check_kind(name: str, path: Path, limits: Limits) -> None:
-    """Refuse a file that is not of the kind its form field requires.
+    """Refuse a file of the wrong kind for its form field (415).
 
-    Raises
-    ------
-    RequestError
-        With status 415 for another kind of file, 413 for a zip that is too large, 422 for a broken
-        zip or one that names files outside its folder.
+    A zip must not be too large (413), broken, or name files outside its folder (422).
     """
     with path.open("rb") as handle:
         magic = handle.read(4)
@@ -50,27 +46,14 @@ def check_kind(name: str, path: Path, limits: Limits) -> None:
 
 
 def unpack_sample(path: Path, folder: Path, limits: Limits) -> Path:
-    """Unpack an uploaded sample into an empty folder; return the path of its table.
-
-    Raises
-    ------
-    RequestError
-        As for `check_kind`, or with status 422 if the zip has no ``sample.parquet``.
-    """
+    """Unpack an uploaded sample into an empty folder; return the path of its table."""
     shutil.rmtree(folder, ignore_errors=True)
     ensure_folder(folder)
     if not zipfile.is_zipfile(path) or path.read_bytes()[:4] == b"PAR1":
         shutil.copyfile(path, folder / _TABLE)
         return folder / _TABLE
     with zipfile.ZipFile(path) as archive:
-        for member in _members(path, limits):
-            target = folder / member.filename
-            if member.is_dir():
-                ensure_folder(target)
-                continue
-            ensure_folder(target.parent)
-            with archive.open(member) as source, target.open("wb") as sink:
-                shutil.copyfileobj(source, sink)
+        archive.extractall(folder, _members(path, limits))
     tables = sorted(folder.rglob(_TABLE), key=lambda path: len(path.parts))
     if not tables:
         raise RequestError(422, f"the zip has no {_TABLE}")
@@ -78,30 +61,27 @@ def unpack_sample(path: Path, folder: Path, limits: Limits) -> Path:
 
 
 def check_sample(table: Path, limits: Limits) -> None:
-    """Refuse a sample whose images lie outside its folder, or are too large once decoded.
-
-    Raises
-    ------
-    RequestError
-        As for `check_kind`.
-    TableError, CatalogError
-        If the table is not a valid sample table.
-    """
+    """Refuse a sample whose images lie outside its folder, or are too large once decoded."""
     sample = Sample(table)
-    names = sample.catalog.column_names
-    if "bands" in names:
-        for bands in pc.unique(sample.catalog["bands"].cast(pa.string())).drop_null().to_pylist():
-            if not _BAND_NAMES.fullmatch(bands):
-                raise RequestError(422, f"bands {bands!r} is not a list of names")
-    if "cutout" in names:
-        uris = pc.unique(sample.catalog["cutout"].cast(pa.string())).drop_null().to_pylist()
-        for path in sorted({uri.partition("#")[0] for uri in uris}):
-            for file in _cutout_files(path, table.parent):
-                _check_file(file, limits)
+    for bands in _different(sample.catalog, "bands"):
+        if not _BAND_NAMES.fullmatch(bands):
+            raise RequestError(422, f"bands {bands!r} is not a list of names")
+    uris = _different(sample.catalog, "cutout")
+    for path in sorted({uri.partition("#")[0] for uri in uris}):
+        for file in _cutout_files(path, table.parent):
+            _check_file(file, limits)
     for rows in sample.batches(_BATCH_ROWS):
         if "image" in rows.column_names:
             for data in _embedded(rows["image"]):
                 check_image(data, limits)
+
+
+def _different(table: pa.Table, column: str) -> list[str]:
+    """Return the different texts of a column; none if the table does not have it."""
+    if column not in table.column_names:
+        return []
+    texts: list[str] = pc.unique(table[column].cast(pa.string())).drop_null().to_pylist()
+    return texts
 
 
 def _members(path: Path, limits: Limits) -> list[zipfile.ZipInfo]:
@@ -146,12 +126,9 @@ def _cutout_files(path: str, folder: Path) -> Iterator[Path]:
         yield folder / path
     else:
         before, _, after = path.partition("{band}")
-        start = (folder / before).parent
-        yield from (
-            file
-            for file in start.rglob("*")
-            if str(file.relative_to(folder)).startswith(before) and file.name.endswith(after)
-        )
+        for file in (folder / before).parent.rglob("*"):
+            if str(file.relative_to(folder)).startswith(before) and file.name.endswith(after):
+                yield file
 
 
 def _check_file(file: Path, limits: Limits) -> None:
