@@ -1,8 +1,9 @@
-"""Verb of the image sets: sample."""
+"""Verb of image sets: sample."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 from upath import UPath
@@ -12,27 +13,64 @@ from galaxy_da.commands.printing import print_result
 
 __all__ = ["sample"]
 
+_LISTED = 10
+
 
 def sample(
     source: Annotated[
         UPath,
-        typer.Argument(metavar="SET", help="Image set: Galaxy10 HDF5, Parquet shards, or HATS."),
+        typer.Argument(
+            metavar="SET",
+            help="Folder of FITS, JPEG, PNG or NPY files, Galaxy10 HDF5, Parquet shards, or HATS.",
+        ),
     ],
     out: Out,
     survey: Annotated[str, typer.Option(help="Survey of the images: built-in name or TOML file.")],
+    catalog: Annotated[
+        UPath | None,
+        typer.Option(
+            help="Catalogue to match the files of a folder to; by default their WCS and names."
+        ),
+    ] = None,
+    match: Annotated[
+        str,
+        typer.Option(
+            help="Match files by name (it holds the id), header (a card such as OBJECT holds it) "
+            "or position (WCS); auto takes what matches most."
+        ),
+    ] = "auto",
     image: Annotated[
         str | None, typer.Option(help="Column of images, if there are several.")
     ] = None,
     bands: Annotated[str, typer.Option(help="Bands of unnamed planes, for example g,r,i,z.")] = "",
+    stretch: Annotated[
+        str | None,
+        typer.Option(help="Stretch of colour images, if not the archive's: galaxy-zoo."),
+    ] = None,
+    accept_colours: Annotated[
+        bool,
+        typer.Option(
+            "--accept-colours", help="Keep the order of bands although galaxies' colours differ."
+        ),
+    ] = False,
     positions: Annotated[
         UPath | None, typer.Option(help="Catalogue with one row for each image of an HDF5 file.")
     ] = None,
     pixel_scale: Annotated[
-        float | None, typer.Option(help="Pixel scale [arcsec], if the file does not state it.")
+        float | None,
+        typer.Option(min=1e-3, help="Pixel scale [arcsec], if the file does not state it."),
     ] = None,
+    ra: Annotated[str | None, typer.Option(help="Column of the right ascension.")] = None,
+    dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
+    id: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Write the sample table of a published image set.
+    """Write the sample table of a folder of image files, or of a published image set.
+
+    The files of a folder are matched to a catalogue. Name one file per band as in ID_g.fits. The
+    colours of some galaxies are measured: planes in another order than declared are refused.
+
+    Example: galaxy-da sample cutouts --catalog galaxies.csv --survey decals --out sample.parquet
 
     Example: galaxy-da sample Galaxy10_DECals.h5 --survey decals --out galaxy10/sample.parquet
     """
@@ -44,6 +82,27 @@ def sample(
             positions=positions,
             image=image,
             bands=tuple(name.strip() for name in bands.split(",") if name.strip()),
+            ra=ra,
+            dec=dec,
+            object_id=id,
+            stretch=stretch,
+            catalog=catalog,
+            match=match,
+            accept_colours=accept_colours,
         )
-        result = write_sample(source, out, survey, options)
-    print_result(result, json)
+        result = write_sample(source, out, survey, options, progress=True)
+    print_result(result if json else _shortened(result), json)
+    if result["sample"] is None:
+        raise typer.Exit(1)
+
+
+def _shortened(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result with the counts and first items of its lists, for people."""
+    lines: dict[str, Any] = {}
+    for key, value in result.items():
+        lines[key] = value
+        if isinstance(value, list):
+            more = f", ... ({len(value) - _LISTED} more: --json)" if len(value) > _LISTED else ""
+            first = f": {', '.join(value[:_LISTED])}{more}" if value else ""
+            lines[key] = f"{len(value)}{first}"
+    return lines

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from catalogs.datasets.options import ImageSetOptions
+from catalogs.datasets.uris import relative_uri
 from catalogs.reading import read_catalog
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.staging import local_copy
@@ -64,7 +63,7 @@ def write_galaxy10(
     """
     import h5py
 
-    find_survey(survey)
+    survey = find_survey(survey).name
     try:
         with h5py.File(local_copy(source), "r") as file:
             sizes = {name: file[name].shape[0] for name in file if file[name].shape}
@@ -84,7 +83,7 @@ def write_galaxy10(
             "positions=, since without them galaxies can be neither matched nor split by sky"
         )
     check_positions(columns["ra"], columns["dec"], str(source))
-    where = _relative(source, out.parent)
+    where = relative_uri(source, out.parent)
     made = {
         "object_id": [str(i) for i in columns.pop("object_id", range(n))],
         "survey": [survey] * n,
@@ -92,6 +91,8 @@ def write_galaxy10(
         "dec": columns.pop("dec").astype(np.float64),
         "cutout": [f"{where}#{i}" for i in range(n)],
     }
+    if options.stretch is not None:
+        made["stretch"] = [options.stretch] * n
     if "ans" in columns and survey in GALAXY10_CLASSES:
         names = np.array(GALAXY10_CLASSES[survey])
         made["galaxy10_class"] = names[columns["ans"].astype(int)]
@@ -112,13 +113,6 @@ def _catalog_columns(path: Location, n: int, source: Location) -> dict[str, np.n
         if name in table.column_names
     ]
     return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
-
-
-def _relative(file: Location, folder: Location) -> str:
-    """Return a file relative to a folder; a URL, or an absolute path if the folder is a URL."""
-    if isinstance(file, Path):
-        return os.path.relpath(file, folder) if isinstance(folder, Path) else str(file.resolve())
-    return str(file)
 
 
 def _pixel_scales(

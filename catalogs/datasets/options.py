@@ -23,9 +23,20 @@ class ImageSetOptions:
         Column of images in Parquet shards; by default the only one. Sets of several surveys have
         more (``hsc_image``, ``legacysurvey_image``).
     bands : tuple of str
-        Names of the planes of nested images without ``band``.
+        Names of planes that nothing names, in order: of nested images without ``band``, or of the
+        files of a folder.
     ra, dec, object_id : str, optional
-        Columns of Parquet shards; by default recognised by their usual spellings.
+        Columns of Parquet shards or of the catalogue of a folder; by default recognised by their
+        usual spellings.
+    stretch : str, optional
+        Stretch of colour images, by name, where it is not that of the survey's archive.
+    catalog : path or URL, optional
+        Catalogue to match the image files of a folder to. By default positions come from their
+        WCS, and ids from their names.
+    match : str
+        Way to match files: ``auto``, ``name``, ``header`` or ``position``.
+    accept_colours : bool
+        Accept the image files of a folder although another order of bands explains their colours.
     """
 
     pixel_scale_arcsec: float | None = None
@@ -35,3 +46,7 @@ class ImageSetOptions:
     ra: str | None = None
     dec: str | None = None
     object_id: str | None = None
+    stretch: str | None = None
+    catalog: PathOrUrl | None = None
+    match: str = "auto"
+    accept_colours: bool = False

@@ -51,9 +51,12 @@ def write_shards(
     definition = find_survey(survey)
     for band in options.bands:
         definition.band(band)
+    survey = definition.name
     files, layout = _shards(source)
     schema = _common_schema(files, source)
     image = _image_column(schema, options.image, source)
+    if options.stretch is not None and _is_nested(schema.field(image).type):
+        raise ValueError(f"{source.name} holds fluxes in {image}; stretch is for colour images")
     light = [name for name in schema.names if name not in _images(schema)]
     catalog = pa.concat_tables([_read(file, light) for file in files])
     positions = find_positions(light, options.ra, options.dec, str(source))
@@ -72,6 +75,9 @@ def write_shards(
     if options.pixel_scale_arcsec is not None:
         scales = pa.array(np.full(len(catalog), float(options.pixel_scale_arcsec)))
         made["pixel_scale_arcsec"] = pa.chunked_array([scales])
+    if options.stretch is not None:
+        stretches = pa.array([options.stretch] * len(catalog), pa.string())
+        made["stretch"] = pa.chunked_array([stretches])
     check_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), str(source))
     catalog = _prepend(made, catalog, {positions.lon, positions.lat, *ids})
     check_unique(catalog, ("survey", "object_id"), str(source))
@@ -122,6 +128,13 @@ def _is_image(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return any(kind.get_field_index(name) >= 0 for name in ("flux", "bytes"))
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    """Test if a type holds pixels rather than the bytes of image files."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_struct(kind) and kind.get_field_index("flux") >= 0)
 
 
 def _image_column(schema: pa.Schema, name: str | None, source: Location) -> str:

@@ -6,18 +6,24 @@ Galaxy10 SDSS           HDF5 with ``images, ans`` only: positions must come from
 Hugging Face            a folder of Parquet shards with ``image`` {bytes, path}; rows carry images
 Multimodal Universe     the same with ``image`` {band, flux, mask, ivar, psf_fwhm, scale}
 HATS                    ``Norder=/Dir=/Npix=.parquet`` with a nested ``image``
+folder of files         FITS, JPEG, PNG or NPY, matched to a catalogue
 ======================  ============================================================================
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from catalogs.datasets.folder import write_folder
 from catalogs.datasets.galaxy10 import write_galaxy10
+from catalogs.datasets.image_files import find_images
 from catalogs.datasets.options import ImageSetOptions
 from catalogs.datasets.shards import write_shards
-from galaxy_da.io.storage import PathOrUrl, location
+from galaxy_da.io.hats.folders import is_hats, list_parquet_files
+from galaxy_da.io.storage import Location, PathOrUrl, exists, is_folder, location
+from galaxy_da.surveys import find_survey
 
 __all__ = ["write_sample"]
 
@@ -27,27 +33,32 @@ def write_sample(
     out: PathOrUrl,
     survey: str,
     options: ImageSetOptions | None = None,
+    progress: bool = False,
     **fields: Any,
 ) -> dict[str, Any]:
-    """Write the sample table of a published image set.
+    """Write the sample table of a published image set, or of a folder of image files.
 
     Parameters
     ----------
     source : path or URL
-        A Galaxy10 HDF5 file, a Parquet file, a folder of Parquet shards, or a HATS catalogue.
+        A Galaxy10 HDF5 file, a Parquet file, a folder of Parquet shards, a HATS catalogue, or a
+        folder of image files.
     out : path or URL
         Sample table to write, Parquet.
     survey : str
         Survey of the images.
     options : ImageSetOptions, optional
         Columns, bands, pixel scale and positions, in place of what the files say.
+    progress : bool
+        Show progress on stderr.
     **fields
         Fields of `ImageSetOptions` in place of those of `options`.
 
     Returns
     -------
     dict
-        ``sample`` (path), ``rows``, ``layout``.
+        ``sample`` (path), ``rows``, ``layout``; of a folder also the report of `write_folder`,
+        whose ``sample`` is None if no file can be used.
 
     Raises
     ------
@@ -57,11 +68,31 @@ def write_sample(
         If there is no image set, positions are missing, or ids repeat.
     """
     options = replace(options or ImageSetOptions(), **fields)
-    place = location(source)
-    is_hdf5 = place.suffix.lower() in (".h5", ".hdf5")
-    taken = ("positions",) if is_hdf5 else ("image", "bands")
-    for name in ("positions", "image", "bands"):
-        if getattr(options, name) and name not in taken:
-            raise ValueError(f"{place.name} takes {' and '.join(taken)}, not {name}")
-    write = write_galaxy10 if is_hdf5 else write_shards
-    return write(place, location(out), survey, options)
+    place, target = location(source), location(out)
+    if options.stretch is not None:
+        find_survey(survey).stretch_of(options.stretch)
+    if place.suffix.lower() in (".h5", ".hdf5"):
+        _refuse_others(place, options, ("positions", "stretch"))
+        return write_galaxy10(place, target, survey, options)
+    if options.catalog is not None or _holds_images(place):
+        _refuse_others(place, options, ("catalog", "match", "bands", "stretch", "accept_colours"))
+        if options.match != "auto" and options.catalog is None:
+            raise ValueError(f"match {options.match!r} needs a catalogue to match files to")
+        return write_folder(place, target, survey, options, progress)
+    _refuse_others(place, options, ("image", "bands", "stretch"))
+    return write_shards(place, target, survey, options)
+
+
+def _refuse_others(place: Location, options: ImageSetOptions, taken: Sequence[str]) -> None:
+    """Raise ValueError for an option that does not apply to a layout."""
+    for name in ("positions", "image", "bands", "catalog", "match", "accept_colours"):
+        if name not in taken and getattr(options, name) != getattr(ImageSetOptions(), name):
+            listed = f"{', '.join(taken[:-1])} and {taken[-1]}"
+            raise ValueError(f"{place.name} takes {listed}, not {name}")
+
+
+def _holds_images(place: Location) -> bool:
+    """Test if a folder holds image files, and more of them than Parquet files."""
+    if exists(place) or not is_folder(place) or is_hats(place):
+        return False
+    return len(find_images(place)) > len(list_parquet_files(place))

@@ -249,5 +249,5 @@ def test_the_verb_prints_its_result(tmp_path, capsys):
     write_shards(tmp_path / "set")
     sample_verb(tmp_path / "set", tmp_path / "sample.parquet", "decals", json=True)
     assert json.loads(capsys.readouterr().out)["rows"] == N
-    with pytest.raises(typer.BadParameter, match="takes image and bands, not positions"):
+    with pytest.raises(typer.BadParameter, match="takes image, bands and stretch, not positions"):
         sample_verb(tmp_path / "set", tmp_path / "o.parquet", "decals", positions=tmp_path)

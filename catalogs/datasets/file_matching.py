@@ -1,0 +1,219 @@
+"""Match the images of a folder to the rows of a catalogue, by name, header or position."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from catalogs.datasets.folder_images import FolderImage
+from galaxy_da.io.sphere import separation_arcsec, unit_vectors
+
+__all__ = ["METHODS", "IdNames", "Matching", "match_images"]
+
+METHODS = ("name", "header", "position")
+_KINDS = ("FITS", "array", "picture")
+"""Kinds of images of one galaxy in the order in which they are preferred."""
+
+_WORD = re.compile(r"\d+(?:\.\d+)+|[^\W_]+|[+-]")
+_UNIQUE_FACTOR = 2.0
+"""A galaxy is that of an image if the second nearest is this many times as far, and a pixel."""
+
+
+class IdNames:
+    """Ids of a catalogue, found as whole words in names.
+
+    Words are runs of letters and digits, and the signs + and -. Case, spaces, underscores and
+    leading zeros of integers do not count. Ids that differ in nothing else are found in no name.
+    """
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._rows: dict[tuple[str, ...], int | None] = {}
+        for row, text in enumerate(ids):
+            key = _words(text)
+            self._rows[key] = None if key in self._rows else row
+        self._longest = max(map(len, self._rows), default=0)
+
+    def equal(self, text: str) -> int | None:
+        """Return the row whose id a text is, None if there is none."""
+        return self._rows.get(_words(text))
+
+    def within(self, text: str) -> int | None:
+        """Return the row whose id a text contains, None for none or several.
+
+        An id inside a longer one does not count.
+        """
+        words = _words(text)
+        spans = [
+            (start, stop)
+            for start in range(len(words))
+            for stop in range(start + 1, min(start + self._longest, len(words)) + 1)
+            if words[start:stop] in self._rows
+        ]
+        outer = [
+            (a, b) for a, b in spans
+            if not any((c <= a and b <= d) and (a, b) != (c, d) for c, d in spans)
+        ]  # fmt: skip
+        rows = {self._rows[words[start:stop]] for start, stop in outer}
+        return rows.pop() if len(rows) == 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matching:
+    """Rows of a catalogue with their images.
+
+    Attributes
+    ----------
+    method : str
+        Method used.
+    counts : dict of str to int
+        Number of images that each method tried would match.
+    rows : dict of int to int
+        Image of each matched row.
+    refused : dict of int to str
+        Reason for each image without a row.
+    """
+
+    method: str
+    counts: dict[str, int]
+    rows: dict[int, int]
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+def match_images(
+    images: Sequence[FolderImage], catalog: pa.Table, method: str, has_ids: bool
+) -> Matching:
+    """Match images to the rows of a catalogue, one to one.
+
+    Parameters
+    ----------
+    images : sequence of FolderImage
+        Images of the folder.
+    catalog : pa.Table
+        ``object_id``, ``ra``, ``dec`` [ICRS deg].
+    method : str
+        ``name``: the file's name is or contains the id. ``header``: a card holds the id.
+        ``position``: the galaxy nearest to the middle of the image, within half its width.
+        ``auto``: the one of these that matches most images.
+    has_ids : bool
+        False for a catalogue whose rows are only numbered; ``auto`` then uses positions alone.
+
+    Returns
+    -------
+    Matching
+
+    Raises
+    ------
+    ValueError
+        If there is no such method.
+    """
+    if method not in (*METHODS, "auto"):
+        raise ValueError(f"match is one of auto, {', '.join(METHODS)}, not {method!r}")
+    tried = METHODS if has_ids else ("position",)
+    sky = np.stack([catalog[name].to_numpy() for name in ("ra", "dec")], axis=-1)
+    names = IdNames(catalog["object_id"].to_pylist())
+    results = [
+        _match(images, sky, names, name) for name in (tried if method == "auto" else [method])
+    ]
+    best = max(results, key=lambda result: len(result.rows))
+    counts = {result.method: len(result.rows) for result in results}
+    return Matching(method=best.method, counts=counts, rows=best.rows, refused=best.refused)
+
+
+def _match(images: Sequence[FolderImage], sky: np.ndarray, names: IdNames, method: str) -> Matching:
+    """Match by one method; of several images of a row, keep the best if one is better."""
+    rank: Callable[[int], tuple[float, ...]]
+    refused: dict[int, str] = {}
+    if method == "position":
+        found, distance = _by_position(images, sky)
+        nothing = "no galaxy of the catalogue is clearly the nearest to the middle of the image"
+
+        def rank(i: int) -> tuple[float, ...]:
+            return (round(distance[i]),)
+    else:
+        rows = [_by_name(i, names) if method == "name" else _by_header(i, names) for i in images]
+        found = dict(enumerate(rows))
+        where = "the file's name" if method == "name" else "a header card"
+        nothing = f"no one id of the catalogue in {where}"
+
+        def rank(i: int) -> tuple[float, ...]:
+            is_exact = names.equal(images[i].stem) is not None
+            return (_KINDS.index(images[i].files[0].kind), 0 if is_exact else 1)
+
+    claims: dict[int, list[int]] = {}
+    for i, image in enumerate(images):
+        row = found[i]
+        if row is None:
+            refused[i] = nothing
+        elif _lies_elsewhere(image, *sky[row]):
+            refused[i] = f"the WCS lies away from the galaxy that {method} gives"
+        else:
+            claims.setdefault(row, []).append(i)
+    kept: dict[int, int] = {}
+    for row, claimants in claims.items():
+        first, *others = sorted(claimants, key=rank)
+        is_better = not others or rank(first) < rank(others[0])
+        kept |= {row: first} if is_better else {}
+        for i in others if is_better else claimants:
+            refused[i] = (
+                "another file of the same galaxy is preferred (FITS, then arrays, then pictures)"
+                if is_better
+                else "several images of one galaxy; leave one, or name bands as in ID_g.fits"
+            )
+    return Matching(method=method, counts={}, rows=dict(sorted(kept.items())), refused=refused)
+
+
+def _by_name(image: FolderImage, names: IdNames) -> int | None:
+    """Return the row whose id is in the file's name, else in the path below the folder."""
+    exact = names.equal(image.stem)
+    if exact is not None:
+        return exact
+    within = names.within(image.stem)
+    return names.within(image.path) if within is None else within
+
+
+def _by_header(image: FolderImage, names: IdNames) -> int | None:
+    """Return the one row whose id the cards of the first file hold."""
+    rows = {row for card in image.files[0].cards if (row := names.equal(card)) is not None}
+    return rows.pop() if len(rows) == 1 else None
+
+
+def _by_position(
+    images: Sequence[FolderImage], sky: np.ndarray
+) -> tuple[dict[int, int | None], dict[int, float]]:
+    """Return the row nearest to the middle of each image, and its distance [pixels]."""
+    from scipy.spatial import cKDTree
+
+    found: dict[int, int | None] = dict.fromkeys(range(len(images)))
+    distance: dict[int, float] = {}
+    placed = [i for i, image in enumerate(images) if image.files[0].centre is not None]
+    if not placed or not len(sky):
+        return found, distance
+    middles = np.array([images[i].files[0].centre for i in placed])
+    chords, rows = cKDTree(unit_vectors(*sky.T)).query(unit_vectors(*middles.T), k=2)
+    nearest = zip(placed, np.asarray(chords), np.asarray(rows), strict=True)
+    for i, (first, second), (row, _) in nearest:
+        file = images[i].files[0]
+        pixel = np.radians((file.pixel_scale_arcsec or 1) / 3600)
+        near, far = first / pixel, second / pixel
+        if near <= min(file.shape[1:]) / 2 and far >= max(_UNIQUE_FACTOR * near, near + 1):
+            found[i], distance[i] = int(row), float(near)
+    return found, distance
+
+
+def _lies_elsewhere(image: FolderImage, ra: float, dec: float) -> bool:
+    """Test if the WCS of an image, if any, leaves a galaxy outside the circle around it."""
+    file = image.files[0]
+    if file.centre is None or file.pixel_scale_arcsec is None:
+        return False
+    radius_px = separation_arcsec(*file.centre, ra, dec) / file.pixel_scale_arcsec
+    return bool(radius_px > np.hypot(*file.shape[1:]) / 2 * 1.01)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Split a name into words, in lower case, integers without leading zeros."""
+    words = _WORD.findall(text.casefold())
+    return tuple((w.lstrip("0") or "0") if w.isdigit() else w for w in words)

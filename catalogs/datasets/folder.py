@@ -1,0 +1,317 @@
+"""Write the sample table of a folder of image files."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from tqdm import tqdm
+
+from catalogs.datasets.colour_check import check_colours
+from catalogs.datasets.file_matching import IdNames, Matching, match_images
+from catalogs.datasets.folder_images import FolderImage, join_files
+from catalogs.datasets.image_files import ImageFile, find_images, read_image_file
+from catalogs.datasets.options import ImageSetOptions
+from catalogs.datasets.uris import relative_uri
+from catalogs.reading import read_catalog
+from catalogs.reading.columns import ROW_NUMBER
+from galaxy_da.errors import CatalogError, CutoutError
+from galaxy_da.images.cutouts import Cutout, read_cutouts
+from galaxy_da.io.storage import Location
+from galaxy_da.io.tables import check_unique, read_metadata, with_metadata, write_table
+from galaxy_da.surveys import Survey, find_survey
+
+__all__ = ["write_folder"]
+
+_CHECKED = 50
+"""Largest number of images that are read to check their colours."""
+
+_SCALE_TOLERANCE = 0.01
+_READ = ("survey", "cutout", "image", "bands", "stretch", "status")
+"""Columns of a sample table that a catalogue's own columns of these names must not fill."""
+
+_OF_THE_SURVEY = ("pixel_scale_arcsec", "psf_fwhm_arcsec")
+"""Columns that describe images, and are not taken from the sample table of another survey."""
+
+
+@dataclass
+class _Refusals:
+    """Reasons for files that cannot be used: a count, and the first file, for each kind."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    first: dict[str, tuple[str, str]] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+
+    def add(self, name: str, reason: str) -> None:
+        kind = re.sub(r"[-+]?\d+(\.\d+)?", "#", reason)
+        self.counts[kind] += 1
+        self.first.setdefault(kind, (reason, name))
+        self.names.append(name)
+
+    def table(self) -> dict[str, dict[str, Any]]:
+        return {
+            self.first[kind][0]: {"files": count, "first": self.first[kind][1]}
+            for kind, count in self.counts.most_common()
+        }
+
+
+def write_folder(
+    source: Location, out: Location, survey: str, options: ImageSetOptions, progress: bool = False
+) -> dict[str, Any]:
+    """Write the sample table of the FITS, JPEG, PNG and NPY files below a folder.
+
+    Files become rows by a catalogue, or by their WCS and names. Up to 50 of them are read, and
+    their colours are compared with those of galaxies.
+
+    Parameters
+    ----------
+    source : Location
+        Folder of the files.
+    out : Location
+        Sample table to write. Nothing is written if no file can be used.
+    survey : str
+        Survey of the images.
+    options : ImageSetOptions
+        Catalogue, way to match, bands, pixel scale, stretch.
+    progress : bool
+        Show progress on stderr.
+
+    Returns
+    -------
+    dict
+        ``sample`` (path, or None), ``rows``, ``layout``, and what was understood: counts of
+        ``files``, ``matches``, ``bands``, ``units``, ``sizes``, ``pixel_scales``, ``colours``,
+        ``reading``, ``refused``; ``unmatched_files`` and ``unmatched_rows`` in full.
+
+    Raises
+    ------
+    ValueError
+        If an option cannot be used.
+    CatalogError
+        If there is no image, the catalogue cannot be used, or the colours are those of another
+        order of the bands.
+    """
+    definition = find_survey(survey)
+    if options.stretch is not None:
+        definition.stretch_of(options.stretch)
+    names = find_images(source)
+    if not names:
+        raise CatalogError(
+            f"{source}: no image set there; give a folder of FITS, JPEG, PNG or NPY files, a "
+            "Galaxy10 HDF5 file, a Parquet file, a folder of Parquet shards or a HATS catalogue"
+        )
+    catalog = None if options.catalog is None else _read_catalog(options, definition)
+    ids = IdNames([] if catalog is None else catalog["object_id"].to_pylist())
+    refused = _Refusals()
+    files = []
+    for name in tqdm(names, desc="reading headers", disable=not progress):
+        try:
+            files.append(_read_file(source, name, definition, options))
+        except CutoutError as error:
+            refused.add(name, str(error))
+    images = join_files(
+        files, definition, options.bands, lambda stem: ids.equal(stem) is not None, refused.add
+    )
+    if catalog is None:
+        catalog, matching = _by_themselves(images)
+    else:
+        columns = read_metadata(catalog.schema)["catalog"]["columns"]
+        has_ids = columns["object_id"] != ROW_NUMBER
+        matching = match_images(images, catalog, options.match, has_ids)
+    for i, reason in matching.refused.items():
+        for file in images[i].files:
+            refused.add(file.name, reason)
+    used = [images[i] for i in matching.rows.values()]
+    unmatched = np.setdiff1d(np.arange(len(catalog)), list(matching.rows)).astype(int)
+    report = {
+        "sample": None,
+        "rows": len(used),
+        "layout": "folder",
+        "files": len(names),
+        "files_used": sum(len(image.files) for image in used),
+        "match": matching.method,
+        **_describe(used, matching),
+    }
+    table = _table(catalog.take(pa.array(matching.rows, pa.int64())), used, definition, options)
+    if used:
+        report |= _check(table, used, source, definition, options.accept_colours)
+    report |= {
+        "refused": refused.table(),
+        "unmatched_files": sorted(refused.names),
+        "unmatched_rows": catalog["object_id"].take(unmatched).to_pylist(),
+    }
+    if not used or not report["read"]:
+        return report | {"rows": 0}
+    uris = [relative_uri(source / image.name, out.parent) for image in used]
+    bad = next((uri for uri in uris if set("#{}") & set(uri.replace("{band}", ""))), None)
+    if bad is not None:
+        raise CatalogError(
+            f"{bad}: a path with '#', '{{' or '}}' cannot be used; rename the folder"
+        )
+    table = table.set_column(table.column_names.index("cutout"), "cutout", pa.array(uris))
+    record = {"source": source.name, "layout": "folder", "match": matching.method}
+    write_table(with_metadata(table, record), out)
+    return report | {"sample": str(out)}
+
+
+def _read_catalog(options: ImageSetOptions, survey: Survey) -> pa.Table:
+    """Read the catalogue, with columns that would be taken for those of the sample renamed."""
+    assert options.catalog is not None
+    table = read_catalog(
+        options.catalog, ra=options.ra, dec=options.dec, object_id=options.object_id
+    )
+    check_unique(table, ("object_id",), str(options.catalog))
+    taken = set(_READ)
+    if "survey" in table.column_names and set(table["survey"].to_pylist()) != {survey.name}:
+        taken |= set(_OF_THE_SURVEY)
+    names = [f"{name}_input" if name in taken else name for name in table.column_names]
+    return table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
+
+
+def _read_file(source: Location, name: str, survey: Survey, options: ImageSetOptions) -> ImageFile:
+    file = read_image_file(source, name, survey, options.stretch, len(options.bands) or None)
+    asked, stated = options.pixel_scale_arcsec, file.pixel_scale_arcsec
+    if asked and stated and abs(stated / asked - 1) > _SCALE_TOLERANCE:
+        raise CutoutError(
+            f"the WCS says {stated:.4g} arcsec a pixel but {asked:g} is asked for; leave out "
+            "--pixel-scale, or correct the header"
+        )
+    return file
+
+
+def _by_themselves(images: Sequence[FolderImage]) -> tuple[pa.Table, Matching]:
+    """Return a catalogue of the images' own ids and positions, and the images of its rows."""
+    repeated = {stem for stem, n in Counter(image.stem for image in images).items() if n > 1}
+    rows: dict[str, int] = {}
+    refused = {}
+    for i, image in enumerate(images):
+        name = image.path if image.stem in repeated else image.stem
+        if image.files[0].centre is None:
+            refused[i] = "it has no WCS; give the positions by --catalog"
+        elif name in rows:
+            refused[i] = "several images of one name; leave one"
+        else:
+            rows[name] = i
+    centres = np.array([images[i].files[0].centre for i in rows.values()]).reshape(-1, 2)
+    catalog = pa.table(
+        {"object_id": pa.array(rows, pa.string()), "ra": centres[:, 0], "dec": centres[:, 1]}
+    )
+    made = dict(enumerate(rows.values()))
+    counts = {"WCS and file name": len(made)}
+    return catalog, Matching(method="WCS and file name", counts=counts, rows=made, refused=refused)
+
+
+def _table(
+    rows: pa.Table, images: Sequence[FolderImage], survey: Survey, options: ImageSetOptions
+) -> pa.Table:
+    """Return the sample table, with cutouts relative to the folder of images."""
+    n = len(images)
+    stretches = [options.stretch if i.files[0].kind == "picture" else None for i in images]
+    made: dict[str, pa.Array] = {
+        "object_id": rows["object_id"],
+        "survey": pa.array([survey.name] * n, pa.string()),
+        "ra": rows["ra"],
+        "dec": rows["dec"],
+        "cutout": pa.array([image.name for image in images], pa.string()),
+    }
+    optional: Mapping[str, list[str | None]] = {
+        "bands": [image.bands for image in images], "stretch": stretches
+    }  # fmt: skip
+    made |= {k: pa.array(v, pa.string()) for k, v in optional.items() if any(v)}
+    if options.pixel_scale_arcsec is not None:
+        made["pixel_scale_arcsec"] = pa.array(np.full(n, float(options.pixel_scale_arcsec)))
+    rest = {name: rows[name] for name in rows.column_names if name not in made}
+    return pa.table({**made, **rest})
+
+
+def _describe(images: Sequence[FolderImage], matching: Matching) -> dict[str, Any]:
+    """Return tables of the matches, bands, units, sizes and pixel scales."""
+    firsts = [image.files[0] for image in images]
+    bands = Counter((image.shown, image.origin) for image in images)
+    sizes = Counter(f"{file.shape[2]} x {file.shape[1]}" for file in firsts)
+    units: dict[str, list[float]] = {}
+    for image in images:
+        for file in image.files:
+            units.setdefault(file.unit, []).append(
+                np.nan if file.zeropoint_mag is None else file.zeropoint_mag
+            )
+    scales = [file.pixel_scale_arcsec for file in firsts if file.pixel_scale_arcsec]
+    described = {"images with WCS": {"images": len(scales), **_spread(scales)}} if scales else {}
+    return {
+        "matches": {name: {"images": count} for name, count in matching.counts.items()},
+        "bands": {
+            f"{shown} ({origin})": {"images": count}
+            for (shown, origin), count in bands.most_common()
+        },
+        "units": {
+            unit: {"files": len(values)} | ({} if np.isnan(values).all() else {
+                f"zeropoint_{key}": value for key, value in _spread(values).items()})
+            for unit, values in units.items()
+        },
+        "pixel_scales_arcsec": described,
+        "sizes_px": {size: {"images": count} for size, count in sizes.most_common()},
+    }  # fmt: skip
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    low, median, high = (round(float(v), 4) for v in np.nanpercentile(values, (0, 50, 100)))
+    return {"median": median, "smallest": low, "largest": high}
+
+
+def _check(
+    table: pa.Table,
+    images: Sequence[FolderImage],
+    source: Location,
+    survey: Survey,
+    accept_colours: bool,
+) -> dict[str, Any]:
+    """Read some images, and check their colours; return counts, reasons and colours.
+
+    Raises
+    ------
+    CatalogError
+        If the colours are implausible, but plausible in another order of the bands.
+    """
+    rng = np.random.default_rng(0)
+    some = np.sort(rng.choice(len(table), min(len(table), _CHECKED), replace=False))
+    failed = _Refusals()
+    kinds: dict[str, list[Cutout]] = {}
+    for row, cutout in zip(some, read_cutouts(table.take(some), source, survey), strict=True):
+        if isinstance(cutout, CutoutError):
+            failed.add(images[row].name, str(cutout))
+        else:
+            key = f"{','.join(cutout.bands)} by {images[row].origin}"
+            kinds.setdefault(key, []).append(cutout)
+    report: dict[str, Any] = {
+        "checked": len(some),
+        "read": len(some) - len(failed.names),
+        "read_errors": failed.table(),
+        "colours": {},
+    }
+    for kind, cutouts in kinds.items():
+        check = check_colours(cutouts, survey)
+        for name, colour in check.colours.items():
+            key = name if len(kinds) == 1 else f"{name} of {kind}"
+            report["colours"][key] = {k: round(v, 3) for k, v in asdict(colour).items()}
+        measured = ", ".join(
+            f"{name} = {c.median:.2f} (expected {c.low:.2f} to {c.high:.2f})"
+            for name, c in check.colours.items()
+        )
+        if check.better and not accept_colours:
+            best = " or ".join(",".join(order) for order in check.better[:3])
+            raise CatalogError(
+                f"{source}: with bands {kind}, the colours of {len(cutouts)} images are not those "
+                f"of galaxies: {measured}; they would be in the order {best}; declare the true "
+                "order by --bands, correct headers or names, or keep this order by "
+                "--accept-colours"
+            )
+        if not check.is_plausible:
+            report["warning"] = f"implausible colours, check units and zeropoints: {measured}"
+        if not check.colours and len(check.bands) > 1:
+            report["warning"] = f"too few of {len(cutouts)} galaxies are bright enough for colours"
+    return report
