@@ -70,9 +70,11 @@ def read_fits(data: bytes, label: str, survey: Survey) -> Stamp:
     if not is_fits(data):
         raise CutoutError(f"{label}: expected FITS but got {_excerpt(data)}")
     try:
-        image = images.read_fits(data, survey)
+        image, *others = images.read_fits(data, survey)
     except CutoutError as error:
         raise CutoutError(f"{label}: {error}", error.status) from error
+    if others:
+        raise CutoutError(f"{label}: expected one image but it holds {1 + len(others)}")
     return Stamp(image.pixels, image.header)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_da.errors import CutoutError
+from galaxy_da.errors import CutoutError, first_line
+from galaxy_da.images.masks import noise_of
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
 from galaxy_da.surveys import Survey
 
-__all__ = ["image_bytes", "image_planes", "read_array", "read_nested_image"]
+__all__ = ["NestedImage", "image_bytes", "image_planes", "read_array", "read_nested_image"]
 
 _HDF5_LOCK = Lock()
 _NPY_LOCK = Lock()
@@ -49,7 +51,7 @@ def read_array(file: Location, row: str = "") -> np.ndarray:
             images = _open_hdf5(path, stamp.st_mtime_ns, stamp.st_size)["images"]
             return np.asarray(images[int(row)])
     except (OSError, ValueError, IndexError, KeyError, EOFError) as error:
-        raise CutoutError(f"{file.name}#{row}: {error}") from error
+        raise CutoutError(f"{file.name}#{row}: {first_line(error)}") from error
 
 
 def image_planes(pixels: np.ndarray, bands: Sequence[str] | None, survey: Survey) -> np.ndarray:
@@ -70,9 +72,11 @@ def image_planes(pixels: np.ndarray, bands: Sequence[str] | None, survey: Survey
         If it is no image of that many bands, both axes could be the bands, or its numbers are no
         fluxes.
     """
-    if pixels.dtype.kind not in "iuf" or (pixels.dtype == np.uint16 and pixels.shape[-1] in (3, 4)):
+    is_integer = pixels.dtype.kind in "iu"
+    if pixels.dtype.kind not in "iuf" or (is_integer and survey.flux_unit != "count"):
         raise CutoutError(
-            f"an array of {pixels.dtype} and shape {pixels.shape} is neither flux nor 8-bit colour"
+            f"an array of {pixels.dtype} and shape {pixels.shape} is neither flux in "
+            f"{survey.flux_unit} nor 8-bit colour; expected floats, or uint8 for a picture"
         )
     if pixels.ndim == 2:
         pixels = pixels[None]
@@ -97,8 +101,30 @@ def image_bytes(image: pa.Scalar) -> bytes | None:
     return None
 
 
-def read_nested_image(image: pa.Scalar) -> tuple[np.ndarray, list[str], float | None]:
-    """Return pixels (bands, y, x), bands and pixel scale [arcsec] of nested lists.
+@dataclass(frozen=True, kw_only=True)
+class NestedImage:
+    """An image of nested lists.
+
+    Attributes
+    ----------
+    pixels : (planes, y, x) float32 array
+        NaN where the inverse variance is not positive.
+    bands : list of str
+        Names of the planes.
+    pixel_scale_arcsec : float or None
+        Side of a pixel [arcsec].
+    noise : (planes,) float32 array or None
+        Median noise of a pixel by the inverse variance.
+    """
+
+    pixels: np.ndarray
+    bands: list[str]
+    pixel_scale_arcsec: float | None
+    noise: np.ndarray | None
+
+
+def read_nested_image(image: pa.Scalar) -> NestedImage:
+    """Read an image of nested lists.
 
     These are a list of structs or a struct of lists: ``band``, ``flux`` and optionally ``scale``
     and ``ivar``, whose zeros mark pixels without data.
@@ -119,17 +145,20 @@ def read_nested_image(image: pa.Scalar) -> tuple[np.ndarray, list[str], float | 
         raise CutoutError(f"a nested image needs 'band' and 'flux' but has {', '.join(fields)}")
     bands = fields["band"].to_pylist()
     pixels = _nested_pixels(fields["flux"], len(bands))
+    noise = None
     if "ivar" in fields:
         weights = _nested_pixels(fields["ivar"], len(bands))
         if weights.shape == pixels.shape:
             pixels = np.where(weights > 0, pixels, np.float32(np.nan))
+            noise = noise_of(weights, "inverse variance")
     scales = set(fields["scale"].to_pylist() if "scale" in fields else [])
     if len(scales) > 1:
         raise CutoutError(
             f"bands have different pixel scales ({', '.join(f'{s:g}' for s in sorted(scales))} "
             "arcsec); put them on one grid"
         )
-    return pixels, bands, next(iter(scales), None)
+    scale = next(iter(scales), None)
+    return NestedImage(pixels=pixels, bands=bands, pixel_scale_arcsec=scale, noise=noise)
 
 
 @lru_cache(maxsize=16)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from galaxy_da.errors import CutoutError
@@ -12,22 +13,51 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["find_band", "header_bands", "match_bands"]
+__all__ = ["agreed_bands", "find_band", "header_bands", "match_bands"]
+
+_MOST_NUMBERED = 100
 
 
 def header_bands(header: Header, survey: Survey) -> list[str] | None:
     """Return the band names in ``BANDn``, ``BANDS``, ``BAND`` or ``FILTER`` cards, if any."""
-    numbered = [str(header[f"BAND{i}"]).strip() for i in range(100) if f"BAND{i}" in header]
-    if numbered:
-        return numbered
-    if "BANDS" in header:
-        text = str(header["BANDS"]).strip()
-        return text.split(",") if "," in text else list(text)
+    numbers = [i for i in (0, 1) if f"BAND{i}" in header]
+    if numbers:
+        cards = (f"BAND{i}" for i in range(numbers[0], _MOST_NUMBERED))
+        return [str(header[card]).strip() for card in takewhile(header.__contains__, cards)]
+    if text := str(header.get("BANDS", "") or "").strip():
+        if find_band(text, survey):
+            return [text]
+        parts = [part for part in re.split(r"[\s,;/+]+", text) if part]
+        return parts if len(parts) > 1 else list(text)
     for card in ("BAND", "FILTER"):
-        name = str(header.get(card, "")).split()
+        name = str(header.get(card, "") or "").split()
         if name and len(survey.bands) > 1:
             return [name[0]]
     return None
+
+
+def agreed_bands(
+    stated: Sequence[str] | None, found: Sequence[str] | None, survey: Survey
+) -> Sequence[str] | None:
+    """Return the bands that the table or file name states, or those found in the header.
+
+    Raises
+    ------
+    CutoutError
+        If both name bands of the survey, and different ones.
+    """
+    if not stated or not found:
+        return stated or found
+    known = [[find_band(band, survey) for band in bands] for bands in (stated, found)]
+    if len(stated) != len(found):
+        return stated
+    for first, second in zip(*known, strict=True):
+        if first and second and first != second:
+            raise CutoutError(
+                f"the table or file name says bands {', '.join(stated)} but the header says "
+                f"{', '.join(found)}; correct one of them"
+            )
+    return stated
 
 
 def find_band(name: str, survey: Survey) -> str | None:

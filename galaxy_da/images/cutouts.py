@@ -21,8 +21,9 @@ their bands, put north up. An image that cannot be used becomes a `CutoutError` 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,9 @@ import pyarrow as pa
 
 from galaxy_da.errors import CutoutError, GalaxyDAError, first_line
 from galaxy_da.images.arrays import image_bytes, image_planes, read_array, read_nested_image
-from galaxy_da.images.bands import match_bands
-from galaxy_da.images.calibration import calibrate
-from galaxy_da.images.fits import is_fits, read_fits
+from galaxy_da.images.bands import agreed_bands, match_bands
+from galaxy_da.images.calibration import calibrate, flux_factor
+from galaxy_da.images.fits import FitsImage, is_fits, read_fits
 from galaxy_da.images.pictures import Picture, colour_planes, read_picture
 from galaxy_da.images.wcs import locate, regrid
 from galaxy_da.io.storage import Location, exists, read_bytes, resolve
@@ -115,10 +116,6 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
             return read_cutout(row, folder, survey, None if images is None else images[i])
         except CutoutError as error:
             return error
-        except GalaxyDAError:
-            raise
-        except Exception as error:  # one row never ends a run
-            return CutoutError(f"cannot be read ({type(error).__name__}: {first_line(error)})")
 
     if isinstance(folder, Path) or images is not None:
         return [read(i) for i in range(table.num_rows)]
@@ -149,13 +146,18 @@ def read_cutout(
     SurveyError
         If it is a colour image and the survey documents no stretch.
     """
-    _check_pixel_scale(row.get("pixel_scale_arcsec"))
-    if image is not None and image.is_valid:
-        return _read_image_column(row, survey, image)
-    uri = row.get("cutout")
-    if not uri:
-        raise CutoutError("the row has no image", status="no_data")
-    path, _, item = str(uri).partition("#")
+    with _reading():
+        _check_pixel_scale(row.get("pixel_scale_arcsec"))
+        if image is not None and image.is_valid:
+            return _read_image_column(row, survey, image)
+        uri = row.get("cutout")
+        if not uri:
+            raise CutoutError("the row has no image", status="no_data")
+        return _read_uri(row, survey, folder, str(uri))
+
+
+def _read_uri(row: dict[str, Any], survey: Survey, folder: Location, uri: str) -> Cutout:
+    path, _, item = uri.partition("#")
     if "{band}" in path:
         return _read_band_files(row, survey, folder, path)
     file = resolve(folder, path)
@@ -188,7 +190,21 @@ def read_image(source: Location | bytes, survey: Survey, stretch: str | None = N
         If it is a colour image and the survey documents no such stretch.
     """
     row = {"stretch": stretch}
-    return _read_encoded(row, survey, source if isinstance(source, bytes) else _read_file(source))
+    with _reading():
+        data = source if isinstance(source, bytes) else _read_file(source)
+        return _read_encoded(row, survey, data)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Raise CutoutError whatever goes wrong with one image: it never ends a run."""
+    try:
+        yield
+    except GalaxyDAError:
+        raise
+    except Exception as error:
+        message = f"cannot be read ({type(error).__name__}: {first_line(error)})"
+        raise CutoutError(message) from error
 
 
 def _check_pixel_scale(value: float | None) -> None:
@@ -216,11 +232,11 @@ def _read_image_column(row: dict[str, Any], survey: Survey, image: pa.Scalar) ->
     data = image_bytes(image)
     if data is not None:
         return _read_encoded(row, survey, data)
-    pixels, bands, pixel_scale = read_nested_image(image)
-    if pixel_scale is not None:
-        _check_pixel_scale(pixel_scale)
-        row = {**row, "pixel_scale_arcsec": pixel_scale}
-    return _flux_cutout(row, survey, pixels, bands)
+    nested = read_nested_image(image)
+    if nested.pixel_scale_arcsec is not None:
+        _check_pixel_scale(nested.pixel_scale_arcsec)
+        row = {**row, "pixel_scale_arcsec": nested.pixel_scale_arcsec}
+    return _flux_cutout(row, survey, nested.pixels, nested.bands, nested.noise)
 
 
 def _read_band_files(row: dict[str, Any], survey: Survey, folder: Location, pattern: str) -> Cutout:
@@ -232,41 +248,74 @@ def _read_band_files(row: dict[str, Any], survey: Survey, folder: Location, patt
     bands = _row_bands(row) or [name for name in survey.band_names if exists(file(name))]
     if not bands:
         raise CutoutError(f"{pattern}: no file for any band of {survey.name}")
-    first, *others = (_fits_cutout(row, survey, _read_file(file(band)), [band]) for band in bands)
-    pixels = np.concatenate([first.pixels, *(_on_grid_of(first, part, survey) for part in others)])
-    noises = [part.noise for part in (first, *others)]
+    parts = [_fits_cutout(row, survey, _read_file(file(band)), [band]) for band in bands]
+    return _joined(parts, survey)
+
+
+def _joined(parts: Sequence[Cutout], survey: Survey) -> Cutout:
+    """Return cutouts of one galaxy in different bands as one, on the pixels of the first."""
+    first, *others = parts
+    if not others:
+        return first
+    moved = [first, *(_on_grid_of(first, part, survey) for part in others)]
+    bands = sum((part.bands for part in moved), ())
+    if len(set(bands)) != len(bands):
+        raise CutoutError(f"images repeat a band: {', '.join(bands)}")
+    stated = any(part.noise for part in moved)
+    noise = sum((part.noise or (math.nan,) * len(part.bands) for part in moved), ())
     return replace(
         first,
-        pixels=pixels,
-        bands=sum((part.bands for part in others), first.bands),
-        noise=None if None in noises else sum((n for n in noises if n), ()),
+        pixels=np.concatenate([part.pixels for part in moved]),
+        bands=bands,
+        noise=noise if stated else None,
     )
 
 
-def _on_grid_of(first: Cutout, part: Cutout, survey: Survey) -> np.ndarray:
-    """Return the planes of a cutout on the pixels of another, in flux per pixel of that one."""
+def _on_grid_of(first: Cutout, part: Cutout, survey: Survey) -> Cutout:
+    """Return a cutout on the pixels of another, in flux per pixel of that one.
+
+    The noise is that of independent pixels of the new size.
+    """
     ratio = first.pixel_scale_arcsec / part.pixel_scale_arcsec
     shape = first.pixels.shape[1:]
     shift = np.subtract(part.centre_xy, first.centre_xy)
     same_scale = abs(part.pixel_scale_arcsec / first.pixel_scale_arcsec - 1) < 1e-3
     if part.pixels.shape[1:] == shape and same_scale and np.abs(shift).max() < 0.01:
-        return part.pixels
-    moved = regrid(part.pixels, part.centre_xy, shape, first.centre_xy, ratio)
-    return moved if survey.flux_pixel_scale_arcsec else moved * np.float32(ratio**2)
+        return part
+    per_pixel = 1.0 if survey.flux_pixel_scale_arcsec else ratio**2
+    pixels = regrid(part.pixels, part.centre_xy, shape, first.centre_xy, ratio)
+    noise = part.noise and tuple(sigma * per_pixel / ratio for sigma in part.noise)
+    return replace(part, pixels=pixels * np.float32(per_pixel), noise=noise)
 
 
 def _fits_cutout(
     row: dict[str, Any], survey: Survey, data: bytes, bands: list[str] | None
 ) -> Cutout:
-    image = read_fits(data, survey)
+    images = read_fits(data, survey)
+    if len(images) == 1:
+        return _place_fits(row, survey, images[0], bands)
+    parts = [_place_fits(row, survey, image, None) for image in images]
+    cutout = _joined(parts, survey)
+    if bands and set(match_bands(bands, len(bands), survey)) != set(cutout.bands):
+        raise CutoutError(
+            f"the table says bands {', '.join(bands)} but the file has an image each of "
+            f"{', '.join(cutout.bands)}"
+        )
+    return cutout
+
+
+def _place_fits(
+    row: dict[str, Any], survey: Survey, image: FitsImage, bands: list[str] | None
+) -> Cutout:
+    """Return an image of a FITS file calibrated and north up."""
     position = (row["ra"], row["dec"]) if row.get("ra") is not None else None
     place = locate(image.header, image.pixels.shape[1:], position)
     scale = place.pixel_scale_arcsec if place else _pixel_scale(row, survey)
     pixels = calibrate(image.pixels, image.header, survey, scale)
     noise = None
     if image.noise is not None:
-        noise = calibrate(image.noise[:, None, None], image.header, survey, scale)[:, 0, 0]
-    cutout = _flux_cutout(row, survey, pixels, bands or image.bands, noise)
+        noise = image.noise * flux_factor(image.header, survey, scale)
+    cutout = _flux_cutout(row, survey, pixels, agreed_bands(bands, image.bands, survey), noise)
     if place is None:
         return cutout
     upright, centre_xy = place.north_up(cutout.pixels)
@@ -310,7 +359,10 @@ def _pixel_scale(row: dict[str, Any], survey: Survey) -> float:
 
 def _row_bands(row: dict[str, Any]) -> list[str] | None:
     bands = row.get("bands")
-    return [band.strip() for band in bands.split(",")] if bands else None
+    if not bands:
+        return None
+    names = bands.split(",") if isinstance(bands, str) else bands
+    return [str(band).strip() for band in names]
 
 
 def _middle(pixels: np.ndarray) -> tuple[float, float]:

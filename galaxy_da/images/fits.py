@@ -1,8 +1,8 @@
-"""Read the image of a FITS file: choose it by what the file says, and leave out masked pixels.
+"""Read the images of a FITS file: choose them by what the file says, and leave out masked pixels.
 
 The image is the one HDU with pixels, or the one that is named as science data, or one HDU per band.
-Masks, weights and noise planes are recognised by ``EXTNAME``: their masked pixels become NaN, and
-the noise that they state is kept.
+Masks, weights and noise planes are recognised by ``EXTNAME`` or ``IMAGETYP``: their masked pixels
+become NaN, and the noise that they state is kept.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import bz2
 import gzip
 import io
-import warnings
+import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from galaxy_da.errors import CutoutError, first_line
-from galaxy_da.images.bands import header_bands
-from galaxy_da.images.hdu_roles import Role, role_of
+from galaxy_da.images.bands import find_band, header_bands
+from galaxy_da.images.calibration import linearise
+from galaxy_da.images.hdu_roles import NOISE_KINDS, Role, role_of
 from galaxy_da.images.masks import bad_pixels, noise_of
+from galaxy_da.images.quiet import quiet
+from galaxy_da.images.wcs import is_wcs_card
 from galaxy_da.surveys import Survey
 
 if TYPE_CHECKING:
@@ -32,20 +36,21 @@ _FITS_MAGIC = b"SIMPLE"
 _LARGEST_BYTES = 1 << 30
 """Largest size of a file after decompression."""
 
+_LARGEST_PIXELS = 1 << 28
 _MOST_MASKED = 0.9
 """Share of masked pixels above which an image is refused with the name of its mask."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FitsImage:
-    """The image of a FITS file, in the file's own unit.
+    """One image of a FITS file, in the file's own unit.
 
     Attributes
     ----------
     pixels : (planes, y, x) float32 array
         NaN where the file masks a pixel.
     header : Header
-        Header of the image; of the first band where each has an HDU.
+        Header of the image, with the cards of a primary HDU that has no pixels of its own.
     bands : list of str or None
         Names of the planes, if the file states them.
     noise : (planes,) float32 array or None
@@ -79,15 +84,15 @@ def decompress(data: bytes) -> bytes:
         return data
     try:
         content: bytes = stream.read(_LARGEST_BYTES + 1)
-    except (OSError, EOFError, ValueError) as error:
-        raise CutoutError(f"compressed file is corrupt or cut off ({error})") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise CutoutError(f"compressed file is corrupt or cut off ({first_line(error)})") from error
     if len(content) > _LARGEST_BYTES:
         raise CutoutError(f"larger than {_LARGEST_BYTES >> 20} MiB when decompressed")
     return content
 
 
-def read_fits(data: bytes, survey: Survey) -> FitsImage:
-    """Read the image of a FITS file.
+def read_fits(data: bytes, survey: Survey) -> list[FitsImage]:
+    """Read the images of a FITS file: one image or cube, or one image per band.
 
     Parameters
     ----------
@@ -95,6 +100,11 @@ def read_fits(data: bytes, survey: Survey) -> FitsImage:
         The file, plain or compressed with gzip or bzip2; tile-compressed HDUs are read too.
     survey : Survey
         Survey of the image, whose band names tell HDUs apart.
+
+    Returns
+    -------
+    list of FitsImage
+        More than one where each band has its own HDU, in the survey's order.
 
     Raises
     ------
@@ -107,11 +117,9 @@ def read_fits(data: bytes, survey: Survey) -> FitsImage:
     if not content.startswith(_FITS_MAGIC):
         raise CutoutError("the compressed file is not FITS")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=".*truncated.*")
-            with fits.open(io.BytesIO(content), memmap=False) as hdus:
-                return _read(hdus, survey)
+        with quiet(), fits.open(io.BytesIO(content), memmap=False) as hdus:
+            _check_length(hdus, content)
+            return _read(hdus, survey)
     except CutoutError:
         raise
     except Exception as error:  # astropy raises many kinds for damaged files
@@ -131,15 +139,15 @@ def select_hdus(
     images = [(role_of(hdu.header, survey), hdu) for hdu in hdus if _is_image(hdu)]
     if not images:
         raise CutoutError("the FITS file holds no image")
-    science = [item for item in images if item[0].kind == "science"] or images
-    chosen = _choose(science, survey)
-    taken = {id(hdu) for _, hdu in chosen}
-    others = [
-        (role, hdu)
-        for role, hdu in images
-        if id(hdu) not in taken and role.kind not in ("science", "other")
-    ]
-    return chosen, others
+    science = [item for item in images if item[0].kind == "science"]
+    if not science:
+        listed = ", ".join(f"{_name(hdu)} ({role.kind})" for role, hdu in images)
+        raise CutoutError(
+            f"the FITS file holds no science image, only {listed}; name the extension of the image "
+            "SCI"
+        )
+    others = [item for item in images if item[0].kind not in ("science", "other")]
+    return _choose(science, survey), others
 
 
 def _choose(images: list[tuple[Role, Any]], survey: Survey) -> list[tuple[Role, Any]]:
@@ -149,65 +157,112 @@ def _choose(images: list[tuple[Role, Any]], survey: Survey) -> list[tuple[Role, 
     named = [item for item in images if item[0].is_named]
     if len(named) == 1:
         return named
-    of_band = {role.band: (role, hdu) for role, hdu in images if role.band}
-    if len(of_band) == len(images) and len({hdu.shape for _, hdu in images}) == 1:
-        return [of_band[name] for name in survey.band_names if name in of_band]
-    listed = ", ".join(hdu.name or "an unnamed one" for _, hdu in images)
+    per_band = [
+        [item for item in (named or images) if item[0].band == band] for band in survey.band_names
+    ]
+    if any(per_band) and all(len(items) < 2 for items in per_band):
+        return [items[0] for items in per_band if items]
+    listed = ", ".join(_name(hdu) for _, hdu in images)
     raise CutoutError(
         f"the file holds {len(images)} images and nothing says which to use (extensions {listed}); "
         "name the extension of the image SCI, or one extension per band"
     )
 
 
-def _read(hdus: Sequence[Any], survey: Survey) -> FitsImage:
+def _check_length(hdus: Sequence[Any], content: bytes) -> None:
+    """Refuse a file that ends before its data, or within the header of a further HDU."""
+    for hdu in hdus:
+        place = hdu.fileinfo()
+        if place["datLoc"] + hdu.size > len(content):
+            raise CutoutError(
+                f"corrupt or truncated FITS: extension {_name(hdu)} ends at byte "
+                f"{place['datLoc'] + hdu.size} but the file has {len(content)}"
+            )
+    if content[place["datLoc"] + place["datSpan"] :].startswith(b"XTENSION"):
+        raise CutoutError(
+            "corrupt or truncated FITS: a header after the last extension cannot be read"
+        )
+
+
+def _read(hdus: Sequence[Any], survey: Survey) -> list[FitsImage]:
     chosen, masks = select_hdus(hdus, survey)
-    pixels = np.concatenate([_planes(hdu) for _, hdu in chosen])
-    header = chosen[0][1].header.copy()
-    header.extend(hdus[0].header.copy(), unique=True, strip=True)
-    bands = header_bands(header, survey)
-    if len(chosen) > 1:
-        bands = [str(role.band) for role, _ in chosen]
-    noise = None
+    images = []
+    for role, hdu in chosen:
+        header = _full_header(hdu, hdus[0])
+        bands = header_bands(header, survey)
+        if len(chosen) > 1:
+            bands = [str(role.band)]
+        own = [(r, m) for r, m in masks if len(chosen) == 1 or r.band in (None, role.band)]
+        image = FitsImage(
+            pixels=_cube(hdu).astype(np.float32), header=header, bands=bands, noise=None
+        )
+        images.append(_masked_image(image, own, survey))
+    return images
+
+
+def _masked_image(image: FitsImage, masks: list[tuple[Role, Any]], survey: Survey) -> FitsImage:
+    """Return an image without the pixels that its masks mark, and with the noise they state."""
+    pixels, noise = image.pixels, None
     for role, hdu in masks:
-        planes = _planes(hdu)
+        planes = _cube(hdu)
+        rows = _rows_of(role, image, planes, survey, _name(hdu))
         bad = bad_pixels(planes, role.kind, hdu.header)
-        rows = _rows_of(role, bands, pixels, bad, f"extension {hdu.name}")
         if bad.mean() > _MOST_MASKED:
             raise CutoutError(
-                f"extension {hdu.name} masks {bad.mean():.0%} of the pixels",
+                f"extension {_name(hdu)} masks {bad.mean():.0%} of the pixels",
                 status="failed_quality",
             )
         pixels[rows] = np.where(bad, np.nan, pixels[rows])
-        stated = noise_of(planes, role.kind)
-        if stated is not None:
+        if role.kind in NOISE_KINDS:
+            stated = noise_of(linearise(planes.astype(np.float32), hdu.header), role.kind)
             noise = np.full(len(pixels), np.nan, np.float32) if noise is None else noise
             noise[rows] = stated
-    return FitsImage(pixels=pixels, header=header, bands=bands, noise=noise)
+    return FitsImage(pixels=pixels, header=image.header, bands=image.bands, noise=noise)
 
 
 def _rows_of(
-    role: Role, bands: list[str] | None, pixels: np.ndarray, mask: np.ndarray, name: str
+    role: Role, image: FitsImage, mask: np.ndarray, survey: Survey, name: str
 ) -> np.ndarray:
-    """Return the planes that a mask applies to."""
-    if mask.shape[1:] != pixels.shape[1:] or len(mask) not in (1, len(pixels)):
+    """Return the planes of an image that a mask applies to."""
+    shape = image.pixels.shape
+    rows = np.arange(shape[0])
+    bands = image.bands or (survey.band_names if shape[0] == len(survey.bands) else ())
+    if role.band is not None and len(mask) == 1 and len(bands) == len(rows):
+        rows = rows[[find_band(band, survey) == role.band for band in bands]]
+    if mask.shape[1:] != shape[1:] or len(mask) not in (1, len(rows)):
         raise CutoutError(
-            f"{name} has shape {mask.shape} but the image has {pixels.shape}: it cannot be its mask"
+            f"extension {name} has shape {mask.shape} but the image has {shape}: it cannot be its "
+            "mask or noise"
         )
-    every = np.arange(len(pixels))
-    return every if role.band is None or bands is None else every[np.array(bands) == role.band]
+    return rows
+
+
+def _full_header(hdu: Any, primary: Any) -> Header:
+    """Return the header of an HDU, with further cards of a primary HDU without pixels."""
+    header: Header = hdu.header
+    if hdu is primary or primary.shape:
+        return header
+    has_wcs = "CTYPE1" in header
+    inherited = [c for c in primary.header.cards if not (has_wcs and is_wcs_card(c.keyword))]
+    full = header.copy()
+    full.extend(inherited, unique=True, strip=True)
+    return full
+
+
+def _name(hdu: Any) -> str:
+    return hdu.name or "an unnamed one"
 
 
 def _is_image(hdu: Any) -> bool:
     return bool(hdu.is_image and hdu.shape and len(hdu.shape) >= 2)
 
 
-def _planes(hdu: Any) -> np.ndarray:
-    """Return the pixels of an HDU as (planes, y, x) float32, axes of length one dropped."""
-    pixels = np.asarray(hdu.data, dtype=np.float32)
-    while pixels.ndim > 3 and pixels.shape[0] == 1:
-        pixels = pixels[0]
-    if pixels.ndim == 2:
-        pixels = pixels[None]
-    if pixels.ndim != 3 or 0 in pixels.shape:
-        raise CutoutError(f"expected an image or a cube of bands but has shape {pixels.shape}")
-    return pixels
+def _cube(hdu: Any) -> np.ndarray:
+    """Return the values of an HDU as (planes, y, x), axes of length one dropped."""
+    shape = hdu.shape
+    if math.prod(shape) > _LARGEST_PIXELS:
+        raise CutoutError(f"extension {_name(hdu)} of shape {shape} has too many pixels to read")
+    planes = [length for length in shape[:-2] if length != 1]
+    if len(planes) > 1 or 0 in shape:
+        raise CutoutError(f"expected an image or a cube of bands but has shape {shape}")
+    return np.asarray(hdu.data).reshape(*(planes or [1]), *shape[-2:])

@@ -12,16 +12,19 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["Kind", "Role", "role_of"]
+__all__ = ["NOISE_KINDS", "Kind", "Role", "role_of"]
 
 Kind = Literal["science", "mask", "maskbits", "inverse variance", "weight", "variance", "sigma",
                "other"]  # fmt: skip
 
+NOISE_KINDS: tuple[Kind, ...] = ("inverse variance", "variance", "sigma")
+"""Kinds whose pixels state the noise of the image."""
+
 _WORDS: dict[str, Kind] = {
-    **dict.fromkeys(("MASK", "MSK", "DQ", "BPM", "BADPIX", "FLAG", "FLAGS", "MSKIM"), "mask"),
+    **dict.fromkeys(("MASK", "MSK", "DQ", "BPM", "BADPIX", "FLAG", "FLAGS", "FLG"), "mask"),
     "MASKBITS": "maskbits",
     **dict.fromkeys(("INVVAR", "IVAR"), "inverse variance"),
-    **dict.fromkeys(("WEIGHT", "WHT", "WT"), "weight"),
+    **dict.fromkeys(("WEIGHT", "WHT", "WGT", "WT"), "weight"),
     **dict.fromkeys(("VARIANCE", "VAR"), "variance"),
     **dict.fromkeys(("SIGMA", "RMS", "ERR", "ERROR", "NOISE", "STD", "STDDEV"), "sigma"),
     **dict.fromkeys(
@@ -57,9 +60,11 @@ def role_of(header: Header, survey: Survey) -> Role:
     """Return the role of an image HDU.
 
     A name is split at everything but letters and digits, so that ``INVVAR_G`` is the inverse
-    variance of the band ``g``.
+    variance of the band ``g``. Without a name, ``IMAGETYP`` decides, as in files of the Legacy
+    Surveys viewer.
     """
-    name = str(header.get("EXTNAME", "") or "").strip()
+    named = (str(header.get(card, "") or "").strip() for card in ("EXTNAME", "IMAGETYP"))
+    name = next((text for text in named if text not in ("", "COMPRESSED_IMAGE")), "")
     words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
     kinds = [_WORDS[word.upper()] for word in words if word.upper() in _WORDS]
     candidates = [*words, name, str(header.get("FILTER", "")), str(header.get("BAND", ""))]

@@ -78,7 +78,7 @@ def colour_planes(pixels: np.ndarray) -> Picture:
     """
     last = pixels.ndim == 3 and pixels.shape[-1] in (3, 4)
     first = pixels.ndim == 3 and pixels.shape[0] in (3, 4)
-    if first == last:
+    if first == last or 0 in pixels.shape:
         raise CutoutError(
             f"bytes of shape {pixels.shape} are no colour picture; expected (y, x, 3) or (3, y, x)"
         )
