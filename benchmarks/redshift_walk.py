@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from PIL import Image
+from torch import Tensor
 
 from benchmarks.anchor.choosing import diverse
 from benchmarks.anchor.mosaics import colours, mosaic
@@ -25,10 +26,11 @@ from galaxy_da.io.files import atomic_path
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_table
 from galaxy_da.space import LatentSpace
-from training.pretraining.conditional import load_conditional, over_redshift
+from training.pretraining.conditional import ConditionalAutoencoder, load_conditional
 from training.pretraining.image_source import standard_redshift
+from training.pretraining.learner import Batch
 
-__all__ = ["redshift_walk"]
+__all__ = ["over_redshift", "redshift_walk"]
 
 _GALAXIES, _STEPS = 8, 9
 
@@ -78,6 +80,20 @@ def redshift_walk(
     drawn = over_redshift(model, images[rows], own, at)
     every = torch.cat([images[rows][:, None], drawn], 1).flatten(0, 1)
     return mosaic(colours(space, every), 1 + _STEPS), steps
+
+
+@torch.no_grad()
+def over_redshift(
+    model: ConditionalAutoencoder, images: Tensor, redshift: Tensor, steps: Tensor
+) -> Tensor:
+    """Decode galaxies at the redshifts `steps`, (m,), with latents unchanged: (n, m, bands, y, x).
+
+    `images` are prepared and `redshift` are their (n,) known redshifts.
+    """
+    unknown = torch.full((len(images),), -1)
+    mean = model.encode(Batch(images, redshift, unknown))[0].mean
+    drawn = [model.decode(mean, step.expand(len(images))) for step in steps]
+    return torch.stack(drawn, 1).float()
 
 
 def _redshift(sample: Sample, truth: pa.Table | None) -> np.ndarray:

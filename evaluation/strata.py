@@ -9,13 +9,10 @@ import numpy as np
 
 from evaluation.retrieval import Recall, recall_of
 
-__all__ = ["FAINT_MAG", "MAGNITUDES", "SIZES_OVER_PSF", "by_stratum"]
+__all__ = ["MAGNITUDES", "SIZES_OVER_PSF", "by_stratum"]
 
 MAGNITUDES = (17.0, 18.5, 20.0, 21.0, 21.5)
 """Edges of the strata in r [AB mag]."""
-
-FAINT_MAG = 20.0
-"""Limit in r of the faint galaxies [AB mag]."""
 
 SIZES_OVER_PSF = (0.0, 0.5, 1.0, 2.0, np.inf)
 """Edges of the strata in half-light radius over PSF FWHM."""

@@ -28,7 +28,7 @@ from evaluation.distractors import (
 )
 from evaluation.domains import domain_auc
 from evaluation.retrieval import Recall, match_ranks, recall_of
-from evaluation.strata import FAINT_MAG, MAGNITUDES, SIZES_OVER_PSF, by_stratum
+from evaluation.strata import MAGNITUDES, SIZES_OVER_PSF, by_stratum
 from evaluation.transfer import MorphologyClassifier
 from galaxy_da.images.preparation import Frame
 
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _CELL_NSIDE = 64
+_FAINT_MAG = 20.0  # in r
 _RANGE_QUANTILES = (0.0005, 0.9995)
 
 
@@ -288,7 +289,7 @@ def _retrieval(
 def _strata(ranks: np.ndarray, pool: int, held_out: HeldOutGalaxies) -> dict[str, Recall]:
     """Recall of all queries, of faint ones, and by interval of magnitude and of size."""
     found = {"all": recall_of(ranks, pool, held_out.seed)}
-    faint = held_out.r_mag >= FAINT_MAG
+    faint = held_out.r_mag >= _FAINT_MAG
     if faint.any():
         found["faint"] = recall_of(ranks[faint], pool, held_out.seed)
     for name, values, edges in (

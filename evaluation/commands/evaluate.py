@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 from upath import UPath
 
-from galaxy_da.commands.options import AsJson, SurveyFiles
+from galaxy_da.commands.options import AsJson, Space, SurveyFiles
 from galaxy_da.commands.printing import print_result, print_table
 
 __all__ = ["evaluate"]
 
 
 def evaluate(
-    space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")],
+    space: Space,
     anchor: Annotated[UPath, typer.Option(help="Sample table of the anchor survey.")],
     target: Annotated[
         list[UPath], typer.Option(help="Sample table of another survey; may repeat.")

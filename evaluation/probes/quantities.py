@@ -26,6 +26,8 @@ _ROUND = 0.2
 _WEAK_BAR, _WEAK_ARMS = 0.12, 0.2
 """Shares of the disc's light above which simulated bars and arms count as visible."""
 
+_MORPHOLOGY = "src.morph.param"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quantity:
@@ -123,14 +125,28 @@ def own_quantity(truth: pa.Table, column: str) -> Quantity:
         name=column.lower(),
         description=metadata.get("description", f"as column {column} of the truth table"),
         unit=metadata.get("unit", ""),
-        ucd=metadata.get("ucd", "stat.probability;src.morph" if is_bool else "src.morph.param"),
+        ucd=metadata.get("ucd", "stat.probability;src.morph" if is_bool else _MORPHOLOGY),
         link=link,
         columns=(column,),
     )
 
 
-def _label(*labels: str) -> Callable[[_Columns], np.ndarray]:
-    return lambda values: np.isin(values["label"], labels).astype(float)
+def _share(name: str, description: str) -> Quantity:
+    return Quantity(name=name, description=description, ucd=_MORPHOLOGY, low=0.0, high=1.0)
+
+
+def _class(
+    name: str, description: str, column: str, holds: Callable[[np.ndarray], np.ndarray]
+) -> Quantity:
+    """Describe the probability that a condition on a column holds."""
+    return Quantity(
+        name=name,
+        description=description,
+        ucd="stat.probability;src.morph",
+        link="logistic",
+        columns=(column,),
+        truth=lambda values: np.asarray(holds(values[column]), dtype=float),
+    )
 
 
 def _elongation(values: _Columns) -> np.ndarray:
@@ -142,8 +158,6 @@ def _angle(values: _Columns) -> np.ndarray:
     angle = values["position_angle_deg"] % 180
     return np.where(1 - values["axis_ratio"] > _ROUND, angle, np.nan)
 
-
-_MORPHOLOGY, _PROBABILITY = "src.morph.param", "stat.probability;src.morph"
 
 QUANTITIES = (
     Quantity(
@@ -204,59 +218,33 @@ QUANTITIES = (
         unit="mag",
         ucd="phot.mag;em.opt.R",
     ),
-    Quantity(
-        name="bulge_fraction",
-        description="Share of the r light in the de Vaucouleurs component",
-        ucd=_MORPHOLOGY,
-        low=0.0,
-        high=1.0,
+    _share("bulge_fraction", "Share of the r light in the de Vaucouleurs component"),
+    _share("arm_strength", "Share of the disc's light in spiral arms"),
+    _share("bar_strength", "Share of the disc's light in a bar"),
+    _class(
+        "p_featured",
+        "Probability of arms, a bar or an edge-on disc, as against a smooth galaxy (ellipticals "
+        "and plain discs)",
+        "label",
+        lambda label: np.isin(label, ("spiral", "barred", "edge-on")),
     ),
-    Quantity(
-        name="arm_strength",
-        description="Share of the disc's light in spiral arms",
-        ucd=_MORPHOLOGY,
-        low=0.0,
-        high=1.0,
+    _class(
+        "p_edge_on",
+        "Probability of a disc seen edge-on",
+        "label",
+        lambda label: label == "edge-on",
     ),
-    Quantity(
-        name="bar_strength",
-        description="Share of the disc's light in a bar",
-        ucd=_MORPHOLOGY,
-        low=0.0,
-        high=1.0,
+    _class(
+        "p_bar",
+        f"Probability of a bar with more than {_WEAK_BAR} of the disc's light",
+        "bar_strength",
+        lambda strength: strength >= _WEAK_BAR,
     ),
-    Quantity(
-        name="p_featured",
-        description="Probability of arms, a bar or an edge-on disc, as against a smooth galaxy "
-        "(ellipticals and plain discs)",
-        ucd=_PROBABILITY,
-        link="logistic",
-        columns=("label",),
-        truth=_label("spiral", "barred", "edge-on"),
-    ),
-    Quantity(
-        name="p_edge_on",
-        description="Probability of a disc seen edge-on",
-        ucd=_PROBABILITY,
-        link="logistic",
-        columns=("label",),
-        truth=_label("edge-on"),
-    ),
-    Quantity(
-        name="p_bar",
-        description=f"Probability of a bar with more than {_WEAK_BAR} of the disc's light",
-        ucd=_PROBABILITY,
-        link="logistic",
-        columns=("bar_strength",),
-        truth=lambda values: (values["bar_strength"] >= _WEAK_BAR).astype(float),
-    ),
-    Quantity(
-        name="p_spiral",
-        description=f"Probability of arms with more than {_WEAK_ARMS} of the disc's light",
-        ucd=_PROBABILITY,
-        link="logistic",
-        columns=("arm_strength",),
-        truth=lambda values: (values["arm_strength"] >= _WEAK_ARMS).astype(float),
+    _class(
+        "p_spiral",
+        f"Probability of arms with more than {_WEAK_ARMS} of the disc's light",
+        "arm_strength",
+        lambda strength: strength >= _WEAK_ARMS,
     ),
 )
 """Quantities of the simulated sky; concentration, asymmetry and colour gradient come from

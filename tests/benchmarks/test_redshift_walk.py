@@ -7,7 +7,7 @@ import torch
 from conftest import blobs, write_sample
 from PIL import Image
 
-from benchmarks.redshift_walk import main, redshift_walk
+from benchmarks.redshift_walk import main, over_redshift, redshift_walk
 from galaxy_da.errors import StorageError, TableError
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
@@ -16,6 +16,7 @@ from galaxy_da.space import LatentSpace, SpaceParts, SurveyEncoder
 from galaxy_da.surveys import get_survey
 from training.pretraining.conditional import ConditionalAutoencoder, save_conditional
 from training.pretraining.image_source import standard_redshift
+from training.pretraining.learner import Batch
 
 SMALL = Architecture(widths=(8, 16, 16), features=32, latents=6)
 
@@ -62,6 +63,21 @@ def test_picture_has_one_galaxy_a_row_over_redshift(folder, tmp_path, monkeypatc
     main()
     assert np.array_equal(np.asarray(Image.open(out)), picture)
     assert "observed, then redshift 0.02" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("condition", ["cvae", "cvae2", "cvae-predict"])
+def test_structure_is_kept_over_redshift(condition):
+    torch.manual_seed(0)
+    model = ConditionalAutoencoder(SMALL, condition, centre=0.5, spread=0.2)
+    for parameter in model.parameters():  # away from the zeros of the initial state
+        torch.nn.init.normal_(parameter, std=0.1)
+    model.requires_grad_(False).eval()
+    some = Batch(torch.randn(3, 3, 64, 64), torch.full((3,), 0.4), torch.full((3,), -1))
+    drawn = over_redshift(model, some.images, some.redshift, torch.tensor([0.2, 0.4, 0.8]))
+    assert drawn.shape == (3, 3, 3, 64, 64)
+    torch.testing.assert_close(drawn[:, 1], model.reconstruct(some))
+    mean = model.encode(some)[0].mean
+    torch.testing.assert_close(drawn[:, 2], model.plain(0.8).decoder(mean), rtol=1e-4, atol=1e-4)
 
 
 def test_simulated_sky_gets_the_redshifts_of_training(folder, tmp_path):

@@ -10,7 +10,6 @@ from upath import UPath
 
 from galaxy_da.commands.options import AsJson, Out, Space
 from galaxy_da.commands.printing import print_result
-from training.commands.outputs import check_shared_folder
 
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
@@ -53,7 +52,7 @@ def adapt(
     from galaxy_da.surveys import find_survey, get_survey
     from training.adaptation import AdaptSettings, FineTuningSettings
     from training.adaptation import adapt as run
-    from training.parallel.launch import process_group
+    from training.parallel.launch import check_shared_folder, process_group
 
     with process_group() as is_first:
         check_shared_folder(out)

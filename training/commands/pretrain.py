@@ -9,7 +9,6 @@ from upath import UPath
 
 from galaxy_da.commands.options import AsJson, Out, Scenes
 from galaxy_da.commands.printing import print_result, print_table
-from training.commands.outputs import check_shared_folder
 
 __all__ = ["pretrain"]
 
@@ -36,7 +35,7 @@ def pretrain(
     from galaxy_da.io.samples import Sample
     from galaxy_da.io.staging import staged_folder
     from galaxy_da.space import LatentSpace
-    from training.parallel.launch import process_group
+    from training.parallel.launch import check_shared_folder, process_group
     from training.pretraining.latent_scan import scan_latents
     from training.pretraining.recipe import load_recipe
     from training.pretraining.run import RunOptions

@@ -12,14 +12,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 import torch.distributed as dist
 from torch.distributed import TCPStore, is_torchelastic_launched  # type: ignore[attr-defined]
 
+from galaxy_da.errors import StorageError
+from galaxy_da.io.storage import PathOrUrl, location
 from training.parallel.fabric import make_fabric
-from training.parallel.processes import is_first, wait
+from training.parallel.processes import everyones, is_first, wait
 
-__all__ = ["process_group"]
+__all__ = ["check_shared_folder", "process_group"]
 
 _FAILURES = "galaxy-da failures"
 _TO_ANSWER = timedelta(seconds=10)
@@ -46,10 +49,7 @@ def process_group(devices: int = 1) -> Iterator[bool]:
         yield is_first()
         wait()
     except BaseException:
-        for number in (
-            signal.SIGTERM,
-            signal.SIGINT,
-        ):  # torchrun signals every process that still runs
+        for number in (signal.SIGTERM, signal.SIGINT):  # torchrun signals whatever still runs
             signal.signal(number, signal.SIG_IGN)
         if not _fails_first(store):
             raise SystemExit(2) from None
@@ -58,6 +58,15 @@ def process_group(devices: int = 1) -> Iterator[bool]:
         raise
     signal.signal(signal.SIGTERM, previous)
     dist.destroy_process_group()
+
+
+def check_shared_folder(out: PathOrUrl) -> None:
+    """Refuse a URL to several processes, of which each would stage a folder of its own."""
+    if len(everyones(None)) > 1 and not isinstance(location(out), Path):
+        raise StorageError(
+            f"{out}: several processes train in one folder that all of them see; give --out such a "
+            "folder and copy it to the store afterwards"
+        )
 
 
 def _connect() -> TCPStore:

@@ -39,7 +39,7 @@ from galaxy_da.models.networks import (
 from training.pretraining.learner import Batch, Learner
 from training.pretraining.recipe import Condition
 
-__all__ = ["ConditionalAutoencoder", "load_conditional", "over_redshift", "save_conditional"]
+__all__ = ["ConditionalAutoencoder", "load_conditional", "save_conditional"]
 
 FILE = "conditional.safetensors"
 """File of the whole network in the folder of a space."""
@@ -134,20 +134,6 @@ class ConditionalAutoencoder(Learner):
         decoder.start[0] = without
         result.encoder, result.decoder = encoder, decoder
         return result
-
-
-@torch.no_grad()
-def over_redshift(
-    model: ConditionalAutoencoder, images: Tensor, redshift: Tensor, steps: Tensor
-) -> Tensor:
-    """Decode galaxies at the redshifts `steps`, (m,), with latents unchanged: (n, m, bands, y, x).
-
-    `images` are prepared and `redshift` are their (n,) known redshifts.
-    """
-    unknown = torch.full((len(images),), -1)
-    mean = model.encode(Batch(images, redshift, unknown))[0].mean
-    drawn = [model.decode(mean, step.expand(len(images))) for step in steps]
-    return torch.stack(drawn, 1).float()
 
 
 def save_conditional(model: ConditionalAutoencoder, folder: Path) -> None:

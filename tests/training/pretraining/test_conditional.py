@@ -6,7 +6,6 @@ from galaxy_da.models.networks import Architecture
 from training.pretraining.conditional import (
     ConditionalAutoencoder,
     load_conditional,
-    over_redshift,
     save_conditional,
 )
 from training.pretraining.learner import Batch
@@ -60,17 +59,6 @@ def test_only_one_of_them_predicts():
     torch.testing.assert_close(model.predict(some.images), 0.5 + 0.2 * scaled)
     with pytest.raises(ValueError, match="cvae2 does not predict redshifts"):
         make("cvae2").predict(some.images)
-
-
-@pytest.mark.parametrize("condition", CONDITIONS)
-def test_structure_is_kept_over_redshift(condition):
-    model, some = make(condition), batch(3, 0.4)
-    steps = torch.tensor([0.2, 0.4, 0.8])
-    drawn = over_redshift(model, some.images, some.redshift, steps)
-    assert drawn.shape == (3, 3, 2, 16, 16)
-    torch.testing.assert_close(drawn[:, 1], model.reconstruct(some))
-    mean = model.encode(some)[0].mean
-    torch.testing.assert_close(drawn[:, 2], model.plain(0.8).decoder(mean))
 
 
 @pytest.mark.parametrize("condition", CONDITIONS)
