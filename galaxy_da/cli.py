@@ -7,6 +7,7 @@ Each package lists its verbs under the entry-point group ``galaxy_da.commands``.
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -231,7 +232,7 @@ def _run(command: Callable[..., Any], arguments: Sequence[str] | None, name: str
         print(f"{name}: {error}", file=sys.stderr)
         return 2
     except ModuleNotFoundError as error:
-        extra = _extra_with(error.name or "")
+        extra = _extra_with(error)
         if extra is None:
             raise
         print(
@@ -247,7 +248,14 @@ def _run(command: Callable[..., Any], arguments: Sequence[str] | None, name: str
     return 0
 
 
-def _extra_with(module: str) -> str | None:
-    """Return the extra that brings a package, None if no extra does."""
-    top = module.partition(".")[0]
-    return next((extra for extra, packages in EXTRAS.items() if top in packages), None)
+def _extra_with(error: ModuleNotFoundError) -> str | None:
+    """Return the extra that brings a missing package, None if no extra does.
+
+    Where several do, it is that of the room whose import failed.
+    """
+    top = (error.name or "").partition(".")[0]
+    extras = [extra for extra, packages in EXTRAS.items() if top in packages]
+    frames = traceback.extract_tb(error.__traceback__)
+    rooms = {part for frame in frames for part in Path(frame.filename).parts}
+    rooms |= {"hats"} if "cluster" in rooms else set()
+    return next((extra for extra in extras if extra in rooms), next(iter(extras), None))

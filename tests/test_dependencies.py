@@ -74,6 +74,7 @@ def test_messages_know_what_each_extra_brings():
     [
         (["serve", "--index", "i", "--space", "decals"], "fastapi", "service"),
         (["serve", "--index", "i", "--space", "decals"], "uvicorn", "service"),
+        (["serve", "--index", "i", "--space", "decals"], "httpx", "service"),
         (["fetch", "sdss", "--catalog", "c.csv", "--out", "o"], "httpx", "archives"),
     ],
 )

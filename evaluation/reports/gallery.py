@@ -6,7 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageDraw
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+from torchvision.utils import make_grid
 
 from evaluation.reports.pictures import to_decals_colour
 from galaxy_da.extraction.loading import load_images, row_numbers
@@ -19,9 +23,8 @@ from galaxy_da.space import LatentSpace
 __all__ = ["write_neighbour_gallery"]
 
 _ENLARGED = 2
-_GAP_PX = 4
-_LABEL_PX = 22
-_BACKGROUND, _LABEL, _MATCH = (24, 24, 24), (230, 230, 230), (80, 200, 120)
+_FRAME_PX, _GAP_PX = 4, 2
+_BACKGROUND, _MATCH = (24, 24, 24), (80, 200, 120)
 
 
 def write_neighbour_gallery(
@@ -61,33 +64,26 @@ def write_neighbour_gallery(
         index.similar(f"{first.survey}:{key}", neighbours, second.survey)["object_id"].to_pylist()
         for key in partners
     ]
-    rows = [(f"{first.survey} galaxy", first, list(partners))]
-    rows += [
-        (f"{second.survey} neighbour {rank + 1}", second, [ids[rank] for ids in nearest])
-        for rank in range(neighbours)
-    ]
-    side = space.frame.pixels * _ENLARGED
-    step = side + 2 * _GAP_PX
-    size = (step * len(partners), (step + _LABEL_PX) * len(rows))
-    sheet = Image.new("RGB", size, _BACKGROUND)
-    draw = ImageDraw.Draw(sheet)
-    for number, (label, sample, ids) in enumerate(rows):
-        top = number * (step + _LABEL_PX)
-        draw.text((_GAP_PX, top + 4), label, fill=_LABEL)
-        for column, (picture, key) in enumerate(
-            zip(_pictures(space, sample, ids), ids, strict=True)
-        ):
-            left, upper = column * step, top + _LABEL_PX
-            if number and key == list(partners.values())[column]:
-                draw.rectangle((left, upper, left + step - 1, upper + step - 1), fill=_MATCH)
-            enlarged = Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC)
-            sheet.paste(enlarged, (left + _GAP_PX, upper + _GAP_PX))
+    pictures = [*_framed(space, first, list(partners), [""] * len(partners))]
+    for rank in range(neighbours):
+        ids = [found[rank] for found in nearest]
+        pictures += _framed(space, second, ids, list(partners.values()))
+    grid = make_grid(torch.stack(pictures), nrow=len(partners), padding=_GAP_PX, pad_value=24)
     with atomic_path(path) as temporary:
-        sheet.save(temporary, "png")
+        Image.fromarray(grid.movedim(0, -1).numpy()).save(temporary, "png")
 
 
-def _pictures(space: LatentSpace, sample: Sample, ids: list[str]) -> np.ndarray:
-    """Return (n, y, x, 3) colour pictures of some objects of a sample."""
+def _framed(space: LatentSpace, sample: Sample, ids: list[str], matches: list[str]) -> list[Tensor]:
+    """Return (3, y, x) uint8 pictures of objects, in a frame that is green where ids match."""
     encoder = space.encoder(sample.survey)
-    images, _ = load_images(sample, row_numbers(sample, pa.array(ids)), encoder, space.frame)
-    return to_decals_colour(images, encoder.survey, encoder.bands, space.frame).numpy()
+    rows = row_numbers(sample, pa.array(ids))
+    images, _ = load_images(sample, np.asarray(rows), encoder, space.frame)
+    colour = to_decals_colour(images, encoder.survey, encoder.bands, space.frame).movedim(-1, 1)
+    large = interpolate(colour, scale_factor=_ENLARGED, mode="nearest")
+    framed = []
+    for picture, key, match in zip(large, ids, matches, strict=True):
+        frame = torch.tensor(_MATCH if key == match else _BACKGROUND, dtype=torch.uint8)
+        canvas = frame[:, None, None].expand(3, *pad(picture[0], [_FRAME_PX] * 4).shape).clone()
+        canvas[:, _FRAME_PX:-_FRAME_PX, _FRAME_PX:-_FRAME_PX] = picture
+        framed.append(canvas)
+    return framed
