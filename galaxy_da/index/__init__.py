@@ -9,14 +9,6 @@ from galaxy_da.index.selections import Selection, Subset
 from galaxy_da.index.writing import add, create, delete, rebuild
 
 __all__ = [
-    "KINDS",
-    "Cost",
-    "Selection",
-    "StoredIndex",
-    "Subset",
-    "add",
-    "cost",
-    "create",
-    "delete",
+    "KINDS", "Cost", "Selection", "StoredIndex", "Subset", "add", "cost", "create", "delete",
     "rebuild",
-]
+]  # fmt: skip

@@ -29,22 +29,9 @@ import faiss as typed_faiss
 import numpy as np
 
 __all__ = [
-    "CHUNK",
-    "FLAT_ROWS",
-    "KINDS",
-    "TRAINING_ROWS",
-    "Cost",
-    "available_memory",
-    "build",
-    "check_kind",
-    "choose",
-    "cost",
-    "fill",
-    "mapped",
-    "nearest",
-    "parameters",
-    "trained",
-]
+    "CHUNK", "FLAT_ROWS", "KINDS", "TRAINING_ROWS", "Cost", "available_memory", "build",
+    "check_kind", "choose", "cost", "fill", "mapped", "nearest", "parameters", "trained",
+]  # fmt: skip
 
 KINDS = ("flat", "ivfpq")
 
@@ -187,18 +174,9 @@ def nearest(vectors: np.ndarray, points: np.ndarray, k: int, selector: Any) -> n
     """Return the places of the k nearest selected vectors, (n, k), by exhaustive search."""
     squared = np.empty((len(points), k), np.float32)
     places = np.empty((len(points), k), np.int64)
-    faiss.knn_L2sqr(
-        faiss.swig_ptr(points),
-        faiss.swig_ptr(vectors),
-        vectors.shape[1],
-        len(points),
-        len(vectors),
-        k,
-        faiss.swig_ptr(squared),
-        faiss.swig_ptr(places),
-        None,
-        selector,
-    )
+    x, y, distance, label = map(faiss.swig_ptr, (points, vectors, squared, places))
+    n, dimension = vectors.shape
+    faiss.knn_L2sqr(x, y, dimension, len(points), n, k, distance, label, None, selector)
     return places
 
 

@@ -22,18 +22,9 @@ from galaxy_da.index.locks import remove_unpinned
 from galaxy_da.io.files import file_hash, json_hash, write_json
 
 __all__ = [
-    "MANIFEST",
-    "Drafts",
-    "Header",
-    "Manifest",
-    "SegmentFiles",
-    "StoredFile",
-    "commit",
-    "drafts",
-    "leftovers",
-    "next_generation",
-    "read",
-]
+    "MANIFEST", "Drafts", "Header", "Manifest", "SegmentFiles", "StoredFile", "commit", "drafts",
+    "leftovers", "next_generation", "read",
+]  # fmt: skip
 
 MANIFEST = "index.json"
 

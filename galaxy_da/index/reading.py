@@ -21,7 +21,7 @@ from galaxy_da.index.searching import Searcher
 from galaxy_da.index.segments import Segment
 from galaxy_da.index.selections import Condition, Cone, Selection, Subset, rows_within
 from galaxy_da.index.sources import Source, Sources
-from galaxy_da.index.stores import mirrored, replace
+from galaxy_da.index.stores import mirrored, write_index
 from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["StoredIndex"]
@@ -59,6 +59,8 @@ class StoredIndex:
         self.space_id = header.space_id
         self.encoders = header.encoders
         self.generation = header.generation
+        self.kind = header.kind
+        self.memory_bytes = header.memory_bytes
         self._header = header
         self._layout = Layout([s.surveys for s in parts], [s.deleted for s in parts])
         self.rows = segments.living(parts)
@@ -136,7 +138,7 @@ class StoredIndex:
 
     def save(self, path: PathOrUrl) -> None:
         """Write the index to a folder; an index already there stays whole until replaced."""
-        replace(
+        write_index(
             path, self._header, lambda drafts: [segments.copied(drafts, s) for s in self.segments]
         )
 

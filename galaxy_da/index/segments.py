@@ -171,14 +171,8 @@ def opened(folder: Path, files: SegmentFiles, dimension: int, *, whole: bool) ->
     """Open a segment, its files mapped and pinned."""
     try:
         pins = tuple(Pin(folder / file.name) for file in files.files())
-    except FileNotFoundError as error:
-        raise LatentIndexError(
-            f"{error.filename}: cannot be read ({error.strerror}) though the manifest names it; "
-            "build the index again"
-        ) from error
-    for file in files.files():
-        file.check(folder, whole=whole)
-    try:
+        for file in files.files():
+            file.check(folder, whole=whole)
         rows = pa.ipc.open_file(pa.memory_map(str(folder / files.rows.name))).read_all()
         vectors = np.asarray(np.load(folder / files.vectors.name, mmap_mode="r"))
         search = None

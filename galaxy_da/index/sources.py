@@ -17,16 +17,9 @@ from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import check_positions, open_parquet
 
 __all__ = [
-    "BATCH_ROWS",
-    "KEY",
-    "Source",
-    "Sources",
-    "joined",
-    "sorted_batches",
-    "unified",
-    "united",
+    "BATCH_ROWS", "KEY", "Source", "Sources", "joined", "sorted_batches", "unified", "united",
     "usable",
-]
+]  # fmt: skip
 
 KEY = ("object_id", "survey", "ra", "dec")
 

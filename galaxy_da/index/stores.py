@@ -34,7 +34,7 @@ from galaxy_da.io.storage import (
     upload,
 )
 
-__all__ = ["mirrored", "replace", "workplace"]
+__all__ = ["mirrored", "workplace", "write_index"]
 
 _NUMBERED = re.compile(r"index-(\d{6,})\.json")
 _KEPT = timedelta(days=1)
@@ -81,7 +81,7 @@ def workplace(where: PathOrUrl, *, anew: bool = False) -> Iterator[Path]:
         _publish(folder, target, before)
 
 
-def replace(
+def write_index(
     where: PathOrUrl, header: Header, write: Callable[[Drafts], list[SegmentFiles]]
 ) -> None:
     """Write a whole index; one that is there already stays whole until it is replaced."""

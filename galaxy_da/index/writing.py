@@ -23,7 +23,7 @@ from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.segments import Build, Segment, living
 from galaxy_da.index.selections import Selection
 from galaxy_da.index.sources import BATCH_ROWS, Source, Sources, joined, unified, united
-from galaxy_da.index.stores import replace, workplace
+from galaxy_da.index.stores import workplace, write_index
 from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["add", "create", "delete", "rebuild"]
@@ -65,7 +65,7 @@ def create(
         with _scratch(drafts, opened) as table:
             return [segments.stored(drafts, table, kind, header.memory_bytes, build)]
 
-    replace(path, header, write)
+    write_index(path, header, write)
 
 
 def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -> int:
@@ -212,7 +212,7 @@ def _left(index: StoredIndex, gone: np.ndarray) -> list[Segment]:
 
 
 def _no_larger(left: Sequence[Segment], n_rows: int) -> list[Segment]:
-    """Return the segments to merge with new rows: the smallest, until one is larger than their sum.
+    """Return the segments to merge with new rows: the smallest, until one exceeds their sum.
 
     The number of segments stays about the logarithm of the number of rows.
     """

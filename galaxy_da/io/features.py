@@ -19,17 +19,9 @@ from galaxy_da.io.storage import Location, PathOrUrl, exists, location, read_tex
 from galaxy_da.io.tables import read_table
 
 __all__ = [
-    "FEATURE_COLUMNS",
-    "FORMAT",
-    "MANIFEST",
-    "SKY_INDEX",
-    "Features",
-    "part_path",
-    "part_paths",
-    "read_header",
-    "read_part",
-    "vectors",
-]
+    "FEATURE_COLUMNS", "FORMAT", "MANIFEST", "SKY_INDEX", "Features", "part_path", "part_paths",
+    "read_header", "read_part", "vectors",
+]  # fmt: skip
 
 MANIFEST = "features.json"
 

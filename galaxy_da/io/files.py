@@ -29,14 +29,9 @@ from galaxy_da.io.storage import (
 )
 
 __all__ = [
-    "atomic_path",
-    "ensure_folder",
-    "file_hash",
-    "json_hash",
-    "new_folder",
-    "output_folder",
+    "atomic_path", "ensure_folder", "file_hash", "json_hash", "new_folder", "output_folder",
     "write_json",
-]
+]  # fmt: skip
 
 
 @contextmanager

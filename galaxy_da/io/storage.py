@@ -22,25 +22,10 @@ from upath import UPath
 from galaxy_da.errors import GalaxyDAError, StorageError
 
 __all__ = [
-    "Location",
-    "PathOrUrl",
-    "create_object",
-    "download",
-    "exists",
-    "is_folder",
-    "list_files",
-    "list_names",
-    "location",
-    "parquet_source",
-    "partial_path",
-    "read_bytes",
-    "read_text",
-    "resolve",
-    "store_errors",
-    "upload",
-    "upload_folder",
-    "with_store_errors",
-]
+    "Location", "PathOrUrl", "create_object", "download", "exists", "is_folder", "list_files",
+    "list_names", "location", "parquet_source", "partial_path", "read_bytes", "read_text",
+    "resolve", "store_errors", "upload", "upload_folder", "with_store_errors",
+]  # fmt: skip
 
 PathOrUrl: TypeAlias = str | os.PathLike[str] | UPath
 """A path or URL as users give it."""

@@ -21,17 +21,9 @@ from galaxy_da.io.files import atomic_path
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location, parquet_source, store_errors
 
 __all__ = [
-    "check_columns",
-    "check_positions",
-    "check_unique",
-    "open_parquet",
-    "read_metadata",
-    "read_pairs",
-    "read_table",
-    "validate_pairs",
-    "with_metadata",
-    "write_table",
-]
+    "check_columns", "check_positions", "check_unique", "open_parquet", "read_metadata",
+    "read_pairs", "read_table", "validate_pairs", "with_metadata", "write_table",
+]  # fmt: skip
 
 _METADATA_KEY = b"galaxy_da"
 
@@ -72,7 +64,7 @@ def read_table(path: PathOrUrl, columns: Sequence[str] | None = None) -> pa.Tabl
 
 
 def open_parquet(path: Location) -> pq.ParquetFile:
-    """Open a Parquet table; a local file is memory-mapped. TableError if it is missing or none."""
+    """Open a Parquet table, memory-mapped on a disk; TableError if there is no such table."""
     if not exists(path):
         if isinstance(path, Path) and path.is_dir():
             raise TableError(

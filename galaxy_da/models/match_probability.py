@@ -13,13 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.special import expit, logit
 
 __all__ = [
-    "MatchProbability",
-    "Population",
-    "gaussian_log_ratio",
-    "posterior_distance",
-    "probability",
+    "MatchProbability", "Population", "gaussian_log_ratio", "posterior_distance", "probability",
     "statistics",
-]
+]  # fmt: skip
 
 _TINY = 1e-12
 

@@ -20,16 +20,9 @@ if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
 __all__ = [
-    "BATCH",
-    "all_latents",
-    "match_model",
-    "posteriors",
-    "result_table",
-    "rows_of",
-    "select",
-    "separations",
-    "without_self",
-]
+    "BATCH", "all_latents", "match_model", "posteriors", "result_table", "rows_of", "select",
+    "separations", "without_self",
+]  # fmt: skip
 
 BATCH = 4096
 """Rows processed at a time."""
