@@ -49,10 +49,17 @@ SECTIONS = {
 
 EXTRAS = {
     "archives": ("astroquery", "httpx", "mocpy", "pyvo", "tenacity"),
-    "hats": ("dask", "distributed", "hats", "hats_import", "lsdb"),
+    "hats": ("dask", "distributed", "hats", "hats_import", "lsdb", "tenacity"),
     "plots": ("umap",),
     "s3": ("s3fs",),
-    "service": ("fastapi", "fastapi_offline", "prometheus_client", "starlette", "uvicorn"),
+    "service": (
+        "fastapi",
+        "fastapi_offline",
+        "httpx",
+        "prometheus_client",
+        "starlette",
+        "uvicorn",
+    ),
 }
 """Packages that each optional extra brings, by the names under which Python imports them."""
 
