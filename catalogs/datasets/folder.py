@@ -109,7 +109,7 @@ def write_folder(
     ids = IdNames([] if catalog is None else catalog["object_id"].to_pylist())
     refused = _Refusals()
     files = []
-    for name in tqdm(names, desc="reading headers", disable=not progress):
+    for name in tqdm(names, desc="reading files", disable=not progress):
         try:
             files.append(_read_file(source, name, definition, options))
         except CutoutError as error:
@@ -285,7 +285,7 @@ def _check(
         if isinstance(cutout, CutoutError):
             failed.add(images[row].name, str(cutout))
         else:
-            key = f"{','.join(cutout.bands)} by {images[row].origin}"
+            key = f"{','.join(cutout.bands)} ({images[row].origin})"
             kinds.setdefault(key, []).append(cutout)
     report: dict[str, Any] = {
         "checked": len(some),

@@ -160,8 +160,8 @@ def _single(
         names, origin, bands = None, "survey", None
     elif file.bands is None:
         raise CutoutError(
-            f"neither header nor file name says which bands the {planes} planes are; declare them "
-            "in order by --bands"
+            f"neither header nor file name says which bands the planes are (it has {planes}); "
+            "declare them in order by --bands"
         )
     else:
         names, origin, bands = file.bands, "header", None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,13 @@ import numpy as np
 
 from galaxy_da.errors import CutoutError, GalaxyDAError, first_line
 from galaxy_da.images.arrays import image_planes, read_array
-from galaxy_da.images.bands import header_bands
 from galaxy_da.images.calibration import calibrate
-from galaxy_da.images.fits import decompress, select_hdus
+from galaxy_da.images.fits import read_fits
 from galaxy_da.images.hdu_roles import role_of
 from galaxy_da.images.pictures import colour_planes, read_picture
 from galaxy_da.images.wcs import celestial_wcs, locate, sky_of
 from galaxy_da.io.storage import Location, list_files, read_bytes
-from galaxy_da.surveys import Survey
+from galaxy_da.surveys import Survey, get_survey
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -90,7 +88,7 @@ def path_stem(name: str) -> str:
 def read_image_file(
     folder: Location, name: str, survey: Survey, stretch: str | None, planes: int | None = None
 ) -> ImageFile:
-    """Read what an image file says of itself: the header of FITS, the whole of others.
+    """Read an image file, and what it says of itself.
 
     Parameters
     ----------
@@ -122,57 +120,47 @@ def read_image_file(
     except GalaxyDAError as error:
         text = str(error).replace(f"{PurePosixPath(name).name}#: ", "")
         raise CutoutError(text.replace(f"{PurePosixPath(name).name}: ", "")) from error
-    except UserWarning as error:  # astropy's, made an error in `_read_fits`
-        raise CutoutError(f"truncated FITS ({first_line(error)})") from error
     except Exception as error:  # one file never ends a run
         kind = type(error).__name__
         raise CutoutError(f"cannot be read ({kind}: {first_line(error)})") from error
 
 
 def _read_fits(file: Location, name: str, survey: Survey) -> ImageFile:
-    from astropy.io import fits
-
     _refuse_auxiliary(name, survey)
-    is_plain = isinstance(file, Path) and not name.lower().endswith((".gz", ".bz2"))
-    with (
-        file.open("rb") if is_plain else io.BytesIO(decompress(read_bytes(file))) as source,
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", message=".*truncated.*")
-        with fits.open(source, memmap=False) as hdus:
-            chosen, _ = select_hdus(hdus, survey)
-            header = chosen[0][1].header.copy()
-            header.extend(hdus[0].header.copy(), unique=True, strip=True)
-            shapes = [hdu.shape for _, hdu in chosen]
-            bands = [str(role.band) for role, _ in chosen]
-        depth = int(np.prod(shapes[0][:-2], dtype=int)) * len(shapes)
-        height, width = shapes[0][-2:]
-        place = locate(header, (height, width))
-        centre, wcs = None, celestial_wcs(header)
-        if wcs is not None:
-            ra, dec = sky_of(wcs, [(width - 1) / 2], [(height - 1) / 2])
-            centre = (float(ra[0]) % 360, float(dec[0]))
-        scale = place.pixel_scale_arcsec if place else None
-        unit = str(header.get("BUNIT") or "").strip()
-        return ImageFile(
-            name=name,
-            kind="FITS",
-            shape=(depth, height, width),
-            bands=bands if len(chosen) > 1 else header_bands(header, survey),
-            unit=f"{unit} (BUNIT)" if unit else f"{survey.flux_unit} (survey)",
-            zeropoint_mag=_zeropoint(header, survey, scale or survey.pixel_scale_arcsec),
-            cards=tuple(str(header[card]).strip() for card in _ID_CARDS if card in header),
-            centre=centre,
-            pixel_scale_arcsec=scale,
-        )
+    images = read_fits(read_bytes(file), survey)
+    header = images[0].header
+    height, width = images[0].pixels.shape[1:]
+    place = locate(header, (height, width))
+    scale = place.pixel_scale_arcsec if place else None
+    centre, wcs = None, celestial_wcs(header)
+    if wcs is not None:
+        ra, dec = sky_of(wcs, [(width - 1) / 2], [(height - 1) / 2])
+        centre = (float(ra[0]) % 360, float(dec[0]))
+    cards = tuple(str(header[card]).strip() for card in _ID_CARDS if card in header)
+    bands = [band for image in images for band in image.bands or []]
+    unit = str(header.get("BUNIT") or "").strip()
+    zeropoints = [
+        _zeropoint(image.header, survey, scale or survey.pixel_scale_arcsec) for image in images
+    ]
+    return ImageFile(
+        name=name,
+        kind="FITS",
+        shape=(sum(len(image.pixels) for image in images), height, width),
+        bands=bands or None,
+        unit=f"{unit} (BUNIT)" if unit else f"{survey.flux_unit} (survey)",
+        zeropoint_mag=zeropoints[0],
+        cards=cards,
+        centre=centre,
+        pixel_scale_arcsec=scale,
+    )
 
 
 def _zeropoint(header: Header, survey: Survey, pixel_scale_arcsec: float) -> float:
     """Return the AB magnitude of one linear unit of the file, as the reader calibrates it."""
+    linear = header.copy()
     for card in ("BSOFTEN", "BOFFSET"):  # the zeropoint is that after asinh scaling
-        header.remove(card, ignore_missing=True)
-    one = calibrate(np.ones((1, 1, 1), np.float32), header, survey, pixel_scale_arcsec)
+        linear.remove(card, ignore_missing=True)
+    one = calibrate(np.ones((1, 1, 1), np.float32), linear, survey, pixel_scale_arcsec)
     return survey.zeropoint_mag - 2.5 * float(np.log10(one.item()))
 
 
@@ -199,13 +187,18 @@ def _picture(name: str, colour: np.ndarray, survey: Survey, stretch: str | None)
 
 def _refuse_auxiliary(name: str, survey: Survey) -> None:
     """Refuse a file that is named as a mask, weight or noise image, or ends in PSF and the like."""
-    from astropy.io.fits import Header
-
     stem = PurePosixPath(path_stem(name)).name
-    words = [word for word in _words(stem) if word not in survey.band_names]
-    kinds = [role_of(Header([("EXTNAME", word)]), survey).kind for word in words]
+    kinds = [_kind(word) for word in _words(stem) if word not in survey.band_names]
     if set(kinds) - {"science", "other"} or kinds[-1:] == ["other"]:
         raise CutoutError("named as a mask, weight, noise or PSF image", status="no_data")
+
+
+@lru_cache(maxsize=1024)
+def _kind(word: str) -> str:
+    """Return the kind of an HDU of that name."""
+    from astropy.io.fits import Header
+
+    return role_of(Header([("EXTNAME", word)]), get_survey("decals")).kind
 
 
 def _words(text: str) -> list[str]:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
+from fsspec.implementations.memory import MemoryFile
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
@@ -237,7 +238,7 @@ def test_planes_in_another_order_than_declared_are_refused(order, tmp_path, cata
 def test_bands_in_the_header_in_the_wrong_order_are_refused(tmp_path):
     for i in range(N):
         write(tmp_path / "images" / f"{IDS[i]}.fits", planes("zrg"), header(i, DECALS))
-    with pytest.raises(CatalogError, match=r"g,r,z by header.*order z,r,g;"):
+    with pytest.raises(CatalogError, match=r"g,r,z \(header\).*order z,r,g;"):
         write_sample(tmp_path / "images", tmp_path / "sample.parquet", "decals")
     report = write_sample(
         tmp_path / "images", tmp_path / "sample.parquet", "decals", bands=("z", "r", "g")
@@ -487,3 +488,43 @@ def test_seeing_and_sky_do_not_make_colours_implausible():
     reverse = [Cutout(pixels=c.pixels[::-1], bands=DECALS, pixel_scale_arcsec=SCALE,
                       centre_xy=c.centre_xy) for c in cutouts]  # fmt: skip
     assert check_colours(reverse, get_survey("decals")).better[0] == ("z", "r", "g")
+
+
+def test_files_of_one_band_an_extension_name_their_bands(tmp_path):
+    for i in range(N):
+        images = [
+            fits.ImageHDU(plane, header(i), name=f"SCI_{band}")
+            for plane, band in zip(planes(seed=i), DECALS, strict=True)
+        ]
+        path = tmp_path / "images" / f"{IDS[i]}.fits"
+        path.parent.mkdir(exist_ok=True)
+        fits.HDUList([fits.PrimaryHDU(), *images[::-1]]).writeto(path)
+    out = tmp_path / "s.parquet"
+    report = write_sample(tmp_path / "images", out, "decals")
+    assert report["bands"] == {"g,r,z (header)": {"images": N}}
+    assert_right(out)
+
+
+def test_a_folder_in_an_object_store(tmp_path, store):
+    for i in range(N):
+        path = write(tmp_path / f"{IDS[i]}.fits", planes(seed=i), header(i, DECALS))
+        store[f"/images/deep/{IDS[i]}.fits"] = MemoryFile(data=path.read_bytes())
+    report = write_sample("memory://images", "memory://sample.parquet", "decals")
+    assert report["rows"] == N
+    assert_right("memory://sample.parquet")
+
+
+def test_real_planes_in_reversed_order_are_refused(tmp_path, data):
+    for path in sorted((data / "decals_fits").glob("*.fits")):
+        if "incomplete" not in path.name:
+            with fits.open(path) as hdus:
+                head = hdus[0].header
+                for card in ("BANDS", "BAND0", "BAND1", "BAND2"):
+                    head.remove(card, ignore_missing=True)
+                write(tmp_path / "images" / path.name, hdus[0].data[::-1], head)
+    images, out = tmp_path / "images", tmp_path / "s.parquet"
+    with pytest.raises(CatalogError, match=r"g-r = -0\.\d+ .*order z,r,g;"):
+        write_sample(images, out, "decals", bands=DECALS)
+    report = write_sample(images, out, "decals", bands=("z", "r", "g"))
+    straight = write_sample(data / "decals_fits", tmp_path / "t.parquet", "decals")
+    assert report["colours"] == straight["colours"]
