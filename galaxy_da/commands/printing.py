@@ -38,10 +38,13 @@ def print_result(result: Mapping[str, Any], as_json: bool) -> None:
 
 def print_table(table: pa.Table, as_json: bool) -> None:
     """Print a table's rows on stdout, as one JSON object or as aligned columns."""
+    from galaxy_da.io.column_types import json_rows
+
     if as_json:
-        print(json.dumps({"rows": table.to_pylist()}, indent=1, allow_nan=False))
+        print(json.dumps({"rows": json_rows(table)}, indent=1, allow_nan=False))
         return
-    print(table.to_pandas().to_string(index=False, float_format=_text))
+    frame = table.to_pandas(integer_object_nulls=True)  # a double would lose digits
+    print(frame.to_string(index=False, float_format=_text))
 
 
 def _print_rows(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,9 +1,9 @@
 """Write feature tables as FITS, VOTable, Parquet or HATS catalogues.
 
-Every column has its description, unit and UCD, as far as the format can hold them:
+Types follow `galaxy_da.io.column_types`. Every column has its description, unit and UCD:
 
 =========  =====================================================================================
-FITS       ``TUNITn``, and ``TUCDn`` and ``TCOMMn`` as TOPCAT writes them; 80 characters of text
+FITS       ``TUNITn``, and ``TUCDn`` and ``TCOMMn`` as TOPCAT writes them; long text is CONTINUEd
 VOTable    its own elements and attributes, version 1.4 and up, binary
 Parquet    metadata of each Arrow field, and a VOTable header (IVOA Note VOParquet 1.0)
 HATS       the same, in ``dataset/_common_metadata``
@@ -13,18 +13,19 @@ HATS       the same, in ``dataset/_common_metadata``
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 from astropy import units as u
 from astropy.io import fits
 from astropy.io.votable import from_table, writeto
+from astropy.io.votable.converters import get_converter
+from astropy.io.votable.tree import VOTableFile
 from astropy.table import Column, MaskedColumn, Table
 
 from galaxy_da.errors import TableError
-from galaxy_da.io.features import vectors
+from galaxy_da.io.column_types import numpy_values
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.hats.catalogues import write_hats
 from galaxy_da.io.storage import Location, PathOrUrl, location
@@ -34,6 +35,7 @@ __all__ = [
     "COLUMN_NOTES",
     "add_descriptions",
     "to_astropy",
+    "to_votable",
     "with_votable_header",
     "write_catalogue",
 ]
@@ -80,8 +82,6 @@ COLUMN_NOTES: Mapping[str, tuple[str, str, str]] = {
 }
 """Unit, UCD and description of the columns of extraction and queries; probes have their own."""
 
-_FITS_CARD = 68
-
 
 def add_descriptions(table: pa.Table) -> pa.Table:
     """Return the table with unit, UCD and description in the metadata of every known field.
@@ -98,19 +98,35 @@ def add_descriptions(table: pa.Table) -> pa.Table:
 
 
 def to_astropy(table: pa.Table) -> Table:
-    """Convert an Arrow feature table to an astropy table.
+    """Convert an Arrow table to an astropy table, types as in `galaxy_da.io.column_types`.
 
-    Missing numbers are masked, missing text is empty, missing vectors are NaN.
+    Missing values are masked; missing vectors of floats are NaN.
     """
     columns = {}
     for field in add_descriptions(table).schema:
         notes = _notes(field)
-        values = _values(table, field)
+        values = numpy_values(table[field.name])
         kind = MaskedColumn if isinstance(values, np.ma.MaskedArray) else Column
         column = kind(values, description=notes.get("description"), unit=_unit(notes.get("unit")))
         column.meta = {"ucd": notes["ucd"]} if notes.get("ucd") else {}
         columns[field.name] = column
     return Table(columns, copy=False)
+
+
+def to_votable(table: pa.Table) -> VOTableFile:
+    """Convert an Arrow table to a VOTable; text has variable length."""
+    columns = to_astropy(table)
+    for name in columns.colnames:
+        if columns[name].dtype == np.uint64:
+            columns[name] = _variable_length(columns[name].astype(str))
+        elif columns[name].dtype.kind == "U":
+            columns[name] = _variable_length(columns[name])
+    tree = from_table(columns)
+    for field in tree.get_first_table().fields:
+        if field.datatype == "bit":  # which has no missing values
+            field.datatype = "boolean"
+            field.converter = get_converter(field)
+    return tree
 
 
 def write_catalogue(table: pa.Table, path: PathOrUrl) -> str:
@@ -156,24 +172,51 @@ def write_catalogue(table: pa.Table, path: PathOrUrl) -> str:
 
 
 def _write_fits(table: pa.Table, path: Location) -> None:
-    converted = to_astropy(table)
-    hdu = fits.table_to_hdu(converted, character_as_bytes=False)
-    hdu.name = "FEATURES"
-    for number, name in enumerate(converted.colnames, 1):
-        column = converted[name]
-        for card, text in (
-            (f"TUCD{number}", (column.info.meta or {}).get("ucd")),
-            (f"TCOMM{number}", column.info.description),
-        ):
-            if text:
-                hdu.header[card] = _plain(text)[:_FITS_CARD]
-    with atomic_path(path) as temporary:
-        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(temporary)
+    """Write a table as FITS; missing logicals are zero bytes, as the standard says."""
+    table = add_descriptions(table)
+    _refuse_names(table.column_names, path)
+    columns = Table()
+    missing = {}
+    for field in table.schema:
+        values = numpy_values(table[field.name])
+        mask = np.ma.getmask(values)
+        if values.dtype.kind == "U":
+            text = np.strings.encode(np.ma.filled(values, ""), "utf-8")
+            values = text.astype("S1") if text.dtype.itemsize == 0 else text
+        columns[field.name] = values
+        if mask is not np.ma.nomask and values.dtype in (np.uint64, np.bool_):
+            columns[field.name].info.serialize_method["fits"] = "data_mask"
+            if values.dtype == bool:
+                missing[field.name] = mask
+    plain = io.BytesIO()
+    columns.write(plain, format="fits")
+    plain.seek(0)
+    with fits.open(plain, logical_as_bytes=True) as hdus, atomic_path(path) as temporary:
+        hdu = hdus[1]
+        hdu.name = "FEATURES"
+        for name, mask in missing.items():
+            hdu.data[name][mask] = b"\0"
+        for number, name in enumerate(hdu.columns.names, 1):
+            notes = _notes(table.schema.field(name)) if name in table.column_names else {}
+            for card, key in (("TUNIT", "unit"), ("TUCD", "ucd"), ("TCOMM", "description")):
+                if notes.get(key):
+                    hdu.header[f"{card}{number}"] = _plain(notes[key])
+        hdus.writeto(temporary)
+
+
+def _refuse_names(names: Sequence[str], path: Location) -> None:
+    """Refuse names that a FITS header cannot hold."""
+    bad = [name for name in names if not (name.isascii() and name.isprintable())]
+    if bad:
+        raise TableError(
+            f"{path}: FITS holds ASCII names of columns only, not {', '.join(map(repr, bad))}; "
+            "rename them, or write a VOTable or Parquet"
+        )
 
 
 def _write_votable(table: pa.Table, path: Location) -> None:
     with atomic_path(path) as temporary:
-        writeto(from_table(to_astropy(table)), str(temporary), tabledata_format="binary2")
+        writeto(to_votable(table), str(temporary), tabledata_format="binary2")
 
 
 def _write_parquet(table: pa.Table, path: Location) -> None:
@@ -188,7 +231,7 @@ def with_votable_header(table: pa.Table) -> pa.Table:
     """Return the described table with a VOTable header in its metadata (VOParquet 1.0)."""
     table = add_descriptions(table)
     text = io.BytesIO()
-    writeto(from_table(to_astropy(table.slice(0, 0))), text)
+    writeto(to_votable(table.slice(0, 0)), text)
     keys = {
         b"IVOA.VOTable-Parquet.version": b"1.0",
         b"IVOA.VOTable-Parquet.content": text.getvalue(),
@@ -196,21 +239,16 @@ def with_votable_header(table: pa.Table) -> pa.Table:
     return table.replace_schema_metadata({**(table.schema.metadata or {}), **keys})
 
 
-def _values(table: pa.Table, field: pa.Field) -> Any:
-    column = table[field.name]
-    if pa.types.is_fixed_size_list(field.type):
-        rows = np.full((len(column), field.type.list_size), np.nan, np.float32)
-        valid = np.asarray(column.is_valid())
-        rows[valid] = vectors(table.select([field.name]).filter(column.is_valid()), field.name)
-        return rows
-    if pa.types.is_floating(field.type) or pa.types.is_integer(field.type):
-        missing = np.asarray(column.is_null())
-        kind = field.type.to_pandas_dtype()
-        return np.ma.MaskedArray(np.asarray(column.fill_null(0)).astype(kind), missing)
-    if pa.types.is_boolean(field.type):
-        return np.ma.MaskedArray(np.asarray(column.fill_null(False)), np.asarray(column.is_null()))
-    return np.array(
-        ["" if value is None else str(value) for value in column.to_pylist()], dtype=str
+def _variable_length(column: Column) -> Column:
+    """Give a text column variable length, so that its type is the same in every table."""
+    texts = np.ma.filled(column, "").astype(object)
+    coding = "char" if all(map(str.isascii, texts)) else "unicodeChar"
+    return MaskedColumn(
+        texts,
+        mask=np.ma.getmaskarray(column),
+        description=column.description,
+        unit=column.unit,
+        meta={**column.meta, "_votable_string_dtype": coding},  # read by astropy
     )
 
 

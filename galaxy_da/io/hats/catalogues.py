@@ -90,7 +90,12 @@ def to_hats(
             margin_threshold=float(margin_arcsec),
         )
         with dask.config.set(scheduler="synchronous"):
-            catalogue.write_catalog(folder, catalog_name=target.name, progress_bar=False)
+            catalogue.write_catalog(
+                folder,
+                catalog_name=target.name,
+                progress_bar=False,
+                create_per_partition_statistics=_has_statistics(table),
+            )
     return target
 
 
@@ -108,7 +113,11 @@ def write_hats(table: pa.Table, out: Location, schema: pa.Schema) -> None:
     """
     with new_folder(out) as folder, using_lsdb():
         _from_table(table, margin_threshold=None).write_catalog(
-            folder, catalog_name=out.name, as_collection=False, progress_bar=False
+            folder,
+            catalog_name=out.name,
+            as_collection=False,
+            progress_bar=False,
+            create_per_partition_statistics=_has_statistics(table),
         )
         _add_metadata(folder / DATASET / "_common_metadata", schema)
 
@@ -233,8 +242,16 @@ def delayed_partitions(catalogue: Any) -> dict[Pixel, Delayed]:
 def _from_table(table: pa.Table, **options: Any) -> Catalog:
     import lsdb
 
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):  # pandas has none
+            table = table.set_column(place, field.name, table[field.name].cast(pa.string()))
     frame = table.replace_schema_metadata(None).to_pandas(types_mapper=pd.ArrowDtype)
     return lsdb.from_dataframe(frame, ra_column="ra", dec_column="dec", **options)
+
+
+def _has_statistics(table: pa.Table) -> bool:
+    """Return whether HATS can write statistics: it fails on integers from 2⁶³."""
+    return not any(pa.types.is_uint64(kind) for kind in table.schema.types)
 
 
 def _add_metadata(path: Path, source: pa.Schema) -> None:

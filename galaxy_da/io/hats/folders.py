@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.storage import Location, exists, list_files, read_text
 
-__all__ = ["is_hats", "list_hats_files", "list_parquet_files", "main_catalogue", "read_properties"]
+__all__ = [
+    "check_row_count",
+    "is_hats",
+    "list_hats_files",
+    "list_parquet_files",
+    "main_catalogue",
+    "read_properties",
+]
 
 _PROPERTIES = ("hats.properties", "properties")
 _COLLECTION = "collection.properties"
@@ -37,6 +46,23 @@ def read_properties(catalogue: Location) -> dict[str, str]:
     """Return the properties of a catalogue, none if it has no file of them."""
     found = [catalogue / name for name in _PROPERTIES if exists(catalogue / name)]
     return _read(found[0]) if found else {}
+
+
+def check_row_count(n_rows: int, properties: Mapping[str, str], catalogue: Location) -> None:
+    """Compare the rows found in a catalogue's partitions with the number it states.
+
+    Raises
+    ------
+    CatalogError
+        If they differ.
+    """
+    stated = properties.get("hats_nrows", "").replace(",", "").strip()
+    if stated.isdigit() and int(stated) != n_rows:
+        raise CatalogError(
+            f"{catalogue}: its properties state {int(stated):,} rows (hats_nrows) but its "
+            f"partitions hold {n_rows:,}; some are missing, or from another version: get the "
+            "catalogue again"
+        )
 
 
 def list_hats_files(catalogue: Location) -> list[Location]:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from galaxy_da.io.features import SKY_INDEX
 from galaxy_da.io.files import atomic_path
-from galaxy_da.io.hats.folders import list_parquet_files
+from galaxy_da.io.hats.folders import check_row_count, list_parquet_files, read_properties
 from galaxy_da.io.hats.libraries import main_path, read_structure, using_lsdb
 from galaxy_da.io.hats.pixels import SKY_ORDER, Pixel, sky_index
 from galaxy_da.io.storage import Location, list_files, location, store_errors
@@ -68,7 +68,7 @@ def list_partitions(path: Location) -> list[StoredPartition]:
     Raises
     ------
     CatalogError
-        If there is no HATS catalogue, or its libraries are not installed.
+        If there is no HATS catalogue, it lacks rows, or its libraries are not installed.
     StorageError
         If the store it is in fails.
     """
@@ -92,8 +92,9 @@ def list_partitions(path: Location) -> list[StoredPartition]:
         return StoredPartition(pixel, tuple(files), n_rows)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        partitions = pool.map(partition, places.items())
-        return sorted(partitions, key=lambda partition: partition.pixel.first)
+        partitions = sorted(pool.map(partition, places.items()), key=lambda one: one.pixel.first)
+    check_row_count(sum(one.n_rows for one in partitions), read_properties(main), main)
+    return partitions
 
 
 def finish_hats(folder: Location, rows: Mapping[Pixel, int], schema: pa.Schema) -> None:
