@@ -33,8 +33,8 @@ def read_and_report(
     side : str
         What to call it.
     asked : mapping, optional
-        Values of the options ``ra``, ``dec``, ``id``, ``unit``, ``frame``, ``error`` and
-        ``reference-epoch``.
+        Values of the options ``ra``, ``dec``, ``id``, ``unit``, ``frame``, ``table``, ``error``,
+        ``error-unit`` and ``reference-epoch``.
     epoch : float, optional
         Epoch to move positions to [Julian year].
     """
@@ -42,7 +42,12 @@ def read_and_report(
     from galaxy_da.io.storage import location
     from galaxy_da.io.tables import read_metadata
 
-    named = {"id": "object_id", "error": "position_error", "reference-epoch": "reference_epoch"}
+    named = {
+        "id": "object_id",
+        "error": "position_error",
+        "error-unit": "position_error_unit",
+        "reference-epoch": "reference_epoch",
+    }
     options: dict[str, Any] = {named.get(k, k): value for k, value in (asked or {}).items()}
     if year := options.get("reference_epoch"):
         try:

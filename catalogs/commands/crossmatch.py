@@ -54,6 +54,19 @@ def crossmatch(
             help="Column of position errors, or two as RA_ERROR+DEC_ERROR; one, or ANCHOR,TARGET."
         ),
     ] = "",
+    error_unit: Annotated[
+        str,
+        typer.Option(
+            help="Unit of --error, where the file does not say: arcsec, mas; one, or ANCHOR,TARGET."
+        ),
+    ] = "",
+    table: Annotated[
+        str,
+        typer.Option(
+            help="Table of a FITS or VOTable file of several: name or number; one, or "
+            "ANCHOR,TARGET. The same as FILE#TABLE."
+        ),
+    ] = "",
     epoch: Annotated[
         float | None,
         typer.Option(help="Move both catalogues along their proper motions to this year."),
@@ -123,7 +136,8 @@ def crossmatch(
             allow_same_survey=repeat,
         )
     options = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
-    options |= {"error": error, "reference-epoch": reference_epoch}
+    options |= {"error": error, "error-unit": error_unit, "table": table}
+    options |= {"reference-epoch": reference_epoch}
     if is_dask(engine, scheduler):
         from catalogs.hats.matching import crossmatch_hats
 
@@ -211,9 +225,15 @@ def _print_match(result: Mapping[str, Any], out: UPath, as_json: bool) -> None:
     if as_json:
         print_result({"pairs": str(out), **result}, as_json)
         return
+    unmatched = [
+        f"{result[key]} {side}"
+        for side in ("anchor", "target")
+        if result.get(key := f"n_{side}_unmatched") is not None
+    ]
     summary = {
         "pairs": f"{out}: {result['n_pairs']} pairs of {result['n_anchor']} anchor and "
         f"{result['n_target']} target rows",
+        "unmatched": f"{' and '.join(unmatched)} rows",
         "match": f"{result['mode']}, within {result['radius_arcsec']:g} arcsec",
     }
     if result.get("offset_east_arcsec") is not None:

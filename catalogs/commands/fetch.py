@@ -58,6 +58,10 @@ def fetch(
     frame: Annotated[
         str | None, typer.Option(help="Frame of the positions, where the file does not say.")
     ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(help="Table of a FITS or VOTable file of several: name or number."),
+    ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(help="Index of cutouts already on this machine; by default that of the user."),
@@ -82,10 +86,10 @@ def fetch(
     if mosaic is not None:
         service, options = "mosaic", {**options, "files": mosaic}
     source = _open(survey, service, options, size_arcsec, moc)
-    columns = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame}
-    table = read_and_report(catalog, "catalogue", columns)
+    columns = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame, "table": table}
+    rows = read_and_report(catalog, "catalogue", columns)
     with staged_folder(out) as folder:
-        result = run(source, table, folder, cache=Cache(cache), progress=True)
+        result = run(source, rows, folder, cache=Cache(cache), progress=True)
     print_result(replace_paths(result, folder, out), json)
 
 

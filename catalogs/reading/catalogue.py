@@ -7,16 +7,26 @@ epoch that these came from, and notes for the user.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 from astropy.io import fits
 
-from catalogs.reading.columns import POSITION_ERROR, ROW_NUMBER, find_ids, make_ids, prepend
-from catalogs.reading.formats import CatalogFile, is_text, load_file
+from catalogs.reading.columns import (
+    POSITION_ERROR,
+    ROW_NUMBER,
+    find_ids,
+    find_positions,
+    make_ids,
+    prepend,
+)
+from catalogs.reading.formats import CatalogFile, load_file
+from catalogs.reading.loaded import Wanted, is_text
 from catalogs.reading.options import CatalogOptions
 from catalogs.reading.positions import read_position_errors, read_positions
+from galaxy_da.errors import CatalogError
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location, resolve
 from galaxy_da.io.tables import check_positions, check_unique, read_metadata, with_metadata
@@ -33,8 +43,8 @@ def read_catalog(path: PathOrUrl, options: CatalogOptions | None = None, **field
     ----------
     path : path or URL
         FITS (``.fits``, ``.fit``), VOTable (``.vot``, ``.votable``, ``.xml``), ECSV or CSV, these
-        also with ``.gz``, Parquet, or a HATS folder, read whole. Of several tables in a file the
-        first is read.
+        also with ``.gz``, Parquet, or a HATS folder, read whole. A table in a file of several is
+        named by ``cat.fits#NAME``, or by the option `table`.
     options : CatalogOptions, optional
         Columns, unit, frame and epoch, in place of what the file says.
     **fields
@@ -63,9 +73,15 @@ def read_catalog(path: PathOrUrl, options: CatalogOptions | None = None, **field
         If the store it is in fails.
     """
     options = replace(options or CatalogOptions(), **fields)
-    path, where = location(path), str(path)
-    file = load_file(path, lambda names: find_ids(names, options.object_id, where))
-    raw, notes = file.table, list(file.warnings)
+    path, table_name = _split_table(location(path), options.table)
+    where = str(path)
+    wanted = Wanted(
+        id_columns=lambda names: find_ids(names, options.object_id, where),
+        has_positions=lambda names: _has_positions(names, options),
+        table=table_name,
+    )
+    file = load_file(path, wanted)
+    raw, notes = file.table, list(file.notes)
     ids = find_ids(raw.column_names, options.object_id, where)
     positions = read_positions(file, options, where, notes)
     columns, units = positions.columns, positions.units
@@ -77,7 +93,8 @@ def read_catalog(path: PathOrUrl, options: CatalogOptions | None = None, **field
     sources = {"object_id": ids, "ra": [columns.lon], "dec": [columns.lat]}
     if options.position_error is not None:
         sources[POSITION_ERROR] = options.position_error.split("+")
-        errors = read_position_errors(raw, sources[POSITION_ERROR], where)
+        unit = options.position_error_unit
+        errors = read_position_errors(raw, sources[POSITION_ERROR], unit, where)
         made[POSITION_ERROR] = pa.chunked_array([errors], pa.float64())
     check_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), where)
     table = prepend(made, raw, sources, notes)
@@ -94,6 +111,22 @@ def read_catalog(path: PathOrUrl, options: CatalogOptions | None = None, **field
         "notes": notes,
     }
     return with_metadata(table, {**read_metadata(raw.schema), "catalog": catalog})
+
+
+def _split_table(path: Location, table: str | None) -> tuple[Location, str | None]:
+    """Split ``cat.fits#NAME`` into the file and the name of its table."""
+    name, hash_mark, part = path.name.rpartition("#")
+    if table is not None or not hash_mark or exists(path):
+        return path, table
+    return path.with_name(name), part
+
+
+def _has_positions(names: Sequence[str], options: CatalogOptions) -> bool:
+    try:
+        find_positions(names, options.ra, options.dec, "")
+    except CatalogError:
+        return False
+    return True
 
 
 def _surveys(file: CatalogFile, path: Location) -> list[str]:

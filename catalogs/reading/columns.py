@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from catalogs.reading.formats import is_text
+from catalogs.reading.loaded import is_text
 from galaxy_da.errors import CatalogError
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "make_ids",
     "prepend",
     "spelled",
+    "unit_in_name",
 ]
 
 SPELLINGS = {
@@ -202,6 +203,12 @@ def prepend(
         columns.append(column)
         fields.append(field.with_name(name))
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def unit_in_name(name: str) -> str | None:
+    """Return the unit that the name of a column of errors ends in, if any."""
+    found = re.search(r"(?:^|[\W_])(arcsec|mas|deg)$", name.lower())
+    return found[1] if found else None
 
 
 def spelled(names: Sequence[str], wanted: str) -> str | None:

@@ -24,7 +24,16 @@ from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
 from erfa import ErfaWarning  # type: ignore[import-untyped]
 
-__all__ = ["FRAMES", "angle_unit", "frame_named", "sexagesimal_to_deg", "to_epoch", "to_icrs"]
+__all__ = [
+    "FRAMES",
+    "angle_unit",
+    "equatorial_frame",
+    "frame_named",
+    "is_equatorial",
+    "sexagesimal_to_deg",
+    "to_epoch",
+    "to_icrs",
+]
 
 FRAMES = ("icrs", "fk5", "fk4", "galactic", "ecliptic", "supergalactic")
 """Names of frames; fk5, fk4 and ecliptic can be followed by an equinox (``fk5 J1975``)."""
@@ -74,6 +83,24 @@ def frame_named(name: str) -> BaseCoordinateFrame:
         f"frame {name!r} is not known; it can be {', '.join(FRAMES)}, with an equinox where it "
         "has one, as in 'fk5 J1975'"
     )
+
+
+def equatorial_frame(equinox: str) -> str:
+    """Return the frame of right ascensions of an equinox: FK4 before 1984, else FK5.
+
+    Raises
+    ------
+    ValueError
+        If the text is no equinox.
+    """
+    text = equinox.strip().lower()
+    name = "fk4" if _equinox(text, besselian=False).jyear < 1984 else "fk5"
+    return f"{name} {text}"
+
+
+def is_equatorial(frame: str) -> bool:
+    """Return whether the longitude of a frame is a right ascension."""
+    return isinstance(frame_named(frame), ICRS | FK5 | FK4)
 
 
 def to_icrs(lon: np.ndarray, lat: np.ndarray, frame: str) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ YEARS = (1800.0, 2200.0)
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogOptions:
-    """Columns, unit, frame and epoch of a catalogue's positions.
+    """Table, columns, unit, frame and epoch of a catalogue's positions.
 
     Attributes
     ----------
@@ -25,7 +25,12 @@ class CatalogOptions:
         without an id column rows are numbered from 0.
     position_error : str, optional
         Column of the standard error of positions along one axis; or two columns joined by ``+``,
-        of the errors along right ascension and declination. In arcsec if it has no unit.
+        of the errors along right ascension and declination.
+    position_error_unit : str, optional
+        Unit of that column, such as ``mas``; needed if neither the file nor the column's name says.
+    table : str, optional
+        Name or number of the table in a FITS or VOTable file of several, from 1. By default the
+        only one that has positions.
     unit : str, optional
         Unit of right ascension: ``deg``, ``hourangle``, ``rad``. Declination has the same, but
         degrees beside hours.
@@ -46,6 +51,8 @@ class CatalogOptions:
     dec: str | None = None
     object_id: str | None = None
     position_error: str | None = None
+    position_error_unit: str | None = None
+    table: str | None = None
     unit: str | None = None
     frame: str | None = None
     epoch: float | None = None
@@ -55,7 +62,8 @@ class CatalogOptions:
         for year in (self.epoch, self.reference_epoch):
             if year is not None and not YEARS[0] <= year <= YEARS[1]:
                 raise ValueError(f"an epoch must be a Julian year such as 2016.0 but is {year}")
-        if self.unit is not None:
-            angle_unit(self.unit)
+        for unit in (self.unit, self.position_error_unit):
+            if unit is not None:
+                angle_unit(unit)
         if self.frame is not None:
             frame_named(self.frame)

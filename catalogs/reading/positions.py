@@ -15,9 +15,19 @@ from catalogs.reading.columns import (
     find_motion,
     find_positions,
     spelled,
+    unit_in_name,
 )
-from catalogs.reading.formats import CatalogFile, field_note, is_number, is_text
-from catalogs.reading.frames import angle_unit, frame_named, sexagesimal_to_deg, to_epoch, to_icrs
+from catalogs.reading.formats import CatalogFile
+from catalogs.reading.frames import (
+    angle_unit,
+    equatorial_frame,
+    frame_named,
+    is_equatorial,
+    sexagesimal_to_deg,
+    to_epoch,
+    to_icrs,
+)
+from catalogs.reading.loaded import field_note, is_number, is_text
 from catalogs.reading.options import YEARS, CatalogOptions
 from galaxy_da.errors import CatalogError
 
@@ -80,22 +90,38 @@ def read_positions(
             notes.append(f"{still.sum()} of {len(still)} rows have no proper motion and stay")
         known = (np.where(still, 0.0, speeds[0]), np.where(still, 0.0, speeds[1]))
         start = _reference_epoch(raw, options.reference_epoch, columns, where)
-        lon, lat = to_epoch((lon, lat), known, frame, start, options.epoch)
+        if is_equatorial(frame):
+            lon, lat = to_epoch((lon, lat), known, frame, start, options.epoch)
+        else:  # pmra and pmdec follow right ascension and declination, as in Gaia's table
+            icrs = to_icrs(lon, lat, frame)
+            lon, lat = to_epoch(icrs, known, "icrs", start, options.epoch)
+            notes.append(f"{' and '.join(motion)} are taken to follow ICRS, not {frame}")
     elif frame != "icrs":
         lon, lat = to_icrs(lon, lat, frame)
-    return Positions(lon, lat, columns, units, frame)
+    return Positions(_from_zero(lon, columns.lon, where, notes), lat, columns, units, frame)
 
 
-def read_position_errors(table: pa.Table, sources: list[str], where: str) -> np.ndarray:
+def read_position_errors(
+    table: pa.Table, sources: list[str], unit: str | None, where: str
+) -> np.ndarray:
     """Read position errors per axis [arcsec]: a column, or the mean square of two.
+
+    Their unit is `unit`, else what the file states, else the end of the column's name (``_mas``).
 
     Raises
     ------
     CatalogError
-        If a column is missing, in another kind of unit, or empty or negative in some rows.
+        If a column is missing, without a unit, of another kind of unit, or empty or negative in
+        some rows.
     """
     names = [find_column(table.column_names, "position_error", s, where) for s in sources]
-    parts = [_in_unit(table, name, u.arcsec, where) for name in names]
+    for name in names:
+        if not (unit or field_note(table.schema.field(name), "unit") or unit_in_name(name)):
+            raise CatalogError(
+                f"{where}: {name} has no unit; position errors can be in mas, as Gaia's, or in "
+                "arcsec: say which by position_error_unit=UNIT (--error-unit)"
+            )
+    parts = [_in_unit(table, name, u.arcsec, where, stated=unit) for name in names]
     error = np.sqrt(np.mean(np.square(parts), axis=0))
     bad = np.asarray(~np.isfinite(error) | (np.min(parts, axis=0, initial=0.0) < 0))
     if bad.any():
@@ -116,13 +142,13 @@ def _frame(file: CatalogFile, columns: PositionColumns, where: str) -> str:
             f"{notes[1] or 'unknown'}; name two columns of one frame by ra=NAME and dec=NAME"
         )
     header = file.header.get("RADESYS") or file.header.get("RADECSYS")
-    equinox = file.header.get("EQUINOX")
-    if equinox and not header:
-        header = "FK4" if float(equinox) < 1984 else "FK5"
-    if header and equinox and str(header).strip().lower() in ("fk4", "fk5"):
-        header = f"{str(header).strip()} {equinox}"
+    equinox = str(file.header.get("EQUINOX") or "").strip()
     name = notes[0] or columns.frame or _row_frame(file.table, where) or header or "icrs"
     try:
+        if name is header and str(header).strip().lower() in ("fk4", "fk5") and equinox:
+            name = f"{str(header).strip()} {equinox}"
+        elif name == "icrs" and not header and equinox:
+            name = equatorial_frame(equinox)
         frame_named(str(name))
     except ValueError as error:
         raise CatalogError(f"{where}: {error}; say which by frame=NAME") from error
@@ -238,6 +264,21 @@ def _refuse_absurd(
         )
 
 
+def _from_zero(lon: np.ndarray, name: str, where: str, notes: list[str]) -> np.ndarray:
+    """Add 360 deg to right ascensions below 0, where all lie within -180 to 180 deg."""
+    below = np.asarray(lon < 0)
+    if not below.any():
+        return lon
+    if lon.min() < -180 or lon.max() > 180:
+        raise CatalogError(
+            f"{where}: ra of row {np.argmax(below)} is {lon[np.argmax(below)]:g} and {name} "
+            f"reaches {lon.max():g}; expected degrees in [0, 360], or all in [-180, 180]; "
+            f"{below.sum()} of {len(lon)} rows are below 0"
+        )
+    notes.append(f"{below.sum()} of {len(lon)} right ascensions are below 0: 360 deg are added")
+    return np.where(below, np.where(lon + 360 < 360, lon + 360, 0.0), lon)
+
+
 def _reference_epoch(
     table: pa.Table, year: float | None, columns: PositionColumns, where: str
 ) -> np.ndarray:
@@ -266,13 +307,18 @@ def _reference_epoch(
 
 
 def _in_unit(
-    table: pa.Table, name: str, unit: u.UnitBase, where: str, notes: list[str] | None = None
+    table: pa.Table,
+    name: str,
+    unit: u.UnitBase,
+    where: str,
+    notes: list[str] | None = None,
+    stated: str | None = None,
 ) -> np.ndarray:
-    """Return a column of numbers in a unit, assumed if the column states none."""
+    """Return a column of numbers in a unit; `notes` tell if it is assumed."""
     if not is_number(table[name].type):
         raise CatalogError(f"{where}: {name} must hold numbers but holds {table[name].type}")
     values = np.asarray(table[name].cast(pa.float64()).to_numpy())
-    stated = field_note(table.schema.field(name), "unit")
+    stated = stated or field_note(table.schema.field(name), "unit") or unit_in_name(name)
     if stated is None:
         if notes is not None:
             notes.append(f"{name} has no unit and is taken to be in {unit}")

@@ -41,6 +41,7 @@ def test_columns_are_named_by_side_and_reported(files, capsys):
     said = capsys.readouterr()
     result = json.loads(said.out)
     assert result["n_pairs"] == 50
+    assert (result["n_anchor_unmatched"], result["n_target_unmatched"]) == (0, 0)
     assert result["anchor_catalog"]["columns"] == {"object_id": "name", "ra": "alpha", "dec": "DEC"}
     assert result["target_catalog"]["frame"] == "galactic"
     assert (
@@ -54,6 +55,8 @@ def test_columns_are_named_by_side_and_reported(files, capsys):
 def test_every_option_reaches_the_match(files, capsys):
     options = ["--ra", "alpha,", "--join", "--how", "outer", "--mode", "nearest", "--error", ",e"]
     options += [
+        "--error-unit",
+        ",arcsec",
         "--sigmas",
         "3",
         "--min-radius",
