@@ -185,6 +185,9 @@ def _write(
                 writer.write_table(part.pairs)
             total.add(part)
         metadata = head | total.metadata(head["n_anchor"])
+        metadata["n_anchor_unmatched"] = head["n_anchor"] - total.n_anchor_matched
+        if head["mode"] == "mutual":  # else a target may have anchors in several partitions
+            metadata["n_target_unmatched"] = head["n_target"] - total.n_pairs
         if writer is not None:
             described = with_metadata(pa.table({}), metadata)
             writer.add_key_value_metadata(described.schema.metadata)

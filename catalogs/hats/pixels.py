@@ -109,7 +109,7 @@ class Total:
     """Sums and means over the matches of all partitions."""
 
     def __init__(self) -> None:
-        self.n_pairs = self.n_same_id = 0
+        self.n_pairs = self.n_anchor_matched = self.n_same_id = 0
         self.hits = self.variance = self.n_false = 0.0
         self.offset = np.zeros(len(_OFFSETS))
         self.largest: tuple[int, list[str]] = (0, [])
@@ -125,6 +125,7 @@ class Total:
             return
         same = pc.equal(part.pairs["anchor_id"], part.pairs["target_id"])
         self.n_pairs += n
+        self.n_anchor_matched += pc.count_distinct(part.pairs["anchor_id"]).as_py()
         self.n_same_id += pc.sum(same).as_py()
         self.offset += n * np.array([metadata[name] for name in _OFFSETS])
         self.largest = max(self.largest, (n, metadata["notes"]))

@@ -85,6 +85,10 @@ def resolve(
     false = float((1 - match_probability[chosen]).sum())
     kept = {key: value for key, value in metadata.items() if not key.startswith("expected_false")}
     summary = {"mode": "resolved", "n_candidates": len(candidates), "n_pairs": len(chosen)}
+    summary |= {  # one to one
+        "n_anchor_unmatched": len(anchor) - len(chosen),
+        "n_target_unmatched": len(target) - len(chosen),
+    }
     summary |= {**measured, "expected_false_pairs": false}
     if len(chosen):
         summary["expected_false_share"] = false / len(chosen)

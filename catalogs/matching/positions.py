@@ -46,9 +46,9 @@ def crossmatch(
         anchor), ``ambiguous`` (bool, several candidates on either side) and ``ra``, ``dec`` [ICRS
         deg], the pair's common position: the mean, weighted by inverse variance if both sides have
         errors. The schema metadata hold the match parameters, ``n_anchor``, ``n_target``,
-        ``n_pairs``, the systematic offset of the targets (`measure_offset`), the false-match rate
-        (`chance_matches`), the notes of `read_catalog` on both sides, and ``notes``: signs of a bad
-        match, one line each.
+        ``n_pairs``, ``n_anchor_unmatched``, ``n_target_unmatched``, the systematic offset of the
+        targets (`measure_offset`), the false-match rate (`chance_matches`), the notes of
+        `read_catalog` on both sides, and ``notes``: signs of a bad match, one line each.
 
     Raises
     ------
@@ -92,6 +92,8 @@ def crossmatch(
             "n_anchor": len(anchor),
             "n_target": len(target),
             "n_pairs": len(match.anchor),
+            "n_anchor_unmatched": len(anchor) - len(np.unique(match.anchor)),
+            "n_target_unmatched": len(target) - len(np.unique(match.target)),
             **{f"{side}_catalog": n["catalog"] for side, n in notes.items() if "catalog" in n},
             **measure_offset(near, far, match, settings),
         }

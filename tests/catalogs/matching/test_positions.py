@@ -420,6 +420,7 @@ def test_pair_table_keeps_its_contract():
     ]
     metadata = read_metadata(pairs.schema)
     fixed = {"radius_arcsec": 2.0, "mode": "mutual", "n_anchor": 2, "n_target": 3, "n_pairs": 1}
+    fixed |= {"n_anchor_unmatched": 1, "n_target_unmatched": 2}
     assert fixed.items() <= metadata.items()
     assert metadata["false_match_rate"] == metadata["expected_false_pairs"] == 0
 
