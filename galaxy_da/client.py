@@ -39,15 +39,7 @@ _TIMEOUT_SECONDS = 90.0
 
 
 class ServiceError(GalaxyDAError):
-    """Error that the service answers with.
-
-    Parameters
-    ----------
-    status : int
-        HTTP status.
-    message : str
-        Message of the service.
-    """
+    """Error that the service answers with, and its HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -73,10 +65,10 @@ class Client:
     def __init__(
         self, url: str, token: str | None = None, *, http: httpx.Client | None = None
     ) -> None:
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._http = http or httpx.Client(timeout=_TIMEOUT_SECONDS)
         self._http.base_url = httpx.URL(url)
-        self._http.headers.update(headers)
+        if token is not None:
+            self._http.headers["Authorization"] = f"Bearer {token}"
 
     def __enter__(self) -> Self:
         return self
@@ -110,7 +102,7 @@ class Client:
         ``sky.similar("sdss:1", "sdss:2", dislike=["sdss:3"], where=["flags = 0"])``
         """
         text = None if cone is None else ",".join(map(repr, cone))
-        return self._table(
+        return self._get(
             "/api/similar", id=like, dislike=dislike, k=k, survey=survey, where=where, cone=text
         )
 
@@ -121,7 +113,7 @@ class Client:
 
         ``sky.similar_to_position(150.1, 2.2)``
         """
-        return self._table("/api/similar", ra=ra, dec=dec, k=k, survey=survey)
+        return self._get("/api/similar", ra=ra, dec=dec, k=k, survey=survey)
 
     def similar_to_image(
         self,
@@ -136,8 +128,9 @@ class Client:
 
         ``sky.similar_to_image("stamp.fits", survey="sdss", in_survey="decals")``
         """
-        fields = {"survey": survey, "k": k, "in_survey": in_survey, "unadapted": unadapted}
-        return _read(self._send_image("/api/similar/image", path, fields, headers=_VOTABLE))
+        data = _without_none(survey=survey, k=k, in_survey=in_survey, unadapted=unadapted)
+        with Path(path).open("rb") as file:
+            return self._table("/api/similar/image", "POST", data=data, files={"file": file})
 
     def encode(
         self, path: str | os.PathLike[str], survey: str, *, unadapted: bool = False
@@ -146,33 +139,29 @@ class Client:
 
         ``sky.encode("stamp.fits", survey="sdss")["latents"]``
         """
-        fields = {"survey": survey, "unadapted": unadapted}
-        return dict(self._send_image("/api/encode", path, fields).json())
+        data = {"survey": survey, "unadapted": unadapted}
+        with Path(path).open("rb") as file:
+            answer = self._request("POST", "/api/encode", data=data, files={"file": file})
+        return dict(answer.json())
 
     def same(self, key: str, radius_arcsec: float = 1.0, prior: float = 0.5) -> Table:
         """Find a galaxy in the other surveys, see `galaxy_da.LatentIndex.same`."""
-        return self._table("/api/same", id=key, radius_arcsec=radius_arcsec, prior=prior)
+        return self._get("/api/same", id=key, radius_arcsec=radius_arcsec, prior=prior)
 
     def distances(self, pairs: str | os.PathLike[str], anchor: str, target: str) -> Table:
         """Measure the pairs of a Parquet table, see `galaxy_da.LatentIndex.distances`.
 
         ``sky.distances("pairs.parquet", anchor="decals", target="sdss")``
         """
-        answer = self._request(
-            "POST",
-            "/api/distances",
-            params={"anchor": anchor, "target": target},
-            content=Path(pairs).read_bytes(),
-            headers=_VOTABLE,
-        )
-        return _read(answer)
+        content, params = Path(pairs).read_bytes(), {"anchor": anchor, "target": target}
+        return self._table("/api/distances", "POST", content=content, params=params)
 
     def outliers(self, survey: str | None = None, k: int = 50, **options: Any) -> Table:
         """Rank outliers, see `galaxy_da.LatentIndex.outliers`.
 
         ``sky.outliers("sdss", method="lof", clean=True)``
         """
-        return self._table("/api/outliers", survey=survey, k=k, **options)
+        return self._get("/api/outliers", survey=survey, k=k, **options)
 
     def rank(self, scores: Mapping[str, float], k: int = 50, **options: Any) -> Table:
         """Rank outliers by a person's scores of some, see `galaxy_da.LatentIndex.rank`.
@@ -180,34 +169,26 @@ class Client:
         ``sky.rank({"sdss:1": 5, "sdss:2": 0})``
         """
         scored = [{"id": key, "score": score} for key, score in scores.items()]
-        body = {"scores": scored, "k": k, **options}
-        return _read(self._request("POST", "/api/rank", json=body, headers=_VOTABLE))
+        return self._table("/api/rank", "POST", json={"scores": scored, "k": k, **options})
 
     def duplicates(self, survey: str, **thresholds: Any) -> Table:
         """Group duplicates in a survey, see `galaxy_da.LatentIndex.duplicates`.
 
         ``sky.duplicates("sdss", arcsec=1)``
         """
-        return self._table("/api/duplicates", survey=survey, **thresholds)
+        return self._get("/api/duplicates", survey=survey, **thresholds)
 
     def cone(self, ra: float, dec: float, radius_deg: float) -> Table:
         """List the objects within a radius of a position [deg]."""
-        return self._table("/vo/conesearch", RA=ra, DEC=dec, SR=radius_deg)
+        return self._get("/vo/conesearch", RA=ra, DEC=dec, SR=radius_deg)
 
     def submit(
         self, verb: str, options: Mapping[str, Any] | None = None, **files: str | os.PathLike[str]
     ) -> RemoteJob:
         """Submit a job: ``sky.submit("extract", sample="sample.zip")``.
 
-        Parameters
-        ----------
-        verb : str
-            ``extract`` or ``adapt``.
-        options : mapping, optional
-            Options of the verb.
-        **files : path
-            For ``extract``: ``sample``. For ``adapt``: ``anchor``, ``target`` and perhaps
-            ``pairs``. For both: ``survey``, the definition of a survey that is not built in.
+        ``extract`` needs the file ``sample``; ``adapt`` needs ``anchor`` and ``target``, and may
+        have ``pairs``. Both may have ``survey``, the definition of a survey that is not built in.
         """
         fields = {"verb": verb, "options": json.dumps(dict(options or {}))}
         with ExitStack() as stack:
@@ -221,15 +202,12 @@ class Client:
         """Return a job by its id."""
         return RemoteJob(self, job_id)
 
-    def _table(self, path: str, **params: Any) -> Table:
-        return _read(self._request("GET", path, params=_without_none(params), headers=_VOTABLE))
+    def _get(self, path: str, **params: Any) -> Table:
+        return self._table(path, "GET", params=_without_none(**params))
 
-    def _send_image(
-        self, route: str, path: str | os.PathLike[str], fields: Mapping[str, Any], **options: Any
-    ) -> httpx.Response:
-        with Path(path).open("rb") as file:
-            data = _without_none(fields)
-            return self._request("POST", route, data=data, files={"file": file}, **options)
+    def _table(self, path: str, method: str, **options: Any) -> Table:
+        answer = self._request(method, path, headers=_VOTABLE, **options)
+        return parse_single_table(io.BytesIO(answer.content)).to_table(use_names_over_ids=True)
 
     def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
         answer = self._http.request(method, path, **options)
@@ -239,12 +217,7 @@ class Client:
 
 
 class RemoteJob:
-    """Job of a service, made by `Client.submit` and `Client.job`.
-
-    Attributes
-    ----------
-    id : str
-    """
+    """Job of a service, made by `Client.submit` and `Client.job`."""
 
     def __init__(self, client: Client, job_id: str) -> None:
         self.id = job_id
@@ -255,13 +228,7 @@ class RemoteJob:
         return dict(self._client._request("GET", f"/api/jobs/{self.id}").json())
 
     def wait(self, poll_seconds: float = 1.0) -> Self:
-        """Wait until the job is done.
-
-        Raises
-        ------
-        ServiceError
-            If the job failed or was cancelled.
-        """
+        """Wait until the job is done; ServiceError if it failed or was cancelled."""
         while (status := self.status())["state"] not in _ENDED:
             time.sleep(poll_seconds)
         if status["state"] != "done":
@@ -293,9 +260,5 @@ def _error(answer: httpx.Response) -> ServiceError:
     return ServiceError(answer.status_code, message)
 
 
-def _read(answer: httpx.Response) -> Table:
-    return parse_single_table(io.BytesIO(answer.content)).to_table(use_names_over_ids=True)
-
-
-def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}

@@ -40,16 +40,12 @@ class ServiceOptions:
 
     Attributes
     ----------
-    cutouts : SampleCutouts, optional
-        Source of the objects' pixels; without it the service shows no cutouts.
+    cutouts, jobs : optional
+        Pixels of the objects, and queue of jobs; without them the service has neither.
     latent_map : LatentMap, optional
         Positions of the objects in the plane; by default their principal components.
-    jobs : JobSettings, optional
-        Queue of jobs; without it the service accepts none.
     tokens : Tokens, optional
         Tokens that may upload and start jobs; without them everybody may.
-    limits : Limits
-        Bounds on requests, files and jobs.
     hosts : tuple of str
         Accepted host names, without port; empty accepts any.
     """

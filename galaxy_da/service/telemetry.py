@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import sys
-import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,8 +24,8 @@ __all__ = ["LOG", "Metrics", "log_json"]
 
 LOG = logging.getLogger("galaxy_da.service")
 
-_SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
-_SIZE_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 _SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -35,33 +34,26 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        shared: dict[str, Any] = {"registry": self.registry}
+        own: dict[str, Any] = {"registry": self.registry}
         self.requests = Counter(
-            "galaxy_da_requests", "Requests answered.", ("method", "route", "status"), **shared
+            "galaxy_da_requests", "Requests answered.", ("method", "route", "status"), **own
         )
         self.seconds = Histogram(
             "galaxy_da_request_seconds",
             "Time from request to the end of the answer [s].",
             ("route",),
-            buckets=_SECONDS_BUCKETS,
-            **shared,
-        )
-        self.open = Gauge(
-            "galaxy_da_requests_open",
-            "Requests being answered.",
-            multiprocess_mode="livesum",
-            **shared,
+            buckets=_SECONDS,
+            **own,
         )
         self.batches = Histogram(
-            "galaxy_da_batch_size",
-            "Requests computed together.",
-            ("kind",),
-            buckets=_SIZE_BUCKETS,
-            **shared,
+            "galaxy_da_batch_size", "Requests computed together.", ("kind",), buckets=_SIZES, **own
         )
-        shared["multiprocess_mode"] = "mostrecent"
-        self.jobs = Gauge("galaxy_da_jobs", "Jobs by state.", ("state",), **shared)
-        self.objects = Gauge("galaxy_da_index_objects", "Objects in the index.", **shared)
+        self.open = Gauge(
+            "galaxy_da_requests_open", "Requests in progress.", multiprocess_mode="livesum", **own
+        )
+        own["multiprocess_mode"] = "mostrecent"
+        self.jobs = Gauge("galaxy_da_jobs", "Jobs by state.", ("state",), **own)
+        self.objects = Gauge("galaxy_da_index_objects", "Objects in the index.", **own)
 
     def exposition(self) -> tuple[bytes, str]:
         """Return the metrics in the Prometheus text format, and their media type."""
@@ -91,7 +83,7 @@ class _JsonLines(logging.Formatter):
             **getattr(record, "fields", {}),
         }
         if record.exc_info:
-            line["traceback"] = "".join(traceback.format_exception(*record.exc_info))
+            line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 

@@ -7,7 +7,6 @@ It is read again whenever it changes, so removing an entry revokes its token.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 from collections.abc import Callable
@@ -23,40 +22,26 @@ from galaxy_da.service.errors import RequestError
 __all__ = ["Token", "Tokens", "add_token"]
 
 _BYTES = 32
-_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="galaxy_da"'}
 
 
-class Token(BaseModel):
-    """Entry of one token: its owner, hash and expiry."""
-
+class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Token(_Strict):
+    """Entry of one token: its owner, hash and expiry."""
 
     name: str = Field(min_length=1, max_length=100)
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     expires: AwareDatetime | None = None
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _File(_Strict):
     tokens: list[Token]
 
 
 class Tokens:
-    """Tokens of a file.
-
-    Parameters
-    ----------
-    path : path
-        Token file, made by `add_token`.
-    now : callable
-        Clock; tests replace it.
-
-    Raises
-    ------
-    TableError
-        If the file is missing or is not a token file.
-    """
+    """Tokens of a file made by `add_token`; TableError if it is missing or not such a file."""
 
     def __init__(
         self, path: str | os.PathLike[str], now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -68,25 +53,17 @@ class Tokens:
         self._refresh()
 
     def owner(self, header: str | None) -> str:
-        """Return the owner of the token in an ``Authorization`` header.
-
-        Raises
-        ------
-        RequestError
-            With status 401 if the token is missing, unknown or expired.
-        """
+        """Return the owner of an ``Authorization`` header; 401 if its token is not valid."""
         kind, _, text = (header or "").partition(" ")
         if kind.lower() != "bearer" or not text.strip():
-            raise RequestError(
-                401, "a token is required; send the header Authorization: Bearer TOKEN", _CHALLENGE
-            )
+            raise _refusal("a token is required; send the header Authorization: Bearer TOKEN")
         self._refresh()
         # a lookup by hash, so that its timing reveals nothing about the token
         token = self._known.get(_hash(text.strip()))
         if token is None:
-            raise RequestError(401, "the service does not know this token", _CHALLENGE)
+            raise _refusal("the service does not know this token")
         if token.expires is not None and token.expires <= self._now():
-            raise RequestError(401, f"the token expired on {token.expires:%Y-%m-%d}", _CHALLENGE)
+            raise _refusal(f"the token expired on {token.expires:%Y-%m-%d}")
         return token.name
 
     def _refresh(self) -> None:
@@ -104,12 +81,12 @@ class Tokens:
 
 
 def add_token(path: str | os.PathLike[str], name: str, days: float | None) -> str:
-    """Create a token and add its hash to a file.
+    """Create a token and add its hash to a file that only its owner can read.
 
     Parameters
     ----------
     path : path
-        Token file; created if missing, readable by its owner alone.
+        Token file, created if missing; TableError if it is another kind of file.
     name : str
         Owner. An earlier token of the same name stays valid.
     days : float, optional
@@ -119,13 +96,6 @@ def add_token(path: str | os.PathLike[str], name: str, days: float | None) -> st
     -------
     str
         The token, which is stored nowhere.
-
-    Raises
-    ------
-    TableError
-        If the file exists and is not a token file.
-    StorageError
-        If the file cannot be written.
     """
     target = Path(path)
     known = _read(target) if target.exists() else []
@@ -139,9 +109,13 @@ def add_token(path: str | os.PathLike[str], name: str, days: float | None) -> st
 
 def _read(path: Path) -> list[Token]:
     try:
-        return _File.model_validate(json.loads(path.read_text(encoding="utf-8"))).tokens
-    except (OSError, ValueError, ValidationError) as error:
+        return _File.model_validate_json(path.read_bytes()).tokens
+    except (OSError, ValidationError) as error:
         raise TableError(f"{path}: not a token file ({error})") from error
+
+
+def _refusal(message: str) -> RequestError:
+    return RequestError(401, message, {"WWW-Authenticate": 'Bearer realm="galaxy_da"'})
 
 
 def _hash(text: str) -> str:

@@ -26,7 +26,6 @@ from galaxy_da.service.telemetry import LOG
 
 __all__ = ["JobRunner", "try_lock"]
 
-_LOCK_FILE = ".runner"
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 10.0
 _MAX_CRASHES = 3
@@ -93,14 +92,13 @@ class JobRunner:
 
     def _is_runner(self) -> bool:
         if self._lock is None:
-            self._lock = try_lock(self._queue.folder / _LOCK_FILE)
+            self._lock = try_lock(self._queue.folder / ".runner")
             if self._lock is not None:
                 self._sweep()
         return self._lock is not None
 
     def _tick(self) -> None:
-        running = self._queue.in_state(State.RUNNING)
-        for job in running:
+        for job in self._queue.in_state(State.RUNNING):
             if self._is_alive(job.id):
                 self._follow(job)
             elif not self._outcome(job):
@@ -166,12 +164,13 @@ class JobRunner:
             self._queue.move(job.id, State.RUNNING, State.CANCELLED)
             return
         self._queue.count_crash(job.id)
-        if job.crashes + 1 >= _MAX_CRASHES:
-            message = f"its process was killed {_MAX_CRASHES} times; too little memory?"
+        crashes = job.crashes + 1
+        if crashes >= _MAX_CRASHES:
+            message = f"its process was killed {crashes} times; too little memory?"
             self._queue.move(job.id, State.RUNNING, State.FAILED, message)
         else:
             self._queue.move(job.id, State.RUNNING, State.QUEUED, "its process was killed")
-        LOG.warning("job crashed", extra={"fields": {"job": job.id, "crashes": job.crashes + 1}})
+        LOG.warning("job crashed", extra={"fields": {"job": job.id, "crashes": crashes}})
 
     def _is_alive(self, job_id: str) -> bool:
         self._reap(job_id)
@@ -195,10 +194,7 @@ class JobRunner:
             self._interrupted[job_id] = time.monotonic()
 
     def _signal(self, job_id: str, number: signal.Signals) -> bool:
-        """Signal the processes of a job; its held lock proves that the pid is its own.
-
-        Return false if the job has not written its pid yet, or has ended.
-        """
+        """Signal a job, whose held lock proves that the pid is its own; false if there is none."""
         try:
             pid = json.loads((self._queue.path(job_id) / process.PID).read_text(encoding="utf-8"))
             os.killpg(pid, number)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from typing import TypeVar
 
-import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -31,9 +29,7 @@ class ImageForm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     survey: str = Field(max_length=100, description="Survey that took the image.")
-    unadapted: bool = Field(
-        default=False, description="Use the anchor's encoder if the survey has none of its own."
-    )
+    unadapted: bool = Field(False, description="Use the anchor's encoder if the survey has none.")
 
 
 class SimilarImageForm(ImageForm, FilteredQuery):
@@ -41,6 +37,9 @@ class SimilarImageForm(ImageForm, FilteredQuery):
 
     k: Count = 10
     in_survey: SurveyName = None
+
+
+F = TypeVar("F", bound=ImageForm)
 
 
 class EncodeAnswer(BaseModel):
@@ -54,20 +53,13 @@ class EncodeAnswer(BaseModel):
     message: str | None
 
 
-@router.post(
-    "/encode",
-    response_model=EncodeAnswer,
-    responses=_ERRORS,
-    openapi_extra=form_schema(ImageForm, "file"),
-)
+@router.post("/encode", responses=_ERRORS, openapi_extra=form_schema(ImageForm, "file"))
 async def encode(request: Request, service: Parts, owner: Owner) -> EncodeAnswer:
     """Encode a FITS, JPEG or PNG image into latents.
 
     The galaxy must be in the centre of the image.
     """
-    async with read_form(request) as form:
-        fields = _validated(ImageForm, form)
-        prepared, encoded = await _encode(service, await read_file(form, "file"), fields)
+    _, prepared, encoded = await _encode(request, service, ImageForm)
     status, message = prepared.problem or ("ok", None)
     return EncodeAnswer(
         latents=[] if encoded is None else encoded.mean.tolist(),
@@ -90,21 +82,34 @@ async def similar_to_image(request: Request, service: Parts, owner: Owner) -> Re
 
     The galaxy must be in the centre of the image.
     """
-    async with read_form(request) as form:
-        fields = _validated(SimilarImageForm, form)
-        prepared, encoded = await _encode(service, await read_file(form, "file"), fields)
+    fields, prepared, encoded = await _encode(request, service, SimilarImageForm)
     if encoded is None:
         assert prepared.problem is not None
         raise RequestError(422, f"the image cannot be used: {prepared.problem[1]}")
-    return await service.workers.run(
-        partial(_similar, request, service, fields, prepared.flags, encoded)
-    )
+    vector = encoded.mean[: service.space.galaxy_latents]
+    meta = {"latents": encoded.mean.tolist(), "flags": prepared.flags}
+
+    def work() -> Response:
+        with report_bad_arguments():
+            within = fields.subset()
+            found = service.index.similar(vector, fields.k, fields.in_survey, within=within)
+        return table_response(request, found, fields.format, meta, "similar")
+
+    return await service.workers.run(work)
 
 
 async def _encode(
-    service: Service, data: bytes, fields: ImageForm
-) -> tuple[PreparedImage, EncodedImage | None]:
-    """Prepare an image in a thread, then encode it in a batch; None if it cannot be used."""
+    request: Request, service: Service, model: type[F]
+) -> tuple[F, PreparedImage, EncodedImage | None]:
+    """Read a form, prepare its image in a thread, and encode it in a batch if it can be used."""
+    async with read_form(request) as form:
+        values = {key: form.getlist(key) if key == "where" else form[key] for key in form}
+        values.pop("file", None)
+        try:
+            fields = model.model_validate(values)
+        except ValidationError as error:
+            raise validation_error(error) from error
+        data = await read_file(form, "file")
 
     def prepare() -> PreparedImage:
         survey = find_survey(service.space, fields.survey)
@@ -112,33 +117,4 @@ async def _encode(
         return prepare_upload(cutout, survey, service.space, unadapted=fields.unadapted)
 
     prepared = await service.workers.run(prepare)
-    return prepared, None if prepared.problem else await service.encoder.run(prepared)
-
-
-def _similar(
-    request: Request,
-    service: Service,
-    fields: SimilarImageForm,
-    flags: int,
-    encoded: EncodedImage,
-) -> Response:
-    with report_bad_arguments():
-        found = service.index.similar(
-            encoded.mean[: service.space.galaxy_latents],
-            fields.k,
-            fields.in_survey,
-            within=fields.subset(),
-        )
-    meta = {"latents": np.asarray(encoded.mean, float).tolist(), "flags": flags}
-    return table_response(request, found, fields.format, meta, "similar")
-
-
-def _validated(model: type[Any], form: Any) -> Any:
-    """Validate the fields of a form, without its file."""
-    fields: dict[str, Any] = {
-        key: form.getlist(key) if key == "where" else form[key] for key in form if key != "file"
-    }
-    try:
-        return model.model_validate(fields)
-    except ValidationError as error:
-        raise validation_error(error) from error
+    return fields, prepared, None if prepared.problem else await service.encoder.run(prepared)

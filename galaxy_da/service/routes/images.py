@@ -78,7 +78,7 @@ def reconstruction(service: Parts, id: Id, size: Size = None) -> Response:
 def decode(service: Parts, points: Annotated[Points, Body()]) -> Response:
     """Decode points of the latent space, drawn side by side."""
     with report_bad_arguments():
-        return _png(draw_strip(service.space, np.array(points.latents, np.float32)), None)
+        return _png(draw_strip(service.space, np.array(points.latents, np.float32)))
 
 
 @router.get("/interpolate/along.png", responses=_DRAWN, response_class=Response)
@@ -95,7 +95,7 @@ def along(
 ) -> Response:
     """Decode an object while one of its latents changes."""
     with report_bad_arguments():
-        return _png(draw_strip(service.space, service.index.along(id, latent, steps, reach)), None)
+        return _png(draw_strip(service.space, service.index.along(id, latent, steps, reach)))
 
 
 @router.get("/interpolate/between.png", responses=_DRAWN, response_class=Response)
@@ -105,7 +105,7 @@ def between(
 ) -> Response:
     """Decode points on the line between two objects."""
     with report_bad_arguments():
-        return _png(draw_strip(service.space, service.index.between(first, last, steps)), None)
+        return _png(draw_strip(service.space, service.index.between(first, last, steps)))
 
 
 def _read_cutout(service: Service, key: str) -> tuple[Cutout, str]:
@@ -119,5 +119,5 @@ def _read_cutout(service: Service, key: str) -> tuple[Cutout, str]:
     return service.cutouts.cutout(survey, object_id), survey
 
 
-def _png(picture: np.ndarray, size: int | None) -> Response:
+def _png(picture: np.ndarray, size: int | None = None) -> Response:
     return Response(to_png(picture, size), media_type="image/png", headers=_CACHED)

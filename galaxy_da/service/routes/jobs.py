@@ -41,9 +41,7 @@ class JobForm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     verb: Literal["extract", "adapt"]
-    options: str = Field(
-        default="{}", max_length=10_000, description="Options of the verb, a JSON object."
-    )
+    options: str = Field("{}", max_length=10_000, description="Options of the verb, a JSON object.")
 
 
 class Accepted(BaseModel):
@@ -155,9 +153,7 @@ def cancel(queue: Queue, job: OwnJob) -> None:
 async def events(queue: Queue, job: OwnJob) -> StreamingResponse:
     """Stream an event for each change of a job, until it ends."""
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(
-        _events(queue, job.id), media_type="text/event-stream", headers=headers
-    )
+    return StreamingResponse(_events(queue, job.id), 200, headers, "text/event-stream")
 
 
 @router.get("/{job_id}/log", responses=_content("text/plain", "Log."), response_class=FileResponse)
@@ -205,9 +201,8 @@ def _read(form: FormData) -> tuple[str, dict[str, Any], dict[str, UploadFile]]:
         options = verb.model_validate_json(fields.options)
     except ValidationError as error:
         raise validation_error(error) from error
-    missing = [name for name in verb.samples if name not in files]
     allowed = {*verb.samples, *verb.optional}
-    if missing or not files.keys() <= allowed:
+    if not set(verb.samples) <= files.keys() <= allowed:
         raise RequestError(
             422,
             f"{fields.verb} takes the files {', '.join(sorted(allowed))}, "
@@ -223,10 +218,8 @@ async def _events(queue: JobQueue, job_id: str) -> AsyncIterator[str]:
         job = await asyncio.to_thread(queue.get, job_id)
         if job is None:
             return
-        now = {
-            "progress": job.progress.model_dump(),
-            "state": {"state": job.state, "message": job.message},
-        }
+        state = {"state": job.state, "message": job.message}
+        now = {"progress": job.progress.model_dump(), "state": state}
         for name, value in now.items():
             if sent.get(name) != value:
                 yield f"event: {name}\ndata: {json.dumps(value)}\n\n"

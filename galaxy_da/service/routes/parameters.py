@@ -30,9 +30,7 @@ SurveyName = Annotated[
     str | None, Field(max_length=100, description="Survey to search; all surveys by default.")
 ]
 Count = Annotated[int, Field(ge=1, le=10_000, description="Number of rows to return.")]
-Radius = Annotated[
-    float, Field(ge=0, le=3600, allow_inf_nan=False, description="Radius of the search [arcsec].")
-]
+Radius = Annotated[float, Field(ge=0, le=3600, description="Radius of the search [arcsec].")]
 Clean = Annotated[bool, Field(description="Exclude images with quality flags.")]
 Where = Annotated[
     list[Annotated[str, Field(max_length=1024)]],
@@ -61,8 +59,7 @@ def _check_cone(text: str | None) -> str | None:
 ConeText = Annotated[
     str | None,
     Field(
-        max_length=200,
-        description="Cone on the sky, `ra,dec,radius`: ICRS degrees and arcseconds.",
+        max_length=200, description="Cone on the sky, `ra,dec,radius`: ICRS degrees and arcseconds."
     ),
     AfterValidator(_check_cone),
 ]
@@ -71,9 +68,9 @@ ConeText = Annotated[
 class TableQuery(BaseModel):
     """Query that a table answers."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    format: Format | None = Field(default=None, description=FORMAT_TEXT)
+    format: Format | None = Field(None, description=FORMAT_TEXT)
 
 
 class FilteredQuery(TableQuery):
