@@ -6,10 +6,10 @@ As the standard requires, an error is a VOTable with status 200.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from astropy.io.votable.tree import Info, Resource, VOTableFile
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -21,14 +21,14 @@ from galaxy_da.io.tables import with_metadata
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts
-from galaxy_da.service.tables import MEDIA, Format, to_votable
+from galaxy_da.service.tables import MEDIA, Format, encode_votable
 from galaxy_da.service.uploads.forms import validation_error
 
 __all__ = ["router"]
 
 router = APIRouter(prefix="/vo", tags=["virtual observatory"])
 
-_UCD1 = {"key": "ID_MAIN", "ra": "POS_EQ_RA_MAIN", "dec": "POS_EQ_DEC_MAIN"}
+_UCD1 = {"key": "ID_MAIN", "ra": "POS_EQ_RA_MAIN", "dec": "POS_EQ_DEC_MAIN", "object_id": "meta.id"}
 _COLUMNS = {
     1: ("ra", "dec"),
     2: ("ra", "dec", "survey", "object_id", "flags", "reconstruction_error"),
@@ -43,8 +43,8 @@ class ConeSearch(BaseModel):
     RA: float = Field(description="Right ascension, ICRS [deg].")
     DEC: float = Field(description="Declination, ICRS [deg].")
     SR: float = Field(ge=0, le=180, description="Radius [deg]; 0 returns only the columns.")
-    VERB: int = Field(default=2, ge=1, le=3, description="Columns: 1 few, 2 more, 3 all.")
-    MAXREC: int | None = Field(default=None, ge=0, description="Largest number of rows.")
+    VERB: int = Field(2, ge=1, le=3, description="Columns: 1 few, 2 more, 3 all.")
+    MAXREC: int | None = Field(None, ge=0, description="Largest number of rows.")
 
 
 _OPENAPI = {
@@ -80,7 +80,7 @@ def cone_search(request: Request, service: Parts) -> Response:
         return _votable(_error_votable(str(validation_error(error))))
     except (ValueError, GalaxyDAError) as error:
         return _votable(_error_votable(str(error)))
-    return _votable(to_votable(table))
+    return _votable(encode_votable(table))
 
 
 def _matches(index: LatentIndex, query: ConeSearch, max_rows: int) -> pa.Table:
@@ -93,30 +93,17 @@ def _matches(index: LatentIndex, query: ConeSearch, max_rows: int) -> pa.Table:
     rows = rows if query.SR else rows[:0]
     columns = _COLUMNS.get(query.VERB, tuple(index.rows.column_names))
     names = [name for name in columns if name in index.rows.column_names]
-    taken = add_descriptions(
-        index.take(rows[:limit], list(dict.fromkeys(("survey", "object_id", *names))))
-    )
-    keys = [
-        f"{a}:{b}"
-        for a, b in zip(taken["survey"].to_pylist(), taken["object_id"].to_pylist(), strict=True)
-    ]
-    key = pa.field("key", pa.string(), metadata={b"description": b"survey:object_id"})
-    fields = {"key": key}
-    fields |= {name: taken.schema.field(name) for name in names}
-    ucds = _UCD1 | {"object_id": "meta.id"}
-    schema = pa.schema(
-        [
-            field.with_metadata({**(field.metadata or {}), **_ucd(ucds, name)})
-            for name, field in fields.items()
-        ]
-    )
-    table = pa.table([pa.array(keys, pa.string()), *(taken[n] for n in names)], schema=schema)
+    table = index.take(rows[:limit], list(dict.fromkeys(("survey", "object_id", *names))))
+    table = add_descriptions(table)
+    keys = [pc.cast(table[name], pa.string()) for name in ("survey", "object_id")]
+    key = pa.field("key", pa.string(), metadata={"description": "survey:object_id"})
+    table = table.select(names).add_column(0, key, pc.binary_join_element_wise(*keys, ":"))
+    for place, field in enumerate(table.schema):
+        if field.name in _UCD1:
+            notes = {**(field.metadata or {}), b"ucd": _UCD1[field.name].encode()}
+            table = table.set_column(place, field.with_metadata(notes), table[field.name])
     status = "OVERFLOW" if len(rows) > limit else "OK"
     return with_metadata(table, {"QUERY_STATUS": status, "REQUEST_CONE": list(cone)})
-
-
-def _ucd(ucds: Mapping[str, str], name: str) -> dict[bytes, bytes]:
-    return {b"ucd": ucds[name].encode()} if name in ucds else {}
 
 
 def _error_votable(message: str) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -12,11 +11,12 @@ from fastapi.responses import Response
 from pydantic import BaseModel
 
 from galaxy_da.errors import LatentIndexError
+from galaxy_da.io.column_types import json_values
 from galaxy_da.io.tables import with_metadata
 from galaxy_da.service.errors import RequestError, error_responses
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.tables import MEDIA, Format, json_values, to_arrow
+from galaxy_da.service.tables import BINARY, MEDIA, Format, encode_arrow, encode_json
 
 __all__ = ["router"]
 
@@ -42,7 +42,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {
         "model": MapAnswer,
         "description": "Arrow stream, or JSON by column.",
-        "content": {MEDIA[Format.ARROW]: {"schema": {"type": "string", "format": "binary"}}},
+        "content": {MEDIA[Format.ARROW]: {"schema": BINARY}},
     },
     **error_responses(404, 422),
 }
@@ -64,21 +64,20 @@ def latent_map(
     """
     table = _points(service, limit, column)
     if format == "arrow":
-        return Response(to_arrow(table), media_type=MEDIA[Format.ARROW])
+        return Response(encode_arrow(table), media_type=MEDIA[Format.ARROW])
     survey = table["survey"].combine_chunks()
-    answer = MapAnswer(
-        meta=_metadata(service),
-        surveys=survey.dictionary.to_pylist(),
-        survey=survey.indices.to_pylist(),
-        object_id=table["object_id"].to_pylist(),
-        value=None if column is None else json_values(table["value"]),
+    answer = {
+        "meta": _metadata(service),
+        "surveys": survey.dictionary.to_pylist(),
         **{
             name: np.round(table[name].to_numpy().astype(float), _DECIMALS).tolist()
-            for name in ("x", "y")
+            for name in "xy"
         },
-    )
-    text = json.dumps(answer.model_dump(), separators=(",", ":"), allow_nan=False)
-    return Response(text, media_type="application/json")
+        "survey": survey.indices.to_pylist(),
+        "object_id": table["object_id"].to_pylist(),
+        "value": None if column is None else json_values(table["value"]),
+    }
+    return Response(encode_json(answer), media_type=MEDIA[Format.JSON])
 
 
 def _points(service: Service, limit: int, column: str | None) -> pa.Table:

@@ -13,12 +13,13 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
 from galaxy_da.errors import LatentIndexError
+from galaxy_da.io.column_types import json_value
 from galaxy_da.queries.rows import all_latents, rows_of
 from galaxy_da.service.errors import error_responses
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts, Service
 from galaxy_da.service.routes.parameters import Key, TableQuery
-from galaxy_da.service.tables import TABLE_RESPONSES, finite, table_response
+from galaxy_da.service.tables import TABLE_RESPONSES, table_response
 
 __all__ = ["router"]
 
@@ -105,7 +106,7 @@ def get_object(service: Parts, id: Annotated[Key, Query()]) -> ObjectAnswer:
     return ObjectAnswer(
         key=f"{survey}:{object_id}",
         **{name: values[name] for name in _FIELDS},
-        columns={name: finite(values[name]) for name in names if name not in _FIELDS},
+        columns={name: json_value(values[name]) for name in names if name not in _FIELDS},
         has_cutout=service.cutouts is not None and service.cutouts.has(survey, object_id),
     )
 

@@ -28,7 +28,7 @@ from galaxy_da.service.routes.parameters import (
     TableQuery,
     Where,
 )
-from galaxy_da.service.tables import TABLE_RESPONSES, Format, table_response
+from galaxy_da.service.tables import BINARY, MEDIA, TABLE_RESPONSES, Format, table_response
 from galaxy_da.service.uploads.parquet import read_parquet
 
 __all__ = ["router"]
@@ -37,38 +37,23 @@ router = APIRouter(prefix="/api", tags=["queries"])
 
 _PAIR_COLUMNS = ("anchor_id", "target_id", "separation_arcsec", "n_candidates", "ambiguous")
 _PARQUET_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}}
-        },
-    }
+    "requestBody": {"required": True, "content": {MEDIA[Format.PARQUET]: {"schema": BINARY}}}
 }
+_PRIOR = "Prior probability that two objects are the same galaxy."
 
 Score = Literal["combined", "knn", "lof", "forest", "reconstruction"]
 Method = Literal["combined", "knn", "lof", "forest", "reconstruction", "disagreement"]
-Vector = list[Annotated[float, Field(allow_inf_nan=False)]]
-Prior = Annotated[
-    float | None,
-    Field(gt=0, lt=1, description="Prior probability that two objects are the same galaxy."),
-]
 
 
 class Similar(FilteredQuery):
     """Search for neighbours of objects, or of the object at a position."""
 
-    id: list[Key] = Field(
-        default=[], max_length=64, description="Objects to resemble, `survey:object_id`."
-    )
+    id: list[Key] = Field([], max_length=64, description="Objects to resemble, `survey:object_id`.")
     dislike: list[Key] = Field(
-        default=[], max_length=64, description="Objects to avoid, `survey:object_id`."
+        [], max_length=64, description="Objects to avoid, `survey:object_id`."
     )
-    ra: float | None = Field(
-        default=None, allow_inf_nan=False, description="Right ascension, ICRS [deg]."
-    )
-    dec: float | None = Field(
-        default=None, allow_inf_nan=False, description="Declination, ICRS [deg]."
-    )
+    ra: float | None = Field(None, description="Right ascension, ICRS [deg].")
+    dec: float | None = Field(None, description="Declination, ICRS [deg].")
     radius_arcsec: Radius = 5.0
     k: Count = 10
     survey: SurveyName = None
@@ -77,17 +62,17 @@ class Similar(FilteredQuery):
 class SimilarTo(TableQuery):
     """Search for neighbours of objects and latent vectors."""
 
-    like: list[Key | Vector] = Field(
+    like: list[Key | list[float]] = Field(
         min_length=1, max_length=64, description="Objects and galaxy latents to resemble."
     )
-    dislike: list[Key | Vector] = Field(
-        default=[], max_length=64, description="Objects and galaxy latents to avoid."
+    dislike: list[Key | list[float]] = Field(
+        [], max_length=64, description="Objects and galaxy latents to avoid."
     )
     k: Count = 10
     survey: SurveyName = None
-    where: Where = Field(default=[])
+    where: Where = Field([])
     cone: tuple[float, float, float] | None = Field(
-        default=None, description="Right ascension [deg], declination [deg], radius [arcsec]."
+        None, description="Right ascension [deg], declination [deg], radius [arcsec]."
     )
 
 
@@ -114,11 +99,7 @@ def _similar(request: Request, service: Service, query: Similar) -> Response:
         if query.ra is not None and query.dec is not None:
             likes = [service.index.at_position(query.ra, query.dec, query.radius_arcsec)]
         found = service.index.similar(
-            likes,
-            query.k,
-            query.survey,
-            dislike=query.dislike,
-            within=query.subset(),
+            likes, query.k, query.survey, dislike=query.dislike, within=query.subset()
         )
     return table_response(request, found, query.format, {"query": likes}, "similar")
 
@@ -146,12 +127,7 @@ class Same(FilteredQuery):
 
     id: Key
     radius_arcsec: Radius = 1.0
-    prior: float = Field(
-        default=0.5,
-        gt=0,
-        lt=1,
-        description="Prior probability that two objects are the same galaxy.",
-    )
+    prior: float = Field(0.5, gt=0, lt=1, description=_PRIOR)
 
 
 @router.get("/same", responses=TABLE_RESPONSES, response_class=Response)
@@ -163,12 +139,9 @@ def same(request: Request, service: Parts, query: Annotated[Same, Query()]) -> R
     calibrated, the probability that both images show the same galaxy.
     """
     with report_bad_arguments():
+        within, space = query.subset(), service.space
         found = service.index.same(
-            query.id,
-            query.radius_arcsec,
-            space=service.space,
-            prior=query.prior,
-            within=query.subset(),
+            query.id, query.radius_arcsec, space=space, prior=query.prior, within=within
         )
     return table_response(request, found, query.format, name="same")
 
@@ -185,7 +158,7 @@ async def distances(
     owner: Owner,
     anchor: Annotated[str, Query(max_length=100, description="Survey of `anchor_id`.")],
     target: Annotated[str, Query(max_length=100, description="Survey of `target_id`.")],
-    prior: Annotated[Prior, Query()] = None,
+    prior: Annotated[float | None, Query(gt=0, lt=1, description=_PRIOR)] = None,
     format: Annotated[Format | None, Query(description=FORMAT_TEXT)] = None,
 ) -> Response:
     """Measure the latent distance between the two images of each pair.
@@ -198,13 +171,10 @@ async def distances(
     def work() -> Response:
         pairs = read_parquet(data, _PAIR_COLUMNS)
         record = service.space.encoder(target).record if anchor == service.space.anchor else {}
+        space = service.space if "match_probability" in record else None
         with report_bad_arguments():
             found = service.index.distances(
-                pairs,
-                anchor=anchor,
-                target=target,
-                space=service.space if "match_probability" in record else None,
-                prior=prior,
+                pairs, anchor=anchor, target=target, space=space, prior=prior
             )
         return table_response(request, found, format, name="distances")
 
@@ -217,11 +187,10 @@ class Outliers(FilteredQuery):
     survey: SurveyName = None
     k: Count = 50
     method: Method = Field(
-        default="combined",
-        description="Outlier score; `disagreement` ranks pairs of images of one galaxy.",
+        "combined", description="Outlier score; `disagreement` ranks pairs of images of one galaxy."
     )
     neighbours: int | None = Field(
-        default=None, ge=1, le=1000, description="Neighbours that `knn` and `lof` use."
+        None, ge=1, le=1000, description="Neighbours that `knn` and `lof` use."
     )
     radius_arcsec: Radius = 1.0
     clean: Clean = False
@@ -236,10 +205,7 @@ def outliers(request: Request, service: Parts, query: Annotated[Outliers, Query(
     )
     with report_bad_arguments():
         found = service.index.outliers(
-            query.survey,
-            query.k,
-            method,
-            within=query.subset(clean=query.clean),
+            query.survey, query.k, method, within=query.subset(clean=query.clean)
         )
     return table_response(request, found, query.format, name="outliers")
 
@@ -258,7 +224,7 @@ class Rank(FilteredQuery):
 
     survey: SurveyName = None
     scores: list[ScoredObject] = Field(min_length=1, max_length=10_000)
-    method: Score = Field(default="combined", description="Outlier score to start from.")
+    method: Score = Field("combined", description="Outlier score to start from.")
     k: Count = 50
     clean: Clean = False
 
@@ -267,20 +233,12 @@ class Rank(FilteredQuery):
 @in_thread
 def rank(request: Request, service: Parts, query: Annotated[Rank, Body()]) -> Response:
     """Rank outliers by a model trained on a person's scores of some of them."""
-    keys = [item.id.partition(":") for item in query.scores]
-    scores = pa.table(
-        {
-            "survey": [key[0] for key in keys],
-            "object_id": [key[2] for key in keys],
-            "score": [item.score for item in query.scores],
-        }
-    )
+    surveys, _, ids = zip(*(item.id.partition(":") for item in query.scores), strict=True)
+    scores = [item.score for item in query.scores]
+    scored = pa.table({"survey": surveys, "object_id": ids, "score": scores})
     with report_bad_arguments():
         found = service.index.rank(
-            scores,
-            query.survey,
-            query.method,
-            within=query.subset(clean=query.clean),
+            scored, query.survey, query.method, within=query.subset(clean=query.clean)
         )
     return table_response(request, found.slice(0, query.k), query.format, name="ranking")
 
@@ -290,15 +248,9 @@ class Duplicates(FilteredQuery):
 
     survey: str = Field(max_length=100, description="Survey to search.")
     arcsec: float | None = Field(
-        default=None,
-        ge=0,
-        le=3600,
-        allow_inf_nan=False,
-        description="Largest separation on the sky [arcsec].",
+        None, ge=0, le=3600, description="Largest separation on the sky [arcsec]."
     )
-    distance: float | None = Field(
-        default=None, ge=0, allow_inf_nan=False, description="Largest latent distance."
-    )
+    distance: float | None = Field(None, ge=0, description="Largest latent distance.")
     clean: Clean = False
 
 
@@ -307,11 +259,9 @@ class Duplicates(FilteredQuery):
 def duplicates(request: Request, service: Parts, query: Annotated[Duplicates, Query()]) -> Response:
     """Group the objects of a survey that are close on the sky, in the latent space, or both."""
     with report_bad_arguments():
+        within = query.subset(clean=query.clean)
         found = service.index.duplicates(
-            query.survey,
-            arcsec=query.arcsec,
-            distance=query.distance,
-            within=query.subset(clean=query.clean),
+            query.survey, arcsec=query.arcsec, distance=query.distance, within=within
         )
     found = found.slice(0, service.limits.rows)
     return table_response(request, found, query.format, name="duplicates")

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from galaxy_da.service.errors import RequestError, join_problems
+from galaxy_da.service.tables import BINARY
 
 __all__ = ["form_schema", "read_file", "read_form", "validation_error"]
 
@@ -49,8 +50,7 @@ def form_schema(
 ) -> dict[str, Any]:
     """Return the OpenAPI description of a form with some files."""
     schema = fields.model_json_schema()
-    binary = {"type": "string", "format": "binary"}
-    schema["properties"] |= dict.fromkeys((*files, *optional), binary)
+    schema["properties"] |= dict.fromkeys((*files, *optional), BINARY)
     schema["required"] = [*schema.get("required", []), *files]
     content = {"multipart/form-data": {"schema": schema}}
     return {"requestBody": {"required": True, "content": content}}
