@@ -31,7 +31,6 @@ _TOLERANCE_MAG = 0.1
 _APERTURE_ARCSEC = 1.5
 _SMALLEST_APERTURE_PX = 3.0
 _SIGNAL_TO_NOISE = 5.0
-_FEWEST = 3
 _MOST_BANDS_PERMUTED = 5
 
 
@@ -59,7 +58,7 @@ class ColourCheck:
     bands : tuple of str
         Bands of the planes, in the order given.
     colours : dict of str to Colour
-        By name, such as ``g-r``. Empty if too few galaxies are bright enough.
+        By name, such as ``g-r``. Empty if no galaxy is bright enough.
     better : list of tuple of str
         Other orders, with plausible colours; the reversed one first. Empty if the given order is
         plausible, or no order is.
@@ -128,7 +127,7 @@ def _colours(magnitudes: np.ndarray, bands: Sequence[str], survey: Survey) -> di
     for blue, red in pairwise(np.argsort(nm)):
         values = magnitudes[:, blue] - magnitudes[:, red]
         values = values[np.isfinite(values)]
-        if len(values) >= _FEWEST and nm[blue] < nm[red]:
+        if len(values) and nm[blue] < nm[red]:
             low, high = plausible_range(nm[blue], nm[red])
             colours[f"{bands[blue]}-{bands[red]}"] = Colour(
                 median=float(np.median(values)), low=low, high=high, galaxies=len(values)

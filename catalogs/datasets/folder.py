@@ -22,7 +22,7 @@ from catalogs.reading import read_catalog
 from catalogs.reading.columns import ROW_NUMBER
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.images.cutouts import Cutout, read_cutouts
-from galaxy_da.io.storage import Location
+from galaxy_da.io.storage import Location, location
 from galaxy_da.io.tables import check_unique, read_metadata, with_metadata, write_table
 from galaxy_da.surveys import Survey, find_survey
 
@@ -99,7 +99,8 @@ def write_folder(
     definition = find_survey(survey)
     if options.stretch is not None:
         definition.stretch_of(options.stretch)
-    names = find_images(source)
+    own = None if options.catalog is None else location(options.catalog)
+    names = [name for name in find_images(source) if source / name != own]
     if not names:
         raise CatalogError(
             f"{source}: no image set there; give a folder of FITS, JPEG, PNG or NPY files, a "
@@ -114,6 +115,8 @@ def write_folder(
             files.append(_read_file(source, name, definition, options))
         except CutoutError as error:
             refused.add(name, str(error))
+    if options.stretch is not None and files and all(f.kind != "picture" for f in files):
+        raise ValueError(f"{source.name} holds no pictures; stretch is for colour images")
     images = join_files(
         files, definition, options.bands, lambda stem: ids.equal(stem) is not None, refused.add
     )
@@ -313,5 +316,5 @@ def _check(
         if not check.is_plausible:
             report["warning"] = f"implausible colours, check units and zeropoints: {measured}"
         if not check.colours and len(check.bands) > 1:
-            report["warning"] = f"too few of {len(cutouts)} galaxies are bright enough for colours"
+            report["warning"] = f"none of {len(cutouts)} galaxies is bright enough to check colours"
     return report

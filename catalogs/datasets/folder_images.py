@@ -149,6 +149,12 @@ def _single(
     file: ImageFile, stated: list[str | None] | None, survey: Survey, declared: Sequence[str]
 ) -> FolderImage:
     """Return the image of one file, its bands stated by its header, or declared."""
+    wanted = [find_band(name, survey) for name in declared]
+    if file.kind == "picture" and declared and wanted != file.bands:
+        raise CutoutError(
+            f"a picture has the bands of its stretch ({', '.join(file.bands or [])}); leave out "
+            "--bands"
+        )
     if file.kind == "picture":
         shown = ",".join(file.bands or [])
         return FolderImage(name=file.name, files=(file,), bands=None, shown=shown, origin="stretch")
@@ -166,7 +172,6 @@ def _single(
     else:
         names, origin, bands = file.bands, "header", None
     found = match_bands(names, planes, survey)
-    wanted = [find_band(name, survey) for name in declared]
     if origin == "header" and declared and wanted != found:
         raise CutoutError(
             f"the header says bands {', '.join(names or [])} but {', '.join(declared)} are "

@@ -92,7 +92,11 @@ def _refuse_others(place: Location, options: ImageSetOptions, taken: Sequence[st
 
 
 def _holds_images(place: Location) -> bool:
-    """Test if a folder holds image files, and more of them than Parquet files."""
+    """Test if a folder is one of image files rather than Parquet shards, which may have pictures.
+
+    Without a catalogue, only FITS files can become rows.
+    """
     if exists(place) or not is_folder(place) or is_hats(place):
         return False
-    return len(find_images(place)) > len(list_parquet_files(place))
+    names, shards = find_images(place), list_parquet_files(place)
+    return bool(names) and (not shards or sum(".fit" in n.lower() for n in names) > len(shards))

@@ -391,6 +391,8 @@ def test_pictures_become_rows_with_their_stretch(tmp_path, data):
     catalog, cutouts = read_back(out)
     assert set(catalog["stretch"].to_pylist()) == {"galaxy-zoo"}
     assert all(c.stretch == get_survey("decals").stretches["galaxy-zoo"] for c in cutouts)
+    report = write_sample(images, out, "decals", catalog=tmp_path / "c.csv", bands=DECALS)
+    assert "bands of its stretch (z, r, g)" in next(iter(report["refused"]))
     with pytest.raises(SurveyError, match="no stretch named 'viewer'"):
         write_sample(images, out, "decals", catalog=tmp_path / "c.csv", stretch="viewer")
 
@@ -528,3 +530,51 @@ def test_real_planes_in_reversed_order_are_refused(tmp_path, data):
     report = write_sample(images, out, "decals", bands=("z", "r", "g"))
     straight = write_sample(data / "decals_fits", tmp_path / "t.parquet", "decals")
     assert report["colours"] == straight["colours"]
+
+
+def test_one_galaxy_is_enough_to_find_reversed_planes(tmp_path):
+    write(tmp_path / "images" / "one.fits", planes("zrg"), header(0, DECALS))
+    with pytest.raises(CatalogError, match="order z,r,g;"):
+        write_sample(tmp_path / "images", tmp_path / "s.parquet", "decals")
+
+
+def test_colours_that_no_order_explains_are_told(tmp_path):
+    for i in range(N):
+        pixels = planes(seed=i) * np.float32([100, 1, 100])[:, None, None]
+        write(tmp_path / "images" / f"{i}.fits", pixels, header(i, DECALS))
+    report = write_sample(tmp_path / "images", tmp_path / "s.parquet", "decals")
+    assert report["rows"] == N
+    assert "implausible colours, check units and zeropoints: g-r = -4.2" in report["warning"]
+    for i in range(N):
+        fits.PrimaryHDU(planes(seed=i) * 0, header(i, DECALS)).writeto(
+            tmp_path / "images" / f"{i}.fits", overwrite=True
+        )
+    report = write_sample(tmp_path / "images", tmp_path / "s.parquet", "decals")
+    assert report["warning"] == f"none of {N} galaxies is bright enough to check colours"
+
+
+def test_a_catalogue_and_a_sample_may_lie_among_the_images(tmp_path):
+    images = tmp_path / "images"
+    for i in range(N):
+        write(images / IDS[i] / "image.fits", planes(seed=i), header(None, DECALS))
+    columns = [
+        fits.Column("id", "16A", array=IDS), fits.Column("ra", "D", array=RA),
+        fits.Column("dec", "D", array=DEC),
+    ]  # fmt: skip
+    fits.BinTableHDU.from_columns(columns).writeto(images / "catalogue.fits")
+    for _ in range(2):
+        report = write_sample(
+            images, images / "s.parquet", "decals", catalog=images / "catalogue.fits"
+        )
+        assert (report["files"], report["rows"], report["match"]) == (N, N, "name")
+    assert_right(images / "s.parquet")
+    with pytest.raises(ValueError, match="holds no pictures"):
+        write_sample(images, images / "s.parquet", "decals", stretch="galaxy-zoo")
+
+
+def test_shards_beside_pictures_stay_shards(tmp_path):
+    table = pa.table({"id": IDS, "ra": RA, "dec": DEC, "image": [b"x"] * N})
+    pq.write_table(table, tmp_path / "train.parquet")
+    for name in "abc":
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    assert write_sample(tmp_path, tmp_path / "o" / "s.parquet", "decals")["layout"] == "Parquet"
