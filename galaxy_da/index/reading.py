@@ -17,10 +17,9 @@ from galaxy_da.index.gathering import Batches, Vectors
 from galaxy_da.index.kinds import check_kind
 from galaxy_da.index.layout import Layout, expanded
 from galaxy_da.index.manifest import Header
-from galaxy_da.index.searching import Searcher
 from galaxy_da.index.segments import Segment
 from galaxy_da.index.selections import Condition, Cone, Selection, Subset, rows_within
-from galaxy_da.index.sources import Source, Sources
+from galaxy_da.index.sources import Source, Sources, usable
 from galaxy_da.index.stores import mirrored, write_index
 from galaxy_da.io.storage import PathOrUrl
 
@@ -29,6 +28,8 @@ __all__ = ["StoredIndex"]
 _HINT_IDS = 500
 """Number of ids, on either side of an unknown one, that are compared with it."""
 _HASHED_BYTES = 1 << 30
+_BATCH_VALUES = 1 << 22
+"""Floats gathered at once while distances are computed."""
 
 
 class StoredIndex:
@@ -66,7 +67,6 @@ class StoredIndex:
         self.rows = segments.living(parts)
         self._batches = Batches(self.rows)
         self.vectors = Vectors(self._layout, [s.vectors for s in parts])
-        self._searcher = Searcher(self._layout, self.segments, self.vectors)
         self._selections: dict[str | None, Selection] = {}
 
     @classmethod
@@ -267,7 +267,43 @@ class StoredIndex:
         if k < 1:
             raise ValueError(f"k must be at least 1 but is {k}")
         selection = within if isinstance(within, Selection) else self.select(within)
-        return self._searcher.nearest(vectors, k, selection, exact=exact)
+        points, k = self._checked(vectors), min(k, len(selection))
+        step = max(1, _BATCH_VALUES // (k * self.dimension))
+        parts = [
+            self._nearest(points[first : first + step], k, selection, exact)
+            for first in range(0, max(len(points), 1), step)
+        ]
+        distances, rows = zip(*parts, strict=True)
+        return np.concatenate(distances), np.concatenate(rows)
+
+    def _checked(self, vectors: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            points = np.ascontiguousarray(vectors, dtype=np.float32)
+        if points.ndim != 2 or points.shape[1] != self.dimension:
+            raise ValueError(
+                f"vectors must have shape (n, {self.dimension}) but have {points.shape}; do they "
+                "come from the space of this index?"
+            )
+        if not usable(points).all():
+            raise ValueError("vectors must be finite")
+        return points
+
+    def _nearest(
+        self, points: np.ndarray, k: int, selection: Selection, exact: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Order the candidates of all segments by their distances from the exact vectors."""
+        candidates = [
+            self._layout.numbers(number, segment.candidates(points, k, allowed, exact=exact))
+            for number, (segment, allowed) in enumerate(
+                zip(self.segments, selection.allowed, strict=True)
+            )
+            if allowed.count
+        ]
+        rows = np.concatenate(candidates, axis=1)
+        distances = np.linalg.norm(self.vectors[rows] - points[:, None], axis=-1)  # (n, k)
+        distances[rows < 0] = np.inf
+        order = np.lexsort((rows, distances))[:, :k]
+        return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
 
     def _selection(self, span: tuple[int, int], mask: np.ndarray | None = None) -> Selection:
         return Selection(self._layout, [len(s.vectors) for s in self.segments], span, mask)

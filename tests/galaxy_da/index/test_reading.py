@@ -7,7 +7,7 @@ from index_helpers import SPACE, data_file, make, random_vectors
 from numpy.testing import assert_allclose, assert_array_equal
 
 from galaxy_da.errors import CatalogError, LatentIndexError
-from galaxy_da.index import searching
+from galaxy_da.index import reading
 from galaxy_da.io.features import Features
 from galaxy_da.io.files import file_hash
 from galaxy_da.latent_index import LatentIndex
@@ -45,7 +45,7 @@ def test_search_matches_brute_force(cloud, k, survey, whole_numbers):
 def test_batches_do_not_change_the_answer(index, monkeypatch):
     queries = random_vectors(17, seed=3)
     whole = index.search(queries, 4, "sdss")
-    monkeypatch.setattr(searching, "_BATCH_VALUES", 24)
+    monkeypatch.setattr(reading, "_BATCH_VALUES", 24)
     for part, full in zip(index.search(queries, 4, "sdss"), whole, strict=True):
         assert_array_equal(part, full)
 
