@@ -85,7 +85,7 @@ class Allowed:
         self.count = int((runs[:, 1] - runs[:, 0]).sum())
         self._runs = runs
 
-    @cached_property
+    @property
     def places(self) -> np.ndarray:
         """All allowed places, ascending, int64."""
         return expanded(self._runs)
@@ -95,7 +95,7 @@ class Allowed:
         """Selector that lists the places, for exhaustive search; None allows all."""
         if len(self._runs) == 1:
             return self._range
-        return faiss.IDSelectorArray(self.count, faiss.swig_ptr(self.places))
+        return faiss.IDSelectorArray(self.count, faiss.swig_ptr(self._list))
 
     @cached_property
     def marked(self) -> faiss.IDSelector | None:
@@ -105,7 +105,11 @@ class Allowed:
         return faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
 
     @cached_property
-    def _bits(self) -> np.ndarray:  # FAISS keeps pointers into this and into `places`
+    def _list(self) -> np.ndarray:  # FAISS keeps pointers into this and into `_bits`
+        return self.places
+
+    @cached_property
+    def _bits(self) -> np.ndarray:
         mask = np.zeros(self.size, bool)
         mask[self.places] = True
         return np.packbits(mask, bitorder="little")
