@@ -173,10 +173,11 @@ def _check_length(hdus: Sequence[Any], content: bytes) -> None:
     """Refuse a file that ends before its data, or within the header of a further HDU."""
     for hdu in hdus:
         place = hdu.fileinfo()
-        if place["datLoc"] + hdu.size > len(content):
+        end = place["datLoc"] + min(hdu.size, place["datSpan"])  # sizes count decompressed pixels
+        if end > len(content):
             raise CutoutError(
-                f"corrupt or truncated FITS: extension {_name(hdu)} ends at byte "
-                f"{place['datLoc'] + hdu.size} but the file has {len(content)}"
+                f"corrupt or truncated FITS: extension {_name(hdu)} ends at byte {end} but the "
+                f"file has {len(content)}"
             )
     if content[place["datLoc"] + place["datSpan"] :].startswith(b"XTENSION"):
         raise CutoutError(
@@ -193,9 +194,7 @@ def _read(hdus: Sequence[Any], survey: Survey) -> list[FitsImage]:
         if len(chosen) > 1:
             bands = [str(role.band)]
         own = [(r, m) for r, m in masks if len(chosen) == 1 or r.band in (None, role.band)]
-        image = FitsImage(
-            pixels=_cube(hdu).astype(np.float32), header=header, bands=bands, noise=None
-        )
+        image = FitsImage(pixels=_pixels(hdu), header=header, bands=bands, noise=None)
         images.append(_masked_image(image, own, survey))
     return images
 
@@ -255,6 +254,17 @@ def _name(hdu: Any) -> str:
 
 def _is_image(hdu: Any) -> bool:
     return bool(hdu.is_image and hdu.shape and len(hdu.shape) >= 2)
+
+
+def _pixels(hdu: Any) -> np.ndarray:
+    """Return the pixels of an HDU as (planes, y, x) float32, NaN where it says ``BLANK``."""
+    zero_is_blank = hdu.header.get("BLANK") == 0 and hdu.header["BITPIX"] > 0
+    zero = hdu.header.get("BZERO", 0)
+    values = _cube(hdu)
+    pixels = values.astype(np.float32)
+    if zero_is_blank:  # astropy 8.0 overlooks a BLANK of zero
+        pixels[values == values.dtype.type(zero)] = np.nan
+    return pixels
 
 
 def _cube(hdu: Any) -> np.ndarray:

@@ -91,19 +91,20 @@ def celestial_wcs(header: Header) -> Any | None:
     on_sky = [axis for axis, kind in enumerate(types) if _CELESTIAL.match(kind)]
     if not on_sky:
         return None
+    if on_sky != [0, 1] or any("-" not in types[axis] for axis in on_sky):
+        stated = ", ".join(kind or "nothing" for kind in types[: max(on_sky[-1] + 1, 2)])
+        raise CutoutError(
+            "the first two axes must be a pair of sky coordinates with a projection, as RA---TAN "
+            f"and DEC--TAN, but CTYPE says {stated}"
+        )
     try:
         with quiet():
             wcs = _read_wcs(header)
-            if on_sky != [0, 1] or not wcs.has_celestial:
-                raise CutoutError(
-                    f"the first two axes must be a pair of sky coordinates but CTYPE says "
-                    f"{', '.join(kind or 'nothing' for kind in types[: max(on_sky[-1] + 1, 2)])}"
-                )
             wcs.wcs.set()
-    except CutoutError:
-        raise
     except Exception as error:  # wcslib and astropy raise many kinds
         raise CutoutError(f"the WCS of the header cannot be read ({first_line(error)})") from error
+    if not wcs.has_celestial:
+        raise CutoutError(f"the axes {types[0]}, {types[1]} are no pair of sky coordinates")
     return wcs
 
 
@@ -252,7 +253,7 @@ def _jacobian(wcs: Any, x: float, y: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _is_icrs(wcs: Any) -> bool:
-    """Test if a WCS is in ICRS or J2000, which differ by 0.02 arcsec."""
+    """Test if a WCS is in ICRS or J2000, which differ by up to 0.04 arcsec."""
     kinds = wcs.wcs.ctype[wcs.wcs.lng]
     if not kinds.startswith("RA"):
         return False
