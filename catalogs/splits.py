@@ -42,8 +42,8 @@ FINEST_ORDER = 12
 _FRAME_ARCSEC = 33.0  # images of galaxies closer than this overlap
 _REPEAT_ARCSEC = 5.0  # rows closer than this may be one galaxy
 _FEWEST_CELLS = 20
-_TOLERANCE = 0.05
-_MOST_SEEDS, _MOST_DRAWS = 2000, 1_000_000
+_TOLERANCE, _KNOWN_TOLERANCE = 0.02, 0.1  # errors of a part's share
+_MOST_SEEDS, _MOST_DRAWS = 10_000, 1_000_000
 _MOST_NEIGHBOURS = 20_000
 
 
@@ -128,7 +128,7 @@ def choose_split(ra: np.ndarray, dec: np.ndarray, known: Sequence[SkySplit] = ()
         return default
     for split in known:
         shares = galaxies.shares(split)
-        if shares.min() > 0 and np.abs(shares - split.fractions).max() <= 2 * _TOLERANCE:
+        if shares.min() > 0 and np.abs(shares - split.fractions).max() <= _KNOWN_TOLERANCE:
             return split
     galaxies.check_extent()
     orders = range(default.order, FINEST_ORDER + 1)

@@ -1,10 +1,26 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy_healpix import HEALPix
+from astropy.table import Table
+from astropy_healpix import HEALPix, lonlat_to_healpix
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial import cKDTree
 from scipy.stats import chisquare
 
-from catalogs.splits import PARTS, _splitmix64, sky_split
+from catalogs.splits import (
+    FIELD_FRACTIONS,
+    FINEST_ORDER,
+    PARTS,
+    SkySplit,
+    _splitmix64,
+    choose_split,
+    recorded_split,
+    sky_split,
+)
 from galaxy_da.errors import CatalogError
 
 
@@ -89,3 +105,138 @@ def test_bad_arguments_are_named(arguments, message):
 def test_bad_position_is_named():
     with pytest.raises(CatalogError, match=r"dec of row 1 is 95"):
         sky_split(np.zeros(2), np.array([0.0, 95.0]))
+
+
+def square(arcmin, n, seed=0, middle=(150.0, 2.0)):
+    """Draw uniform positions in a square, or on the whole sky if it does not fit."""
+    if arcmin > 3000:
+        return _all_sky(n, seed)
+    east, north = np.random.default_rng(seed).uniform(-0.5, 0.5, (2, n)) * arcmin / 60
+    dec = np.clip(middle[1] + north, -89.0, 89.0)
+    return (middle[0] + east / np.cos(np.radians(dec))) % 360, dec
+
+
+def shares(part):
+    return np.array([np.mean(part == name) for name in PARTS])
+
+
+def close_pairs(ra, dec, arcsec):
+    """Return pairs of rows by scipy, on a tangent plane."""
+    plane = np.stack([(ra - ra[0]) * np.cos(np.radians(dec[0])), dec - dec[0]], axis=1) * 3600
+    return cKDTree(plane).query_pairs(arcsec, output_type="ndarray").T
+
+
+places = st.tuples(st.floats(0, 359), st.floats(-60, 60))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    log_arcmin=st.floats(np.log10(2), 4),
+    n=st.integers(60, 2000),
+    seed=st.integers(0, 99),
+    middle=places,
+)
+def test_data_of_any_extent_have_three_parts(log_arcmin, n, seed, middle):
+    ra, dec = square(10**log_arcmin, n, seed, middle)
+    split = choose_split(ra, dec)
+    part = split.part(ra, dec)
+    assert 6 <= split.order <= FINEST_ORDER
+    if split == SkySplit():
+        assert (part == sky_split(ra, dec)).all()
+    else:
+        assert np.abs(shares(part) - FIELD_FRACTIONS).max() < 0.1
+        assert shares(part).min() > 0
+    shuffled = np.random.default_rng(seed).permutation(n)
+    assert choose_split(ra[shuffled], dec[shuffled]) == split
+
+
+@settings(max_examples=30, deadline=None)
+@given(degrees=st.floats(6, 60), n=st.integers(3, 2000), seed=st.integers(0, 99), middle=places)
+def test_wide_surveys_keep_their_split(degrees, n, seed, middle):
+    ra, dec = square(60 * degrees, n, seed, middle)
+    assert choose_split(ra, dec) == SkySplit()
+    assert (SkySplit().part(ra, dec) == sky_split(ra, dec)).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(arcmin=st.floats(8, 200), middle=places, seed=st.integers(0, 99))
+def test_neighbours_in_a_field_stay_together(arcmin, middle, seed):
+    """Compare with the mean over seeds of cells of the same order."""
+    ra, dec = square(arcmin, 300, seed, middle)
+    again = dec + 1.0 / 3600  # a repeat observation
+    split = choose_split(ra, dec)
+    first, second = close_pairs(ra, dec, 33.0)
+    if len(first) >= 20:
+        part = split.part(ra, dec)
+        others = [replace(split, seed=other).part(ra, dec) for other in range(20)]
+        apart = np.mean(part[first] != part[second])
+        assert apart <= np.mean([other[first] != other[second] for other in others])
+        assert apart < 0.15
+    assert np.mean(split.part(ra, dec) == split.part(ra, again)) > 0.97
+
+
+def test_a_real_deep_field_has_three_parts(data):
+    table = Table.read(data / "kids_viking_field" / "galaxies.csv", format="ascii.csv")
+    x, y = (np.asarray(table[name]) * 0.339 / 3600 for name in ("x_px", "y_px"))
+    lon, lat = HEALPix(nside=64, order="nested").healpix_to_lonlat(17)
+    dec = lat.deg + y - y.mean()
+    ra = lon.deg - (x - x.mean()) / np.cos(np.radians(dec))
+    assert len(set(sky_split(ra, dec))) == 1
+    split = choose_split(ra, dec)
+    part = split.part(ra, dec)
+    assert np.abs(shares(part) - (0.7, 0.15, 0.15)).max() <= 0.02
+    first, second = close_pairs(ra, dec, 33.0)
+    assert len(first) > 100
+    assert np.mean(part[first] != part[second]) < 0.07
+    cells = lonlat_to_healpix(ra * u.deg, dec * u.deg, 2**split.order, order="nested")
+    assert len(np.unique(cells)) >= 20
+
+
+def test_a_deep_field_in_a_wide_survey_gets_finer_cells():
+    deep, wide = square(15, 3000), square(600, 100)
+    ra, dec = (np.concatenate(axis) for axis in zip(deep, wide, strict=True))
+    split = choose_split(ra, dec)
+    assert split.order > 8
+    assert np.abs(shares(split.part(*deep)) - FIELD_FRACTIONS).max() < 0.05
+
+
+def test_a_known_split_is_preferred_in_its_field_alone():
+    ra, dec = square(15, 400)
+    known = choose_split(ra, dec)
+    some = np.random.default_rng(1).permutation(400)[:200]
+    assert choose_split(ra[some], dec[some], [known]) == known
+    assert choose_split(ra[some], dec[some]) != known
+    assert choose_split(*_all_sky(500), [known]) == SkySplit()
+    unbalanced = SkySplit()  # one cell, so one part
+    assert choose_split(ra, dec, [unbalanced]) == known
+
+
+@pytest.mark.parametrize("arcsec", [0.0, 3.0, 40.0, 60.0])
+@pytest.mark.parametrize("n", [3, 100])
+def test_galaxies_within_an_arcminute_are_refused(arcsec, n):
+    ra, dec = square(arcsec / 60, n)
+    with pytest.raises(CatalogError, match=rf"the {n} galaxies cannot be split .* within \d+ arc"):
+        choose_split(ra, dec)
+
+
+def test_two_clumps_are_refused():
+    ra, dec = np.repeat([10.0, 10.2], 20), np.zeros(40)
+    with pytest.raises(CatalogError, match="lie in 2 cells of 52 arcsec, at least 3 are needed"):
+        choose_split(ra, dec)
+
+
+def test_fewer_galaxies_than_parts_take_the_default():
+    assert choose_split(np.zeros(2), np.zeros(2)) == choose_split(*np.empty((2, 0))) == SkySplit()
+
+
+def test_records_hold_the_split_and_old_ones_that_of_wide_surveys():
+    split = SkySplit(order=11, seed=4757, fractions=FIELD_FRACTIONS)
+    record = json.loads(json.dumps({"split": split.as_record()}))
+    assert recorded_split(record) == split
+    assert recorded_split({"chosen": "unadapted"}) == SkySplit()
+
+
+def test_parts_of_a_chosen_split_never_change():
+    split = SkySplit(order=11, seed=4757, fractions=FIELD_FRACTIONS)
+    letters = "".join(name[:2] for name in split.part(180 + np.arange(12) / 30, np.zeros(12)))
+    assert letters == "trvatrtrtrtrtrtetrtrtrtr"

@@ -90,6 +90,7 @@ def _print_adapted(space: LatentSpace, survey: str, out: UPath, json: bool) -> N
             "surveys": ", ".join(space.surveys),
             "chosen": record["chosen"],
             "judged_by": record["judged_by"],
+            "split": record["split"],
             "candidates": candidates,
         },
         json,

@@ -10,6 +10,7 @@ import pytest
 import safetensors
 import torch
 
+from catalogs.splits import SkySplit, recorded_split
 from galaxy_da.cli import main
 from galaxy_da.errors import TableError
 from galaxy_da.io.samples import Sample
@@ -235,6 +236,22 @@ def test_a_stopped_run_on_a_sample_ends_with_the_same_weights(sample, tmp_path, 
     assert {"kl", "mmd", "held_out"} < straight.training["curves"][0].keys()
     used = straight.training["images"] + straight.metrics["validation_images"]
     assert straight.training["sample"] == "sample.parquet" and 100 < used < 199
+
+
+def test_a_field_is_split_by_finer_cells_and_its_split_recorded(sample, tmp_path):
+    rng, n = np.random.default_rng(1), len(sample)
+    table = sample.catalog
+    for name, middle in (("ra", 150.0), ("dec", 2.2)):
+        values = pa.array(middle + rng.uniform(-0.1, 0.1, n))
+        table = table.set_column(table.column_names.index(name), name, values)
+    write_table(table, sample.folder / "field.parquet")
+    field = Sample(sample.folder / "field.parquet")
+    training = pretrain(TINY, tmp_path, sample=field).training
+    split = recorded_split(LatentSpace.load(tmp_path).training)
+    assert split.order > SkySplit().order
+    ra, dec = (field.catalog[axis].to_numpy() for axis in ("ra", "dec"))
+    usable = np.arange(n) != 7
+    assert training["images"] == np.sum(usable & (split.part(ra, dec) == "train"))
 
 
 def test_classes_and_redshift_are_learned(sample, tmp_path):

@@ -1,0 +1,88 @@
+import csv
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from conftest import make_space
+
+from benchmarks.real.deep_field import (
+    INFRARED,
+    OPTICAL,
+    field_positions,
+    main,
+    measure_deep_field,
+    read_deep_field,
+)
+from catalogs.splits import recorded_split
+from galaxy_da.errors import TableError
+from training.adaptation import AdaptSettings, FineTuningSettings
+
+N, SHAPE = 80, (1400, 1000)
+
+
+@pytest.fixture(scope="module")
+def small_field(tmp_path_factory):
+    """A field of 6 by 8 arcmin with 80 point-like galaxies, of one AB magnitude in all bands."""
+    folder, rng = tmp_path_factory.mktemp("field"), np.random.default_rng(0)
+    x, y = rng.uniform(60, SHAPE[1] - 60, N), rng.uniform(60, SHAPE[0] - 60, N)
+    for survey in (OPTICAL, INFRARED):
+        for band in survey.band_names:
+            zeropoint = 0.0 if band in ("g", "r") else 30.0
+            pixels = rng.normal(0, 0.01, SHAPE)
+            pixels[y.round().astype(int), x.round().astype(int)] += 100.0  # nanomaggies
+            counts = pixels * 10 ** (0.4 * (zeropoint - 22.5))
+            fits.writeto(folder / f"{band}.fits.fz", counts.astype(np.float32))
+    with (folder / "galaxies.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["object_id", "x_px", "y_px", "r_mag"])
+        rows.writerows(
+            [f"kv{i:03d}", *place, 17.5] for i, place in enumerate(zip(x, y, strict=True))
+        )
+    return folder
+
+
+def test_positions_are_those_of_a_tangent_plane():
+    x, y = np.array([499.5, 499.5 + 100, 499.5]), np.array([699.5, 699.5, 699.5 + 100])
+    ra, dec = field_positions(x, y, SHAPE)
+    step = 100 * 0.339 / 3600
+    np.testing.assert_allclose(ra, [180, 180 - step, 180], atol=1e-8)
+    np.testing.assert_allclose(dec, [0, 0, step], atol=1e-8)
+
+
+def test_cutouts_are_in_nanomaggies_and_centred(small_field, tmp_path):
+    field = read_deep_field(small_field, tmp_path)
+    for sample, survey in ((field.optical, OPTICAL), (field.infrared, INFRARED)):
+        pixels = np.load(sample.folder / "cutouts.npy")
+        assert pixels.shape == (N, 3, 101, 101)
+        np.testing.assert_allclose(pixels[:, :, 50, 50], 100, atol=0.1)
+        assert sample.survey == survey.name
+
+
+def test_a_small_field_is_adapted_and_measured(small_field, tmp_path):
+    settings = AdaptSettings(fine_tuning=FineTuningSettings(steps=0))
+    field = read_deep_field(small_field, tmp_path)
+    result = measure_deep_field(make_space(), field, settings)
+    assert recorded_split(result).order > 10
+    assert sum(result["parts"].values()) == N
+    assert min(result["parts"].values()) >= 10
+    assert len(result["recall"]) == 8
+    assert {row["pool"] for row in result["recall"]} == {result["parts"]["test"], N}
+
+
+def test_missing_images_are_named(tmp_path):
+    with pytest.raises(TableError, match=r"lacks galaxies.csv, g.fits.fz, .*Ks.fits.fz"):
+        read_deep_field(tmp_path, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_real_field_is_measured(data, capsys):
+    main([str(data / "kids_viking_field")])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("151 galaxies: 107 train, 22 validation, 22 test; HEALPix order 11")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[4:]]
+    recall = {tuple(row[:3]): float(row[3]) for row in rows}
+    assert len(recall) == 8
+    chance = 1 / 22
+    for kind in ("galaxy", "all"):
+        before, after = (recall[kind, name, "22 test"] for name in ("un-adapted", "adapted"))
+        assert after >= before > 3 * chance
