@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PreparedImage:
     """Image for the network, (bands, pixels, pixels) float32, or the status and message instead."""
 
@@ -40,7 +40,7 @@ class PreparedImage:
     problem: tuple[str, str] | None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class EncodedImage:
     """Mean and variance of the latents of one image, (latents,) float32."""
 
@@ -69,12 +69,8 @@ def prepare_upload(
         )
     encoder = encoder_for(space, survey, cutout)
     prepared = encoder.prepare([cutout], space.frame)
-    return PreparedImage(
-        encoder=encoder,
-        image=prepared.images[0],
-        flags=int(prepared.flags[0]),
-        problem=prepared.problems[0],
-    )
+    flags, problem = int(prepared.flags[0]), prepared.problems[0]
+    return PreparedImage(encoder, prepared.images[0], flags, problem)
 
 
 def encoding_batcher(
@@ -86,14 +82,11 @@ def encoding_batcher(
         encoder = group[0].encoder
         images = torch.stack([item.image for item in group])
         posterior = space.encode(images, encoder)
-        error = reconstruction_error(space, encoder, images, posterior.mean)
+        errors = reconstruction_error(space, encoder, images, posterior.mean)
+        means, variances = posterior.mean.numpy(), posterior.variance.numpy()
         return [
-            EncodedImage(
-                mean=posterior.mean[row].numpy(),
-                variance=posterior.variance[row].numpy(),
-                reconstruction_error=float(error[row]),
-            )
-            for row in range(len(group))
+            EncodedImage(mean, variance, float(error))
+            for mean, variance, error in zip(means, variances, errors, strict=True)
         ]
 
     return Batcher(

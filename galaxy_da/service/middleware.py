@@ -12,6 +12,7 @@ import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -89,11 +90,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _start_timer(self) -> None:
         self._stop_timer()
         self._in_head, self._head_bytes = True, 0
-        self._timer = self.loop.call_later(HEAD_SECONDS, self._close)
-
-    def _close(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.close()
+        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -212,33 +209,31 @@ class Gate:
             "path": scope["path"],
             "status": answer.status,
             "ms": round(1e3 * seconds, 2),
-            "bytes": answer.bytes,
+            "bytes": answer.size,
             "client": (scope.get("client") or ("",))[0],
         }
         LOG.info("request", extra={"fields": fields})
 
 
+@dataclass
 class _Answer:
     """Sends an answer and counts it for the log."""
 
-    def __init__(
-        self, send: Send, headers: Sequence[tuple[bytes, bytes]], idle_seconds: float
-    ) -> None:
-        self._send = send
-        self._headers = headers
-        self._idle_seconds = idle_seconds
-        self.start = time.perf_counter()
-        self.status = 0
-        self.bytes = 0
+    send: Send
+    headers: Sequence[tuple[bytes, bytes]]
+    idle_seconds: float
+    start: float = field(default_factory=time.perf_counter)
+    status: int = 0
+    size: int = 0
 
     async def __call__(self, message: Message) -> None:
         """Send a part; disconnect a client that does not read."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], *self._headers]
+            message["headers"] = [*message["headers"], *self.headers]
         else:
-            self.bytes += len(message.get("body", b""))
-        await asyncio.wait_for(self._send(message), self._idle_seconds)
+            self.size += len(message.get("body", b""))
+        await asyncio.wait_for(self.send(message), self.idle_seconds)
 
 
 def _without_port(host: str) -> str:

@@ -53,11 +53,9 @@ class SampleCutouts:
     def _find(self, survey: str, object_id: str) -> tuple[Sample, int] | None:
         for sample in self._samples:
             if survey in sample.surveys:
-                matches = pc.and_(
-                    pc.equal(sample.catalog["object_id"], object_id),
-                    pc.equal(sample.catalog["survey"], survey),
-                )
-                number = pc.index(matches, True).as_py()
+                same_id = pc.equal(sample.catalog["object_id"], object_id)
+                same_survey = pc.equal(sample.catalog["survey"], survey)
+                number = pc.index(pc.and_(same_id, same_survey), True).as_py()
                 if number >= 0:
                     return sample, number
         return None

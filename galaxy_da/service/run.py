@@ -29,17 +29,14 @@ from galaxy_da.service.limits import Limits
 from galaxy_da.service.middleware import BoundedProtocol
 from galaxy_da.service.parts import JobSettings, ServiceOptions
 from galaxy_da.service.pictures import SampleCutouts
-from galaxy_da.service.telemetry import log_json
+from galaxy_da.service.telemetry import SHARED_FOLDER, log_json
 from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace
 
 __all__ = ["UVICORN_OPTIONS", "Settings", "load_app", "serve"]
 
 _SETTINGS_VARIABLE = "GALAXY_DA_SERVE"
-_METRICS_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
-_GRACE_SECONDS = 5
-_MAX_CONNECTIONS = 1000
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux
 _BROWSE_TRIES, _BROWSE_SECONDS = 120, 0.5
 
@@ -49,8 +46,8 @@ UVICORN_OPTIONS: dict[str, Any] = {
     "log_config": None,
     "access_log": False,
     "server_header": False,
-    "limit_concurrency": _MAX_CONNECTIONS,
-    "timeout_graceful_shutdown": _GRACE_SECONDS,
+    "limit_concurrency": 1000,  # connections
+    "timeout_graceful_shutdown": 5,  # seconds
 }
 """Options that uvicorn runs with."""
 
@@ -111,7 +108,7 @@ def serve(settings: Settings) -> None:
     several = settings.workers > 1
     if several:
         os.environ[_SETTINGS_VARIABLE] = settings.model_dump_json()
-        os.environ[_METRICS_VARIABLE] = tempfile.mkdtemp(prefix="galaxy-da-metrics-")
+        os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="galaxy-da-metrics-")
     log_json()
     if settings.browse:
         threading.Thread(target=_open_browser, args=(settings,), daemon=True).start()

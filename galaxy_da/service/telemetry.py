@@ -20,13 +20,13 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-__all__ = ["LOG", "Metrics", "log_json"]
+__all__ = ["LOG", "SHARED_FOLDER", "Metrics", "log_json"]
 
 LOG = logging.getLogger("galaxy_da.service")
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
-_SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
 
 class Metrics:
@@ -58,8 +58,8 @@ class Metrics:
     def exposition(self) -> tuple[bytes, str]:
         """Return the metrics in the Prometheus text format, and their media type."""
         registry = self.registry
-        if _SHARED_FOLDER in os.environ:
-            _remove_dead(Path(os.environ[_SHARED_FOLDER]))
+        if SHARED_FOLDER in os.environ:
+            _remove_dead(Path(os.environ[SHARED_FOLDER]))
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry), CONTENT_TYPE_LATEST

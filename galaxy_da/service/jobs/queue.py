@@ -6,22 +6,28 @@ and, at the end, one outcome. The queue does not depend on clocks.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 import sqlite3
 import uuid
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from pydantic import BaseModel, ConfigDict, Json
 
 from galaxy_da.errors import StorageError
-from galaxy_da.io.files import ensure_folder
+from galaxy_da.io.files import ensure_folder, write_json
+from galaxy_da.service.jobs import process
+from galaxy_da.service.jobs.verbs import JobRequest
+from galaxy_da.service.uploads.samples import check_kind
 
-__all__ = ["ENDED", "Job", "JobQueue", "Progress", "State"]
+__all__ = ["ENDED", "Job", "JobQueue", "JobSummary", "Progress", "State", "try_lock"]
 
 _WAIT_SECONDS = 30
 _SCHEMA = """
@@ -68,22 +74,28 @@ class Progress(BaseModel):
     step: str
 
 
-class Job(BaseModel):
-    """Entry of one job in the queue."""
+class JobSummary(BaseModel):
+    """Job as its owner sees it."""
 
     model_config = ConfigDict(frozen=True)
 
     id: str
-    owner: str
     verb: str
-    options: Json[dict[str, Any]]
+    options: dict[str, Any]
     state: State
-    cancelling: bool
-    crashes: int
     progress: Progress
     message: str
     created: str
     changed: str
+
+
+class Job(JobSummary):
+    """Entry of one job in the queue."""
+
+    owner: str
+    options: Json[dict[str, Any]]
+    cancelling: bool
+    crashes: int
 
 
 class JobQueue:
@@ -97,6 +109,37 @@ class JobQueue:
     def path(self, job_id: str) -> Path:
         """Return the folder of a job."""
         return self.folder / job_id
+
+    def submit(self, owner: str, request: JobRequest, files: Mapping[str, IO[bytes]]) -> str:
+        """Queue a job with its uploaded files by name, synced to disk; return its id.
+
+        An error or a kill before the end leaves no job. RequestError if a file is of the wrong kind
+        or too large; StorageError or OSError if the disk is full.
+        """
+        job_id = self.new_id()
+        folder = ensure_folder(self.path(job_id))
+        lock = try_lock(folder / process.LOCK)  # keeps the runner from removing the folder
+        assert lock is not None
+        try:
+            upload = ensure_folder(folder / process.UPLOAD)
+            for name, file in files.items():
+                path = upload / f"{name}{'.toml' if name == 'survey' else ''}"
+                with path.open("wb") as sink:
+                    shutil.copyfileobj(file, sink)
+                    sink.flush()
+                    os.fsync(sink.fileno())
+                check_kind(name, path, request.limits)
+            write_json(folder / process.REQUEST, request.model_dump(mode="json"))
+            for synced in (upload, folder, self.folder):
+                _sync(synced)
+            self.add(job_id, owner, request.verb, request.options)
+        except BaseException:
+            if self.get(job_id) is None:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        finally:
+            os.close(lock)
+        return job_id
 
     @staticmethod
     def new_id() -> str:
@@ -178,6 +221,25 @@ class JobQueue:
             raise StorageError(
                 f"{self.folder}: the queue of jobs cannot be used ({error}); is the disk full?"
             ) from error
+
+
+def try_lock(path: Path) -> int | None:
+    """Open and lock a file; return None if it is locked already, even by this process."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _now() -> str:

@@ -7,7 +7,6 @@ follows the jobs that are alive and restarts only those that ended without an ou
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -21,27 +20,16 @@ from pathlib import Path
 
 from galaxy_da.errors import StorageError
 from galaxy_da.service.jobs import process
-from galaxy_da.service.jobs.queue import Job, JobQueue, Progress, State
+from galaxy_da.service.jobs.queue import Job, JobQueue, Progress, State, try_lock
 from galaxy_da.service.telemetry import LOG
 
-__all__ = ["JobRunner", "try_lock"]
+__all__ = ["JobRunner"]
 
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 10.0
 _MAX_CRASHES = 3
 _TAIL_BYTES = 4096
 _BAR = re.compile(r"(?P<step>[^|\r\n]*?):\s+\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
-
-
-def try_lock(path: Path) -> int | None:
-    """Open and lock a file; return None if it is locked already, even by this process."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
 
 
 class JobRunner:

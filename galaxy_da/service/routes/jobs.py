@@ -16,8 +16,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from galaxy_da.service.errors import RequestError, error_responses
 from galaxy_da.service.jobs import process
-from galaxy_da.service.jobs.queue import ENDED, Job, JobQueue, Progress, State
-from galaxy_da.service.jobs.submission import submit
+from galaxy_da.service.jobs.queue import ENDED, Job, JobQueue, JobSummary, State
 from galaxy_da.service.jobs.verbs import VERBS, JobRequest
 from galaxy_da.service.parts import JobSettings, Owner, Parts, Service
 from galaxy_da.service.uploads.forms import form_schema, read_form, validation_error
@@ -57,17 +56,9 @@ class Result(BaseModel):
     bytes: int
 
 
-class JobAnswer(BaseModel):
+class JobAnswer(JobSummary):
     """State, progress and results of a job."""
 
-    id: str
-    verb: str
-    options: dict[str, Any]
-    state: State
-    progress: Progress
-    message: str
-    created: str
-    changed: str
     results: list[Result]
 
 
@@ -120,7 +111,7 @@ async def submit_job(request: Request, service: Parts, owner: Owner) -> Accepted
         verb, options, files = _read(form)
         job = JobRequest(verb=verb, options=options, space=jobs.space, limits=service.limits)
         contents = {name: file.file for name, file in files.items()}
-        job_id = await asyncio.to_thread(submit, jobs.queue, owner, job, contents)
+        job_id = await asyncio.to_thread(jobs.queue.submit, owner, job, contents)
     return Accepted(id=job_id)
 
 
@@ -214,17 +205,12 @@ def _read(form: FormData) -> tuple[str, dict[str, Any], dict[str, UploadFile]]:
 async def _events(queue: JobQueue, job_id: str) -> AsyncIterator[str]:
     sent: dict[str, Any] = {}
     last_sent = time.monotonic()
-    while True:
-        job = await asyncio.to_thread(queue.get, job_id)
-        if job is None:
-            return
+    while (job := await asyncio.to_thread(queue.get, job_id)) is not None:
         state = {"state": job.state, "message": job.message}
-        now = {"progress": job.progress.model_dump(), "state": state}
-        for name, value in now.items():
+        for name, value in {"progress": job.progress.model_dump(), "state": state}.items():
             if sent.get(name) != value:
                 yield f"event: {name}\ndata: {json.dumps(value)}\n\n"
-                last_sent = time.monotonic()
-        sent = now
+                sent[name], last_sent = value, time.monotonic()
         if job.state in ENDED:
             return
         if time.monotonic() - last_sent > _COMMENT_SECONDS:

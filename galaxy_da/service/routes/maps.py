@@ -66,13 +66,12 @@ def latent_map(
     if format == "arrow":
         return Response(encode_arrow(table), media_type=MEDIA[Format.ARROW])
     survey = table["survey"].combine_chunks()
+    x, y = (np.round(table[name].to_numpy().astype(float), _DECIMALS).tolist() for name in "xy")
     answer = {
         "meta": _metadata(service),
         "surveys": survey.dictionary.to_pylist(),
-        **{
-            name: np.round(table[name].to_numpy().astype(float), _DECIMALS).tolist()
-            for name in "xy"
-        },
+        "x": x,
+        "y": y,
         "survey": survey.indices.to_pylist(),
         "object_id": table["object_id"].to_pylist(),
         "value": None if column is None else json_values(table["value"]),

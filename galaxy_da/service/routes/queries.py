@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from galaxy_da.queries.outliers import OutlierMethod
 from galaxy_da.service.batches import NeighbourQuery
 from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
 from galaxy_da.service.executor import in_thread
-from galaxy_da.service.parts import Owner, Parts, Service
+from galaxy_da.service.parts import Owner, Parts
 from galaxy_da.service.routes.parameters import (
     FORMAT_TEXT,
     Clean,
@@ -88,20 +87,20 @@ async def similar(request: Request, service: Parts, query: Annotated[Similar, Qu
     if single and not (query.dislike or query.where or query.cone):
         found = await service.neighbours.run(NeighbourQuery(query.id[0], query.k, query.survey))
         return table_response(request, found, query.format, {"query": query.id}, "similar")
-    return await service.workers.run(partial(_similar, request, service, query))
-
-
-def _similar(request: Request, service: Service, query: Similar) -> Response:
-    likes = list(query.id)
-    if (query.ra is None) != (query.dec is None) or (query.ra is not None) == bool(likes):
+    if (query.ra is None) != (query.dec is None) or (query.ra is not None) == bool(query.id):
         raise RequestError(422, "give id (repeatable), or ra and dec")
-    with report_bad_arguments():
-        if query.ra is not None and query.dec is not None:
-            likes = [service.index.at_position(query.ra, query.dec, query.radius_arcsec)]
-        found = service.index.similar(
-            likes, query.k, query.survey, dislike=query.dislike, within=query.subset()
-        )
-    return table_response(request, found, query.format, {"query": likes}, "similar")
+
+    def work() -> Response:
+        likes = query.id
+        with report_bad_arguments():
+            if query.ra is not None and query.dec is not None:
+                likes = [service.index.at_position(query.ra, query.dec, query.radius_arcsec)]
+            found = service.index.similar(
+                likes, query.k, query.survey, dislike=query.dislike, within=query.subset()
+            )
+        return table_response(request, found, query.format, {"query": likes}, "similar")
+
+    return await service.workers.run(work)
 
 
 @router.post("/similar", responses=TABLE_RESPONSES, response_class=Response)

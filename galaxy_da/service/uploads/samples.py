@@ -25,6 +25,7 @@ from galaxy_da.service.uploads.images import check_image
 __all__ = ["check_kind", "check_sample", "unpack_sample"]
 
 _TABLE = "sample.parquet"
+_PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"
 _BAND_NAMES = re.compile(r"[A-Za-z0-9_.,\- ]*")
 _HDF5 = (".h5", ".hdf5")
 _BATCH_ROWS = 64
@@ -35,11 +36,10 @@ def check_kind(name: str, path: Path, limits: Limits) -> None:
 
     A zip must not be too large (413), broken, or name files outside its folder (422).
     """
-    with path.open("rb") as handle:
-        magic = handle.read(4)
-    if name == "survey" or magic == b"PAR1":
+    magic = _magic(path)
+    if name == "survey" or magic == _PARQUET:
         return
-    if name == "pairs" or magic != b"PK\x03\x04":
+    if name == "pairs" or magic != _ZIP:
         kinds = "a Parquet table" if name == "pairs" else "a zip or a Parquet table"
         raise RequestError(415, f"{name}: expected {kinds}")
     _members(path, limits)
@@ -49,11 +49,11 @@ def unpack_sample(path: Path, folder: Path, limits: Limits) -> Path:
     """Unpack an uploaded sample into an empty folder; return the path of its table."""
     shutil.rmtree(folder, ignore_errors=True)
     ensure_folder(folder)
-    if not zipfile.is_zipfile(path) or path.read_bytes()[:4] == b"PAR1":
-        shutil.copyfile(path, folder / _TABLE)
-        return folder / _TABLE
+    if _magic(path) == _PARQUET:
+        return Path(shutil.copyfile(path, folder / _TABLE))
+    members = _members(path, limits)
     with zipfile.ZipFile(path) as archive:
-        archive.extractall(folder, _members(path, limits))
+        archive.extractall(folder, members)
     tables = sorted(folder.rglob(_TABLE), key=lambda path: len(path.parts))
     if not tables:
         raise RequestError(422, f"the zip has no {_TABLE}")
@@ -74,6 +74,11 @@ def check_sample(table: Path, limits: Limits) -> None:
         if "image" in rows.column_names:
             for data in _embedded(rows["image"]):
                 check_image(data, limits)
+
+
+def _magic(path: Path) -> bytes:
+    with path.open("rb") as handle:
+        return handle.read(4)
 
 
 def _different(table: pa.Table, column: str) -> list[str]:
