@@ -23,8 +23,6 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
-	$(BIN)/python -m benchmarks.training_speed
-	$(BIN)/python -m benchmarks.adaptation_speed
 
 clean:
 	rm -rf demo build .pytest_cache .mypy_cache .ruff_cache
