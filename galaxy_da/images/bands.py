@@ -25,10 +25,10 @@ def header_bands(header: Header, survey: Survey) -> list[str] | None:
         cards = (f"BAND{i}" for i in range(numbers[0], _MOST_NUMBERED))
         return [str(header[card]).strip() for card in takewhile(header.__contains__, cards)]
     if text := str(header.get("BANDS", "") or "").strip():
-        if find_band(text, survey):
-            return [text]
         parts = [part for part in re.split(r"[\s,;/+]+", text) if part]
-        return parts if len(parts) > 1 else list(text)
+        if sum(find_band(part, survey) is not None for part in parts) > 1:
+            return parts
+        return [text] if find_band(text, survey) else list(text)
     for card in ("BAND", "FILTER"):
         name = str(header.get(card, "") or "").split()
         if name and len(survey.bands) > 1:

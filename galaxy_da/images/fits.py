@@ -173,7 +173,7 @@ def _check_length(hdus: Sequence[Any], content: bytes) -> None:
     """Refuse a file that ends before its data, or within the header of a further HDU."""
     for hdu in hdus:
         place = hdu.fileinfo()
-        end = place["datLoc"] + min(hdu.size, place["datSpan"])  # sizes count decompressed pixels
+        end = place["datLoc"] + place["datSpan"]
         if end > len(content):
             raise CutoutError(
                 f"corrupt or truncated FITS: extension {_name(hdu)} ends at byte {end} but the "
