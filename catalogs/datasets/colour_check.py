@@ -51,22 +51,11 @@ class Colour:
 
 @dataclass(frozen=True, kw_only=True)
 class ColourCheck:
-    """Colours of galaxies, and the orders of their planes that would explain them.
+    """Colours of galaxies, and the orders of their planes that would explain them."""
 
-    Attributes
-    ----------
-    bands : tuple of str
-        Bands of the planes, in the order given.
-    colours : dict of str to Colour
-        By name, such as ``g-r``. Empty if no galaxy is bright enough.
-    better : list of tuple of str
-        Other orders, with plausible colours; the reversed one first. Empty if the given order is
-        plausible, or no order is.
-    """
-
-    bands: tuple[str, ...]
-    colours: dict[str, Colour]
-    better: list[tuple[str, ...]]
+    bands: tuple[str, ...]  # in the order given
+    colours: dict[str, Colour]  # by name, such as g-r; empty if no galaxy is bright enough
+    better: list[tuple[str, ...]]  # plausible orders if the given one is not, the reversed first
 
     @property
     def is_plausible(self) -> bool:
@@ -79,28 +68,18 @@ def plausible_range(blue_nm: float, red_nm: float) -> tuple[float, float]:
 
     The range per octave of wavelength is interpolated at the geometric mean of the wavelengths.
     """
-    octaves = np.log2(red_nm / blue_nm)
-    middle, low, high = np.transpose(_PER_OCTAVE)
-    at = np.sqrt(blue_nm * red_nm)
-    return (
-        float(np.interp(at, middle, low) * octaves - _TOLERANCE_MAG),
-        float(np.interp(at, middle, high) * octaves + _TOLERANCE_MAG),
-    )
+    octaves, at = np.log2(red_nm / blue_nm), np.sqrt(blue_nm * red_nm)
+    middle, *limits = np.transpose(_PER_OCTAVE)
+    low, high = (float(np.interp(at, middle, limit) * octaves) for limit in limits)
+    return low - _TOLERANCE_MAG, high + _TOLERANCE_MAG
 
 
 def check_colours(cutouts: Sequence[Cutout], survey: Survey) -> ColourCheck:
-    """Measure median colours at the centres of cutouts, and compare them with galaxies.
+    """Compare median colours at the centres of cutouts of the same bands with those of galaxies.
 
     Where a colour is implausible, other orders of the planes are tried: all of up to five bands,
     else the reversed one. Orders of the planes of a picture are not tried: its stretch makes
     galaxies nearly grey, so that channels in another order look plausible too.
-
-    Parameters
-    ----------
-    cutouts : sequence of Cutout
-        Cutouts of one kind: the same bands, in the same order.
-    survey : Survey
-        Survey of the cutouts.
     """
     bands = cutouts[0].bands
     given = tuple(range(len(bands)))

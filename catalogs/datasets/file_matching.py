@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from scipy.spatial import cKDTree
 
 from catalogs.datasets.folder_images import FolderImage
 from galaxy_da.io.sphere import separation_arcsec, unit_vectors
@@ -61,91 +62,60 @@ class IdNames:
         return rows.pop() if len(rows) == 1 else None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Matching:
-    """Rows of a catalogue with their images.
-
-    Attributes
-    ----------
-    method : str
-        Method used.
-    counts : dict of str to int
-        Number of images that each method tried would match.
-    rows : dict of int to int
-        Image of each matched row.
-    refused : dict of int to str
-        Reason for each image without a row.
-    """
+    """Rows of a catalogue with their images."""
 
     method: str
-    counts: dict[str, int]
-    rows: dict[int, int]
-    refused: dict[int, str] = field(default_factory=dict)
+    counts: dict[str, int]  # images that each method tried would match
+    rows: dict[int, int]  # image of each matched row
+    refused: dict[int, str]  # reason for each image without a row
 
 
 def match_images(
     images: Sequence[FolderImage], catalog: pa.Table, method: str, has_ids: bool
 ) -> Matching:
-    """Match images to the rows of a catalogue, one to one.
+    """Match images to the rows (``object_id``, ``ra``, ``dec``) of a catalogue, one to one.
 
-    Parameters
-    ----------
-    images : sequence of FolderImage
-        Images of the folder.
-    catalog : pa.Table
-        ``object_id``, ``ra``, ``dec`` [ICRS deg].
-    method : str
-        ``name``: the file's name is or contains the id. ``header``: a card holds the id.
-        ``position``: the galaxy nearest to the middle of the image, within half its width.
-        ``auto``: the one of these that matches most images.
-    has_ids : bool
-        False for a catalogue whose rows are only numbered; ``auto`` then uses positions alone.
-
-    Returns
-    -------
-    Matching
-
-    Raises
-    ------
-    ValueError
-        If there is no such method.
+    ``name``: the file's name is or contains the id. ``header``: a card holds the id. ``position``:
+    the galaxy nearest to the middle of the image, within half its width. ``auto``: the one of these
+    that matches most images, or positions alone if `has_ids` is False (rows are only numbered).
     """
     if method not in (*METHODS, "auto"):
         raise ValueError(f"match is one of auto, {', '.join(METHODS)}, not {method!r}")
-    tried = METHODS if has_ids else ("position",)
+    tried = [method] if method != "auto" else METHODS if has_ids else ["position"]
     sky = np.stack([catalog[name].to_numpy() for name in ("ra", "dec")], axis=-1)
     names = IdNames(catalog["object_id"].to_pylist())
-    results = [
-        _match(images, sky, names, name) for name in (tried if method == "auto" else [method])
-    ]
-    best = max(results, key=lambda result: len(result.rows))
-    counts = {result.method: len(result.rows) for result in results}
-    return Matching(method=best.method, counts=counts, rows=best.rows, refused=best.refused)
+    results = {name: _match(images, sky, names, name) for name in tried}
+    best = max(results, key=lambda name: len(results[name][0]))
+    counts = {name: len(rows) for name, (rows, _) in results.items()}
+    return Matching(best, counts, *results[best])
 
 
-def _match(images: Sequence[FolderImage], sky: np.ndarray, names: IdNames, method: str) -> Matching:
-    """Match by one method; of several images of a row, keep the best if one is better."""
-    rank: Callable[[int], tuple[float, ...]]
+def _match(
+    images: Sequence[FolderImage], sky: np.ndarray, names: IdNames, method: str
+) -> tuple[dict[int, int], dict[int, str]]:
+    """Match by one method; of several images of a row, keep the best if one is better.
+
+    Return the image of each row, and the reason for each other image.
+    """
+    rank: dict[int, tuple[float, ...]]  # of an image among those of its row
     refused: dict[int, str] = {}
     if method == "position":
-        found, distance = _by_position(images, sky)
+        found, rank = _by_position(images, sky)
         nothing = "no galaxy of the catalogue is clearly the nearest to the middle of the image"
-
-        def rank(i: int) -> tuple[float, ...]:
-            return (round(distance[i]),)
     else:
-        rows = [_by_name(i, names) if method == "name" else _by_header(i, names) for i in images]
-        found = dict(enumerate(rows))
+        row_of = _by_name if method == "name" else _by_header
+        found = {i: row_of(image, names) for i, image in enumerate(images)}
+        rank = {
+            i: (_KINDS.index(image.files[0].kind), names.equal(image.stem) is None)
+            for i, image in enumerate(images)
+        }
         where = "the file's name" if method == "name" else "a header card"
         nothing = f"no one id of the catalogue in {where}"
-
-        def rank(i: int) -> tuple[float, ...]:
-            is_exact = names.equal(images[i].stem) is not None
-            return (_KINDS.index(images[i].files[0].kind), 0 if is_exact else 1)
-
     claims: dict[int, list[int]] = {}
     for i, image in enumerate(images):
-        row = found[i]
+        row = found.get(i)
         if row is None:
             refused[i] = nothing
         elif _lies_elsewhere(image, *sky[row]):
@@ -154,16 +124,17 @@ def _match(images: Sequence[FolderImage], sky: np.ndarray, names: IdNames, metho
             claims.setdefault(row, []).append(i)
     kept: dict[int, int] = {}
     for row, claimants in claims.items():
-        first, *others = sorted(claimants, key=rank)
-        is_better = not others or rank(first) < rank(others[0])
-        kept |= {row: first} if is_better else {}
-        for i in others if is_better else claimants:
-            refused[i] = (
+        first, *others = sorted(claimants, key=rank.__getitem__)
+        if not others or rank[first] < rank[others[0]]:
+            kept[row] = first
+            reason = (
                 "another file of the same galaxy is preferred (FITS, then arrays, then pictures)"
-                if is_better
-                else "several images of one galaxy; leave one, or name bands as in ID_g.fits"
             )
-    return Matching(method=method, counts={}, rows=dict(sorted(kept.items())), refused=refused)
+        else:
+            others = claimants
+            reason = "several images of one galaxy; leave one, or name bands as in ID_g.fits"
+        refused |= dict.fromkeys(others, reason)
+    return dict(sorted(kept.items())), refused
 
 
 def _by_name(image: FolderImage, names: IdNames) -> int | None:
@@ -183,25 +154,21 @@ def _by_header(image: FolderImage, names: IdNames) -> int | None:
 
 def _by_position(
     images: Sequence[FolderImage], sky: np.ndarray
-) -> tuple[dict[int, int | None], dict[int, float]]:
-    """Return the row nearest to the middle of each image, and its distance [pixels]."""
-    from scipy.spatial import cKDTree
-
-    found: dict[int, int | None] = dict.fromkeys(range(len(images)))
-    distance: dict[int, float] = {}
-    placed = [i for i, image in enumerate(images) if image.files[0].centre is not None]
-    if not placed or not len(sky):
-        return found, distance
-    middles = np.array([images[i].files[0].centre for i in placed])
+) -> tuple[dict[int, int | None], dict[int, tuple[float, ...]]]:
+    """Return the row nearest to the middle of each image, and its distance [whole pixels]."""
+    found: dict[int, int | None] = {}
+    rank: dict[int, tuple[float, ...]] = {}
+    centres = {i: image.files[0].centre for i, image in enumerate(images) if image.files[0].centre}
+    if not centres or not len(sky):
+        return found, rank
+    middles = np.array(list(centres.values()))
     chords, rows = cKDTree(unit_vectors(*sky.T)).query(unit_vectors(*middles.T), k=2)
-    nearest = zip(placed, np.asarray(chords), np.asarray(rows), strict=True)
-    for i, (first, second), (row, _) in nearest:
+    for i, chord, (row, _) in zip(centres, np.asarray(chords), np.asarray(rows), strict=True):
         file = images[i].files[0]
-        pixel = np.radians((file.pixel_scale_arcsec or 1) / 3600)
-        near, far = first / pixel, second / pixel
+        near, far = chord / np.radians((file.pixel_scale_arcsec or 1) / 3600)
         if near <= min(file.shape[1:]) / 2 and far >= max(_UNIQUE_FACTOR * near, near + 1):
-            found[i], distance[i] = int(row), float(near)
-    return found, distance
+            found[i], rank[i] = int(row), (round(float(near)),)
+    return found, rank
 
 
 def _lies_elsewhere(image: FolderImage, ra: float, dec: float) -> bool:

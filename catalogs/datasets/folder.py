@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,13 @@ from tqdm import tqdm
 from catalogs.datasets.colour_check import check_colours
 from catalogs.datasets.file_matching import IdNames, Matching, match_images
 from catalogs.datasets.folder_images import FolderImage, join_files
-from catalogs.datasets.image_files import ImageFile, find_images, read_image_file
+from catalogs.datasets.image_files import ImageFile, find_images, read_image_file, relative_uri
 from catalogs.datasets.options import ImageSetOptions
-from catalogs.datasets.uris import relative_uri
 from catalogs.reading import read_catalog
 from catalogs.reading.columns import ROW_NUMBER
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.images.cutouts import Cutout, read_cutouts
-from galaxy_da.io.storage import Location, location
+from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import check_unique, read_metadata, with_metadata, write_table
 from galaxy_da.surveys import Survey, find_survey
 
@@ -38,26 +37,7 @@ _READ = ("survey", "cutout", "image", "bands", "stretch", "status")
 _OF_THE_SURVEY = ("pixel_scale_arcsec", "psf_fwhm_arcsec")
 """Columns that describe images, and are not taken from the sample table of another survey."""
 
-
-@dataclass
-class _Refusals:
-    """Reasons for files that cannot be used: a count, and the first file, for each kind."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-    first: dict[str, tuple[str, str]] = field(default_factory=dict)
-    names: list[str] = field(default_factory=list)
-
-    def add(self, name: str, reason: str) -> None:
-        kind = re.sub(r"[-+]?\d+(\.\d+)?", "#", reason)
-        self.counts[kind] += 1
-        self.first.setdefault(kind, (reason, name))
-        self.names.append(name)
-
-    def table(self) -> dict[str, dict[str, Any]]:
-        return {
-            self.first[kind][0]: {"files": count, "first": self.first[kind][1]}
-            for kind, count in self.counts.most_common()
-        }
+_Reasons = list[tuple[str, str]]  # name of a file that cannot be used, and why
 
 
 def write_folder(
@@ -68,25 +48,13 @@ def write_folder(
     Files become rows by a catalogue, or by their WCS and names. Up to 50 of them are read, and
     their colours are compared with those of galaxies.
 
-    Parameters
-    ----------
-    source : Location
-        Folder of the files.
-    out : Location
-        Sample table to write. Nothing is written if no file can be used.
-    survey : str
-        Survey of the images.
-    options : ImageSetOptions
-        Catalogue, way to match, bands, pixel scale, stretch.
-    progress : bool
-        Show progress on stderr.
-
     Returns
     -------
     dict
-        ``sample`` (path, or None), ``rows``, ``layout``, and what was understood: counts of
-        ``files``, ``matches``, ``bands``, ``units``, ``sizes``, ``pixel_scales``, ``colours``,
-        ``reading``, ``refused``; ``unmatched_files`` and ``unmatched_rows`` in full.
+        ``sample`` (path, or None if no file can be used), ``rows``, ``layout``, and counts of what
+        was understood: ``files``, ``matches``, ``bands``, ``units``, ``sizes_px``,
+        ``pixel_scales_arcsec``, ``colours``, ``refused``; ``unmatched_files`` and
+        ``unmatched_rows`` in full.
 
     Raises
     ------
@@ -97,8 +65,6 @@ def write_folder(
         order of the bands.
     """
     definition = find_survey(survey)
-    if options.stretch is not None:
-        definition.stretch_of(options.stretch)
     own = None if options.catalog is None else location(options.catalog)
     names = [name for name in find_images(source) if source / name != own]
     if not names:
@@ -106,31 +72,34 @@ def write_folder(
             f"{source}: no image set there; give a folder of FITS, JPEG, PNG or NPY files, a "
             "Galaxy10 HDF5 file, a Parquet file, a folder of Parquet shards or a HATS catalogue"
         )
-    catalog = None if options.catalog is None else _read_catalog(options, definition)
-    ids = IdNames([] if catalog is None else catalog["object_id"].to_pylist())
-    refused = _Refusals()
+    catalog = (
+        None if options.catalog is None else _read_catalog(options.catalog, options, definition)
+    )
+    refused: _Reasons = []
     files = []
     for name in tqdm(names, desc="reading files", disable=not progress):
         try:
             files.append(_read_file(source, name, definition, options))
         except CutoutError as error:
-            refused.add(name, str(error))
+            refused.append((name, str(error)))
     if options.stretch is not None and files and all(f.kind != "picture" for f in files):
         raise ValueError(f"{source.name} holds no pictures; stretch is for colour images")
+    ids = IdNames([] if catalog is None else catalog["object_id"].to_pylist())
     images = join_files(
-        files, definition, options.bands, lambda stem: ids.equal(stem) is not None, refused.add
+        files,
+        definition,
+        options.bands,
+        lambda stem: ids.equal(stem) is not None,
+        lambda name, reason: refused.append((name, reason)),
     )
     if catalog is None:
         catalog, matching = _by_themselves(images)
     else:
-        columns = read_metadata(catalog.schema)["catalog"]["columns"]
-        has_ids = columns["object_id"] != ROW_NUMBER
+        has_ids = read_metadata(catalog.schema)["catalog"]["columns"]["object_id"] != ROW_NUMBER
         matching = match_images(images, catalog, options.match, has_ids)
     for i, reason in matching.refused.items():
-        for file in images[i].files:
-            refused.add(file.name, reason)
+        refused += [(file.name, reason) for file in images[i].files]
     used = [images[i] for i in matching.rows.values()]
-    unmatched = np.setdiff1d(np.arange(len(catalog)), list(matching.rows)).astype(int)
     report = {
         "sample": None,
         "rows": len(used),
@@ -138,14 +107,16 @@ def write_folder(
         "files": len(names),
         "files_used": sum(len(image.files) for image in used),
         "match": matching.method,
-        **_describe(used, matching),
+        "matches": {name: {"images": n} for name, n in matching.counts.items()},
+        **_describe(used),
     }
     table = _table(catalog.take(pa.array(matching.rows, pa.int64())), used, definition, options)
     if used:
         report |= _check(table, used, source, definition, options.accept_colours)
+    unmatched = np.setdiff1d(np.arange(len(catalog)), list(matching.rows)).astype(int)
     report |= {
-        "refused": refused.table(),
-        "unmatched_files": sorted(refused.names),
+        "refused": _counted(refused),
+        "unmatched_files": sorted(name for name, _ in refused),
         "unmatched_rows": catalog["object_id"].take(unmatched).to_pylist(),
     }
     if not used or not report["read"]:
@@ -162,13 +133,19 @@ def write_folder(
     return report | {"sample": str(out)}
 
 
-def _read_catalog(options: ImageSetOptions, survey: Survey) -> pa.Table:
+def _counted(reasons: _Reasons) -> dict[str, dict[str, Any]]:
+    """Count files by the kind of their reason; the first file and its reason stand for a kind."""
+    kinds: dict[str, _Reasons] = {}
+    for name, reason in reasons:
+        kinds.setdefault(re.sub(r"[-+]?\d+(\.\d+)?", "#", reason), []).append((name, reason))
+    most = sorted(kinds.values(), key=len, reverse=True)
+    return {same[0][1]: {"files": len(same), "first": same[0][0]} for same in most}
+
+
+def _read_catalog(path: PathOrUrl, options: ImageSetOptions, survey: Survey) -> pa.Table:
     """Read the catalogue, with columns that would be taken for those of the sample renamed."""
-    assert options.catalog is not None
-    table = read_catalog(
-        options.catalog, ra=options.ra, dec=options.dec, object_id=options.object_id
-    )
-    check_unique(table, ("object_id",), str(options.catalog))
+    table = read_catalog(path, ra=options.ra, dec=options.dec, object_id=options.object_id)
+    check_unique(table, ("object_id",), str(path))
     taken = set(_READ)
     if "survey" in table.column_names and set(table["survey"].to_pylist()) != {survey.name}:
         taken |= set(_OF_THE_SURVEY)
@@ -200,13 +177,10 @@ def _by_themselves(images: Sequence[FolderImage]) -> tuple[pa.Table, Matching]:
             refused[i] = "several images of one name; leave one"
         else:
             rows[name] = i
-    centres = np.array([images[i].files[0].centre for i in rows.values()]).reshape(-1, 2)
-    catalog = pa.table(
-        {"object_id": pa.array(rows, pa.string()), "ra": centres[:, 0], "dec": centres[:, 1]}
-    )
-    made = dict(enumerate(rows.values()))
-    counts = {"WCS and file name": len(made)}
-    return catalog, Matching(method="WCS and file name", counts=counts, rows=made, refused=refused)
+    ra, dec = np.array([images[i].files[0].centre for i in rows.values()]).reshape(-1, 2).T
+    catalog = pa.table({"object_id": pa.array(rows, pa.string()), "ra": ra, "dec": dec})
+    method = "WCS and file name"
+    return catalog, Matching(method, {method: len(rows)}, dict(enumerate(rows.values())), refused)
 
 
 def _table(
@@ -214,6 +188,7 @@ def _table(
 ) -> pa.Table:
     """Return the sample table, with cutouts relative to the folder of images."""
     n = len(images)
+    bands = [image.bands for image in images]
     stretches = [options.stretch if i.files[0].kind == "picture" else None for i in images]
     made: dict[str, pa.Array] = {
         "object_id": rows["object_id"],
@@ -222,48 +197,43 @@ def _table(
         "dec": rows["dec"],
         "cutout": pa.array([image.name for image in images], pa.string()),
     }
-    optional: Mapping[str, list[str | None]] = {
-        "bands": [image.bands for image in images], "stretch": stretches
-    }  # fmt: skip
-    made |= {k: pa.array(v, pa.string()) for k, v in optional.items() if any(v)}
+    for name, values in {"bands": bands, "stretch": stretches}.items():
+        if any(values):
+            made[name] = pa.array(values, pa.string())
     if options.pixel_scale_arcsec is not None:
         made["pixel_scale_arcsec"] = pa.array(np.full(n, float(options.pixel_scale_arcsec)))
     rest = {name: rows[name] for name in rows.column_names if name not in made}
     return pa.table({**made, **rest})
 
 
-def _describe(images: Sequence[FolderImage], matching: Matching) -> dict[str, Any]:
-    """Return tables of the matches, bands, units, sizes and pixel scales."""
+def _describe(images: Sequence[FolderImage]) -> dict[str, Any]:
+    """Return tables of the bands, units, pixel scales and sizes."""
     firsts = [image.files[0] for image in images]
-    bands = Counter((image.shown, image.origin) for image in images)
-    sizes = Counter(f"{file.shape[2]} x {file.shape[1]}" for file in firsts)
     units: dict[str, list[float]] = {}
-    for image in images:
-        for file in image.files:
-            units.setdefault(file.unit, []).append(
-                np.nan if file.zeropoint_mag is None else file.zeropoint_mag
-            )
+    for file in (file for image in images for file in image.files):
+        zeropoint = np.nan if file.zeropoint_mag is None else file.zeropoint_mag
+        units.setdefault(file.unit, []).append(zeropoint)
     scales = [file.pixel_scale_arcsec for file in firsts if file.pixel_scale_arcsec]
-    described = {"images with WCS": {"images": len(scales), **_spread(scales)}} if scales else {}
     return {
-        "matches": {name: {"images": count} for name, count in matching.counts.items()},
-        "bands": {
-            f"{shown} ({origin})": {"images": count}
-            for (shown, origin), count in bands.most_common()
-        },
-        "units": {
-            unit: {"files": len(values)} | ({} if np.isnan(values).all() else {
-                f"zeropoint_{key}": value for key, value in _spread(values).items()})
-            for unit, values in units.items()
-        },
-        "pixel_scales_arcsec": described,
-        "sizes_px": {size: {"images": count} for size, count in sizes.most_common()},
-    }  # fmt: skip
+        "bands": _tally(f"{image.shown} ({image.origin})" for image in images),
+        "units": {u: {"files": len(v), **_spread(v, "zeropoint_")} for u, v in units.items()},
+        "pixel_scales_arcsec": {"images with WCS": {"images": len(scales), **_spread(scales)}}
+        if scales
+        else {},
+        "sizes_px": _tally(f"{file.shape[2]} x {file.shape[1]}" for file in firsts),
+    }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    low, median, high = (round(float(v), 4) for v in np.nanpercentile(values, (0, 50, 100)))
-    return {"median": median, "smallest": low, "largest": high}
+def _tally(values: Iterable[str]) -> dict[str, dict[str, int]]:
+    return {value: {"images": count} for value, count in Counter(values).most_common()}
+
+
+def _spread(values: Sequence[float], prefix: str = "") -> dict[str, float]:
+    """Return the median and the limits of numbers, nothing if all are NaN."""
+    if np.isnan(values).all():
+        return {}
+    median, low, high = (round(float(v), 4) for v in np.nanpercentile(values, (50, 0, 100)))
+    return {f"{prefix}median": median, f"{prefix}smallest": low, f"{prefix}largest": high}
 
 
 def _check(
@@ -275,25 +245,22 @@ def _check(
 ) -> dict[str, Any]:
     """Read some images, and check their colours; return counts, reasons and colours.
 
-    Raises
-    ------
-    CatalogError
-        If the colours are implausible, but plausible in another order of the bands.
+    Colours that are implausible, but plausible in another order of the bands, raise CatalogError.
     """
     rng = np.random.default_rng(0)
     some = np.sort(rng.choice(len(table), min(len(table), _CHECKED), replace=False))
-    failed = _Refusals()
+    failed: _Reasons = []
     kinds: dict[str, list[Cutout]] = {}
     for row, cutout in zip(some, read_cutouts(table.take(some), source, survey), strict=True):
         if isinstance(cutout, CutoutError):
-            failed.add(images[row].name, str(cutout))
+            failed.append((images[row].name, str(cutout)))
         else:
             key = f"{','.join(cutout.bands)} ({images[row].origin})"
             kinds.setdefault(key, []).append(cutout)
     report: dict[str, Any] = {
         "checked": len(some),
-        "read": len(some) - len(failed.names),
-        "read_errors": failed.table(),
+        "read": len(some) - len(failed),
+        "read_errors": _counted(failed),
         "colours": {},
     }
     for kind, cutouts in kinds.items():

@@ -14,32 +14,16 @@ from galaxy_da.surveys import Survey
 
 __all__ = ["FolderImage", "join_files"]
 
-_TOKEN = re.compile(r"[A-Za-z0-9]+")
-
 
 @dataclass(frozen=True, kw_only=True)
 class FolderImage:
-    """An image of one galaxy, in one file or one file per band.
+    """An image of one galaxy, in one file or one file per band."""
 
-    Attributes
-    ----------
-    name : str
-        Path below the folder, with ``{band}`` in place of the band of several files.
-    files : tuple of ImageFile
-        The files; the first one gives size, position and cards.
-    bands : str or None
-        Value of the sample's column ``bands``; None where the reader finds them.
-    shown : str
-        Bands of the planes, in order.
-    origin : str
-        Origin of the bands: header, file names, declared, survey or stretch.
-    """
-
-    name: str
-    files: tuple[ImageFile, ...]
-    bands: str | None
-    shown: str
-    origin: str
+    name: str  # path below the folder, with {band} in place of the band of several files
+    files: tuple[ImageFile, ...]  # the first one gives size, position and cards
+    bands: str | None  # value of the column `bands`; None where the reader finds them
+    shown: str  # bands of the planes, in order
+    origin: str  # of the bands: header, file names, declared, survey or stretch
 
     @property
     def stem(self) -> str:
@@ -62,31 +46,16 @@ def join_files(
 ) -> list[FolderImage]:
     """Join files of one band each, and find the bands of every image.
 
-    Parameters
-    ----------
-    files : sequence of ImageFile
-        Files of the folder.
-    survey : Survey
-        Survey of the images.
-    declared : sequence of str
-        Bands of planes that nothing names, in order; of one file per band, those to use.
-    is_id : callable
-        Test if the name of a file without suffix is an id as it stands.
-    refuse : callable
-        Called with the name of a file that cannot be used, and the reason.
-
-    Returns
-    -------
-    list of FolderImage
-        In the order of the files.
+    `declared` are the bands of planes that nothing names, in order; of one file per band, those to
+    use. `is_id` tests if a name without suffix is an id as it stands. `refuse` is called with the
+    name of a file that cannot be used, and the reason.
     """
     groups: dict[str, list[tuple[str, ImageFile]]] = {}
     for file in files:
         stem = PurePosixPath(path_stem(file.name)).name
-        split = None
+        pattern, band = file.name, ""
         if file.kind == "FITS" and file.shape[0] == 1 and len(survey.bands) > 1:
-            split = _split_band(file.name, len(stem) if is_id(stem) else 0, survey)
-        pattern, band = split or (file.name, "")
+            pattern, band = _split_band(file.name, len(stem) if is_id(stem) else 0, survey)
         groups.setdefault(pattern, []).append((band, file))
     images = []
     for pattern, members in groups.items():
@@ -98,85 +67,80 @@ def join_files(
     return images
 
 
-def _split_band(name: str, kept: int, survey: Survey) -> tuple[str, str] | None:
-    """Return a path with ``{band}`` in place of its last word that is a band, and that word.
+def _split_band(name: str, kept: int, survey: Survey) -> tuple[str, str]:
+    """Return a path with ``{band}`` for its last word that is a band, and that word, else empty.
 
     The last `kept` letters before the suffix hold none.
     """
     stem = path_stem(name)
-    for token in reversed(list(_TOKEN.finditer(stem[: len(stem) - kept]))):
+    for token in reversed(list(re.finditer("[A-Za-z0-9]+", stem[: len(stem) - kept]))):
         if find_band(token[0], survey):
             return f"{name[: token.start()]}{{band}}{name[token.end() :]}", token[0]
-    return None
+    return name, ""
 
 
 def _join(
-    pattern: str,
-    members: list[tuple[str, ImageFile]],
-    survey: Survey,
-    declared: Sequence[str],
+    pattern: str, members: list[tuple[str, ImageFile]], survey: Survey, declared: Sequence[str]
 ) -> FolderImage:
-    (band, first), *others = members
-    stated = _stated(first, survey)
-    is_sure = band in survey.band_names and stated in (None, [find_band(band, survey)])
-    if not others and not is_sure:
-        return _single(first, stated, survey, declared)
-    for band, file in members:
-        header = _stated(file, survey)
-        if header and header != [find_band(band, survey)]:
+    found = [find_band(band, survey) for band, _ in members]
+    stated = [_stated(file, survey) for _, file in members]
+    is_sure = members[0][0] in survey.band_names and stated[0] in (None, found[:1])
+    if len(members) == 1 and not is_sure:
+        return _single(members[0][1], stated[0], survey, declared)
+    for band, header in zip(found, stated, strict=True):
+        if header and header != [band]:
             raise CutoutError(
-                f"the name says band {find_band(band, survey)} but the header says {header[0]}; "
-                "rename the file or correct its card"
+                f"the name says band {band} but the header says {header[0]}; rename the file or "
+                "correct its card"
             )
     wanted = {find_band(name, survey) for name in declared} or set(survey.band_names)
-    order = survey.band_names.index
-    kept = sorted(
-        (m for m in members if find_band(m[0], survey) in wanted),
-        key=lambda member: order(str(find_band(member[0], survey))),
-    )
+    kept = [
+        i for name in survey.band_names if name in wanted for i, b in enumerate(found) if b == name
+    ]
     if not kept:
         raise CutoutError(f"of no band of {', '.join(declared)}")
-    names = [band for band, _ in kept]
-    match_bands(names, len(names), survey)
-    shown = ",".join(str(find_band(band, survey)) for band in names)
+    names = [members[i][0] for i in kept]
+    shown = match_bands(names, len(names), survey)
     return FolderImage(
-        name=pattern, files=tuple(file for _, file in kept), bands=",".join(names), shown=shown,
+        name=pattern,
+        files=tuple(members[i][1] for i in kept),
+        bands=",".join(names),
+        shown=",".join(map(str, shown)),
         origin="file names",
-    )  # fmt: skip
+    )
 
 
 def _single(
     file: ImageFile, stated: list[str | None] | None, survey: Survey, declared: Sequence[str]
 ) -> FolderImage:
     """Return the image of one file, its bands stated by its header, or declared."""
+    names, planes = file.bands, file.shape[0]
     wanted = [find_band(name, survey) for name in declared]
-    if file.kind == "picture" and declared and wanted != file.bands:
-        raise CutoutError(
-            f"a picture has the bands of its stretch ({', '.join(file.bands or [])}); leave out "
-            "--bands"
-        )
     if file.kind == "picture":
-        shown = ",".join(file.bands or [])
-        return FolderImage(name=file.name, files=(file,), bands=None, shown=shown, origin="stretch")
-    planes = file.shape[0]
+        shown, origin = ",".join(names or []), "stretch"
+        if declared and wanted != names:
+            raise CutoutError(
+                f"a picture has the bands of its stretch ({', '.join(names or [])}); leave out "
+                "--bands"
+            )
+        return FolderImage(name=file.name, files=(file,), bands=None, shown=shown, origin=origin)
+    origin = "header"
     if stated is None and declared:
-        names: Sequence[str] | None = declared
-        origin, bands = "declared", ",".join(declared)
+        names, origin = list(declared), "declared"
     elif stated is None and planes == len(survey.bands) == 1:
-        names, origin, bands = None, "survey", None
-    elif file.bands is None:
+        names, origin = None, "survey"
+    elif names is None:
         raise CutoutError(
             f"neither header nor file name says which bands the planes are (it has {planes}); "
             "declare them in order by --bands"
         )
-    else:
-        names, origin, bands = file.bands, "header", None
     found = match_bands(names, planes, survey)
     if origin == "header" and declared and wanted != found:
         raise CutoutError(
             f"the header says bands {', '.join(names or [])} but {', '.join(declared)} are "
             "declared; leave out --bands, or correct the header"
         )
+    bands = ",".join(declared) if origin == "declared" else None
     shown = ",".join(band or f"({name})" for band, name in zip(found, names or found, strict=True))
     return FolderImage(name=file.name, files=(file,), bands=bands, shown=shown, origin=origin)
 

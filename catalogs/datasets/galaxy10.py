@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from catalogs.datasets.image_files import relative_uri
 from catalogs.datasets.options import ImageSetOptions
-from catalogs.datasets.uris import relative_uri
 from catalogs.reading import read_catalog
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.staging import local_copy
@@ -21,30 +21,17 @@ __all__ = ["GALAXY10_CLASSES", "write_galaxy10"]
 
 GALAXY10_CLASSES = {
     "decals": (
-        "Disturbed",
-        "Merging",
-        "Round Smooth",
-        "In-between Round Smooth",
-        "Cigar Shaped Smooth",
-        "Barred Spiral",
-        "Unbarred Tight Spiral",
-        "Unbarred Loose Spiral",
-        "Edge-on without Bulge",
+        "Disturbed", "Merging", "Round Smooth", "In-between Round Smooth", "Cigar Shaped Smooth",
+        "Barred Spiral", "Unbarred Tight Spiral", "Unbarred Loose Spiral", "Edge-on without Bulge",
         "Edge-on with Bulge",
     ),
     "sdss": (
-        "Disk, Face-on, No Spiral",
-        "Smooth, Completely round",
-        "Smooth, in-between round",
-        "Smooth, Cigar shaped",
-        "Disk, Edge-on, Rounded Bulge",
-        "Disk, Edge-on, Boxy Bulge",
-        "Disk, Edge-on, No Bulge",
-        "Disk, Face-on, Tight Spiral",
-        "Disk, Face-on, Medium Spiral",
+        "Disk, Face-on, No Spiral", "Smooth, Completely round", "Smooth, in-between round",
+        "Smooth, Cigar shaped", "Disk, Edge-on, Rounded Bulge", "Disk, Edge-on, Boxy Bulge",
+        "Disk, Edge-on, No Bulge", "Disk, Face-on, Tight Spiral", "Disk, Face-on, Medium Spiral",
         "Disk, Face-on, Loose Spiral",
     ),
-}
+}  # fmt: skip
 """Names of the numbers ``ans`` (astroNN documentation, "Galaxy10 DECals" and "Galaxy10 SDSS")."""
 
 
@@ -55,11 +42,6 @@ def write_galaxy10(
 
     Rows are named ``FILE#ROW``, relative to the table's folder. Galaxy10 SDSS was cut from images
     scaled by each galaxy's radius, so only a catalogue of positions can give its pixel scales.
-
-    Raises
-    ------
-    CatalogError
-        If the file is no Galaxy10, or positions or pixel scales are missing or too few.
     """
     import h5py
 
@@ -107,12 +89,8 @@ def _catalog_columns(path: Location, n: int, source: Location) -> dict[str, np.n
     table = read_catalog(path)
     if len(table) != n:
         raise CatalogError(f"{path}: has {len(table)} rows but {source} holds {n} images")
-    names = [
-        name
-        for name in ("object_id", "ra", "dec", "pixel_scale_arcsec")
-        if name in table.column_names
-    ]
-    return {name: table[name].to_numpy(zero_copy_only=False) for name in names}
+    wanted = {"object_id", "ra", "dec", "pixel_scale_arcsec"} & set(table.column_names)
+    return {name: table[name].to_numpy() for name in wanted}
 
 
 def _pixel_scales(

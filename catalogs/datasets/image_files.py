@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.io.fits import Header
 
 from galaxy_da.errors import CutoutError, GalaxyDAError, first_line
 from galaxy_da.images.arrays import image_planes, read_array
@@ -19,13 +21,9 @@ from galaxy_da.images.wcs import celestial_wcs, locate, sky_of
 from galaxy_da.io.storage import Location, list_files, read_bytes
 from galaxy_da.surveys import Survey, get_survey
 
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
+__all__ = ["ImageFile", "find_images", "path_stem", "read_image_file", "relative_uri"]
 
-__all__ = ["ImageFile", "find_images", "path_stem", "read_image_file"]
-
-_FITS, _NPY, _PICTURES = (".fits", ".fit", ".fts"), (".npy",), (".jpg", ".jpeg", ".png")
-_COMPRESSED = (".gz", ".bz2", ".fz")
+_SUFFIX = re.compile(r"\.((fits|fit|fts)(\.gz|\.bz2|\.fz)?|npy|jpe?g|png)\Z", re.IGNORECASE)
 _ID_CARDS = (
     "OBJID", "OBJ_ID", "OBJECTID", "OBJECT_ID", "SOURCEID", "SOURCE_ID", "TARGETID", "TARGET_ID",
     "TARGNAME", "OBJECT", "OBJNAME", "TARGET", "ID", "NAME",
@@ -34,39 +32,17 @@ _ID_CARDS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFile:
-    """One image file.
+    """One image file."""
 
-    Attributes
-    ----------
-    name : str
-        Path below the folder.
-    kind : str
-        ``FITS``, ``array`` of flux, or ``picture``.
-    shape : (planes, y, x) int
-        Size of the image.
-    unit : str
-        Unit of the pixels, and its origin.
-    bands : list of str or None
-        Names of the planes in the header, or in the stretch of a picture.
-    cards : tuple of str
-        Values of header cards that may hold an id.
-    zeropoint_mag : float or None
-        AB magnitude of one unit of the file [mag].
-    centre : (ra, dec) float or None
-        Position of the middle of the image by its WCS [ICRS deg].
-    pixel_scale_arcsec : float or None
-        Side of a pixel by the WCS [arcsec].
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, int, int]
-    unit: str
-    bands: list[str] | None = None
-    cards: tuple[str, ...] = ()
-    zeropoint_mag: float | None = None
-    centre: tuple[float, float] | None = None
-    pixel_scale_arcsec: float | None = None
+    name: str  # path below the folder
+    kind: str  # FITS, array (of flux) or picture
+    shape: tuple[int, int, int]  # planes, y, x
+    unit: str  # of the pixels, and its origin
+    bands: list[str] | None = None  # of the planes, by the header or the stretch of a picture
+    cards: tuple[str, ...] = ()  # header cards that may hold an id
+    zeropoint_mag: float | None = None  # of one unit of the file [AB mag]
+    centre: tuple[float, float] | None = None  # middle of the image by its WCS [ICRS deg]
+    pixel_scale_arcsec: float | None = None  # by the WCS
 
 
 def find_images(folder: Location) -> list[str]:
@@ -76,53 +52,50 @@ def find_images(folder: Location) -> list[str]:
     return [
         str(name)
         for name in names
-        if _suffix(name.name) and not any(part.startswith(".") for part in name.parts)
+        if _SUFFIX.search(name.name) and not any(part.startswith(".") for part in name.parts)
     ]
 
 
 def path_stem(name: str) -> str:
     """Return a path without the suffixes of an image, such as ``.fits.gz``."""
-    return name.removesuffix(_suffix(PurePosixPath(name).name))
+    return _SUFFIX.sub("", name)
+
+
+def relative_uri(file: Location, folder: Location) -> str:
+    """Return a file relative to a folder; a URL, or an absolute path if the folder is a URL."""
+    if isinstance(file, Path):
+        return os.path.relpath(file, folder) if isinstance(folder, Path) else str(file.resolve())
+    return str(file)
 
 
 def read_image_file(
     folder: Location, name: str, survey: Survey, stretch: str | None, planes: int | None = None
 ) -> ImageFile:
-    """Read an image file, and what it says of itself.
+    """Read an image file below a folder; an array has `planes`, by default the survey's bands.
 
-    Parameters
-    ----------
-    folder : Location
-        Folder of the images.
-    name : str
-        Path of the file below the folder.
-    survey : Survey
-        Survey of the images.
-    stretch : str, optional
-        Name of the stretch of pictures.
-    planes : int, optional
-        Number of planes of an array; by default that of the survey's bands.
-
-    Raises
-    ------
-    CutoutError
-        If the file cannot be used; the message does not name it.
+    A file that cannot be used raises CutoutError, whose message does not name it.
     """
-    suffix = _suffix(PurePosixPath(name).name).lower()
     if set("#{}") & set(name):
         raise CutoutError("the name has one of '#', '{', '}', which a sample table cannot hold")
+    suffix = name.removeprefix(path_stem(name)).lower()
     try:
-        if suffix.endswith((*_FITS, *_COMPRESSED)):
+        if suffix.startswith((".fit", ".fts")):
             return _read_fits(folder / name, name, survey)
-        if suffix in _NPY:
-            return _read_npy(folder / name, name, survey, stretch, planes)
-        return _picture(name, read_picture(read_bytes(folder / name)).colour, survey, stretch)
+        if suffix != ".npy":
+            return _picture(name, read_picture(read_bytes(folder / name)).colour, survey, stretch)
+        pixels = read_array(folder / name)
+        if pixels.dtype == np.uint8:
+            return _picture(name, colour_planes(pixels).colour, survey, stretch)
+        n, height, width = image_planes(pixels, [""] * planes if planes else None, survey).shape
     except GalaxyDAError as error:
         text = str(error).replace(f"{PurePosixPath(name).name}#: ", "")
         raise CutoutError(text.replace(f"{PurePosixPath(name).name}: ", "")) from error
     except Exception as error:  # one file never ends a run
         kind = type(error).__name__
         raise CutoutError(f"cannot be read ({kind}: {first_line(error)})") from error
+    unit, zeropoint = f"{survey.flux_unit} (survey)", survey.zeropoint_mag
+    shape = n, height, width
+    return ImageFile(name=name, kind="array", shape=shape, unit=unit, zeropoint_mag=zeropoint)
 
 
 def _read_fits(file: Location, name: str, survey: Survey) -> ImageFile:
@@ -136,20 +109,17 @@ def _read_fits(file: Location, name: str, survey: Survey) -> ImageFile:
     if wcs is not None:
         ra, dec = sky_of(wcs, [(width - 1) / 2], [(height - 1) / 2])
         centre = (float(ra[0]) % 360, float(dec[0]))
-    cards = tuple(str(header[card]).strip() for card in _ID_CARDS if card in header)
-    bands = [band for image in images for band in image.bands or []]
     unit = str(header.get("BUNIT") or "").strip()
-    zeropoints = [
-        _zeropoint(image.header, survey, scale or survey.pixel_scale_arcsec) for image in images
-    ]
+    pixel = scale or survey.pixel_scale_arcsec
+    zeropoints = [_zeropoint(image.header, survey, pixel) for image in images]
     return ImageFile(
         name=name,
         kind="FITS",
         shape=(sum(len(image.pixels) for image in images), height, width),
-        bands=bands or None,
+        bands=[band for image in images for band in image.bands or []] or None,
         unit=f"{unit} (BUNIT)" if unit else f"{survey.flux_unit} (survey)",
         zeropoint_mag=zeropoints[0],
-        cards=cards,
+        cards=tuple(str(header[card]).strip() for card in _ID_CARDS if card in header),
         centre=centre,
         pixel_scale_arcsec=scale,
     )
@@ -164,20 +134,6 @@ def _zeropoint(header: Header, survey: Survey, pixel_scale_arcsec: float) -> flo
     return survey.zeropoint_mag - 2.5 * float(np.log10(one.item()))
 
 
-def _read_npy(
-    file: Location, name: str, survey: Survey, stretch: str | None, planes: int | None
-) -> ImageFile:
-    pixels = read_array(file)
-    if pixels.dtype == np.uint8:
-        return _picture(name, colour_planes(pixels).colour, survey, stretch)
-    shape = image_planes(pixels, [""] * planes if planes else None, survey).shape
-    unit = f"{survey.flux_unit} (survey)"
-    return ImageFile(
-        name=name, kind="array", shape=(shape[0], shape[1], shape[2]), unit=unit,
-        zeropoint_mag=survey.zeropoint_mag,
-    )  # fmt: skip
-
-
 def _picture(name: str, colour: np.ndarray, survey: Survey, stretch: str | None) -> ImageFile:
     bands = list(survey.stretch_of(stretch).planes)
     _, height, width = colour.shape
@@ -187,8 +143,8 @@ def _picture(name: str, colour: np.ndarray, survey: Survey, stretch: str | None)
 
 def _refuse_auxiliary(name: str, survey: Survey) -> None:
     """Refuse a file that is named as a mask, weight or noise image, or ends in PSF and the like."""
-    stem = PurePosixPath(path_stem(name)).name
-    kinds = [_kind(word) for word in _words(stem) if word not in survey.band_names]
+    words = re.findall(r"[^\W_]+", PurePosixPath(path_stem(name)).name)
+    kinds = [_kind(word) for word in words if word not in survey.band_names]
     if set(kinds) - {"science", "other"} or kinds[-1:] == ["other"]:
         raise CutoutError("named as a mask, weight, noise or PSF image", status="no_data")
 
@@ -196,20 +152,7 @@ def _refuse_auxiliary(name: str, survey: Survey) -> None:
 @lru_cache(maxsize=1024)
 def _kind(word: str) -> str:
     """Return the kind of an HDU of that name."""
-    from astropy.io.fits import Header
-
     return role_of(Header([("EXTNAME", word)]), get_survey("decals")).kind
-
-
-def _words(text: str) -> list[str]:
-    return "".join(c if c.isalnum() else " " for c in text).split()
-
-
-def _suffix(name: str) -> str:
-    """Return the suffixes of an image's name, empty for other files."""
-    lower = name.lower()
-    endings = [*_FITS, *(f + c for f in _FITS for c in _COMPRESSED), *_NPY, *_PICTURES]
-    return next((name[-len(end) :] for end in endings if lower.endswith(end)), "")
 
 
 def _path(where: Location) -> str:

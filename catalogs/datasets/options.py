@@ -20,23 +20,19 @@ class ImageSetOptions:
     positions : path or URL, optional
         Catalogue with one row per image, in order, for an HDF5 file without ``ra`` and ``dec``.
     image : str, optional
-        Column of images in Parquet shards; by default the only one. Sets of several surveys have
-        more (``hsc_image``, ``legacysurvey_image``).
+        Column of images in Parquet shards, if there are several (``hsc_image``, ...).
     bands : tuple of str
-        Names of planes that nothing names, in order: of nested images without ``band``, or of the
-        files of a folder.
+        Names of planes that nothing names, in order.
     ra, dec, object_id : str, optional
-        Columns of Parquet shards or of the catalogue of a folder; by default recognised by their
-        usual spellings.
+        Columns of shards or of the catalogue of a folder; by default recognised by their spelling.
     stretch : str, optional
         Stretch of colour images, by name, where it is not that of the survey's archive.
     catalog : path or URL, optional
-        Catalogue to match the image files of a folder to. By default positions come from their
-        WCS, and ids from their names.
-    match : str
-        Way to match files: ``auto``, ``name``, ``header`` or ``position``.
+        Catalogue to match the files of a folder to; by default their WCS and names are used.
+    match : {"auto", "name", "header", "position"}
+        Way to match files.
     accept_colours : bool
-        Accept the image files of a folder although another order of bands explains their colours.
+        Accept the files of a folder although another order of bands explains their colours.
     """
 
     pixel_scale_arcsec: float | None = None

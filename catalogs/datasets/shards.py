@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -40,13 +39,6 @@ def write_shards(
     """Write a sample table that carries the images of Parquet shards or a HATS catalogue.
 
     Of a nested image, band, flux, PSF and scale are kept; masks and inverse variances are not.
-
-    Raises
-    ------
-    CatalogError
-        If there are no shards, they differ in columns, or a column is missing.
-    TableError
-        If ids repeat.
     """
     definition = find_survey(survey)
     for band in options.bands:
@@ -55,10 +47,10 @@ def write_shards(
     files, layout = _shards(source)
     schema = _common_schema(files, source)
     image = _image_column(schema, options.image, source)
-    if options.stretch is not None and _is_nested(schema.field(image).type):
+    if options.stretch is not None and _has_field(schema.field(image).type, "flux"):
         raise ValueError(f"{source.name} holds fluxes in {image}; stretch is for colour images")
     light = [name for name in schema.names if name not in _images(schema)]
-    catalog = pa.concat_tables([_read(file, light) for file in files])
+    catalog = pa.concat_tables([read_table(f, light).replace_schema_metadata() for f in files])
     positions = find_positions(light, options.ra, options.dec, str(source))
     ids = find_ids(light, options.object_id, str(source))
     if positions.frame is not None:
@@ -66,18 +58,17 @@ def write_shards(
             f"{source}: positions are {positions.frame} ({positions.lon}, {positions.lat}); a "
             "sample needs ICRS ra and dec"
         )
+    n = len(catalog)
     made = {
         "object_id": make_ids(catalog, ids, str(source)),
-        "survey": pa.chunked_array([pa.array([survey] * len(catalog), pa.string())]),
+        "survey": pa.repeat(pa.scalar(survey, pa.string()), n),
         "ra": catalog[positions.lon].cast(pa.float64()),
         "dec": catalog[positions.lat].cast(pa.float64()),
     }
     if options.pixel_scale_arcsec is not None:
-        scales = pa.array(np.full(len(catalog), float(options.pixel_scale_arcsec)))
-        made["pixel_scale_arcsec"] = pa.chunked_array([scales])
+        made["pixel_scale_arcsec"] = pa.repeat(float(options.pixel_scale_arcsec), n)
     if options.stretch is not None:
-        stretches = pa.array([options.stretch] * len(catalog), pa.string())
-        made["stretch"] = pa.chunked_array([stretches])
+        made["stretch"] = pa.repeat(pa.scalar(options.stretch, pa.string()), n)
     check_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), str(source))
     catalog = _prepend(made, catalog, {positions.lon, positions.lat, *ids})
     check_unique(catalog, ("survey", "object_id"), str(source))
@@ -113,28 +104,25 @@ def _common_schema(files: Sequence[Location], source: Location) -> pa.Schema:
     return schemas[0]
 
 
-def _read(file: Location, columns: list[str]) -> pa.Table:
-    return read_table(file, columns).replace_schema_metadata()
-
-
 def _images(schema: pa.Schema) -> list[str]:
-    """Return the columns that hold images."""
-    return [field.name for field in schema if _is_image(field.type)]
+    """Return the columns that hold images: the bytes of files, or structs of bytes or pixels."""
+    is_bytes = pa.types.is_binary, pa.types.is_large_binary
+    return [
+        field.name
+        for field in schema
+        if _has_field(field.type, "flux", "bytes")
+        or any(test(_item(field.type)) for test in is_bytes)
+    ]
 
 
-def _is_image(kind: pa.DataType) -> bool:
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        kind = kind.value_type
-    if pa.types.is_struct(kind):
-        return any(kind.get_field_index(name) >= 0 for name in ("flux", "bytes"))
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _has_field(kind: pa.DataType, *names: str) -> bool:
+    """Test if a type is a struct, or a list of structs, with one of some fields."""
+    item = _item(kind)
+    return pa.types.is_struct(item) and any(item.get_field_index(name) >= 0 for name in names)
 
 
-def _is_nested(kind: pa.DataType) -> bool:
-    """Test if a type holds pixels rather than the bytes of image files."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        kind = kind.value_type
-    return bool(pa.types.is_struct(kind) and kind.get_field_index("flux") >= 0)
+def _item(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else kind
 
 
 def _image_column(schema: pa.Schema, name: str | None, source: Location) -> str:
@@ -150,7 +138,7 @@ def _image_column(schema: pa.Schema, name: str | None, source: Location) -> str:
     )
 
 
-def _prepend(made: Mapping[str, pa.ChunkedArray], catalog: pa.Table, used: set[str]) -> pa.Table:
+def _prepend(made: Mapping[str, Any], catalog: pa.Table, used: set[str]) -> pa.Table:
     """Put made columns first; another column of the same name is kept as ``NAME_input``."""
     rest = [name for name in catalog.column_names if not (name in used and name in made)]
     names = [f"{name}_input" if name in (*made, "image", "cutout") else name for name in rest]

@@ -41,8 +41,7 @@ def write_sample(
     Parameters
     ----------
     source : path or URL
-        A Galaxy10 HDF5 file, a Parquet file, a folder of Parquet shards, a HATS catalogue, or a
-        folder of image files.
+        A Galaxy10 HDF5 file, a Parquet file, a folder of Parquet shards or image files, or HATS.
     out : path or URL
         Sample table to write, Parquet.
     survey : str
@@ -57,8 +56,7 @@ def write_sample(
     Returns
     -------
     dict
-        ``sample`` (path), ``rows``, ``layout``; of a folder also the report of `write_folder`,
-        whose ``sample`` is None if no file can be used.
+        ``sample`` (path), ``rows``, ``layout``; of a folder also the report of `write_folder`.
 
     Raises
     ------
