@@ -26,7 +26,7 @@ from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.preparation import Frame, prepare
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
-from galaxy_da.surveys import Survey, get_survey
+from galaxy_da.surveys import Survey
 from training.parallel.processes import everyones
 from training.pretraining.prepared_images import ImageWriter
 from training.pretraining.recipe import Recipe
@@ -125,7 +125,7 @@ def prepare_observation(observation: Observation, frame: Frame) -> Tensor:
 
 
 def _check_sample(recipe: Recipe, survey: Survey, sample: Sample) -> None:
-    if get_survey(sample.survey).name != survey.name:
+    if sample.survey != survey.name:
         raise TableError(
             f"{sample.path}: holds images of {sample.survey} but recipe {recipe.name!r} is for "
             f"{survey.name}; change its survey, frame and noise"

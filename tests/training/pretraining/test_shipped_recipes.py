@@ -13,7 +13,7 @@ from catalogs.datasets import write_sample
 from catalogs.simulation.observing import pixel_noise
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import find_survey
 from training.pretraining.latent_scan import scan_latents
 from training.pretraining.recipe import Recipe, load_recipe
 from training.pretraining.run import pretrain
@@ -122,7 +122,7 @@ def test_the_seeds_and_ours_are_shipped():
 @pytest.mark.parametrize("name", [*SPACE_TELESCOPE, "galaxy10-elbo", "galaxy10-mmd"])
 def test_the_sky_is_as_noisy_as_the_objective_says(name):
     recipe = load_recipe(name)
-    survey, frame = get_survey(recipe.survey), recipe.frame
+    survey, frame = find_survey(recipe.survey), recipe.frame
     scale = survey.pixel_scale_arcsec
     assert scale == frame.pixel_scale_arcsec
     bands = [survey.band(band) for band in frame.bands]
