@@ -19,11 +19,7 @@ ARTEFACTS = ("bleed", "satellite", "chip-edge")
 def add_artefacts(
     flux: Tensor, sigma: np.ndarray, artefact: np.ndarray, pixel: float, rng: np.random.Generator
 ) -> None:
-    """Add the named artefacts to (n, bands, y, x) cutouts in place, at random.
-
-    `sigma` is the (n, bands) sky noise in the unit of the flux, `pixel` the side of a pixel
-    [arcsec].
-    """
+    """Add artefacts to (n, bands, y, x) cutouts in place; sigma is their (n, bands) sky noise."""
     side = flux.shape[-1]
     ramp = (torch.arange(side) - (side - 1) / 2) * pixel
     y, x = ramp[:, None], ramp[None, :]

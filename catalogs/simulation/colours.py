@@ -14,13 +14,9 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 __all__ = [
-    "POPULATIONS",
-    "component_colour",
-    "component_shares",
-    "integrated_colour",
-    "population_fluxes",
-    "population_shares",
-]
+    "POPULATIONS", "component_colour", "component_shares", "integrated_colour",
+    "population_fluxes", "population_shares",
+]  # fmt: skip
 
 POPULATIONS = 3
 """Young, intermediate and old."""

@@ -27,31 +27,18 @@ ZEROPOINT_MAG = 0.02
 class Conditions:
     """Observing conditions of n cutouts; an index selects cutouts.
 
-    Attributes
-    ----------
-    psf_fwhm_arcsec : (n, bands) float array
-    depth_mag : (n, bands) float array
-        5σ point-source depth [AB mag].
-    zeropoint_error_mag : (n, bands) float array
-        Positive where the images come out too bright.
-    east_arcsec, north_arcsec : (n,) float array
-        Error of the catalogue position on which the cutout is centred.
-    artefact : (n,) object array
-        One of `ARTEFACTS` or None.
-    rotation_deg : (n,) float array, optional
-        Angle of the camera on the sky, north through east; upright by default.
-    mirrored : (n,) bool array, optional
-        True where the cutout is mirrored, so that east is to the right.
+    Images of a positive `zeropoint_error_mag` come out too bright. The catalogue positions, on
+    which the cutouts are centred, are off by `east_arcsec` and `north_arcsec`.
     """
 
-    psf_fwhm_arcsec: np.ndarray
-    depth_mag: np.ndarray
-    zeropoint_error_mag: np.ndarray
-    east_arcsec: np.ndarray
-    north_arcsec: np.ndarray
-    artefact: np.ndarray
-    rotation_deg: np.ndarray | None = None
-    mirrored: np.ndarray | None = None
+    psf_fwhm_arcsec: np.ndarray  # (n, bands)
+    depth_mag: np.ndarray  # (n, bands) 5σ point-source depth [AB mag]
+    zeropoint_error_mag: np.ndarray  # (n, bands)
+    east_arcsec: np.ndarray  # (n,)
+    north_arcsec: np.ndarray  # (n,)
+    artefact: np.ndarray  # (n,) objects, one of ARTEFACTS or None
+    rotation_deg: np.ndarray | None = None  # (n,) angle of the camera, north through east
+    mirrored: np.ndarray | None = None  # (n,) bool, True where east is to the right
 
     def __getitem__(self, rows: slice | np.ndarray) -> Conditions:
         columns = {name: values for name, values in vars(self).items() if values is not None}

@@ -7,13 +7,9 @@ import numpy as np
 from catalogs.simulation.patches import STAMP_ARCSEC
 
 __all__ = [
-    "MAGNITUDES",
-    "draw_companions",
-    "draw_half_light",
-    "draw_magnitudes",
-    "draw_neighbours",
+    "MAGNITUDES", "draw_companions", "draw_half_light", "draw_magnitudes", "draw_neighbours",
     "draw_positions",
-]
+]  # fmt: skip
 
 MAGNITUDES = (17.0, 21.5)
 """Range of r, the brightest and the faintest [AB mag]."""
@@ -49,19 +45,9 @@ def draw_positions(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 def draw_companions(
     r_mag: np.ndarray, half_light_arcsec: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Draw the fainter galaxies that share the patches of n galaxies.
+    """Draw the fainter galaxies that share the patches of n galaxies; a third overlap their hosts.
 
-    Parameters
-    ----------
-    r_mag, half_light_arcsec : (n,) float array
-        Magnitudes and radii of the galaxies in the middle.
-    rng : numpy Generator
-        Source of all randomness.
-
-    Returns
-    -------
-    dict of (m,) array
-        ``host`` (row), ``east_arcsec``, ``north_arcsec``, ``r_mag``; a third overlap their hosts.
+    The (m,) columns are ``host`` (row), ``east_arcsec``, ``north_arcsec``, ``r_mag``.
     """
     m = rng.poisson(_NEIGHBOURS * len(r_mag))
     host = rng.integers(len(r_mag), size=m)
@@ -69,22 +55,14 @@ def draw_companions(
     near = half_light_arcsec[host] * rng.uniform(0.8, 3.5, m) * [np.sin(angle), np.cos(angle)]
     east, north = np.where(rng.random(m) < 1 / 3, near, _in_patch(m, rng))
     fainter = r_mag[host] + 0.3 + 4 * np.sqrt(rng.random(m))
-    return {
-        "host": host,
-        "east_arcsec": east,
-        "north_arcsec": north,
-        "r_mag": np.minimum(fainter, 25.0),
-    }
+    r_mag = np.minimum(fainter, 25.0)
+    return {"host": host, "east_arcsec": east, "north_arcsec": north, "r_mag": r_mag}
 
 
 def draw_neighbours(
     r_mag: np.ndarray, half_light_arcsec: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Draw the fainter galaxies and the stars that share the patches of n galaxies.
-
-    Arguments are those of `draw_companions`; the columns are those of
-    `catalogs.simulation.galaxies.Galaxies.neighbours`.
-    """
+    """Draw the fainter galaxies and the stars in the patches, as of `Galaxies.neighbours`."""
     galaxies = draw_companions(r_mag, half_light_arcsec, rng)
     n, m = len(r_mag), rng.poisson(_STARS * len(r_mag))
     east, north = _in_patch(m, rng)

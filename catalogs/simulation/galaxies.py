@@ -54,25 +54,20 @@ _COMMON_RANGES: dict[str, tuple[float, float]] = {
 class Galaxies:
     """Parameters of galaxies.
 
-    Attributes
-    ----------
-    truth : pa.Table
-        One row per galaxy: ``ra``, ``dec`` [ICRS deg], ``label``, ``r_mag`` (without neighbours),
-        ``half_light_arcsec`` (along the major axis, without bar and arms), ``bulge_fraction``,
-        ``axis_ratio``, ``position_angle_deg`` (east of north), ``n_arms``, ``arm_strength`` and
-        ``bar_strength`` (shares of the disc's light), ``pitch_deg``, ``g_minus_r``,
-        ``n_neighbours``, and the other parameters that were drawn.
-    neighbours : pa.Table
-        Galaxies and stars in the same patches: ``host`` (row of `truth`), ``east_arcsec``,
-        ``north_arcsec``, ``r_mag``, ``half_light_arcsec`` (0 for a star), ``axis_ratio``,
-        ``position_angle_deg``, ``is_bulge``, ``g_minus_r``.
-    knots : (n, knots, 4) float array
-        East, north and size [arcsec], and share of the knots' light.
+    `truth` has a row per galaxy: ``ra``, ``dec`` [ICRS deg], ``label``, ``r_mag`` (without
+    neighbours), ``half_light_arcsec`` (along the major axis, without bar and arms),
+    ``bulge_fraction``, ``axis_ratio``, ``position_angle_deg`` (east of north), ``n_arms``,
+    ``arm_strength`` and ``bar_strength`` (shares of the disc's light), ``pitch_deg``,
+    ``g_minus_r``, ``n_neighbours``, and the other parameters that were drawn.
+
+    `neighbours` are the galaxies and stars in the same patches: ``host`` (row of `truth`),
+    ``east_arcsec``, ``north_arcsec``, ``r_mag``, ``half_light_arcsec`` (0 for a star),
+    ``axis_ratio``, ``position_angle_deg``, ``is_bulge``, ``g_minus_r``.
     """
 
     truth: pa.Table
     neighbours: pa.Table
-    knots: np.ndarray
+    knots: np.ndarray  # (n, knots, 4): east, north and size [arcsec], share of the knots' light
 
     def render(self, frequencies: Frequencies) -> Sky:
         """Render the patches, one component per stellar population."""
@@ -85,18 +80,9 @@ def draw_galaxies(
 ) -> Galaxies:
     """Draw n galaxies and their neighbours.
 
-    Counts in r rise towards the faint end. Half-light radii follow magnitude with log-normal
-    scatter. Each patch has a Poisson number of fainter galaxies and of stars; a third of these
-    galaxies overlap their hosts.
-
-    Parameters
-    ----------
-    n : int
-        Number of galaxies.
-    rng : numpy Generator
-        Source of all randomness.
-    magnitudes : (float, float)
-        Range of r [AB mag].
+    Counts in r [AB mag] rise towards the faint end. Half-light radii follow magnitude with
+    log-normal scatter. Each patch has a Poisson number of fainter galaxies and of stars; a third of
+    these galaxies overlap their hosts.
     """
     label = rng.choice(len(LABELS), n, p=_LABEL_SHARES)
     truth: dict[str, np.ndarray] = {"r_mag": draw_magnitudes(n, rng, magnitudes)}
@@ -136,9 +122,8 @@ def _sizes(truth: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     low, high = np.zeros_like(bulge), np.full_like(bulge, 2.0)  # in half-light radii of the disc
     for _ in range(40):
         middle = (low + high) / 2
-        x = middle * DISC_HALF_LIGHT
         light = bulge * gammainc(8, SERSIC_B4 * (middle / ratio) ** 0.25)
-        light += (1 - bulge) * gammainc(2, x)
+        light += (1 - bulge) * gammainc(2, middle * DISC_HALF_LIGHT)
         low, high = np.where(light < 0.5, middle, low), np.where(light < 0.5, high, middle)
     disc = truth["half_light_arcsec"] / middle
     return {

@@ -54,13 +54,9 @@ def stamp_pixels(survey: Survey) -> int:
 def pixel_noise(
     depth_mag: np.ndarray, psf_fwhm_arcsec: np.ndarray, pixel_scale_arcsec: float
 ) -> np.ndarray:
-    """Return the sky noise per pixel at which a point source of some magnitude is a 5σ detection.
+    """Return the sky noise per pixel [nanomaggy] at which a point source is a 5σ detection.
 
     The noise-equivalent area of a Gaussian PSF is 4π σ² (King 1983, PASP 95, 163).
-
-    Returns
-    -------
-    float array [nanomaggy]
     """
     area = 4 * math.pi * (psf_fwhm_arcsec / _GAUSSIAN_FWHM / pixel_scale_arcsec) ** 2
     return np.asarray(nanomaggies(depth_mag) / 5 / np.sqrt(area))
@@ -73,23 +69,10 @@ def observe(
     conditions: Conditions,
     rng: np.random.Generator | None = None,
 ) -> Tensor:
-    """Take one cutout of each patch.
+    """Take one cutout of each of n patches in some bands; without `rng` there is no noise.
 
     Noise is Gaussian. Its variance grows with the source as counts over those of a dark sky,
     ``sigma_sky^2 (1 + source / sky)``, so it needs no gain.
-
-    Parameters
-    ----------
-    sky : Sky
-        n patches, with the galaxies in their middle.
-    survey : Survey
-        Gives pixel scale and flux unit.
-    bands : sequence of Band
-        Some of its bands.
-    conditions : Conditions
-        Conditions of the n patches in these bands.
-    rng : numpy Generator, optional
-        Source of noise and artefacts; without one there are none.
 
     Returns
     -------
@@ -170,11 +153,7 @@ def _sheared(image: Tensor, slope: Tensor) -> Tensor:
 
 
 def _add_noise(
-    flux: Tensor,
-    sigma: np.ndarray,
-    bands: Sequence[Band],
-    pixel: float,
-    rng: np.random.Generator,
+    flux: Tensor, sigma: np.ndarray, bands: Sequence[Band], pixel: float, rng: np.random.Generator
 ) -> None:
     wavelengths = [band.wavelength_nm for band in bands]
     sky_flux = nanomaggies(np.interp(wavelengths, _SKY_NM, _SKY_MAG)) * pixel**2

@@ -20,14 +20,9 @@ from torch import Tensor
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT
 
 __all__ = [
-    "FIELD_ARCSEC",
-    "STAMP_ARCSEC",
-    "Frequencies",
-    "Sky",
-    "float_tensor",
-    "nanomaggies",
+    "FIELD_ARCSEC", "STAMP_ARCSEC", "Frequencies", "Sky", "float_tensor", "nanomaggies",
     "unit_phase",
-]
+]  # fmt: skip
 
 STAMP_ARCSEC = 34.5
 """Least side of a cutout [arcsec]."""
@@ -39,13 +34,10 @@ cutout."""
 
 @dataclass(frozen=True)
 class Frequencies:
-    """Spatial frequencies of a patch: multiples of 1 / `FIELD_ARCSEC`.
+    """Spatial frequencies of a patch: multiples of 1 / `FIELD_ARCSEC` up to `half`.
 
-    Attributes
-    ----------
-    half : int
-        Highest multiple. Frequencies run from ``-half`` to ``half`` northward and from 0 to
-        ``half`` eastward; the other half is the complex conjugate.
+    They run from ``-half`` to ``half`` northward and from 0 to ``half`` eastward; the other half is
+    the complex conjugate.
     """
 
     half: int
@@ -76,27 +68,13 @@ class Frequencies:
         return torch.arange(-self.half, self.half + 1) * self.pixel_arcsec
 
     def phase(self, east: np.ndarray, north: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Return the factors that shift sources from the middle to (n,) offsets [arcsec].
-
-        Returns
-        -------
-        (n, side, 1) and (n, 1, half + 1) complex64 tensors
-        """
+        """Return (n, side, 1) and (n, 1, half + 1) factors that shift sources by (n,) offsets."""
         cycles_east = float_tensor(east)[:, None] * self.east
         cycles_north = float_tensor(north)[:, None] * self.north
         return unit_phase(-cycles_north)[:, :, None], unit_phase(-cycles_east)[:, None, :]
 
     def spectrum(self, image: Tensor) -> Tensor:
-        """Transform surface brightness on the real grid, north up the rows and east along them.
-
-        Parameters
-        ----------
-        image : (..., side, side) float tensor [flux / arcsec^2]
-
-        Returns
-        -------
-        (..., side, half + 1) complex64 tensor [flux]
-        """
+        """Transform (..., side, side) surface brightness, north up the rows and east along them."""
         centred = torch.fft.ifftshift(image, dim=(-2, -1))
         spectrum: Tensor = torch.fft.fftshift(torch.fft.rfft2(centred), dim=-2)
         return spectrum * self.pixel_arcsec**2
@@ -111,17 +89,10 @@ class Frequencies:
 class Sky:
     """Patches of sky above the atmosphere, before any telescope.
 
-    Attributes
-    ----------
-    spectra : (n, components, side, half + 1) complex64 tensor [nanomaggy]
-        Spatial spectrum of each component.
-    frequencies : Frequencies
-        Frequencies of the spectra.
-    mix : callable
-        Function from wavelengths [nm] to the (wavelengths, components) share of each component.
+    `mix` maps wavelengths [nm] to the (wavelengths, components) share of each component.
     """
 
-    spectra: Tensor
+    spectra: Tensor  # (n, components, side, half + 1) complex64 [nanomaggy]
     frequencies: Frequencies
     mix: Callable[[Sequence[float]], Tensor]
 

@@ -41,10 +41,7 @@ _ARM_FREQUENCIES = 125  # at least, so that arms are sampled every 0.17 arcsec
 def render_galaxies(
     truth: pa.Table, neighbours: pa.Table, knots: np.ndarray, frequencies: Frequencies
 ) -> Tensor:
-    """Return the (n, 3, side, half + 1) spectra in r light [nanomaggy], by stellar population.
-
-    `truth`, `neighbours` and `knots` are the fields of `catalogs.simulation.galaxies.Galaxies`.
-    """
+    """Return (n, 3, side, half + 1) spectra of `Galaxies` in r [nanomaggy], by population."""
     galaxies = _arrays(truth)
     size = (truth.num_rows, POPULATIONS, frequencies.side, frequencies.half + 1)
     spectra = torch.zeros(size, dtype=torch.complex64)
@@ -91,11 +88,9 @@ def _profiles(truth: dict[str, np.ndarray], near: dict[str, np.ndarray]) -> _Pro
     near_size = near["half_light_arcsec"] / np.where(near["is_bulge"], 1.0, DISC_HALF_LIGHT)
     near_shape = _ellipse(near_size, near["axis_ratio"], near["position_angle_deg"])
     every = _Profiles(
-        kind=np.concatenate(
-            [
-                np.repeat([DE_VAUCOULEURS, GAUSSIAN, EXPONENTIAL], n),
-                np.where(near["is_bulge"], DE_VAUCOULEURS, EXPONENTIAL),
-            ]
+        kind=np.append(
+            np.repeat([DE_VAUCOULEURS, GAUSSIAN, EXPONENTIAL], n),
+            np.where(near["is_bulge"], DE_VAUCOULEURS, EXPONENTIAL),
         ),
         host=np.concatenate([np.tile(np.arange(n), 3), near["host"]]),
         east=np.concatenate([np.zeros(3 * n), near["east_arcsec"]]),

@@ -37,42 +37,19 @@ _MIN_PIXELS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class SceneImages:
-    """Images of galaxies without their surroundings.
+    """Images of galaxies without their surroundings."""
 
-    Attributes
-    ----------
-    rows : (scenes,) int array
-        Rows of the sample table.
-    stamps : (scenes, bands, 128, 128) float16 tensor [1 / arcsec^2]
-        Surface brightness over total flux.
-    pixel_arcsec : (scenes,) float array
-        Side of a pixel.
-    flux : (scenes, bands) float array [nanomaggy]
-        Total flux of the galaxy.
-    half_light_arcsec : (scenes,) float array
-        Radius of the circle that holds half of it, in the band nearest to r.
-    """
-
-    rows: np.ndarray
-    stamps: Tensor
-    pixel_arcsec: np.ndarray
-    flux: np.ndarray
-    half_light_arcsec: np.ndarray
+    rows: np.ndarray  # (scenes,) rows of the sample table
+    stamps: Tensor  # (scenes, bands, 128, 128) float16 brightness over total flux [1 / arcsec^2]
+    pixel_arcsec: np.ndarray  # (scenes,)
+    flux: np.ndarray  # (scenes, bands) total flux of the galaxy [nanomaggy]
+    half_light_arcsec: np.ndarray  # (scenes,) circle of half the flux in the band nearest to r
 
 
 def read_scenes(sample: Sample, survey: Survey, limit: int) -> tuple[SceneImages, tuple[str, ...]]:
     """Read the usable images among `limit` rows of a sample table, always the same random ones.
 
-    Returns
-    -------
-    scenes : SceneImages
-    bands : tuple of str
-        Bands of the scenes, by wavelength.
-
-    Raises
-    ------
-    TableError
-        If no image is usable.
+    Return the scenes and their bands by wavelength; TableError if no image is usable.
     """
     inspected = np.random.default_rng(0).permutation(len(sample))[:limit]
     wanted = np.isin(np.arange(len(sample)), inspected)
@@ -90,11 +67,10 @@ def read_scenes(sample: Sample, survey: Survey, limit: int) -> tuple[SceneImages
             f"{sample.path}: none of {len(inspected)} images can be a scene; a scene needs a "
             "resolved, unsaturated galaxy that ends well within its image"
         )
-    columns = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("rows", "pixel_arcsec", "flux", "half_light_arcsec")
-    }
-    return SceneImages(stamps=torch.cat([part.stamps for part in parts]), **columns), bands
+    stamps = torch.cat([part.stamps for part in parts])
+    names = ("rows", "pixel_arcsec", "flux", "half_light_arcsec")
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    return SceneImages(stamps=stamps, **columns), bands
 
 
 def _cut_out(

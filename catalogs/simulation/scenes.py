@@ -50,21 +50,12 @@ _TYPICAL_SLOPE = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class ScenePool(SceneImages):
-    """Galaxies cut out of real images; their pixels as in `SceneImages`.
+    """Galaxies cut out of real images; their pixels as in `SceneImages`."""
 
-    Attributes
-    ----------
-    scene_id : (scenes,) object array
-        `object_id` of the image.
-    ra, dec : (scenes,) float array [ICRS deg]
-    wavelengths_nm : (bands,) float array
-        Wavelengths of the bands, ascending.
-    """
-
-    scene_id: np.ndarray
-    ra: np.ndarray
+    scene_id: np.ndarray  # (scenes,) objects, `object_id` of the images
+    ra: np.ndarray  # (scenes,) [ICRS deg]
     dec: np.ndarray
-    wavelengths_nm: np.ndarray
+    wavelengths_nm: np.ndarray  # (bands,) ascending
 
     @classmethod
     def open(
@@ -89,8 +80,6 @@ class ScenePool(SceneImages):
         ------
         TableError
             If the table breaks its contract or no image is usable.
-        SurveyError
-            If the survey is unknown, or its colour images have no documented stretch.
         """
         sample = Sample(path)
         survey = survey or get_survey(sample.survey)
@@ -182,17 +171,10 @@ class ScenePool(SceneImages):
 class DrawnScenes:
     """Real galaxies, drawn from a pool.
 
-    Attributes
-    ----------
-    pool : ScenePool
-        Pool of the galaxies' images.
-    truth : pa.Table
-        One row per galaxy: ``ra``, ``dec`` [ICRS deg], ``scene_id`` (`object_id` of the image),
-        ``r_mag`` (without neighbours), ``half_light_arcsec``, ``shrink``, ``angle_deg``,
-        ``mirrored``, ``g_minus_r``, ``n_neighbours``.
-    neighbours : pa.Table
-        Other scenes in the same patches, with ``host`` (row of `truth`), ``east_arcsec`` and
-        ``north_arcsec``.
+    `truth` has a row per galaxy: ``ra``, ``dec`` [ICRS deg], ``scene_id`` (`object_id` of the
+    image), ``r_mag`` (without neighbours), ``half_light_arcsec``, ``shrink``, ``angle_deg``,
+    ``mirrored``, ``g_minus_r``, ``n_neighbours``. `neighbours` are other scenes in the same
+    patches, with ``host`` (row of `truth`), ``east_arcsec`` and ``north_arcsec``.
     """
 
     pool: ScenePool
@@ -214,11 +196,8 @@ class DrawnScenes:
             part = {name: values[rows] for name, values in column.items()}
             placed = _place(pool, frequencies, part, offset[:, rows])
             images.index_add_(0, torch.from_numpy(host[rows]), placed)
-        return Sky(
-            frequencies.spectrum(images),
-            frequencies,
-            lambda wanted: float_tensor(pool.node_weights(wanted)),
-        )
+        spectra = frequencies.spectrum(images)
+        return Sky(spectra, frequencies, lambda nm: float_tensor(pool.node_weights(nm)))
 
 
 def _place(
@@ -240,10 +219,8 @@ def _place(
 
 def _rotate(stamps: Tensor, angle_deg: np.ndarray, mirrored: np.ndarray) -> Tensor:
     """Rotate (m, bands, side, side) stamps about the middle, and mirror some."""
-    angle, sign = (
-        torch.deg2rad(float_tensor(angle_deg)),
-        torch.where(torch.as_tensor(mirrored), -1, 1),
-    )
+    angle = torch.deg2rad(float_tensor(angle_deg))
+    sign = torch.where(torch.as_tensor(mirrored), -1, 1)
     cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
     matrix = torch.stack([cos * sign, -sin, zero, sin * sign, cos, zero], dim=-1)
     grid = functional.affine_grid(matrix.reshape(-1, 2, 3), list(stamps.shape), False)

@@ -22,15 +22,9 @@ from galaxy_da.io.storage import Location
 from galaxy_da.surveys import Band, Survey
 
 __all__ = [
-    "CHUNK",
-    "Observation",
-    "Observer",
-    "SkyChunk",
-    "SkySettings",
-    "name_seed",
-    "observers_of",
+    "CHUNK", "Observation", "Observer", "SkyChunk", "SkySettings", "name_seed", "observers_of",
     "sky_chunks",
-]
+]  # fmt: skip
 
 CHUNK = 32
 """Galaxies drawn at a time; a seed means another sky with another value."""
@@ -56,11 +50,6 @@ class SkySettings:
         Observe all bands of each survey instead of those nearest to the frame's.
     magnitudes : (float, float)
         Range of the galaxies' r, the brightest first [AB mag].
-
-    Raises
-    ------
-    ValueError
-        If the seed is negative or `magnitudes` do not rise.
     """
 
     seed: int = 1
@@ -82,42 +71,25 @@ class SkySettings:
 
 @dataclass(frozen=True)
 class Observation:
-    """One survey's cutouts of a chunk.
-
-    Attributes
-    ----------
-    survey : Survey
-    bands : tuple of Band
-    flux : (n, bands, y, x) float32 tensor
-        In the survey's unit per pixel.
-    """
+    """One survey's cutouts of a chunk."""
 
     survey: Survey
     bands: tuple[Band, ...]
-    flux: Tensor
+    flux: Tensor  # (n, bands, y, x) float32, in the survey's unit per pixel
 
 
 @dataclass(frozen=True)
 class SkyChunk:
     """Some galaxies of a simulated sky.
 
-    Attributes
-    ----------
-    first : int
-        Number of the first galaxy in the sky.
-    truth : pa.Table
-        One row per galaxy; see `catalogs.simulation.galaxies.Galaxies` and
-        `catalogs.simulation.scenes.DrawnScenes`.
-    conditions : dict of str to Conditions
-        Conditions of each cutout, by survey name, ``NAME-repeat``, ``NAME-rotated``.
-    observe : callable
-        Function from names to their observations.
+    `truth` has the columns of `Galaxies` or `DrawnScenes`. Observations are named by their survey,
+    ``NAME-repeat`` or ``NAME-rotated``.
     """
 
-    first: int
+    first: int  # number of the first galaxy in the sky
     truth: pa.Table
-    conditions: dict[str, Conditions]
-    observe: Callable[[Collection[str]], dict[str, Observation]]
+    conditions: dict[str, Conditions]  # of each cutout, by observation
+    observe: Callable[[Collection[str]], dict[str, Observation]]  # from some names
 
     @cached_property
     def observations(self) -> dict[str, Observation]:
@@ -160,13 +132,6 @@ def sky_chunks(
     ------
     SkyChunk
         Up to `CHUNK` galaxies.
-
-    Raises
-    ------
-    ValueError
-        If there is no survey, or two of one name.
-    TableError
-        If the settings' scenes have no usable image.
     """
     settings = settings or SkySettings()
     observers = observers_of(surveys, settings)
@@ -193,13 +158,7 @@ def sky_chunks(
 
 
 def observers_of(surveys: Sequence[Survey], settings: SkySettings) -> dict[str, Observer]:
-    """Return the observers of a sky by the names of their observations, the anchor first.
-
-    Raises
-    ------
-    ValueError
-        If there is no survey, or two of one name.
-    """
+    """Return the observers of a sky by the names of their observations, the anchor first."""
     if not surveys:
         raise ValueError("surveys must name at least one survey")
     names = [survey.name for survey in surveys]
@@ -213,9 +172,10 @@ def observers_of(surveys: Sequence[Survey], settings: SkySettings) -> dict[str, 
     if settings.repeat_anchor:
         observers[f"{anchor}-repeat"] = observers[anchor]
     if settings.rotated:
-        others = [(name, observer) for name, observer in observers.items() if name != anchor]
         observers |= {
-            f"{name}-rotated": replace(observer, rotated=True) for name, observer in others
+            f"{name}-rotated": replace(observer, rotated=True)
+            for name, observer in observers.items()
+            if name != anchor
         }
     return observers
 

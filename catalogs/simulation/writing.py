@@ -75,12 +75,8 @@ def simulate(
 
     Raises
     ------
-    ValueError
-        If n is not positive, or `surveys` is empty or repeats a name.
-    TableError
-        If the settings' scenes have no usable image.
-    StorageError
-        If the output cannot be written or does not fit.
+    TableError, StorageError
+        If the scenes have no usable image, or the output cannot be written or does not fit.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1 galaxy but is {n}")
