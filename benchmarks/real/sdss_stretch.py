@@ -60,9 +60,11 @@ def bytes_of(constants: np.ndarray, flux: np.ndarray) -> np.ndarray:
 
 def fit_stretch(flux: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Return the constants of `bytes_of` with the least squared residuals in bytes."""
-    found = least_squares(
-        lambda p: (bytes_of(np.exp(p), flux) - seen).ravel(), np.log(np.array(_DOCUMENTED))
-    )
+
+    def residuals(logarithms: np.ndarray) -> np.ndarray:
+        return np.asarray((bytes_of(np.exp(logarithms), flux) - seen).ravel())
+
+    found = least_squares(residuals, np.log(np.array(_DOCUMENTED)))
     return np.asarray(np.exp(found.x))
 
 

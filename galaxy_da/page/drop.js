@@ -37,6 +37,17 @@ export async function askSurvey(file) {
   const { space } = await info();
   const dialog = document.getElementById("dialog");
   const survey = choice("survey", space.surveys.map((name) => [name, name]), space.surveys[0]);
+  const stretch = h("select", { id: "stretch" });
+  const colours = field("Colours", stretch, "Stretch of a colour picture.");
+  const offerStretches = () => {
+    const names = space.stretches[survey.value];
+    stretch.replaceChildren(
+      h("option", { value: "" }, "as the archive makes them"),
+      ...names.map((name) => h("option", { value: name }, name)));
+    colours.hidden = !names.length;
+  };
+  survey.addEventListener("change", offerStretches);
+  offerStretches();
   const message = h("p", { class: "message", role: "alert", hidden: true });
   const submit = h("button", { class: "primary" }, "Find similar galaxies");
   const preview = await thumbnail(file);
@@ -44,6 +55,7 @@ export async function askSurvey(file) {
     h("h2", {}, "Search by picture"),
     h("div", { class: "chosen-file" }, preview, h("p", {}, file.name)),
     field("Survey", survey, "The survey that took the picture."),
+    colours,
     message,
     h("div", { class: "row" }, submit, button("Cancel", () => dialog.close())));
   form.addEventListener("submit", async (event) => {
@@ -51,7 +63,9 @@ export async function askSurvey(file) {
     message.hidden = true;
     submit.disabled = true;
     try {
-      const found = await upload("/api/encode", { file, survey: survey.value });
+      const found = await upload("/api/encode", {
+        file, survey: survey.value, ...(stretch.value ? { stretch: stretch.value } : {}),
+      });
       if (found.status && found.status !== "ok") throw new Error(found.message ?? found.status);
       const vector = packVector(found.latents.slice(0, space.galaxy_latents));
       remember(vector, preview);

@@ -29,6 +29,9 @@ class ImageForm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     survey: str = Field(max_length=100, description="Survey that took the image.")
+    stretch: str | None = Field(
+        None, max_length=100, description="Stretch of a colour picture, if not the archive's own."
+    )
     unadapted: bool = Field(False, description="Use the anchor's encoder if the survey has none.")
 
 
@@ -113,7 +116,7 @@ async def _encode(
 
     def prepare() -> PreparedImage:
         survey = find_survey(service.space, fields.survey)
-        cutout = read_upload(data, survey, service.limits)
+        cutout = read_upload(data, survey, service.limits, fields.stretch)
         return prepare_upload(cutout, survey, service.space, unadapted=fields.unadapted)
 
     prepared = await service.workers.run(prepare)

@@ -70,6 +70,7 @@ def info(service: Parts) -> dict[str, Any]:
             "latents": space.architecture.latents,
             "galaxy_latents": space.galaxy_latents,
             "surveys": list(space.surveys),
+            "stretches": {name: list(space.survey(name).stretches) for name in space.surveys},
             "frame": {
                 "pixels": frame.pixels,
                 "pixel_scale_arcsec": frame.pixel_scale_arcsec,

@@ -33,11 +33,11 @@ def find_survey(space: LatentSpace, name: str) -> Survey:
     return space.survey(name)
 
 
-def read_upload(data: bytes, survey: Survey, limits: Limits) -> Cutout:
+def read_upload(data: bytes, survey: Survey, limits: Limits, stretch: str | None = None) -> Cutout:
     """Read an uploaded FITS, JPEG or PNG image; RequestError as of `check_image`."""
     check_image(data, limits)
     try:
-        return read_image(data, survey)
+        return read_image(data, survey, stretch)
     except CutoutError as error:
         raise RequestError(422, str(error)) from error
     except GalaxyDAError:
