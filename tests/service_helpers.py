@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import uvicorn
 from conftest import blobs, make_space, write_sample
 
@@ -25,6 +26,7 @@ from galaxy_da.surveys import get_survey
 
 SURVEYS = {"decals": 0.262, "sdss": 0.396, "hsc": 0.168}
 N = 24
+SPECOBJID = 14557384363438286848  # beyond 2⁶³, as eBOSS's are
 
 
 class Workspace:
@@ -48,6 +50,7 @@ class Workspace:
                 "bands": ["g,r,z"] * N,
                 "magnitude": np.where(np.arange(N) % 5, rng.uniform(16, 22, N), np.nan),
                 "kind": [["spiral", "ring", None][i % 3] for i in range(N)],
+                "specobjid": pa.array([SPECOBJID + 13 * i for i in range(N)], pa.uint64()),
             }
             self.samples[name] = write_sample(folder / name, images, name, **columns)
             extract(

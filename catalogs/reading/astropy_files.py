@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,11 +24,13 @@ __all__ = ["read_ecsv", "read_fits", "read_votable"]
 HEADER_CARDS = ("SURVEY", "VERSION", "RADESYS", "RADECSYS", "EQUINOX")
 """Cards kept of the header of a FITS or ECSV table."""
 
+_LATIN_1 = "the file is not UTF-8 text and is read as Latin-1"
+
 
 def read_fits(path: Location, wanted: Wanted) -> Loaded:
     """Read a table of a FITS file: the wanted one, or the only one that has positions."""
     file = local_copy(path)
-    with fits.open(file, logical_as_bytes=True) as hdus:
+    with fits.open(file, memmap=False, character_as_bytes=True) as hdus:
         tables = [
             TableInFile(hdu.name, number, hdu.columns.names)
             for number, hdu in enumerate(hdus)
@@ -35,16 +38,11 @@ def read_fits(path: Location, wanted: Wanted) -> Loaded:
             and not isinstance(hdu, fits.CompImageHDU)
         ]
         chosen = choose_table(tables, wanted, str(path))
-        missing = _missing_values(hdus[chosen.number])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*contains NULL", AstropyUserWarning)
-        table = Table.read(
-            file,
-            format="fits",
-            hdu=chosen.number,
-            mask_invalid=False,
-            unit_parse_strict="silent",
-        )
+        hdu = hdus[chosen.number]
+        missing = _missing_integers(hdu) | _missing_logicals(file, hdu.columns, chosen.number)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*contains NULL", AstropyUserWarning)
+            table = Table.read(hdu, format="fits", mask_invalid=False, unit_parse_strict="silent")
     for name, mask in missing.items():
         if name in table.colnames:
             mask = mask | np.ma.getmaskarray(table[name])
@@ -55,15 +53,24 @@ def read_fits(path: Location, wanted: Wanted) -> Loaded:
     )
 
 
-def _missing_values(hdu: fits.BinTableHDU) -> dict[str, np.ndarray]:
-    """Return masks of missing values that astropy overlooks: logicals, and scaled integers."""
+def _missing_integers(hdu: fits.BinTableHDU) -> dict[str, np.ndarray]:
+    """Return masks of missing scaled integers, and drop their TNULL, which astropy misreads."""
     masks = {}
     for column in hdu.columns:
-        if column.format == "L":
-            masks[column.name] = np.asarray(hdu.data[column.name]) == b""
-        elif column.null is not None and (column.bzero or column.bscale):
-            zero, scale = column.bzero or 0, column.bscale or 1
-            masks[column.name] = hdu.data[column.name] == column.null * scale + zero
+        if column.null is not None and (column.bzero or column.bscale):
+            null = column.null * (column.bscale or 1) + (column.bzero or 0)
+            masks[column.name] = hdu.data[column.name] == null
+            column.null = None
+    return masks
+
+
+def _missing_logicals(file: Any, columns: fits.ColDefs, number: int) -> dict[str, np.ndarray]:
+    """Return masks of missing logicals, which astropy reads as False."""
+    names = [one.name for one in columns if getattr(one.format, "format", "") == "L"]
+    if not names:
+        return {}
+    with fits.open(file, memmap=False, logical_as_bytes=True) as hdus:
+        masks = {name: np.asarray(hdus[number].data[name]) == b"" for name in names}
     return {name: mask for name, mask in masks.items() if mask.any()}
 
 
@@ -74,7 +81,7 @@ def read_ecsv(path: Location, wanted: Wanted) -> Loaded:
         table, notes = Table.read(file, format="ascii.ecsv"), []
     except UnicodeDecodeError:
         table = Table.read(file, format="ascii.ecsv", encoding="latin-1")
-        notes = ["the file is not UTF-8 text and is read as Latin-1"]
+        notes = [_LATIN_1]
     frames: dict[str, dict[str, str]] = {}
     for name in table.colnames:
         if isinstance(table[name], SkyCoord):
@@ -88,7 +95,7 @@ def read_ecsv(path: Location, wanted: Wanted) -> Loaded:
 
 def read_votable(path: Location, wanted: Wanted) -> Loaded:
     """Read a table of a VOTable: the wanted one, or the only one that has positions."""
-    tree = votable.parse(local_copy(path))
+    tree, said = _parse_votable(local_copy(path))
     parts = list(tree.iter_tables())
     tables = [
         TableInFile(part.name or part.ID or "", number, [field.name for field in part.fields])
@@ -112,7 +119,21 @@ def read_votable(path: Location, wanted: Wanted) -> Loaded:
             frame = {"frame": f"{system.system}{equinox}"} if system.system else {}
             frames[field.name] = frame | ({"epoch": str(system.epoch)} if system.epoch else {})
     converted, notes = _to_arrow(part.to_table(use_names_over_ids=True), frames)
-    return Loaded(table=converted, notes=_said(chosen, tables, wanted) + notes)
+    return Loaded(table=converted, notes=_said(chosen, tables, wanted) + said + notes)
+
+
+def _parse_votable(file: Any) -> tuple[votable.tree.VOTableFile, list[str]]:
+    """Parse a VOTable, also one with Latin-1 bytes that it does not declare."""
+    try:
+        return votable.parse(file), []
+    except Exception:  # expat and astropy have their own errors
+        with pa.input_stream(file) as stream:
+            content = stream.read()
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            return votable.parse(io.BytesIO(content.decode("latin-1").encode())), [_LATIN_1]
+        raise
 
 
 def _resources(resources: Sequence[Any]) -> list[Any]:

@@ -68,7 +68,7 @@ class TableInFile(NamedTuple):
     columns: Sequence[str]
 
     def __str__(self) -> str:
-        return f"{self.number} {self.name}".rstrip() + f" ({len(self.columns)} columns)"
+        return f"{self.number} {self.name}".rstrip() + f" (columns: {len(self.columns)})"
 
 
 def choose_table(tables: Sequence[TableInFile], wanted: Wanted, where: str) -> TableInFile:

@@ -220,7 +220,7 @@ def _degrees(
         notes.append(f"{source} is single precision, good to 0.1 arcsec at best")
     if is_ra and unit is None:
         spread = values[np.isfinite(values)]
-        if len(spread) and spread.max() <= 24 and np.ptp(spread) > 12:
+        if len(spread) and 0 <= spread.min() < spread.max() - 12 and spread.max() <= 24:
             notes.append(
                 f"{source} has no unit and spans {spread.min():g} to {spread.max():g}: hours? "
                 "then read it with unit=hourangle"

@@ -13,6 +13,7 @@ HATS       the same, in ``dataset/_common_metadata``
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -21,6 +22,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.io.votable import from_table, writeto
 from astropy.io.votable.converters import get_converter
+from astropy.io.votable.exceptions import W50
 from astropy.io.votable.tree import VOTableFile
 from astropy.table import Column, MaskedColumn, Table
 
@@ -117,12 +119,18 @@ def to_votable(table: pa.Table) -> VOTableFile:
     """Convert an Arrow table to a VOTable; text has variable length."""
     columns = to_astropy(table)
     for name in columns.colnames:
+        columns[name].unit = None  # written as text below: astropy refuses units of its own
         if columns[name].dtype == np.uint64:
             columns[name] = _variable_length(columns[name].astype(str))
         elif columns[name].dtype.kind == "U":
             columns[name] = _variable_length(columns[name])
     tree = from_table(columns)
-    for field in tree.get_first_table().fields:
+    for field, source in zip(
+        tree.get_first_table().fields, add_descriptions(table).schema, strict=True
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", W50)  # of units outside the VOUnit standard
+            field.unit = _notes(source).get("unit") or None
         if field.datatype == "bit":  # which has no missing values
             field.datatype = "boolean"
             field.converter = get_converter(field)

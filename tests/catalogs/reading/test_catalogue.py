@@ -623,6 +623,17 @@ def test_a_hats_folder_or_collection_is_read(tmp_path):
     assert read_catalog(folder, ra="ra", dec="lat")["ra"].to_pylist() == [0] * 6
 
 
+def test_a_hats_catalogue_that_lacks_rows_is_refused_with_both_numbers(tmp_path):
+    rows = {"object_id": [f"o{k}" for k in range(6)], "lon": np.arange(6.0), "lat": np.zeros(6)}
+    _hats(tmp_path / "sky", pa.table(rows))
+    next((tmp_path / "sky").rglob("Npix=1.parquet")).unlink()
+    with pytest.raises(CatalogError, match=r"sky: its properties state 6 rows .* hold 4; some"):
+        read_catalog(tmp_path / "sky")
+    properties = tmp_path / "sky" / "hats.properties"
+    properties.write_text(properties.read_text().replace("hats_nrows=6\n", ""))
+    assert len(read_catalog(tmp_path / "sky")) == 4
+
+
 def test_surveys_are_noted_from_headers_of_tables_and_cutouts(tmp_path):
     cards = {"SURVEY": "DECaLS", "VERSION": "DR8-south"}
     Table({"ra": [1.0], "dec": [1.0]}, meta=cards).write(tmp_path / "c.fits")

@@ -103,6 +103,7 @@ def sky(tmp_path_factory):
         "mag_r": rng.uniform(16, 21, GALAXIES),
         "kind": rng.choice(["disc", "round"], GALAXIES),
         "bands": ["g,r,z"] * GALAXIES,
+        "specobjid": pa.array([2**63 + 13 * k for k in range(GALAXIES)], pa.uint64()),
     }
     samples = {
         survey: write_sample(

@@ -35,11 +35,12 @@ def test_distance_and_probability_are_the_librarys(page, known):
 
 def test_catalogue_columns_and_neighbours(page, known):
     index, _ = known
-    row = index.take(np.array([index.row(KEY)]), ["mag_r", "kind", "ra"]).to_pylist()[0]
+    row = index.take(np.array([index.row(KEY)]), ["mag_r", "kind", "ra", "specobjid"]).to_pylist()[0]
     visit(page, f"/object?id={KEY}")
     facts = page.inner_text(".facts")
     assert f"{row['mag_r']:.6g}" in facts
     assert row["kind"] in facts
+    assert str(row["specobjid"]) in facts  # every digit
     assert f"{row['ra']:.5f}°" in page.inner_text(".position")
     expected = index.similar(KEY, k=24).to_pylist()
     assert cards(page) == [f"{r['survey']}:{r['object_id']}" for r in expected]

@@ -12,7 +12,7 @@ import pytest
 import pyvo
 from astropy.coordinates import SkyCoord
 from astropy.io.votable import parse, parse_single_table
-from service_helpers import N
+from service_helpers import SPECOBJID, N
 
 ASKED = {"id": "decals:decals-0003", "k": 9}
 
@@ -134,3 +134,18 @@ def test_cone_search_follows_the_standard(http):
                 {"RA": 1, "DEC": 9, "SR": 1, "MAXREC": "-1"}):  # fmt: skip
         (info, _) = ask(**bad).resources[0].infos
         assert info.name == "Error" and info.value
+
+
+def test_integers_beyond_a_double_keep_every_digit(http, workspace):
+    key = "sdss:sdss-0003"
+    right = SPECOBJID + 3 * 13
+    assert http.get("/api/objects", params={"id": key}).json()["columns"]["specobjid"] == str(right)
+    (row,) = http.post("/api/objects/table", json={"ids": [key]}).json()["rows"]
+    assert row["specobjid"] == str(right)
+    assert row["flags"] == 0
+    points = http.get("/api/map", params={"column": "specobjid", "format": "json"}).json()
+    assert points["value"][points["object_id"].index("sdss-0003")] == str(right)
+    text = http.post("/api/objects/table", json={"ids": [key], "format": "csv"}).text
+    assert str(right) in text
+    content = http.post("/api/objects/table", json={"ids": [key], "format": "votable"}).content
+    assert parse_single_table(io.BytesIO(content)).to_table()["specobjid"][0] == str(right)

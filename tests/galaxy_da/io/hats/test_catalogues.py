@@ -11,6 +11,7 @@ from catalogs.reading import read_catalog
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.io.hats.catalogues import add_margin, open_hats, to_hats
 from galaxy_da.io.hats.libraries import using_lsdb
+from galaxy_da.io.hats.partitions import list_partitions
 
 MARGIN = 900.0
 
@@ -73,6 +74,15 @@ def test_a_written_table_is_read_back(tmp_path):
     again = read_catalog(to_hats(table, tmp_path / "sky", margin_arcsec=MARGIN, partition_rows=100))
     again = again.select(table.column_names).sort_by("object_id")
     assert again.equals(table.sort_by("object_id"))
+
+
+def test_partitions_that_lack_rows_are_refused_with_both_numbers(tmp_path):
+    path = to_hats(_table(), tmp_path / "sky", margin_arcsec=MARGIN, partition_rows=100)
+    assert sum(part.n_rows for part in list_partitions(path)) == 600
+    (properties,) = (path / "sky").glob("hats.properties")
+    properties.write_text(properties.read_text().replace("hats_nrows=600", "hats_nrows=601"))
+    with pytest.raises(CatalogError, match=r"state 601 rows \(hats_nrows\) but .* hold 600"):
+        list_partitions(path)
 
 
 def test_bad_tables_and_arguments_are_named(tmp_path):
