@@ -5,14 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("galaxy_da", "catalogs", "evaluation", "training", "benchmarks")
 ROOMS = {
     "galaxy_da": (
-        "errors", "io", "cli", "surveys", "images", "cutouts", "models", "space", "extraction", "index",
-        "queries", "latent_index", "cluster", "client", "service", "commands",
+        "errors", "io", "cli", "surveys", "images", "cutouts", "models", "space", "extraction",
+        "index", "queries", "latent_index", "cluster", "client", "service", "commands",
     ),
     "catalogs": (
         "reading", "splits", "selections", "datasets", "matching", "hats", "archives",
@@ -61,6 +62,23 @@ def test_rooms_import_only_rooms_before_them(package):
             parts = name.split(".")
             if parts[0] == package and parts[1] in ROOMS[package]:
                 assert parts[1] in allowed, f"{path} imports {name}"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    modules = {}
+    for package in PACKAGES:
+        for path in (ROOT / package).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            modules[".".join(parts).removesuffix(".__init__")] = path
+    graph = networkx.DiGraph()
+    for module, path in modules.items():
+        for name in imports(path):
+            target = name if name in modules else name.rpartition(".")[0]
+            if target in modules and target != module:
+                graph.add_edge(module, target)
+    packages = {name for name, path in modules.items() if path.name == "__init__.py"}
+    graph.remove_nodes_from(packages)  # a package re-exports what its modules define
+    assert list(networkx.simple_cycles(graph)) == []
 
 
 def test_no_private_name_is_imported():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from galaxy_da.images.preparation import pick_bands
 from galaxy_da.models.networks import Encoder
-from galaxy_da.models.symmetries import means_by_symmetry
+from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
 __all__ = ["AdaptationData", "Baseline", "Fitted"]

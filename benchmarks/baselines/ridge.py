@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.baselines.interface import AdaptationData, Fitted
 from galaxy_da.models.networks import Encoder
-from galaxy_da.models.symmetries import features_by_symmetry
+from galaxy_da.models.symmetric_outputs import features_by_symmetry
 from training.adaptation.closed_form import ridge_from_features, ridge_from_latents
 
 __all__ = ["RidgeFromFeatures", "RidgeFromLatents"]

@@ -12,7 +12,7 @@ from evaluation.truth import truth_rows
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
-from galaxy_da.models.symmetries import means_by_symmetry
+from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
 __all__ = ["LabelledLatents", "encode_labelled"]

@@ -1,56 +1,15 @@
-"""The eight dihedral symmetries of a square image, and network outputs in each of them."""
+"""The eight dihedral symmetries of a square image."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import torch
 from torch import Tensor
 
-from galaxy_da.models.devices import best_device
-
-if TYPE_CHECKING:
-    from galaxy_da.models.networks import Encoder
-
-__all__ = ["SYMMETRIES", "apply_symmetry", "features_by_symmetry", "means_by_symmetry"]
+__all__ = ["SYMMETRIES", "apply_symmetry"]
 
 SYMMETRIES = 8
-
-_BATCH = 512
 
 
 def apply_symmetry(images: Tensor, symmetry: int) -> Tensor:
     """Rotate (..., y, x) images by 90 degrees `symmetry` % 4 times, and mirror them from 4 on."""
     rotated = images.rot90(symmetry % 4, (-2, -1))
     return rotated.flip(-1) if symmetry >= 4 else rotated
-
-
-def means_by_symmetry(network: Encoder, images: Tensor) -> Tensor:
-    """Return posterior means of prepared images in each of the symmetries, (8, n, latents) float32.
-
-    Galaxy latents of a symmetric architecture are the same in all eight.
-    """
-    means = torch.stack(
-        [network.encode(apply_symmetry(images, k), pooled=False).mean for k in range(SYMMETRIES)]
-    )
-    if network.symmetric:
-        galaxy = means[:, :, : network.galaxy_latents]
-        galaxy[:] = galaxy.mean(0)
-    return means
-
-
-@torch.no_grad()
-def features_by_symmetry(network: Encoder, images: Tensor) -> Tensor:
-    """Return the last features of images in each symmetry, (8, n, features) float32 on the CPU.
-
-    The network is moved to the best device.
-    """
-    device = best_device()
-    network.to(device)
-    features = [  # of all images in one symmetry, then in the next
-        network.features(batch.to(device)).float().cpu()
-        for k in range(SYMMETRIES)
-        for batch in torch.split(apply_symmetry(images, k), _BATCH)
-    ]
-    joined = torch.cat(features)
-    return joined.reshape(SYMMETRIES, len(images), joined.shape[1])

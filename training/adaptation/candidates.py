@@ -42,7 +42,7 @@ from torch import Tensor
 from galaxy_da.models.latents import join_latents
 from galaxy_da.models.networks import Encoder
 from galaxy_da.models.smoothing import Smoothing
-from galaxy_da.models.symmetries import features_by_symmetry, means_by_symmetry
+from galaxy_da.models.symmetric_outputs import features_by_symmetry, means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation.closed_form import (
     match_covariances,

@@ -5,7 +5,8 @@ from conftest import blobs, make_space, write_sample
 
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.samples import Sample
-from galaxy_da.models.symmetries import apply_symmetry, means_by_symmetry
+from galaxy_da.models.symmetric_outputs import means_by_symmetry
+from galaxy_da.models.symmetries import apply_symmetry
 from galaxy_da.surveys import get_survey
 from training.adaptation import AdaptSettings, FineTuningSettings, adapt
 from training.adaptation.closed_form import match_covariances, match_moments
