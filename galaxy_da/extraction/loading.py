@@ -52,11 +52,6 @@ def read_batches(
         A batch of rows.
     cutouts : list of Cutout or CutoutError
         Images of the rows, in order.
-
-    Raises
-    ------
-    SurveyError
-        If cutouts are colour images of a survey without a stretch.
     """
 
     def read(rows: pa.Table) -> tuple[pa.Table, list[Cutout | CutoutError]]:

@@ -64,7 +64,7 @@ def extract(
     TableError
         If `out` holds the features of another extraction, or a column name is taken.
     SurveyError
-        If a survey has no definition, or cutouts are colour images of one without a stretch.
+        If a survey has no definition.
     StorageError
         If the output cannot be written; finished parts stay.
     """

@@ -23,7 +23,8 @@ def header_bands(header: Header, survey: Survey) -> list[str] | None:
     numbers = [i for i in (0, 1) if f"BAND{i}" in header]
     if numbers:
         cards = (f"BAND{i}" for i in range(numbers[0], _MOST_NUMBERED))
-        return [str(header[card]).strip() for card in takewhile(header.__contains__, cards)]
+        names = [str(header[card]).strip() for card in takewhile(header.__contains__, cards)]
+        return names if any(names) else None
     if text := str(header.get("BANDS", "") or "").strip():
         parts = [part for part in re.split(r"[\s,;/+]+", text) if part]
         if sum(find_band(part, survey) is not None for part in parts) > 1:

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_da.errors import CutoutError, GalaxyDAError, first_line
+from galaxy_da.errors import CutoutError, GalaxyDAError, SurveyError, first_line
 from galaxy_da.images.arrays import image_bytes, image_planes, read_array, read_nested_image
 from galaxy_da.images.bands import agreed_bands, match_bands
 from galaxy_da.images.calibration import calibrate, flux_factor
@@ -102,8 +102,6 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
 
     Raises
     ------
-    SurveyError
-        If the rows are colour images and the survey documents no stretch.
     StorageError
         If the object store fails.
     """
@@ -116,6 +114,8 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
             return read_cutout(row, folder, survey, None if images is None else images[i])
         except CutoutError as error:
             return error
+        except SurveyError as error:  # a stretch that the survey lacks
+            return CutoutError(str(error))
 
     if isinstance(folder, Path) or images is not None:
         return [read(i) for i in range(table.num_rows)]

@@ -258,8 +258,9 @@ def test_features_are_refused_as_a_sample(space, sample, tmp_path):
         extract(space, Sample(tmp_path / "f" / "part-00000.parquet"))
 
 
-def test_colour_images_without_a_stretch_stop_the_extraction(space, tmp_path):
+def test_colour_images_without_a_stretch_refuse_their_rows(space, tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3)).astype(np.uint8)
     path = write_sample(tmp_path / "h", images, survey="hsc")
-    with pytest.raises(SurveyError, match="documents no stretch"):
-        extract(space, Sample(path), settings=UNADAPTED)
+    table = extract(space, Sample(path), settings=UNADAPTED).table
+    assert table["status"].to_pylist() == ["unreadable"] * 3
+    assert "its definition has no stretch" in table["message"][0].as_py()
