@@ -19,21 +19,14 @@ __all__ = ["SELECTIONS", "Selection", "select"]
 
 
 class Selection(NamedTuple):
-    """A class of galaxies.
-
-    Attributes
-    ----------
-    cuts : tuple of (str, float)
-        Answers and the vote fraction that each must exceed, in [0, 1).
-    any_of : bool
-        One of the cuts is enough; by default all must hold.
-    """
+    """A class of galaxies: answers, and the vote fraction in [0, 1) that each must exceed."""
 
     cuts: tuple[tuple[str, float], ...]
-    any_of: bool = False
+    any_of: bool = False  # one of the cuts is enough
 
 
 _SMOOTH = "smooth-or-featured_smooth"
+_MERGING = ("minor-disturbance", "major-disturbance", "merger")
 _FEATURED = ("smooth-or-featured_featured-or-disk", "disk-edge-on_no")
 
 
@@ -42,13 +35,7 @@ def _face_on(*answers: str, above: float = 0.6, branch: float = 0.6) -> Selectio
 
 
 SELECTIONS = {
-    "merger": Selection(
-        tuple(
-            (f"merging_{kind}", 0.6)
-            for kind in ("minor-disturbance", "major-disturbance", "merger")
-        ),
-        any_of=True,
-    ),
+    "merger": Selection(tuple((f"merging_{kind}", 0.6) for kind in _MERGING), any_of=True),
     "undisturbed": Selection((("disk-edge-on_no", 0.6), ("merging_none", 0.8))),
     "smooth-round": Selection(((_SMOOTH, 0.7), ("how-rounded_round", 0.8))),
     "smooth-in-between": Selection(((_SMOOTH, 0.7), ("how-rounded_in-between", 0.85))),

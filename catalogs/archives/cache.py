@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,15 +34,8 @@ class Cached:
 class Cache:
     """SQLite file of requests and the paths of their cutouts.
 
-    Parameters
-    ----------
-    path : path, optional
-        Path of the file; by default ``galaxy_da/cutouts.sqlite`` in the user's cache folder.
-
-    Raises
-    ------
-    StorageError
-        If the file cannot be created.
+    By default it is ``galaxy_da/cutouts.sqlite`` in the user's cache folder. StorageError is raised
+    if it cannot be used.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -61,17 +54,14 @@ class Cache:
             for start in range(0, len(keys), _MAX_VARIABLES):
                 part = keys[start : start + _MAX_VARIABLES]
                 marks = ",".join("?" * len(part))
-                for key, path, sha256 in database.execute(
-                    f"SELECT request, path, sha256 FROM cutouts WHERE request IN ({marks})", part
-                ):
+                query = f"SELECT request, path, sha256 FROM cutouts WHERE request IN ({marks})"
+                for key, path, sha256 in database.execute(query, part):
                     cutouts[key] = Cached(path=Path(path), sha256=sha256)
         return cutouts
 
     def add(self, files: Mapping[str, Cached]) -> None:
         """Record the cutouts of some requests, all or none of them."""
-        rows: Iterable[tuple[str, str, str]] = (
-            (key, str(file.path.resolve()), file.sha256) for key, file in files.items()
-        )
+        rows = [(key, str(file.path.resolve()), file.sha256) for key, file in files.items()]
         with self._open() as database:
             database.executemany("INSERT OR REPLACE INTO cutouts VALUES (?, ?, ?)", rows)
 

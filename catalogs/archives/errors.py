@@ -11,13 +11,7 @@ __all__ = ["HttpError", "http_errors"]
 
 
 class HttpError(CutoutError):
-    """A request that got an error reply, or kept failing.
-
-    Attributes
-    ----------
-    code : int or None
-        HTTP status of the reply, if there was one.
-    """
+    """A request that got an error reply, with its HTTP status as `code`, or kept failing."""
 
     def __init__(self, message: str, code: int | None = None) -> None:
         super().__init__(message, status="fetch_failed")
@@ -30,14 +24,8 @@ def http_errors(
 ) -> Iterator[None]:
     """Turn the HTTP codes of one service into the errors that they mean there.
 
-    Parameters
-    ----------
-    label : str
-        Service and position, for messages.
-    no_data : tuple of int
-        Codes for a position without an image: `CutoutError` of status ``no_data``.
-    refused : tuple of int
-        Codes for a request that no position can mend: `CatalogError`.
+    Codes in `no_data` mean a position without an image, those in `refused` a request that no
+    position can mend (CatalogError). `label` names service and position.
     """
     try:
         yield

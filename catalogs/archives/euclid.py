@@ -18,13 +18,7 @@ from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
 from catalogs.archives.protocol import ArchiveSource, Query
 from catalogs.archives.sia import call_pyvo
-from catalogs.archives.stamps import (
-    check_flux,
-    check_reach,
-    in_survey_flux,
-    read_fits,
-    write_cube,
-)
+from catalogs.archives.stamps import check_reach, flux_stamp, write_cube
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.io.sphere import separation_arcsec
@@ -33,8 +27,7 @@ from galaxy_da.surveys import find_survey
 __all__ = ["LARGEST_ARCSEC", "URL", "Euclid"]
 
 URL = "https://eas.esac.esa.int/"
-LARGEST_ARCSEC = 3600.0
-"""Widest request: the service takes radii of up to 0.5 deg."""
+LARGEST_ARCSEC = 3600.0  # widest request: the service takes radii of up to 0.5 deg
 
 _INSTRUMENTS = {"VIS": "VIS", "NIR_Y": "NISP", "NIR_J": "NISP", "NIR_H": "NISP"}
 _QUERY = """
@@ -48,20 +41,8 @@ AND CONTAINS(POINT('ICRS', {ra:.8f}, {dec:.8f}), fov) = 1
 class Euclid(ArchiveSource):
     """The cutout service of the Euclid Science Archive.
 
-    Attributes
-    ----------
-    side_arcsec : float
-        Side of a cutout [arcsec].
-    survey : str
-        Built-in name, or a TOML file whose bands are named as the archive's filters (VIS, NIR_Y,
-        NIR_J, NIR_H).
-    url : str
-        Address of the archive.
-
-    Raises
-    ------
-    ValueError
-        If the archive lacks a band, or the side is too large.
+    `survey` is a built-in name, or a TOML file whose bands are named as the archive's filters (VIS,
+    NIR_Y, NIR_J, NIR_H).
     """
 
     side_arcsec: float = 40.0
@@ -96,10 +77,8 @@ class Euclid(ArchiveSource):
         for band in survey.band_names:
             mosaic = self._mosaic(ra, dec, band, http, label)
             data = self._cut(ra, dec, band, mosaic, http, label)
-            stamp = in_survey_flux(read_fits(data, f"{label} {band}", survey), survey, label)
-            check_flux(stamp.pixels, f"{label} {band}", planes=1)
-            check_reach(stamp, ra, dec, side, f"{label} {band}")
-            stamps[band] = stamp
+            stamps[band] = flux_stamp(data, f"{label} {band}", survey)
+            check_reach(stamps[band], ra, dec, side, f"{label} {band}")
         return write_cube(stamps, label, calibration_cards(survey))
 
     def _mosaic(

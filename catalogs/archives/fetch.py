@@ -40,9 +40,7 @@ from galaxy_da.io.tables import read_metadata, with_metadata, write_table
 
 __all__ = ["SAMPLE", "fetch", "request_keys"]
 
-SAMPLE = "sample.parquet"
-"""Name of the sample table in the output folder."""
-
+SAMPLE = "sample.parquet"  # name of the sample table in the output folder
 _PLAN, _JOURNAL, _LOCK = "fetch.json", "fetch.jsonl", ".fetch.lock"
 _OUTCOME_COLUMNS = pa.schema(
     {"status": pa.string(), "sha256": pa.string(), "bytes": pa.int64(), "message": pa.string()}
@@ -66,21 +64,15 @@ def fetch(
 
     Parameters
     ----------
-    source : CutoutSource
-        Source of the cutouts.
     catalog : pa.Table
-        ``object_id`` (string), ``ra`` and ``dec`` [ICRS deg], and any other columns, which are
-        kept. Columns that describe another survey's cutout (``survey``, ``bands``,
-        ``pixel_scale_arcsec``, ...) become ``NAME_catalog``.
+        ``object_id``, ``ra`` and ``dec`` [ICRS deg], and any other columns, which are kept. Those
+        that describe another survey's cutout (``survey``, ``bands``, ...) become ``NAME_catalog``.
     out : path
         Output folder; an unfinished fetch there is continued.
     cache : Cache, optional
-        Index of the cutouts on this machine, which are linked instead of requested; by default
-        the user's.
+        Cutouts on this machine, linked instead of requested; by default the user's.
     http : Http, optional
         Client of the service; by default a new one with the source's limits.
-    progress : bool
-        Show a progress bar on stderr.
 
     Returns
     -------
@@ -130,29 +122,15 @@ def fetch(
 
 
 def request_keys(source: CutoutSource, ra: FloatArray, dec: FloatArray) -> list[str]:
-    """Return the SHA-256 that names each request.
+    """Return the SHA-256 that names each request of (n,) positions [ICRS deg].
 
-    Parameters
-    ----------
-    source : CutoutSource
-        Source, of which the identity counts.
-    ra, dec : (n,) float array [ICRS deg]
-        Positions, which count to 1e-7 deg (0.4 mas).
-
-    Returns
-    -------
-    list of n str
+    The source's identity counts, and positions to 1e-7 deg (0.4 mas).
     """
     request = [source.survey, source.service, source.suffix, dict(source.identity())]
-    common = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
-
-    def key(position: str) -> str:
-        digest = common.copy()
-        digest.update(position.encode())
-        return digest.hexdigest()
-
+    common = json.dumps(request, sort_keys=True)
     east, north = np.round(ra, 7) % 360, np.round(dec, 7) + 0.0  # no 360, no negative zero
-    return [key(f"{x:.7f} {y:.7f}") for x, y in zip(east.tolist(), north.tolist(), strict=True)]
+    texts = (f"{common}{x:.7f} {y:.7f}" for x, y in zip(east.tolist(), north.tolist(), strict=True))
+    return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
 
 
 def _sample_columns(catalog: pa.Table, survey: str) -> pa.Table:
@@ -163,9 +141,8 @@ def _sample_columns(catalog: pa.Table, survey: str) -> pa.Table:
             names[i] = f"{name}_catalog"
             while names.count(names[i]) > 1:
                 names[i] += "_"
-    sample = catalog.rename_columns(names).append_column(
-        "survey", pa.repeat(pa.scalar(survey, pa.string()), len(catalog))
-    )
+    column = pa.repeat(pa.scalar(survey, pa.string()), len(catalog))
+    sample = catalog.rename_columns(names).append_column("survey", column)
     empty = sample.append_column("cutout", pa.nulls(len(catalog), pa.string()))
     validate_sample(empty, "the catalogue")
     return sample
@@ -177,14 +154,9 @@ def _plan(source: CutoutSource, sample: pa.Table) -> dict[str, Any]:
     for name in ("object_id", "ra", "dec"):
         kind = pa.large_string() if name == "object_id" else pa.float64()
         digest.update(json_hash(sample[name].cast(kind).to_pylist()).encode())
-    return {
-        "survey": source.survey,
-        "service": source.service,
-        "suffix": source.suffix,
-        "identity": dict(source.identity()),
-        "rows": sample.num_rows,
-        "catalogue": digest.hexdigest(),
-    }
+    plan = {name: getattr(source, name) for name in ("survey", "service", "suffix")}
+    of_rows = {"rows": sample.num_rows, "catalogue": digest.hexdigest()}
+    return {**plan, "identity": dict(source.identity()), **of_rows}
 
 
 def _check_plan(folder: Path, plan: Mapping[str, Any]) -> None:
@@ -233,17 +205,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _with_outcomes(
-    sample: pa.Table,
-    keys: list[str],
-    outcomes: Mapping[str, Outcome],
-    source: CutoutSource,
+    sample: pa.Table, keys: list[str], outcomes: Mapping[str, Outcome], source: CutoutSource
 ) -> pa.Table:
     """Add the outcome of its request to each row."""
-    outside = Outcome(
-        key="",
-        status="outside_footprint",
-        message=f"outside the footprint of {source.survey}; not requested",
-    )
+    reason = f"outside the footprint of {source.survey}; not requested"
+    outside = Outcome(key="", status="outside_footprint", message=reason)
     rows = [vars(outcomes.get(key, outside)) for key in keys]
     cutouts = [
         cutout_path(row["key"], source.suffix).as_posix() if row["status"] == "ok" else None

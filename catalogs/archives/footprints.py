@@ -28,13 +28,7 @@ _ORDER = 11  # cells of 1.7 arcmin
 
 
 def read_footprint(path: str | os.PathLike[str]) -> MOC:
-    """Read a MOC from a FITS, JSON or ASCII file.
-
-    Raises
-    ------
-    CatalogError
-        If the file is not a MOC.
-    """
+    """Read a MOC from a FITS, JSON or ASCII file; CatalogError if it is none."""
     from mocpy import MOC
 
     form = {".json": "json", ".txt": "ascii", ".ascii": "ascii"}.get(Path(path).suffix, "fits")
@@ -50,28 +44,10 @@ def read_footprint(path: str | os.PathLike[str]) -> MOC:
 def download_footprint(
     survey: Survey, http: Http, folder: Path, *, url: str = MOC_SERVER
 ) -> MOC | None:
-    """Return a survey's MOC, downloaded at the first call.
+    """Return a survey's MOC, downloaded at the first call and kept in a folder as FITS.
 
-    Parameters
-    ----------
-    survey : Survey
-        Survey whose ``footprint`` is an identifier of the CDS MOC server.
-    http : Http
-        Client of the MOC server.
-    folder : Path
-        Folder that keeps MOCs, as FITS.
-    url : str
-        Address of the MOC server.
-
-    Returns
-    -------
-    MOC, or None
-        None if the survey's definition names no footprint.
-
-    Raises
-    ------
-    CatalogError
-        If the server does not know the footprint.
+    None is returned if the survey's definition names no footprint. CatalogError is raised if the
+    MOC server does not know it.
     """
     from mocpy import MOC
 
@@ -80,12 +56,7 @@ def download_footprint(
     path = folder / f"{survey.name}.moc.fits"
     if path.is_file():
         return read_footprint(path)
-    query: Query = {
-        "expr": f"ID={survey.footprint}",
-        "get": "moc",
-        "fmt": "ascii",
-        "order": _ORDER,
-    }
+    query: Query = {"expr": f"ID={survey.footprint}", "get": "moc", "fmt": "ascii", "order": _ORDER}
     reply = http.get(url, params=query).decode(errors="replace").strip()
     try:
         moc = MOC.from_string(reply, format="ascii")

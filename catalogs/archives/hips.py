@@ -30,30 +30,14 @@ _TIMEOUT_S = 60
 class Hips(ArchiveSource):
     """One FITS HiPS per band, resampled to the survey's own pixels.
 
-    Attributes
-    ----------
-    survey : str
-        Survey of the HiPS: a built-in name or a TOML file.
-    hips : str
-        Identifier with ``{band}`` in it, as ``CDS/P/DES-DR2/{band}``; by default that of the
-        HiPS whose coverage is the survey's footprint.
-    size_px : int
-        Side of a cutout [pixels of the survey].
-    bands : tuple of str, or str
-        Bands of the survey; by default all.
-    url : str
-        Address of hips2fits.
-
-    Raises
-    ------
-    ValueError
-        If no HiPS is given or known.
+    `hips` is an identifier with ``{band}`` in it, as ``CDS/P/DES-DR2/{band}``; by default that of
+    the HiPS whose coverage is the survey's footprint.
     """
 
-    survey: str
+    survey: str  # built-in name or TOML file
     hips: str = ""
-    size_px: int = 160
-    bands: tuple[str, ...] | str = ()
+    size_px: int = 160  # pixels of the survey
+    bands: tuple[str, ...] | str = ()  # by default all
     url: str = URL
     service: ClassVar[str] = "cds-hips2fits"
     limits: ClassVar[Limits] = Limits(requests_per_second=4, concurrency=4)
@@ -97,20 +81,10 @@ class Hips(ArchiveSource):
         client.server, client.timeout = self.url, _TIMEOUT_S
         side_arcsec = self.size_px * find_survey(self.survey).pixel_scale_arcsec
         reply = client.query_async(
-            hips=hips,
-            width=self.size_px,
-            height=self.size_px,
-            projection="TAN",
-            ra=Longitude(ra * u.deg),
-            dec=Latitude(dec * u.deg),
-            fov=Angle(side_arcsec * u.arcsec),
-            coordsys="icrs",
-            rotation_angle=Angle(0 * u.deg),
-            format="fits",
-            min_cut=0.5,
-            max_cut=99.5,
-            stretch="linear",
-            cmap="Greys_r",
-        )
+            hips=hips, width=self.size_px, height=self.size_px, projection="TAN",
+            ra=Longitude(ra * u.deg), dec=Latitude(dec * u.deg), fov=Angle(side_arcsec * u.arcsec),
+            coordsys="icrs", rotation_angle=Angle(0 * u.deg), format="fits", min_cut=0.5,
+            max_cut=99.5, stretch="linear", cmap="Greys_r",
+        )  # fmt: skip
         reply.raise_for_status()
         return bytes(reply.content)

@@ -15,7 +15,7 @@ from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
 from catalogs.archives.protocol import ArchiveSource, Query
-from catalogs.archives.stamps import check_flux, in_survey_flux, read_fits, write_cube
+from catalogs.archives.stamps import flux_stamp, write_cube
 from galaxy_da.errors import CatalogError
 from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.surveys import find_survey
@@ -23,39 +23,18 @@ from galaxy_da.surveys import find_survey
 __all__ = ["LARGEST_ARCSEC", "PASSWORD", "URL", "USER", "HyperSuprimeCam"]
 
 URL = "https://hsc-release.mtk.nao.ac.jp/das_cutout/pdr3/cgi-bin/cutout"
-USER, PASSWORD = "HSC_USER", "HSC_PASSWORD"
-"""Environment variables of the account."""
-
-LARGEST_ARCSEC = 2100.0
-"""Widest request: 35 arcmin, within 3 x 3 patches of 11.6 arcmin."""
-
+USER, PASSWORD = "HSC_USER", "HSC_PASSWORD"  # environment variables of the account
+LARGEST_ARCSEC = 2100.0  # widest request: 35 arcmin, within 3 x 3 patches of 11.6 arcmin
 _ROUNDING_PX = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class HyperSuprimeCam(ArchiveSource):
-    """The cutout service of HSC-SSP.
-
-    Attributes
-    ----------
-    side_arcsec : float
-        Side of a cutout [arcsec].
-    bands : str
-        Filters out of grizy, in the order of the cube.
-    rerun : str
-        Data release and layer: ``pdr3_wide``, ``pdr3_dud_rev``.
-    url : str
-        Address of the service.
-
-    Raises
-    ------
-    ValueError
-        If a band is not one of grizy, or the side is too large.
-    """
+    """The cutout service of HSC-SSP."""
 
     side_arcsec: float = 45.0
-    bands: str = "grizy"
-    rerun: str = "pdr3_wide"
+    bands: str = "grizy"  # in the order of the cube
+    rerun: str = "pdr3_wide"  # data release and layer, also pdr3_dud_rev
     url: str = URL
     survey: ClassVar[str] = "hsc"
     service: ClassVar[str] = "hsc-release.mtk.nao.ac.jp"
@@ -72,38 +51,23 @@ class HyperSuprimeCam(ArchiveSource):
             )
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`.
-
-        Raises
-        ------
-        CatalogError
-            Also if the environment holds no account.
-        """
+        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
         label = f"{self.service} {self.rerun} at {ra:.5f}, {dec:.5f}"
         survey = find_survey(self.survey)
         side = math.ceil(self.side_arcsec / survey.pixel_scale_arcsec)
         stamps = {}
         for band in self.bands:
-            data = self._get(ra, dec, band, http, f"{label} {band}")
-            stamps[band] = in_survey_flux(read_fits(data, f"{label} {band}", survey), survey, label)
-            check_flux(
-                stamps[band].pixels, f"{label} {band}", planes=1, side=side, slack=_ROUNDING_PX
-            )
+            where = f"{label} {band}"
+            data = self._get(ra, dec, band, http, where)
+            stamps[band] = flux_stamp(data, where, survey, side=side, slack=_ROUNDING_PX)
         return write_cube(stamps, label, {"SURVEY": "HSC", **calibration_cards(survey)})
 
     def _get(self, ra: float, dec: float, band: str, http: Http, label: str) -> bytes:
+        side = f"{self.side_arcsec / 2:g}arcsec"
         query: Query = {
-            "ra": ra,
-            "dec": dec,
-            "sw": f"{self.side_arcsec / 2:g}arcsec",
-            "sh": f"{self.side_arcsec / 2:g}arcsec",
-            "type": "coadd",
-            "image": "on",
-            "mask": "off",
-            "variance": "off",
-            "filter": f"HSC-{band.upper()}",
-            "rerun": self.rerun,
-        }
+            "ra": ra, "dec": dec, "sw": side, "sh": side, "type": "coadd", "image": "on",
+            "mask": "off", "variance": "off", "filter": f"HSC-{band.upper()}", "rerun": self.rerun,
+        }  # fmt: skip
         with http_errors(label, no_data=(404,), refused=(400,)):
             return http.get(self.url, params=query, auth=_account())
 

@@ -40,40 +40,28 @@ _USER_AGENT = "galaxy_da (cutouts; python-httpx)"
 
 
 class Http:
-    """Requests to one service, from any number of threads.
-
-    Parameters
-    ----------
-    service : str
-        Name of the service; its clients in a process share one limiter.
-    limits : Limits
-        Limits of the service.
-    timeout_s : float
-        Longest time of one reply [s].
-    attempts : int
-        Tries before a request counts as failed.
-    backoff_s : float
-        Scale of the random exponential wait between tries [s].
-    transport : httpx.BaseTransport, optional
-        Replacement of the network.
-    """
+    """Requests to one service, from any number of threads."""
 
     def __init__(
         self,
-        service: str,
+        service: str,  # its clients in a process share one limiter
         limits: Limits,
         *,
-        timeout_s: float = 60.0,
-        attempts: int = 7,
-        backoff_s: float = 0.5,
-        transport: httpx.BaseTransport | None = None,
+        timeout_s: float = 60.0,  # longest time of one reply
+        attempts: int = 7,  # before a request counts as failed
+        backoff_s: float = 0.5,  # scale of the random exponential wait between tries
+        transport: httpx.BaseTransport | None = None,  # in place of the network
     ) -> None:
         self.service = service
         self._limiter = Limiter.of(service, limits)
         self._timeout_s = timeout_s
-        self._attempts = attempts
-        self._backoff_s = backoff_s
         self._stopped = threading.Event()
+        self._retrying = Retrying(
+            retry=retry_if_exception_type(_TransientError),
+            stop=stop_after_attempt(attempts) | stop_when_event_set(self._stopped),
+            wait=wait_random_exponential(backoff_s, max=_LONGEST_BACKOFF_S),
+            sleep=sleep_using_event(self._stopped),
+        )
         self._client = httpx.Client(
             timeout=httpx.Timeout(timeout_s, pool=None),
             headers={"User-Agent": _USER_AGENT},
@@ -99,21 +87,7 @@ class Http:
     def get(
         self, url: str, *, params: Query | None = None, auth: tuple[str, str] | None = None
     ) -> bytes:
-        """Get a whole reply.
-
-        Parameters
-        ----------
-        url : str
-            Address.
-        params : mapping, optional
-            Query parameters.
-        auth : (user, password), optional
-            HTTP basic account.
-
-        Returns
-        -------
-        bytes
-            Body of a reply of status 2xx.
+        """Get the body of a whole reply; `auth` is an HTTP basic account.
 
         Raises
         ------
@@ -133,35 +107,19 @@ class Http:
     def call(self, function: Callable[[], T]) -> T:
         """Run any blocking request (as of pyvo) under the same limiter and retries.
 
-        Parameters
-        ----------
-        function : callable
-            Makes one request. Network errors are recognised by their type, and HTTP errors by the
-            reply that they carry; any other error comes through.
-
-        Raises
-        ------
-        HttpError, CatalogError
-            As `get`.
+        Network errors are recognised by their type, and HTTP errors by the reply that they carry.
+        They raise as `get`; any other error comes through.
         """
         return self._retry(lambda: self._call_once(function))
 
     def _retry(self, attempt: Callable[[], T]) -> T:
-        retrying = Retrying(
-            retry=retry_if_exception_type(_TransientError),
-            stop=stop_after_attempt(self._attempts) | stop_when_event_set(self._stopped),
-            wait=wait_random_exponential(self._backoff_s, max=_LONGEST_BACKOFF_S),
-            sleep=sleep_using_event(self._stopped),
-        )
         try:
-            return retrying(attempt)
+            return self._retrying(attempt)
         except RetryError as failure:
-            last = failure.last_attempt.exception()
+            last, times = failure.last_attempt.exception(), failure.last_attempt.attempt_number
             assert isinstance(last, _TransientError)
             raise HttpError(
-                f"{self.service}: kept failing, {failure.last_attempt.attempt_number} times; "
-                f"the last time {last}",
-                code=last.code,
+                f"{self.service}: kept failing, {times} times; the last time {last}", last.code
             ) from last
 
     def _send(
@@ -169,15 +127,14 @@ class Http:
     ) -> bytes:
         """Send a request and follow its redirections, each under the limiter."""
         try:
-            request: httpx.Request | None = self._client.build_request(method, url, **content)
+            request = self._client.build_request(method, url, **content)
             for _ in range(_MAX_REDIRECTS + 1):
-                assert request is not None
                 with self._limiter.slot(self._stopped):
                     response, body = self._receive(request, auth)
                     self._raise_for_code(response.status_code, response.headers, body)
-                request, auth = response.next_request, None
-                if request is None:
+                if response.next_request is None:
                     return body
+                request, auth = response.next_request, None
         except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, httpx.InvalidURL) as error:
             raise CatalogError(f"{self.service}: {url!r} cannot be requested ({error})") from error
         except httpx.RequestError as error:
@@ -268,9 +225,8 @@ def _chain(error: BaseException | None) -> Iterator[Any]:
 def _is_network_fault(error: BaseException) -> bool:
     if isinstance(error, ValueError):  # requests.InvalidURL and its kin
         return False
-    if isinstance(error, ConnectionError | TimeoutError | http.client.HTTPException):
-        return True
-    if isinstance(error, httpx.TransportError):
+    known = (ConnectionError, TimeoutError, http.client.HTTPException, httpx.TransportError)
+    if isinstance(error, known):
         return True
     # requests.RequestException and URLError are OSErrors without a number; a full disk has one
     return isinstance(error, OSError) and (error.errno is None or error.errno < 0)

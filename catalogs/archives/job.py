@@ -43,23 +43,7 @@ def cutout_path(key: str, suffix: str) -> Path:
 
 @dataclass(frozen=True)
 class Job:
-    """Source, output folder and tools of one fetch.
-
-    Attributes
-    ----------
-    source : CutoutSource
-        Source of the cutouts.
-    folder : Path
-        Output folder.
-    http : Http
-        Client of the service.
-    journal : Journal
-        Outcomes so far.
-    cache : Cache
-        Index of the cutouts of other fetches on this machine.
-    progress : bool
-        Show progress bars.
-    """
+    """Source, output folder and tools of one fetch."""
 
     source: CutoutSource
     folder: Path
@@ -130,13 +114,8 @@ class Job:
     def remember(self, keys: Iterable[str]) -> None:
         """Add this job's cutouts to the cache."""
         outcomes = self.journal.outcomes
-        self.cache.add(
-            {
-                key: Cached(path=self.path(key), sha256=str(outcomes[key].sha256))
-                for key in dict.fromkeys(keys)
-                if key in outcomes and outcomes[key].status == "ok"
-            }
-        )
+        done = {key for key in keys if key in outcomes and outcomes[key].status == "ok"}
+        self.cache.add({k: Cached(path=self.path(k), sha256=str(outcomes[k].sha256)) for k in done})
 
     def _obtain(
         self, key: str, position: tuple[float, float], known: Cached | None
@@ -144,9 +123,8 @@ class Job:
         """Obtain one cutout from this machine or from the service; None if the job was stopped."""
         target = self.path(key)
         try:
-            if target.is_file():  # a kill left it unrecorded
-                return _Result(_ok(key, target.read_bytes()), requested=False)
-            if known is not None and _link(known, target):
+            # a kill left it unrecorded, or another fetch on this machine has it
+            if target.is_file() or (known is not None and _link(known, target)):
                 return _Result(_ok(key, target.read_bytes()), requested=False)
             data = self._fetch(*position)
         except CatalogError:
@@ -155,17 +133,17 @@ class Job:
         except CutoutError as error:
             if self.http.stopped:
                 return None
-            outcome = Outcome(key=key, status=error.status, message=str(error))
-            return _Result(outcome, requested=True)
+            return _Result(Outcome(key=key, status=error.status, message=str(error)), True)
         with atomic_path(target) as temporary:
             temporary.write_bytes(data)
         return _Result(_ok(key, data), requested=True)
 
     def _fetch(self, ra: float, dec: float) -> bytes:
         """Fetch from the service, again if the reply is not a whole image."""
-        retrying = Retrying(
-            retry=retry_if_exception(_is_unreadable), stop=stop_after_attempt(_READS), reraise=True
+        again = retry_if_exception(
+            lambda error: isinstance(error, CutoutError) and error.status == "unreadable"
         )
+        retrying = Retrying(retry=again, stop=stop_after_attempt(_READS), reraise=True)
         return retrying(self.source.fetch, ra, dec, self.http)
 
 
@@ -177,10 +155,6 @@ class _Result:
 
 def _ok(key: str, data: bytes) -> Outcome:
     return Outcome(key=key, status="ok", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
-
-
-def _is_unreadable(error: BaseException) -> bool:
-    return isinstance(error, CutoutError) and error.status == "unreadable"
 
 
 def _link(known: Cached, target: Path) -> bool:

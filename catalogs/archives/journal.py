@@ -19,18 +19,9 @@ __all__ = ["Journal", "Outcome"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Outcome of one request.
+    """Outcome of one request: its cutout's checksum and size, or the reason why there is none.
 
-    Attributes
-    ----------
-    key : str
-        Name of the request.
-    status : str
-        Row status, one of `galaxy_da.io.samples.STATUSES`.
-    sha256, bytes : str and int, or None
-        Checksum and size of the cutout, if there is one.
-    message : str or None
-        Reason why there is none.
+    The status is one of `galaxy_da.io.samples.STATUSES`.
     """
 
     key: str
@@ -43,15 +34,8 @@ class Outcome:
 class Journal:
     """Append-only file of outcomes; the last one of a key counts.
 
-    Parameters
-    ----------
-    path : Path
-        Path of the file, created if missing. A torn last line is cut off.
-
-    Raises
-    ------
-    StorageError
-        If the file cannot be read or written.
+    A file is created if missing; a torn last line is cut off. StorageError is raised if it cannot
+    be read or written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,13 +65,7 @@ class Journal:
         os.close(self._file)
 
     def add(self, outcomes: Iterable[Outcome]) -> None:
-        """Record outcomes on disk.
-
-        Raises
-        ------
-        StorageError
-            If they cannot be written; then none of them counts.
-        """
+        """Record outcomes on disk; StorageError if they cannot be written, then none counts."""
         new = {outcome.key: outcome for outcome in outcomes}
         lines = b"".join(
             json.dumps({k: v for k, v in asdict(o).items() if v is not None}).encode() + b"\n"

@@ -30,37 +30,14 @@ _HALVES = {"decals": "south", "bass-mzls": "north"}
 
 @dataclass(frozen=True, kw_only=True)
 class LegacySurvey(ArchiveSource):
-    """The sky viewer of the Legacy Surveys.
+    """The sky viewer of the Legacy Surveys."""
 
-    Attributes
-    ----------
-    survey : {"decals", "bass-mzls"}
-        The southern or the northern half.
-    layer : str
-        Layer such as ``ls-dr10-south``; by default that of the survey's definition.
-    size_px : int
-        Side of a cutout [pixels], at most 3,000.
-    pixel_scale_arcsec : float
-        Side of a pixel [arcsec]; 0.262 is native.
-    bands : str
-        One letter each, in the order of the cube.
-    form : {"fits", "jpg"}
-        File format: flux, or the viewer's colours.
-    url : str
-        Address of the viewer.
-
-    Raises
-    ------
-    ValueError
-        If the layer is joint or of the other half, or the size is beyond the viewer's.
-    """
-
-    survey: str = "decals"
-    layer: str = ""
+    survey: str = "decals"  # the southern half; bass-mzls is the northern one
+    layer: str = ""  # such as ls-dr10-south; by default that of the survey's definition
     size_px: int = 160
     pixel_scale_arcsec: float = 0.262
-    bands: str = "grz"
-    form: Literal["fits", "jpg"] = "fits"
+    bands: str = "grz"  # one letter each, in the order of the cube
+    form: Literal["fits", "jpg"] = "fits"  # flux, or the viewer's colours
     url: str = URL
     service: ClassVar[str] = "legacysurvey.org"
     limits: ClassVar[Limits] = Limits(requests_per_second=5, concurrency=4)
@@ -96,13 +73,9 @@ class LegacySurvey(ArchiveSource):
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
         label = f"{self.service} {self.layer} at {ra:.5f}, {dec:.5f}"
         query: Query = {
-            "ra": ra,
-            "dec": dec,
-            "layer": self.layer,
-            "pixscale": self.pixel_scale_arcsec,
-            "size": self.size_px,
-            "bands": self.bands,
-        }
+            "ra": ra, "dec": dec, "layer": self.layer, "pixscale": self.pixel_scale_arcsec,
+            "size": self.size_px, "bands": self.bands,
+        }  # fmt: skip
         with http_errors(label, refused=(400, 404)):
             data = http.get(f"{self.url}/cutout.{self.form}", params=query)
         if self.form == "jpg":

@@ -22,15 +22,7 @@ __all__ = ["Limiter", "Limits"]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Limits of one service.
-
-    Attributes
-    ----------
-    requests_per_second : float
-        Rate that no second exceeds. A rate below one leaves 1 / rate seconds between requests.
-    concurrency : int
-        Most requests in progress at a time.
-    """
+    """Most requests to a service in any second (a rate below one spaces them), and at a time."""
 
     requests_per_second: float
     concurrency: int
@@ -73,10 +65,7 @@ class Limiter:
     def slot(self, stopped: threading.Event) -> Iterator[None]:
         """Wait until a request may start, and count it while the block runs.
 
-        Raises
-        ------
-        HttpError
-            If `stopped` is set.
+        HttpError is raised if `stopped` is set.
         """
         with self._changed:
             while not stopped.is_set() and (wait_s := self._wait_s(time.monotonic())) > 0:

@@ -39,29 +39,12 @@ _SCALING_CARDS = ("BSCALE", "BZERO", "BLANK")  # of pixels that cannot be mapped
 
 @dataclass(frozen=True, kw_only=True)
 class LocalMosaic:
-    """A mosaic of one survey in FITS files, one per band.
+    """A mosaic of one survey in FITS files, one per band."""
 
-    Attributes
-    ----------
-    survey : str
-        Survey of the mosaic: a built-in name or a TOML file.
-    files : str
-        Path with ``{band}`` in it, as ``tiles/K1_{band}.fits``.
-    bands : tuple of str, or str
-        Bands of the survey; by default those with a file.
-    size_px : int
-        Side of a cutout [pixels of the mosaic].
-
-    Raises
-    ------
-    CatalogError
-        If a file is missing, holds no image with a celestial WCS, or lies on other pixels.
-    """
-
-    survey: str
-    files: str
-    bands: tuple[str, ...] | str = ()
-    size_px: int = 160
+    survey: str  # built-in name or TOML file
+    files: str  # path with {band} in it, as tiles/K1_{band}.fits
+    bands: tuple[str, ...] | str = ()  # by default those with a file
+    size_px: int = 160  # pixels of the mosaic
     service: ClassVar[str] = "local"
     limits: ClassVar[Limits] = Limits(requests_per_second=100_000, concurrency=4)
     suffix: ClassVar[str] = ".fits"

@@ -20,7 +20,7 @@ from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
 from catalogs.archives.protocol import ArchiveSource, Query
-from catalogs.archives.stamps import check_flux, in_survey_flux, read_fits, write_cube
+from catalogs.archives.stamps import flux_stamp, write_cube
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.surveys import find_survey
@@ -35,26 +35,11 @@ _FILTERS = "grizy"
 
 @dataclass(frozen=True, kw_only=True)
 class PanStarrs(ArchiveSource):
-    """The image cutout service of the PS1 archive.
+    """The image cutout service of the PS1 archive."""
 
-    Attributes
-    ----------
-    size_px : int
-        Side of a cutout [pixels of 0.25″].
-    bands : str
-        Filters, in the order of the cube.
-    url : str
-        Folder of ``ps1filenames.py`` and ``fitscut.cgi``.
-
-    Raises
-    ------
-    ValueError
-        If a band is not one of grizy, or the size is not positive.
-    """
-
-    size_px: int = 180
-    bands: str = _FILTERS
-    url: str = URL
+    size_px: int = 180  # of 0.25″
+    bands: str = _FILTERS  # in the order of the cube
+    url: str = URL  # folder of ps1filenames.py and fitscut.cgi
     survey: ClassVar[str] = "ps1"
     service: ClassVar[str] = "ps1images.stsci.edu"
     limits: ClassVar[Limits] = Limits(requests_per_second=8, concurrency=4)
@@ -79,28 +64,16 @@ class PanStarrs(ArchiveSource):
         stamps = {}
         for band in self.bands:
             query: Query = {
-                "red": files[band],
-                "ra": ra,
-                "dec": dec,
-                "size": self.size_px,
-                "format": "fits",
-            }
+                "red": files[band], "ra": ra, "dec": dec, "size": self.size_px, "format": "fits"
+            }  # fmt: skip
             with http_errors(f"{label}: fitscut.cgi", refused=(400, 404)):
                 data = http.get(f"{self.url}/fitscut.cgi", params=query)
-            stamps[band] = in_survey_flux(
-                read_fits(data, f"{label} {band}", survey), survey, f"{label} {band}"
-            )
-            check_flux(stamps[band].pixels, f"{label} {band}", planes=1, side=self.size_px)
+            stamps[band] = flux_stamp(data, f"{label} {band}", survey, side=self.size_px)
         return write_cube(stamps, label, {**calibration_cards(survey), "SURVEY": "PS1"})
 
     def _files(self, ra: float, dec: float, http: Http, label: str) -> dict[str, str]:
         """Return the stack of each band at a position, from the service's text table."""
-        query: Query = {
-            "ra": ra,
-            "dec": dec,
-            "filters": self.bands,
-            "type": "stack",
-        }
+        query: Query = {"ra": ra, "dec": dec, "filters": self.bands, "type": "stack"}
         with http_errors(f"{label}: ps1filenames.py", refused=(400, 404)):
             text = http.get(f"{self.url}/ps1filenames.py", params=query).decode(errors="replace")
         head, *rows = [line.split() for line in text.splitlines() if line.strip()] or [[]]

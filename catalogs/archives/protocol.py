@@ -28,18 +28,9 @@ _NOT_IDENTITY = {"survey", "footprint", "token", "limits", "suffix"}
 
 
 class CutoutSource(Protocol):
-    """Source of the cutouts of one survey.
+    """Source of the cutouts of one survey from one service, the key of limiter and cache.
 
-    Attributes
-    ----------
-    survey : str
-        Name of the survey (``decals``, ``sdss``, ...).
-    service : str
-        Name of the service (``legacysurvey.org``, ``local``, ...), the key of limiter and cache.
-    limits : Limits
-        Limits of the service.
-    suffix : str
-        Ending of a cutout's file: ``.fits``, ``.jpg`` or ``.png``.
+    `suffix` is the ending of a cutout's file: ``.fits``, ``.jpg`` or ``.png``.
     """
 
     @property
@@ -54,32 +45,19 @@ class CutoutSource(Protocol):
     def identity(self) -> Query:
         """Return everything besides the position that decides a cutout's bytes; never a password.
 
-        Base url, layer, size, bands, format, release. ``pixel_scale_arcsec``, if present, also
-        becomes that column of the sample table (colour images carry no WCS).
+        ``pixel_scale_arcsec``, if present, also becomes that column of the sample table (colour
+        images carry no WCS).
         """
         ...
 
     def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray | None:
-        """Return a mask of the (n,) positions [ICRS deg] in the footprint, without a request.
-
-        None means that the footprint is unknown.
-        """
+        """Return a mask of (n,) positions [ICRS deg] in the footprint, None if it is unknown."""
         ...
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Fetch one cutout.
+        """Fetch a whole file of type `suffix`, centred on a position [ICRS deg].
 
-        Parameters
-        ----------
-        ra, dec : float
-            Centre [ICRS deg].
-        http : Http
-            Client with limits and retries; used by several threads.
-
-        Returns
-        -------
-        bytes
-            A whole file of type `suffix`.
+        Several threads call it at once.
 
         Raises
         ------
@@ -94,13 +72,7 @@ class CutoutSource(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveSource:
-    """Base of sources in an archive; their fields are their identity.
-
-    Attributes
-    ----------
-    footprint : MOC, optional
-        Footprint of the survey, if known.
-    """
+    """Base of sources in an archive; their fields are their identity."""
 
     footprint: MOC | None = None
 
@@ -114,21 +86,15 @@ class ArchiveSource:
 
     def identity(self) -> Query:
         """Return everything besides the position that decides a cutout's bytes."""
-        names = [field.name for field in fields(self) if field.name not in _NOT_IDENTITY]
-        values = {name: getattr(self, name) for name in names}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: ",".join(value) if isinstance(value, tuple) else value
             for name, value in values.items()
+            if name not in _NOT_IDENTITY
         }
 
 
 def band_names(bands: str | tuple[str, ...], survey: Survey) -> tuple[str, ...]:
-    """Return one or several names of a survey's bands as a tuple.
-
-    Raises
-    ------
-    SurveyError
-        If the survey lacks one.
-    """
+    """Return one or several names of a survey's bands as a tuple; SurveyError if it lacks one."""
     names = (bands,) if isinstance(bands, str) else tuple(bands)
     return tuple(survey.band(name).name for name in names)

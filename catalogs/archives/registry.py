@@ -53,49 +53,29 @@ _OWN: dict[str, dict[str, _Service]] = {
     },
     "rubin": {"rubin": ("sia:SimpleImageAccess", {"survey": "rubin", **_RUBIN})},
 }
-_ANY = {
-    "mosaic": "mosaic:LocalMosaic",
-    "sia": "sia:SimpleImageAccess",
-    "hips": "hips:Hips",
-}
+_ANY = {"mosaic": "mosaic:LocalMosaic", "sia": "sia:SimpleImageAccess", "hips": "hips:Hips"}
 
 
 def services(survey: str) -> tuple[str, ...]:
     """Return the names of the services with cutouts of a survey, the default first.
 
-    Parameters
-    ----------
-    survey : str
-        Built-in name, or a TOML file.
-
-    Raises
-    ------
-    SurveyError
-        If the survey is unknown.
+    The survey is a built-in name or a TOML file; an unknown one raises SurveyError.
     """
     return tuple(_services(survey))
 
 
 def open_source(survey: str, service: str | None = None, **options: Any) -> CutoutSource:
-    """Return the source of a survey's cutouts.
+    """Return the source of a survey's cutouts from a service, by default its first.
 
-    Parameters
-    ----------
-    survey : str
-        Built-in name, or a TOML file (for ``hips``, ``sia`` and ``mosaic``).
-    service : str, optional
-        Name of the service, one of `services`; by default the first.
-    **options
-        Fields of the service's class.
+    The survey is a built-in name, or a TOML file (for ``hips``, ``sia`` and ``mosaic``). Options
+    are the fields of the service's class.
 
     Raises
     ------
     CatalogError
         If the service does not serve the survey, or an option is not one of its fields.
-    SurveyError
-        If the survey is unknown.
-    ValueError
-        If an option has a value that the service does not take.
+    SurveyError, ValueError
+        If the survey is unknown, or an option has a value that the service does not take.
     """
     known = _services(survey)
     if service is None and survey not in _OWN:

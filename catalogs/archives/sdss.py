@@ -24,26 +24,11 @@ SIZES_PX = (64, 2048)
 
 @dataclass(frozen=True, kw_only=True)
 class ImgCutout(ArchiveSource):
-    """SkyServer's colour cutouts.
-
-    Attributes
-    ----------
-    size_px : int
-        Side of a cutout [pixels], 64 to 2,048.
-    pixel_scale_arcsec : float
-        Side of a pixel [arcsec]; 0.396 is native.
-    url : str
-        Address of ``getjpeg``, with the data release in it.
-
-    Raises
-    ------
-    ValueError
-        If the size is outside what the service draws.
-    """
+    """SkyServer's colour cutouts."""
 
     size_px: int = 120
-    pixel_scale_arcsec: float = 0.396
-    url: str = URL
+    pixel_scale_arcsec: float = 0.396  # native
+    url: str = URL  # of getjpeg, with the data release in it
     survey: ClassVar[str] = "sdss"
     service: ClassVar[str] = "sdss-skyserver"
     limits: ClassVar[Limits] = Limits(requests_per_second=2, concurrency=2)
@@ -57,13 +42,10 @@ class ImgCutout(ArchiveSource):
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
         label = f"{self.service} at {ra:.5f}, {dec:.5f}"
+        side = self.size_px
         query: Query = {
-            "ra": ra,
-            "dec": dec,
-            "scale": self.pixel_scale_arcsec,
-            "width": self.size_px,
-            "height": self.size_px,
-        }
+            "ra": ra, "dec": dec, "scale": self.pixel_scale_arcsec, "width": side, "height": side
+        }  # fmt: skip
         with http_errors(label, no_data=(404,), refused=(400,)):
             data = http.get(self.url, params=query)
         check_colour(data, label, side=self.size_px)

@@ -25,13 +25,7 @@ from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
 from catalogs.archives.protocol import ArchiveSource, Query, band_names
-from catalogs.archives.stamps import (
-    check_flux,
-    check_reach,
-    in_survey_flux,
-    read_fits,
-    write_cube,
-)
+from catalogs.archives.stamps import check_reach, flux_stamp, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.io.sphere import separation_arcsec
@@ -45,12 +39,8 @@ _LIMITS = Limits(requests_per_second=4, concurrency=4)
 def call_pyvo(http: Http, request: Callable[[], Any], label: str) -> Any:
     """Make a request of pyvo under the limits and retries of a service.
 
-    Raises
-    ------
-    CutoutError
-        If the reply is not a VOTable, or the request kept failing.
-    CatalogError
-        If the service does not take the request.
+    A reply that is not a VOTable raises CutoutError, a request that the service does not take
+    CatalogError.
     """
     from pyvo.dal import DALFormatError, DALQueryError
 
@@ -67,42 +57,19 @@ def call_pyvo(http: Http, request: Callable[[], Any], label: str) -> Any:
 class SimpleImageAccess(ArchiveSource):
     """Images of one survey in one SIA service.
 
-    Attributes
-    ----------
-    survey : str
-        Survey of the images: a built-in name or a TOML file.
-    url : str
-        The service's query address.
-    cut : {"soda", "ibe", "sia"}
-        Method of the cut; ``sia`` means version 1 of the protocol.
-    collection : str
-        Collection of the images (SIA 2).
-    select : mapping of str to str
-        Columns an image's record must match, as ``{"dataproduct_subtype": "lsst.deep_coadd"}``;
-        ``{band}`` stands for the band's name.
-    side_arcsec : float
-        Side of a cutout [arcsec].
-    bands : tuple of str, or str
-        Bands of the survey; by default all.
-    token : str
-        Environment variable of the access token, if one is needed.
-    limits : Limits
-        Limits of the service.
-
-    Raises
-    ------
-    ValueError
-        If the side is not positive or `cut` is unknown.
+    `cut` is the method of the cut; ``sia`` means version 1 of the protocol. `select` has columns
+    that an image's record must match, as ``{"dataproduct_subtype": "lsst.deep_coadd"}``; ``{band}``
+    stands for the band's name.
     """
 
-    survey: str
-    url: str
+    survey: str  # built-in name or TOML file
+    url: str  # query address
     cut: Literal["soda", "ibe", "sia"]
-    collection: str = ""
+    collection: str = ""  # of the images (SIA 2)
     select: Mapping[str, str] = field(default_factory=dict)
     side_arcsec: float = 45.0
-    bands: tuple[str, ...] | str = ()
-    token: str = ""
+    bands: tuple[str, ...] | str = ()  # by default all
+    token: str = ""  # environment variable of the access token, if one is needed
     limits: Limits = _LIMITS
     suffix: str = ".fits"
 
@@ -125,13 +92,7 @@ class SimpleImageAccess(ArchiveSource):
         return {**super().identity(), "select": select}
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`.
-
-        Raises
-        ------
-        CatalogError
-            Also if the access token is not in the environment.
-        """
+        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
         label = f"{self.service} at {ra:.5f}, {dec:.5f}"
         survey = find_survey(self.survey)
         side = self.side_arcsec / survey.pixel_scale_arcsec
@@ -140,10 +101,8 @@ class SimpleImageAccess(ArchiveSource):
         for band in map(survey.band, self.bands):
             record = self._choose(records, band, ra, dec, label)
             data = self._cut(record, ra, dec, http, label)
-            stamp = in_survey_flux(read_fits(data, f"{label} {band.name}", survey), survey, label)
-            check_flux(stamp.pixels, f"{label} {band.name}", planes=1)
-            check_reach(stamp, ra, dec, side, f"{label} {band.name}")
-            stamps[band.name] = stamp
+            stamps[band.name] = flux_stamp(data, f"{label} {band.name}", survey)
+            check_reach(stamps[band.name], ra, dec, side, f"{label} {band.name}")
         return write_cube(stamps, label, calibration_cards(survey))
 
     def _search(self, ra: float, dec: float, http: Http, label: str) -> list[Any]:
@@ -162,33 +121,33 @@ class SimpleImageAccess(ArchiveSource):
 
     def _choose(self, records: list[Any], band: Band, ra: float, dec: float, label: str) -> Any:
         """Return the record of a band whose image centre is nearest."""
+        wanted = {name: value.format(band=band.name) for name, value in self.select.items()}
         fitting = [
             record
             for record in records
-            if _holds(record, band)
-            and all(
-                _text(record, name) == value.format(band=band.name)
-                for name, value in self.select.items()
-            )
+            if _holds(record, band) and {name: _text(record, name) for name in wanted} == wanted
         ]
         if not fitting:
             raise CutoutError(
                 f"{label}: no {band.name} image among {len(records)} here", status="no_data"
             )
-        return min(fitting, key=lambda record: _distance_deg(record, ra, dec))
+        centres = [(_number(record, "s_ra"), _number(record, "s_dec")) for record in fitting]
+        apart = np.nan_to_num(separation_arcsec(ra, dec, *np.transpose(centres)), nan=np.inf)
+        return fitting[int(np.argmin(apart))]
 
     def _cut(self, record: Any, ra: float, dec: float, http: Http, label: str) -> bytes:
         url = _text(record, "access_url") or str(record.getdataurl())
         query: Query = {}
         if self.cut == "ibe":
-            query = {
-                "center": f"{ra},{dec}deg",
-                "size": f"{self.side_arcsec}arcsec",
-                "gzip": "false",
-            }
+            size = f"{self.side_arcsec}arcsec"
+            query = {"center": f"{ra},{dec}deg", "size": size, "gzip": "false"}
         if self.cut == "soda":
             url, query = self._soda(record, ra, dec, http, label)
-        return _get(http, url, query, self._account(), label)
+        with http_errors(label, no_data=(400, 404)):  # it does not reach the position
+            data = http.get(url, params=query or None, auth=self._account())
+        if not data:
+            raise CutoutError(f"{label}: nothing to cut (empty reply)", status="no_data")
+        return data
 
     def _soda(
         self, record: Any, ra: float, dec: float, http: Http, label: str
@@ -205,9 +164,8 @@ class SimpleImageAccess(ArchiveSource):
                 f"{label}: the image comes as {form!r}, without DataLink, so that it could only be "
                 "downloaded whole; is `cut` right for this service?"
             )
-        links = call_pyvo(
-            http, partial(DatalinkResults.from_result_url, address, session=session), label
-        )
+        request = partial(DatalinkResults.from_result_url, address, session=session)
+        links = call_pyvo(http, request, label)
         try:
             resource = links.get_adhocservice_by_ivoid(SODA_SYNC_IVOID)
         except DALServiceError as error:
@@ -235,26 +193,10 @@ class SimpleImageAccess(ArchiveSource):
         return session
 
 
-def _get(http: Http, url: str, query: Query, account: tuple[str, str] | None, label: str) -> bytes:
-    """Get a cut image; 204, 400 and 404 mean that the image does not reach the position."""
-    with http_errors(label, no_data=(400, 404)):
-        data = http.get(url, params=query or None, auth=account)
-    if not data:
-        raise CutoutError(f"{label}: nothing to cut (empty reply)", status="no_data")
-    return data
-
-
 def _holds(record: Any, band: Band) -> bool:
     """Compare a record's wavelengths [m], if it has any, with the band's."""
     low, high = _number(record, "em_min"), _number(record, "em_max")
     return not low <= high or low <= band.wavelength_nm * 1e-9 <= high
-
-
-def _distance_deg(record: Any, ra: float, dec: float) -> float:
-    """Separation of a record's centre [deg]; infinite if it has none."""
-    there = _number(record, "s_ra"), _number(record, "s_dec")
-    separation = separation_arcsec(ra, dec, *there) / 3600
-    return float(separation) if np.isfinite(separation) else np.inf
 
 
 def _number(record: Any, name: str) -> float:

@@ -25,14 +25,9 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 __all__ = [
-    "Stamp",
-    "check_colour",
-    "check_flux",
-    "check_reach",
-    "in_survey_flux",
-    "read_fits",
-    "write_cube",
-]
+    "Stamp", "check_colour", "check_flux", "check_reach", "flux_stamp", "in_survey_flux",
+    "read_fits", "write_cube",
+]  # fmt: skip
 
 BLACK_SHARE = 0.85
 """A colour stamp with more pure black than this shows no sky: SkyServer's "outside the SDSS
@@ -45,27 +40,16 @@ _REACH_SLACK_PX = 2
 
 @dataclass(frozen=True)
 class Stamp:
-    """The image of a FITS reply.
+    """The image of a FITS reply."""
 
-    Attributes
-    ----------
-    pixels : (planes, y, x) float32 array
-        Pixels in the file's own unit.
-    header : Header
-        Cards of the image, and the further cards of the primary HDU.
-    """
-
-    pixels: NDArray[np.float32]
-    header: Header
+    pixels: NDArray[np.float32]  # (planes, y, x) in the file's own unit
+    header: Header  # of the image, with the further cards of the primary HDU
 
 
 def read_fits(data: bytes, label: str, survey: Survey) -> Stamp:
     """Read the image of a FITS reply, to its last byte, masked pixels as NaN.
 
-    Raises
-    ------
-    CutoutError
-        Status ``unreadable`` if the reply is not FITS, is cut off, or holds no image.
+    A reply that is not FITS, is cut off, or holds no image is ``unreadable``.
     """
     if not is_fits(data):
         raise CutoutError(f"{label}: expected FITS but got {_excerpt(data)}")
@@ -86,21 +70,10 @@ def check_flux(
     side: int | None = None,
     slack: int = 0,
 ) -> None:
-    """Refuse a blank stamp, or one of the wrong shape.
+    """Refuse (planes, y, x) flux of the wrong shape, or blank.
 
-    Parameters
-    ----------
-    pixels : (planes, y, x) array
-        Flux.
-    planes, side : int, optional
-        Expected bands, and pixels along a side.
-    slack : int
-        Pixels by which the service may round `side`.
-
-    Raises
-    ------
-    CutoutError
-        ``failed_quality`` for the shape, ``no_data`` if every band is constant or not finite.
+    The service may round `side` by `slack` pixels. A wrong shape is ``failed_quality``; bands that
+    are all constant or not finite are ``no_data``.
     """
     if pixels.ndim != 3 or (planes is not None and len(pixels) != planes):
         raise CutoutError(
@@ -116,13 +89,7 @@ def check_flux(
 
 
 def check_reach(stamp: Stamp, ra: float, dec: float, side_px: float, label: str) -> None:
-    """Refuse a stamp that ends within half a side [pixels] of the position [ICRS deg].
-
-    Raises
-    ------
-    CutoutError
-        ``failed_quality``.
-    """
+    """Refuse a stamp that ends within half a side of a position [ICRS deg]: ``failed_quality``."""
     x, y = pixels_of(_celestial(stamp.header, label), ra, dec)
     height, width = stamp.pixels.shape[1:]
     reach = min(x, width - 1 - x, y, height - 1 - y)
@@ -137,11 +104,8 @@ def check_reach(stamp: Stamp, ra: float, dec: float, side_px: float, label: str)
 def check_colour(data: bytes, label: str, *, side: int) -> None:
     """Refuse a reply that is not a whole JPEG or PNG of the sky.
 
-    Raises
-    ------
-    CutoutError
-        ``unreadable``, ``failed_quality`` for the shape, or ``no_data`` for one flat colour or
-        nearly all black.
+    It is ``unreadable``, of ``failed_quality`` for its shape, or ``no_data`` if it is of one flat
+    colour or nearly all black.
     """
     from PIL import Image
 
@@ -161,10 +125,7 @@ def check_colour(data: bytes, label: str, *, side: int) -> None:
 def in_survey_flux(stamp: Stamp, survey: Survey, label: str) -> Stamp:
     """Return a stamp in the survey's flux unit, as its header and the survey's definition say.
 
-    Raises
-    ------
-    CutoutError
-        ``failed_quality`` if the header contradicts itself or the definition.
+    A header that contradicts itself or the definition is ``failed_quality``.
     """
     try:
         place = locate(stamp.header, stamp.pixels.shape[1:])
@@ -174,17 +135,21 @@ def in_survey_flux(stamp: Stamp, survey: Survey, label: str) -> Stamp:
         raise CutoutError(f"{label}: {error}", "failed_quality") from error
 
 
+def flux_stamp(
+    data: bytes, label: str, survey: Survey, *, side: int | None = None, slack: int = 0
+) -> Stamp:
+    """Read and check the image of one band in the survey's flux unit; see `check_flux`."""
+    stamp = in_survey_flux(read_fits(data, label, survey), survey, label)
+    check_flux(stamp.pixels, label, planes=1, side=side, slack=slack)
+    return stamp
+
+
 def write_cube(
     stamps: Mapping[str, Stamp], label: str, cards: Mapping[str, str | int | float | bool]
 ) -> bytes:
     """Write one-band stamps of one pixel grid as a FITS cube with the WCS and some more cards.
 
-    Cards ``BAND0`` and so on name the bands.
-
-    Raises
-    ------
-    CutoutError
-        ``failed_quality`` if the bands are not on one grid.
+    Cards ``BAND0`` and so on name the bands. Bands on different grids are ``failed_quality``.
     """
     from astropy.io import fits
 
@@ -196,8 +161,7 @@ def write_cube(
         header[f"BAND{number}"] = name
     header.update(cards)
     buffer = io.BytesIO()
-    cube = np.concatenate([part.pixels for part in parts])
-    fits.PrimaryHDU(cube, header).writeto(buffer)
+    fits.PrimaryHDU(np.concatenate([part.pixels for part in parts]), header).writeto(buffer)
     return buffer.getvalue()
 
 

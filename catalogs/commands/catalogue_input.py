@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
     from galaxy_da.io.storage import PathOrUrl
 
-__all__ = ["read_and_report"]
+__all__ = ["DecColumn", "IdColumn", "RaColumn", "read_and_report"]
+
+RaColumn = Annotated[str | None, typer.Option("--ra", help="Column of the right ascension.")]
+DecColumn = Annotated[str | None, typer.Option("--dec", help="Column of the declination.")]
+IdColumn = Annotated[str | None, typer.Option("--id", help="Column of the ids.")]
 
 
 def read_and_report(
@@ -24,30 +28,17 @@ def read_and_report(
     asked: Mapping[str, str | None] | None = None,
     epoch: float | None = None,
 ) -> pa.Table:
-    """Read a catalogue and tell on stderr what it was taken for.
+    """Read a catalogue, the `side` of a match, and tell on stderr what it was taken for.
 
-    Parameters
-    ----------
-    path : path or URL
-        The catalogue.
-    side : str
-        What to call it.
-    asked : mapping, optional
-        Values of the options ``ra``, ``dec``, ``id``, ``unit``, ``frame``, ``table``, ``error``,
-        ``error-unit`` and ``reference-epoch``.
-    epoch : float, optional
-        Epoch to move positions to [Julian year].
+    `asked` holds the options ``ra``, ``dec``, ``id``, ``unit``, ``frame``, ``table``, ``error``,
+    ``error-unit`` and ``reference-epoch``; positions are moved to `epoch` [Julian year].
     """
     from catalogs.reading import read_catalog
     from galaxy_da.io.storage import location
     from galaxy_da.io.tables import read_metadata
 
-    named = {
-        "id": "object_id",
-        "error": "position_error",
-        "error-unit": "position_error_unit",
-        "reference-epoch": "reference_epoch",
-    }
+    named = {"id": "object_id", "reference-epoch": "reference_epoch"}
+    named |= {"error": "position_error", "error-unit": "position_error_unit"}
     options: dict[str, Any] = {named.get(k, k): value for k, value in (asked or {}).items()}
     if year := options.get("reference_epoch"):
         try:
@@ -64,10 +55,8 @@ def read_and_report(
     as_expected = all(made == found for made, found in read["columns"].items())
     if not (as_expected and units == ["deg"] and read["frame"] == "icrs"):
         columns = ", ".join(f"{made} from {found}" for made, found in read["columns"].items())
-        print(
-            f"{side}: {name}: {columns} [{', '.join(units)}]; frame {read['frame']}",
-            file=sys.stderr,
-        )
+        told = f"{columns} [{', '.join(units)}]; frame {read['frame']}"
+        print(f"{side}: {name}: {told}", file=sys.stderr)
     for note in read["notes"]:
         print(f"{side}: {name}: {note}", file=sys.stderr)
     return table

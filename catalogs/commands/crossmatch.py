@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 __all__ = ["crossmatch"]
 
 
+def _either(text: str) -> Any:
+    """Return an option that may differ between the two catalogues."""
+    return typer.Option(help=f"{text}; one, or ANCHOR,TARGET.")
+
+
 def crossmatch(
     anchor: Annotated[str, typer.Argument(metavar="ANCHOR", help="Catalogue or sample table.")],
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Catalogue or sample table.")],
@@ -31,57 +36,27 @@ def crossmatch(
     ] = None,
     mode: Annotated[str, typer.Option(help="Pairs to keep: mutual, nearest or all.")] = "mutual",
     how: Annotated[str, typer.Option(help="Rows to keep: inner, left or outer.")] = "inner",
-    ra: Annotated[
-        str,
-        typer.Option(
-            help="Column of right ascension; one, or ANCHOR,TARGET. Without it, recognised."
-        ),
-    ] = "",
-    dec: Annotated[str, typer.Option(help="Column of declination; one, or ANCHOR,TARGET.")] = "",
-    id: Annotated[str, typer.Option(help="Column of ids; one, or ANCHOR,TARGET.")] = "",
-    unit: Annotated[
-        str, typer.Option(help="Unit of ra: deg, hourangle or rad; one, or ANCHOR,TARGET.")
-    ] = "",
-    frame: Annotated[
-        str,
-        typer.Option(
-            help="Frame: icrs, fk5, fk4, galactic, ecliptic, supergalactic; one, or ANCHOR,TARGET."
-        ),
-    ] = "",
-    error: Annotated[
-        str,
-        typer.Option(
-            help="Column of position errors, or two as RA_ERROR+DEC_ERROR; one, or ANCHOR,TARGET."
-        ),
-    ] = "",
+    ra: Annotated[str, _either("Column of right ascension; without it, recognised")] = "",
+    dec: Annotated[str, _either("Column of declination")] = "",
+    id: Annotated[str, _either("Column of ids")] = "",
+    unit: Annotated[str, _either("Unit of ra: deg, hourangle or rad")] = "",
+    frame: Annotated[str, _either("Frame: icrs, fk5, fk4, galactic, ecliptic, supergalactic")] = "",
+    error: Annotated[str, _either("Column of position errors, or two as RA_ERROR+DEC_ERROR")] = "",
     error_unit: Annotated[
-        str,
-        typer.Option(
-            help="Unit of --error, where the file does not say: arcsec, mas; one, or ANCHOR,TARGET."
-        ),
+        str, _either("Unit of --error, where the file does not say: arcsec, mas")
     ] = "",
     table: Annotated[
-        str,
-        typer.Option(
-            help="Table of a FITS or VOTable file of several: name or number; one, or "
-            "ANCHOR,TARGET. The same as FILE#TABLE."
-        ),
+        str, _either("Table of a FITS or VOTable file, name or number, as in FILE#TABLE")
     ] = "",
     epoch: Annotated[
         float | None,
         typer.Option(help="Move both catalogues along their proper motions to this year."),
     ] = None,
     reference_epoch: Annotated[
-        str,
-        typer.Option(
-            help="Year of the positions, where a file does not state it; one, or ANCHOR,TARGET."
-        ),
+        str, _either("Year of the positions, where a file does not state it")
     ] = "",
     join: Annotated[
-        bool,
-        typer.Option(
-            help="Add the columns of both catalogues, with the endings _anchor and _target."
-        ),
+        bool, typer.Option(help="Add the columns of both, with the endings _anchor and _target.")
     ] = False,
     centred: Annotated[
         UPath | None,
@@ -120,10 +95,7 @@ def crossmatch(
     from galaxy_da.io.storage import location
     from galaxy_da.io.tables import read_metadata, write_table
 
-    for name, value, choices in (
-        ("mode", mode, get_args(Mode)),
-        ("how", how, get_args(How)),
-    ):
+    for name, value, choices in (("mode", mode, get_args(Mode)), ("how", how, get_args(How))):
         if value not in choices:
             raise typer.BadParameter(f"{name} is one of {', '.join(choices)}, not {value!r}")
     with user_mistakes():
@@ -142,30 +114,17 @@ def crossmatch(
         from catalogs.hats.matching import crossmatch_hats
 
         only_local = {**options, "sigmas": sigmas, "min-radius": min_radius, "epoch": epoch}
-        only_local |= {
-            "join": join,
-            "centred": centred is not None,
-            "how": how != "inner",
-            "id": "",
-            "space": space,
-        }
-        _refuse(only_local, "--engine dask")
+        only_local |= {"join": join, "centred": centred is not None, "how": how != "inner"}
+        _refuse({**only_local, "id": "", "space": space}, "--engine dask")
         with user_mistakes():
             result = crossmatch_hats(
-                anchor,
-                target,
-                out,
-                settings,
-                scheduler=scheduler,
-                object_ids=_by_side("id", id),
+                anchor, target, out, settings, scheduler=scheduler, object_ids=_by_side("id", id)
             )
         _print_match(result, out, json)
         return
     features = anchor_features, target_features
     if space is None:
-        _refuse(
-            dict(zip(("anchor-features", "target-features"), features, strict=True)), "no --space"
-        )
+        _refuse({"anchor-features": features[0], "target-features": features[1]}, "no --space")
     else:
         _refuse({"mode": mode != "mutual", "how": how != "inner"}, "--space")
     asked = {name: _by_side(name, value) for name, value in options.items()}
@@ -230,23 +189,20 @@ def _print_match(result: Mapping[str, Any], out: UPath, as_json: bool) -> None:
         for side in ("anchor", "target")
         if result.get(key := f"n_{side}_unmatched") is not None
     ]
+    rows = f"{result['n_anchor']} anchor and {result['n_target']} target rows"
     summary = {
-        "pairs": f"{out}: {result['n_pairs']} pairs of {result['n_anchor']} anchor and "
-        f"{result['n_target']} target rows",
+        "pairs": f"{out}: {result['n_pairs']} pairs of {rows}",
         "unmatched": f"{' and '.join(unmatched)} rows",
         "match": f"{result['mode']}, within {result['radius_arcsec']:g} arcsec",
     }
     if result.get("offset_east_arcsec") is not None:
+        east, north, scatter = (result[f"offset_{k}_arcsec"] for k in ("east", "north", "scatter"))
         summary["offset"] = (
-            f"{result['offset_east_arcsec']:+.3f} arcsec east, "
-            f"{result['offset_north_arcsec']:+.3f} arcsec north, "
-            f"scatter {result['offset_scatter_arcsec']:.3f} arcsec"
+            f"{east:+.3f} arcsec east, {north:+.3f} arcsec north, scatter {scatter:.3f} arcsec"
         )
-    if result.get("expected_false_pairs") is not None:
-        summary["chance pairs"] = (
-            f"{result['expected_false_pairs']:.1f} expected "
-            f"({result['expected_false_share']:.2%} of all)"
-        )
+    if (chance := result.get("expected_false_pairs")) is not None:
+        share = result["expected_false_share"]
+        summary["chance pairs"] = f"{chance:.1f} expected ({share:.2%} of all)"
     print_result(summary, as_json)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from upath import UPath
 
+from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn, read_and_report
 from galaxy_da.commands.options import AsJson, Out
 from galaxy_da.commands.printing import print_result
 
@@ -49,9 +50,9 @@ def fetch(
             "from CDS) or 'none'."
         ),
     ] = _OWN_MOC,
-    ra: Annotated[str | None, typer.Option(help="Column of the right ascension.")] = None,
-    dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
-    id: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
+    ra: RaColumn = None,
+    dec: DecColumn = None,
+    id: IdColumn = None,
     unit: Annotated[
         str | None, typer.Option(help="Unit of the right ascension: deg, hourangle or rad.")
     ] = None,
@@ -59,8 +60,7 @@ def fetch(
         str | None, typer.Option(help="Frame of the positions, where the file does not say.")
     ] = None,
     table: Annotated[
-        str | None,
-        typer.Option(help="Table of a FITS or VOTable file of several: name or number."),
+        str | None, typer.Option(help="Table of a FITS or VOTable file of several: name or number.")
     ] = None,
     cache: Annotated[
         Path | None,
@@ -77,7 +77,6 @@ def fetch(
     """
     from catalogs.archives.cache import Cache
     from catalogs.archives.fetch import fetch as run
-    from catalogs.commands.catalogue_input import read_and_report
     from galaxy_da.io.staging import replace_paths, staged_folder
 
     if mosaic is not None and service not in (None, "mosaic"):
@@ -148,12 +147,8 @@ def _footprint(survey: str, moc: str) -> Any:
         return read_footprint(moc)
     try:
         with Http("cds-mocserver", Limits(requests_per_second=2, concurrency=1)) as http:
-            return download_footprint(
-                find_survey(survey),
-                http,
-                user_cache_path("galaxy_da") / "footprints",
-                url=MOC_SERVER,
-            )
+            folder = user_cache_path("galaxy_da") / "footprints"
+            return download_footprint(find_survey(survey), http, folder, url=MOC_SERVER)
     except HttpError as error:
         raise CatalogError(
             f"{survey}: its footprint could not be downloaded ({error}); give --moc FILE, or "

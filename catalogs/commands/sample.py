@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from upath import UPath
 
+from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn
 from galaxy_da.commands.options import AsJson, Out, user_mistakes
 from galaxy_da.commands.printing import print_result
 
@@ -44,8 +45,7 @@ def sample(
     ] = None,
     bands: Annotated[str, typer.Option(help="Bands of unnamed planes, for example g,r,i,z.")] = "",
     stretch: Annotated[
-        str | None,
-        typer.Option(help="Stretch of colour images, if not the archive's: galaxy-zoo."),
+        str | None, typer.Option(help="Stretch of colour images, if not the archive's: galaxy-zoo.")
     ] = None,
     accept_colours: Annotated[
         bool,
@@ -60,9 +60,9 @@ def sample(
         float | None,
         typer.Option(min=1e-3, help="Pixel scale [arcsec], if the file does not state it."),
     ] = None,
-    ra: Annotated[str | None, typer.Option(help="Column of the right ascension.")] = None,
-    dec: Annotated[str | None, typer.Option(help="Column of the declination.")] = None,
-    id: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
+    ra: RaColumn = None,
+    dec: DecColumn = None,
+    id: IdColumn = None,
     json: AsJson = False,
 ) -> None:
     """Write the sample table of a folder of image files, or of a published image set.
@@ -98,11 +98,9 @@ def sample(
 
 def _shortened(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result with the counts and first items of its lists, for people."""
-    lines: dict[str, Any] = {}
+    lines = dict(result)
     for key, value in result.items():
-        lines[key] = value
         if isinstance(value, list):
             more = f", ... ({len(value) - _LISTED} more: --json)" if len(value) > _LISTED else ""
-            first = f": {', '.join(value[:_LISTED])}{more}" if value else ""
-            lines[key] = f"{len(value)}{first}"
+            lines[key] = f"{len(value)}: {', '.join(value[:_LISTED])}{more}" if value else "0"
     return lines

@@ -41,12 +41,8 @@ def simulate(
     wanted = [name.strip() for name in surveys.split(",") if name.strip()]
     wanted += [name for name in own if name not in wanted]
     with staged_folder(out) as folder, user_mistakes():
-        result = run(
-            [own.get(name) or get_survey(name) for name in wanted],
-            n,
-            folder,
-            SkySettings(
-                seed=seed, scenes=scenes, rotated=rotated, magnitudes=(brightest, faintest)
-            ),
-        )
+        observing = [own.get(name) or get_survey(name) for name in wanted]
+        limits = brightest, faintest
+        settings = SkySettings(seed=seed, scenes=scenes, rotated=rotated, magnitudes=limits)
+        result = run(observing, n, folder, settings)
     print_result(replace_paths(result, folder, out), json)

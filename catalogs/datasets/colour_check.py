@@ -25,9 +25,7 @@ and Ks of KiDS and VIKING (1.6 to 4.8 at 411 nm, 1.5 to 3.4 at 545, 0.3 to 2.0 a
 galaxies of either colour (Strateva et al. 2001, AJ 122, 1861) are inside.
 """
 
-_TOLERANCE_MAG = 0.1
-"""Error of zeropoints and of apertures at different seeing [mag]."""
-
+_TOLERANCE_MAG = 0.1  # error of zeropoints and of apertures at different seeing [mag]
 _APERTURE_ARCSEC = 1.5
 _SMALLEST_APERTURE_PX = 3.0
 _SIGNAL_TO_NOISE = 5.0

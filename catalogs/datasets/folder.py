@@ -27,9 +27,7 @@ from galaxy_da.surveys import Survey, find_survey
 
 __all__ = ["write_folder"]
 
-_CHECKED = 50
-"""Largest number of images that are read to check their colours."""
-
+_CHECKED = 50  # largest number of images that are read to check their colours
 _SCALE_TOLERANCE = 0.01
 _READ = ("survey", "cutout", "image", "bands", "stretch", "status")
 """Columns of a sample table that a catalogue's own columns of these names must not fill."""
@@ -48,21 +46,11 @@ def write_folder(
     Files become rows by a catalogue, or by their WCS and names. Up to 50 of them are read, and
     their colours are compared with those of galaxies.
 
-    Returns
-    -------
-    dict
-        ``sample`` (path, or None if no file can be used), ``rows``, ``layout``, and counts of what
-        was understood: ``files``, ``matches``, ``bands``, ``units``, ``sizes_px``,
-        ``pixel_scales_arcsec``, ``colours``, ``refused``; ``unmatched_files`` and
-        ``unmatched_rows`` in full.
-
-    Raises
-    ------
-    ValueError
-        If an option cannot be used.
-    CatalogError
-        If there is no image, the catalogue cannot be used, or the colours are those of another
-        order of the bands.
+    The report has ``sample`` (path, or None if no file can be used), ``rows``, ``layout``, and
+    counts of what was understood: ``files``, ``matches``, ``bands``, ``units``, ``sizes_px``,
+    ``pixel_scales_arcsec``, ``colours``, ``refused``; ``unmatched_files`` and ``unmatched_rows`` in
+    full. CatalogError is raised if there is no image, or the colours are those of another order of
+    the bands.
     """
     definition = find_survey(survey)
     own = None if options.catalog is None else location(options.catalog)

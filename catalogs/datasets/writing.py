@@ -44,12 +44,8 @@ def write_sample(
         A Galaxy10 HDF5 file, a Parquet file, a folder of Parquet shards or image files, or HATS.
     out : path or URL
         Sample table to write, Parquet.
-    survey : str
-        Survey of the images.
     options : ImageSetOptions, optional
         Columns, bands, pixel scale and positions, in place of what the files say.
-    progress : bool
-        Show progress on stderr.
     **fields
         Fields of `ImageSetOptions` in place of those of `options`.
 

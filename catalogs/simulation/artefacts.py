@@ -12,8 +12,7 @@ from catalogs.simulation.patches import float_tensor
 
 __all__ = ["ARTEFACTS", "add_artefacts"]
 
-ARTEFACTS = ("bleed", "satellite", "chip-edge")
-"""Kinds of artefact."""
+ARTEFACTS = ("bleed", "satellite", "chip-edge")  # kinds of artefact
 
 
 def add_artefacts(

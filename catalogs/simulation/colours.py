@@ -18,8 +18,7 @@ __all__ = [
     "population_fluxes", "population_shares",
 ]  # fmt: skip
 
-POPULATIONS = 3
-"""Young, intermediate and old."""
+POPULATIONS = 3  # young, intermediate and old
 
 # Magnitudes relative to r, near those of star-forming, spiral and (redshifted) quiescent galaxies;
 # schematic.

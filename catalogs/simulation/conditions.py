@@ -13,14 +13,10 @@ from galaxy_da.surveys import Band, Survey
 
 __all__ = ["WIDEST_DRAW", "Conditions", "draw_conditions", "frame_bands", "median_conditions"]
 
-WIDEST_DRAW = 2.5
-"""Clip of the drawn PSF widths and depths [standard deviations]."""
-
+WIDEST_DRAW = 2.5  # clip of the drawn PSF widths and depths [standard deviations]
 ARTEFACT_RATE = 0.02
-ASTROMETRY_ARCSEC = 0.1
-"""Standard deviation of a catalogue position, per axis [arcsec]."""
-ZEROPOINT_MAG = 0.02
-"""Standard deviation of the calibration of one band of one cutout [mag]."""
+ASTROMETRY_ARCSEC = 0.1  # standard deviation of a catalogue position, per axis [arcsec]
+ZEROPOINT_MAG = 0.02  # standard deviation of the calibration of one band of one cutout [mag]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,7 @@ __all__ = [
     "draw_positions",
 ]  # fmt: skip
 
-MAGNITUDES = (17.0, 21.5)
-"""Range of r, the brightest and the faintest [AB mag]."""
+MAGNITUDES = (17.0, 21.5)  # range of r, the brightest and the faintest [AB mag]
 
 REGION_RA_DEG, REGION_DEC_DEG = (130.0, 230.0), (-5.0, 30.0)
 """Part of the sky that the galaxies fill evenly [ICRS deg]."""

@@ -22,8 +22,7 @@ from catalogs.simulation.rendering import DISC_HALF_LIGHT, SERSIC_B4, render_gal
 
 __all__ = ["LABELS", "Galaxies", "draw_galaxies"]
 
-LABELS = ("elliptical", "disc", "spiral", "barred", "edge-on")
-"""Morphological classes."""
+LABELS = ("elliptical", "disc", "spiral", "barred", "edge-on")  # morphological classes
 
 _LABEL_SHARES = (0.27, 0.17, 0.30, 0.16, 0.10)
 _KNOTS = 24

@@ -24,9 +24,7 @@ __all__ = [
     "unit_phase",
 ]  # fmt: skip
 
-STAMP_ARCSEC = 34.5
-"""Least side of a cutout [arcsec]."""
-
+STAMP_ARCSEC = 34.5  # least side of a cutout [arcsec]
 FIELD_ARCSEC = 42.0
 """Period of the patches [arcsec]. Light that leaves on one side returns on the other, outside the
 cutout."""

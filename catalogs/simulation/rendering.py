@@ -29,11 +29,8 @@ from catalogs.simulation.patches import Frequencies, float_tensor, nanomaggies
 __all__ = ["DE_VAUCOULEURS", "DISC_HALF_LIGHT", "SERSIC_B4", "profile_transform", "render_galaxies"]
 
 EXPONENTIAL, DE_VAUCOULEURS, GAUSSIAN = range(3)
-DISC_HALF_LIGHT = 1.67834699
-"""Half-light radius of an exponential disc over its scale length."""
-SERSIC_B4 = 7.66924944
-"""Coefficient of the de Vaucouleurs profile."""
-
+DISC_HALF_LIGHT = 1.67834699  # half-light radius of an exponential disc over its scale length
+SERSIC_B4 = 7.66924944  # coefficient of the de Vaucouleurs profile
 _AT_A_TIME = 32  # profiles, to bound memory
 _ARM_FREQUENCIES = 125  # at least, so that arms are sampled every 0.17 arcsec
 

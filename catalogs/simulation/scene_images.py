@@ -22,9 +22,7 @@ from galaxy_da.surveys import Survey
 
 __all__ = ["SIDE", "SceneImages", "read_scenes"]
 
-SIDE = 128
-"""Side of a scene [pixel]."""
-
+SIDE = 128  # side of a scene [pixel]
 _READ_ROWS = 64
 _R_NM = 642.0
 _DETECTION_SIGMA, _CERTAIN_SIGMA = 2.5, 5.0

@@ -34,11 +34,9 @@ from galaxy_da.surveys import Survey, get_survey
 
 __all__ = ["MAX_SCENES", "SHRINK", "DrawnScenes", "ScenePool"]
 
-MAX_SCENES = 8_000
-"""Most scenes a pool holds; each takes 32 KiB a band."""
+MAX_SCENES = 8_000  # most scenes a pool holds; each takes 32 KiB a band
 
-SHRINK = (2.0, 5.0)
-"""Range of the reduction in apparent size."""
+SHRINK = (2.0, 5.0)  # range of the reduction in apparent size
 
 _NEIGHBOUR_SHRINK = (2.0, 12.0)
 _CELL_NSIDE = 256
@@ -61,25 +59,12 @@ class ScenePool(SceneImages):
     def open(
         cls, path: PathOrUrl, *, limit: int = MAX_SCENES, survey: Survey | None = None
     ) -> ScenePool:
-        """Read a sample table and keep the images that can be scenes.
+        """Read a sample table of one survey and keep the images that can be scenes.
 
-        An image is left out if its galaxy is not detected, runs over the edge, is saturated, has
-        pixels that are not finite, or is smaller than 50 pixels; or if its bands are not those of
-        the first image.
-
-        Parameters
-        ----------
-        path : path
-            Sample table with images of one survey.
-        limit : int
-            Largest number of rows to read, always the same random ones.
-        survey : Survey, optional
-            Survey of the images; by default the built-in survey that the table names.
-
-        Raises
-        ------
-        TableError
-            If the table breaks its contract or no image is usable.
+        At most `limit` rows are read, always the same random ones. An image is left out if its
+        galaxy is not detected, runs over the edge, is saturated, has pixels that are not finite, or
+        is smaller than 50 pixels; or if its bands are not those of the first image. The survey is
+        by default the built-in one that the table names. TableError is raised if none is usable.
         """
         sample = Sample(path)
         survey = survey or get_survey(sample.survey)

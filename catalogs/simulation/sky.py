@@ -26,8 +26,7 @@ __all__ = [
     "sky_chunks",
 ]  # fmt: skip
 
-CHUNK = 32
-"""Galaxies drawn at a time; a seed means another sky with another value."""
+CHUNK = 32  # galaxies drawn at a time; a seed means another sky with another value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,21 +116,7 @@ def sky_chunks(
     """Stream a simulated sky.
 
     Galaxy i of a seed is the same for any n and any surveys, and a survey's noise does not depend
-    on the others.
-
-    Parameters
-    ----------
-    surveys : sequence of Survey
-        Surveys that observe; the first is the anchor.
-    settings : SkySettings, optional
-        Settings of the sky.
-    n : int, optional
-        Number of galaxies; endless by default.
-
-    Yields
-    ------
-    SkyChunk
-        Up to `CHUNK` galaxies.
+    on the others. The first survey is the anchor. Without n, the sky is endless.
     """
     settings = settings or SkySettings()
     observers = observers_of(surveys, settings)

@@ -31,12 +31,8 @@ from galaxy_da.surveys import Survey
 
 __all__ = ["simulate"]
 
-OUTSIDE_SHARE = 0.05
-"""Galaxies of the first survey that lie outside each other survey's footprint."""
-
-OWN_SHARE = 0.02
-"""Galaxies that only one other survey observes, over those of the first."""
-
+OUTSIDE_SHARE = 0.05  # galaxies of the first survey that lie outside each other survey's footprint
+OWN_SHARE = 0.02  # galaxies that only one other survey observes, over those of the first
 _R_NM = 642.0
 
 
@@ -58,15 +54,9 @@ def simulate(
     Parameters
     ----------
     surveys : sequence of Survey
-        Surveys that observe; the first is the anchor.
-    n : int
-        Galaxies of the first survey.
-    out : Path
-        Folder to write into.
+        Surveys that observe; the first is the anchor, of which n galaxies are drawn.
     settings : SkySettings, optional
         Settings of the sky; equal settings give an equal sky.
-    progress : bool
-        Show a bar on stderr.
 
     Returns
     -------
@@ -84,7 +74,10 @@ def simulate(
     observers = observers_of(surveys, settings)
     covered = _coverage(n, observers, settings.seed)
     total = len(next(iter(covered.values())))
-    shapes = {name: _shape(observers[name], int(rows.sum())) for name, rows in covered.items()}
+    shapes = {}
+    for name, observer in observers.items():
+        side = stamp_pixels(observer.survey)
+        shapes[name] = (int(covered[name].sum()), len(observer.bands), side, side)
     out = ensure_folder(out)
     _check_space(out, shapes.values())
     chunks = list(sky_chunks(surveys, settings, total))  # drawn but not yet rendered, so small
@@ -97,19 +90,18 @@ def simulate(
                     rows = np.flatnonzero(covered[name][chunk.first :][: len(observation.flux)])
                     cutouts[name].write(observation.flux[rows].numpy().tobytes())
                 bar.update(chunk.truth.num_rows)
+        written = {}
         for name, table in tables.items():
-            path = files.enter_context(atomic_path(out / f"{name}.parquet"))
+            target = out / f"{name}.parquet"
+            path = files.enter_context(atomic_path(target))
             pq.write_table(table, path, compression="zstd")
-
-    def written(name: str) -> dict[str, Any]:
-        return {"path": str(out / f"{name}.parquet"), "rows": tables[name].num_rows}
-
+            written[name] = {"path": str(target), "rows": table.num_rows}
     first, *others = observers
     return {
         "galaxies": total,
-        "samples": {name: written(f"{name}/sample") for name in observers},
-        "pairs": {f"{first}-{name}": written(f"pairs-{first}-{name}") for name in others},
-        "truth": str(out / "truth.parquet"),
+        "samples": {name: written[f"{name}/sample"] for name in observers},
+        "pairs": {f"{first}-{name}": written[f"pairs-{first}-{name}"] for name in others},
+        "truth": written["truth"]["path"],
     }
 
 
@@ -134,11 +126,6 @@ def _tables(
         **{f"pairs-{first}-{name}": _pairs(samples[first], samples[name]) for name in others},
         **{f"{name}/sample": sample.drop_columns("galaxy") for name, sample in samples.items()},
     }
-
-
-def _shape(observer: Observer, rows: int) -> tuple[int, int, int, int]:
-    side = stamp_pixels(observer.survey)
-    return rows, len(observer.bands), side, side
 
 
 def _coverage(n: int, observers: Mapping[str, Observer], seed: int) -> dict[str, np.ndarray]:
@@ -207,18 +194,14 @@ def _sample(name: str, catalogue: pa.Table, seed: int) -> pa.Table:
 def _pairs(anchor: pa.Table, target: pa.Table) -> pa.Table:
     """Pair table of the galaxies that two samples share."""
     columns = ["galaxy", "object_id", "ra", "dec"]
-    joined = anchor.select(columns).join(
-        target.select(columns), "galaxy", join_type="inner", right_suffix="_target"
-    )
+    left, right = anchor.select(columns), target.select(columns)
+    joined = left.join(right, "galaxy", join_type="inner", right_suffix="_target")
     joined = joined.sort_by("object_id")
-    anchor_place, target_place = (
-        [joined[f"{name}{suffix}"].to_numpy() for name in ("ra", "dec")]
-        for suffix in ("", "_target")
-    )
+    places = (joined[name].to_numpy() for name in ("ra", "dec", "ra_target", "dec_target"))
     pairs = {
         "anchor_id": joined["object_id"],
         "target_id": joined["object_id_target"],
-        "separation_arcsec": separation_arcsec(*anchor_place, *target_place),
+        "separation_arcsec": separation_arcsec(*places),
         "n_candidates": pa.array(np.ones(joined.num_rows, np.int32)),
         "ambiguous": pa.array(np.zeros(joined.num_rows, bool)),
     }
