@@ -76,10 +76,7 @@ def check_flux(
     are all constant or not finite are ``no_data``.
     """
     if pixels.ndim != 3 or (planes is not None and len(pixels) != planes):
-        raise CutoutError(
-            f"{label}: expected {planes} bands but the image has shape {pixels.shape}",
-            status="failed_quality",
-        )
+        raise _bad(label, f"expected {planes} bands but the image has shape {pixels.shape}")
     _check_side(pixels.shape[1:], label, side, slack)
     good = np.isfinite(pixels)
     high = np.max(pixels, axis=(1, 2), where=good, initial=-np.inf)
@@ -94,10 +91,10 @@ def check_reach(stamp: Stamp, ra: float, dec: float, side_px: float, label: str)
     height, width = stamp.pixels.shape[1:]
     reach = min(x, width - 1 - x, y, height - 1 - y)
     if not reach >= side_px / 2 - _REACH_SLACK_PX:
-        raise CutoutError(
-            f"{label}: asked for {side_px:.0f} pixels around the galaxy, which lies at pixel "
+        raise _bad(
+            label,
+            f"asked for {side_px:.0f} pixels around the galaxy, which lies at pixel "
             f"({x:.0f}, {y:.0f}) of {width} x {height}: at the edge of an image",
-            status="failed_quality",
         )
 
 
@@ -132,7 +129,7 @@ def in_survey_flux(stamp: Stamp, survey: Survey, label: str) -> Stamp:
         scale = place.pixel_scale_arcsec if place else survey.pixel_scale_arcsec
         return Stamp(calibrate(stamp.pixels, stamp.header, survey, scale), stamp.header)
     except CutoutError as error:
-        raise CutoutError(f"{label}: {error}", "failed_quality") from error
+        raise _bad(label, str(error)) from error
 
 
 def flux_stamp(
@@ -165,6 +162,10 @@ def write_cube(
     return buffer.getvalue()
 
 
+def _bad(label: str, reason: str) -> CutoutError:
+    return CutoutError(f"{label}: {reason}", "failed_quality")
+
+
 def _excerpt(data: bytes) -> str:
     """Describe an unexpected reply in a few words."""
     if not data:
@@ -175,10 +176,10 @@ def _excerpt(data: bytes) -> str:
 
 def _check_side(shape: Sequence[int], label: str, side: int | None, slack: int) -> None:
     if side is not None and any(abs(length - side) > slack for length in shape):
-        raise CutoutError(
-            f"{label}: asked for {side} x {side} pixels but got {shape[1]} x {shape[0]}: "
-            "clipped by the service, or at the edge of an image",
-            status="failed_quality",
+        raise _bad(
+            label,
+            f"asked for {side} x {side} pixels but got {shape[1]} x {shape[0]}: clipped by the "
+            "service, or at the edge of an image",
         )
 
 
@@ -189,17 +190,14 @@ def _check_grid(header: Header, other: Stamp, label: str) -> None:
     x, y = np.array([0.0, width / 2, width]), np.array([0.0, height / 2, height])
     moved = np.hypot(*np.subtract(pixels_of(first, *sky_of(second, x, y)), (x, y)))
     if not np.all(moved < _GRID_TOLERANCE_PX):
-        raise CutoutError(
-            f"{label}: bands lie on different pixels, {np.max(moved):.2f} px apart",
-            status="failed_quality",
-        )
+        raise _bad(label, f"bands lie on different pixels, {np.max(moved):.2f} px apart")
 
 
 def _celestial(header: Header, label: str) -> Any:
     try:
         wcs = celestial_wcs(header)
     except CutoutError as error:
-        raise CutoutError(f"{label}: {error}", status="failed_quality") from error
+        raise _bad(label, str(error)) from error
     if wcs is None:
-        raise CutoutError(f"{label}: the image has no celestial WCS", status="failed_quality")
+        raise _bad(label, "the image has no celestial WCS")
     return wcs

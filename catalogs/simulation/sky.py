@@ -33,30 +33,17 @@ CHUNK = 32  # galaxies drawn at a time; a seed means another sky with another va
 class SkySettings:
     """Settings of a simulated sky.
 
-    Attributes
-    ----------
-    seed : int
-        Seed of the galaxies and observations, not negative.
-    scenes : ScenePool or Location, optional
-        Real galaxies, or a sample table of their images; parametric galaxies by default.
-    repeat_anchor : bool
-        Add ``NAME-repeat``, a second observation by the first survey, with independent PSF, noise
-        and position.
-    rotated : bool
-        Add ``NAME-rotated`` to every observation but the first, with the camera at a random angle
-        and half the cutouts mirrored.
-    every_band : bool
-        Observe all bands of each survey instead of those nearest to the frame's.
-    magnitudes : (float, float)
-        Range of the galaxies' r, the brightest first [AB mag].
+    `repeat_anchor` adds ``NAME-repeat``, a second observation by the first survey, with independent
+    PSF, noise and position. `rotated` adds ``NAME-rotated`` to every observation but the first,
+    with the camera at a random angle and half the cutouts mirrored.
     """
 
-    seed: int = 1
-    scenes: ScenePool | Location | None = None
+    seed: int = 1  # of the galaxies and observations, not negative
+    scenes: ScenePool | Location | None = None  # real galaxies, or a sample table of their images
     repeat_anchor: bool = True
     rotated: bool = False
-    every_band: bool = False
-    magnitudes: tuple[float, float] = MAGNITUDES
+    every_band: bool = False  # instead of those nearest to the frame's
+    magnitudes: tuple[float, float] = MAGNITUDES  # range of r, the brightest first [AB mag]
 
     def __post_init__(self) -> None:
         if self.seed < 0:
