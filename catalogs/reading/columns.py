@@ -167,7 +167,8 @@ def make_ids(table: pa.Table, sources: Sequence[str], where: str) -> pa.ChunkedA
                 f"{where}: ids in {name} are stored as {kind}, which loses digits of long ids; "
                 "write them as integers or text, or use another column by object_id=NAME"
             )
-        if not (pa.types.is_integer(kind) or is_text(kind) or pa.types.is_null(kind)):
+        is_whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
+        if not (is_whole or is_text(kind) or pa.types.is_null(kind)):
             raise CatalogError(f"{where}: ids must be text or integers but {name} holds {kind}")
         parts.append(pc.utf8_trim_whitespace(table[name].cast(pa.string())))
         empty = pc.sum(pc.equal(pc.fill_null(parts[-1], ""), "")).as_py()

@@ -72,6 +72,22 @@ def test_every_option_reaches_the_match(files, capsys):
     assert {"alpha_anchor", "GLON_target", "ra_anchor", "ra_target"} < set(pairs.column_names)
 
 
+def test_a_table_of_a_file_is_chosen_and_unmatched_rows_are_printed(tmp_path, capsys):
+    part = {"ra": [10.0, 11.0, 12.0], "dec": [1.0, 2.0, 3.0]}
+    hdus = [fits.table_to_hdu(Table({"id": ["x", "y", "z"], **part})) for _ in range(2)]
+    hdus[0].name, hdus[1].name = "STARS", "GALAXIES"
+    fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(tmp_path / "t.fits")
+    Table({"id": ["a", "b"], "ra": [10.0001, 12.0], "dec": [1.0, 3.0001]}).write(tmp_path / "a.csv")
+    anchor, target, out = (str(tmp_path / name) for name in ("a.csv", "t.fits", "p.parquet"))
+    match = ["crossmatch", anchor, "--out", out]
+    assert main([*match, target]) == 2
+    assert "holds 1 STARS (columns: 3), 2 GALAXIES (columns: 3)" in capsys.readouterr().err
+    for arguments in ([target, "--table", ",GALAXIES"], [f"{target}#GALAXIES"]):
+        assert main([*match, *arguments]) == 0
+        assert "unmatched" in (said := capsys.readouterr().out)
+        assert "0 anchor and 1 target rows" in said
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

@@ -1,4 +1,5 @@
 import gzip
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -228,6 +229,12 @@ def test_float_ids_are_refused(tmp_path, ending):
     _write(Table({"id": [1.5e18, 2.5], "ra": [1.0, 2], "dec": [1.0, 2]}), tmp_path / f"c.{ending}")
     with pytest.raises(CatalogError, match=r"ids in id are stored as .* loses digits"):
         read_catalog(tmp_path / f"c.{ending}")
+
+
+def test_ids_that_are_whole_decimals_are_read(tmp_path):
+    ids = pa.array([Decimal(2**64 - 1), Decimal(7)], pa.decimal128(20, 0))
+    pq.write_table(pa.table({"id": ids, "ra": RA[:2], "dec": DEC[:2]}), tmp_path / "c.parquet")
+    assert read_catalog(tmp_path / "c.parquet")["object_id"].to_pylist() == [str(2**64 - 1), "7"]
 
 
 def test_missing_ids_become_row_numbers(tmp_path):
