@@ -14,9 +14,9 @@ from functools import partial
 from typing import ClassVar
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.http import Http
+from catalogs.archives.http import Http, Query
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource, Query
+from catalogs.archives.protocol import ArchiveSource
 from catalogs.archives.sia import call_pyvo
 from catalogs.archives.stamps import check_reach, flux_stamp, write_cube
 from galaxy_da.errors import CutoutError

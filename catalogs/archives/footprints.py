@@ -10,7 +10,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from catalogs.archives.protocol import Query
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.files import atomic_path
 from galaxy_da.surveys import Survey
@@ -18,7 +17,7 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from mocpy import MOC
 
-    from catalogs.archives.http import Http
+    from catalogs.archives.http import Http, Query
 
 __all__ = ["MOC_SERVER", "download_footprint", "read_footprint"]
 

@@ -13,9 +13,9 @@ from functools import partial
 from typing import ClassVar
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.http import Http
+from catalogs.archives.http import Http, Query
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource, Query, band_names
+from catalogs.archives.protocol import ArchiveSource, band_names
 from catalogs.archives.stamps import Stamp, check_flux, read_fits, write_cube
 from galaxy_da.surveys import find_survey
 

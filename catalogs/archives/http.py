@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 import httpx
 from tenacity import (
@@ -23,12 +23,12 @@ from tenacity import (
 
 from catalogs.archives.errors import HttpError
 from catalogs.archives.limits import Limiter, Limits
-from catalogs.archives.protocol import Query
 from galaxy_da.errors import CatalogError, CutoutError
 
-__all__ = ["Http"]
+__all__ = ["Http", "Query"]
 
 T = TypeVar("T")
+Query: TypeAlias = Mapping[str, str | int | float]  # parameters of a request
 
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524)
 _REFUSED = (401, 403)

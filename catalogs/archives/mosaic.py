@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import BoolArray, FloatArray, Query, band_names
+from catalogs.archives.protocol import BoolArray, FloatArray, band_names
 from catalogs.archives.stamps import Stamp, check_flux, in_survey_flux, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.images.calibration import calibration_cards
@@ -29,7 +29,7 @@ from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import find_survey
 
 if TYPE_CHECKING:
-    from catalogs.archives.http import Http
+    from catalogs.archives.http import Http, Query
 
 __all__ = ["LocalMosaic"]
 

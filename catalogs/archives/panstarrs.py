@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.http import Http
+from catalogs.archives.http import Http, Query
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource, Query
+from catalogs.archives.protocol import ArchiveSource
 from catalogs.archives.stamps import flux_stamp, write_cube
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.calibration import calibration_cards

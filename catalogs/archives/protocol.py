@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -15,14 +14,12 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from mocpy import MOC
 
-    from catalogs.archives.http import Http
+    from catalogs.archives.http import Http, Query
 
-__all__ = ["ArchiveSource", "BoolArray", "CutoutSource", "FloatArray", "Query", "band_names"]
+__all__ = ["ArchiveSource", "BoolArray", "CutoutSource", "FloatArray", "band_names"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
-Query: TypeAlias = Mapping[str, str | int | float]
-"""Parameters of a request."""
 
 _NOT_IDENTITY = {"survey", "footprint", "token", "limits", "suffix"}
 

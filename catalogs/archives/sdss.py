@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.http import Http
+from catalogs.archives.http import Http, Query
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource, Query
+from catalogs.archives.protocol import ArchiveSource
 from catalogs.archives.stamps import check_colour
 
 __all__ = ["SIZES_PX", "URL", "ImgCutout"]

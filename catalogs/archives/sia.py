@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from catalogs.archives.errors import http_errors
-from catalogs.archives.http import Http
+from catalogs.archives.http import Http, Query
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource, Query, band_names
+from catalogs.archives.protocol import ArchiveSource, band_names
 from catalogs.archives.stamps import check_reach, flux_stamp, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.images.calibration import calibration_cards
