@@ -11,6 +11,7 @@ from catalogs.matching.pairs import PairedRows
 from catalogs.splits import SkySplit, recorded_split
 from galaxy_da.errors import CatalogError
 from galaxy_da.extraction.loading import read_batches
+from galaxy_da.extraction.problems import count_problems
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
@@ -90,10 +91,15 @@ def sample_bands(sample: Sample, survey: Survey) -> tuple[str, ...]:
     Raises
     ------
     CatalogError
-        If no cutout is readable.
+        If no cutout is readable, with the most common reason.
     """
+    problems = []
     for _, cutouts in read_batches(sample, {survey.name: survey}):
         for cutout in cutouts:
             if isinstance(cutout, Cutout):
                 return cutout.bands
-    raise CatalogError(f"{sample.path}: holds no readable cutout")
+            problems.append((cutout.status, str(cutout)))
+    reasons = "; ".join(
+        f"{n['rows']} of {len(problems)}: {m}" for m, n in count_problems(problems).items()
+    )
+    raise CatalogError(f"{sample.path}: holds no readable cutout ({reasons or 'no row'})")

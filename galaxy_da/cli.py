@@ -204,7 +204,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, 2 for a user's mistake, 130 when interrupted.
+        Exit status: 0, 1 where a verb could use no row, 2 for a user's mistake, 130 when
+        interrupted.
     """
     return _run(typer.main.get_command(_shell), arguments, "galaxy-da")
 

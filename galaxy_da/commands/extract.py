@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from upath import UPath
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
 __all__ = ["extract"]
+
+_NO_USABLE_ROW = 1
+"""Exit status where rows were read but none could be used."""
 
 
 def extract(
@@ -50,7 +53,8 @@ def extract(
 ) -> None:
     """Extract the features of every cutout; run again to resume.
 
-    With --engine dask they become a HATS catalogue, partition by partition.
+    It ends with status 1 where no cutout can be used, and counts the reasons. With --engine dask
+    the features become a HATS catalogue, partition by partition.
 
     Example: galaxy-da extract --space decals --sample decals/sample.parquet --out features/decals
     """
@@ -79,17 +83,26 @@ def extract(
     else:
         counts = _extract(LatentSpace.load(space), sample, out, settings)
     print_result({"features": str(out), **counts}, json)
+    if counts["rows"] and not counts.get("ok"):
+        raise typer.Exit(_NO_USABLE_ROW)
 
 
 def _extract(
     space: LatentSpace, sample: Location, out: Location, settings: ExtractSettings
-) -> dict[str, int]:
-    """Extract in this process; return the number of rows, and of each status."""
+) -> dict[str, Any]:
+    """Extract in this process; return the rows of each status, and the most common problems."""
     import pyarrow.compute as pc
 
     from galaxy_da.extraction.pipeline import extract as run
+    from galaxy_da.extraction.problems import count_problems
     from galaxy_da.io.samples import Sample
 
     table = run(space, Sample(sample), out, settings).table
-    counts = pc.value_counts(table["status"]).to_pylist()
-    return {"rows": table.num_rows, **{item["values"]: item["counts"] for item in counts}}
+    counts: dict[str, Any] = {"rows": table.num_rows}
+    for item in pc.value_counts(table["status"]).to_pylist():
+        counts[item["values"]] = item["counts"]
+    bad = table.filter(pc.not_equal(table["status"], "ok"))
+    if bad.num_rows:
+        messages = (message or "" for message in bad["message"].to_pylist())
+        counts["problems"] = count_problems(zip(bad["status"].to_pylist(), messages, strict=True))
+    return counts

@@ -17,6 +17,7 @@ from catalogs.matching.pairs import PairedRows
 from catalogs.splits import SkySplit, choose_split
 from evaluation.targets import known_splits, sample_bands
 from galaxy_da.errors import CatalogError, SpaceError
+from galaxy_da.extraction.problems import describe_problems
 from galaxy_da.io.files import json_hash
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_metadata
@@ -109,6 +110,8 @@ def adapt(
             f"{survey.name}: only {len(train) + len(held)} usable pairs fall outside the test part "
             f"of the sky, at least {FEWEST_PAIRS} are needed; match a larger area, or adapt "
             "without pairs"
+            + describe_problems(anchor, rows.anchor, space.encoder(space.anchor), space.frame)
+            + describe_problems(target, rows.target, start, space.frame)
         )
     images = _enough_images(space, anchor, target, start, settings.seed, rows.split)
     if len(held) < FEW_HELD_OUT:

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from catalogs.splits import SkySplit
 from galaxy_da.errors import CatalogError
+from galaxy_da.extraction.problems import describe_problems
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
@@ -236,5 +237,6 @@ def _load(
         raise CatalogError(
             f"{sample.path}: only {int(usable.sum())} usable cutouts lie outside the test part of "
             f"the sky, at least {FEWEST_IMAGES} are needed to adapt without pairs"
+            + describe_problems(sample, rows, encoder, space.frame)
         )
     return images[torch.from_numpy(usable)], rows[usable]
