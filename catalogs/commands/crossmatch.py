@@ -32,7 +32,7 @@ def crossmatch(
     radius: Annotated[float, typer.Option(min=1e-4, help="Largest separation [arcsec].")] = 1.0,
     min_radius: Annotated[float, typer.Option(min=0, help="Smallest separation [arcsec].")] = 0.0,
     sigmas: Annotated[
-        float | None, typer.Option(help="Largest separation in position errors; see --error.")
+        float | None, typer.Option(help="Largest separation in units of its error; see --error.")
     ] = None,
     mode: Annotated[str, typer.Option(help="Pairs to keep: mutual, nearest or all.")] = "mutual",
     how: Annotated[str, typer.Option(help="Rows to keep: inner, left or outer.")] = "inner",

@@ -32,7 +32,7 @@ def probe(
         ),
     ] = None,
     unadapted: Annotated[
-        bool, typer.Option(help="Read surveys without an encoder by the anchor's.")
+        bool, typer.Option(help="Use the anchor's encoder for surveys without one.")
     ] = False,
     survey_file: SurveyFiles = None,
     seed: Annotated[int, typer.Option(help="Random seed of the fit.")] = 0,

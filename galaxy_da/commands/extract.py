@@ -41,7 +41,7 @@ def extract(
     out: Out,
     survey_file: SurveyFiles = None,
     unadapted: Annotated[
-        bool, typer.Option(help="Read surveys without an encoder by the anchor's.")
+        bool, typer.Option(help="Use the anchor's encoder for surveys without one.")
     ] = False,
     reconstruct: Annotated[
         bool, typer.Option(help="Write the reconstruction error of each cutout.")

@@ -61,7 +61,7 @@ def similar(
     where: Where = None,
     cone: Cone = None,
     unadapted: Annotated[
-        bool, typer.Option(help="Read surveys without an encoder by the anchor's.")
+        bool, typer.Option(help="Use the anchor's encoder for surveys without one.")
     ] = False,
     json: AsJson = False,
 ) -> None:
@@ -293,9 +293,9 @@ def interpolate(
     reach: Annotated[float, typer.Option(help="Range of --latent [standard deviations].")] = 3.0,
     json: AsJson = False,
 ) -> None:
-    """Decode images between two galaxies, along a latent, or of a sum.
+    """Decode images between two galaxies, along a latent, or of sums of latents.
 
-    Prints the galaxy nearest to each image.
+    The command prints the galaxy nearest to each image.
 
     Example: galaxy-da interpolate index --space decals --from sdss:1 --to sdss:2 --out strip.png
     """

@@ -38,9 +38,9 @@ def adapt(
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     json: AsJson = False,
 ) -> None:
-    """Adapt a space to a new survey, and keep what is best on held-out pairs.
+    """Adapt a space to a new survey, and keep the candidate that is best on held-out data.
 
-    An interrupted run goes on where it was. Under torchrun, its processes share each batch.
+    Run again to resume. Under torchrun, the processes share each batch.
 
     Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out space
