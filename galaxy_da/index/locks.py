@@ -37,7 +37,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 class Pin:
-    """Lock that keeps a file from being removed until it is collected or its process ends."""
+    """Lock that keeps a file until the lock is garbage-collected or its process ends."""
 
     def __init__(self, path: Path) -> None:
         handle = _open(path, os.O_RDONLY)
@@ -73,6 +73,7 @@ def _open(path: Path, flags: int) -> int:
 
 
 def _locked(handle: int, how: int) -> bool:
+    """Try to lock an open file without waiting; return True if it worked."""
     try:
         fcntl.flock(handle, how | fcntl.LOCK_NB)
     except BlockingIOError:

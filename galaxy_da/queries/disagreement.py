@@ -1,8 +1,8 @@
 """Galaxies whose images disagree between two surveys: transients, artefacts, wrong matches.
 
-Two images of a galaxy never have the same latents. Noise, seeing and the encoders separate them,
-more so for faint galaxies, in some directions and in some parts of the space. `excess` is the
-distance relative to this expectation.
+Two images of a galaxy never have the same latents. Noise, seeing and the encoders separate them.
+The separation to expect depends on brightness, on direction and on the part of the latent space.
+`excess` is the distance over this expectation.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ def disagreement(
 ) -> pa.Table:
     """Rank galaxies by the latent distance between two surveys, relative to the expected one.
 
-    The galaxies are those whose positions in two surveys are mutual nearest neighbours. With a
-    survey, it is compared with each other one, else every two surveys. The result is that of
-    `galaxy_da.queries.outliers.outliers`, with `excess` as ``outlier_score``.
+    The galaxies are those whose positions in two surveys are mutual nearest neighbours. A given
+    survey is compared with each other one; without it, all pairs of surveys are. The result is that
+    of `galaxy_da.queries.outliers.outliers`, with `excess` as ``outlier_score``.
     """
     index.span(survey)
     if "variance" not in index.rows.column_names:
@@ -88,9 +88,9 @@ def excess(
     Means and variances are (n, d) posteriors of n galaxies in two surveys, a few of them wrong
     pairs. The distance is the Mahalanobis distance of the pair's shift. The mean shift and the
     scatter of the two surveys come from the 80% of pairs that agree best (concentration steps of
-    the deterministic MCD, Hubert et al. 2012, J. Comput. Graph. Stat. 21, 618). It is divided by
-    the distance predicted from the posterior variances, and by the median of the 50 most similar
-    galaxies, so that the median ratio is about 1.
+    the deterministic MCD, Hubert et al. 2012, J. Comput. Graph. Stat. 21, 618). The distance is
+    divided by the distance predicted from the posterior variances, then by the median of this
+    ratio over the 50 most similar galaxies. The median result is therefore about 1.
     """
     shift = np.subtract(mean1, mean2, dtype=np.float64)
     log_squared = np.log(_squared_distance(shift) + _TINY)
