@@ -70,7 +70,8 @@ def fetch(
     out : path
         Output folder; an unfinished fetch there is continued.
     cache : Cache, optional
-        Cutouts on this machine, linked instead of requested; by default the user's.
+        Index of cutouts on this machine, which are linked instead of requested; by default the one
+        in the user's cache folder.
     http : Http, optional
         Client of the service; by default a new one with the source's limits.
 
@@ -84,7 +85,7 @@ def fetch(
     ------
     CatalogError
         If a position is out of range, `out` holds another fetch or is being written by another
-        process, the service refuses the account, or request after request fails.
+        process, the service refuses the user's account, or too many requests in a row fail.
     TableError
         If an id is repeated or a column is missing.
     StorageError
@@ -124,7 +125,7 @@ def fetch(
 def request_keys(source: CutoutSource, ra: FloatArray, dec: FloatArray) -> list[str]:
     """Return the SHA-256 that names each request of (n,) positions [ICRS deg].
 
-    The source's identity counts, and positions to 1e-7 deg (0.4 mas).
+    A key depends on the source's identity and on the position, rounded to 1e-7 deg (0.4 mas).
     """
     request = [source.survey, source.service, source.suffix, dict(source.identity())]
     common = json.dumps(request, sort_keys=True)
@@ -149,7 +150,7 @@ def _sample_columns(catalog: pa.Table, survey: str) -> pa.Table:
 
 
 def _plan(source: CutoutSource, sample: pa.Table) -> dict[str, Any]:
-    """Return the content that two calls of one fetch share."""
+    """Return the description by which a later call recognises the same fetch."""
     digest = hashlib.sha256()
     for name in ("object_id", "ra", "dec"):
         kind = pa.large_string() if name == "object_id" else pa.float64()

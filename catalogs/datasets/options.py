@@ -1,4 +1,4 @@
-"""Options of an image set, in place of what its files say."""
+"""Options that complete or override what the files of an image set state."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class ImageSetOptions:
     pixel_scale_arcsec: float | None = None  # if neither images nor columns state it
     positions: PathOrUrl | None = None
     image: str | None = None  # column of images in shards, if there are several (hsc_image, ...)
-    bands: tuple[str, ...] = ()  # names of planes that nothing names, in order
+    bands: tuple[str, ...] = ()  # names of planes, in order, where the file has none
     ra: str | None = None  # columns of shards or of the catalogue, by default recognised
     dec: str | None = None
     object_id: str | None = None
     stretch: str | None = None  # of colour images, where it is not that of the survey's archive
     catalog: PathOrUrl | None = None
     match: str = "auto"  # or name, header, position
-    accept_colours: bool = False  # although another order of bands explains a folder's colours
+    accept_colours: bool = False  # accept a folder whose colours suit another band order

@@ -14,14 +14,14 @@ from galaxy_da.surveys import Band, Survey
 __all__ = ["WIDEST_DRAW", "Conditions", "draw_conditions", "frame_bands", "median_conditions"]
 
 WIDEST_DRAW = 2.5  # clip of the drawn PSF widths and depths [standard deviations]
-ARTEFACT_RATE = 0.02
+ARTEFACT_RATE = 0.02  # share of cutouts with an artefact
 ASTROMETRY_ARCSEC = 0.1  # standard deviation of a catalogue position, per axis [arcsec]
 ZEROPOINT_MAG = 0.02  # standard deviation of the calibration of one band of one cutout [mag]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """Observing conditions of n cutouts; an index selects cutouts.
+    """Observing conditions of n cutouts; ``conditions[rows]`` selects some of them.
 
     Images of a positive `zeropoint_error_mag` come out too bright. The catalogue positions, on
     which the cutouts are centred, are off by `east_arcsec` and `north_arcsec`.

@@ -26,7 +26,7 @@ __all__ = [
     "sky_chunks",
 ]  # fmt: skip
 
-CHUNK = 32  # galaxies drawn at a time; a seed means another sky with another value
+CHUNK = 32  # galaxies drawn at a time; a change of it changes the sky of every seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class SkySettings:
     scenes: ScenePool | Location | None = None  # real galaxies, or a sample table of their images
     repeat_anchor: bool = True
     rotated: bool = False
-    every_band: bool = False  # instead of those nearest to the frame's
+    every_band: bool = False  # else only the bands nearest to the frame's g, r and z
     magnitudes: tuple[float, float] = MAGNITUDES  # range of r, the brightest first [AB mag]
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class SkyChunk:
     first: int  # number of the first galaxy in the sky
     truth: pa.Table
     conditions: dict[str, Conditions]  # of each cutout, by observation
-    observe: Callable[[Collection[str]], dict[str, Observation]]  # from some names
+    observe: Callable[[Collection[str]], dict[str, Observation]]  # renders those named
 
     @cached_property
     def observations(self) -> dict[str, Observation]:
@@ -103,7 +103,8 @@ def sky_chunks(
     """Stream a simulated sky.
 
     Galaxy i of a seed is the same for any n and any surveys, and a survey's noise does not depend
-    on the others. The first survey is the anchor. Without n, the sky is endless.
+    on the others. The first survey is the anchor. `n` is the number of galaxies; without it, the
+    sky is endless.
     """
     settings = settings or SkySettings()
     observers = observers_of(surveys, settings)
