@@ -1,4 +1,4 @@
-"""Verbs of evaluation: evaluate."""
+"""Verb: evaluate."""
 
 from __future__ import annotations
 

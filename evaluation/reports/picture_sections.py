@@ -46,7 +46,7 @@ def by_distance(targets: Sequence[PairsInIndex]) -> np.ndarray:
 
 
 def brighter_half(index: LatentIndex, anchor: SurveyImages, galaxies: np.ndarray) -> np.ndarray:
-    """Return anchor rows above the median brightness, brightest first and flagged ones last."""
+    """Return the brighter half of at most 400 galaxies, brightest first, flagged ones last."""
     chosen = np.random.default_rng(SEED).permutation(galaxies)[:_CANDIDATES]
     images, _ = load_images(anchor.sample, chosen, anchor.encoder, anchor.frame)
     edge = 3 * anchor.frame.pixels // 8

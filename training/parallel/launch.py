@@ -61,7 +61,7 @@ def process_group(devices: int = 1) -> Iterator[bool]:
 
 
 def check_shared_folder(out: PathOrUrl) -> None:
-    """Refuse a URL to several processes, of which each would stage a folder of its own."""
+    """Refuse a URL if several processes train: each would write a temporary folder of its own."""
     if len(everyones(None)) > 1 and not isinstance(location(out), Path):
         raise StorageError(
             f"{out}: several processes train in one folder that all of them see; give --out such a "

@@ -33,10 +33,10 @@ _COLUMNS = pa.schema({"part": pa.string(), "label": pa.string(), "redshift": pa.
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Memory maps of prepared images, (n, observations, bands, y, x) float16, one after the other.
+    """Memory maps of prepared images, (n, observations, bands, y, x) float16, one for each process.
 
-    `rows` holds ``part`` of the sky, ``label`` (class or null) and ``redshift`` (or null) of each.
-    `split` gave the parts.
+    `rows` holds each galaxy's ``part`` of the sky, ``label`` (class or null) and ``redshift`` (or
+    null). `split` divided the sky into these parts.
     """
 
     images: tuple[np.ndarray, ...]
@@ -61,7 +61,7 @@ class TrainingImages:
 
     @staticmethod
     def finished(folder: Path) -> bool:
-        """Tell if a folder holds all of them."""
+        """Return True if every process has finished its images in a folder."""
         return (folder / _PARTS).is_file()
 
     def read(self, rows: np.ndarray, observations: int) -> np.ndarray:
