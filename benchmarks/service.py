@@ -46,7 +46,7 @@ _SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class Turns:
-    """Seconds of each measurement, and number of repeats."""
+    """Seconds of each measurement (FAISS or encoder alone: half as long), and number of repeats."""
 
     seconds: float = 4.0
     repeats: int = 3
@@ -242,9 +242,11 @@ def _fits(pixels: np.ndarray) -> bytes:
 def main() -> None:
     """Print the tables."""
     parser = command_parser("service", __doc__)
-    parser.add_argument("vectors", nargs="*", type=int, default=[100_000])
-    parser.add_argument("--seconds", type=float, default=Turns.seconds, help="of each measurement")
-    parser.add_argument("--repeats", type=int, default=Turns.repeats)
+    parser.add_argument("vectors", nargs="*", type=int, default=[100_000], help="index sizes")
+    parser.add_argument(
+        "--seconds", type=float, default=Turns.seconds, help="length of each measurement [s]"
+    )
+    parser.add_argument("--repeats", type=int, default=Turns.repeats, help="number of measurements")
     given = parser.parse_args()
     turns = Turns(seconds=given.seconds, repeats=given.repeats)
     for n in given.vectors:

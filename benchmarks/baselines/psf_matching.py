@@ -1,4 +1,4 @@
-"""Match PSF and noise in the image plane, then use the frozen anchor's encoder."""
+"""Match PSF and noise in the image plane, then use the anchor's frozen encoder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AnchorMatch(ImageMatch):
     def to_anchor(
         cls, space: LatentSpace, encoder: SurveyEncoder, anchor: Tensor, target: Tensor
     ) -> Self:
-        """Match each band of a target to the anchor's nearest one, as `to_target` backwards."""
+        """Match each band of a target to the nearest anchor band: the reverse of `to_target`."""
         there = ImageMatch.to_target(space, encoder, anchor, target)
         return cls(
             source=torch.arange(len(encoder.bands)),
@@ -46,7 +46,7 @@ class AnchorMatch(ImageMatch):
         )
 
     def transfer(self, spectrum: Tensor, frequency: Tensor) -> Tensor:
-        """Factor of each image's spectrum, with deconvolution where the input is blurrier."""
+        """Return the factor of each image's spectrum; it deconvolves a blurrier input."""
         variance = self.variance_px2[:, None, None]
         transfer = torch.exp(-2 * math.pi**2 * variance.abs() * frequency.square())[None]
         if not (variance < 0).any():
@@ -83,7 +83,7 @@ class PsfMatching:
 
 
 def _ring_mean(power: Tensor, frequency: Tensor) -> Tensor:
-    """Mean power in rings one Fourier pixel wide, back on the half plane."""
+    """Return the mean power in rings one Fourier pixel wide, back on the half plane."""
     ring = (frequency * power.shape[-2]).round().long().flatten()
     rings = int(ring.max()) + 1
     total = power.new_zeros(*power.shape[:-2], rings).index_add_(-1, ring, power.flatten(-2))

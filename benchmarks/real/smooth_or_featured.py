@@ -106,6 +106,7 @@ def _feature_sets(space: LatentSpace, guide: GuideImages) -> Mapping[str, np.nda
 
 
 def _encoder(space: LatentSpace, survey: Survey) -> SurveyEncoder:
+    """Return the survey's encoder, else the anchor's, with the definition of the guide images."""
     if survey.name not in space.surveys:
         assert survey.stretch is not None
         return space.unadapted(survey, survey.stretch.planes)
