@@ -16,7 +16,6 @@ from conftest import pair_table
 from PIL import Image
 
 from catalogs.simulation.sky import SkySettings, sky_chunks
-from galaxy_da.errors import SurveyError
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
@@ -191,5 +190,6 @@ def test_jpeg_needs_a_stretch(data, decals, tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(buffer, "PNG")
     row = {"object_id": "a", "survey": "kids", "ra": 1.0, "dec": 1.0, "image": buffer.getvalue()}
-    with pytest.raises(SurveyError, match="kids: colour images"):
-        extract(decals, sample(tmp_path, [row]), settings=UNADAPTED)
+    table = extract(decals, sample(tmp_path, [row]), settings=UNADAPTED).table
+    assert table["status"].to_pylist() == ["unreadable"]
+    assert "kids: colour images" in table["message"][0].as_py()

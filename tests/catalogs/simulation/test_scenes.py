@@ -182,7 +182,7 @@ def test_saturated_colour_images_are_left_out(tmp_path):
         Image.fromarray(colour).save(file, "png")
         return file.getvalue()
 
-    images = [encode(300.0), encode(30_000.0), b"not an image"]
+    images = [encode(300.0), encode(300_000.0), b"not an image"]
     pool = ScenePool.open(write(tmp_path, images, survey="sdss", pixel_scale_arcsec=[PIXEL] * 3))
     assert list(pool.scene_id) == ["scene-0"]
     # Flux in a JPEG refers to the archive's own pixel.
