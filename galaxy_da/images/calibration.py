@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.units import Quantity
 
-__all__ = ["calibrate", "calibration_cards", "flux_factor", "linearise"]
+__all__ = ["calibrate", "calibration_cards", "flux_factor", "linearise", "states_unit"]
 
 _JANSKY_ZEROPOINT = 8.9
 """AB magnitude of one jansky [mag]."""
@@ -125,6 +125,13 @@ def linearise(pixels: np.ndarray, header: Header) -> np.ndarray:
     with np.errstate(over="ignore"):  # to infinity, which counts as missing
         sinh = np.sinh(pixels.astype(np.float64) / (2.5 * np.log10(np.e)))
         return np.asarray(offset + 2 * soften * sinh, np.float32)
+
+
+def states_unit(header: Header) -> bool:
+    """Test if a header states a unit or a zeropoint."""
+    return bool(_text(header, "BUNIT")) or any(
+        card in header for card in ("FLUXMAG0", *_ZEROPOINT_CARDS)
+    )
 
 
 def calibration_cards(survey: Survey) -> dict[str, str | float]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from galaxy_da.errors import CutoutError, first_line
 from galaxy_da.images.bands import find_band, header_bands
-from galaxy_da.images.calibration import linearise
+from galaxy_da.images.calibration import linearise, states_unit
 from galaxy_da.images.hdu_roles import NOISE_KINDS, Role, role_of
 from galaxy_da.images.masks import bad_pixels, noise_of
 from galaxy_da.images.quiet import quiet
@@ -194,7 +194,13 @@ def _read(hdus: Sequence[Any], survey: Survey) -> list[FitsImage]:
         if len(chosen) > 1:
             bands = [str(role.band)]
         own = [(r, m) for r, m in masks if len(chosen) == 1 or r.band in (None, role.band)]
-        image = FitsImage(pixels=_pixels(hdu), header=header, bands=bands, noise=None)
+        pixels = _pixels(hdu)
+        if pixels.dtype.kind in "iu" and survey.flux_unit != "count" and not states_unit(header):
+            raise CutoutError(
+                f"integers without BUNIT or a zeropoint are counts or a picture's bytes, not flux "
+                f"in {survey.flux_unit}; add the card, or define the survey in counts"
+            )
+        image = FitsImage(pixels=pixels.astype(np.float32), header=header, bands=bands, noise=None)
         images.append(_masked_image(image, own, survey))
     return images
 
@@ -257,14 +263,13 @@ def _is_image(hdu: Any) -> bool:
 
 
 def _pixels(hdu: Any) -> np.ndarray:
-    """Return the pixels of an HDU as (planes, y, x) float32, NaN where it says ``BLANK``."""
+    """Return the pixels of an HDU as (planes, y, x), NaN where it says ``BLANK``."""
     zero_is_blank = hdu.header.get("BLANK") == 0 and hdu.header["BITPIX"] > 0
     zero = hdu.header.get("BZERO", 0)
     values = _cube(hdu)
-    pixels = values.astype(np.float32)
     if zero_is_blank:  # astropy 8.0 overlooks a BLANK of zero
-        pixels[values == values.dtype.type(zero)] = np.nan
-    return pixels
+        return np.where(values == values.dtype.type(zero), np.nan, values)
+    return values
 
 
 def _cube(hdu: Any) -> np.ndarray:

@@ -330,6 +330,13 @@ def test_pixels_of_every_type(dtype):
     values = np.arange(40 * 44).reshape(40, 44).astype(dtype)
     got = read_rows(content(image(values)), {"bands": "r"}, DES)
     assert_array_equal(got.pixels[0], values.astype(np.float32))
+    if values.dtype.kind == "f":
+        return
+    with pytest.raises(CutoutError, match=r"integers without BUNIT .* not flux in nanomaggy"):
+        read_rows(content(image(values)), {"bands": "r"})
+    for cards in ({"BUNIT": "nanomaggy"}, {"MAGZERO": 22.5}):
+        got = read_rows(content(image(values, **cards)), {"bands": "r"})
+        assert_array_equal(got.pixels[0], values.astype(np.float32))
 
 
 def test_files_cut_off_anywhere_are_refused():
