@@ -32,19 +32,10 @@ def match_trials(
 ) -> Trials:
     """State match probabilities for pairs whose truth is known.
 
-    Parameters
-    ----------
-    queries, pool : (mean, variance), each (n, latents) and (m, latents) float arrays
-        Posteriors of the targets, and of the anchors.
-    own : (n,) int array
-        Row of the pool that is each query's galaxy.
-
-    Returns
-    -------
-    dict of (probability, same)
-        ``random``: each query with its own galaxy, and with one other of the pool, at prior 1/2.
-        ``lookalikes``: each query with the `LOOKALIKES` nearest galaxies of the pool, at prior 1/m;
-        its own galaxy may be missing from them.
+    `queries` and `pool` are means and variances, (n, latents) and (m, latents); `own` is each
+    query's row in the pool. Returns probability and truth of ``random`` trials, each query with its
+    own galaxy and with another one at prior 1/2, and of ``lookalikes``, the `LOOKALIKES` nearest at
+    prior 1/m.
     """
     n, m = len(queries[0]), len(pool[0])
     if m < 2:

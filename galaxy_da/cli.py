@@ -215,19 +215,8 @@ def run_function(
 ) -> int:
     """Run a function as a command of its own, with the error handling of `main`.
 
-    Parameters
-    ----------
-    function : callable
-        Its annotated parameters become arguments and options.
-    name : str
-        Name of the command in messages.
-    arguments : sequence of str, optional
-        The words after the command; by default those of the process.
-
-    Returns
-    -------
-    int
-        Exit status, as for `main`.
+    Its annotated parameters become arguments and options; `name` is the command in messages.
+    Returns the exit status.
     """
     return _run(_command_of(function, name), arguments, name)
 

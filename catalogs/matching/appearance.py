@@ -100,22 +100,9 @@ def appearance_ratios(
 ) -> np.ndarray:
     """Return the log likelihood ratio of each candidate pair's images, one galaxy over two.
 
-    Parameters
-    ----------
-    candidates : pa.Table
-        Pairs with ``anchor_id`` and ``target_id``.
-    space : LatentSpace
-        Space with a model of the target survey (`LatentSpace.match_probability`).
-    anchor, target : Features
-        Features extracted with this space's encoders, each of one survey. The ratio is zero for
-        images without features.
-
-    Raises
-    ------
-    SpaceError
-        If features are of other encoders or several surveys, or the space has no model of the two.
-    CatalogError
-        If no candidate has features on both sides.
+    The features are of one survey each, by encoders of `space`; the ratio is zero for images
+    without features. Raises SpaceError if they are of other encoders, or the space has no model of
+    the two surveys, and CatalogError if no candidate has features on both sides.
     """
     model = space.match_probability(
         *(_survey(f, space, side) for side, f in _sides(anchor, target))

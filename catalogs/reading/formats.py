@@ -59,22 +59,10 @@ class CatalogFile(NamedTuple):
 
 
 def load_file(path: Location, wanted: Wanted) -> CatalogFile:
-    """Read a catalogue file or HATS folder.
+    """Read a catalogue file, whose ending tells the format, or a HATS folder.
 
-    Parameters
-    ----------
-    path : Location
-        File whose ending tells the format, or folder of a HATS catalogue. Parquet and HATS are
-        read from a URL, other files are copied first.
-    wanted : Wanted
-        Table and columns to read.
-
-    Raises
-    ------
-    CatalogError
-        If there is no such file or table, its format is unknown, or it cannot be read.
-    StorageError
-        If the store it is in fails.
+    Parquet and HATS are read from a URL, other files are copied first. Raises CatalogError if there
+    is no such file or table, its format is unknown, or it cannot be read.
     """
     name = re.sub(r"\.(gz|bz2|fz)$", "", path.name.lower())
     suffix = name.rsplit(".", 1)[-1] if "." in name else ""

@@ -122,24 +122,10 @@ def to_epoch(
     reference_epoch: np.ndarray,
     epoch: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Move positions along their proper motion to an epoch.
+    """Move positions along their proper motion to an epoch, and return ra and dec [ICRS deg].
 
-    Parameters
-    ----------
-    position : two (n,) float arrays
-        Longitude and latitude in `frame` [deg].
-    motion : two (n,) float arrays
-        Proper motion in longitude, times cos(latitude), and in latitude, in `frame` [mas / yr];
-        NaN is no motion.
-    frame : str
-        Name of a frame, as for `frame_named`.
-    reference_epoch, epoch : (n,) float array and float
-        Epochs of the positions and of the result [Julian year].
-
-    Returns
-    -------
-    ra, dec : (n,) float array
-        Moved positions [ICRS deg].
+    `position` is longitude and latitude in `frame` [deg]; `motion` is that in longitude, times
+    cos(latitude), and in latitude [mas / yr], NaN for none; epochs are Julian years.
     """
     moves = UnitSphericalCosLatDifferential(
         *(np.nan_to_num(speed) * u.mas / u.yr for speed in motion)

@@ -31,19 +31,8 @@ def measure_probes(
 ) -> tuple[Probe, ...]:
     """Measure probes in every survey with enough galaxies, and store the errors in the probes.
 
-    Parameters
-    ----------
-    latents : sequence of LabelledLatents
-        Latents of each survey in the space of the probes.
-    values : dict of str to (truth rows,) float array
-        True values by probe, NaN where unknown.
-    use : (truth rows,) bool array
-        Galaxies that no probe was fitted to.
-
-    Returns
-    -------
-    tuple of Probe
-        Probes in the same order; errors of surveys that are not in `latents` are kept.
+    `values` are the truth of each probe by row of the truth table, NaN where unknown; `use` marks
+    the galaxies that no probe was fitted to. Errors of other surveys are kept.
     """
     measured = []
     for probe in probes:

@@ -42,20 +42,9 @@ _HIGHEST_ORDER = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """The rows of one pixel.
+    """The rows of one pixel: their number, the Parquet tables that hold them, and their folder.
 
-    Attributes
-    ----------
-    pixel : Pixel
-        Pixel of the rows.
-    n_rows : int
-        Number of rows.
-    files : tuple of Path or UPath
-        Parquet tables that hold them.
-    folder : Path or UPath
-        Folder that relative cutout URIs start from.
-    is_whole : bool
-        All rows of the files are in the pixel.
+    Relative cutout URIs start from `folder`; `is_whole` if all rows of the files are in the pixel.
     """
 
     pixel: Pixel

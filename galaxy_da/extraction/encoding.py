@@ -137,23 +137,10 @@ def reconstruction_error(
     mean: torch.Tensor,
     precision: Precision = "auto",
 ) -> np.ndarray:
-    """Compare decoded latents with the prepared images they came from.
+    """Return the mean squared difference of decoded latents and prepared images [asinh units].
 
-    Parameters
-    ----------
-    space, encoder
-        Latent space, and its encoder of the images.
-    images : (n, bands, pixels, pixels) float tensor
-        Images from `SurveyEncoder.prepare`.
-    mean : (n, latents) float tensor
-        Posterior means of the images.
-    precision : {"auto", "fp32", "bf16"}
-        Precision of the decoder.
-
-    Returns
-    -------
-    (n,) float32 array
-        Mean squared difference from the nearest bands [asinh units].
+    `images` (n, bands, pixels, pixels) come from `SurveyEncoder.prepare`, `mean` (n, latents) are
+    their posterior means. Images of other bands are compared in the nearest ones.
     """
     wavelengths = np.array([encoder.survey.band(name).wavelength_nm for name in encoder.bands])
     nearest = [int(np.abs(wavelengths - nm).argmin()) for nm in space.frame.wavelengths_nm]

@@ -33,25 +33,10 @@ def read_batches(
     wanted: np.ndarray | None = None,
     stop: int | None = None,
 ) -> Iterator[tuple[pa.Table, list[Cutout | CutoutError]]]:
-    """Read a sample's cutouts in order.
+    """Read a sample's cutouts in order, and yield batches of rows with their cutouts or errors.
 
-    Parameters
-    ----------
-    sample : Sample
-        Sample table.
-    surveys : dict of str to Survey
-        Definition of every survey in the sample.
-    start, stop : int
-        Row range; `stop` defaults to the end.
-    wanted : (n,) bool array, optional
-        Rows of the sample to read; by default all.
-
-    Yields
-    ------
-    rows : pa.Table
-        A batch of rows.
-    cutouts : list of Cutout or CutoutError
-        Images of the rows, in order.
+    `surveys` defines every survey in the sample; `start` and `stop` bound the rows; `wanted`, (n,)
+    bool, chooses among them.
     """
 
     def read(rows: pa.Table) -> tuple[pa.Table, list[Cutout | CutoutError]]:

@@ -24,18 +24,8 @@ def parallel_map(
 ) -> Iterator[U]:
     """Yield the results of a function in the order of its items.
 
-    Parameters
-    ----------
-    function : callable
-        Function of one item, called in one of the threads.
-    items : iterable
-        Items, read in the thread of the caller.
-    threads : int
-        Number of threads.
-    prefetch : int
-        Largest number of items started before their results are consumed.
-    initializer : callable, optional
-        Function called once in each thread before its first item.
+    The function runs in `threads` threads, at most `prefetch` items ahead of the consumer; items
+    are read in the caller's thread. `initializer` runs once in each thread.
     """
     remaining = iter(items)
     with ThreadPoolExecutor(threads, initializer=initializer) as pool:

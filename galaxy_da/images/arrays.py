@@ -57,20 +57,8 @@ def read_array(file: Location, row: str = "") -> np.ndarray:
 def image_planes(pixels: np.ndarray, bands: Sequence[str] | None, survey: Survey) -> np.ndarray:
     """Return an array of flux as (planes, y, x), its bands in the first or the last axis.
 
-    Parameters
-    ----------
-    pixels : array
-        One image, or one plane.
-    bands : sequence of str, optional
-        Names of the planes; by default all bands of the survey.
-    survey : Survey
-        Survey of the image.
-
-    Raises
-    ------
-    CutoutError
-        If it is no image of that many bands, both axes could be the bands, or its numbers are no
-        fluxes.
+    Raises CutoutError if it is no image of that many bands (by default all of the survey), both
+    axes could be the bands, or its numbers are no fluxes.
     """
     is_integer = pixels.dtype.kind in "iu"
     if pixels.dtype.kind not in "iuf" or (is_integer and survey.flux_unit != "count"):

@@ -89,19 +89,7 @@ class Prepared:
 def pick_bands(survey: Survey, available: Sequence[str], frame: Frame) -> tuple[str, ...]:
     """Choose the survey's band nearest in wavelength to each band of the frame.
 
-    Parameters
-    ----------
-    survey : Survey
-        Survey of the cutouts.
-    available : sequence of str
-        Bands of the cutouts.
-    frame : Frame
-        The anchor's frame.
-
-    Returns
-    -------
-    tuple of str
-        One survey band per frame band; they repeat where the survey has fewer.
+    Only `available` bands are chosen; they repeat where the survey has fewer than the frame.
     """
     among = tuple(available)
     return tuple(survey.nearest_band(nm, among).name for nm in frame.wavelengths_nm)

@@ -37,20 +37,9 @@ def resample(
 ) -> Tensor:
     """Average surface brightness over the pixels of a square output grid.
 
-    Parameters
-    ----------
-    image : (n, bands, y, x) float tensor
-        Surface brightness, zero outside the image. Not modified.
-    pixels : int
-        Side of the output.
-    scale_ratio : float or (n,) tensor
-        Side of an output pixel in input pixels.
-    centre_xy : pair of float or (n,) tensor, optional
-        Input pixel coordinates of the output's centre; by default the image's centre.
-
-    Returns
-    -------
-    (n, bands, pixels, pixels) tensor
+    `image` is (n, bands, y, x), taken as zero outside; `pixels` is the side of the output;
+    `scale_ratio` is an output pixel's side in input pixels, one or (n,); `centre_xy` are the input
+    coordinates of the output's centre, by default the image's. Returns (n, bands, pixels, pixels).
     """
     height, width = image.shape[-2:]
     x, y = ((width - 1) / 2, (height - 1) / 2) if centre_xy is None else centre_xy

@@ -16,23 +16,11 @@ __all__ = ["Layout", "expanded"]
 class Layout:
     """Conversion between row numbers and places in segments.
 
-    Parameters
-    ----------
-    surveys : sequence of mapping
-        For each segment, its number of rows per survey, in stored order.
-    deleted : sequence of (n,) int64 array
-        For each segment, the places of its deleted rows, ascending.
-
-    Attributes
-    ----------
-    spans : dict of str
-        First and one-past-last row number of each survey.
-    segment, place : (p,) int64 arrays
-        Segment of each piece, and its first place.
-    first : (p + 1,) int64 array
-        First row number of each piece, then the number of rows.
-    is_whole : bool
-        True if there is one segment without deletions, so that row numbers are places.
+    `surveys` gives each segment's number of rows per survey, in stored order, `deleted` the
+    ascending places of its deleted rows. `spans` is the first and one-past-last row number of each
+    survey; `segment`, `place` and `first` describe the pieces: their segment, first place and first
+    row number, the number of rows last. `is_whole` is true for one segment without deletions, where
+    row numbers are places.
     """
 
     def __init__(self, surveys: Sequence[Mapping[str, int]], deleted: Sequence[np.ndarray]) -> None:

@@ -99,19 +99,10 @@ def trained_scores(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weight the outlier scores of all galaxies with the predicted score of a person.
 
-    Parameters
-    ----------
-    points, outlier : (n, d) and (n,) float arrays
-        Whitened latents of all galaxies, and their outlier scores, not negative.
-    scored, score : (m, d) and (m,) float arrays
-        Whitened latents of the galaxies that the person has scored, and these scores.
-
-    Returns
-    -------
-    predicted, trained : (n,) float64 arrays
-        The person's score predicted by a random forest; and ``outlier tanh(exp(d) - 1 +
-        artanh(u))``, where u is the predicted score scaled to 0.1 to 1, and d is the distance to
-        the nearest scored galaxy over its mean (section 2.5 of the paper).
+    `points` (n, d) and `scored` (m, d) are whitened latents, `outlier` (n,) and `score` (m,) scores
+    that are not negative. Returns the person's score predicted by a random forest, and ``outlier
+    tanh(exp(d) - 1 + artanh(u))``, where u is the predicted score scaled to 0.1 to 1, and d is the
+    distance to the nearest scored galaxy over its mean (section 2.5 of the paper).
     """
     from sklearn.ensemble import RandomForestRegressor
 

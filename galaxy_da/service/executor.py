@@ -55,18 +55,10 @@ class Workers:
 class Batcher(Generic[T, R]):
     """One thread that computes requests in batches, each of one group.
 
-    Requests that arrive during a batch form the next batches. No request waits for a batch to fill:
-    if the thread is free, a single request is computed at once.
-
-    Attributes
-    ----------
-    compute : callable
-        Function of a list of items that returns a list of results, in order. An exception in place
-        of a result is raised for that item alone.
-    batch_size, max_waiting, timeout_s
-        Largest batch, most items that wait, and longest time from request to result [s].
-    group_of, observe : callable
-        Functions of an item that gives its group, and of the size of each batch.
+    Requests that arrive during a batch form the next ones; a single request is computed at once if
+    the thread is free. `compute` turns a list of items into results, in order; an exception in
+    place of a result is raised for that item alone. `timeout_s` bounds the time from request to
+    result.
     """
 
     compute: Callable[[Sequence[T]], Sequence[R | Exception]]

@@ -43,28 +43,10 @@ def fine_tune(
 ) -> tuple[Encoder, list[dict[str, float]]]:
     """Train a copy of a network on pairs, and return its best state on held-out ones.
 
-    Parameters
-    ----------
-    network : Encoder
-        Start of the training; not modified.
-    training, held
-        Pairs to learn from, and pairs that decide when to stop.
-    settings : AdaptSettings
-        Each check writes the file ``fine-tuned`` or, without the target's images, ``degraded`` of
-        the checkpoint folder. An interrupted training continues from it, with any number of
-        processes.
-    degrade : ImageMatch, optional
-        Degradation of the anchor's images to the target survey. With it, each galaxy gets such an
-        image, with new noise in each step.
-    use_target : bool
-        Train on the target's own images. Without them, `degrade` is needed.
-
-    Returns
-    -------
-    Encoder
-        The best state on `held`, the start included.
-    list of dict
-        Every loss and the held-out mean reciprocal rank at each check.
+    Each check writes the file ``fine-tuned`` or, without the target's images, ``degraded`` of the
+    checkpoint folder; an interrupted training continues from it. `degrade` makes an image of the
+    target survey from each anchor image, with new noise in each step; without it, `use_target` must
+    be true. Also returns every loss and the held-out mean reciprocal rank at each check.
     """
     fabric, tuning = make_fabric(), settings.fine_tuning
     share = Share.of(min(tuning.batch, len(training)))

@@ -25,19 +25,9 @@ def rank_candidates(
 ) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
     """Fit every closed form, and rank the held-out pairs among all pairs and other galaxies.
 
-    Parameters
-    ----------
-    bases, held_out : dict of str to EncodedPairs
-        Pairs to fit and pairs held out, encoded by the same networks.
-    others : (m, latents) float tensor, optional
-        The anchor's latents of more galaxies for the pool.
-
-    Returns
-    -------
-    networks : dict of str to Encoder
-        Each candidate's network.
-    ranks : dict of str to (n,) float array
-        Inverse ranks of the held-out pairs; see `PairedImages.reciprocal_ranks`.
+    `bases` and `held_out` are the same networks' pairs to fit and held out; `others`, (m, latents),
+    are more galaxies of the anchor for the pool. Returns each candidate's network, and the inverse
+    ranks of its held-out pairs.
     """
     networks, ranks = {}, {}
     for name, candidate in closed_form_candidates(bases).items():

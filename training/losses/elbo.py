@@ -26,25 +26,10 @@ def negative_elbo(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Negative evidence lower bound with a Gaussian pixel likelihood, up to a constant.
 
-    Parameters
-    ----------
-    images, decoded : (n, bands, y, x) float tensors
-        Prepared images, and images decoded from one draw of each posterior.
-    posterior : Posterior
-        Of the images of all processes, (n, latents).
-    noise : float
-        Standard deviation of a pixel [asinh units].
-    beta : float
-        Weight of the divergence (Higgins et al. 2017); 1 gives the bound itself.
-    over_processes : callable
-        Joins means of all processes, as `training.parallel.processes.Share.mean`.
-
-    Returns
-    -------
-    loss : scalar tensor
-        ``reconstruction / (2 noise^2) + beta * kl / pixels``.
-    terms : dict of scalar tensors
-        ``reconstruction`` (mean squared error) and ``kl`` (nat per image).
+    `images` and `decoded` are (n, bands, y, x); `noise` is the standard deviation of a pixel [asinh
+    units]; `beta` weights the divergence (Higgins et al. 2017), 1 gives the bound itself;
+    `over_processes` joins means of all processes. Returns ``reconstruction / (2 noise^2) + beta *
+    kl / pixels``, and its terms ``reconstruction`` (mean squared error) and ``kl`` (nat per image).
     """
     squared = (decoded - images).square()
     reconstruction = over_processes(squared.mean(), len(images))

@@ -106,23 +106,9 @@ def loss_of(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute a recipe's loss of a whole batch from this process's share of it.
 
-    Parameters
-    ----------
-    forward : callable
-        The learner as Fabric wrapped it.
-    batch : Batch
-        This process's share. With two observations of each galaxy, all first ones come before all
-        second ones.
-    epoch : float
-        Epochs done, for the schedule of beta.
-    share : Share, optional
-        This process's galaxies among those of the batch; all of them by default.
-
-    Returns
-    -------
-    loss : scalar tensor
-    terms : dict of scalar tensors
-        Each term of the whole batch before its weight.
+    With two observations of each galaxy, all first ones come before all second ones. `epoch` counts
+    the epochs done, for the schedule of beta. Returns the loss, a scalar tensor, and each term of
+    the whole batch before its weight.
     """
     objective, galaxy = recipe.objective, recipe.architecture.galaxy_latents
     two, images = recipe.observations == 2, batch.images

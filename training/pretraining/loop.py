@@ -41,22 +41,8 @@ def train(
 ) -> tuple[Learner, list[dict[str, float]]]:
     """Train on prepared images; continue after the checkpoint in `work`, if there is one.
 
-    Parameters
-    ----------
-    rows : SplitRows
-        Rows of `data`.
-    work : Path
-        Folder of the checkpoint, the same for all processes.
-    fabric : Fabric
-        Device, precision and processes that share each batch.
-
-    Returns
-    -------
-    learner : Learner
-        On the CPU; at its best epoch if the recipe has patience.
-    curves : list of dict
-        For each epoch ``epoch``, the mean of each term, and ``held_out``, the mean squared error of
-        the held-out images.
+    Returns the learner on the CPU, at its best epoch if the recipe has patience, and for each epoch
+    ``epoch``, the mean of each term, and ``held_out``, the mean squared error of held-out images.
     """
     settings = recipe.optimiser
     learner = _learner(recipe, data, rows.training)
