@@ -47,21 +47,9 @@ class PairedRows:
     ) -> PairedRows:
         """Look up a pair table's ids; ambiguous pairs and ids without a row are left out.
 
-        Parameters
-        ----------
-        pairs : pa.Table
-            Pair table from anchor to target.
-        anchor, target : Sample
-            Samples that hold the ids.
-        split : SkySplit, optional
-            Split of the sky; by default chosen by the pairs' positions.
-        known : sequence of SkySplit
-            Splits to prefer to a new one; see `catalogs.splits.choose_split`.
-
-        Raises
-        ------
-        CatalogError
-            If no pair remains, or they lie too close together to be split.
+        The split of the sky is by default chosen by the pairs' positions; one of `known` is
+        preferred to a new one. Raises CatalogError if no pair remains, or they lie too close
+        together to be split.
         """
         clear = pairs.filter(pa.compute.invert(pairs["ambiguous"]))
         rows = [

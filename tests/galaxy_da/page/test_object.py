@@ -35,7 +35,8 @@ def test_distance_and_probability_are_the_librarys(page, known):
 
 def test_catalogue_columns_and_neighbours(page, known):
     index, _ = known
-    row = index.take(np.array([index.row(KEY)]), ["mag_r", "kind", "ra", "specobjid"]).to_pylist()[0]
+    columns = ["mag_r", "kind", "ra", "specobjid"]
+    (row,) = index.take(np.array([index.row(KEY)]), columns).to_pylist()
     visit(page, f"/object?id={KEY}")
     facts = page.inner_text(".facts")
     assert f"{row['mag_r']:.6g}" in facts
