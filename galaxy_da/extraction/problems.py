@@ -14,7 +14,7 @@ from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import SurveyEncoder
 
-__all__ = ["count_problems", "describe_problems", "sample_problems"]
+__all__ = ["count_problems", "describe_problems"]
 
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?|'[^']*\.\w+'|\S+\.(?:fits|npy|jpe?g|png|h5)\S*")
 """Numbers and file names, which differ between rows of the same problem."""
@@ -52,27 +52,19 @@ def count_problems(problems: Iterable[tuple[str, str]]) -> dict[str, dict[str, s
     return result
 
 
-def sample_problems(
-    sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame
-) -> list[tuple[str, str]]:
-    """Return the status and message of the unusable among the first 200 of some rows."""
-    wanted = np.zeros(len(sample), bool)
-    wanted[np.unique(rows)[:_MOST_ROWS]] = True
-    found = []
-    for _, cutouts in read_batches(sample, {encoder.survey.name: encoder.survey}, wanted=wanted):
-        usable = [cutout for cutout in cutouts if isinstance(cutout, Cutout)]
-        found += [(c.status, str(c)) for c in cutouts if not isinstance(c, Cutout)]
-        found += [problem for problem in encoder.prepare(usable, frame).problems if problem]
-    return found
-
-
 def describe_problems(
     sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame
 ) -> str:
-    """Return the most common problem of a sample's cutouts as a clause, empty without one."""
-    problems = sample_problems(sample, rows, encoder, frame)
-    if not problems:
-        return ""
-    message, counted = next(iter(count_problems(problems).items()))
-    read = min(len(np.unique(rows)), _MOST_ROWS)
-    return f"; {counted['rows']} of {read} cutouts of {sample.path.name} read: {message}"
+    """Return the most common problem in 200 of some rows as a clause, empty without one."""
+    wanted = np.zeros(len(sample), bool)
+    wanted[np.unique(rows)[:_MOST_ROWS]] = True
+    problems = []
+    for _, cutouts in read_batches(sample, {encoder.survey.name: encoder.survey}, wanted=wanted):
+        usable = [cutout for cutout in cutouts if isinstance(cutout, Cutout)]
+        problems += [(c.status, str(c)) for c in cutouts if not isinstance(c, Cutout)]
+        problems += [problem for problem in encoder.prepare(usable, frame).problems if problem]
+    for message, counted in count_problems(problems).items():
+        return (
+            f"; {counted['rows']} of {wanted.sum()} cutouts of {sample.path.name} read: {message}"
+        )
+    return ""
