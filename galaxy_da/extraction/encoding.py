@@ -101,6 +101,9 @@ class SampleEncoder:
             for i, problem in zip(members, prepared.problems, strict=True):
                 if problem is not None:
                     status[i], message[i] = problem
+        infinite = (status == "ok") & ~np.isfinite(mean).all(1)
+        status[infinite] = "failed_quality"
+        message[infinite] = "the latents are not finite: the fluxes are too large"
         good, galaxy = status == "ok", space.galaxy_latents
         columns = {
             "status": pa.array(status, pa.string()),

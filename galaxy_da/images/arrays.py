@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from galaxy_da.errors import CutoutError, first_line
 from galaxy_da.images.masks import noise_of
@@ -77,7 +78,8 @@ def image_planes(pixels: np.ndarray, bands: Sequence[str] | None, survey: Survey
             f"shape {pixels.shape} can hold {planes} bands in its first or its last axis; "
             "reshape it to (bands, y, x) with other sides"
         )
-    return np.moveaxis(pixels, -1, 0) if last and not first else pixels
+    planar = np.moveaxis(pixels, -1, 0) if last and not first else pixels
+    return planar.astype(np.float32) if planar.dtype.itemsize > 8 else planar
 
 
 def image_bytes(image: pa.Scalar) -> bytes | None:
@@ -162,11 +164,14 @@ def _open_hdf5(path: Path, _changed: int, _size: int) -> Any:
 
 
 def _nested_pixels(flux: pa.Array, bands: int) -> np.ndarray:
+    """Return nested lists of equal length as (bands, y, x) float32."""
     shape = [bands]
     while pa.types.is_nested(flux.type):
+        lengths = set(pc.list_value_length(flux).to_pylist())
+        if len(lengths) != 1 or None in lengths:
+            raise CutoutError(f"nested flux is not {bands} equal images: lists differ in length")
+        shape.append(int(lengths.pop()))
         flux = flux.flatten()
-        shape.append(len(flux) // int(np.prod(shape)) if np.prod(shape) else 0)
-    try:
-        return np.asarray(flux, dtype=np.float32).reshape(shape)
-    except ValueError as error:
-        raise CutoutError(f"nested flux is not {bands} equal images ({error})") from error
+    if len(shape) != 3:
+        raise CutoutError(f"nested flux must be images of rows but has {len(shape) - 1} levels")
+    return np.asarray(flux, dtype=np.float32).reshape(shape)

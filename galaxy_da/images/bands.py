@@ -20,11 +20,14 @@ _MOST_NUMBERED = 100
 
 def header_bands(header: Header, survey: Survey) -> list[str] | None:
     """Return the band names in ``BANDn``, ``BANDS``, ``BAND`` or ``FILTER`` cards, if any."""
-    numbers = [i for i in (0, 1) if f"BAND{i}" in header]
-    if numbers:
-        cards = (f"BAND{i}" for i in range(numbers[0], _MOST_NUMBERED))
-        names = [str(header[card]).strip() for card in takewhile(header.__contains__, cards)]
-        return names if any(names) else None
+    for prefix in ("BAND", "BAND_", "FILTER", "FILTER_", "FILT", "PLANE", "CHANNEL"):
+        for form in ("{}", "{:02d}"):
+            cards = [f"{prefix}{form.format(i)}" for i in range(_MOST_NUMBERED)]
+            start = next((i for i in (0, 1) if cards[i] in header), None)
+            if start is not None:
+                held = takewhile(header.__contains__, cards[start:])
+                names = [str(header[card]).strip() for card in held]
+                return names if any(names) else None
     if text := str(header.get("BANDS", "") or "").strip():
         parts = [part for part in re.split(r"[\s,;/+]+", text) if part]
         if sum(find_band(part, survey) is not None for part in parts) > 1:
@@ -34,6 +37,11 @@ def header_bands(header: Header, survey: Survey) -> list[str] | None:
         name = str(header.get(card, "") or "").split()
         if name and len(survey.bands) > 1:
             return [name[0]]
+    axis = str(header.get("CTYPE3", "") or "")
+    if axis.startswith(("WAVE", "AWAV", "FREQ", "BAND", "FILTER")) and len(survey.bands) > 1:
+        raise CutoutError(
+            f"the third axis is {axis} and no card names its bands; add a 'bands' column"
+        )
     return None
 
 

@@ -38,6 +38,10 @@ _VEGA_CAMERAS = ("WFCAM", "VIRCAM")
 _ZEROPOINT_TOLERANCE = 0.05
 """Difference of two statements of the zeropoint that counts as a contradiction [mag]."""
 
+_LIKE_ZEROPOINT = re.compile(
+    r"(MAG_?|PHOT_?|AB_?|ABMAG_?|SEX|FILT|CALIB_?|FPA\.)?"
+    r"(ZP|ZPT|ZERO|ZEROP|ZEROPT|ZMAG|MAG_?0|MAG_?ZERO|MAG_?ZPT?|MZERO|MGZPT)(_?(MAG|AB|ADU|PT))?"
+)
 _ZEROPOINT_RANGE = (-5.0, 60.0)
 _SAME_UNIT = 1e-3
 """Relative difference of two flux units that is ignored, such as 3631 from 3630.8 Jy."""
@@ -92,7 +96,7 @@ def calibrate(
 def flux_factor(header: Header, survey: Survey, pixel_scale_arcsec: float) -> float:
     """Return the survey's flux units in one unit of the file; see `calibrate`."""
     unit = _text(header, "BUNIT")
-    stated = _zeropoint(header)
+    stated = _zeropoint(header, survey)
     counts = _COUNTS.fullmatch(unit)
     if unit and not counts:
         side = survey.flux_pixel_scale_arcsec or pixel_scale_arcsec
@@ -198,7 +202,7 @@ def _quantity(text: str) -> Quantity:
     return 1 * unit * (3631 * u.Jy / u.mgy) ** maggies / u.pix**pixels
 
 
-def _zeropoint(header: Header) -> tuple[str, float] | None:
+def _zeropoint(header: Header, survey: Survey) -> tuple[str, float] | None:
     """Return the card and the AB zeropoint that a header states."""
     cards = [name for name in _ZEROPOINT_CARDS if name in header]
     found = {name: _number(header, name) for name in cards}
@@ -208,6 +212,7 @@ def _zeropoint(header: Header) -> tuple[str, float] | None:
             raise CutoutError(f"FLUXMAG0 must be positive but is {flux:g}")
         found["FLUXMAG0"] = 2.5 * float(np.log10(flux))
     if not found:
+        _refuse_unread_zeropoint(header, survey)
         return None
     _check_system(header, next(iter(found)))
     (card, value), *others = found.items()
@@ -220,6 +225,19 @@ def _zeropoint(header: Header) -> tuple[str, float] | None:
     if not _ZEROPOINT_RANGE[0] < value < _ZEROPOINT_RANGE[1]:
         raise CutoutError(f"{card} states the zeropoint {value:g}, which no survey has")
     return card, value
+
+
+def _refuse_unread_zeropoint(header: Header, survey: Survey) -> None:
+    """Refuse a card that looks like another zeropoint than the survey's and is not read."""
+    for card, value in header.items():
+        if not _LIKE_ZEROPOINT.fullmatch(card):
+            continue
+        stated = isinstance(value, int | float) and 10 < value < 40
+        if stated and abs(value - survey.zeropoint_mag) > _ZEROPOINT_TOLERANCE:
+            raise CutoutError(
+                f"card {card} looks like a zeropoint of {value:g} but {survey.name} is defined "
+                f"with {survey.zeropoint_mag:g}; state it as MAGZERO [AB mag], or remove the card"
+            )
 
 
 def _check_system(header: Header, card: str) -> None:

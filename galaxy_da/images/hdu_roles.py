@@ -66,10 +66,19 @@ def role_of(header: Header, survey: Survey) -> Role:
     named = (str(header.get(card, "") or "").strip() for card in ("EXTNAME", "IMAGETYP"))
     name = next((text for text in named if text not in ("", "COMPRESSED_IMAGE")), "")
     words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
-    kinds = [_WORDS[word.upper()] for word in words if word.upper() in _WORDS]
+    kinds = [kind for word in words if (kind := _kind_of(word.upper())) is not None]
     candidates = [*words, name, str(header.get("FILTER", "")), str(header.get("BAND", ""))]
     band = next((found for word in candidates if (found := find_band(word, survey))), None)
     if kinds:
         return Role(kind=kinds[0], band=band, is_named=False)
     is_named = any(word.upper() in _SCIENCE_NAMES for word in words)
     return Role(kind="science", band=band, is_named=is_named)
+
+
+def _kind_of(word: str) -> Kind | None:
+    """Return the kind that a word names; BADMASK is a mask, WEIGHTMAP a weight."""
+    if word in _WORDS:
+        return _WORDS[word]
+    if word.endswith("MASK"):
+        return "mask"
+    return "weight" if word.startswith(("WEIGHT", "WHT")) else None

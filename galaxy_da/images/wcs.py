@@ -79,6 +79,10 @@ class Placement:
         return _interpolate(pixels, rows_columns, offset, (side, side)), (middle, middle)
 
 
+_SCALE_CARDS = ("CD1_1", "CD1_2", "CDELT1", "PC1_1", "AMDX1", "PIXSCALE", "PIXELSCL")
+"""Cards that state the scale of a pixel."""
+
+
 def celestial_wcs(header: Header) -> Any | None:
     """Return the celestial WCS of an image, None if the header states none.
 
@@ -90,7 +94,16 @@ def celestial_wcs(header: Header) -> Any | None:
     types = [str(header.get(f"CTYPE{axis + 1}", "")).strip() for axis in range(_MOST_AXES)]
     on_sky = [axis for axis, kind in enumerate(types) if _CELESTIAL.match(kind)]
     if not on_sky:
+        stated = next((card for card in _SCALE_CARDS if card in header), None)
+        if stated is not None:
+            raise CutoutError(
+                f"the header has {stated} but CTYPE1 and CTYPE2 name no sky coordinates "
+                f"({types[0] or 'nothing'}, {types[1] or 'nothing'}); add RA---TAN and DEC--TAN, "
+                "or remove the card to use the survey's pixel scale"
+            )
         return None
+    if not any(card in header for card in _SCALE_CARDS):
+        raise CutoutError("the WCS of the header has no CD, PC or CDELT card: its scale is unknown")
     if on_sky != [0, 1] or any("-" not in types[axis] for axis in on_sky):
         stated = ", ".join(kind or "nothing" for kind in types[: max(on_sky[-1] + 1, 2)])
         raise CutoutError(
