@@ -23,18 +23,9 @@ def domain_auc(
 ) -> dict[str, float]:
     """Cross-validate two classifiers of the survey, by sky cell.
 
-    Parameters
-    ----------
-    anchor, target : (n, d) float arrays
-        Latents of the same galaxies in two surveys.
-    cells : (n,) int array
-        Sky cell of each galaxy; each cell, and so each galaxy, stays on one side of a fold.
-
-    Returns
-    -------
-    dict
-        ``logistic`` and ``boosting``: area under the ROC curve of held-out predictions; 0.5 is
-        mixed, 1 is separated.
+    `anchor` and `target`, (n, d), are latents of the same galaxies in two surveys; `cells`, (n,)
+    int, keep each galaxy on one side of a fold. Returns the area under the ROC curve of held-out
+    predictions of ``logistic`` and ``boosting``: 0.5 is mixed, 1 is separated.
     """
     if len(np.unique(cells)) < _FOLDS:
         raise ValueError(

@@ -60,19 +60,10 @@ class Retrieval(Recall):
 
 
 def match_ranks(queries: np.ndarray, pool: np.ndarray, own: np.ndarray | None = None) -> np.ndarray:
-    """Rank each query's own galaxy among all galaxies of a pool.
+    """Rank each query's own galaxy among all galaxies of a pool; 1 is nearest.
 
-    Parameters
-    ----------
-    queries, pool : (n, d) and (m, d) float arrays
-        Latents in one survey or observation, and in another; m may exceed n.
-    own : (n,) int array, optional
-        Row of `pool` that is each query's galaxy; by default the row of the query.
-
-    Returns
-    -------
-    (n,) int array
-        Ranks; 1 is nearest. Ties count against the true galaxy, so a collapsed space scores zero.
+    `queries` (n, d) and `pool` (m, d) are latents; `own` is each query's row of the pool, by
+    default its own row. Ties count against the true galaxy, so a collapsed space scores zero.
     """
     own = np.arange(len(queries)) if own is None else own
     if queries.shape[1:] != pool.shape[1:] or (len(own) and own.max() >= len(pool)):

@@ -64,19 +64,10 @@ def draw_map(
     seed: int = 0,
     progress: bool = False,
 ) -> LatentMap:
-    """Project an index to the plane.
+    """Project an index to the plane, by UMAP or principal components.
 
-    Parameters
-    ----------
-    index : StoredIndex
-        At least 16 objects for UMAP, 2 for principal components; else LatentIndexError.
-    method : {"umap", "pca"}
-    sample : int
-        Largest number of rows to fit on, drawn at random.
-    seed : int
-        Random seed of the draw and of UMAP.
-    progress : bool
-        Show a progress bar on stderr.
+    They need 16 and 2 objects, else LatentIndexError. At most `sample` random rows are fitted;
+    `seed` decides them and UMAP.
     """
     least = _NEIGHBOURS + 1 if method == "umap" else _DIRECTIONS
     if len(index) < least:

@@ -51,21 +51,10 @@ def between(index: StoredIndex, first: str, last: str, steps: int = 9) -> np.nda
 def along(
     index: StoredIndex, key: str, latent: int, steps: int = 9, reach: float = 3.0
 ) -> np.ndarray:
-    """Change one latent of a galaxy.
+    """Change one latent of a galaxy, and return the points, (steps, latents) float32.
 
-    Parameters
-    ----------
-    key, steps
-        As for `between`.
-    latent : int
-        Number of the latent, from 0.
-    reach : float
-        Largest change to either side, in standard deviations of the latent over the index
-        (measured on at most 20,000 objects).
-
-    Returns
-    -------
-    (steps, latents) float32 array
+    `latent` counts from 0; `reach` is the largest change to either side, in standard deviations of
+    the latent over the index (measured on at most 20,000 objects).
     """
     _check_steps(steps)
     if not 0 <= latent < index.dimension:
