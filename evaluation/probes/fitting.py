@@ -35,17 +35,10 @@ __all__ = ["ProbeSettings", "fit_probe", "fit_probes", "targets_by_symmetry"]
 class ProbeSettings:
     """Settings of `fit_probes`.
 
-    Attributes
-    ----------
-    columns : tuple of str
-        Columns of the truth table to fit unchanged; by default the quantities known to
-        `evaluation.probes.quantities`.
-    unadapted : bool
-        Measure surveys without an encoder through the anchor's.
-    own_surveys : dict of str to Survey
-        Definitions of surveys that neither the space nor the library knows.
-    seed : int
-        Seed of the networks' first weights.
+    `columns` of the truth table are fitted unchanged; by default they are the quantities known to
+    `evaluation.probes.quantities`. `unadapted` measures surveys without an encoder through the
+    anchor's. `own_surveys` defines surveys that neither the space nor the library knows. `seed`
+    draws the networks' first weights.
     """
 
     columns: tuple[str, ...] = ()
