@@ -171,13 +171,6 @@ def sky_split(
     (n,) array of ``<U10``
         One of `PARTS` for each position. Small fields may leave a part empty; see `choose_split`.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of range.
-    CatalogError
-        If a position is bad.
-
     References
     ----------
     Cells: Gorski et al. 2005, ApJ 622, 759, nested order. Hash: SplitMix64, Steele, Lea & Flood

@@ -190,6 +190,11 @@ def _read(hdus: Sequence[Any], survey: Survey) -> list[FitsImage]:
     images = []
     for role, hdu in chosen:
         header = _full_header(hdu, hdus[0])
+        if len(chosen) > 1 and states_unit(hdus[0].header) and not states_unit(header):
+            raise CutoutError(
+                f"the first HDU states a unit but the extension {_name(hdu)} of another band does "
+                "not; give each band its own BUNIT"
+            )
         bands = header_bands(header, survey)
         if len(chosen) > 1:
             bands = [str(role.band)]

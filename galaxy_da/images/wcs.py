@@ -110,6 +110,11 @@ def celestial_wcs(header: Header) -> Any | None:
             "the first two axes must be a pair of sky coordinates with a projection, as RA---TAN "
             f"and DEC--TAN, but CTYPE says {stated}"
         )
+    if any(kind.endswith(("TNX", "ZPX")) for kind in types[:2]):
+        raise CutoutError(
+            f"the projection {types[0][-3:]} has distortions in WAT cards, which are not read; "
+            "reproject the image, or convert the header to TPV"
+        )
     try:
         with quiet():
             wcs = _read_wcs(header)

@@ -84,3 +84,20 @@ def test_nested_bands_of_different_size_are_refused():
 
 def test_long_doubles_become_floats():
     assert image_planes(np.ones((3, 8, 8), np.longdouble), None, DECALS).dtype == np.float32
+
+
+@pytest.mark.parametrize("projection", ["TNX", "ZPX"])
+def test_distortions_in_wat_cards_are_refused(projection):
+    axes = {"CTYPE1": f"RA---{projection}", "CTYPE2": f"DEC--{projection}"}
+    header = fits.Header({**axes, "CD1_1": -1e-4, "CD2_2": 1e-4, "CRPIX1": 10, "CRPIX2": 10})
+    with pytest.raises(CutoutError, match="WAT cards"):
+        locate(header, (20, 20))
+
+
+def test_bands_in_different_units_are_not_guessed(tmp_path):
+    plane = np.ones((20, 20), np.float32)
+    first = fits.PrimaryHDU(plane, fits.Header({"EXTNAME": "g", "BUNIT": "uJy"}))
+    others = [fits.ImageHDU(plane, name=band) for band in "rz"]
+    fits.HDUList([first, *others]).writeto(tmp_path / "a.fits")
+    with pytest.raises(CutoutError, match="give each band its own BUNIT"):
+        read_image(tmp_path / "a.fits", DECALS)
