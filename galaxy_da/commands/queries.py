@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -163,6 +164,9 @@ def distances(
     if out is not None:
         write_table(table, out)
     summary = read_metadata(table.schema)
+    if not json:
+        figures = r"n_pairs|n_missing|median_.*|ratio|auc|prior"
+        summary = {key: value for key, value in summary.items() if re.fullmatch(figures, key)}
     print_result({**summary, **({"table": str(out)} if out else {})}, json)
 
 
