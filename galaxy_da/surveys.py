@@ -269,13 +269,7 @@ def builtin_surveys() -> dict[str, Survey]:
 
 
 def get_survey(name: str) -> Survey:
-    """Return a built-in survey by name.
-
-    Raises
-    ------
-    SurveyError
-        If the name is unknown.
-    """
+    """Return a built-in survey by name; an unknown name raises SurveyError."""
     known = builtin_surveys()
     if name not in known:
         raise SurveyError(
