@@ -16,18 +16,21 @@ if TYPE_CHECKING:
 __all__ = ["agreed_bands", "find_band", "header_bands", "match_bands"]
 
 _MOST_NUMBERED = 100
+_NUMBERED = tuple(
+    prefix + number
+    for prefix in ("BAND", "BAND_", "FILTER", "FILTER_", "FILT", "PLANE", "CHANNEL")
+    for number in ("{}", "{:02d}")
+)
 
 
 def header_bands(header: Header, survey: Survey) -> list[str] | None:
     """Return the band names in ``BANDn``, ``BANDS``, ``BAND`` or ``FILTER`` cards, if any."""
-    for prefix in ("BAND", "BAND_", "FILTER", "FILTER_", "FILT", "PLANE", "CHANNEL"):
-        for form in ("{}", "{:02d}"):
-            cards = [f"{prefix}{form.format(i)}" for i in range(_MOST_NUMBERED)]
-            start = next((i for i in (0, 1) if cards[i] in header), None)
-            if start is not None:
-                held = takewhile(header.__contains__, cards[start:])
-                names = [str(header[card]).strip() for card in held]
-                return names if any(names) else None
+    for card in _NUMBERED:
+        start = next((i for i in (0, 1) if card.format(i) in header), None)
+        if start is not None:
+            cards = (card.format(i) for i in range(start, _MOST_NUMBERED))
+            names = [str(header[name]).strip() for name in takewhile(header.__contains__, cards)]
+            return names if any(names) else None
     if text := str(header.get("BANDS", "") or "").strip():
         parts = [part for part in re.split(r"[\s,;/+]+", text) if part]
         if sum(find_band(part, survey) is not None for part in parts) > 1:

@@ -229,9 +229,8 @@ def _zeropoint(header: Header, survey: Survey) -> tuple[str, float] | None:
 
 def _refuse_unread_zeropoint(header: Header, survey: Survey) -> None:
     """Refuse a card that looks like another zeropoint than the survey's and is not read."""
-    for card, value in header.items():
-        if not _LIKE_ZEROPOINT.fullmatch(card):
-            continue
+    for card in filter(_LIKE_ZEROPOINT.fullmatch, header):
+        value = header[card]
         stated = isinstance(value, int | float) and 10 < value < 40
         if stated and abs(value - survey.zeropoint_mag) > _ZEROPOINT_TOLERANCE:
             raise CutoutError(
