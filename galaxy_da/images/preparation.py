@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.inputs import Inputs
+from galaxy_da.images.instrument import describe, image_noise, sky_noise
 from galaxy_da.images.quality import Coverage, problem, quality_flags
 from galaxy_da.images.resampling import resample
 from galaxy_da.images.stretches import invert_stretch
-from galaxy_da.surveys import Survey
+from galaxy_da.surveys import Band, Survey
 
 __all__ = ["Frame", "Prepared", "pick_bands", "prepare", "to_surface_brightness"]
 
@@ -28,6 +32,9 @@ _SUBSTITUTE_BEYOND = 0.1
 
 _MAX_ZEROS = 0.02
 """Share of exactly zero fluxes above which a stamp counts as not fully covered."""
+
+_COVERED = 0.5
+"""Share of a pixel that must have data; the pixel then holds the mean of that share."""
 
 
 class Frame(BaseModel):
@@ -39,6 +46,8 @@ class Frame(BaseModel):
         Side of the square image.
     pixel_scale_arcsec : float
         Side of a pixel [arcsec].
+    wide_pixel_scale_arcsec : float, optional
+        Side of a pixel of a second grid about the same centre [arcsec], for large galaxies.
     bands : tuple of str
         The anchor survey's bands, in order.
     wavelengths_nm : tuple of float
@@ -52,19 +61,48 @@ class Frame(BaseModel):
 
     pixels: int = Field(default=64, gt=0)
     pixel_scale_arcsec: float = Field(default=0.524, gt=0)
+    wide_pixel_scale_arcsec: float | None = Field(default=None, gt=0)
     bands: tuple[str, ...] = ("g", "r", "z")
     wavelengths_nm: tuple[float, ...] = (481.0, 642.0, 925.0)
     softening: tuple[float, ...] = (0.07, 0.1, 0.25)
 
     @property
+    def scales_arcsec(self) -> tuple[float, ...]:
+        """Pixel of each grid [arcsec]."""
+        wide = self.wide_pixel_scale_arcsec
+        return (self.pixel_scale_arcsec, *([] if wide is None else [wide]))
+
+    @property
+    def planes(self) -> int:
+        """Planes of a prepared image.
+
+        They are the bands of each grid, and, with two grids, the coverage of each: 1 where there
+        are data.
+        """
+        grids = len(self.scales_arcsec)
+        return grids * len(self.bands) + (grids if grids > 1 else 0)
+
+    @property
     def field_of_view_arcsec(self) -> float:
-        """Side of the frame [arcsec]."""
+        """Side of the frame's first grid [arcsec]."""
         return self.pixels * self.pixel_scale_arcsec
 
     def softening_at(self, wavelength_nm: float) -> float:
         """Return the softening interpolated to a wavelength [nanomaggy / arcsec^2]."""
         log = np.interp(wavelength_nm, self.wavelengths_nm, np.log(self.softening))
         return float(np.exp(log))
+
+    def assign(self, survey: Survey, available: Sequence[str]) -> tuple[str | None, ...]:
+        """Choose a band of a survey for each band of the frame, or None where none is left.
+
+        No band is used twice. The sum of the distances in log wavelength is the least possible.
+        """
+        have = np.log([survey.band(name).wavelength_nm for name in available])
+        distance = np.abs(np.log(self.wavelengths_nm)[:, None] - have)
+        chosen: list[str | None] = [None] * len(self.bands)
+        for plane, band in zip(*linear_sum_assignment(distance), strict=True):
+            chosen[plane] = available[band]
+        return tuple(chosen)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,33 +111,30 @@ class Prepared:
 
     Attributes
     ----------
-    images : (n, bands, pixels, pixels) float32 tensor
-        asinh of surface brightness over softening; zero in pixels without data.
+    inputs : Inputs
+        Images, (n, planes, pixels, pixels) float32: asinh of surface brightness over softening,
+        zero in pixels without data; and the conditions of their instruments.
     flags : (n,) int32 array
         `galaxy_da.io.samples.Flag` bits.
     problems : list of (str, str) or None
         Row status and message of each cutout that must not be used.
     """
 
-    images: Tensor
+    inputs: Inputs
     flags: np.ndarray
     problems: list[tuple[str, str] | None]
 
-
-def pick_bands(survey: Survey, available: Sequence[str], frame: Frame) -> tuple[str, ...]:
-    """Choose the survey's band nearest in wavelength to each band of the frame.
-
-    Only `available` bands are chosen; they repeat where the survey has fewer than the frame.
-    """
-    among = tuple(available)
-    return tuple(survey.nearest_band(nm, among).name for nm in frame.wavelengths_nm)
+    @property
+    def images(self) -> Tensor:
+        """The images of `inputs`."""
+        return self.inputs.images
 
 
 def prepare(
     cutouts: Sequence[Cutout],
     survey: Survey,
     frame: Frame,
-    bands: Sequence[str],
+    bands: Sequence[str | None],
     device: torch.device | str = "cpu",
 ) -> Prepared:
     """Bring cutouts of one survey into the frame.
@@ -112,8 +147,8 @@ def prepare(
         Survey of the cutouts.
     frame : Frame
         The anchor's frame.
-    bands : sequence of str
-        The survey's bands to keep, in the order of the encoder.
+    bands : sequence of str or None
+        The survey's band for each band of the frame; None for a missing one.
     device : torch device
         Device of the result.
 
@@ -127,30 +162,63 @@ def prepare(
     SurveyError
         If `bands` names a band the survey lacks.
     """
-    softening = torch.tensor(
-        [frame.softening_at(survey.band(name).wavelength_nm) for name in bands], device=device
-    )
-    images = torch.zeros(len(cutouts), len(bands), frame.pixels, frame.pixels, device=device)
-    flags = np.zeros(len(cutouts), np.int32)
-    problems: list[tuple[str, str] | None] = [None] * len(cutouts)
+    names = [name for name in bands if name is not None]
+    known = [survey.band(name) for name in names]
+    filled = torch.tensor([plane for plane, name in enumerate(bands) if name is not None])
+    softening = torch.tensor([frame.softening_at(b.wavelength_nm) for b in known], device=device)
+    n, side = len(cutouts), frame.pixels
+    images = torch.zeros(n, frame.planes, side, side, device=device)
+    measured = torch.zeros(n, len(names), device=device)
+    flags = np.zeros(n, np.int32)
+    problems: list[tuple[str, str] | None] = [None] * n
     for members in _stackable(cutouts):
         group = [cutouts[i] for i in members]
-        lacking = [name for name in bands if name not in group[0].bands]
+        lacking = [name for name in names if name not in group[0].bands]
         if lacking:
             message = f"band {lacking[0]!r} is missing; it has {', '.join(group[0].bands)}"
             for i in members:
                 problems[i] = ("failed_quality", message)
             continue
-        planes = [group[0].bands.index(name) for name in bands]
+        planes = [group[0].bands.index(name) for name in names]
         brightness = to_surface_brightness(group, survey, device)
         if planes != list(range(brightness.shape[1])):
             brightness = brightness[:, planes]
-        placed, coverage = _place(brightness, group, frame)
-        images[members] = _asinh(placed / softening[:, None, None])
+        grids = [_place(brightness, group, frame.pixels, scale) for scale in frame.scales_arcsec]
+        for number, grid in enumerate(grids):
+            scaled = _asinh(grid.brightness / softening[:, None, None])
+            at = number * len(bands) + filled
+            images[torch.tensor(members)[:, None], at] = scaled
+            if number == 0:
+                measured[members] = image_noise(scaled, grid.covered)
+            if len(grids) > 1:
+                images[members, len(grids) * len(bands) + number] = grid.covered
+        coverage = grids[0].coverage
         flags[members] = quality_flags(group, coverage, _substitutes(survey, bands, frame))
         for i, missing, blank in zip(members, coverage.missing, coverage.blank, strict=True):
-            problems[i] = problem(missing, blank, bands)
-    return Prepared(images=images, flags=flags, problems=problems)
+            problems[i] = problem(missing, blank, names)
+    conditions = _conditions(cutouts, known, frame, filled, measured.cpu())
+    return Prepared(inputs=Inputs(images, conditions.to(device)), flags=flags, problems=problems)
+
+
+def _conditions(
+    cutouts: Sequence[Cutout], known: Sequence[Band], frame: Frame, filled: Tensor, noise: Tensor
+) -> Tensor:
+    """Describe the instrument of each cutout: by the survey's definition, and by the image."""
+    n, bands = len(cutouts), len(frame.bands)
+    fwhm = torch.full((n, bands), torch.nan)
+    depth_noise, measured, ratio = torch.ones(3, n, bands)
+    for number, (plane, band) in enumerate(zip(filled.tolist(), known, strict=True)):
+        softening = frame.softening_at(band.wavelength_nm)
+        fwhm[:, plane] = band.psf_fwhm_arcsec
+        depth = torch.tensor(band.depth_mag)
+        depth_noise[:, plane] = (
+            sky_noise(depth, fwhm[:, plane], frame.pixel_scale_arcsec) / softening
+        )
+        measured[:, plane] = noise[:, number]
+        ratio[:, plane] = band.wavelength_nm / frame.wavelengths_nm[plane]
+    scales = torch.tensor([cutout.pixel_scale_arcsec for cutout in cutouts], dtype=torch.float32)
+    picture = torch.tensor([cutout.stretch is not None for cutout in cutouts], dtype=torch.bool)
+    return describe(fwhm, depth_noise, measured, ratio, scales, picture)
 
 
 def to_surface_brightness(
@@ -190,40 +258,48 @@ def _stackable(cutouts: Sequence[Cutout]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _place(brightness: Tensor, group: Sequence[Cutout], frame: Frame) -> tuple[Tensor, Coverage]:
-    """Resample onto the frame."""
-    ratio = torch.tensor([frame.pixel_scale_arcsec / c.pixel_scale_arcsec for c in group])
+class _Grid(NamedTuple):
+    """Cutouts on one grid: brightness, pixels with data (n, y, x), and quality."""
+
+    brightness: Tensor
+    covered: Tensor
+    coverage: Coverage
+
+
+def _place(brightness: Tensor, group: Sequence[Cutout], pixels: int, scale: float) -> _Grid:
+    """Resample onto a grid; a pixel holds the mean of its part with data."""
+    ratio = torch.tensor([scale / c.pixel_scale_arcsec for c in group])
     x, y = torch.tensor([c.centre_xy for c in group]).T
     if bool((ratio == ratio[0]).all() & (x == x[0]).all() & (y == y[0]).all()):
         ratio, x, y = ratio[:1], x[:1], y[:1]
-    placed = resample(brightness, frame.pixels, ratio, (x, y))
-    covers = _covers(brightness.shape[-2:], frame.pixels * ratio, x, y)
-    partial = ~covers.expand(len(group)).numpy()
+    placed = resample(brightness, pixels, ratio, (x, y))
+    partial = ~_covers(brightness.shape[-2:], pixels * ratio, x, y).expand(len(group)).numpy()
     missing = np.zeros(len(group))
+    flat = torch.ones(1, 1, *brightness.shape[-2:], device=brightness.device)
+    inside = resample(flat.expand(len(ratio), -1, -1, -1), pixels, ratio, (x, y))
+    weight = inside.expand(len(group), *placed.shape[1:])
     # One pixel that is not finite spoils its row and column of the matrix product.
     spoiled = (~torch.isfinite(placed)).flatten(1).any(1).nonzero().flatten()
     if len(spoiled):
         where = spoiled.cpu() if len(ratio) > 1 else torch.zeros(1, dtype=torch.long)
-        placed[spoiled], lost = _place_finite(
-            brightness[spoiled], frame.pixels, ratio[where], (x[where], y[where])
-        )
+        centre = (x[where], y[where])
+        finite = torch.isfinite(brightness[spoiled])
+        known = resample(finite.float(), pixels, ratio[where], centre)
+        light = torch.where(finite, brightness[spoiled], 0.0)
+        placed[spoiled] = resample(light, pixels, ratio[where], centre)
+        lost = (inside[where.to(inside.device)] - known).clamp_min(0).amax(1).mean((1, 2))
         missing[spoiled.cpu().numpy()] = lost.cpu().numpy()
+        weight = weight.clone()
+        weight[spoiled] = known
+    covered = weight >= _COVERED
+    placed = torch.where(covered, placed / weight.clamp_min(_COVERED), 0.0)
     if group[0].stretch is None:
         zeros = (placed == 0).float().mean((2, 3)).amax(1).cpu().numpy()
         partial = partial | (zeros > _MAX_ZEROS)
-    return placed, Coverage(missing=missing, partial=partial, blank=_blank_bands(placed))
-
-
-def _place_finite(
-    brightness: Tensor, pixels: int, ratio: Tensor, centre_xy: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Average the finite pixels alone; also return the share of the frame without data."""
-    finite = torch.isfinite(brightness)
-    covered = resample(torch.ones_like(brightness), pixels, ratio, centre_xy)
-    weight = resample(finite.float(), pixels, ratio, centre_xy)
-    placed = resample(torch.where(finite, brightness, 0.0), pixels, ratio, centre_xy)
-    mended = placed * torch.where(weight > 0, covered / weight.clamp_min(1e-6), 0.0)
-    return mended, (covered - weight).clamp_min(0).amax(1).mean((1, 2))
+    blank = _blank_bands(placed)
+    return _Grid(
+        placed, covered.all(1).float(), Coverage(missing=missing, partial=partial, blank=blank)
+    )
 
 
 def _covers(shape: Sequence[int], field_px: Tensor, x: Tensor, y: Tensor) -> Tensor:
@@ -246,8 +322,8 @@ def _blank_bands(placed: Tensor) -> np.ndarray:
     return (high - low <= 1e-6 * high.abs()).cpu().numpy()
 
 
-def _substitutes(survey: Survey, bands: Sequence[str], frame: Frame) -> bool:
-    have = np.array([survey.band(name).wavelength_nm for name in bands])
-    want = np.array(frame.wavelengths_nm)
-    nearest = np.abs(have[None] / want[:, None] - 1).min(1)
-    return bool((nearest > _SUBSTITUTE_BEYOND).any())
+def _substitutes(survey: Survey, bands: Sequence[str | None], frame: Frame) -> bool:
+    """Test if a band of the frame is missing or far from the one that stands in for it."""
+    have = [np.nan if name is None else survey.band(name).wavelength_nm for name in bands]
+    distance = np.abs(np.array(have) / frame.wavelengths_nm - 1)
+    return not bool((distance <= _SUBSTITUTE_BEYOND).all())

@@ -2,26 +2,31 @@
 
 Both are strided convolutions. A 64 px image costs the encoder about 16 million multiply-adds.
 There is no batch normalisation, so the latents of an image do not depend on its batch.
+
+A conditioned encoder knows the instrument: its numbers scale and shift the feature maps (FiLM:
+Perez et al. 2018, arXiv 1709.07871), so that one network reads the images of every survey.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from galaxy_da.images.inputs import Inputs
+from galaxy_da.images.instrument import PER_BAND, PER_CUTOUT
 from galaxy_da.models import xu2023 as seed_network
 from galaxy_da.models.devices import Precision, autocast, best_device
-from galaxy_da.models.smoothing import Smoothing
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
 __all__ = ["Architecture", "Decoder", "Encoder", "Posterior", "VariationalAutoencoder"]
 
 _BATCH = 512
+_CONDITION_FEATURES = 64  # of the network that modulates the encoder
 
 
 class Architecture(BaseModel):
@@ -32,9 +37,11 @@ class Architecture(BaseModel):
     kind : {"residual", "galaxy-vae"}
         Networks of this module, or those of `galaxy_da.models.xu2023`, which ignore `patch`,
         `blocks` and `features`.
-    pixels, bands : int
-        Side and number of planes of the frame. If the stages do not divide the side, images are
-        padded with zeros and decoded images cropped.
+    pixels, bands, grids : int
+        Side, bands and grids of the frame. If the stages do not divide the side, images are padded
+        with zeros and decoded images cropped.
+    conditioned : bool
+        Condition the encoder on the instrument; see `galaxy_da.images.instrument`.
     latents : int
         Size of the latent space.
     nuisance_latents : int
@@ -58,6 +65,8 @@ class Architecture(BaseModel):
     kind: Literal["residual", "galaxy-vae"] = "residual"
     pixels: int = Field(default=64, gt=0)
     bands: int = Field(default=3, gt=0)
+    grids: int = Field(default=1, gt=0)
+    conditioned: bool = False
     latents: int = Field(default=40, gt=0)
     nuisance_latents: int = Field(default=0, ge=0)
     symmetric: bool = False
@@ -74,6 +83,16 @@ class Architecture(BaseModel):
                 f"{self.nuisance_latents}"
             )
         return self
+
+    @property
+    def input_planes(self) -> int:
+        """Planes of the encoder's images: bands of each grid, and coverage if there are two."""
+        return self.output_planes + (self.grids if self.grids > 1 else 0)
+
+    @property
+    def output_planes(self) -> int:
+        """Planes of a decoded image: the bands of each grid."""
+        return self.bands * self.grids
 
     @property
     def galaxy_latents(self) -> int:
@@ -126,10 +145,63 @@ class _Block(nn.Module):
         return x + branch
 
 
-class Encoder(nn.Module):
-    """Image to Gaussian posterior.
+class _Body(nn.Module):
+    """Images and conditions to the last features."""
 
-    A 1x1 convolution maps `planes` input bands, by default those of the anchor, to the anchor's.
+    def __init__(self, a: Architecture, planes: int) -> None:
+        super().__init__()
+        first = nn.Conv2d(planes, a.widths[0], a.patch, a.patch)
+        shrink = [nn.Conv2d(*pair, 2, 2) for pair in pairwise(a.widths)]
+        self.shrink = nn.ModuleList([first, *shrink])
+        self.stages = nn.ModuleList(
+            nn.Sequential(*(_Block(width) for _ in range(blocks)))
+            for width, blocks in zip(a.widths, a.blocks, strict=True)
+        )
+        self.last = nn.Linear(a.map_size, a.features)
+        self.modulation: nn.Module | None = None
+        self._sizes = [2 * size for size in (*a.widths, a.features)]
+        if a.conditioned:
+            last = nn.Linear(_CONDITION_FEATURES, sum(self._sizes))
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+            conditions = a.bands * PER_BAND + PER_CUTOUT
+            self.modulation = nn.Sequential(
+                nn.Linear(conditions, _CONDITION_FEATURES), nn.GELU(), last
+            )
+
+    def forward(self, images: Tensor, conditions: Tensor) -> Tensor:
+        """Return (n, features)."""
+        changes: Sequence[Tensor | None] = [None] * len(self._sizes)
+        if self.modulation is not None:
+            changes = self.modulation(conditions).split(self._sizes, 1)
+        x = images
+        for shrink, stage, change in zip(self.shrink, self.stages, changes, strict=False):
+            x = stage(_modulated(shrink(x), change))
+        x = nn.functional.gelu(x).flatten(1)
+        return _modulated(nn.functional.gelu(self.last(x)), changes[-1])
+
+
+def _modulated(x: Tensor, change: Tensor | None) -> Tensor:
+    """Scale and shift the channels of (n, channels, ...) features."""
+    if change is None:
+        return x
+    scale, shift = change.reshape(*change.shape, *[1] * (x.ndim - 2)).chunk(2, 1)
+    return x * (1 + scale) + shift
+
+
+class _PlainBody(nn.Sequential):
+    """Network that ignores the conditions."""
+
+    def forward(self, images: Tensor, conditions: Tensor) -> Tensor:
+        """Return (n, features)."""
+        result: Tensor = super().forward(images)
+        return result
+
+
+class Encoder(nn.Module):
+    """Image and conditions of its instrument to Gaussian posterior.
+
+    `planes` is the number of planes of an image, by default that of the architecture.
     """
 
     def __init__(self, architecture: Architecture, planes: int | None = None) -> None:
@@ -137,50 +209,42 @@ class Encoder(nn.Module):
         a = architecture
         self.galaxy_latents, self.symmetric = a.galaxy_latents, a.symmetric
         self._padding = a.padding * 2
-        self.smoothing: nn.Module = nn.Identity()
-        self.stem = nn.Conv2d(planes or a.bands, a.bands, 1)
+        planes = planes or a.input_planes
+        self.body: nn.Module
         if a.kind == "galaxy-vae":
-            self.body, features = seed_network.encoder_body(a.bands, a.widths), a.map_size
+            self.body = _PlainBody(*seed_network.encoder_body(planes, a.widths))
+            features = a.map_size
         else:
-            self.body, features = _residual_body(a), a.features
+            self.body, features = _Body(a, planes), a.features
         self.mean = nn.Linear(features, a.latents)
         self.log_variance = nn.Linear(features, a.latents)
-        nn.init.dirac_(self.stem.weight)
-        nn.init.zeros_(self.stem.bias)  # type: ignore[arg-type]
 
-    @torch.no_grad()
-    def with_planes(self, planes: int, source: Sequence[int]) -> Encoder:
-        """Return a copy for images of other planes: ``images[:, source]`` replace the bands."""
-        other = copy.deepcopy(self)
-        other.stem = nn.Conv2d(planes, self.stem.out_channels, 1)
-        other.stem.weight.zero_().index_add_(1, torch.tensor(source), self.stem.weight)
-        other.stem.bias.copy_(self.stem.bias)  # type: ignore[union-attr, arg-type]
-        return other
+    def features(self, inputs: Inputs) -> Tensor:
+        """Return the last features, (n, features)."""
+        images = inputs.images
+        if any(self._padding):
+            images = nn.functional.pad(images, self._padding)
+        result: Tensor = self.body(images, inputs.conditions)
+        return result
 
-    def with_smoothing(self, smoothing: Smoothing) -> Encoder:
-        """Return a copy that smooths its input images first."""
-        other = copy.deepcopy(self)
-        other.smoothing = smoothing
-        return other
+    def forward(self, inputs: Inputs) -> Posterior:
+        """Return the posterior of n inputs."""
+        features = self.features(inputs)
+        log_variance = self.log_variance(features).float().clamp(-12, 6)
+        return Posterior(self.mean(features).float(), log_variance.exp())
 
-    def features(self, images: Tensor) -> Tensor:
-        """Return the last features, (n, features), of (n, planes, y, x) images."""
-        return self._features(self.smoothing(images))
-
-    def forward(self, images: Tensor) -> Posterior:
-        """Return the posterior of (n, planes, y, x) images in the frame."""
-        return self._posterior(self.smoothing(images))
-
-    def pooled(self, images: Tensor) -> Posterior:
+    def pooled(self, inputs: Inputs) -> Posterior:
         """Return the posterior, galaxy latents averaged over symmetries if `symmetric`.
 
         Nuisance latents are those of the images in their own orientation.
         """
-        smoothed = self.smoothing(images)
-        mean, variance = self._posterior(smoothed)
+        mean, variance = self(inputs)
         if self.symmetric:
             galaxy = self.galaxy_latents
-            rotated = [self._posterior(apply_symmetry(smoothed, k)) for k in range(1, SYMMETRIES)]
+            rotated = [
+                self(inputs.with_images(apply_symmetry(inputs.images, k)))
+                for k in range(1, SYMMETRIES)
+            ]
             for own, others in (
                 (mean, [other.mean for other in rotated]),
                 (variance, [other.variance for other in rotated]),
@@ -190,7 +254,7 @@ class Encoder(nn.Module):
 
     def encode(
         self,
-        images: Tensor,
+        inputs: Inputs,
         *,
         pooled: bool = True,
         precision: Precision = "auto",
@@ -202,24 +266,12 @@ class Encoder(nn.Module):
         empty = torch.empty(0, self.mean.out_features)
         means, variances = [empty], [empty]
         with torch.inference_mode(), autocast(place, precision):
-            for batch in torch.split(images, _BATCH):
-                batch = batch.to(place, memory_format=torch.channels_last)
+            for batch in inputs.split(_BATCH):
+                batch = batch.to(place)
                 posterior = self.pooled(batch) if pooled else self(batch)
                 means.append(posterior.mean.cpu())
                 variances.append(posterior.variance.cpu())
         return Posterior(torch.cat(means), torch.cat(variances))
-
-    def _features(self, smoothed: Tensor) -> Tensor:
-        planes = self.stem(smoothed)
-        if any(self._padding):
-            planes = nn.functional.pad(planes, self._padding)
-        result: Tensor = self.body(planes)
-        return result
-
-    def _posterior(self, smoothed: Tensor) -> Posterior:
-        features = self._features(smoothed)
-        log_variance = self.log_variance(features).float().clamp(-12, 6)
-        return Posterior(self.mean(features).float(), log_variance.exp())
 
 
 class Decoder(nn.Module):
@@ -232,7 +284,7 @@ class Decoder(nn.Module):
         unflatten = nn.Unflatten(1, (a.widths[-1], a.grid, a.grid))
         if a.kind == "galaxy-vae":
             self.start = nn.Sequential(nn.Linear(a.latents, a.map_size), unflatten)
-            self.body = seed_network.decoder_body(a.bands, a.widths)
+            self.body = seed_network.decoder_body(a.output_planes, a.widths)
             return
         self.start = nn.Sequential(
             nn.Linear(a.latents, a.features),
@@ -249,13 +301,13 @@ class Decoder(nn.Module):
         self.body = nn.Sequential(
             *stages,
             nn.GELU(),
-            nn.Conv2d(widths[-1], a.bands * a.patch**2, 3, padding=1),
+            nn.Conv2d(widths[-1], a.output_planes * a.patch**2, 3, padding=1),
             nn.PixelShuffle(a.patch),
-            nn.Conv2d(a.bands, a.bands, 5, padding=2),
+            nn.Conv2d(a.output_planes, a.output_planes, 5, padding=2),
         )
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Return (n, bands, y, x) images in the frame for (n, latents)."""
+        """Return (n, bands of each grid, y, x) images in the frame for (n, latents)."""
         images: Tensor = self.body(self.start(latents))
         inner = slice(self._margin, self._margin + self._pixels)
         return images[..., inner, inner]
@@ -270,21 +322,10 @@ class VariationalAutoencoder(nn.Module):
         self.decoder = Decoder(architecture)
 
     def forward(
-        self, images: Tensor, change: Callable[[Tensor], Tensor] | None = None
+        self, inputs: Inputs, change: Callable[[Tensor], Tensor] | None = None
     ) -> tuple[Posterior, Tensor]:
         """Encode images, draw one latent vector from each posterior, change it, and decode it."""
-        posterior: Posterior = self.encoder(images)
+        posterior: Posterior = self.encoder(inputs)
         drawn = posterior.mean + posterior.variance.sqrt() * torch.randn_like(posterior.mean)
         decoded: Tensor = self.decoder(drawn if change is None else change(drawn))
         return posterior, decoded.float()
-
-
-def _residual_body(a: Architecture) -> nn.Sequential:
-    stages: list[nn.Module] = [nn.Conv2d(a.bands, a.widths[0], a.patch, a.patch)]
-    for i, (width, blocks) in enumerate(zip(a.widths, a.blocks, strict=True)):
-        if i:
-            stages.append(nn.Conv2d(a.widths[i - 1], width, 2, 2))
-        stages.extend(_Block(width) for _ in range(blocks))
-    return nn.Sequential(
-        *stages, nn.GELU(), nn.Flatten(), nn.Linear(a.map_size, a.features), nn.GELU()
-    )
