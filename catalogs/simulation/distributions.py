@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from catalogs.simulation.patches import STAMP_ARCSEC
+from catalogs.simulation.patches import FIELD_ARCSEC
 
 __all__ = [
     "MAGNITUDES", "draw_companions", "draw_half_light", "draw_magnitudes", "draw_neighbours",
-    "draw_positions",
+    "draw_positions", "largest_half_light",
 ]  # fmt: skip
 
 MAGNITUDES = (17.0, 21.5)  # range of r, the brightest and the faintest [AB mag]
@@ -18,7 +18,16 @@ REGION_RA_DEG, REGION_DEC_DEG = (130.0, 230.0), (-5.0, 30.0)
 
 _COUNTS_SLOPE = 0.12  # dex / mag; the sky has 0.4 or more, which would leave few bright galaxies
 _SIZE_SCATTER = 0.15  # dex
-_NEIGHBOURS, _STARS = 1.2, 0.25  # mean number per patch
+_COMPACT = 0.04  # share of compact galaxies
+_OVERLAPPING = 0.4  # mean number of companions that overlap their hosts
+_CLUSTERS = 0.05  # share of patches in clusters of galaxies
+
+# Galaxies in the field: number per square degree to r 20, its slope [dex / mag], and the faintest.
+# Near Yasuda et al. 2001, AJ 122, 1104.
+_GALAXIES_TO_20, _GALAXY_SLOPE, _FAINTEST = 1000.0, 0.42, 22.5
+# Stars at high galactic latitude: r and cumulative number per square degree. Schematic.
+_STARS_R, _STARS = (12, 14, 16, 18, 20, 22, 23), (30, 130, 450, 1100, 2400, 4500, 5800)
+_BRIGHTER_STARS = 3.0  # a galaxy beside a star that is brighter by more is in no catalogue [mag]
 
 
 def draw_magnitudes(
@@ -29,10 +38,22 @@ def draw_magnitudes(
     return np.asarray(np.log10(rng.uniform(low, high, n)) / _COUNTS_SLOPE)
 
 
-def draw_half_light(r_mag: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw half-light radii [arcsec] for r magnitudes: 3.5 arcsec at 17, 0.8 at 21.5."""
+def draw_half_light(
+    r_mag: np.ndarray, rng: np.random.Generator, field_arcsec: float = FIELD_ARCSEC
+) -> np.ndarray:
+    """Draw half-light radii [arcsec] for r magnitudes: 26 arcsec at 11, 3.5 at 17, 0.8 at 21.5.
+
+    One galaxy in 25 is compact, 2 to 3 times smaller.
+    """
     log_size = 0.25 - 0.145 * (r_mag - 19) + rng.normal(0, _SIZE_SCATTER, len(r_mag))
-    return np.asarray(np.clip(10**log_size, 0.15, 7.0))
+    compact = rng.random(len(r_mag)) < _COMPACT
+    log_size -= np.where(compact, np.log10(rng.uniform(2, 3, len(r_mag))), 0.0)
+    return np.asarray(np.clip(10**log_size, 0.15, largest_half_light(field_arcsec)))
+
+
+def largest_half_light(field_arcsec: float) -> float:
+    """Return the largest half-light radius whose light fits a patch [arcsec], 10 for 42."""
+    return field_arcsec / 4.2
 
 
 def draw_positions(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -42,47 +63,86 @@ def draw_positions(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 
 
 def draw_companions(
-    r_mag: np.ndarray, half_light_arcsec: np.ndarray, rng: np.random.Generator
+    r_mag: np.ndarray,
+    half_light_arcsec: np.ndarray,
+    rng: np.random.Generator,
+    field_arcsec: float = FIELD_ARCSEC,
 ) -> dict[str, np.ndarray]:
-    """Draw the fainter galaxies that share the patches of n galaxies; a third overlap their hosts.
+    """Draw the fainter galaxies that share the patches of n galaxies.
 
-    The (m,) columns are ``host`` (row), ``east_arcsec``, ``north_arcsec``, ``r_mag``.
+    Some overlap their hosts; the others fill the field with the counts of the sky. One patch in 20
+    lies in a cluster and has 5 to 15 more, as bright as the host or fainter. The (m,) columns are
+    ``host`` (row), ``east_arcsec``, ``north_arcsec``, ``r_mag``, ``in_cluster``.
     """
-    m = rng.poisson(_NEIGHBOURS * len(r_mag))
-    host = rng.integers(len(r_mag), size=m)
-    angle = rng.uniform(0, 2 * np.pi, m)
-    near = half_light_arcsec[host] * rng.uniform(0.8, 3.5, m) * [np.sin(angle), np.cos(angle)]
-    east, north = np.where(rng.random(m) < 1 / 3, near, _in_patch(m, rng))
-    fainter = r_mag[host] + 0.3 + 4 * np.sqrt(rng.random(m))
-    r_mag = np.minimum(fainter, 25.0)
-    return {"host": host, "east_arcsec": east, "north_arcsec": north, "r_mag": r_mag}
+    n, area = len(r_mag), (field_arcsec / 3600) ** 2
+    near = np.repeat(np.arange(n), rng.poisson(_OVERLAPPING, n))
+    angle = rng.uniform(0, 2 * np.pi, len(near))
+    apart = half_light_arcsec[near] * rng.uniform(0.8, 3.5, len(near))
+    near_mag = np.minimum(r_mag[near] + 0.3 + 4 * np.sqrt(rng.random(len(near))), 25.0)
+
+    faintest = np.maximum(r_mag + 1, _FAINTEST)
+    numbers = [_GALAXIES_TO_20 * 10 ** (_GALAXY_SLOPE * (m - 20)) for m in (r_mag + 0.3, faintest)]
+    apart_host = np.repeat(np.arange(n), rng.poisson(area * (numbers[1] - numbers[0]).clip(0)))
+    number = rng.uniform(numbers[0][apart_host], numbers[1][apart_host])
+    field_mag = 20 + np.log10(number / _GALAXIES_TO_20) / _GALAXY_SLOPE
+
+    crowd = np.where(rng.random(n) < _CLUSTERS, rng.integers(5, 16, n), 0)
+    cluster = np.repeat(np.arange(n), crowd)
+    cluster_mag = r_mag[cluster] + 3 * np.sqrt(rng.random(len(cluster)))
+    east, north = _in_field(len(apart_host) + len(cluster), rng, field_arcsec)
+    return {
+        "host": np.concatenate([near, apart_host, cluster]),
+        "east_arcsec": np.append(apart * np.sin(angle), east),
+        "north_arcsec": np.append(apart * np.cos(angle), north),
+        "r_mag": np.concatenate([near_mag, field_mag, cluster_mag]),
+        "in_cluster": np.repeat([False, True], [len(near) + len(apart_host), len(cluster)]),
+    }
 
 
 def draw_neighbours(
-    r_mag: np.ndarray, half_light_arcsec: np.ndarray, rng: np.random.Generator
+    host: dict[str, np.ndarray], rng: np.random.Generator, field_arcsec: float = FIELD_ARCSEC
 ) -> dict[str, np.ndarray]:
-    """Draw the fainter galaxies and the stars in the patches, as of `Galaxies.neighbours`."""
-    galaxies = draw_companions(r_mag, half_light_arcsec, rng)
-    n, m = len(r_mag), rng.poisson(_STARS * len(r_mag))
-    east, north = _in_patch(m, rng)
-    stars = {
-        "host": rng.integers(n, size=m),
-        "east_arcsec": east,
-        "north_arcsec": north,
-        "r_mag": rng.uniform(17.5, 23, m),
-    }
+    """Draw the other galaxies and the stars in patches, as of `Galaxies.neighbours`.
+
+    `host` has ``r_mag``, ``half_light_arcsec`` and ``g_minus_r`` of n galaxies.
+    """
+    galaxies = draw_companions(host["r_mag"], host["half_light_arcsec"], rng, field_arcsec)
+    stars = _draw_stars(host["r_mag"], rng, field_arcsec)
     both = {name: np.concatenate([galaxies[name], stars[name]]) for name in stars}
-    is_star = np.arange(len(both["host"])) >= len(galaxies["host"])
-    total = len(is_star)
+    total, in_cluster = len(both["host"]), galaxies["in_cluster"]
+    is_star = np.arange(total) >= len(in_cluster)
+    g_minus_r = np.where(is_star, rng.uniform(0.2, 1.5, total), rng.uniform(0.2, 1.4, total))
+    members = np.flatnonzero(in_cluster)
+    likeness = rng.normal(0, 0.05, len(members))
+    g_minus_r[members] = host["g_minus_r"][both["host"][members]] + likeness
     return {
         **both,
-        "half_light_arcsec": np.where(is_star, 0.0, draw_half_light(both["r_mag"], rng)),
+        "half_light_arcsec": np.where(
+            is_star, 0.0, draw_half_light(both["r_mag"], rng, field_arcsec)
+        ),
         "axis_ratio": rng.uniform(0.25, 1, total),
         "position_angle_deg": rng.uniform(0, 180, total),
         "is_bulge": ~is_star & (rng.random(total) < 0.35),
-        "g_minus_r": rng.uniform(0.2, 1.4, total),
+        "g_minus_r": g_minus_r,
     }
 
 
-def _in_patch(m: int, rng: np.random.Generator) -> np.ndarray:
-    return rng.uniform(-STAMP_ARCSEC / 2, STAMP_ARCSEC / 2, (2, m))
+def _draw_stars(
+    r_mag: np.ndarray, rng: np.random.Generator, field_arcsec: float
+) -> dict[str, np.ndarray]:
+    """Draw stars from r 12 to 23, none of them much brighter than its host."""
+    m = rng.poisson(_STARS[-1] * (field_arcsec / 3600) ** 2 * len(r_mag))
+    counts = rng.uniform(_STARS[0], _STARS[-1], m)
+    east, north = _in_field(m, rng, field_arcsec)
+    stars = {
+        "host": rng.integers(len(r_mag), size=m),
+        "east_arcsec": east,
+        "north_arcsec": north,
+        "r_mag": np.interp(np.log(counts), np.log(_STARS), _STARS_R),
+    }
+    kept = stars["r_mag"] > r_mag[stars["host"]] - _BRIGHTER_STARS
+    return {name: values[kept] for name, values in stars.items()}
+
+
+def _in_field(m: int, rng: np.random.Generator, field_arcsec: float) -> np.ndarray:
+    return rng.uniform(-field_arcsec / 2, field_arcsec / 2, (2, m))

@@ -17,7 +17,7 @@ from catalogs.simulation.distributions import (
     draw_neighbours,
     draw_positions,
 )
-from catalogs.simulation.patches import Frequencies, Sky
+from catalogs.simulation.patches import FIELD_ARCSEC, Frequencies, Sky
 from catalogs.simulation.rendering import DISC_HALF_LIGHT, SERSIC_B4, render_galaxies
 
 __all__ = ["LABELS", "Galaxies", "draw_galaxies"]
@@ -75,17 +75,20 @@ class Galaxies:
 
 
 def draw_galaxies(
-    n: int, rng: np.random.Generator, magnitudes: tuple[float, float] = MAGNITUDES
+    n: int,
+    rng: np.random.Generator,
+    magnitudes: tuple[float, float] = MAGNITUDES,
+    field_arcsec: float = FIELD_ARCSEC,
 ) -> Galaxies:
-    """Draw n galaxies and their neighbours.
+    """Draw n galaxies and their neighbours in patches of `field_arcsec`.
 
     Counts in r [AB mag] rise towards the faint end. Half-light radii follow magnitude with
-    log-normal scatter. Each patch has a Poisson number of fainter galaxies and of stars; a third of
-    these galaxies overlap their hosts.
+    log-normal scatter. Each patch has a Poisson number of fainter galaxies and of stars; some of
+    these galaxies overlap their hosts. `render` needs frequencies of the same field.
     """
     label = rng.choice(len(LABELS), n, p=_LABEL_SHARES)
     truth: dict[str, np.ndarray] = {"r_mag": draw_magnitudes(n, rng, magnitudes)}
-    truth["half_light_arcsec"] = draw_half_light(truth["r_mag"], rng)
+    truth["half_light_arcsec"] = draw_half_light(truth["r_mag"], rng, field_arcsec)
     for name, ranges in _RANGES.items():
         low, high = np.array(ranges)[label].T
         truth[name] = rng.uniform(low, high)
@@ -103,9 +106,9 @@ def draw_galaxies(
     truth["bulge_g_minus_r"] += redder
     truth["disc_g_minus_r"] += redder
     truth |= _sizes(truth)
-    neighbours = draw_neighbours(truth["r_mag"], truth["half_light_arcsec"], rng)
     truth["ra"], truth["dec"] = draw_positions(n, rng)
     truth["g_minus_r"] = integrated_colour(truth)
+    neighbours = draw_neighbours(truth, rng, field_arcsec)
     truth["n_neighbours"] = np.bincount(neighbours["host"], minlength=n)
     return Galaxies(
         truth=pa.table({"label": np.array(LABELS)[label], **truth}),

@@ -38,12 +38,13 @@ _SKY_NM = (365, 478, 622, 754, 869, 971, 1250, 1630, 2200)
 _SKY_MAG = (22.99, 22.26, 21.20, 20.48, 19.60, 18.61, 16.5, 15.1, 15.0)
 
 
-def frequencies_for(bands: Sequence[Band]) -> Frequencies:
+def frequencies_for(bands: Sequence[Band], field_arcsec: float = FIELD_ARCSEC) -> Frequencies:
     """Return the frequencies that reach the sharpest PSF that can be drawn for any of `bands`."""
     sharpest = min(
         band.psf_fwhm_arcsec * math.exp(-WIDEST_DRAW * band.psf_scatter) for band in bands
     )
-    return Frequencies(math.ceil(_FADED / (2 * math.pi * _MOFFAT_ALPHA * sharpest) * FIELD_ARCSEC))
+    highest = _FADED / (2 * math.pi * _MOFFAT_ALPHA * sharpest)
+    return Frequencies(math.ceil(highest * field_arcsec), field_arcsec)
 
 
 def stamp_pixels(survey: Survey) -> int:
@@ -94,7 +95,8 @@ def _expose(
     sky: Sky, side: int, pixel: float, bands: Sequence[Band], conditions: Conditions
 ) -> Tensor:
     """Noise-free flux per pixel [nanomaggy]."""
-    grid = Frequencies(min(frequencies_for(bands).half, sky.frequencies.half))
+    field = sky.frequencies.field_arcsec
+    grid = Frequencies(min(frequencies_for(bands, field).half, sky.frequencies.half), field)
     spectra = sky.at([band.wavelength_nm for band in bands], grid)
     k = torch.hypot(grid.north[:, None], grid.east[None, :])
     fwhm = float_tensor(conditions.psf_fwhm_arcsec)[..., None, None]
@@ -110,7 +112,7 @@ def _expose(
     rows = unit_phase(offset * grid.north)
     columns = unit_phase(offset * grid.east)  # conjugate, as east is to the left
     columns[:, 1:] *= 2  # each also counts for its complex conjugate
-    columns *= (pixel / FIELD_ARCSEC) ** 2
+    columns *= (pixel / field) ** 2
     return (
         torch.view_as_real(rows @ spectra).flatten(-2) @ torch.view_as_real(columns).flatten(-2).T
     )

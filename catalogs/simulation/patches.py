@@ -26,19 +26,20 @@ __all__ = [
 
 STAMP_ARCSEC = 34.5  # least side of a cutout [arcsec]
 FIELD_ARCSEC = 42.0
-"""Period of the patches [arcsec]. Light that leaves on one side returns on the other, outside the
-cutout."""
+"""Default period of the patches [arcsec]. Light that leaves on one side returns on the other,
+outside the cutout."""
 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """Spatial frequencies of a patch: multiples of 1 / `FIELD_ARCSEC` up to `half`.
+    """Spatial frequencies of a patch: multiples of 1 / `field_arcsec` up to `half`.
 
     They run from ``-half`` to ``half`` northward and from 0 to ``half`` eastward; the other half is
     the complex conjugate.
     """
 
     half: int
+    field_arcsec: float = FIELD_ARCSEC
 
     @property
     def side(self) -> int:
@@ -48,17 +49,17 @@ class Frequencies:
     @property
     def pixel_arcsec(self) -> float:
         """Pixel of the equivalent real grid [arcsec]."""
-        return FIELD_ARCSEC / self.side
+        return self.field_arcsec / self.side
 
     @cached_property
     def east(self) -> Tensor:
         """(half + 1,) frequencies along right ascension [cycle / arcsec]."""
-        return torch.arange(self.half + 1) / FIELD_ARCSEC
+        return torch.arange(self.half + 1) / self.field_arcsec
 
     @cached_property
     def north(self) -> Tensor:
         """(side,) frequencies along declination, ascending [cycle / arcsec]."""
-        return torch.arange(-self.half, self.half + 1) / FIELD_ARCSEC
+        return torch.arange(-self.half, self.half + 1) / self.field_arcsec
 
     @cached_property
     def offsets(self) -> Tensor:

@@ -163,7 +163,7 @@ def _add_arms(
     rows = np.flatnonzero(truth["arm_strength"] > 0)
     armed = {name: values[rows] for name, values in truth.items()}
     knots_x, knots_y = _knot_factors(frequencies, knots[rows])
-    fine = Frequencies(max(frequencies.half, _ARM_FREQUENCIES))
+    fine = Frequencies(max(frequencies.half, _ARM_FREQUENCIES), frequencies.field_arcsec)
     arms = fine.keep(fine.spectrum(_arm_images(fine, armed)), frequencies)
     light = {"arm": arms, "knot": knots_y @ knots_x}
     shares, flux = component_shares(armed), nanomaggies(armed["r_mag"])

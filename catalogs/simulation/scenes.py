@@ -25,7 +25,13 @@ from catalogs.simulation.distributions import (
     draw_half_light,
     draw_magnitudes,
 )
-from catalogs.simulation.patches import Frequencies, Sky, float_tensor, nanomaggies
+from catalogs.simulation.patches import (
+    FIELD_ARCSEC,
+    Frequencies,
+    Sky,
+    float_tensor,
+    nanomaggies,
+)
 from catalogs.simulation.scene_images import SIDE, SceneImages, read_scenes
 from galaxy_da.images.resampling import resample
 from galaxy_da.io.samples import Sample
@@ -82,7 +88,11 @@ class ScenePool(SceneImages):
         return len(self.scene_id)
 
     def draw(
-        self, n: int, rng: np.random.Generator, magnitudes: tuple[float, float] = MAGNITUDES
+        self,
+        n: int,
+        rng: np.random.Generator,
+        magnitudes: tuple[float, float] = MAGNITUDES,
+        field_arcsec: float = FIELD_ARCSEC,
     ) -> DrawnScenes:
         """Draw n galaxies and their neighbours from the scenes, with replacement.
 
@@ -91,7 +101,8 @@ class ScenePool(SceneImages):
         (nside 256), so that a split of the sky into such cells or larger also separates the scenes.
         """
         main = self._draw_scenes(draw_magnitudes(n, rng, magnitudes), SHRINK, rng)
-        places = draw_companions(main["r_mag"], main["half_light_arcsec"], rng)
+        places = draw_companions(main["r_mag"], main["half_light_arcsec"], rng, field_arcsec)
+        del places["in_cluster"]
         near = self._draw_scenes(places["r_mag"], _NEIGHBOUR_SHRINK, rng)
         scene = main["scene"]
         ra, dec = _same_cell(self.ra[scene], self.dec[scene], rng)
