@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from galaxy_da.errors import SpaceError
-from galaxy_da.images.preparation import pick_bands
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.files import json_hash
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.models.devices import Precision, autocast, best_device
@@ -86,14 +86,36 @@ class LatentSpace:
             return self._parts.encoders[name].survey
         return (own or {}).get(name) or get_survey(name)
 
-    def encoder(self, survey: str) -> SurveyEncoder:
-        """Return the encoder of a survey; SpaceError if the space has none for it."""
-        if survey not in self._parts.encoders:
-            raise SpaceError(
-                f"this space has no encoder for {survey!r}; it has {', '.join(self.surveys)}; "
-                "run `galaxy-da adapt`, or use the un-adapted anchor with --unadapted"
-            )
-        return self._parts.encoders[survey]
+    def encoder(
+        self, survey: str | Survey, available: Sequence[str] | None = None
+    ) -> SurveyEncoder:
+        """Return the encoder of any survey: adapted, or the anchor's network by its definition.
+
+        Parameters
+        ----------
+        survey : str or Survey
+            Survey of the space or built in, by name, or another's definition.
+        available : sequence of str, optional
+            Bands of the cutouts, for a survey that is read by its definition; by default all.
+
+        Raises
+        ------
+        SurveyError
+            If the name or a band is unknown.
+        """
+        name = survey if isinstance(survey, str) else survey.name
+        if name in self._parts.encoders:
+            return self._parts.encoders[name]
+        definition = get_survey(survey) if isinstance(survey, str) else survey
+        return self.by_definition(definition, available)
+
+    def by_definition(
+        self, survey: Survey, available: Sequence[str] | None = None
+    ) -> SurveyEncoder:
+        """Return the anchor's network with the instrument of a survey, without adaptation."""
+        bands = self.frame.assign(survey, available or survey.band_names)
+        network = self._parts.encoders[self.anchor].network
+        return SurveyEncoder(survey=survey, bands=bands, network=network)
 
     def match_probability(self, first: str, second: str) -> MatchProbability:
         """Return the model of the probability that images of two surveys show the same galaxy.
@@ -110,27 +132,6 @@ class LatentSpace:
                 "them held out"
             )
         return MatchProbability.model_validate(record["match_probability"]["model"])
-
-    def unadapted(
-        self, survey: Survey, available: Sequence[str], *, every_band: bool = False
-    ) -> SurveyEncoder:
-        """Return the anchor's network applied to the nearest bands of another survey.
-
-        Parameters
-        ----------
-        survey : Survey
-            Any survey.
-        available : sequence of str
-            Bands of its cutouts.
-        every_band : bool
-            Take all available bands as input, unused ones at weight zero, so that training can use
-            them.
-        """
-        nearest = pick_bands(survey, available, self.frame)
-        bands = tuple(available) if every_band else tuple(dict.fromkeys(nearest))
-        anchor = self.encoder(self.anchor).network
-        network = anchor.with_planes(len(bands), [bands.index(name) for name in nearest])
-        return SurveyEncoder(survey=survey, bands=bands, network=network)
 
     def with_survey(self, encoder: SurveyEncoder) -> LatentSpace:
         """Return a copy in which the encoder of a survey, not the anchor, is added or replaced."""
@@ -152,7 +153,7 @@ class LatentSpace:
 
     def encode(
         self,
-        images: Tensor,
+        inputs: Inputs,
         encoder: SurveyEncoder | str,
         *,
         pooled: bool = True,
@@ -163,8 +164,8 @@ class LatentSpace:
 
         Parameters
         ----------
-        images : (n, bands, pixels, pixels) float tensor
-            From `SurveyEncoder.prepare`.
+        inputs : Inputs
+            Images and conditions, from `SurveyEncoder.prepare`.
         encoder : SurveyEncoder or str
             Encoder of the images' survey, or its name.
         pooled : bool
@@ -181,12 +182,13 @@ class LatentSpace:
             Mean and variance, (n, latents) float32 tensors on the CPU.
         """
         network = (self.encoder(encoder) if isinstance(encoder, str) else encoder).network
-        return network.encode(images, pooled=pooled, precision=precision, device=device)
+        return network.encode(inputs, pooled=pooled, precision=precision, device=device)
 
     def decode(
         self,
         latents: Tensor | np.ndarray,
         *,
+        grid: int = 0,
         precision: Precision = "auto",
         device: torch.device | None = None,
     ) -> Tensor:
@@ -196,6 +198,8 @@ class LatentSpace:
         ----------
         latents : (n, latents) float tensor or array
             Galaxy latents, then nuisance latents.
+        grid : int
+            Grid of the frame: 0, or 1 for the wide one.
         precision, device
             As for `encode`.
 
@@ -212,12 +216,15 @@ class LatentSpace:
             )
         place = device or best_device()
         self.decoder.to(place)
+        bands = len(self.frame.bands)
+        planes = slice(grid * bands, (grid + 1) * bands)
         with torch.inference_mode(), autocast(place, precision):
             images = [
-                self.decoder(batch.to(place)).float().cpu() for batch in torch.split(points, _BATCH)
+                self.decoder(batch.to(place))[:, planes].float().cpu()
+                for batch in torch.split(points, _BATCH)
             ]
         side = self.frame.pixels
-        return torch.cat([torch.empty(0, len(self.frame.bands), side, side), *images])
+        return torch.cat([torch.empty(0, bands, side, side), *images])
 
     def _with(self, **changed: Any) -> LatentSpace:
         return LatentSpace(replace(self._parts, **changed))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from catalogs.simulation.artefacts import ARTEFACTS
-from galaxy_da.images.preparation import Frame, pick_bands
+from galaxy_da.images.preparation import Frame
 from galaxy_da.surveys import Band, Survey
 
 __all__ = ["WIDEST_DRAW", "Conditions", "draw_conditions", "frame_bands", "median_conditions"]
@@ -82,5 +82,5 @@ def draw_conditions(n: int, bands: Sequence[Band], rng: np.random.Generator) -> 
 
 def frame_bands(survey: Survey, *, every: bool = False) -> tuple[Band, ...]:
     """Return the survey's bands nearest to the frame's g, r and z, or every band, in its order."""
-    wanted = survey.band_names if every else pick_bands(survey, survey.band_names, Frame())
+    wanted = survey.band_names if every else Frame().assign(survey, survey.band_names)
     return tuple(band for band in survey.bands if band.name in wanted)

@@ -280,4 +280,3 @@ def _jpeg(colour: Tensor, side: int, quality: int) -> Tensor:
         image.save(file, "JPEG", quality=quality)
         decoded = np.asarray(Image.open(file))
     return torch.from_numpy(decoded.copy()).movedim(-1, 0)
-

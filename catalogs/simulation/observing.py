@@ -26,7 +26,9 @@ from catalogs.simulation.patches import (
 )
 from galaxy_da.surveys import Band, Survey
 
-__all__ = ["frequencies_for", "observe", "pixel_noise", "stamp_pixels"]
+__all__ = [
+    "dark_sky", "frequencies_for", "moffat_transfer", "observe", "pixel_noise", "stamp_pixels",
+]  # fmt: skip
 
 _FADED = 11.0  # 2 pi k alpha at which the transfer function has fallen to 9e-4
 _MOFFAT_ALPHA = 0.5 / math.sqrt(2 ** (1 / 3.5) - 1)  # over FWHM
@@ -50,6 +52,20 @@ def frequencies_for(bands: Sequence[Band], field_arcsec: float = FIELD_ARCSEC) -
 def stamp_pixels(survey: Survey) -> int:
     """Return the side of the survey's cutouts [pixel], an even number."""
     return 2 * math.ceil(STAMP_ARCSEC / 2 / survey.pixel_scale_arcsec)
+
+
+def moffat_transfer(fwhm_arcsec: Tensor, k: Tensor) -> Tensor:
+    """Return the transfer function of a Moffat PSF of beta 3.5 at frequencies k [cycle / arcsec].
+
+    The Bessel function K_5/2 in it is elementary.
+    """
+    x = 2 * math.pi * _MOFFAT_ALPHA * fwhm_arcsec * k
+    return torch.exp(-x) * (1 + x + x * x / 3)
+
+
+def dark_sky(wavelengths_nm: Sequence[float]) -> np.ndarray:
+    """Return the surface brightness of a dark sky [nanomaggy / arcsec^2]."""
+    return nanomaggies(np.interp(wavelengths_nm, _SKY_NM, _SKY_MAG))
 
 
 def pixel_noise(
@@ -100,10 +116,8 @@ def _expose(
     spectra = sky.at([band.wavelength_nm for band in bands], grid)
     k = torch.hypot(grid.north[:, None], grid.east[None, :])
     fwhm = float_tensor(conditions.psf_fwhm_arcsec)[..., None, None]
-    x = 2 * math.pi * _MOFFAT_ALPHA * fwhm * k
     gain = float_tensor(10 ** (0.4 * conditions.zeropoint_error_mag))[..., None, None]
-    # Moffat of beta 3.5: the Bessel function K_5/2 of its transfer function is elementary.
-    spectra *= gain * torch.exp(-x) * (1 + x + x * x / 3)
+    spectra *= gain * moffat_transfer(fwhm, k)
     for factor in grid.phase(-conditions.east_arcsec, -conditions.north_arcsec):
         spectra *= factor[:, None]
     if conditions.rotation_deg is not None and conditions.mirrored is not None:
@@ -158,7 +172,7 @@ def _add_noise(
     flux: Tensor, sigma: np.ndarray, bands: Sequence[Band], pixel: float, rng: np.random.Generator
 ) -> None:
     wavelengths = [band.wavelength_nm for band in bands]
-    sky_flux = nanomaggies(np.interp(wavelengths, _SKY_NM, _SKY_MAG)) * pixel**2
+    sky_flux = dark_sky(wavelengths) * pixel**2
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     noise = torch.randn(flux.shape, generator=generator)
     noise *= (1 + flux.clamp_min(0) / float_tensor(sky_flux)[:, None, None]).sqrt_()

@@ -22,18 +22,16 @@ from galaxy_da.io.files import atomic_path, json_hash, output_folder, write_json
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location, read_bytes, read_text
 from galaxy_da.models.networks import Architecture, Decoder, Encoder
 from galaxy_da.models.probes import probe_tensors, read_probes
-from galaxy_da.models.smoothing import Smoothing
 from galaxy_da.models.space_parts import SpaceParts, SurveyEncoder, network_state
 from galaxy_da.surveys import Survey
 
 __all__ = ["read_space", "write_space"]
 
-_FORMAT = 2
+_FORMAT = 3
 _MANIFEST = "space.json"
 _ANCHOR_FILE = "anchor.safetensors"
 _DECODER_FILE = "decoder.safetensors"
 _PROBES_FILE = "probes.safetensors"
-_TAPS = "smoothing.taps"
 
 
 def write_space(space: SpaceParts, path: PathOrUrl) -> None:
@@ -119,9 +117,7 @@ def _tensors(space: SpaceParts) -> dict[str, dict[str, Tensor]]:
 
 
 def _network(architecture: Architecture, state: dict[str, Tensor]) -> Encoder:
-    network = Encoder(architecture, planes=state["stem.weight"].shape[1])
-    if _TAPS in state:
-        network.smoothing = Smoothing(state[_TAPS])
+    network = Encoder(architecture)
     network.load_state_dict(state)
     return network
 

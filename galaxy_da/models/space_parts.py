@@ -30,23 +30,30 @@ class SurveyEncoder:
     ----------
     survey : Survey
         Definition of the survey, saved with the space.
-    bands : tuple of str
-        Input bands, in order. The un-adapted anchor may read one band twice.
+    bands : tuple of str or None
+        The survey's band for each band of the frame; None for a missing one.
     network : Encoder
-        Prepared images to posterior.
+        Prepared images and the conditions of their instruments to posterior.
     record : dict
-        Record of the adaptation: candidates, scores, curves. Empty for the anchor.
+        Record of the adaptation: candidates, scores, curves. Empty for the anchor, and for a
+        survey that is read by its definition alone.
     """
 
     survey: Survey
-    bands: tuple[str, ...]
+    bands: tuple[str | None, ...]
     network: Encoder
     record: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def hash(self) -> str:
-        """Identity of the network and its input bands."""
-        return json_hash([self.bands, network_hash(self.network)])
+        """Identity of the network, its input bands, and the definition of the survey."""
+        definition = self.survey.model_dump(mode="json")
+        return json_hash([self.bands, network_hash(self.network), definition])
+
+    @property
+    def by_definition(self) -> bool:
+        """True if the survey is read by its definition, without an adaptation."""
+        return not self.record
 
     def prepare(
         self, cutouts: Sequence[Cutout], frame: Frame, device: torch.device | str = "cpu"

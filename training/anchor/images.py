@@ -1,0 +1,74 @@
+"""Images of the training sky on disk, in blocks that are mapped into memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from galaxy_da.errors import StorageError
+
+__all__ = ["BLOCK", "OBSERVATIONS", "TrainingSky", "block_paths"]
+
+BLOCK = 1024  # galaxies of a block
+OBSERVATIONS = 3  # of each galaxy; the noise-free image follows them
+
+
+def block_paths(folder: Path, number: int, *, existing: bool = True) -> tuple[Path, ...]:
+    """Return the image and table files of a block; none if one of them does not exist."""
+    paths = tuple(folder / f"block-{number:04d}.{kind}" for kind in ("npy", "parquet"))
+    return paths if not existing or all(path.is_file() for path in paths) else ()
+
+
+@dataclass(frozen=True)
+class TrainingSky:
+    """Galaxies of a training sky.
+
+    `blocks` are (`BLOCK`, 4, planes, y, x) float16 maps: the anchor's observation, two by another
+    instrument of which the second is rotated, and the anchor's without noise. `conditions`,
+    (n, 3, k), describe the instruments; `truth` has a row per galaxy.
+    """
+
+    blocks: Sequence[np.ndarray]
+    conditions: Tensor
+    truth: pa.Table
+
+    @classmethod
+    def open(cls, folder: Path, galaxies: int) -> TrainingSky:
+        """Map the blocks of a folder, or raise StorageError."""
+        count = -(-galaxies // BLOCK)
+        paths = [block_paths(folder, number) for number in range(count)]
+        if not all(paths):
+            raise StorageError(f"{folder}: holds {sum(map(bool, paths))} of {count} blocks of a sky")
+        truth = pa.concat_tables([pq.read_table(rows) for _, rows in paths])
+        flat = truth["conditions"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        conditions = torch.from_numpy(flat.copy()).reshape(len(truth), OBSERVATIONS, -1)
+        blocks = [np.load(array, mmap_mode="r") for array, _ in paths]
+        return cls(blocks, conditions, truth.drop_columns("conditions"))
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def read(self, rows: np.ndarray, clean: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Read some galaxies, and the first `clean` of them also without noise.
+
+        Returns
+        -------
+        (n, 2, planes, y, x), (n, planes, y, x), (clean, planes, y, x) bfloat16 tensors
+            Aligned observations, rotated ones, and images without noise.
+        """
+        images = np.empty((len(rows), OBSERVATIONS, *self.blocks[0].shape[2:]), np.float16)
+        noiseless = np.empty((min(clean, len(rows)), *images.shape[2:]), np.float16)
+        for i, row in enumerate(rows):
+            galaxy = self.blocks[row // BLOCK][row % BLOCK]
+            images[i] = galaxy[:OBSERVATIONS]
+            if i < clean:
+                noiseless[i] = galaxy[OBSERVATIONS]
+        observed = torch.from_numpy(images).bfloat16()
+        return observed[:, :2], observed[:, 2], torch.from_numpy(noiseless).bfloat16()
