@@ -159,15 +159,16 @@ def _by_position(
     found: dict[int, int | None] = {}
     rank: dict[int, tuple[float, ...]] = {}
     centres = {i: image.files[0].centre for i, image in enumerate(images) if image.files[0].centre}
-    if not centres or not len(sky):
+    placed = np.flatnonzero(np.isfinite(sky).all(1))
+    if not centres or not len(placed):
         return found, rank
     middles = np.array(list(centres.values()))
-    chords, rows = cKDTree(unit_vectors(*sky.T)).query(unit_vectors(*middles.T), k=2)
+    chords, rows = cKDTree(unit_vectors(*sky[placed].T)).query(unit_vectors(*middles.T), k=2)
     for i, chord, (row, _) in zip(centres, np.asarray(chords), np.asarray(rows), strict=True):
         file = images[i].files[0]
         near, far = chord / np.radians((file.pixel_scale_arcsec or 1) / 3600)
         if near <= min(file.shape[1:]) / 2 and far >= max(_UNIQUE_FACTOR * near, near + 1):
-            found[i], rank[i] = int(row), (round(float(near)),)
+            found[i], rank[i] = int(placed[row]), (round(float(near)),)
     return found, rank
 
 

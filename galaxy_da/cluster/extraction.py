@@ -74,7 +74,8 @@ def extract_partitions(
     Returns
     -------
     dict
-        ``rows``, ``partitions``, and the number of rows of each status.
+        ``rows``, ``partitions``, the number of rows of each status, and ``left_out``, the number of
+        rows without a usable position, which HATS cannot order, if there are any.
 
     Raises
     ------
@@ -153,12 +154,17 @@ def _finish(folder: Location, parts: list[Partition], plan: dict[str, Any]) -> N
             abandoned.unlink(missing_ok=True)
     columns = open_parquet(folder / names[0]).schema_arrow.remove_metadata()
     rows = {part.pixel: part.n_rows for part in parts}
+    files = {str(path): path for part in parts if not part.is_whole for path in part.files}
+    n_read = sum(open_parquet(path).metadata.num_rows for path in files.values())
+    left_out = n_read - sum(rows.values()) if files else 0
     finish_hats(folder, rows, with_votable_header(columns.empty_table()).schema)
     manifest = {"format": FORMAT, "parts": names, "rows": status.total(), "status": dict(status)}
+    manifest |= {"left_out": left_out} if left_out else {}
     write_json(folder / MANIFEST, {**plan, **manifest, "encoders": encoders})
 
 
 def _counts(folder: Location) -> dict[str, Any]:
     """Return the numbers of rows, of partitions and of rows of each status."""
     header = json.loads(read_text(folder / MANIFEST))
-    return {"rows": header["rows"], "partitions": len(header["parts"]), **header["status"]}
+    counts = {"rows": header["rows"], "partitions": len(header["parts"]), **header["status"]}
+    return counts | ({"left_out": header["left_out"]} if "left_out" in header else {})

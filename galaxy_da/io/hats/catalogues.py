@@ -21,8 +21,8 @@ from galaxy_da.io.files import new_folder
 from galaxy_da.io.hats.libraries import main_path, read_structure, using_lsdb
 from galaxy_da.io.hats.partitions import DATASET
 from galaxy_da.io.hats.pixels import Pixel, at_order, margin_order, sky_index
+from galaxy_da.io.positions import usable_positions
 from galaxy_da.io.storage import Location, PathOrUrl, location
-from galaxy_da.io.tables import check_positions
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -49,7 +49,8 @@ def to_hats(
     Parameters
     ----------
     table : pa.Table
-        Catalogue with ``ra``, ``dec`` [ICRS deg], as `catalogs.reading.read_catalog` returns.
+        Catalogue with ``ra``, ``dec`` [ICRS deg], as `catalogs.reading.read_catalog` returns. Rows
+        without a usable position are left out: HATS orders rows by position.
     out : path or URL
         Folder to write; must not exist. It is returned.
     margin_arcsec : float
@@ -63,7 +64,7 @@ def to_hats(
     ValueError
         If the margin or the number of rows is not positive.
     CatalogError
-        If the table is empty, a position is bad, or LSDB is not installed.
+        If the table is empty, no position is usable, or LSDB is not installed.
     StorageError
         If `out` exists or cannot be written.
     """
@@ -76,7 +77,8 @@ def to_hats(
     if not len(table):
         raise CatalogError(f"{target}: the table has no rows; a HATS catalogue needs some")
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
-    check_positions(ra, dec, str(target))
+    good = usable_positions(ra, dec, str(target))
+    table, ra, dec = table.filter(pa.array(good)), ra[good], dec[good]
     with new_folder(target) as folder, using_lsdb():
         import dask
 
@@ -102,15 +104,18 @@ def to_hats(
 def write_hats(table: pa.Table, out: Location, schema: pa.Schema) -> None:
     """Write a table that fits in memory as a HATS catalogue without a margin.
 
-    The metadata of `schema` and its fields go to ``dataset/_common_metadata``.
+    Rows without a usable position are left out: HATS orders rows by position. The metadata of
+    `schema` and its fields go to ``dataset/_common_metadata``.
 
     Raises
     ------
     CatalogError
-        If LSDB is not installed.
+        If no row has a usable position, or LSDB is not installed.
     StorageError
         If `out` exists or cannot be written.
     """
+    ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
+    table = table.filter(pa.array(usable_positions(ra, dec, str(out))))
     with new_folder(out) as folder, using_lsdb():
         _from_table(table, margin_threshold=None).write_catalog(
             folder,

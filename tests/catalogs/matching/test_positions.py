@@ -539,8 +539,8 @@ GOOD = _table([10.0], [0.0], "t")
     [
         (GOOD.slice(0, 0), CatalogError, "anchor: has no rows"),
         (GOOD.drop_columns(["dec"]), CatalogError, "anchor: column 'dec' is missing; it has obj"),
-        (_table([10.0, 1.0], [0.0, 99.0], "a"), CatalogError, "anchor: dec of row 1 is 99"),
-        (_table([np.nan], [0.0], "a"), CatalogError, "anchor: ra of row 0 is nan"),
+        (_table([10.0, 1.0], [-91, 999], "a"), CatalogError, "anchor: none of 2 .*: dec is -91"),
+        (_table([np.nan], [0.0], "a"), CatalogError, "anchor: none of 1 rows .*: ra is nan"),
         (GOOD.set_column(0, "object_id", pa.array([7])), CatalogError, "string .* holds int64"),
         (
             GOOD.set_column(0, "object_id", pa.array([None], pa.string())),
@@ -582,8 +582,26 @@ def test_bad_arguments_are_named(arguments, message):
 def test_sigmas_need_errors_that_are_numbers():
     with pytest.raises(CatalogError, match="sigmas needs a column 'position_error_arcsec'"):
         crossmatch(GOOD, GOOD, sigmas=3, allow_same_survey=True)
-    bad = _table([10.0, 11.0], [0.0, 0.0], "a", position_error_arcsec=[0.1, -99.0])
+    bad = _table([10.0], [0.0], "a", position_error_arcsec=[-99.0])
     with pytest.raises(
-        CatalogError, match=r"anchor: position_error_arcsec of row 1 is -99; .* 1 of"
+        CatalogError, match=r"anchor: position_error_arcsec of row 0 is -99; .* all"
     ):
         crossmatch(bad, GOOD, sigmas=3)
+
+
+def test_rows_without_a_usable_position_or_error_match_nothing():
+    ra = np.array([10.0, np.nan, 20.0, 400.0, 30.0, 40.0])
+    dec = np.array([0.0, 0.0, -95.0, 0.0, 1.0, np.inf])
+    errors = [0.1, 0.1, 0.1, 0.1, -99.0, 0.1]
+    anchor = _table(ra, dec, "a", position_error_arcsec=errors)
+    target = _table([10.0, 30.0, np.nan], [0.0, 1.0, np.nan], "t")
+    pairs = crossmatch(anchor, target, how="outer")
+    found = zip(pairs["anchor_id"].to_pylist(), pairs["target_id"].to_pylist(), strict=True)
+    assert list(found) == [
+        ("a0", "t0"), ("a1", None), ("a2", None), ("a3", None), ("a4", "t1"), ("a5", None),
+        (None, "t2"),
+    ]  # fmt: skip
+    counts = read_metadata(pairs.schema)
+    assert counts["n_anchor_without_position"] == 4 and counts["n_target_without_position"] == 1
+    assert counts["n_anchor_unmatched"] == 4 and counts["n_pairs"] == 2
+    assert crossmatch(anchor, target, sigmas=5)["anchor_id"].to_pylist() == ["a0"]
