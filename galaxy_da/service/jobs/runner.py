@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 
 from galaxy_da.errors import StorageError
+from galaxy_da.io.locks import try_lock
 from galaxy_da.service.jobs import process
-from galaxy_da.service.jobs.queue import Job, JobQueue, Progress, State, try_lock
+from galaxy_da.service.jobs.queue import Job, JobQueue, Progress, State
 from galaxy_da.service.telemetry import LOG
 
 __all__ = ["JobRunner"]
