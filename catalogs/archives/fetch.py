@@ -35,7 +35,7 @@ from catalogs.archives.job import Job, cutout_path
 from catalogs.archives.journal import Journal, Outcome
 from catalogs.archives.protocol import CutoutSource, FloatArray
 from galaxy_da.errors import CatalogError, StorageError
-from galaxy_da.io.files import ensure_folder, json_hash, write_json
+from galaxy_da.io.files import ensure_folder, json_hash, remove_drafts, write_json
 from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
 from galaxy_da.io.samples import validate_sample
 from galaxy_da.io.tables import read_metadata, with_metadata, write_table
@@ -203,8 +203,7 @@ def _locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written to ({error.strerror})") from error
     try:
-        for partial in folder.rglob(".*.partial*"):
-            partial.unlink(missing_ok=True)
+        remove_drafts(folder)
         yield
     finally:
         lock.release()

@@ -26,7 +26,7 @@ from galaxy_da.extraction.parts import extraction_plan, start_or_resume, table_f
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.catalogue_output import with_votable_header
 from galaxy_da.io.features import FORMAT, MANIFEST, Features
-from galaxy_da.io.files import json_hash, output_folder, write_json
+from galaxy_da.io.files import json_hash, output_folder, remove_drafts, write_json
 from galaxy_da.io.hats.partitions import AT_ONCE, DATASET, finish_hats, in_sky_order, partition_name
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location, PathOrUrl, list_files, read_text
@@ -150,8 +150,7 @@ def _finish(folder: Location, parts: list[Partition], plan: dict[str, Any]) -> N
         encoders |= summary["encoders"]
         status.update(summary["status"])
     if isinstance(folder, Path):
-        for abandoned in (folder / DATASET).rglob(".*.partial.parquet"):
-            abandoned.unlink(missing_ok=True)
+        remove_drafts(folder / DATASET)
     columns = open_parquet(folder / names[0]).schema_arrow.remove_metadata()
     rows = {part.pixel: part.n_rows for part in parts}
     files = {str(path): path for part in parts if not part.is_whole for path in part.files}

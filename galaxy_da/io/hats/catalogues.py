@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.errors import CatalogError
 from galaxy_da.io.files import new_folder
 from galaxy_da.io.hats.libraries import main_path, read_structure, using_lsdb
 from galaxy_da.io.hats.partitions import DATASET
@@ -149,30 +148,24 @@ def add_margin(path: str | os.PathLike[str], margin_arcsec: float = _MARGIN_ARCS
 
         main = Path(str(main_path(read_structure(Path(path)))))
         out = main.with_name(f"{main.name}_{margin_arcsec:g}arcs")
-        if out.exists():
-            raise StorageError(f"{out}: is there already, whole or unfinished; delete it first")
         try:
             with (
-                TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch,
+                new_folder(out) as draft,
                 Client(processes=False, dashboard_address=":0") as client,
             ):
                 arguments = MarginCacheArguments(
                     input_catalog_path=main,
-                    output_path=scratch,
+                    output_path=draft.parent,
                     output_artifact_name=out.name,
                     margin_threshold=float(margin_arcsec),
                     progress_bar=False,
                     simple_progress_bar=True,
                 )
                 generate_margin_cache(arguments, client)
-                (Path(scratch) / out.name).replace(out)
         except ValueError as error:
             raise CatalogError(
                 f"{path}: no margin of {margin_arcsec:g} arcsec can be made ({error})"
             ) from error
-        except OSError as error:
-            reason = error.strerror or error
-            raise StorageError(f"{out}: could not be written ({reason})") from error
     return out
 
 
