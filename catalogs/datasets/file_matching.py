@@ -118,8 +118,11 @@ def _match(
         row = found.get(i)
         if row is None:
             refused[i] = nothing
-        elif _lies_elsewhere(image, *sky[row]):
-            refused[i] = f"the WCS lies away from the galaxy that {method} gives"
+        elif (apart := _outside_arcsec(image, *sky[row])) is not None:
+            refused[i] = (
+                f"the WCS lies {apart:.3g} arcsec from the galaxy that {method} gives, outside the "
+                "image; compare the ids and positions of the catalogue with the images"
+            )
         else:
             claims.setdefault(row, []).append(i)
     kept: dict[int, int] = {}
@@ -172,13 +175,14 @@ def _by_position(
     return found, rank
 
 
-def _lies_elsewhere(image: FolderImage, ra: float, dec: float) -> bool:
-    """Test if the WCS of an image, if any, leaves a galaxy outside the circle around it."""
+def _outside_arcsec(image: FolderImage, ra: float, dec: float) -> float | None:
+    """Return the distance of a galaxy outside the circle around an image, None if it is inside."""
     file = image.files[0]
     if file.centre is None or file.pixel_scale_arcsec is None:
-        return False
-    radius_px = separation_arcsec(*file.centre, ra, dec) / file.pixel_scale_arcsec
-    return bool(radius_px > np.hypot(*file.shape[1:]) / 2 * 1.01)
+        return None
+    apart = float(separation_arcsec(*file.centre, ra, dec))
+    radius = file.pixel_scale_arcsec * np.hypot(*file.shape[1:]) / 2 * 1.01
+    return apart if apart > radius else None
 
 
 def _words(text: str) -> tuple[str, ...]:
