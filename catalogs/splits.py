@@ -19,7 +19,7 @@ from astropy.coordinates import SkyCoord, search_around_sky
 from astropy_healpix import lonlat_to_healpix
 
 from galaxy_da.errors import CatalogError
-from galaxy_da.io.tables import check_positions
+from galaxy_da.io.positions import usable_positions
 
 __all__ = [
     "FIELD_FRACTIONS",
@@ -116,10 +116,11 @@ def choose_split(ra: np.ndarray, dec: np.ndarray, known: Sequence[SkySplit] = ()
     Raises
     ------
     CatalogError
-        If the galaxies lie too close together for three parts, or a position is bad.
+        If the galaxies lie too close together for three parts, or no position is usable.
     """
     ra, dec = np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
-    check_positions(ra, dec, "split")
+    good = usable_positions(ra, dec, "split")
+    ra, dec = ra[good], dec[good]
     default = SkySplit()
     if len(ra) < len(PARTS):
         return default
@@ -169,7 +170,8 @@ def sky_split(
     Returns
     -------
     (n,) array of ``<U10``
-        One of `PARTS` for each position. Small fields may leave a part empty; see `choose_split`.
+        One of `PARTS` for each position, empty for one that is not usable. Small fields may leave a
+        part empty; see `choose_split`.
 
     References
     ----------
@@ -183,10 +185,11 @@ def sky_split(
     if min(fractions) < 0 or not np.isclose(sum(fractions), 1):
         raise ValueError(f"fractions must not be negative and add up to 1 but are {fractions}")
     ra, dec = np.asarray(ra, dtype=np.float64), np.asarray(dec, dtype=np.float64)
-    check_positions(ra, dec, "split")
-    cell = lonlat_to_healpix(ra * u.deg, dec * u.deg, nside, order="nested")
-    part = _part_numbers(cell, np.array([seed]), fractions)[0]
-    return np.asarray(np.asarray(PARTS)[part])
+    good = usable_positions(ra, dec, "split")
+    cell = lonlat_to_healpix(ra[good] * u.deg, dec[good] * u.deg, nside, order="nested")
+    parts = np.full(len(ra), "", dtype=np.asarray(PARTS).dtype)
+    parts[good] = np.asarray(PARTS)[_part_numbers(cell, np.array([seed]), fractions)[0]]
+    return parts
 
 
 class _Galaxies:

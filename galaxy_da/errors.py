@@ -28,6 +28,7 @@ __all__ = [
     "SurveyError",
     "TableError",
     "first_line",
+    "shape_text",
 ]
 
 
@@ -86,3 +87,8 @@ def first_line(error: Exception) -> str:
     """
     lines = str(error).strip().splitlines()
     return lines[0] if lines and " at 0x" not in lines[0] else type(error).__name__
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Return the shape of an array in words: ``3 x 64 x 64``."""
+    return " x ".join(map(str, shape)) or "no axes"

@@ -52,7 +52,7 @@ class Band(_Frozen):
     Attributes
     ----------
     name : str
-        Name in file headers and archive requests.
+        Name in file headers, file names and archive requests: letters, digits and ``_.+'-``.
     wavelength_nm : float
         Effective wavelength [nm]; the nearest band substitutes for one that is missing.
     psf_fwhm_arcsec : float
@@ -65,7 +65,7 @@ class Band(_Frozen):
         Standard deviation of the depth over the survey [mag].
     """
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+'-]*$", max_length=64)
     wavelength_nm: float = Field(gt=0)
     psf_fwhm_arcsec: float = Field(gt=0)
     psf_scatter: float = Field(default=0.1, ge=0)
@@ -154,7 +154,7 @@ class Survey(_Frozen):
         Service of cutouts, MOC of the covered sky, publication to cite.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.+-]*$")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=64)
     title: str
     bands: tuple[Band, ...] = Field(min_length=1)
     pixel_scale_arcsec: float = Field(gt=0)

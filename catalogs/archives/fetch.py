@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,8 @@ from catalogs.archives.job import Job, cutout_path
 from catalogs.archives.journal import Journal, Outcome
 from catalogs.archives.protocol import CutoutSource, FloatArray
 from galaxy_da.errors import CatalogError, StorageError
-from galaxy_da.io.files import ensure_folder, json_hash, write_json
+from galaxy_da.io.files import ensure_folder, json_hash, remove_drafts, write_json
+from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
 from galaxy_da.io.samples import validate_sample
 from galaxy_da.io.tables import read_metadata, with_metadata, write_table
 
@@ -84,7 +86,7 @@ def fetch(
     Raises
     ------
     CatalogError
-        If a position is out of range, `out` holds another fetch or is being written by another
+        If no position is usable, `out` holds another fetch or is being written by another
         process, the service refuses the user's account, or too many requests in a row fail.
     TableError
         If an id is repeated or a column is missing.
@@ -101,8 +103,9 @@ def fetch(
         with Journal(folder / _JOURNAL) as journal:
             job = Job(source, folder, client, journal, cache or Cache(), progress)
             resumed, damaged = job.verify(set(keys))
-            covered = source.covers(ra, dec)
-            inside = np.ones(len(ra), bool) if covered is None else covered
+            inside = are_positions(ra, dec)
+            covered = source.covers(ra[inside], dec[inside])
+            inside[inside] = True if covered is None else covered
             positions = zip(keys, inside.tolist(), ra.tolist(), dec.tolist(), strict=True)
             counts = job.run(
                 {key: (x, y) for key, within, x, y in positions if within and key not in resumed}
@@ -154,7 +157,9 @@ def _plan(source: CutoutSource, sample: pa.Table) -> dict[str, Any]:
     digest = hashlib.sha256()
     for name in ("object_id", "ra", "dec"):
         kind = pa.large_string() if name == "object_id" else pa.float64()
-        digest.update(json_hash(sample[name].cast(kind).to_pylist()).encode())
+        values = sample[name].cast(kind).to_pylist()
+        values = [v if isinstance(v, str) or math.isfinite(v or 0) else str(v) for v in values]
+        digest.update(json_hash(values).encode())
     plan = {name: getattr(source, name) for name in ("survey", "service", "suffix")}
     of_rows = {"rows": sample.num_rows, "catalogue": digest.hexdigest()}
     return {**plan, "identity": dict(source.identity()), **of_rows}
@@ -198,8 +203,7 @@ def _locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written to ({error.strerror})") from error
     try:
-        for partial in folder.rglob(".*.partial*"):
-            partial.unlink(missing_ok=True)
+        remove_drafts(folder)
         yield
     finally:
         lock.release()
@@ -211,7 +215,14 @@ def _with_outcomes(
     """Add the outcome of its request to each row."""
     reason = f"outside the footprint of {source.survey}; not requested"
     outside = Outcome(key="", status="outside_footprint", message=reason)
-    rows = [vars(outcomes.get(key, outside)) for key in keys]
+    places = zip(sample["ra"].to_pylist(), sample["dec"].to_pylist(), strict=True)
+    problems = [position_problem(ra, dec) for ra, dec in places]
+    rows = [
+        vars(Outcome(key="", status=BAD_POSITION, message=problem))
+        if problem
+        else vars(outcomes.get(key, outside))
+        for key, problem in zip(keys, problems, strict=True)
+    ]
     cutouts = [
         cutout_path(row["key"], source.suffix).as_posix() if row["status"] == "ok" else None
         for row in rows

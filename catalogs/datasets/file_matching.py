@@ -118,8 +118,11 @@ def _match(
         row = found.get(i)
         if row is None:
             refused[i] = nothing
-        elif _lies_elsewhere(image, *sky[row]):
-            refused[i] = f"the WCS lies away from the galaxy that {method} gives"
+        elif (apart := _outside_arcsec(image, *sky[row])) is not None:
+            refused[i] = (
+                f"the WCS lies {apart:.3g} arcsec from the galaxy that {method} gives, outside the "
+                "image; compare the ids and positions of the catalogue with the images"
+            )
         else:
             claims.setdefault(row, []).append(i)
     kept: dict[int, int] = {}
@@ -159,25 +162,27 @@ def _by_position(
     found: dict[int, int | None] = {}
     rank: dict[int, tuple[float, ...]] = {}
     centres = {i: image.files[0].centre for i, image in enumerate(images) if image.files[0].centre}
-    if not centres or not len(sky):
+    placed = np.flatnonzero(np.isfinite(sky).all(1))
+    if not centres or not len(placed):
         return found, rank
     middles = np.array(list(centres.values()))
-    chords, rows = cKDTree(unit_vectors(*sky.T)).query(unit_vectors(*middles.T), k=2)
+    chords, rows = cKDTree(unit_vectors(*sky[placed].T)).query(unit_vectors(*middles.T), k=2)
     for i, chord, (row, _) in zip(centres, np.asarray(chords), np.asarray(rows), strict=True):
         file = images[i].files[0]
         near, far = chord / np.radians((file.pixel_scale_arcsec or 1) / 3600)
         if near <= min(file.shape[1:]) / 2 and far >= max(_UNIQUE_FACTOR * near, near + 1):
-            found[i], rank[i] = int(row), (round(float(near)),)
+            found[i], rank[i] = int(placed[row]), (round(float(near)),)
     return found, rank
 
 
-def _lies_elsewhere(image: FolderImage, ra: float, dec: float) -> bool:
-    """Test if the WCS of an image, if any, leaves a galaxy outside the circle around it."""
+def _outside_arcsec(image: FolderImage, ra: float, dec: float) -> float | None:
+    """Return the distance of a galaxy outside the circle around an image, None if it is inside."""
     file = image.files[0]
     if file.centre is None or file.pixel_scale_arcsec is None:
-        return False
-    radius_px = separation_arcsec(*file.centre, ra, dec) / file.pixel_scale_arcsec
-    return bool(radius_px > np.hypot(*file.shape[1:]) / 2 * 1.01)
+        return None
+    apart = float(separation_arcsec(*file.centre, ra, dec))
+    radius = file.pixel_scale_arcsec * np.hypot(*file.shape[1:]) / 2 * 1.01
+    return apart if apart > radius else None
 
 
 def _words(text: str) -> tuple[str, ...]:

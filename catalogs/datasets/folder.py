@@ -17,6 +17,7 @@ from catalogs.datasets.file_matching import IdNames, Matching, match_images
 from catalogs.datasets.folder_images import FolderImage, join_files
 from catalogs.datasets.image_files import ImageFile, find_images, read_image_file, relative_uri
 from catalogs.datasets.options import ImageSetOptions
+from catalogs.datasets.position_check import check_positions_of_images
 from catalogs.reading import read_catalog
 from catalogs.reading.columns import ROW_NUMBER
 from galaxy_da.errors import CatalogError, CutoutError
@@ -44,12 +45,13 @@ def write_folder(
     """Write the sample table of the FITS, JPEG, PNG and NPY files below a folder.
 
     Files become rows by a catalogue, or by their WCS and names. Up to 50 of them are read, and
-    their colours are compared with those of galaxies.
+    their colours are compared with those of galaxies. Positions are compared with the WCS.
 
     The report has ``sample`` (path, or None if no file can be used), ``rows``, ``layout``, and
     counts of what was understood: ``files``, ``matches``, ``bands``, ``units``, ``sizes_px``,
-    ``pixel_scales_arcsec``, ``colours``, ``refused``; ``unmatched_files`` and ``unmatched_rows`` in
-    full. CatalogError is raised if there is no image, or the colours are those of another order of
+    ``pixel_scales_arcsec``, ``offset`` (of positions from the middles of images), ``colours``,
+    ``refused``; ``unmatched_files`` and ``unmatched_rows`` in full; ``warning``, if there is any.
+    CatalogError is raised if there is no image, or the colours are those of another order of
     the bands.
     """
     definition = find_survey(survey)
@@ -80,11 +82,17 @@ def write_folder(
         lambda stem: ids.equal(stem) is not None,
         lambda name, reason: refused.append((name, reason)),
     )
+    warnings: list[str] = []
+    offsets: dict[str, float] = {}
     if catalog is None:
         catalog, matching = _by_themselves(images)
     else:
         has_ids = read_metadata(catalog.schema)["catalog"]["columns"]["object_id"] != ROW_NUMBER
         matching = match_images(images, catalog, options.match, has_ids)
+        sky = np.stack([catalog[name].to_numpy() for name in ("ra", "dec")], axis=-1)
+        check = check_positions_of_images(images, matching, sky, ids if has_ids else IdNames([]))
+        notes = read_metadata(catalog.schema)["catalog"]["notes"]
+        warnings, offsets = [*notes, *check.warnings], check.offsets
     for i, reason in matching.refused.items():
         refused += [(file.name, reason) for file in images[i].files]
     used = [images[i] for i in matching.rows.values()]
@@ -101,6 +109,11 @@ def write_folder(
     table = _table(catalog.take(pa.array(matching.rows, pa.int64())), used, definition, options)
     if used:
         report |= _check(table, used, source, definition, options.accept_colours)
+    if offsets:
+        report["offset"] = {"images with WCS": offsets}
+    warnings += filter(None, [report.pop("warning", None)])
+    if warnings:
+        report["warning"] = "; ".join(warnings)
     unmatched = np.setdiff1d(np.arange(len(catalog)), list(matching.rows)).astype(int)
     report |= {
         "refused": _counted(refused),

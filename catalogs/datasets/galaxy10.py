@@ -12,9 +12,10 @@ from catalogs.datasets.image_files import relative_uri
 from catalogs.datasets.options import ImageSetOptions
 from catalogs.reading import read_catalog
 from galaxy_da.errors import CatalogError
+from galaxy_da.io.positions import usable_positions
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location, location
-from galaxy_da.io.tables import check_positions, check_unique, with_metadata, write_table
+from galaxy_da.io.tables import check_unique, with_metadata, write_table
 from galaxy_da.surveys import find_survey
 
 __all__ = ["GALAXY10_CLASSES", "write_galaxy10"]
@@ -64,7 +65,7 @@ def write_galaxy10(
             f"{source}: has no positions ('ra', 'dec'); give a catalogue with one row per image by "
             "positions=, since without them galaxies can be neither matched nor split by sky"
         )
-    check_positions(columns["ra"], columns["dec"], str(source))
+    usable_positions(columns["ra"], columns["dec"], str(source))
     where = relative_uri(source, out.parent)
     made = {
         "object_id": [str(i) for i in columns.pop("object_id", range(n))],

@@ -14,7 +14,7 @@ from astropy.io.fits import Header
 from galaxy_da.errors import CutoutError, GalaxyDAError, first_line
 from galaxy_da.images.arrays import image_planes, read_array
 from galaxy_da.images.calibration import calibrate
-from galaxy_da.images.fits import read_fits
+from galaxy_da.images.fits import FitsImage, read_fits
 from galaxy_da.images.hdu_roles import role_of
 from galaxy_da.images.pictures import colour_planes, read_picture
 from galaxy_da.images.wcs import celestial_wcs, locate, sky_of
@@ -111,7 +111,7 @@ def _read_fits(file: Location, name: str, survey: Survey) -> ImageFile:
         centre = (float(ra[0]) % 360, float(dec[0]))
     unit = str(header.get("BUNIT") or "").strip()
     pixel = scale or survey.pixel_scale_arcsec
-    zeropoints = [_zeropoint(image.header, survey, pixel) for image in images]
+    zeropoints = [_zeropoint(image, survey, pixel) for image in images]
     return ImageFile(
         name=name,
         kind="FITS",
@@ -125,12 +125,13 @@ def _read_fits(file: Location, name: str, survey: Survey) -> ImageFile:
     )
 
 
-def _zeropoint(header: Header, survey: Survey, pixel_scale_arcsec: float) -> float:
-    """Return the AB magnitude of one linear unit of the file, as the reader calibrates it."""
-    linear = header.copy()
+def _zeropoint(image: FitsImage, survey: Survey, pixel_scale_arcsec: float) -> float:
+    """Return the AB magnitude of one linear unit of the first plane, as the reader calibrates it."""
+    linear = image.header.copy()
     for card in ("BSOFTEN", "BOFFSET"):  # the zeropoint is that after asinh scaling
         linear.remove(card, ignore_missing=True)
-    one = calibrate(np.ones((1, 1, 1), np.float32), linear, survey, pixel_scale_arcsec)
+    ones = np.ones((len(image.pixels), 1, 1), np.float32)
+    one = calibrate(ones, linear, survey, pixel_scale_arcsec)[0]
     return survey.zeropoint_mag - 2.5 * float(np.log10(one.item()))
 
 

@@ -17,9 +17,9 @@ from catalogs.reading.columns import find_ids, find_positions, make_ids
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.hats.folders import is_hats, list_hats_files, list_parquet_files, main_catalogue
+from galaxy_da.io.positions import usable_positions
 from galaxy_da.io.storage import Location, exists, store_errors
 from galaxy_da.io.tables import (
-    check_positions,
     check_unique,
     open_parquet,
     read_table,
@@ -69,7 +69,7 @@ def write_shards(
         made["pixel_scale_arcsec"] = pa.repeat(float(options.pixel_scale_arcsec), n)
     if options.stretch is not None:
         made["stretch"] = pa.repeat(pa.scalar(options.stretch, pa.string()), n)
-    check_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), str(source))
+    usable_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), str(source))
     catalog = _prepend(made, catalog, {positions.lon, positions.lat, *ids})
     check_unique(catalog, ("survey", "object_id"), str(source))
     images = _image_batches(files, image, options.bands, source)

@@ -18,7 +18,8 @@ from catalogs.matching.settings import How, MatchSettings
 from catalogs.matching.zones import Zones, sort_zones
 from catalogs.reading.columns import POSITION_ERROR
 from galaxy_da.errors import CatalogError
-from galaxy_da.io.tables import check_positions, check_unique, read_metadata, with_metadata
+from galaxy_da.io.positions import usable_positions
+from galaxy_da.io.tables import check_unique, read_metadata, with_metadata
 
 __all__ = ["crossmatch"]
 
@@ -32,7 +33,8 @@ def crossmatch(
     ----------
     anchor, target : pa.Table
         Each with a unique ``object_id`` and ``ra``, ``dec`` [ICRS deg], as `read_catalog` returns;
-        optionally ``position_error_arcsec``, the standard error along one axis.
+        optionally ``position_error_arcsec``, the standard error along one axis. Rows without a
+        usable position, or with `sigmas` without a usable error, match nothing.
     settings : MatchSettings, optional
         Radius, pairs to keep, and more; by default one to one within 1 arcsec.
     **options
@@ -55,8 +57,8 @@ def crossmatch(
     ValueError
         If a setting is out of range.
     CatalogError
-        If a table lacks a column, a position or error is bad, the two sides are one survey, or, for
-        an ``inner`` match, a table is empty or nothing pairs.
+        If a table lacks a column, no position or no error of a table is usable, the two sides are
+        one survey, or, for an ``inner`` match, a table is empty or nothing pairs.
     TableError
         If an ``object_id`` is repeated.
     """
@@ -94,6 +96,10 @@ def crossmatch(
             "n_pairs": len(match.anchor),
             "n_anchor_unmatched": len(anchor) - len(np.unique(match.anchor)),
             "n_target_unmatched": len(target) - len(np.unique(match.target)),
+            **{
+                f"n_{side}_without_position": len(tables[side]) - len(zones.row)
+                for side, zones in (("anchor", near), ("target", far))
+            },
             **{f"{side}_catalog": n["catalog"] for side, n in notes.items() if "catalog" in n},
             **measure_offset(near, far, match, settings),
         }
@@ -118,23 +124,25 @@ def _zones(table: pa.Table, where: str, settings: MatchSettings) -> Zones:
         )
     check_unique(table, ("object_id",), where)
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
-    check_positions(ra, dec, where)
-    return sort_zones(ra, dec, settings.radius_arcsec, _errors(table, where))
+    rows = np.flatnonzero(usable_positions(ra, dec, where))
+    errors = _errors(table, where)
+    errors = errors if errors is None else errors[rows]
+    zones = sort_zones(ra[rows], dec[rows], settings.radius_arcsec, errors)
+    return zones._replace(row=rows[zones.row])
 
 
 def _errors(table: pa.Table, where: str) -> np.ndarray | None:
-    """Return the position errors of a catalogue [arcsec], if it has them."""
+    """Return the position errors of a catalogue [arcsec], if it has them, NaN for a bad one."""
     if POSITION_ERROR not in table.column_names:
         return None
     error = np.asarray(table[POSITION_ERROR].cast(pa.float64()).to_numpy())
     good = np.isfinite(error) & (error >= 0)
-    if not good.all():
-        row = int(np.argmin(good))
+    if len(good) and not good.any():
         raise CatalogError(
-            f"{where}: {POSITION_ERROR} of row {row} is {error[row]:g}; expected arcsec, not "
-            f"negative; {int((~good).sum())} of {len(good)} rows are bad"
+            f"{where}: {POSITION_ERROR} of row 0 is {error[0]:g}; expected arcsec, not negative; "
+            f"all of {len(good)} rows are bad"
         )
-    return error
+    return np.where(good, error, np.nan)
 
 
 def _common_positions(anchor: Zones, target: Zones, match: Match) -> tuple[np.ndarray, np.ndarray]:
@@ -173,9 +181,11 @@ def _pair_table(
     if how != "inner":
         alone = _unpaired(len(near.row), match.anchor)
         parts.append(_alone("anchor", near, alone, match.n_targets[alone]))
+        parts.append(_unplaced("anchor", near, len(tables["anchor"])))
     if how == "outer":
         alone = _unpaired(len(far.row), match.target)
         parts.append(_alone("target", far, alone, None))
+        parts.append(_unplaced("target", far, len(tables["target"])))
     rows = pa.concat_tables(parts, promote_options="default")
     if how != "inner":
         order = [("anchor", "ascending"), ("target", "ascending")]
@@ -190,6 +200,11 @@ def _unpaired(n_rows: int, paired: np.ndarray) -> np.ndarray:
     alone = np.ones(n_rows, dtype=bool)
     alone[paired] = False
     return np.flatnonzero(alone)
+
+
+def _unplaced(side: str, zones: Zones, n_rows: int) -> pa.Table:
+    """Return the rows that have no usable position."""
+    return pa.table({side: np.setdiff1d(np.arange(n_rows), zones.row)})
 
 
 def _alone(side: str, zones: Zones, places: np.ndarray, n_targets: np.ndarray | None) -> pa.Table:

@@ -29,7 +29,7 @@ from catalogs.reading.positions import read_position_errors, read_positions
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location, resolve
-from galaxy_da.io.tables import check_positions, check_unique, read_metadata, with_metadata
+from galaxy_da.io.tables import check_unique, read_metadata, with_metadata
 
 __all__ = ["read_catalog"]
 
@@ -66,7 +66,8 @@ def read_catalog(path: PathOrUrl, options: CatalogOptions | None = None, **field
         If there is no such frame or unit, or an epoch is out of range.
     CatalogError
         If there is no such file, it cannot be read, a column is missing or could be one of several,
-        or an id, position, unit, frame or epoch cannot be used.
+        an id, unit or frame cannot be used, or no row has a usable position. Rows without one are
+        kept with NaN, and counted in the notes.
     TableError
         If an id is repeated within its survey.
     StorageError
@@ -94,9 +95,8 @@ def read_catalog(path: PathOrUrl, options: CatalogOptions | None = None, **field
     if options.position_error is not None:
         sources[POSITION_ERROR] = options.position_error.split("+")
         unit = options.position_error_unit
-        errors = read_position_errors(raw, sources[POSITION_ERROR], unit, where)
+        errors = read_position_errors(raw, sources[POSITION_ERROR], unit, where, notes)
         made[POSITION_ERROR] = pa.chunked_array([errors], pa.float64())
-    check_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), where)
     table = prepend(made, raw, sources, notes)
     keys = ("survey", "object_id") if "survey" in table.column_names else ("object_id",)
     check_unique(table, keys, where)

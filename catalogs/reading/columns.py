@@ -243,6 +243,9 @@ def _listed(names: Sequence[str]) -> str:
 
 def _equals(column: pa.ChunkedArray, made: pa.ChunkedArray) -> bool:
     try:
-        return bool(column.cast(made.type).equals(made))
+        column = column.cast(made.type)
     except pa.ArrowInvalid:
         return False
+    if pa.types.is_floating(made.type):  # Arrow takes NaN as unlike NaN
+        return bool(np.array_equal(column.to_numpy(), made.to_numpy(), equal_nan=True))
+    return bool(column.equals(made))

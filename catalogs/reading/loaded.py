@@ -124,4 +124,5 @@ def is_text(kind: pa.DataType) -> bool:
 
 def is_number(kind: pa.DataType) -> bool:
     """Return whether a column of this type holds numbers, or only nulls."""
-    return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
+    tests = pa.types.is_floating, pa.types.is_integer, pa.types.is_decimal, pa.types.is_null
+    return any(test(kind) for test in tests)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -30,9 +31,12 @@ from catalogs.reading.frames import (
 from catalogs.reading.loaded import field_note, is_number, is_text
 from catalogs.reading.options import YEARS, CatalogOptions
 from galaxy_da.errors import CatalogError
+from galaxy_da.io.positions import look_swapped
 
 __all__ = ["Positions", "read_position_errors", "read_positions"]
 
+_NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+_ABSURD_SHARE = 0.05  # of rows: fewer are bad rows, not a wrong unit
 _FRAME_COLUMNS = ("radesys", "radecsys", "frame", "coordsys", "coord_frame")
 
 
@@ -42,7 +46,7 @@ class Positions(NamedTuple):
     Attributes
     ----------
     ra, dec : (n,) float array
-        Positions [ICRS deg].
+        Positions [ICRS deg], NaN for a row without a usable one.
     columns : PositionColumns
         Columns of the file.
     units : dict of str to (str or None)
@@ -66,8 +70,8 @@ def read_positions(
     Raises
     ------
     CatalogError
-        If a column is missing or could be one of several, or a position, unit, frame or epoch
-        cannot be used.
+        If a column is missing or could be one of several, a unit or frame cannot be used, or no row
+        has a usable position or epoch.
     """
     raw, ra, dec = file.table, options.ra, options.dec
     if file.form == "HATS" and ra is None and dec is None:
@@ -80,6 +84,8 @@ def read_positions(
         for name in (columns.lon, columns.lat)
     )
     _refuse_absurd(lon, lat, columns, units, where)
+    good = _usable(lon, lat, columns, where, notes)
+    lon, lat = np.where(good, lon, 0.0), np.where(good, lat, 0.0)
     motion = None if options.epoch is None else find_motion(raw.column_names, where)
     if options.epoch is not None and motion is None:
         notes.append(f"there are no proper motions: positions are not moved to {options.epoch:g}")
@@ -89,7 +95,9 @@ def read_positions(
         if still.any():
             notes.append(f"{still.sum()} of {len(still)} rows have no proper motion and stay")
         known = (np.where(still, 0.0, speeds[0]), np.where(still, 0.0, speeds[1]))
-        start = _reference_epoch(raw, options.reference_epoch, columns, where)
+        start = _reference_epoch(raw, options.reference_epoch, columns, where, notes)
+        good &= np.isfinite(start)
+        start = np.where(good, start, options.epoch)
         if is_equatorial(frame):
             lon, lat = to_epoch((lon, lat), known, frame, start, options.epoch)
         else:  # pmra and pmdec follow right ascension and declination, as in Gaia's table
@@ -98,13 +106,14 @@ def read_positions(
             notes.append(f"{' and '.join(motion)} are taken to follow ICRS, not {frame}")
     elif frame != "icrs":
         lon, lat = to_icrs(lon, lat, frame)
-    return Positions(_from_zero(lon, columns.lon, where, notes), lat, columns, units, frame)
+    lon = _from_zero(np.where(good, lon, np.nan), columns.lon, notes)
+    return Positions(lon, np.where(np.isnan(lon), np.nan, lat), columns, units, frame)
 
 
 def read_position_errors(
-    table: pa.Table, sources: list[str], unit: str | None, where: str
+    table: pa.Table, sources: list[str], unit: str | None, where: str, notes: list[str]
 ) -> np.ndarray:
-    """Read position errors per axis [arcsec]: a column, or the mean square of two.
+    """Read position errors per axis [arcsec]: a column, or the mean square of two, NaN for none.
 
     Their unit is `unit`, else what the file states, else the end of the column's name (``_mas``).
 
@@ -112,7 +121,7 @@ def read_position_errors(
     ------
     CatalogError
         If a column is missing, without a unit, of another kind of unit, or empty or negative in
-        some rows.
+        every row.
     """
     names = [find_column(table.column_names, "position_error", s, where) for s in sources]
     for name in names:
@@ -124,12 +133,14 @@ def read_position_errors(
     parts = [_in_unit(table, name, u.arcsec, where, stated=unit) for name in names]
     error = np.sqrt(np.mean(np.square(parts), axis=0))
     bad = np.asarray(~np.isfinite(error) | (np.min(parts, axis=0, initial=0.0) < 0))
+    told = (
+        f"position_error {'+'.join(sources)} is empty or negative in {bad.sum()} of {len(bad)} rows"
+    )
+    if len(bad) and bad.all():
+        raise CatalogError(f"{where}: {told}; match without errors")
     if bad.any():
-        raise CatalogError(
-            f"{where}: position_error {'+'.join(sources)} is empty or negative in {bad.sum()} of "
-            f"{len(bad)} rows; leave them out, or match without errors"
-        )
-    return np.asarray(error)
+        notes.append(f"{told}, which match nothing within sigmas")
+    return np.where(bad, np.nan, error)
 
 
 def _frame(file: CatalogFile, columns: PositionColumns, where: str) -> str:
@@ -186,14 +197,36 @@ def _units(
 
 
 def _is_sexagesimal(column: pa.ChunkedArray) -> bool:
-    """Return whether a column holds text that is not plain numbers."""
+    """Test if a column is text with more angles such as ``10:00:00`` than plain numbers."""
     if not is_text(column.type):
         return False
+    texts = column.cast(pa.string())
+    has_digits = pc.sum(pc.match_substring_regex(texts, "[0-9]")).as_py() or 0
+    return bool(has_digits > 2 * (pc.sum(_are_numbers(texts)).as_py() or 0))
+
+
+def _are_numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.fill_null(pc.match_substring_regex(texts, _NUMBER), False)
+
+
+def _angles(texts: pa.ChunkedArray, unit: u.UnitBase) -> np.ndarray:
+    """Return sexagesimal angles [deg], NaN where a text is none."""
+    is_angle = pc.match_substring_regex(texts, "[0-9]")
+    chosen = np.asarray(pc.and_(pc.fill_null(is_angle, False), pc.invert(_are_numbers(texts))))
+    values = np.full(len(texts), np.nan)
+    words = np.asarray(texts.filter(pa.array(chosen)).to_pylist(), dtype=str)
     try:
-        column.cast(pa.float64())
-    except pa.ArrowInvalid:
-        return True
-    return False
+        values[chosen] = sexagesimal_to_deg(words, unit)
+    except ValueError:
+        values[chosen] = [_angle(word, unit) for word in words]
+    return values
+
+
+def _angle(word: str, unit: u.UnitBase) -> float:
+    try:
+        return float(sexagesimal_to_deg(np.array([word]), unit)[0])
+    except ValueError:
+        return math.nan
 
 
 def _degrees(
@@ -206,21 +239,21 @@ def _degrees(
     except ValueError as error:
         raise CatalogError(f"{where}: {source} has {error}") from error
     if _is_sexagesimal(column):
-        try:
-            return sexagesimal_to_deg(column.to_numpy(zero_copy_only=False).astype(str), known)
-        except ValueError as error:
-            raise CatalogError(f"{where}: {source} is no angle ({error})") from error
+        return _angles(column.cast(pa.string()), known)
     if not is_number(column.type) and not is_text(column.type):
         raise CatalogError(
             f"{where}: {'ra' if is_ra else 'dec'} must be numbers or text but {source} holds "
             f"{column.type}"
         )
+    if is_text(column.type):
+        texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
+        column = pc.if_else(_are_numbers(texts), texts, None)
     values = np.asarray(column.cast(pa.float64()).to_numpy())
     if pa.types.is_float32(column.type):
         notes.append(f"{source} is single precision, good to 0.1 arcsec at best")
     if is_ra and unit is None:
-        spread = values[np.isfinite(values)]
-        if len(spread) and 0 <= spread.min() < spread.max() - 12 and spread.max() <= 24:
+        spread = values[(values >= 0) & (values <= 360)]
+        if len(spread) and spread.min() < spread.max() - 12 and spread.max() <= 24:
             notes.append(
                 f"{source} has no unit and spans {spread.min():g} to {spread.max():g}: hours? "
                 "then read it with unit=hourangle"
@@ -236,53 +269,70 @@ def _refuse_absurd(
     units: dict[str, str | None],
     where: str,
 ) -> None:
-    """Refuse positions [deg] whose columns are empty, swapped or in another unit."""
-    empty = np.asarray(~(np.isfinite(lon) & np.isfinite(lat)))
-    if empty.any():
-        name = columns.lon if np.isnan(lon).sum() >= np.isnan(lat).sum() else columns.lat
-        row = int(np.argmax(empty))
-        raise CatalogError(
-            f"{where}: {empty.sum()} of {len(empty)} rows have no position (the first is row "
-            f"{row}; {name} is empty there); leave them out, or name other columns by ra=NAME and "
-            "dec=NAME"
-        )
-    if not len(lon):
-        return
+    """Refuse positions [deg] of which several show swapped columns or another unit."""
     for name, values, largest in ((columns.lon, lon, 360.0), (columns.lat, lat, 90.0)):
         unit = units[name] or "deg"
-        most, factor = float(np.abs(values).max()), float(angle_unit(unit).to(u.deg))
-        if factor > 1 and most / factor <= largest < most:
+        factor = float(angle_unit(unit).to(u.deg))
+        sizes = np.abs(values)
+        beyond = (sizes > largest) & (sizes <= largest * factor)
+        if beyond.any() and beyond.sum() >= _ABSURD_SHARE * len(values):
             raise CatalogError(
-                f"{where}: {name} has the unit {unit!r} but reaches {most / factor:g}, which only "
-                "degrees do; read it with unit=deg"
+                f"{where}: {name} has the unit {unit!r} but reaches "
+                f"{sizes[beyond].max() / factor:g}, which only degrees do; read it with unit=deg"
             )
-    if np.abs(lat).max() > 90 and np.abs(lon).max() <= 90:
+    if look_swapped(lon, lat):
         raise CatalogError(
-            f"{where}: {columns.lat} reaches {lat[np.argmax(np.abs(lat))]:g} while {columns.lon} "
-            f"stays within {lon.min():g} to {lon.max():g}; expected degrees in [-90, 90]: ra and "
-            f"dec look swapped; read with ra={columns.lat} and dec={columns.lon}"
+            f"{where}: {columns.lat} reaches {lat[lat <= 360].max():g} while {columns.lon} "
+            f"stays within {np.nanmin(lon):g} to {np.nanmax(lon):g}; expected degrees in "
+            f"[-90, 90]: ra and dec look swapped; read with ra={columns.lat} and dec={columns.lon}"
         )
 
 
-def _from_zero(lon: np.ndarray, name: str, where: str, notes: list[str]) -> np.ndarray:
-    """Add 360 deg to right ascensions below 0, where all lie within -180 to 180 deg."""
+def _usable(
+    lon: np.ndarray, lat: np.ndarray, columns: PositionColumns, where: str, notes: list[str]
+) -> np.ndarray:
+    """Return a mask of the positions [deg] that lie on the sphere; count the others in `notes`."""
+    good = (np.abs(lon) <= 360) & (np.abs(lat) <= 90)
+    if good.all():
+        return good
+    row = int(np.argmin(good))
+    name, value = columns.lon, lon[row]
+    if abs(value) <= 360:
+        name, value = columns.lat, lat[row]
+    shown = "empty or no angle" if np.isnan(value) else f"{value:g} deg"
+    told = (
+        f"{(~good).sum()} of {len(good)} rows have no usable position (the first is row {row}: "
+        f"{name} is {shown})"
+    )
+    if not good.any():
+        raise CatalogError(f"{where}: {told}; name other columns by ra=NAME and dec=NAME")
+    notes.append(f"{told}; they are kept, and match nothing")
+    return good
+
+
+def _from_zero(lon: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
+    """Add 360 deg to right ascensions below 0, where all lie within -180 to 180 deg.
+
+    Beside larger ones, those below 0 are taken for marks of missing values, and become NaN.
+    """
     below = np.asarray(lon < 0)
     if not below.any():
         return lon
-    if lon.min() < -180 or lon.max() > 180:
-        raise CatalogError(
-            f"{where}: ra of row {np.argmax(below)} is {lon[np.argmax(below)]:g} and {name} "
-            f"reaches {lon.max():g}; expected degrees in [0, 360], or all in [-180, 180]; "
-            f"{below.sum()} of {len(lon)} rows are below 0"
+    if np.nanmin(lon) < -180 or np.nanmax(lon) > 180:
+        notes.append(
+            f"{name} of {below.sum()} of {len(lon)} rows is below 0 (the first is row "
+            f"{np.argmax(below)}: {lon[below][0]:g}) but reaches {np.nanmax(lon):g}; expected "
+            "degrees in [0, 360], or all in [-180, 180]; these rows are kept, and match nothing"
         )
+        return np.where(below, np.nan, lon)
     notes.append(f"{below.sum()} of {len(lon)} right ascensions are below 0: 360 deg are added")
     return np.where(below, np.where(lon + 360 < 360, lon + 360, 0.0), lon)
 
 
 def _reference_epoch(
-    table: pa.Table, year: float | None, columns: PositionColumns, where: str
+    table: pa.Table, year: float | None, columns: PositionColumns, where: str, notes: list[str]
 ) -> np.ndarray:
-    """Return the epoch of each position [Julian year]."""
+    """Return the epoch of each position [Julian year], NaN for a bad one."""
     name = spelled(table.column_names, "reference_epoch")
     note = field_note(table.schema.field(columns.lon), "epoch")
     if year is not None:
@@ -298,12 +348,14 @@ def _reference_epoch(
         )
     bad = np.asarray(~((years >= YEARS[0]) & (years <= YEARS[1])))
     if bad.any():
-        raise CatalogError(
-            f"{where}: {name or 'the epoch'} of row {np.argmax(bad)} is {years[np.argmax(bad)]:g}; "
-            f"expected Julian years such as 2016.0; {bad.sum()} of {len(bad)} rows are bad; give "
-            "reference_epoch=YEAR"
+        told = (
+            f"{name or 'the epoch'} of row {np.argmax(bad)} is {years[np.argmax(bad)]:g}; expected "
+            f"Julian years such as 2016.0; {bad.sum()} of {len(bad)} rows are bad"
         )
-    return years
+        if bad.all():
+            raise CatalogError(f"{where}: {told}; give reference_epoch=YEAR")
+        notes.append(f"{told}; they are kept, and match nothing")
+    return np.where(bad, np.nan, years)
 
 
 def _in_unit(

@@ -69,7 +69,12 @@ def read_csv(path: Location, wanted: Wanted) -> Loaded:
         )
 
     ids = wanted.id_columns(inferred.names)
-    table = read(pa.csv.ConvertOptions(column_types=dict.fromkeys(ids, pa.string())))
+    as_text = dict.fromkeys(ids, pa.string())
+    table = read(pa.csv.ConvertOptions(column_types=as_text))
+    times = [field.name for field in table.schema if pa.types.is_time(field.type)]
+    if times:  # 10:00:00 can be an angle
+        as_text |= dict.fromkeys(times, pa.string())
+        table = read(pa.csv.ConvertOptions(column_types=as_text, strings_can_be_null=True))
     for name in ids:
         decimal = pc.any(pc.match_substring_regex(table[name], "[.eE]")).as_py()
         if decimal and pa.types.is_floating(inferred.field(name).type):

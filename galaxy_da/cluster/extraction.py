@@ -26,7 +26,7 @@ from galaxy_da.extraction.parts import extraction_plan, start_or_resume, table_f
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.catalogue_output import with_votable_header
 from galaxy_da.io.features import FORMAT, MANIFEST, Features
-from galaxy_da.io.files import json_hash, output_folder, write_json
+from galaxy_da.io.files import json_hash, output_folder, remove_drafts, write_json
 from galaxy_da.io.hats.partitions import AT_ONCE, DATASET, finish_hats, in_sky_order, partition_name
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location, PathOrUrl, list_files, read_text
@@ -74,7 +74,8 @@ def extract_partitions(
     Returns
     -------
     dict
-        ``rows``, ``partitions``, and the number of rows of each status.
+        ``rows``, ``partitions``, the number of rows of each status, and ``left_out``, the number of
+        rows without a usable position, which HATS cannot order, if there are any.
 
     Raises
     ------
@@ -149,16 +150,20 @@ def _finish(folder: Location, parts: list[Partition], plan: dict[str, Any]) -> N
         encoders |= summary["encoders"]
         status.update(summary["status"])
     if isinstance(folder, Path):
-        for abandoned in (folder / DATASET).rglob(".*.partial.parquet"):
-            abandoned.unlink(missing_ok=True)
+        remove_drafts(folder / DATASET)
     columns = open_parquet(folder / names[0]).schema_arrow.remove_metadata()
     rows = {part.pixel: part.n_rows for part in parts}
+    files = {str(path): path for part in parts if not part.is_whole for path in part.files}
+    n_read = sum(open_parquet(path).metadata.num_rows for path in files.values())
+    left_out = n_read - sum(rows.values()) if files else 0
     finish_hats(folder, rows, with_votable_header(columns.empty_table()).schema)
     manifest = {"format": FORMAT, "parts": names, "rows": status.total(), "status": dict(status)}
+    manifest |= {"left_out": left_out} if left_out else {}
     write_json(folder / MANIFEST, {**plan, **manifest, "encoders": encoders})
 
 
 def _counts(folder: Location) -> dict[str, Any]:
     """Return the numbers of rows, of partitions and of rows of each status."""
     header = json.loads(read_text(folder / MANIFEST))
-    return {"rows": header["rows"], "partitions": len(header["parts"]), **header["status"]}
+    counts = {"rows": header["rows"], "partitions": len(header["parts"]), **header["status"]}
+    return counts | ({"left_out": header["left_out"]} if "left_out" in header else {})

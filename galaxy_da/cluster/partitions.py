@@ -17,6 +17,7 @@ from galaxy_da.extraction.parts import split_in_parts
 from galaxy_da.io.hats.folders import is_hats
 from galaxy_da.io.hats.partitions import list_partitions
 from galaxy_da.io.hats.pixels import SKY_ORDER, Pixel, at_order, sky_index
+from galaxy_da.io.positions import are_positions
 from galaxy_da.io.samples import Sample, slice_tables, validate_sample
 from galaxy_da.io.storage import (
     Location,
@@ -28,7 +29,7 @@ from galaxy_da.io.storage import (
     store_errors,
     with_store_errors,
 )
-from galaxy_da.io.tables import check_positions, open_parquet
+from galaxy_da.io.tables import open_parquet
 
 __all__ = ["Partition", "PartitionSample", "partitions_of"]
 
@@ -101,6 +102,8 @@ class PartitionSample(Sample):
 def partitions_of(path: PathOrUrl, partition_rows: int | None = None) -> list[Partition]:
     """Return the partitions of a sample, in order of the sky.
 
+    Rows of tables without a usable position are in none.
+
     Parameters
     ----------
     path : path or URL
@@ -145,13 +148,13 @@ def _of_tables(files: Sequence[Location], partition_rows: int | None) -> list[Pa
             )
         with store_errors(path):
             positions = file.read(columns=["ra", "dec"])
-        index = _index(positions, str(path), _HIGHEST_ORDER)
-        own, rows = np.unique(index, return_counts=True)
+        index = _index(positions, _HIGHEST_ORDER)
+        own, rows = np.unique(index[index >= 0], return_counts=True)
         counts[own] += rows
         cells.append(own)
     n = int(counts.sum())
     if not n:
-        raise TableError(f"{files[0]}: the sample has no rows")
+        raise TableError(f"{files[0]}: the sample has no row with a usable position")
     most = partition_rows or int(np.clip(n // _PARTITIONS, _FEWEST_ROWS, _MOST_ROWS))
     pixels = _pixels(counts, max(most, int(counts.max())))
     starts = np.array([pixel.first for pixel in pixels])
@@ -186,12 +189,14 @@ def _pixels(counts: np.ndarray, most: int) -> dict[Pixel, int]:
 
 def _inside(table: pa.Table, pixel: Pixel) -> np.ndarray:
     """Mark the rows of a table that lie in a pixel."""
-    inside: np.ndarray = _index(table, "sample", pixel.order) == pixel.number
+    inside: np.ndarray = _index(table, pixel.order) == pixel.number
     return inside
 
 
-def _index(table: pa.Table, where: str, order: int) -> np.ndarray:
-    """Return each row's HEALPix pixel of an order."""
+def _index(table: pa.Table, order: int) -> np.ndarray:
+    """Return each row's HEALPix pixel of an order, -1 for a row without a usable position."""
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
-    check_positions(ra, dec, where)
-    return at_order(sky_index(ra, dec), order)
+    good = are_positions(ra, dec)
+    index = np.full(len(table), -1)
+    index[good] = at_order(sky_index(ra[good], dec[good]), order)
+    return index

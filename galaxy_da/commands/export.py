@@ -31,6 +31,7 @@ def export(
     """
     from galaxy_da.io.catalogue_output import write_catalogue
     from galaxy_da.io.features import Features
+    from galaxy_da.io.positions import are_positions
 
     table = Features.open(features).table
     if not latents:
@@ -39,11 +40,15 @@ def export(
         ]
         table = table.drop_columns(vectors)
     kind = write_catalogue(table, out)
+    n = table.num_rows
+    n_placed = int(are_positions(table["ra"].to_numpy(), table["dec"].to_numpy()).sum())
+    left_out = {"left_out": n - n_placed} if kind == "HATS" and n_placed < n else {}
     print_result(
         {
             "catalogue": str(out),
             "format": kind,
-            "rows": table.num_rows,
+            "rows": n - left_out.get("left_out", 0),
+            **left_out,
             "columns": table.num_columns,
         },
         json,

@@ -19,6 +19,7 @@ __all__ = ["count_problems", "describe_problems"]
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?|'[^']*\.\w+'|\S+\.(?:fits|npy|jpe?g|png|h5)\S*")
 """Numbers and file names, which differ between rows of the same problem."""
 
+_LONGEST = 500  # characters of a message that are compared
 _MOST_KINDS = 5
 _MOST_ROWS = 200
 
@@ -40,7 +41,7 @@ def count_problems(problems: Iterable[tuple[str, str]]) -> dict[str, dict[str, s
     counts: Counter[tuple[str, str]] = Counter()
     examples: dict[tuple[str, str], str] = {}
     for status, message in problems:
-        kind = status, _NUMBER.sub("#", message)
+        kind = status, _NUMBER.sub("#", message[:_LONGEST])
         counts[kind] += 1
         examples.setdefault(kind, message)
     common = counts.most_common(_MOST_KINDS)

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from galaxy_da.errors import CutoutError, first_line
+from galaxy_da.errors import CutoutError, first_line, shape_text
 from galaxy_da.images.masks import noise_of
+from galaxy_da.images.pictures import refuse_colour_values
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
 from galaxy_da.surveys import Survey
@@ -64,19 +65,23 @@ def image_planes(pixels: np.ndarray, bands: Sequence[str] | None, survey: Survey
     is_integer = pixels.dtype.kind in "iu"
     if pixels.dtype.kind not in "iuf" or (is_integer and survey.flux_unit != "count"):
         raise CutoutError(
-            f"an array of {pixels.dtype} and shape {pixels.shape} is neither flux in "
-            f"{survey.flux_unit} nor 8-bit colour; expected floats, or uint8 for a picture"
+            f"an array of {'integers' if is_integer else 'no numbers'} of shape "
+            f"{shape_text(pixels.shape)} is neither flux in {survey.flux_unit} nor 8-bit colour; "
+            "expected floating-point numbers, or bytes for a picture"
         )
+    refuse_colour_values(pixels, survey)
     if pixels.ndim == 2:
         pixels = pixels[None]
     planes = len(bands) if bands else len(survey.bands)
     if pixels.ndim != 3 or 0 in pixels.shape:
-        raise CutoutError(f"expected an image or a cube of bands but has shape {pixels.shape}")
-    first, last = pixels.shape[0] == planes, pixels.shape[-1] == planes
-    if first and last and pixels.shape[1] != planes:
         raise CutoutError(
-            f"shape {pixels.shape} can hold {planes} bands in its first or its last axis; "
-            "reshape it to (bands, y, x) with other sides"
+            f"expected an image or a cube of bands but has shape {shape_text(pixels.shape)}"
+        )
+    first, last = pixels.shape[0] == planes, pixels.shape[-1] == planes
+    if first and last:
+        raise CutoutError(
+            f"shape {shape_text(pixels.shape)} can hold {planes} bands in its first or its last "
+            "axis; reshape it to (bands, y, x) with other sides"
         )
     planar = np.moveaxis(pixels, -1, 0) if last and not first else pixels
     return planar.astype(np.float32) if planar.dtype.itemsize > 8 else planar

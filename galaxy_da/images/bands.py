@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["agreed_bands", "find_band", "header_bands", "match_bands"]
+__all__ = ["agreed_bands", "check_agree", "find_band", "header_bands", "match_bands", "split_bands"]
 
 _MOST_NUMBERED = 100
 _NUMBERED = tuple(
@@ -24,28 +24,55 @@ _NUMBERED = tuple(
 
 
 def header_bands(header: Header, survey: Survey) -> list[str] | None:
-    """Return the band names in ``BANDn``, ``BANDS``, ``BAND`` or ``FILTER`` cards, if any."""
-    for card in _NUMBERED:
-        start = next((i for i in (0, 1) if card.format(i) in header), None)
-        if start is not None:
-            cards = (card.format(i) for i in range(start, _MOST_NUMBERED))
-            names = [str(header[name]).strip() for name in takewhile(header.__contains__, cards)]
-            return names if any(names) else None
-    if text := str(header.get("BANDS", "") or "").strip():
-        parts = [part for part in re.split(r"[\s,;/+]+", text) if part]
-        if sum(find_band(part, survey) is not None for part in parts) > 1:
-            return parts
-        return [text] if find_band(text, survey) else list(text)
-    for card in ("BAND", "FILTER"):
-        name = str(header.get(card, "") or "").split()
-        if name and len(survey.bands) > 1:
-            return [name[0]]
+    """Return the band names in ``BANDn``, ``BANDS``, ``BAND`` or ``FILTER`` cards, if any.
+
+    Raises
+    ------
+    CutoutError
+        If two cards name different bands of the survey, or a wavelength axis has no names.
+    """
+    stated = dict(_statements(header, survey))
+    (card, names), *others = stated.items() or [("", None)]
+    for other, second in others:
+        check_agree(names, second, f"{card} says", f"{other} says", survey)
+    if names:
+        return names
     axis = str(header.get("CTYPE3", "") or "")
     if axis.startswith(("WAVE", "AWAV", "FREQ", "BAND", "FILTER")) and len(survey.bands) > 1:
         raise CutoutError(
             f"the third axis is {axis} and no card names its bands; add a 'bands' column"
         )
     return None
+
+
+def _statements(header: Header, survey: Survey) -> Iterator[tuple[str, list[str]]]:
+    """Yield the cards that name bands, and the names."""
+    for card in _NUMBERED:
+        start = next((i for i in (0, 1) if card.format(i) in header), None)
+        if start is not None:
+            cards = (card.format(i) for i in range(start, _MOST_NUMBERED))
+            texts = [str(header[name]).strip() for name in takewhile(header.__contains__, cards)]
+            names = [name for name in texts if not name.upper().startswith("CLEAR")]  # of wheels
+            if any(names):
+                yield card.format(start), names
+    if text := str(header.get("BANDS", "") or "").strip():
+        yield "BANDS", split_bands(text, survey)
+    for card in ("BAND", "FILTER"):
+        name = str(header.get(card, "") or "").split()
+        if name and len(survey.bands) > 1:
+            yield card, name[:1]
+
+
+def split_bands(text: str, survey: Survey) -> list[str]:
+    """Return the band names of a text: ``g,r,z``, ``g r z``, ``z-r-g``, ``grz`` or one name."""
+    for separators in (r"[,;/|]+", r"[^A-Za-z0-9.'_-]+", r"[^A-Za-z0-9]+"):
+        parts = [part.strip(" '\"[]()") for part in re.split(separators, text)]
+        parts = [part for part in parts if part]
+        known = sum(find_band(part, survey) is not None for part in parts)
+        if known > 1 or (len(parts) > 1 and "," in separators[:2]):
+            return parts
+        text = parts[0] if len(parts) == 1 else text
+    return list(text) if text.isalpha() and not find_band(text, survey) else [text]
 
 
 def agreed_bands(
@@ -60,16 +87,22 @@ def agreed_bands(
     """
     if not stated or not found:
         return stated or found
-    known = [[find_band(band, survey) for band in bands] for bands in (stated, found)]
-    if len(stated) != len(found):
-        return stated
-    for first, second in zip(*known, strict=True):
-        if first and second and first != second:
-            raise CutoutError(
-                f"the table or file name says bands {', '.join(stated)} but the header says "
-                f"{', '.join(found)}; correct one of them"
-            )
+    check_agree(stated, found, "the table or file name says bands", "the header says", survey)
     return stated
+
+
+def check_agree(
+    first: Sequence[str] | None, second: Sequence[str] | None, one: str, other: str, survey: Survey
+) -> None:
+    """Refuse two statements of equally many planes that name different bands of the survey."""
+    if first is None or second is None or len(first) != len(second):
+        return
+    for pair in zip(first, second, strict=True):
+        known = {find_band(name, survey) for name in pair} - {None}
+        if len(known) > 1:
+            raise CutoutError(
+                f"{one} {', '.join(first)} but {other} {', '.join(second)}; correct one of them"
+            )
 
 
 def find_band(name: str, survey: Survey) -> str | None:

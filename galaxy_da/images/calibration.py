@@ -14,35 +14,34 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from galaxy_da.errors import CutoutError
+from galaxy_da.images.hdu_roles import Kind
 from galaxy_da.images.quiet import quiet
+from galaxy_da.images.zeropoints import (
+    ZEROPOINT_TOLERANCE,
+    Zeropoint,
+    card_number,
+    card_text,
+    count_of,
+    find_zeropoint,
+    plane_headers,
+    states_zeropoint,
+    without_zeropoints,
+)
 from galaxy_da.surveys import Survey
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
-    from astropy.units import Quantity
+    from astropy.units import Quantity, UnitBase
 
-__all__ = ["calibrate", "calibration_cards", "flux_factor", "linearise", "states_unit"]
+__all__ = [
+    "calibrate", "calibration_cards", "flux_factors", "linearise", "noise_header", "states_unit",
+]  # fmt: skip
 
 _JANSKY_ZEROPOINT = 8.9
 """AB magnitude of one jansky [mag]."""
 
-_ZEROPOINT_CARDS = (
-    "MAGZERO", "MAGZPT", "MAGZP", "MAGZEROP", "PHOTZP", "ZEROPNT", "ZEROPOINT", "ZP", "ZPT",
-    "ABZP", "ABMAGZP", "ZP_AB",
-)  # fmt: skip
-_SYSTEM_CARDS = ("MAGSYS", "ZPSYS", "PHOTSYS", "MAGTYPE")
-_OTHER_SYSTEM = re.compile(r"\b(vega|st ?mag)|\bst\b", re.IGNORECASE)
-_VEGA_CAMERAS = ("WFCAM", "VIRCAM")
-"""Cameras of UKIDSS and VISTA, whose pipelines state Vega zeropoints without saying so."""
-
-_ZEROPOINT_TOLERANCE = 0.05
-"""Difference of two statements of the zeropoint that counts as a contradiction [mag]."""
-
-_LIKE_ZEROPOINT = re.compile(
-    r"(MAG_?|PHOT_?|AB_?|ABMAG_?|SEX|FILT|CALIB_?|FPA\.)?"
-    r"(ZP|ZPT|ZERO|ZEROP|ZEROPT|ZMAG|MAG_?0|MAG_?ZERO|MAG_?ZPT?|MZERO|MGZPT)(_?(MAG|AB|ADU|PT))?"
-)
-_ZEROPOINT_RANGE = (-5.0, 60.0)
+_EXPOSURE_CARD = "EXPTIME"
+_GAIN_CARDS = ("GAIN", "EGAIN", "CCDGAIN", "ATODGAIN")
 _SAME_UNIT = 1e-3
 """Relative difference of two flux units that is ignored, such as 3631 from 3630.8 Jy."""
 
@@ -51,15 +50,25 @@ _COUNTS = re.compile(
     r"(?P<rate>\s*(/|per)\s*s(ec(onds?)?)?|[\s.*]*s\*{0,2}\^?\(?-1\)?)?(\s*/\s*pix(el)?)?",
     re.IGNORECASE,
 )
+_MAGGIES = {
+    "": "mgy",
+    "n": "nmgy",
+    "u": "1e-6 mgy",
+    "µ": "1e-6 mgy",
+    "μ": "1e-6 mgy",
+    "m": "1e-3 mgy",
+}
 _SPELLINGS = (
-    (re.compile(r"\b(nano|n)?(maggy|maggies|mgy)\b", re.IGNORECASE),
-     lambda m: "nmgy" if m[1] else "mgy"),
-    (re.compile(r"\b(micro|nano|milli|mega)\s*(Jy|janskys?)\b", re.IGNORECASE),
+    (re.compile(r"\b(milli|micro|nano|[nuµμ]|(?-i:m))?\s*(magg(y|ies?)|mgys?)(?![a-z])", re.I),
+     lambda m: _MAGGIES[(m[1] or "").lower().replace("micro", "u")[:1]]),
+    (re.compile(r"\b(micro|nano|milli|mega)\s*(Jy|janskys?)(?![a-z])", re.I),
      lambda m: {"micro": "u", "nano": "n", "milli": "m", "mega": "M"}[m[1].lower()] + "Jy"),
-    (re.compile(r"\b(n|u|µ|μ)jy\b", re.IGNORECASE),
+    (re.compile(r"\b(n|u|µ|μ)jy(?![a-z])", re.I),
      lambda m: ("n" if m[1].lower() == "n" else "u") + "Jy"),
-    (re.compile(r"\bjy\b", re.IGNORECASE), lambda m: "Jy"),
+    (re.compile(r"^mjy(?!.*sr)"), lambda m: "mJy"),
+    (re.compile(r"\bjy(?![a-z])", re.I), lambda m: "Jy"),
 )  # fmt: skip
+_POWERS: dict[Kind, int] = {"sigma": 1, "variance": 2, "inverse variance": -2}
 
 
 def calibrate(
@@ -88,17 +97,29 @@ def calibrate(
         If the unit is unknown, contradicts a zeropoint or the survey's definition, or a needed
         card is missing or no number.
     """
-    factor = flux_factor(header, survey, pixel_scale_arcsec)
+    factors = flux_factors(header, survey, pixel_scale_arcsec, len(pixels))
     linear = linearise(pixels, header)
-    return linear if abs(factor - 1) < _SAME_UNIT else np.asarray(linear * np.float32(factor))
+    if (abs(factors - 1) < _SAME_UNIT).all():
+        return linear
+    return np.asarray(linear * factors.astype(np.float32)[:, None, None])
 
 
-def flux_factor(header: Header, survey: Survey, pixel_scale_arcsec: float) -> float:
-    """Return the survey's flux units in one unit of the file; see `calibrate`."""
-    unit = _text(header, "BUNIT")
-    stated = _zeropoint(header, survey)
+def flux_factors(
+    header: Header, survey: Survey, pixel_scale_arcsec: float, planes: int
+) -> np.ndarray:
+    """Return the survey's flux units in one unit of the file, for each plane; see `calibrate`."""
+    headers = plane_headers(header, planes)
+    if all(own is header for own in headers):
+        return np.full(planes, _flux_factor(header, survey, pixel_scale_arcsec))
+    return np.array([_flux_factor(own, survey, pixel_scale_arcsec) for own in headers])
+
+
+def _flux_factor(header: Header, survey: Survey, pixel_scale_arcsec: float) -> float:
+    unit = card_text(header, "BUNIT")
     counts = _COUNTS.fullmatch(unit)
-    if unit and not counts:
+    is_physical = bool(unit) and not counts
+    stated = find_zeropoint(header, survey, of_counts=not is_physical)
+    if is_physical:
         side = survey.flux_pixel_scale_arcsec or pixel_scale_arcsec
         return _physical_factor(unit, stated, survey, side)
     if counts and stated is None and survey.flux_unit != "count":
@@ -106,16 +127,51 @@ def flux_factor(header: Header, survey: Survey, pixel_scale_arcsec: float) -> fl
             f"BUNIT says {unit!r} but {survey.name} is defined in {survey.flux_unit!r} and the "
             "header names no zeropoint; add a MAGZERO card, or define the survey in counts"
         )
-    zeropoint = survey.zeropoint_mag if stated is None else stated[1]
+    zeropoint = survey.zeropoint_mag if stated is None else stated.mag
     factor = 10 ** (0.4 * (survey.zeropoint_mag - zeropoint))
-    if survey.exposure_keyword and not (counts and counts["rate"]):
-        exposure = header.get(survey.exposure_keyword)
-        if not isinstance(exposure, int | float) or not 0 < exposure < np.inf:
-            raise CutoutError(
-                f"needs the exposure time in card {survey.exposure_keyword} but it is {exposure!r}"
-            )
-        factor /= exposure
+    if not (counts and counts["rate"]):
+        factor /= _seconds(header, survey, stated, is_total=bool(counts))
+    if stated is not None:
+        factor *= _counts_per_pixel_unit(header, unit, stated)
     return float(factor)
+
+
+def _seconds(header: Header, survey: Survey, stated: Zeropoint | None, is_total: bool) -> float:
+    """Return the exposure time by which pixels are divided that are no counts per second."""
+    is_rate = stated is not None and stated.is_rate
+    if not (is_rate or survey.exposure_keyword):
+        return 1.0
+    card = survey.exposure_keyword or _EXPOSURE_CARD
+    if not is_total and not survey.exposure_keyword:  # in the unit of the zeropoint, or not
+        if stated is None or card not in header or card_number(header, card) == 1:
+            return 1.0
+        raise CutoutError(
+            f"{stated.card} is the zeropoint of one count per second but no BUNIT says if the "
+            "pixels are counts or counts per second; state BUNIT as 'adu' or 'adu/s'"
+        )
+    try:
+        seconds = card_number(header, card)
+    except CutoutError:
+        seconds = np.nan
+    if not seconds > 0:
+        shown = str(header.get(card, "missing"))
+        raise CutoutError(f"needs the exposure time in card {card} but it is {shown}")
+    return seconds
+
+
+def _counts_per_pixel_unit(header: Header, unit: str, stated: Zeropoint) -> float:
+    """Return the counts of the zeropoint in one of the pixels: the gain converts them."""
+    own = count_of(unit)
+    if own is None or stated.count in (None, own):
+        return 1.0
+    card = next((name for name in _GAIN_CARDS if name in header), None)
+    gain = np.nan if card is None else card_number(header, card)
+    if not gain > 0:
+        raise CutoutError(
+            f"{stated.card} is the zeropoint of one {stated.count} but BUNIT says {unit!r} and no "
+            "GAIN [electrons per ADU] converts them; add the card, or convert the pixels"
+        )
+    return 1 / gain if own == "electron" else gain
 
 
 def linearise(pixels: np.ndarray, header: Header) -> np.ndarray:
@@ -125,7 +181,7 @@ def linearise(pixels: np.ndarray, header: Header) -> np.ndarray:
     """
     if "BSOFTEN" not in header or "BOFFSET" not in header:
         return pixels
-    soften, offset = (_number(header, card) for card in ("BSOFTEN", "BOFFSET"))
+    soften, offset = (card_number(header, card) for card in ("BSOFTEN", "BOFFSET"))
     with np.errstate(over="ignore"):  # to infinity, which counts as missing
         sinh = np.sinh(pixels.astype(np.float64) / (2.5 * np.log10(np.e)))
         return np.asarray(offset + 2 * soften * sinh, np.float32)
@@ -133,9 +189,31 @@ def linearise(pixels: np.ndarray, header: Header) -> np.ndarray:
 
 def states_unit(header: Header) -> bool:
     """Test if a header states a unit or a zeropoint."""
-    return bool(_text(header, "BUNIT")) or any(
-        card in header for card in ("FLUXMAG0", *_ZEROPOINT_CARDS)
-    )
+    return bool(card_text(header, "BUNIT")) or states_zeropoint(header)
+
+
+def noise_header(image: Header, noise: Header, kind: Kind) -> Header:
+    """Return the header that calibrates the noise of an image, by the unit of the noise's own HDU.
+
+    `kind` is that of its pixels, as in `galaxy_da.images.masks.noise_of`: the root is taken of the
+    unit of a variance. A noise HDU without a unit is in the image's; one of variances may repeat
+    the image's unit.
+
+    Raises
+    ------
+    CutoutError
+        If the noise states a unit of which there is no such root.
+    """
+    unit, own = card_text(noise, "BUNIT"), states_zeropoint(noise)
+    header = image
+    if own:
+        header = without_zeropoints(image)
+        header.extend(noise, unique=True)
+    if unit and unit != card_text(image, "BUNIT"):
+        root = _root(unit, _POWERS[kind])
+        header = header.copy() if own or _COUNTS.fullmatch(root) else type(image)()
+        header["BUNIT"] = root
+    return header
 
 
 def calibration_cards(survey: Survey) -> dict[str, str | float]:
@@ -149,17 +227,17 @@ def calibration_cards(survey: Survey) -> dict[str, str | float]:
 
 
 def _physical_factor(
-    text: str, stated: tuple[str, float] | None, survey: Survey, flux_pixel_arcsec: float
+    text: str, stated: Zeropoint | None, survey: Survey, flux_pixel_arcsec: float
 ) -> float:
     """Return the survey's flux units in one physical unit, per pixel or per area."""
     jansky, is_per_area = _janskys(text)
     if is_per_area:
         jansky *= flux_pixel_arcsec**2
     zeropoint = _JANSKY_ZEROPOINT - 2.5 * np.log10(jansky)
-    if stated is not None and abs(stated[1] - zeropoint) > _ZEROPOINT_TOLERANCE:
+    if stated is not None and abs(stated.mag - zeropoint) > ZEROPOINT_TOLERANCE:
         raise CutoutError(
-            f"BUNIT {text!r} means an AB zeropoint of {zeropoint:.2f} but {stated[0]} says "
-            f"{stated[1]:.2f}; correct one of the two cards"
+            f"BUNIT {text!r} means an AB zeropoint of {zeropoint:.2f} but {stated.card} says "
+            f"{stated.mag:.2f}; correct one of the two cards"
         )
     return float(10 ** (0.4 * (survey.zeropoint_mag - zeropoint)))
 
@@ -186,12 +264,8 @@ def _quantity(text: str) -> Quantity:
     """Parse a unit as a quantity, with maggies as 3631 Jy and without pixels."""
     import astropy.units as u
 
-    spelled = text
-    for pattern, replacement in _SPELLINGS:
-        spelled = pattern.sub(replacement, spelled)
     try:
-        with quiet():
-            unit = u.Unit(spelled, parse_strict="raise").decompose()
+        unit = _unit(text).decompose()
         powers = dict(zip(unit.bases, unit.powers, strict=True))
     except (ValueError, TypeError, AttributeError) as error:  # magnitudes have no bases
         raise CutoutError(
@@ -202,68 +276,32 @@ def _quantity(text: str) -> Quantity:
     return 1 * unit * (3631 * u.Jy / u.mgy) ** maggies / u.pix**pixels
 
 
-def _zeropoint(header: Header, survey: Survey) -> tuple[str, float] | None:
-    """Return the card and the AB zeropoint that a header states."""
-    cards = [name for name in _ZEROPOINT_CARDS if name in header]
-    found = {name: _number(header, name) for name in cards}
-    if "FLUXMAG0" in header:
-        flux = _number(header, "FLUXMAG0")
-        if not flux > 0:
-            raise CutoutError(f"FLUXMAG0 must be positive but is {flux:g}")
-        found["FLUXMAG0"] = 2.5 * float(np.log10(flux))
-    if not found:
-        _refuse_unread_zeropoint(header, survey)
-        return None
-    _check_system(header, next(iter(found)))
-    (card, value), *others = found.items()
-    for other, second in others:
-        if abs(second - value) > _ZEROPOINT_TOLERANCE:
-            raise CutoutError(
-                f"{card} states the zeropoint {value:.3f} but {other} states {second:.3f}; remove "
-                "the wrong card"
-            )
-    if not _ZEROPOINT_RANGE[0] < value < _ZEROPOINT_RANGE[1]:
-        raise CutoutError(f"{card} states the zeropoint {value:g}, which no survey has")
-    return card, value
-
-
-def _refuse_unread_zeropoint(header: Header, survey: Survey) -> None:
-    """Refuse a card that looks like another zeropoint than the survey's and is not read."""
-    for card in filter(_LIKE_ZEROPOINT.fullmatch, header):
-        value = header[card]
-        stated = isinstance(value, int | float) and 10 < value < 40
-        if stated and abs(value - survey.zeropoint_mag) > _ZEROPOINT_TOLERANCE:
-            raise CutoutError(
-                f"card {card} looks like a zeropoint of {value:g} but {survey.name} is defined "
-                f"with {survey.zeropoint_mag:g}; state it as MAGZERO [AB mag], or remove the card"
-            )
-
-
-def _check_system(header: Header, card: str) -> None:
-    """Refuse a zeropoint that is not AB by a card of the system, its comment or the camera."""
-    stated = {name: _text(header, name) for name in _SYSTEM_CARDS}
-    stated[f"the comment of {card}"] = str(header.comments[card])
-    for name, text in stated.items():
-        if _OTHER_SYSTEM.search(text):
-            raise CutoutError(
-                f"{name} says {text!r}: the zeropoint {card} is not an AB magnitude; convert it"
-            )
-    camera = _text(header, "INSTRUME")
-    if camera.upper() in _VEGA_CAMERAS and not stated["MAGSYS"].upper().startswith("AB"):
+def _root(text: str, power: int) -> str:
+    """Return the unit of which a unit is a power; counts may be without it."""
+    counts = re.sub(r"^1\s*/\s*|[()]|(\^|\*\*)?-?2\b", "", text).strip()
+    if power == 1 or _COUNTS.fullmatch(counts):
+        return text if power == 1 else counts
+    try:
+        return str(_unit(text) ** (1 / power))
+    except (ValueError, TypeError, AttributeError) as error:
         raise CutoutError(
-            f"the zeropoint {card} of {camera} is a Vega magnitude; convert it to AB and state "
-            "MAGSYS = 'AB'"
-        )
+            f"BUNIT {text!r} of the noise is no unit that astropy knows; correct the card, or "
+            "remove it to use the unit of the image"
+        ) from error
 
 
-def _text(header: Header, card: str) -> str:
-    """Return a card as text, empty where it is missing or says nothing."""
-    text = str(header.get(card, "") or "").strip().strip("'\"")
-    return "" if text.lower() in ("none", "unknown", "-", "n/a") else text
+def _unit(text: str) -> UnitBase:
+    """Parse a unit in the spellings of headers; raises ValueError if it is none."""
+    import astropy.units as u
 
-
-def _number(header: Header, card: str) -> float:
-    value = header.get(card)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise CutoutError(f"card {card} must be a number but is {value!r}")
-    return float(value)
+    spelled = text
+    if text.isupper() and (len(text) > 3 or "/" in text):  # as old headers write everything
+        spelled = text.lower().replace("hz", "Hz")
+        if "sr" in spelled:
+            spelled = spelled.replace("mjy", "MJy")
+        elif "mjy" in spelled:
+            raise ValueError("mega or milli")
+    for pattern, replacement in _SPELLINGS:
+        spelled = pattern.sub(replacement, spelled)
+    with quiet():
+        return u.Unit(spelled, parse_strict="raise")

@@ -33,11 +33,12 @@ import pyarrow as pa
 
 from galaxy_da.errors import CutoutError, GalaxyDAError, SurveyError, first_line
 from galaxy_da.images.arrays import image_bytes, image_planes, read_array, read_nested_image
-from galaxy_da.images.bands import agreed_bands, match_bands
-from galaxy_da.images.calibration import calibrate, flux_factor
+from galaxy_da.images.bands import agreed_bands, match_bands, split_bands
+from galaxy_da.images.calibration import calibrate, flux_factors
 from galaxy_da.images.fits import FitsImage, is_fits, read_fits
 from galaxy_da.images.pictures import Picture, colour_planes, read_picture
 from galaxy_da.images.wcs import locate, regrid
+from galaxy_da.io.positions import BAD_POSITION, position_problem
 from galaxy_da.io.storage import Location, exists, read_bytes, resolve
 from galaxy_da.surveys import AnyStretch, Survey
 
@@ -105,7 +106,11 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
     StorageError
         If the object store fails.
     """
-    columns = {name: table[name].to_pylist() for name in _COLUMNS if name in table.column_names}
+    columns = {
+        name: (table[name].cast(pa.float64()) if name in ("ra", "dec") else table[name]).to_pylist()
+        for name in _COLUMNS
+        if name in table.column_names
+    }
     images = table["image"] if "image" in table.column_names else None
 
     def read(i: int) -> Cutout | CutoutError:
@@ -147,6 +152,8 @@ def read_cutout(
         If it is a colour image and the survey documents no stretch.
     """
     with _reading():
+        if "ra" in row and (problem := position_problem(row["ra"], row["dec"])):
+            raise CutoutError(problem, status=BAD_POSITION)
         _check_pixel_scale(row.get("pixel_scale_arcsec"))
         if image is not None and image.is_valid:
             return _read_image_column(row, survey, image)
@@ -166,7 +173,7 @@ def _read_uri(row: dict[str, Any], survey: Survey, folder: Location, uri: str) -
     pixels = read_array(file, item)
     if pixels.dtype == np.uint8:
         return _colour_cutout(row, survey, colour_planes(pixels))
-    bands = _row_bands(row)
+    bands = _row_bands(row, survey)
     return _flux_cutout(row, survey, image_planes(pixels, bands, survey), bands)
 
 
@@ -224,7 +231,7 @@ def _read_encoded(row: dict[str, Any], survey: Survey, data: bytes) -> Cutout:
     if not data:
         raise CutoutError("the image is empty (0 bytes)", status="no_data")
     if is_fits(data):
-        return _fits_cutout(row, survey, data, _row_bands(row))
+        return _fits_cutout(row, survey, data, _row_bands(row, survey))
     return _colour_cutout(row, survey, read_picture(data))
 
 
@@ -245,7 +252,7 @@ def _read_band_files(row: dict[str, Any], survey: Survey, folder: Location, patt
     def file(band: str) -> Location:
         return resolve(folder, pattern.format(band=band))
 
-    bands = _row_bands(row) or [name for name in survey.band_names if exists(file(name))]
+    bands = _row_bands(row, survey) or [name for name in survey.band_names if exists(file(name))]
     if not bands:
         raise CutoutError(f"{pattern}: no file for any band of {survey.name}")
     parts = [_fits_cutout(row, survey, _read_file(file(band)), [band]) for band in bands]
@@ -312,14 +319,23 @@ def _place_fits(
     place = locate(image.header, image.pixels.shape[1:], position)
     scale = place.pixel_scale_arcsec if place else _pixel_scale(row, survey)
     pixels = calibrate(image.pixels, image.header, survey, scale)
-    noise = None
-    if image.noise is not None:
-        noise = image.noise * flux_factor(image.header, survey, scale)
+    noise = _calibrated_noise(image, survey, scale)
     cutout = _flux_cutout(row, survey, pixels, agreed_bands(bands, image.bands, survey), noise)
     if place is None:
         return cutout
     upright, centre_xy = place.north_up(cutout.pixels)
     return replace(cutout, pixels=upright, pixel_scale_arcsec=scale, centre_xy=centre_xy)
+
+
+def _calibrated_noise(image: FitsImage, survey: Survey, scale: float) -> np.ndarray | None:
+    if image.noise is None or image.noise_headers is None:
+        return None
+    planes = len(image.noise)
+    try:
+        factors = [flux_factors(own, survey, scale, planes) for own in image.noise_headers]
+    except CutoutError as error:
+        raise CutoutError(f"noise: {error}") from error
+    return np.asarray(image.noise * np.diag(factors))
 
 
 def _flux_cutout(
@@ -357,12 +373,13 @@ def _pixel_scale(row: dict[str, Any], survey: Survey) -> float:
     return float(row.get("pixel_scale_arcsec") or survey.pixel_scale_arcsec)
 
 
-def _row_bands(row: dict[str, Any]) -> list[str] | None:
+def _row_bands(row: dict[str, Any], survey: Survey) -> list[str] | None:
     bands = row.get("bands")
     if not bands:
         return None
-    names = bands.split(",") if isinstance(bands, str) else bands
-    return [str(band).strip() for band in names]
+    if isinstance(bands, str):
+        return split_bands(bands, survey)
+    return [str(band).strip() for band in bands]
 
 
 def _middle(pixels: np.ndarray) -> tuple[float, float]:

@@ -13,14 +13,14 @@ import io
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from galaxy_da.errors import CutoutError, first_line
-from galaxy_da.images.bands import find_band, header_bands
-from galaxy_da.images.calibration import linearise, states_unit
+from galaxy_da.errors import CutoutError, first_line, shape_text
+from galaxy_da.images.bands import check_agree, find_band, header_bands
+from galaxy_da.images.calibration import linearise, noise_header, states_unit
 from galaxy_da.images.hdu_roles import NOISE_KINDS, Role, role_of
 from galaxy_da.images.masks import bad_pixels, noise_of
 from galaxy_da.images.quiet import quiet
@@ -55,12 +55,15 @@ class FitsImage:
         Names of the planes, if the file states them.
     noise : (planes,) float32 array or None
         Standard deviation of a pixel, if the file states it: the median over the image.
+    noise_headers : list of Header or None
+        For each plane, the header that calibrates its noise, which may have a unit of its own.
     """
 
     pixels: np.ndarray
     header: Header
     bands: list[str] | None
-    noise: np.ndarray | None
+    noise: np.ndarray | None = None
+    noise_headers: list[Header] | None = None
 
 
 def is_fits(data: bytes) -> bool:
@@ -195,24 +198,29 @@ def _read(hdus: Sequence[Any], survey: Survey) -> list[FitsImage]:
                 f"the first HDU states a unit but the extension {_name(hdu)} of another band does "
                 "not; give each band its own BUNIT"
             )
-        bands = header_bands(header, survey)
-        if len(chosen) > 1:
-            bands = [str(role.band)]
+        is_integer = hdu.header["BITPIX"] > 0 and hdu.header.get("BSCALE", 1) == 1
         own = [(r, m) for r, m in masks if len(chosen) == 1 or r.band in (None, role.band)]
         pixels = _pixels(hdu)
-        if pixels.dtype.kind in "iu" and survey.flux_unit != "count" and not states_unit(header):
+        bands = header_bands(header, survey)
+        if role.band is not None and (len(chosen) > 1 or len(pixels) == 1):
+            if len(chosen) == 1:
+                check_agree(
+                    [role.band], bands, f"extension {_name(hdu)} is of", "a card says", survey
+                )
+            bands = [role.band]
+        if is_integer and survey.flux_unit != "count" and not states_unit(header):
             raise CutoutError(
                 f"integers without BUNIT or a zeropoint are counts or a picture's bytes, not flux "
                 f"in {survey.flux_unit}; add the card, or define the survey in counts"
             )
-        image = FitsImage(pixels=pixels.astype(np.float32), header=header, bands=bands, noise=None)
+        image = FitsImage(pixels=pixels.astype(np.float32), header=header, bands=bands)
         images.append(_masked_image(image, own, survey))
     return images
 
 
 def _masked_image(image: FitsImage, masks: list[tuple[Role, Any]], survey: Survey) -> FitsImage:
     """Return an image without the pixels that its masks mark, and with the noise they state."""
-    pixels, noise = image.pixels, None
+    pixels, noise, headers = image.pixels, None, [image.header] * len(image.pixels)
     for role, hdu in masks:
         planes = _cube(hdu)
         rows = _rows_of(role, image, planes, survey, _name(hdu))
@@ -227,7 +235,9 @@ def _masked_image(image: FitsImage, masks: list[tuple[Role, Any]], survey: Surve
             stated = noise_of(linearise(planes.astype(np.float32), hdu.header), role.kind)
             noise = np.full(len(pixels), np.nan, np.float32) if noise is None else noise
             noise[rows] = stated
-    return FitsImage(pixels=pixels, header=image.header, bands=image.bands, noise=noise)
+            for row in rows:
+                headers[row] = noise_header(image.header, hdu.header, role.kind)
+    return replace(image, pixels=pixels, noise=noise, noise_headers=headers)
 
 
 def _rows_of(
@@ -241,7 +251,8 @@ def _rows_of(
         rows = rows[[find_band(band, survey) == role.band for band in bands]]
     if mask.shape[1:] != shape[1:] or len(mask) not in (1, len(rows)):
         raise CutoutError(
-            f"extension {name} has shape {mask.shape} but the image has {shape}: it cannot be its "
+            f"extension {name} has shape {shape_text(mask.shape)} but the image has "
+            f"{shape_text(shape)}: it cannot be its "
             "mask or noise"
         )
     return rows
@@ -269,11 +280,14 @@ def _is_image(hdu: Any) -> bool:
 
 def _pixels(hdu: Any) -> np.ndarray:
     """Return the pixels of an HDU as (planes, y, x), NaN where it says ``BLANK``."""
-    zero_is_blank = hdu.header.get("BLANK") == 0 and hdu.header["BITPIX"] > 0
-    zero = hdu.header.get("BZERO", 0)
+    header = hdu.header
+    blank = header.get("BLANK") if header["BITPIX"] > 0 else None
+    zero, scale = header.get("BZERO", 0), header.get("BSCALE", 1)
     values = _cube(hdu)
-    if zero_is_blank:  # astropy 8.0 overlooks a BLANK of zero
-        return np.where(values == values.dtype.type(zero), np.nan, values)
+    if isinstance(blank, int) and (blank == 0 or values.dtype.kind in "iu"):
+        # astropy 8.0 overlooks a BLANK of zero, and every BLANK of unsigned integers
+        stored = zero if blank == 0 else int(zero) + blank * int(scale)
+        return np.where(values == stored, np.nan, values)
     return values
 
 
@@ -281,8 +295,10 @@ def _cube(hdu: Any) -> np.ndarray:
     """Return the values of an HDU as (planes, y, x), axes of length one dropped."""
     shape = hdu.shape
     if math.prod(shape) > _LARGEST_PIXELS:
-        raise CutoutError(f"extension {_name(hdu)} of shape {shape} has too many pixels to read")
+        raise CutoutError(
+            f"extension {_name(hdu)} of shape {shape_text(shape)} has too many pixels to read"
+        )
     planes = [length for length in shape[:-2] if length != 1]
     if len(planes) > 1 or 0 in shape:
-        raise CutoutError(f"expected an image or a cube of bands but has shape {shape}")
+        raise CutoutError(f"expected an image or a cube of bands but has shape {shape_text(shape)}")
     return np.asarray(hdu.data).reshape(*(planes or [1]), *shape[-2:])

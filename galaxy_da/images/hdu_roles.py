@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from galaxy_da.errors import CutoutError
 from galaxy_da.images.bands import find_band
 from galaxy_da.surveys import Survey
 
@@ -62,13 +63,26 @@ def role_of(header: Header, survey: Survey) -> Role:
     A name is split at everything but letters and digits, so that ``INVVAR_G`` is the inverse
     variance of the band ``g``. Without a name, ``IMAGETYP`` decides, as in files of the Legacy
     Surveys viewer.
+
+    Raises
+    ------
+    CutoutError
+        If its name and its cards say different bands.
     """
     named = (str(header.get(card, "") or "").strip() for card in ("EXTNAME", "IMAGETYP"))
     name = next((text for text in named if text not in ("", "COMPRESSED_IMAGE")), "")
     words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
     kinds = [kind for word in words if (kind := _kind_of(word.upper())) is not None]
-    candidates = [*words, name, str(header.get("FILTER", "")), str(header.get("BAND", ""))]
-    band = next((found for word in candidates if (found := find_band(word, survey))), None)
+    named_band = next(
+        (found for word in (*words, name) if (found := find_band(word, survey))), None
+    )
+    cards = (str(header.get(card, "")) for card in ("FILTER", "BAND"))
+    band = next((found for text in cards if (found := find_band(text, survey))), None)
+    if named_band and band and named_band != band:
+        raise CutoutError(
+            f"an extension is named {name} but its FILTER or BAND card says {band}; correct one"
+        )
+    band = named_band or band
     if kinds:
         return Role(kind=kinds[0], band=band, is_named=False)
     is_named = any(word.upper() in _SCIENCE_NAMES for word in words)

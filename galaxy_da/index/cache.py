@@ -18,7 +18,8 @@ from upath import UPath
 
 from galaxy_da.errors import StorageError
 from galaxy_da.index.locks import is_pinned
-from galaxy_da.io.staging import cache_folder, url_hash
+from galaxy_da.io.files import remove_drafts
+from galaxy_da.io.storage import cache_folder, url_hash
 
 __all__ = ["LIMIT", "copies", "make_room", "scratch"]
 
@@ -36,8 +37,7 @@ def copies(target: UPath) -> Iterator[Path]:
     folder = cache_folder("indexes") / url_hash(target)
     folder.mkdir(exist_ok=True)
     with FileLock(folder / _LOCK):
-        for partial in folder.glob(".*.partial*"):
-            partial.unlink()
+        remove_drafts(folder)
         yield folder
 
 

@@ -1,39 +1,13 @@
-"""Locks of an index folder: one writer at a time, and pins on the files of open indexes.
-
-Both are advisory locks of the operating system, which are released when a process is killed.
-"""
+"""Pins: locks on the files of open indexes, which are released when a process is killed."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from galaxy_da.errors import LatentIndexError
-from galaxy_da.io.files import ensure_folder
-
-__all__ = ["Pin", "is_pinned", "only_writer", "remove_unpinned"]
-
-_LOCK = ".writer"
-
-
-@contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Lock an index folder for writing; LatentIndexError at once if another writer holds it."""
-    ensure_folder(folder)
-    handle = _open(folder / _LOCK, os.O_RDWR | os.O_CREAT)
-    try:
-        if not _locked(handle, fcntl.LOCK_EX):
-            raise LatentIndexError(
-                f"{folder}: another process is writing to this index; wait for it to end and run "
-                "this again"
-            )
-        yield
-    finally:
-        os.close(handle)
+__all__ = ["Pin", "is_pinned", "remove_unpinned"]
 
 
 class Pin:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from galaxy_da.errors import LatentIndexError, StorageError
 from galaxy_da.index.kinds import KINDS
 from galaxy_da.index.locks import remove_unpinned
-from galaxy_da.io.files import file_hash, json_hash, write_json
+from galaxy_da.io.files import draft_path, file_hash, json_hash, sync, write_json
 
 __all__ = [
     "MANIFEST", "Drafts", "Header", "Manifest", "SegmentFiles", "StoredFile", "commit", "drafts",
@@ -29,9 +28,8 @@ __all__ = [
 MANIFEST = "index.json"
 
 _FORMAT = 3
-_DRAFT = ".draft-"
-_DATA = ("rows-", "vectors-", "search-", "deleted-", _DRAFT, ".index.")
-"""Prefixes of data files, and of the drafts and manifests that a killed writer leaves."""
+_DATA = ("rows-", "vectors-", "search-", "deleted-")
+"""Prefixes of data files."""
 
 _END = 1 << 20
 
@@ -170,10 +168,9 @@ def next_generation(folder: Path) -> int:
 
 def commit(folder: Path, manifest: Manifest) -> None:
     """Replace the manifest of a folder, then remove files that nobody needs any more."""
-    _sync_folder(folder)  # the names of the data files come before the manifest that uses them
+    sync(folder)  # the names of the data files come before the manifest that uses them
     header: dict[str, Any] = manifest.model_dump(mode="json")
     write_json(folder / MANIFEST, {**header, "header_sha256": json_hash(header)})
-    _sync_folder(folder)
     remove_unpinned(
         [folder / name for name in leftovers([path.name for path in folder.iterdir()], manifest)]
     )
@@ -185,23 +182,22 @@ def leftovers(names: Iterable[str], manifest: Manifest) -> list[str]:
 
 
 class Drafts:
-    """Temporary files of an index folder. Made by `drafts`."""
+    """Temporary files of an index folder, in a folder of their own. Made by `drafts`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, scratch: Path) -> None:
+        self._folder, self._scratch = folder, scratch
 
     def path(self, name: str) -> Path:
         """Return the path to write a file to."""
-        return self._folder / f"{_DRAFT}{name}"
+        return self._scratch / name
 
     def keep(self, name: str) -> StoredFile:
         """Sync a file to disk and name it after its content."""
         draft = self.path(name)
-        with draft.open("rb+") as handle:
-            os.fsync(handle.fileno())
+        sync(draft)
         digest, size = file_hash(draft), draft.stat().st_size
         file = StoredFile(
-            name=f"{draft.stem.removeprefix(_DRAFT)}-{digest[:12]}{draft.suffix}",
+            name=f"{draft.stem}-{digest[:12]}{draft.suffix}",
             bytes=size,
             sha256=digest,
             ends_sha256=_ends_hash(draft, size),
@@ -214,15 +210,14 @@ class Drafts:
 def drafts(folder: Path) -> Iterator[Drafts]:
     """Write data files; those not kept are removed at the end."""
     try:
-        yield Drafts(folder)
+        with draft_path(folder / "files") as scratch:
+            scratch.mkdir()
+            yield Drafts(folder, scratch)
     except OSError as error:
         raise StorageError(
             f"{folder}: could not be written ({error.strerror or error}); the index is as it was; "
             "free space or choose another folder"
         ) from error
-    finally:
-        for path in folder.glob(f"{_DRAFT}*"):
-            path.unlink(missing_ok=True)
 
 
 def _ends_hash(path: Path, size: int) -> str:
@@ -232,11 +227,3 @@ def _ends_hash(path: Path, size: int) -> str:
         handle.seek(max(_END, size - _END))
         digest.update(handle.read(_END))
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -25,8 +25,10 @@ from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["StoredIndex"]
 
-_HINT_IDS = 500
+_HINT_IDS = 50
 """Number of ids, on either side of an unknown one, that are compared with it."""
+_HINT_CHARACTERS = 64
+"""Length of the longest unknown id that is compared with others."""
 _HASHED_BYTES = 1 << 30
 _BATCH_VALUES = 1 << 22
 """Floats gathered at once while distances are computed."""
@@ -313,7 +315,7 @@ class StoredIndex:
         survey, colon, object_id = key.partition(":")
         same = pc.equal(self.rows["object_id"], object_id if colon else key)
         near = [self.key(row) for row in np.flatnonzero(same.to_numpy())[:3]]
-        if not near and survey in self._layout.spans:
+        if not near and survey in self._layout.spans and len(object_id) <= _HINT_CHARACTERS:
             start, stop = self._layout.spans[survey]
             ids = self.rows["object_id"].slice(start, stop - start)
             place = pc.sum(pc.less(ids, object_id)).as_py()

@@ -13,7 +13,6 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from upath import UPath
@@ -21,23 +20,22 @@ from upath import UPath
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import manifest
 from galaxy_da.index.cache import copies, make_room, scratch
-from galaxy_da.index.locks import only_writer
 from galaxy_da.index.manifest import MANIFEST, Drafts, Header, Manifest, SegmentFiles
+from galaxy_da.io.files import download, output_folder
+from galaxy_da.io.locks import only_writer
 from galaxy_da.io.storage import (
     PathOrUrl,
     create_object,
-    download,
     list_names,
     location,
     read_bytes,
-    store_errors,
+    remove_old_objects,
     upload,
 )
 
 __all__ = ["mirrored", "workplace", "write_index"]
 
 _NUMBERED = re.compile(r"index-(\d{6,})\.json")
-_KEPT = timedelta(days=1)
 
 
 @contextmanager
@@ -85,6 +83,7 @@ def write_index(
     where: PathOrUrl, header: Header, write: Callable[[Drafts], list[SegmentFiles]]
 ) -> None:
     """Write a whole index; one that is there already stays whole until it is replaced."""
+    output_folder(where)
     with workplace(where, anew=True) as folder, only_writer(folder):
         with manifest.drafts(folder) as drafts:
             segments = write(drafts)
@@ -152,15 +151,4 @@ def _publish(folder: Path, target: UPath, before: Manifest | None) -> None:
             f"{target}: another process changed this index meanwhile ({numbered.name} is there); "
             "this change was discarded, run it again"
         ) from error
-    _remove_old(target, now)
-
-
-def _remove_old(target: UPath, now: Manifest) -> None:
-    """Remove data files that the manifest does not name and that are older than a day."""
-    before = datetime.now(UTC) - _KEPT
-    for name in manifest.leftovers(list_names(target), now):
-        place = target / name
-        with store_errors(place, "removed"):
-            written = place.fs.modified(place.path)
-            if written.replace(tzinfo=written.tzinfo or UTC) < before:
-                place.fs.rm_file(place.path)
+    remove_old_objects([target / name for name in manifest.leftovers(list_names(target), now)])

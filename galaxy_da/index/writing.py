@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import kinds, manifest, segments
 from galaxy_da.index.kinds import check_kind
-from galaxy_da.index.locks import only_writer
 from galaxy_da.index.manifest import Drafts, Manifest, SegmentFiles
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.segments import Build, Segment, living
 from galaxy_da.index.selections import Selection
 from galaxy_da.index.sources import BATCH_ROWS, Source, Sources, joined, unified, united
 from galaxy_da.index.stores import workplace, write_index
+from galaxy_da.io.locks import only_writer
 from galaxy_da.io.storage import PathOrUrl
 
 __all__ = ["add", "create", "delete", "rebuild"]
@@ -52,10 +52,9 @@ def create(
 
     Raises
     ------
-    LatentIndexError
-        If another process is writing to the folder; likewise in the functions below.
     StorageError
-        If the folder or a file cannot be written; the index is then as it was.
+        If another process is writing to the folder, or it cannot be written; likewise in the
+        functions below. The index is then as it was.
     """
     check_kind(kind)
     opened = Sources(features)

@@ -10,12 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import TableError
+from galaxy_da.io.positions import BAD_POSITION, are_positions, usable_positions
 from galaxy_da.io.storage import Location, PathOrUrl, location, store_errors, with_store_errors
-from galaxy_da.io.tables import check_columns, check_positions, check_unique, open_parquet
+from galaxy_da.io.tables import check_columns, check_unique, open_parquet
 
 __all__ = ["STATUSES", "Flag", "Sample", "slice_tables", "validate_sample"]
 
-STATUSES = ("ok", "outside_footprint", "no_data", "failed_quality", "fetch_failed", "unreadable")
+STATUSES = (
+    "ok", "outside_footprint", "no_data", "failed_quality", "fetch_failed", "unreadable",
+    BAD_POSITION,
+)  # fmt: skip
 """Status of a row's cutout. Only ``ok`` rows have an embedding."""
 
 
@@ -37,7 +41,8 @@ class Flag(IntFlag):
 class Sample:
     """A sample table on disk or in an object store.
 
-    Opening it reads and checks every column but the images, which `batches` streams.
+    Opening it reads and checks every column but the images, which `batches` streams. Positions that
+    cannot be used are null in `catalog`.
 
     Parameters
     ----------
@@ -50,7 +55,7 @@ class Sample:
     TableError
         If the file is no Parquet table, a column is missing, or a row breaks the contract.
     CatalogError
-        If a position is missing, not finite, or out of range.
+        If no row has a usable position. A row without one gets the status ``bad_position``.
     """
 
     def __init__(self, path: PathOrUrl) -> None:
@@ -60,6 +65,7 @@ class Sample:
         with store_errors(self.path):
             self.catalog: pa.Table = self._file.read(columns=[n for n in names if n != "image"])
         validate_sample(self.catalog, str(self.path), has_image="image" in names)
+        self.catalog = _without_bad_positions(self.catalog)
 
     @property
     def folder(self) -> Location:
@@ -107,6 +113,15 @@ class Sample:
         yield from slice_tables(with_store_errors(self.path, tables), start - first, stop - first)
 
 
+def _without_bad_positions(table: pa.Table) -> pa.Table:
+    """Return a sample table with null in place of positions that cannot be used."""
+    good = are_positions(*(table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec")))
+    for place, name in enumerate(table.column_names if not good.all() else ()):
+        if name in ("ra", "dec"):
+            table = table.set_column(place, name, pc.if_else(pa.array(good), table[name], None))
+    return table
+
+
 def slice_tables(tables: Iterable[pa.Table], start: int, stop: int) -> Iterator[pa.Table]:
     """Yield rows `start` to `stop` of consecutive tables, without empty ones."""
     position = 0
@@ -139,8 +154,11 @@ def validate_sample(table: pa.Table, where: str, *, has_image: bool | None = Non
             )
         if table[name].null_count:
             raise TableError(f"{where}: column '{name}' has {table[name].null_count} empty values")
-    ra, dec = (np.asarray(table[name].cast(pa.float64())) for name in ("ra", "dec"))
-    check_positions(ra, dec, where)
+    try:
+        ra, dec = (np.asarray(table[name].cast(pa.float64())) for name in ("ra", "dec"))
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise TableError(f"{where}: ra and dec must be numbers in degrees ({error})") from error
+    usable_positions(ra, dec, where)
     check_unique(table, ("survey", "object_id"), where)
     if "status" in table.column_names:
         unknown = set(pc.unique(table["status"]).to_pylist()) - set(STATUSES)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import atexit
-import hashlib
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from platformdirs import user_cache_path
 from upath import UPath
 
 from galaxy_da.errors import StorageError
-from galaxy_da.io.storage import Location, PathOrUrl, download, list_names, location, upload_folder
+from galaxy_da.io.files import download, draft_path
+from galaxy_da.io.storage import (
+    Location,
+    PathOrUrl,
+    cache_folder,
+    list_names,
+    location,
+    upload_folder,
+    url_hash,
+)
 
-__all__ = ["cache_folder", "local_copy", "replace_paths", "staged_folder", "url_hash"]
+__all__ = ["local_copy", "replace_paths", "staged_folder"]
 
 _COPY_LOCK = Lock()
 
@@ -34,24 +40,6 @@ def local_copy(where: Location) -> Path:
         return where
     with _COPY_LOCK:
         return _copied(where)
-
-
-def cache_folder(name: str) -> Path:
-    """Return a folder of the user's cache, created if needed; a failure raises StorageError."""
-    folder = user_cache_path("galaxy_da") / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"{folder}: could not be created ({error.strerror}); set XDG_CACHE_HOME to a folder "
-            "that can be written"
-        ) from error
-    return folder
-
-
-def url_hash(where: UPath) -> str:
-    """Return a file name for a URL, 16 hexadecimal digits."""
-    return hashlib.sha256(str(where).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -97,6 +85,8 @@ def _copied(where: UPath) -> Path:
 
 @lru_cache(maxsize=1)
 def _copies() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="galaxy_da-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = stack.enter_context(draft_path(cache_folder("drafts") / "copies"))
+    folder.mkdir()
     return folder

@@ -8,23 +8,26 @@ pieces: it is uploaded whole. The store's own library repeats failed requests.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
-import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 import pyarrow as pa
+from platformdirs import user_cache_path
 from pyarrow import ArrowInvalid
 from upath import UPath
 
 from galaxy_da.errors import GalaxyDAError, StorageError
 
 __all__ = [
-    "Location", "PathOrUrl", "create_object", "download", "exists", "is_folder", "list_files",
-    "list_names", "location", "parquet_source", "partial_path", "read_bytes", "read_text",
-    "resolve", "store_errors", "upload", "upload_folder", "with_store_errors",
+    "Location", "PathOrUrl", "cache_folder", "create_object", "exists", "is_folder", "list_files",
+    "list_names", "location", "parquet_source", "read_bytes", "read_object", "read_text",
+    "remove_old_objects", "resolve", "store_errors", "upload", "upload_folder", "url_hash",
+    "with_store_errors",
 ]  # fmt: skip
 
 PathOrUrl: TypeAlias = str | os.PathLike[str] | UPath
@@ -37,6 +40,9 @@ T = TypeVar("T")
 
 _EXTRAS = {"s3": "galaxy_da[s3]", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 """Package to install for the protocol of a store."""
+
+_DESCRIPTIONS = (".json", ".properties")
+_KEPT = timedelta(days=1)
 
 
 def location(where: PathOrUrl) -> Location:
@@ -130,9 +136,9 @@ def list_names(folder: Location) -> set[str]:
 
 
 def list_files(folder: Location) -> list[Location]:
-    """Return all files in a folder and its subfolders, sorted."""
+    """Return all files in a folder and its subfolders, sorted; on a disk except hidden ones."""
     if isinstance(folder, Path):
-        return sorted(path for path in folder.rglob("*") if path.is_file())
+        return sorted(_visible_files(folder))
     with store_errors(folder, "listed"):
         listing = folder.fs.find(folder.path)
     return [folder / name.removeprefix(folder.path).lstrip("/") for name in sorted(listing)]
@@ -162,22 +168,13 @@ def parquet_source(where: Location) -> Path | pa.NativeFile:
         return pa.PythonFile(where.fs.open(where.path, "rb", cache_type="none"), mode="r")
 
 
-def partial_path(target: Path) -> Path:
-    """Return a hidden, random path beside a target, with the same suffix."""
-    return target.with_name(f".{target.stem}.{secrets.token_hex(8)}.partial{target.suffix}")
-
-
-def download(source: UPath, target: Path) -> None:
-    """Copy an object to a local file, atomically; FileNotFoundError if there is none."""
-    partial = partial_path(target)
+def read_object(source: UPath, target: Path) -> None:
+    """Copy an object to a local file; FileNotFoundError if there is none."""
     with store_errors(source):
         try:
-            source.fs.get_file(source.path, str(partial))
-            partial.replace(target)
+            source.fs.get_file(source.path, str(target))
         except FileNotFoundError as error:
             raise _no_such_object(source) from error
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def upload(source: Path, target: UPath) -> None:
@@ -192,12 +189,25 @@ def upload(source: Path, target: UPath) -> None:
 def upload_folder(folder: Path, target: UPath) -> None:
     """Copy the files of a local folder to a store, except hidden ones.
 
-    They are uploaded in the order in which they were written: the file that marks a folder as
-    complete comes last. After a StorageError, the files before it stay.
+    Descriptions, which mark a folder as complete, come last and the outermost of them at the end;
+    others in the order in which they were written. After a StorageError, those before it stay.
     """
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name[0] != "."]
-    for path in sorted(files, key=lambda path: path.stat().st_mtime_ns):
+
+    def order(path: Path) -> tuple[bool, int, int]:
+        described = path.suffix in _DESCRIPTIONS
+        return described, -described * len(path.parts), path.stat().st_mtime_ns
+
+    for path in sorted(_visible_files(folder), key=order):
         upload(path, target / path.relative_to(folder).as_posix())
+
+
+def remove_old_objects(objects: Iterable[UPath]) -> None:
+    """Remove objects that are older than a day, so that those of a writer at work stay."""
+    for place in objects:
+        with store_errors(place, "removed"):
+            written = place.fs.modified(place.path)
+            if datetime.now(UTC) - written.replace(tzinfo=written.tzinfo or UTC) > _KEPT:
+                place.fs.rm_file(place.path)
 
 
 def create_object(target: UPath, data: bytes) -> None:
@@ -210,6 +220,33 @@ def create_object(target: UPath, data: bytes) -> None:
             raise
     except FileNotFoundError as error:
         raise StorageError(f"{target}: could not be written ({error})") from error
+
+
+def cache_folder(name: str) -> Path:
+    """Return a folder of the user's cache, created if needed; a failure raises StorageError."""
+    folder = user_cache_path("galaxy_da") / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"{folder}: could not be created ({error.strerror}); set XDG_CACHE_HOME to a folder "
+            "that can be written"
+        ) from error
+    return folder
+
+
+def url_hash(where: UPath) -> str:
+    """Return a file name for a URL, 16 hexadecimal digits."""
+    return hashlib.sha256(str(where).encode()).hexdigest()[:16]
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    """Return the files below a folder, without hidden ones and those in hidden folders."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
+    ]
 
 
 def _no_such_object(where: UPath) -> FileNotFoundError:

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from filelock import FileLock
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from galaxy_da.errors import TableError
-from galaxy_da.io.files import write_json
+from galaxy_da.errors import StorageError, TableError
+from galaxy_da.io.files import atomic_path, ensure_folder
 from galaxy_da.service.errors import RequestError
 
 __all__ = ["Token", "Tokens", "add_token"]
@@ -86,7 +87,8 @@ def add_token(path: str | os.PathLike[str], name: str, days: float | None) -> st
     Parameters
     ----------
     path : path
-        Token file, created if missing; TableError if it is another kind of file.
+        Token file, created if missing; TableError if it is another kind of file. Calls of several
+        processes at once wait for each other.
     name : str
         Owner. An earlier token of the same name stays valid.
     days : float, optional
@@ -98,12 +100,18 @@ def add_token(path: str | os.PathLike[str], name: str, days: float | None) -> st
         The token, which is stored nowhere.
     """
     target = Path(path)
-    known = _read(target) if target.exists() else []
     text = secrets.token_urlsafe(_BYTES)
     expires = None if days is None else datetime.now(UTC) + timedelta(days=days)
-    known.append(Token(name=name, sha256=_hash(text), expires=expires))
-    write_json(target, _File(tokens=known).model_dump(mode="json"))
-    target.chmod(0o600)
+    new = Token(name=name, sha256=_hash(text), expires=expires)
+    ensure_folder(target.parent)
+    try:
+        with FileLock(target.with_name(f".{target.name}.lock"), mode=0o600):
+            known = _read(target) if target.exists() else []
+            with atomic_path(target) as draft:
+                draft.touch(0o600)
+                draft.write_text(_File(tokens=[*known, new]).model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise StorageError(f"{target}: could not be written ({error.strerror})") from error
     return text
 
 

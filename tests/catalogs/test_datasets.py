@@ -238,7 +238,7 @@ def test_bad_image_sets_are_one_clear_line(tmp_path):
     with pytest.raises(TableError, match="appear more than once"):
         write_sample(tmp_path / "twice", out, "decals")
     write_shards(tmp_path / "swapped", dec=RA)
-    with pytest.raises(CatalogError, match=r"dec of row .* \(swapped with ra"):
+    with pytest.raises(CatalogError, match=r"swapped: dec reaches .* look swapped"):
         write_sample(tmp_path / "swapped", out, "decals")
     with pytest.raises(SurveyError, match="unknown survey"):
         write_sample(tmp_path / "swapped", out, "nowhere")

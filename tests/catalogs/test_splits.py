@@ -103,8 +103,18 @@ def test_bad_arguments_are_named(arguments, message):
 
 
 def test_bad_position_is_named():
-    with pytest.raises(CatalogError, match=r"dec of row 1 is 95"):
-        sky_split(np.zeros(2), np.array([0.0, 95.0]))
+    with pytest.raises(CatalogError, match=r"none of 2 rows has a usable position: dec is -95"):
+        sky_split(np.zeros(2), np.array([-95.0, np.nan]))
+
+
+def test_rows_without_a_usable_position_are_in_no_part():
+    rng = np.random.default_rng(0)
+    ra, dec = rng.uniform(0, 360, 500), rng.uniform(-90, 90, 500)
+    parts = sky_split(ra, dec)
+    bad = np.arange(500) % 50 == 7
+    spoilt = np.where(bad, np.nan, ra)
+    np.testing.assert_array_equal(sky_split(spoilt, dec), np.where(bad, "", parts))
+    assert choose_split(spoilt, dec) == choose_split(ra[~bad], dec[~bad])
 
 
 def square(arcmin, n, seed=0, middle=(150.0, 2.0)):

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ from conftest import make_space
 from safetensors.torch import load_file
 
 from galaxy_da.errors import SpaceError, StorageError
+from galaxy_da.io import files, storage
 from galaxy_da.io.files import write_json
+from galaxy_da.io.locks import only_writer
+from galaxy_da.models import space_files
 from galaxy_da.models.smoothing import Smoothing
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
@@ -25,6 +29,11 @@ def adapted(space, scale=1.5):
             survey=HSC, bands=encoder.bands, network=encoder.network, record={"chosen": "x"}
         )
     )
+
+
+def tensor_file(folder, part):
+    (path,) = folder.glob(f"{part}-*.safetensors")
+    return path
 
 
 def test_a_saved_space_gives_the_same_numbers(space, tmp_path):
@@ -50,7 +59,7 @@ def test_smoothing_of_a_survey_is_saved(space, tmp_path):
     assert loaded.encoder("hsc").hash == both.encoder("hsc").hash != plain.hash
     images = torch.randn(3, 5, 64, 64)
     torch.testing.assert_close(loaded.encode(images, "hsc"), both.encode(images, "hsc"))
-    assert set(load_file(tmp_path / "hsc.safetensors")) == {"stem.weight", "smoothing.taps"}
+    assert set(load_file(tensor_file(tmp_path, "survey-hsc"))) == {"stem.weight", "smoothing.taps"}
 
 
 def test_adding_a_survey_keeps_the_anchor_and_the_old_space(space):
@@ -63,7 +72,7 @@ def test_adding_a_survey_keeps_the_anchor_and_the_old_space(space):
 
 def test_only_changed_tensors_are_stored(space, tmp_path):
     adapted(space).save(tmp_path)
-    assert set(load_file(tmp_path / "hsc.safetensors")) == {"stem.weight", "mean.weight"}
+    assert set(load_file(tensor_file(tmp_path, "survey-hsc"))) == {"stem.weight", "mean.weight"}
 
 
 def test_bf16_stays_near_fp32(space):
@@ -100,11 +109,11 @@ def test_a_hand_edited_description_is_refused(space, tmp_path):
 
 def test_damaged_weights_are_refused(space, tmp_path):
     space.save(tmp_path)
-    path = tmp_path / "decoder.safetensors"
+    path = tensor_file(tmp_path, "decoder")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    with pytest.raises(SpaceError, match=r"decoder\.safetensors: does not match the hash"):
+    with pytest.raises(SpaceError, match=r"decoder-\w+\.safetensors: does not match the hash"):
         LatentSpace.load(tmp_path)
     path.unlink()
     with pytest.raises(SpaceError, match="is missing; copy the whole space folder"):
@@ -116,7 +125,7 @@ def test_another_format_is_refused_in_one_line(space, tmp_path, number):
     space.save(tmp_path)
     manifest = json.loads((tmp_path / "space.json").read_text())
     write_json(tmp_path / "space.json", {**manifest, "format": number})
-    message = f"has space format {number}, this version of galaxy_da reads 2; train or adapt"
+    message = f"has space format {number}, this version of galaxy_da reads 3; train or adapt"
     with pytest.raises(SpaceError, match=message) as caught:
         LatentSpace.load(tmp_path)
     assert "\n" not in str(caught.value)
@@ -133,3 +142,79 @@ def test_unwritable_output(space, tmp_path):
     (tmp_path / "out").write_text("a file")
     with pytest.raises(StorageError, match="could not be created"):
         space.save(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "name", ["anchor", "decoder", "probes", "survey-a", "a.b", "con", "x" * 64]
+)
+def test_a_survey_may_have_any_name(space, tmp_path, name):
+    survey = HSC.model_copy(update={"name": name})
+    both = space.with_survey(space.unadapted(survey, survey.band_names))
+    both.save(tmp_path)
+    loaded = LatentSpace.load(tmp_path)
+    assert loaded.id == space.id
+    assert loaded.encoder(name).hash == both.encoder(name).hash
+
+
+def test_the_shipped_space_can_be_saved_again(tmp_path):
+    shipped = LatentSpace.load("decals")
+    shipped.save(tmp_path)
+    again = LatentSpace.load(tmp_path)
+    assert again.id == shipped.id
+    assert [probe.hash for probe in again.probes] == [probe.hash for probe in shipped.probes]
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("where", ["disk", "memory://spaces/s"])
+def test_a_replaced_space_leaves_no_file(space, tmp_path, monkeypatch, where):
+    monkeypatch.setattr(storage, "_KEPT", timedelta(0))
+    folder = storage.location(tmp_path / "s" if where == "disk" else where)
+    adapted(space).save(folder)
+    before = storage.list_names(folder) - {".writer"}
+    adapted(space, 2.0).save(folder)
+    after = storage.list_names(folder) - {".writer"}
+    assert len(after) == len(before) == 4
+    assert len(after - before) == 1  # the survey's own tensors
+
+
+def test_two_writers_of_a_space_at_once(space, tmp_path):
+    space.save(tmp_path)
+    with only_writer(tmp_path), pytest.raises(StorageError, match="another process is writing"):
+        adapted(space).save(tmp_path)
+    assert LatentSpace.load(tmp_path).surveys == ("decals",)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("where", ["disk", "memory://spaces/s"])
+@pytest.mark.parametrize("step", range(4))
+def test_an_interrupted_save_leaves_the_old_space(space, tmp_path, monkeypatch, where, step):
+    folder = tmp_path / "s" if where == "disk" else where
+    space.save(folder)
+    sync, calls = files.sync, []
+
+    def interrupted(path):
+        calls.append(path)
+        if len([call for call in calls if call.suffix]) > step:
+            raise KeyboardInterrupt
+        sync(path)
+
+    new = adapted(make_space(seed=1))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, "sync", interrupted)
+        new.save(folder)
+    assert LatentSpace.load(folder).id == space.id
+    new.save(folder)
+    assert LatentSpace.load(folder).id == new.id
+
+
+def test_a_space_replaced_while_it_is_read(space, tmp_path, monkeypatch):
+    space.save(tmp_path)
+    new, read = adapted(make_space(seed=1)), space_files.read_bytes
+
+    def overtaken(path):
+        monkeypatch.setattr(space_files, "read_bytes", read)
+        new.save(tmp_path)
+        return read(path)
+
+    monkeypatch.setattr(space_files, "read_bytes", overtaken)
+    assert LatentSpace.load(tmp_path).id == new.id

@@ -63,6 +63,16 @@ def draw_sky(
     return TrainingSky.open(folder, recipe.galaxies)
 
 
+def layer_of(recipe: AnchorRecipe, number: int) -> Layer:
+    """Return the layer of a block: the one that is furthest below its share in those before it."""
+    shares = np.array([layer.share for layer in recipe.layers])
+    counts = np.zeros(len(shares))
+    for block in range(number + 1):
+        chosen = int(np.argmax(shares / shares.sum() * (block + 1) - counts))
+        counts[chosen] += 1
+    return recipe.layers[chosen]
+
+
 _pools: dict[tuple[str, ...], ScenePool] = {}  # of this process
 
 
@@ -72,12 +82,9 @@ def _draw_block(
     torch.set_num_threads(1)
     rng = np.random.default_rng([recipe.seed, number])
     survey, frame = get_survey(recipe.survey), recipe.frame
-    layers = [layer for layer in recipe.layers if scenes or not layer.scenes]
-    shares = np.array([layer.share for layer in layers])
-    parts: list[_Chunk] = []
-    for _ in range(BLOCK // _CHUNK):
-        layer = layers[rng.choice(len(layers), p=shares / shares.sum())]
-        parts.append(_draw_chunk(layer, survey, frame, _drawer(layer, scenes), rng))
+    layer = layer_of(recipe, number)
+    draw = _drawer(layer, scenes)
+    parts = [_draw_chunk(layer, survey, frame, draw, rng) for _ in range(BLOCK // _CHUNK)]
     images = torch.cat([part.images for part in parts]).clamp(-60000, 60000).half().numpy()
     conditions = torch.cat([part.conditions for part in parts]).flatten(1).numpy()
     table = pa.concat_tables([part.truth for part in parts])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,13 +15,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.errors import CatalogError
 from galaxy_da.io.files import new_folder
 from galaxy_da.io.hats.libraries import main_path, read_structure, using_lsdb
 from galaxy_da.io.hats.partitions import DATASET
 from galaxy_da.io.hats.pixels import Pixel, at_order, margin_order, sky_index
+from galaxy_da.io.positions import usable_positions
 from galaxy_da.io.storage import Location, PathOrUrl, location
-from galaxy_da.io.tables import check_positions
 
 if TYPE_CHECKING:
     from dask.delayed import Delayed
@@ -49,7 +48,8 @@ def to_hats(
     Parameters
     ----------
     table : pa.Table
-        Catalogue with ``ra``, ``dec`` [ICRS deg], as `catalogs.reading.read_catalog` returns.
+        Catalogue with ``ra``, ``dec`` [ICRS deg], as `catalogs.reading.read_catalog` returns. Rows
+        without a usable position are left out: HATS orders rows by position.
     out : path or URL
         Folder to write; must not exist. It is returned.
     margin_arcsec : float
@@ -63,7 +63,7 @@ def to_hats(
     ValueError
         If the margin or the number of rows is not positive.
     CatalogError
-        If the table is empty, a position is bad, or LSDB is not installed.
+        If the table is empty, no position is usable, or LSDB is not installed.
     StorageError
         If `out` exists or cannot be written.
     """
@@ -76,7 +76,8 @@ def to_hats(
     if not len(table):
         raise CatalogError(f"{target}: the table has no rows; a HATS catalogue needs some")
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
-    check_positions(ra, dec, str(target))
+    good = usable_positions(ra, dec, str(target))
+    table, ra, dec = table.filter(pa.array(good)), ra[good], dec[good]
     with new_folder(target) as folder, using_lsdb():
         import dask
 
@@ -102,15 +103,18 @@ def to_hats(
 def write_hats(table: pa.Table, out: Location, schema: pa.Schema) -> None:
     """Write a table that fits in memory as a HATS catalogue without a margin.
 
-    The metadata of `schema` and its fields go to ``dataset/_common_metadata``.
+    Rows without a usable position are left out: HATS orders rows by position. The metadata of
+    `schema` and its fields go to ``dataset/_common_metadata``.
 
     Raises
     ------
     CatalogError
-        If LSDB is not installed.
+        If no row has a usable position, or LSDB is not installed.
     StorageError
         If `out` exists or cannot be written.
     """
+    ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
+    table = table.filter(pa.array(usable_positions(ra, dec, str(out))))
     with new_folder(out) as folder, using_lsdb():
         _from_table(table, margin_threshold=None).write_catalog(
             folder,
@@ -144,30 +148,24 @@ def add_margin(path: str | os.PathLike[str], margin_arcsec: float = _MARGIN_ARCS
 
         main = Path(str(main_path(read_structure(Path(path)))))
         out = main.with_name(f"{main.name}_{margin_arcsec:g}arcs")
-        if out.exists():
-            raise StorageError(f"{out}: is there already, whole or unfinished; delete it first")
         try:
             with (
-                TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch,
+                new_folder(out) as draft,
                 Client(processes=False, dashboard_address=":0") as client,
             ):
                 arguments = MarginCacheArguments(
                     input_catalog_path=main,
-                    output_path=scratch,
+                    output_path=draft.parent,
                     output_artifact_name=out.name,
                     margin_threshold=float(margin_arcsec),
                     progress_bar=False,
                     simple_progress_bar=True,
                 )
                 generate_margin_cache(arguments, client)
-                (Path(scratch) / out.name).replace(out)
         except ValueError as error:
             raise CatalogError(
                 f"{path}: no margin of {margin_arcsec:g} arcsec can be made ({error})"
             ) from error
-        except OSError as error:
-            reason = error.strerror or error
-            raise StorageError(f"{out}: could not be written ({reason})") from error
     return out
 
 

@@ -6,7 +6,6 @@ and, at the end, one outcome. The queue does not depend on clocks.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -22,12 +21,13 @@ from typing import IO, Any
 from pydantic import BaseModel, ConfigDict, Json
 
 from galaxy_da.errors import StorageError
-from galaxy_da.io.files import ensure_folder, write_json
+from galaxy_da.io.files import ensure_folder, sync, write_json
+from galaxy_da.io.locks import try_lock
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.verbs import JobRequest
 from galaxy_da.service.uploads.samples import check_kind
 
-__all__ = ["ENDED", "Job", "JobQueue", "JobSummary", "Progress", "State", "try_lock"]
+__all__ = ["ENDED", "Job", "JobQueue", "JobSummary", "Progress", "State"]
 
 _WAIT_SECONDS = 30
 _SCHEMA = """
@@ -130,8 +130,8 @@ class JobQueue:
                     os.fsync(sink.fileno())
                 check_kind(name, path, request.limits)
             write_json(folder / process.REQUEST, request.model_dump(mode="json"))
-            for synced in (upload, folder, self.folder):
-                _sync(synced)
+            for written in (upload, folder, self.folder):
+                sync(written)
             self.add(job_id, owner, request.verb, request.options)
         except BaseException:
             if self.get(job_id) is None:
@@ -221,25 +221,6 @@ class JobQueue:
             raise StorageError(
                 f"{self.folder}: the queue of jobs cannot be used ({error}); is the disk full?"
             ) from error
-
-
-def try_lock(path: Path) -> int | None:
-    """Open and lock a file; return None if it is locked already, even by this process."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _now() -> str:

@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 
 from galaxy_da.errors import StorageError
+from galaxy_da.io.locks import try_lock
 from galaxy_da.service.jobs import process
-from galaxy_da.service.jobs.queue import Job, JobQueue, Progress, State, try_lock
+from galaxy_da.service.jobs.queue import Job, JobQueue, Progress, State
 from galaxy_da.service.telemetry import LOG
 
 __all__ = ["JobRunner"]
@@ -29,7 +30,7 @@ _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 10.0
 _MAX_CRASHES = 3
 _TAIL_BYTES = 4096
-_BAR = re.compile(r"(?P<step>[^|\r\n]*?):\s+\d+%\|[^|]*\|\s*(?P<done>\d+)/(?P<total>\d+)")
+_BAR = re.compile(r"(?P<step>[^|]*?):\s+\d+%\|[^|]*\|\s*(?P<done>\d{1,18})/(?P<total>\d{1,18})")
 
 
 class JobRunner:
@@ -211,8 +212,8 @@ def _read_progress(log: Path) -> Progress | None:
             tail = handle.read().decode("utf-8", "replace")
     except FileNotFoundError:
         return None
-    bars = list(_BAR.finditer(tail))
-    if not bars:
-        return None
-    done, total, step = bars[-1].group("done", "total", "step")
-    return Progress(done=int(done), total=int(total), step=step.strip())
+    for line in reversed(tail.replace("\r", "\n").split("\n")):
+        if bar := _BAR.match(line):
+            done, total, step = bar.group("done", "total", "step")
+            return Progress(done=int(done), total=int(total), step=step.strip())
+    return None

@@ -5,10 +5,12 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from catalogs.simulation.components import DE_VAUCOULEURS
 from catalogs.simulation.conditions import frame_bands, median_conditions
 from catalogs.simulation.galaxies import LABELS, Galaxies, draw_galaxies
 from catalogs.simulation.observing import frequencies_for, observe, stamp_pixels
-from catalogs.simulation.rendering import DE_VAUCOULEURS, profile_transform
+from catalogs.simulation.patches import Frequencies
+from catalogs.simulation.rendering import profile_transform
 from galaxy_da.surveys import builtin_surveys, get_survey
 
 PLAIN = {
@@ -16,6 +18,11 @@ PLAIN = {
     "bulge_fraction": 0.0,
     "arm_strength": 0.0,
     "bar_strength": 0.0,
+    "ring_strength": 0.0,
+    "clumpiness": 0.0,
+    "dust_strength": 0.0,
+    "merger_mass_ratio": 0.0,
+    "tail_strength": 0.0,
     "n_arms": 0,
     "half_light_arcsec": 2.0,
     "disc_half_light_arcsec": 2.0,
@@ -134,18 +141,74 @@ def test_a_sum_of_discs_is_de_vaucouleurs():
     assert_allclose(ours, expected, atol=0.004)
 
 
-def test_half_light_radius_is_that_of_the_whole():
-    for row in draw_galaxies(12, np.random.default_rng(2)).truth.to_pylist():
-        half_light, bulge = row["half_light_arcsec"], row["bulge_fraction"]
-        radius = np.concatenate([[0], np.geomspace(1e-6, 1, 400)]) * half_light
-        light = np.zeros_like(radius)
-        for kind, share, size in (
-            (galsim.DeVaucouleurs, bulge, row["bulge_half_light_arcsec"]),
-            (galsim.Exponential, 1 - bulge, row["disc_half_light_arcsec"]),
-        ):
-            profile = kind(half_light_radius=size)
-            light += share * np.array([profile.xValue(x, 0) for x in radius])
-        assert np.trapezoid(2 * np.pi * radius * light, radius) == pytest.approx(0.5, abs=0.002)
+def bright(label, n, seed):
+    """Large galaxies of one class, their truth, and their r images by a narrow PSF."""
+    drawn = draw_galaxies(40 * n, np.random.default_rng(seed), (12.5, 14), 168.0)
+    labels = drawn.truth["label"].to_numpy(zero_copy_only=False)
+    size = drawn.truth["half_light_arcsec"].to_numpy()
+    rows = np.flatnonzero((labels == label) & (size > 9) & (size < 18))[:n]
+    some = Galaxies(drawn.truth.take(rows), drawn.neighbours.slice(0, 0), drawn.knots[rows])
+    frequencies = Frequencies(320, 168.0)
+    sky = some.render(frequencies).at([481, 642, 925], frequencies)
+    smooth = torch.exp(
+        -2 * (np.pi * 0.35) ** 2 * (frequencies.north[:, None] ** 2 + frequencies.east**2)
+    )
+    whole = torch.fft.ifftshift(sky * smooth, dim=-2)
+    images = torch.fft.irfft2(whole, s=(frequencies.side, frequencies.side))
+    images = torch.fft.fftshift(images, dim=(-2, -1)).numpy() / frequencies.pixel_arcsec**2
+    return some.truth.to_pylist(), images, frequencies
+
+
+def plane(row, frequencies):
+    """Coordinates in the plane of the disc, along and across the major axis [arcsec]."""
+    x = frequencies.offsets.numpy()
+    angle = np.radians(row["position_angle_deg"])
+    east, north = x[None, :], x[:, None]
+    along = east * np.sin(angle) + north * np.cos(angle)
+    return along, (east * np.cos(angle) - north * np.sin(angle)) / row["axis_ratio"]
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_half_the_light_is_within_the_half_light_radius(label):
+    rows, images, frequencies = bright(label, 6, 2)
+    for row, image in zip(rows, images[:, 1], strict=True):
+        radius = np.hypot(*plane(row, frequencies)).ravel()
+        order = np.argsort(radius)
+        held = np.cumsum(image.ravel()[order]) * frequencies.pixel_arcsec**2
+        half = 0.5 * 10 ** (0.4 * (22.5 - row["r_mag"]))
+        found = radius[order][np.searchsorted(held, half)]
+        assert found == pytest.approx(row["half_light_arcsec"], rel=0.1)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_no_light_is_negative(label):
+    _, images, _ = bright(label, 6, 3)
+    peak = images.max((2, 3), keepdims=True)
+    assert (images / peak).min() > -2e-4
+
+
+def test_a_ring_is_brightest_at_its_radius():
+    rows, images, frequencies = bright("ring", 12, 4)
+    checked = 0
+    for row, image in zip(rows, images[:, 1], strict=True):
+        if row["ring_strength"] < 0.2 or row["ring_radius"] < 0.9 or row["arm_strength"]:
+            continue
+        along, across = plane(row, frequencies)
+        radius = np.hypot(along - row["ring_offset_arcsec"], across)
+        edges = np.arange(0, 3 * row["ring_radius_arcsec"], 0.9)
+        bins = np.digitize(radius.ravel(), edges)
+        profile = np.array([np.median(image.ravel()[bins == i]) for i in range(1, len(edges))])
+        middle = edges[:-1] + 0.45
+        # Above a smooth disc, which falls exponentially, the ring is a bump.
+        trend = np.polyval(np.polyfit(middle, np.log(profile.clip(1e-9)), 1), middle)
+        bump = np.log(profile.clip(1e-9)) - trend
+        near = (middle > 0.5 * row["ring_radius_arcsec"]) & (
+            middle < 1.6 * row["ring_radius_arcsec"]
+        )
+        peak = middle[near][np.argmax(bump[near])]
+        assert peak == pytest.approx(row["ring_radius_arcsec"], rel=0.2)
+        checked += 1
+    assert checked >= 3
 
 
 def test_flux_and_colour_are_the_truths():
@@ -209,7 +272,8 @@ def test_drawn_galaxies_span_the_classes_and_magnitudes():
     q = truth["axis_ratio"].to_numpy()
     assert q[label == "edge-on"].max() < 0.25
     assert (truth["n_arms"].to_numpy()[label == "spiral"] >= 2).all()
-    assert (truth["bar_strength"].to_numpy()[label != "barred"] == 0).all()
+    assert (truth["bar_strength"].to_numpy()[label == "barred"] > 0.07).all()
+    assert (truth["ring_strength"].to_numpy()[label == "ring"] > 0.1).all()
 
 
 def test_magnitudes_stay_in_the_requested_range():

@@ -68,8 +68,9 @@ def test_only_missing_partitions_are_made_again(sample, local, tmp_path):
     for name in ("features.json", "hats.properties"):
         (tmp_path / "out" / name).unlink()
     parts[2].unlink()
-    left = parts[0].with_name(".Npix=5.123.partial.parquet")
-    left.write_bytes(b"of a killed worker")
+    left = parts[0].with_name(".Npix=5.parquet.0.partial")
+    left.mkdir()
+    (left / "Npix=5.parquet").write_bytes(b"of a killed worker")
     with pytest.raises(TableError, match="no finished features here"):
         Features.open(tmp_path / "out")
     extract_here(sample, tmp_path / "out")

@@ -1,11 +1,13 @@
 """Pictures of every mode and arrays of every layout: their colours, or a refusal by name."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 from galaxy_da.errors import CutoutError
@@ -25,9 +27,9 @@ def encoded(image, kind="PNG", **options):
     return buffer.getvalue()
 
 
-def saved(tmp_path, array, name="a.npy"):
+def saved(tmp_path, array, name="a.npy", **row):
     np.save(tmp_path / name, array)
-    return read_cutout({"cutout": name}, tmp_path, SDSS)
+    return read_cutout({"cutout": name, **row}, tmp_path, SDSS)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "BMP", "PPM", "WEBP", "TGA"])
@@ -52,22 +54,76 @@ def test_other_modes_are_refused_by_name(mode):
         read_image(data, SDSS)
 
 
-def test_sixteen_bit_colours_lose_at_most_their_low_byte():
-    """PNG of 16 bits a colour, written by hand: PIL writes none."""
-    import struct
-    import zlib
+def chunk(name, body):
+    check = struct.pack(">I", zlib.crc32(name + body))
+    return struct.pack(">I", len(body)) + name + body + check
 
-    wide = RGB.astype(np.uint16) * 257
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in wide)
 
-    def chunk(name, body):
-        check = struct.pack(">I", zlib.crc32(name + body))
-        return struct.pack(">I", len(body)) + name + body + check
+@pytest.mark.parametrize("factor", [257, 16, 1])
+@pytest.mark.parametrize("kind", ["PNG", "PPM"])
+def test_sixteen_bit_colours_are_refused(kind, factor):
+    """Written by hand: PIL writes none. Numbers of 12 bits would come out 16 times too dark."""
+    wide = (RGB.astype(np.uint16) * factor).astype(">u2")
+    data = b"P6 32 24 65535\n" + wide.tobytes()
+    if kind == "PNG":
+        rows = b"".join(b"\0" + row.tobytes() for row in wide)
+        header = struct.pack(">IIBBBBB", 32, 24, 16, 2, 0, 0, 0)
+        data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+        data += chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    with pytest.raises(CutoutError, match="16 bits a colour"):
+        read_image(data, SDSS)
 
-    header = struct.pack(">IIBBBBB", 32, 24, 16, 2, 0, 0, 0)
-    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows))
-    got = read_image(data + chunk(b"IEND", b""), SDSS)
-    assert_array_equal(got.pixels, UPRIGHT)
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "TIFF"])
+def test_pictures_of_several_frames_are_refused(kind):
+    frames = [Image.fromarray(RGB), Image.fromarray(RGB[::-1].copy())]
+    data = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
+    with pytest.raises(CutoutError, match="a picture of 2 frames"):
+        read_image(data, SDSS)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "RGBA", "JPEG", "array"])
+def test_grey_pictures_in_colour_modes_are_refused(tmp_path, mode):
+    grey = np.repeat(RGB[..., :1], 3, 2)
+    with pytest.raises(CutoutError, match="a grey picture"):
+        if mode == "array":
+            saved(tmp_path, grey)
+        elif mode == "JPEG":
+            read_image(encoded(Image.fromarray(grey), "JPEG"), SDSS)
+        elif mode == "P":
+            read_image(encoded(Image.fromarray(grey[..., 0]).convert("P")), SDSS)
+        else:
+            read_image(encoded(Image.fromarray(grey).convert(mode)), SDSS)
+
+
+@pytest.mark.parametrize("form", ["0..1", "-1..1", "0..255", "interpolated", "grey"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_colours_written_as_floats_are_no_flux(tmp_path, form, dtype):
+    blurred = (RGB[1:].astype(float) + RGB[:-1]) / 510 * np.pi / 4
+    values = {"0..1": RGB / 255, "-1..1": RGB / 127.5 - 1, "0..255": RGB, "interpolated": blurred,
+              "grey": RGB[..., 0] / 255}[form]  # fmt: skip
+    arrays = [values] if form in ("interpolated", "grey") else [values, np.moveaxis(values, -1, 0)]
+    for array in arrays:
+        with pytest.raises(CutoutError, match="are the colours of a picture"):
+            saved(tmp_path, array.astype(dtype))
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-9, 1e3])
+def test_flux_is_not_taken_for_colours(tmp_path, factor):
+    """Noise around the sky; a model without noise, bands first; counts of a camera."""
+    y, x = np.mgrid[:24, :32]
+    model = np.exp(-np.hypot(x - 16, y - 12) / 4) * np.ones((3, 1, 1)) * factor
+    noisy = np.random.default_rng(0).normal(0.1, 0.05, (24, 32, 3)) * factor
+    assert_allclose(saved(tmp_path, model, bands="gri").pixels, model)
+    assert_allclose(saved(tmp_path, noisy, bands="gri").pixels, np.moveaxis(noisy, -1, 0))
+    np.save(tmp_path / "counts.npy", RGB.astype(float)[..., [0] * 5])
+    assert read_cutout({"cutout": "counts.npy"}, tmp_path, DES).pixels.max() > 200
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u1"])
+def test_a_shape_that_fits_twice_is_refused(tmp_path, dtype):
+    with pytest.raises(CutoutError, match="3 x 3 x 3"):
+        saved(tmp_path, (RGB[:3, :3] * 1.3).astype(dtype), bands="gri")
 
 
 def transparent(mode):
@@ -84,7 +140,8 @@ def transparent(mode):
     indices[:12, :16] = 0
     palette = Image.new("P", (32, 24))
     palette.putdata(indices.ravel().tolist())
-    palette.putpalette(np.tile(np.arange(256, dtype=np.uint8)[:, None], 3).ravel().tobytes())
+    index = np.arange(256, dtype=np.uint8)
+    palette.putpalette(np.stack([index, index[::-1], index // 2], 1).ravel().tobytes())
     return palette
 
 

@@ -8,8 +8,8 @@ from index_helpers import make, random_vectors, same_index
 
 from galaxy_da.errors import LatentIndexError, StorageError
 from galaxy_da.index import add, create, delete, rebuild, stores
-from galaxy_da.io.staging import cache_folder, url_hash
-from galaxy_da.io.storage import list_names, location
+from galaxy_da.io import storage
+from galaxy_da.io.storage import cache_folder, list_names, location, url_hash
 from galaxy_da.latent_index import LatentIndex
 
 URL = "memory://survey/index"
@@ -91,12 +91,12 @@ def test_remains_of_killed_processes_are_removed_from_the_cache(monkeypatch):
     create(URL, [features("decals")])
     LatentIndex.open(URL)
     cache = cache_folder("indexes")
-    partial = cache / url_hash(location(URL)) / ".rows-1.abc.partial.arrow"
+    partial = cache / url_hash(location(URL)) / ".rows-1.arrow.0.partial"
     dead, used = cache / "change-dead", cache / "change-used"
     for folder in (dead, used):
         folder.mkdir()
         (folder / ".fetching").touch()
-    partial.touch()
+    (partial / "content").mkdir(parents=True)
     with FileLock(used / ".fetching"):
         LatentIndex.open(URL)
         assert used.is_dir() and not dead.exists() and not partial.exists()
@@ -147,7 +147,7 @@ def test_unused_files_are_removed_after_a_day(monkeypatch):
     rebuild(URL)
     kept = list_names(location(URL))
     assert there <= kept
-    monkeypatch.setattr(stores, "_KEPT", timedelta(0))
+    monkeypatch.setattr(storage, "_KEPT", timedelta(0))
     rebuild(URL)
     data = {name for name in list_names(location(URL)) if not name.startswith("index-")}
     index = LatentIndex.open(URL)
@@ -157,7 +157,7 @@ def test_unused_files_are_removed_after_a_day(monkeypatch):
 def test_a_reader_whose_files_are_removed_reads_the_newer_index(monkeypatch):
     create(URL, [features("decals")])
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache_folder("elsewhere")))
-    monkeypatch.setattr(stores, "_KEPT", timedelta(0))
+    monkeypatch.setattr(storage, "_KEPT", timedelta(0))
     get, calls = stores.download, []
 
     def slow(source, target):

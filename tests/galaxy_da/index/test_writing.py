@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from index_helpers import data_file, make, random_vectors, same_index, write_features
 from numpy.testing import assert_allclose, assert_array_equal
 
-from galaxy_da.errors import LatentIndexError
+from galaxy_da.errors import LatentIndexError, StorageError
 from galaxy_da.index import Subset, add, create, delete, rebuild, segments
-from galaxy_da.index.locks import only_writer
+from galaxy_da.io.locks import only_writer
 from galaxy_da.latent_index import LatentIndex
 
 _ids = st.text(max_size=4)  # empty, spaces, colons and any script
@@ -247,7 +247,7 @@ def test_two_writers_at_once(tmp_path):
             lambda: create(tmp_path, [more]),
             lambda: LatentIndex.build([more]).save(tmp_path),
         ):
-            with pytest.raises(LatentIndexError, match="another process is writing") as caught:
+            with pytest.raises(StorageError, match="another process is writing") as caught:
                 change()
             assert "\n" not in str(caught.value)
         assert len(LatentIndex.open(tmp_path)) == 3

@@ -16,8 +16,9 @@ import pytest
 from fastapi.testclient import TestClient
 from service_helpers import zipped
 
+from galaxy_da.io.locks import try_lock
 from galaxy_da.service.jobs import process
-from galaxy_da.service.jobs.queue import ENDED, JobQueue, State, try_lock
+from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
 from galaxy_da.service.jobs.runner import JobRunner
 from galaxy_da.service.parts import JobSettings
 

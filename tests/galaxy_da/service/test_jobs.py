@@ -20,8 +20,9 @@ from service_helpers import running, wait_for, zipped
 from galaxy_da.client import Client, ServiceError
 from galaxy_da.io.features import Features, vectors
 from galaxy_da.io.files import write_json
+from galaxy_da.io.locks import try_lock
 from galaxy_da.service.jobs import process
-from galaxy_da.service.jobs.queue import ENDED, JobQueue, State, try_lock
+from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
 from galaxy_da.service.jobs.runner import JobRunner
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.parts import JobSettings

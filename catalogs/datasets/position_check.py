@@ -1,0 +1,127 @@
+"""Compare the positions of a catalogue with the WCS of the images matched to its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+
+from catalogs.datasets.file_matching import IdNames, Matching
+from catalogs.datasets.folder_images import FolderImage
+
+__all__ = ["PositionCheck", "check_positions_of_images"]
+
+_LEAST_ARCSEC, _LEAST_PIXELS = 0.5, 2.0  # smaller offsets are those of cutting at whole pixels
+_SIGNIFICANT = 5.0  # standard errors of a median offset
+_FEWEST = 2  # images that show a common offset
+_SHARE = 0.1  # of images in doubt: fewer are not told
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionCheck:
+    """Offsets of the catalogue from the middles of images [arcsec], and signs of a bad match."""
+
+    offsets: dict[str, float] = field(default_factory=dict)  # empty without a WCS
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_positions_of_images(
+    images: Sequence[FolderImage], matching: Matching, sky: np.ndarray, names: IdNames
+) -> PositionCheck:
+    """Measure how far the galaxies of matched rows lie from the middles of their images.
+
+    Parameters
+    ----------
+    images : sequence of FolderImage
+        All images of the folder.
+    matching : Matching
+        Their rows.
+    sky : (rows, 2) float array
+        Positions of the catalogue [ICRS deg], NaN for a row without one.
+    names : IdNames
+        Ids of the catalogue.
+    """
+    pairs = [
+        (row, images[i])
+        for row, i in matching.rows.items()
+        if images[i].files[0].centre is not None and np.isfinite(sky[row]).all()
+    ]
+    if not pairs:
+        return PositionCheck()
+    rows = np.array([row for row, _ in pairs])
+    middles = SkyCoord([image.files[0].centre for _, image in pairs], unit=u.deg)
+    placed = np.flatnonzero(np.isfinite(sky).all(1))
+    galaxies = SkyCoord(sky[placed], unit=u.deg)
+    own = SkyCoord(sky[rows], unit=u.deg)
+    east, north = (part.to_value(u.arcsec) for part in middles.spherical_offsets_to(own))
+    apart = middles.separation(own).arcsec
+    nearest = placed[middles.match_to_catalog_sky(galaxies)[0]]
+    offsets = {
+        "images": len(pairs),
+        "median_arcsec": float(np.median(apart)),
+        "largest_arcsec": float(apart.max()),
+        "median_east_arcsec": float(np.median(east)),
+        "median_north_arcsec": float(np.median(north)),
+    }
+    pixel = float(np.median([image.files[0].pixel_scale_arcsec or 0 for _, image in pairs]))
+    warnings = [_of_offset(east, north, apart, pixel), _of_nearer(pairs, nearest)]
+    if matching.method == "position":
+        warnings.append(_of_names(pairs, names))
+    return PositionCheck(
+        offsets={name: round(value, 3) for name, value in offsets.items()},
+        warnings=[text for text in warnings if text],
+    )
+
+
+def _of_offset(east: np.ndarray, north: np.ndarray, apart: np.ndarray, pixel: float) -> str:
+    """Tell of an offset that all galaxies share, or of galaxies far from the middle."""
+    least = max(_LEAST_ARCSEC, _LEAST_PIXELS * pixel)
+    steps = np.stack([east, north])
+    common = np.median(steps, axis=1)
+    size = float(np.hypot(*common))
+    scatter = 1.4826 * float(np.median(np.abs(steps - common[:, None])))
+    if size > least and size > _SIGNIFICANT * scatter / np.sqrt(len(east)) and len(east) >= _FEWEST:
+        return (
+            f"catalogue positions lie {size:.3g} arcsec from the middles of the images, at position "
+            f"angle {np.degrees(np.arctan2(*common)) % 360:.0f} deg with a scatter of {scatter:.2g} "
+            "arcsec: another epoch, frame or column, a shifted WCS, or images cut off centre; name "
+            "the right columns by --ra and --dec, or leave out --catalog to use the images' WCS"
+        )
+    if np.median(apart) > least:
+        return (
+            f"half of the galaxies lie more than {np.median(apart):.3g} arcsec from the middle of "
+            "their image: ids of other galaxies, or images cut off centre; look at some, or match "
+            "by --match position"
+        )
+    return ""
+
+
+def _of_nearer(pairs: Sequence[tuple[int, FolderImage]], nearest: np.ndarray) -> str:
+    """Tell of rows other than the matched ones that are nearer to the middle of their image."""
+    other = [k for k, (row, _) in enumerate(pairs) if nearest[k] != row]
+    if len(other) <= _SHARE * len(pairs):
+        return ""
+    return (
+        f"of {len(other)} of {len(pairs)} images another row of the catalogue is nearer to the "
+        f"middle ({pairs[other[0]][1].name} is the first): ids or positions are those of other "
+        "galaxies; compare some, or match by --match position"
+    )
+
+
+def _of_names(pairs: Sequence[tuple[int, FolderImage]], names: IdNames) -> str:
+    """Tell of images matched by position whose names or headers hold the id of another row."""
+    other = []
+    for row, image in pairs:
+        ids = {names.within(image.stem), *map(names.equal, image.files[0].cards)} - {None}
+        if ids and row not in ids:
+            other.append(image.name)
+    if len(other) <= _SHARE * len(pairs):
+        return ""
+    return (
+        f"the names or headers of {len(other)} of {len(pairs)} images hold the id of another row than that at "
+        f"their position ({other[0]} is the first): ids or positions are those of other galaxies; "
+        "correct the catalogue, or match by --match name or --match position"
+    )

@@ -1,0 +1,73 @@
+"""Positions of the rows of a table: a row without a usable one never ends a run.
+
+Such a row keeps its place in samples and features, with the status ``bad_position``. It has no
+embedding, matches nothing, belongs to no part of the sky, and is left out of HATS catalogues.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from galaxy_da.errors import CatalogError
+
+__all__ = [
+    "BAD_POSITION", "are_positions", "look_swapped", "position_problem", "usable_positions",
+]  # fmt: skip
+
+BAD_POSITION = "bad_position"
+"""Status of a row whose position is missing, not finite or out of range."""
+
+_RANGES = {"ra": (0.0, 360.0), "dec": (-90.0, 90.0)}
+_SWAPPED_ROWS, _SWAPPED_SHARE = 2, 0.05
+
+
+def position_problem(ra: float | None, dec: float | None) -> str | None:
+    """Return the problem of a position [ICRS deg] as a sentence, None if it has none."""
+    for name, value in (("ra", ra), ("dec", dec)):
+        low, high = _RANGES[name]
+        if value is None or not (math.isfinite(value) and low <= value <= high):
+            shown = "missing" if value is None else f"{value:g}"
+            hint = " (swapped with ra?)" if name == "dec" and high < (value or 0) <= 360 else ""
+            return f"{name} is {shown}; expected degrees in [{low:g}, {high:g}]{hint}"
+    return None
+
+
+def are_positions(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
+    """Return a mask of the positions [ICRS deg] that are finite and in range, (n,) bool array."""
+    good = np.ones(len(ra), bool)
+    for value, (low, high) in zip((ra, dec), _RANGES.values(), strict=True):
+        good &= np.isfinite(value) & (value >= low) & (value <= high)
+    return good
+
+
+def usable_positions(ra: np.ndarray, dec: np.ndarray, where: str) -> np.ndarray:
+    """Return `are_positions` of a table, which `where` names in errors.
+
+    Raises
+    ------
+    CatalogError
+        If there are rows but none can be used, or ra and dec look swapped.
+    """
+    good = are_positions(ra, dec)
+    if look_swapped(ra, dec):
+        raise CatalogError(
+            f"{where}: dec reaches {dec[dec <= 360].max():g} while ra reaches {np.nanmax(ra):g}; "
+            "expected dec in [-90, 90] deg: ra and dec look swapped; exchange them"
+        )
+    if len(good) and not good.any():
+        problem = position_problem(float(ra[0]), float(dec[0]))
+        raise CatalogError(f"{where}: none of {len(good)} rows has a usable position: {problem}")
+    return good
+
+
+def look_swapped(ra: np.ndarray, dec: np.ndarray) -> bool:
+    """Test if most declinations can only be right ascensions, or several where no ra can."""
+    if not len(dec):
+        return False
+    limit = _RANGES["dec"][1]
+    only_ra = np.mean((dec > limit) & (dec <= _RANGES["ra"][1]))
+    finite = np.abs(ra[np.isfinite(ra)])
+    few = max(min(_SWAPPED_ROWS / len(dec), 1), _SWAPPED_SHARE)
+    return bool(only_ra > 0.5 or (only_ra >= few and (finite <= limit).all()))
