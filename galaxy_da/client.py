@@ -122,26 +122,24 @@ class Client:
         *,
         k: int = 10,
         in_survey: str | None = None,
-        unadapted: bool = False,
     ) -> Table:
         """Find the galaxies similar to the one in a FITS, JPEG or PNG file.
 
         ``sky.similar_to_image("stamp.fits", survey="sdss", in_survey="decals")``
         """
-        data = _without_none(survey=survey, k=k, in_survey=in_survey, unadapted=unadapted)
+        data = _without_none(survey=survey, k=k, in_survey=in_survey)
         with Path(path).open("rb") as file:
             return self._table("/api/similar/image", "POST", data=data, files={"file": file})
 
-    def encode(
-        self, path: str | os.PathLike[str], survey: str, *, unadapted: bool = False
-    ) -> dict[str, Any]:
+    def encode(self, path: str | os.PathLike[str], survey: str) -> dict[str, Any]:
         """Return the latents of a FITS, JPEG or PNG file, their variances and its flags.
 
         ``sky.encode("stamp.fits", survey="sdss")["latents"]``
         """
-        data = {"survey": survey, "unadapted": unadapted}
         with Path(path).open("rb") as file:
-            answer = self._request("POST", "/api/encode", data=data, files={"file": file})
+            answer = self._request(
+                "POST", "/api/encode", data={"survey": survey}, files={"file": file}
+            )
         return dict(answer.json())
 
     def same(self, key: str, radius_arcsec: float = 1.0, prior: float = 0.5) -> Table:

@@ -64,15 +64,20 @@ def anchor_instrument(survey: Survey, frame: Frame, rng: np.random.Generator) ->
     )
 
 
-def draw_instrument(survey: Survey, frame: Frame, rng: np.random.Generator) -> Instrument:
-    """Draw an instrument; sometimes it is the anchor's `survey` itself."""
+def draw_instrument(
+    survey: Survey, frame: Frame, rng: np.random.Generator, sharpest_arcsec: float = 0.0
+) -> Instrument:
+    """Draw an instrument; sometimes it is the anchor's `survey` itself.
+
+    No PSF is narrower than `sharpest_arcsec`; fine details of large patches would cost too much.
+    """
     kind = rng.random()
     if kind < _ANCHOR:
         return anchor_instrument(survey, frame, rng)
-    sharp = kind < _ANCHOR + _SHARP
+    sharp = kind < _ANCHOR + _SHARP and not sharpest_arcsec
     picture = not sharp and rng.random() < _PICTURES
     wavelengths = _draw_wavelengths(rng, 3 if picture else 0)
-    bands = _draw_bands(wavelengths, sharp, rng)
+    bands = _draw_bands(wavelengths, sharp, sharpest_arcsec, rng)
     pixel = rng.uniform(0.05, 0.15) if sharp else math.exp(rng.uniform(*np.log([0.18, 0.65])))
     drawn = Survey(
         name="drawn",
@@ -97,12 +102,15 @@ def _draw_wavelengths(rng: np.random.Generator, least: int) -> np.ndarray:
     return np.sort(np.array(chosen) * np.exp(shift))
 
 
-def _draw_bands(nm: np.ndarray, sharp: bool, rng: np.random.Generator) -> tuple[Band, ...]:
+def _draw_bands(
+    nm: np.ndarray, sharp: bool, sharpest: float, rng: np.random.Generator
+) -> tuple[Band, ...]:
     """PSF and depth of each band; depth falls towards the red, as sky brightness rises."""
     low, high = (0.1, 0.35) if sharp else (0.55, 2.6)
     fwhm = math.exp(rng.uniform(math.log(low), math.log(high))) * np.exp(
         rng.normal(0, 0.08, len(nm)) - 0.15 * np.log(nm / 640)
     )
+    fwhm = np.maximum(fwhm, sharpest)
     depth = rng.uniform(20.3, 26.3) - 2.2 * np.log(nm / 640).clip(-0.5, 0.5)
     depth = depth + rng.normal(0, 0.3, len(nm))
     return tuple(

@@ -88,7 +88,6 @@ def extract_partitions(
     encoders = {name: space.encoder(name).hash for name in space.surveys}
     plan = {
         **extraction_plan(space, encoders, settings),
-        "unadapted": settings.unadapted,
         "surveys": json_hash([survey.model_dump(mode="json") for survey in settings.surveys]),
         "sample": json_hash(_in_threads(_identity, parts)),
     }

@@ -40,9 +40,6 @@ def extract(
     ],
     out: Out,
     survey_file: SurveyFiles = None,
-    unadapted: Annotated[
-        bool, typer.Option(help="Use the anchor's encoder for surveys without one.")
-    ] = False,
     reconstruct: Annotated[
         bool, typer.Option(help="Write the reconstruction error of each cutout.")
     ] = True,
@@ -69,7 +66,6 @@ def extract(
         raise typer.BadParameter(f"precision is auto, fp32 or bf16, not {precision!r}")
     settings = ExtractSettings(
         surveys=[load_survey(path) for path in survey_file or []],
-        unadapted=unadapted,
         precision=cast(Precision, precision),
         reconstruct=reconstruct,
         progress=True,

@@ -61,9 +61,6 @@ def similar(
     within: Annotated[str | None, typer.Option("--in", help="Only this survey.")] = None,
     where: Where = None,
     cone: Cone = None,
-    unadapted: Annotated[
-        bool, typer.Option(help="Use the anchor's encoder for surveys without one.")
-    ] = False,
     json: AsJson = False,
 ) -> None:
     """Find similar galaxies by id, position, image, latents or examples.
@@ -85,7 +82,7 @@ def similar(
     if image is not None:
         if survey is None or space is None:
             raise typer.BadParameter("--image needs --survey and --space")
-        query = encode_file(image, survey, space, opened, stretch=stretch, unadapted=unadapted)
+        query = encode_file(image, survey, space, opened, stretch=stretch)
     if vector is not None:
         query = read_vector(vector)
     with user_mistakes():

@@ -27,7 +27,6 @@ def encode_file(
     index: StoredIndex,
     *,
     stretch: str | None = None,
-    unadapted: bool = False,
 ) -> np.ndarray:
     """Encode an image file as a query, and return its galaxy latents, (d,) float32.
 
@@ -38,21 +37,18 @@ def encode_file(
     ------
     LatentIndexError
         If the index is of another space, or the image shows too little.
-    CutoutError, SpaceError, SurveyError
-        If the file cannot be read, or the survey has no encoder or is unknown.
+    CutoutError, SurveyError
+        If the file cannot be read, or the survey is unknown.
     """
     loaded = LatentSpace.load(space)
     index.check_space(loaded.id)
     own = load_survey(survey) if survey.endswith(".toml") else loaded.survey(survey)
     cutout = read_image(image, own, stretch)
-    if unadapted and own.name not in loaded.surveys:
-        encoder = loaded.unadapted(own, cutout.bands)
-    else:
-        encoder = loaded.encoder(own.name)
+    encoder = loaded.encoder(own, cutout.bands)
     prepared = encoder.prepare([cutout], loaded.frame)
     if prepared.problems[0] is not None:
         raise LatentIndexError(f"{image}: {prepared.problems[0][1]}")
-    mean = loaded.encode(prepared.images, encoder).mean
+    mean = loaded.encode(prepared.inputs, encoder).mean
     return np.asarray(mean[0, : loaded.galaxy_latents].numpy())
 
 

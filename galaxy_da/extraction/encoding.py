@@ -11,6 +11,7 @@ import torch
 
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.devices import Precision
 from galaxy_da.models.probes import probe_columns
@@ -28,8 +29,6 @@ class ExtractSettings:
     ----------
     surveys : sequence of Survey
         Definitions of surveys that are neither in the space nor built in.
-    unadapted : bool
-        Use the anchor's network for surveys without an encoder of their own.
     precision : {"auto", "fp32", "bf16"}
         Precision of the networks; ``auto`` is bf16 where the processor has it.
     reconstruct : bool
@@ -40,7 +39,6 @@ class ExtractSettings:
     """
 
     surveys: Sequence[Survey] = ()
-    unadapted: bool = False
     precision: Precision = "auto"
     reconstruct: bool = True
     progress: bool = False
@@ -49,27 +47,21 @@ class ExtractSettings:
 class SampleEncoder:
     """Encoders of all surveys in a sample.
 
-    A survey without a definition raises SurveyError; one without an encoder raises SpaceError,
-    unless `settings.unadapted` is true.
+    A survey that the space was not adapted to is read by its definition; one without a definition
+    raises SurveyError.
     """
 
     def __init__(self, space: LatentSpace, sample: Sample, settings: ExtractSettings) -> None:
         self._space = space
         self._settings = settings
         own = {survey.name: survey for survey in settings.surveys}
-        self._adapted: dict[str, SurveyEncoder] = {}
-        self._unadapted: dict[tuple[str, tuple[str, ...]], SurveyEncoder] = {}
-        self.surveys: dict[str, Survey] = {}
-        for name in sample.surveys:
-            if name in space.surveys or not settings.unadapted:
-                self._adapted[name] = space.encoder(name)
-            self.surveys[name] = space.survey(name, own)
+        self._encoders: dict[tuple[str, tuple[str, ...]], SurveyEncoder] = {}
+        self.surveys: dict[str, Survey] = {name: space.survey(name, own) for name in sample.surveys}
 
     @property
     def hashes(self) -> dict[str, str]:
-        """Hash of the network used for each survey."""
-        anchor = self._space.encoder(self._space.anchor)
-        return {name: self._adapted.get(name, anchor).hash for name in self.surveys}
+        """Hash of the encoder of each survey."""
+        return {name: self._space.encoder(one).hash for name, one in self.surveys.items()}
 
     def encode(self, rows: pa.Table, cutouts: Sequence[Cutout | CutoutError]) -> pa.Table:
         """Return rows of the sample with feature columns, without images."""
@@ -91,12 +83,12 @@ class SampleEncoder:
             encoder = self._encoder(name, bands)
             group = [c for c in (cutouts[i] for i in members) if isinstance(c, Cutout)]
             prepared = encoder.prepare(group, space.frame)
-            posterior = space.encode(prepared.images, encoder, precision=precision)
+            posterior = space.encode(prepared.inputs, encoder, precision=precision)
             mean[members], variance[members] = posterior.mean.numpy(), posterior.variance.numpy()
             flags[members] = prepared.flags
             if self._settings.reconstruct:
                 error[members] = reconstruction_error(
-                    space, encoder, prepared.images, posterior.mean, precision
+                    space, prepared.inputs, posterior.mean, precision
                 )
             for i, problem in zip(members, prepared.problems, strict=True):
                 if problem is not None:
@@ -125,30 +117,23 @@ class SampleEncoder:
         return table
 
     def _encoder(self, survey: str, bands: tuple[str, ...]) -> SurveyEncoder:
-        if survey in self._adapted:
-            return self._adapted[survey]
-        if (survey, bands) not in self._unadapted:
-            encoder = self._space.unadapted(self.surveys[survey], bands)
-            self._unadapted[survey, bands] = encoder
-        return self._unadapted[survey, bands]
+        if (survey, bands) not in self._encoders:
+            self._encoders[survey, bands] = self._space.encoder(self.surveys[survey], bands)
+        return self._encoders[survey, bands]
 
 
 def reconstruction_error(
-    space: LatentSpace,
-    encoder: SurveyEncoder,
-    images: torch.Tensor,
-    mean: torch.Tensor,
-    precision: Precision = "auto",
+    space: LatentSpace, inputs: Inputs, mean: torch.Tensor, precision: Precision = "auto"
 ) -> np.ndarray:
     """Return the mean squared difference of decoded latents and prepared images [asinh units].
 
-    `images` (n, bands, pixels, pixels) come from `SurveyEncoder.prepare`, `mean` (n, latents) are
-    their posterior means. Images of other bands are compared in the nearest ones.
+    `mean` (n, latents) are the posterior means of `inputs`. Planes without data do not count.
     """
-    wavelengths = np.array([encoder.survey.band(name).wavelength_nm for name in encoder.bands])
-    nearest = [int(np.abs(wavelengths - nm).argmin()) for nm in space.frame.wavelengths_nm]
-    decoded = space.decode(mean, precision=precision)
-    return np.asarray((decoded - images[:, nearest]).square().mean((1, 2, 3)).numpy())
+    bands = len(space.frame.bands)
+    images = inputs.images[:, :bands]
+    seen = (images != 0).float()
+    squared = (space.decode(mean, precision=precision) - images).square() * seen
+    return np.asarray((squared.sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1)).numpy())
 
 
 def _vectors(values: np.ndarray, good: np.ndarray) -> pa.Array:

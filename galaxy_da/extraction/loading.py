@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch import Tensor
 
 from galaxy_da.errors import CutoutError
 from galaxy_da.extraction.prefetch import parallel_map
 from galaxy_da.images.cutouts import Cutout, read_cutouts
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
@@ -48,7 +48,7 @@ def read_batches(
 
 def load_images(
     sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame
-) -> tuple[Tensor, np.ndarray]:
+) -> tuple[Inputs, np.ndarray]:
     """Prepare the cutouts of chosen rows, in memory.
 
     Parameters
@@ -64,8 +64,8 @@ def load_images(
 
     Returns
     -------
-    images : (n, bands, pixels, pixels) float32 tensor
-        Zero for a cutout that cannot be used.
+    inputs : Inputs
+        Images, zero for a cutout that cannot be used, and the conditions of their instruments.
     ok : (n,) bool array
         True for a cutout that can be used.
     """
@@ -73,17 +73,20 @@ def load_images(
     wanted[rows] = True
     start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
     surveys = {encoder.survey.name: encoder.survey}
-    images = torch.zeros(int(wanted.sum()), len(encoder.bands), frame.pixels, frame.pixels)
-    ok = np.zeros(len(images), bool)
+    empty = encoder.prepare([], frame).inputs
+    n = int(wanted.sum())
+    images, conditions = (part.new_zeros(n, *part.shape[1:]) for part in vars(empty).values())
+    ok = np.zeros(n, bool)
     done = 0
     for table, cutouts in read_batches(sample, surveys, start, wanted, stop):
         batch = slice(done, done := done + table.num_rows)
         readable = np.array([isinstance(cutout, Cutout) for cutout in cutouts])
         prepared = encoder.prepare([c for c in cutouts if isinstance(c, Cutout)], frame)
         images[batch][torch.from_numpy(readable)] = prepared.images
+        conditions[batch][torch.from_numpy(readable)] = prepared.inputs.conditions
         ok[batch][readable] = [problem is None for problem in prepared.problems]
     place = (np.cumsum(wanted) - 1)[rows]
-    return images[place], ok[place]
+    return Inputs(images, conditions)[place], ok[place]
 
 
 def row_numbers(sample: Sample, ids: pa.ChunkedArray) -> np.ndarray:

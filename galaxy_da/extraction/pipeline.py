@@ -59,8 +59,6 @@ def extract(
 
     Raises
     ------
-    SpaceError
-        If a survey has no encoder and `settings.unadapted` is false.
     TableError
         If `out` holds the features of another extraction, or a column name is taken.
     SurveyError

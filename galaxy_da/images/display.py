@@ -23,7 +23,9 @@ _REFERENCE_SURVEY = "decals"
 _SMOOTHING_PX = 1.5
 
 
-def to_decals_colour(images: Tensor, survey: Survey, bands: Sequence[str], frame: Frame) -> Tensor:
+def to_decals_colour(
+    images: Tensor, survey: Survey, bands: Sequence[str | None], frame: Frame
+) -> Tensor:
     """Draw prepared images of any survey in the colours of DECaLS.
 
     Each plane shows the survey's band nearest in wavelength, scaled by the stretch's factor at
@@ -32,12 +34,12 @@ def to_decals_colour(images: Tensor, survey: Survey, bands: Sequence[str], frame
 
     Parameters
     ----------
-    images : (n, bands, y, x) float tensor
-        Output of `galaxy_da.images.preparation.prepare`.
+    images : (n, planes, y, x) float tensor
+        Output of `galaxy_da.images.preparation.prepare`; the first grid is drawn.
     survey : Survey
         Survey of the images.
-    bands : sequence of str
-        Bands of the images, in order.
+    bands : sequence of str or None
+        Bands of the images, in order; None for a missing one.
     frame : Frame
         Frame of the images.
 
@@ -50,7 +52,8 @@ def to_decals_colour(images: Tensor, survey: Survey, bands: Sequence[str], frame
     stretch = decals.stretch
     assert isinstance(stretch, Stretch)
     wanted_nm = [decals.band(name).wavelength_nm for name in stretch.planes]
-    nearest = [survey.nearest_band(nm, among=tuple(bands)) for nm in wanted_nm]
+    present = tuple(name for name in bands if name is not None)
+    nearest = [survey.nearest_band(nm, among=present) for nm in wanted_nm]
     nearest_nm = [band.wavelength_nm for band in nearest]
     softening = images.new_tensor([frame.softening_at(nm) for nm in nearest_nm])
     brightness = torch.sinh(images[:, [bands.index(band.name) for band in nearest]])

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
-from galaxy_da.errors import SpaceError
 from galaxy_da.extraction.encoding import reconstruction_error
 from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.executor import Batcher
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.pictures import encoder_for
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
@@ -32,10 +29,10 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """Image for the network, (bands, pixels, pixels) float32, or the status and message instead."""
+    """One image for the network, or the status and message instead."""
 
     encoder: SurveyEncoder
-    image: Tensor
+    inputs: Inputs
     flags: int
     problem: tuple[str, str] | None
 
@@ -58,19 +55,12 @@ class NeighbourQuery:
     survey: str | None
 
 
-def prepare_upload(
-    cutout: Cutout, survey: Survey, space: LatentSpace, *, unadapted: bool
-) -> PreparedImage:
-    """Bring an image into the space's frame; SpaceError if only the anchor's encoder would do."""
-    if survey.name not in space.surveys and not unadapted:
-        raise SpaceError(
-            f"this space has no encoder for {survey.name!r}; it has {', '.join(space.surveys)}; "
-            "send unadapted=true to use the anchor's encoder"
-        )
-    encoder = encoder_for(space, survey, cutout)
+def prepare_upload(cutout: Cutout, survey: Survey, space: LatentSpace) -> PreparedImage:
+    """Bring an image into the space's frame."""
+    encoder = space.encoder(survey, cutout.bands)
     prepared = encoder.prepare([cutout], space.frame)
     flags, problem = int(prepared.flags[0]), prepared.problems[0]
-    return PreparedImage(encoder, prepared.images[0], flags, problem)
+    return PreparedImage(encoder, prepared.inputs, flags, problem)
 
 
 def encoding_batcher(
@@ -80,9 +70,9 @@ def encoding_batcher(
 
     def encode(group: Sequence[PreparedImage]) -> list[EncodedImage | Exception]:
         encoder = group[0].encoder
-        images = torch.stack([item.image for item in group])
-        posterior = space.encode(images, encoder)
-        errors = reconstruction_error(space, encoder, images, posterior.mean)
+        inputs = Inputs.join([item.inputs for item in group])
+        posterior = space.encode(inputs, encoder)
+        errors = reconstruction_error(space, inputs, posterior.mean)
         means, variances = posterior.mean.numpy(), posterior.variance.numpy()
         return [
             EncodedImage(mean, variance, float(error))

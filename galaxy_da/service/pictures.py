@@ -19,7 +19,7 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["SampleCutouts", "draw_cutout", "draw_prepared", "encoder_for", "to_png"]
+__all__ = ["SampleCutouts", "draw_cutout", "draw_prepared", "to_png"]
 
 
 class SampleCutouts:
@@ -92,10 +92,3 @@ def to_png(picture: np.ndarray, size: int | None = None) -> bytes:
     out = io.BytesIO()
     image.save(out, "png")
     return out.getvalue()
-
-
-def encoder_for(space: LatentSpace, survey: Survey, cutout: Cutout) -> SurveyEncoder:
-    """Return the survey's encoder, or the anchor's applied to the cutout's bands."""
-    if survey.name in space.surveys:
-        return space.encoder(survey.name)
-    return space.unadapted(survey, cutout.bands)

@@ -84,9 +84,7 @@ class Augmentation:
             ),
         )
         shift = self._uniform(n, 0.0, 1e-3)  # ties
-        strip = torch.where(
-            self._uniform(n) < _DARK_STRIP, self._uniform(n, 2.0, 14.0), torch.inf
-        )
+        strip = torch.where(self._uniform(n) < _DARK_STRIP, self._uniform(n, 2.0, 14.0), torch.inf)
         planes = []
         for reach in self._reach:
             inside = (reach[None] <= (side / 2 + shift)[:, None]).float()

@@ -45,7 +45,9 @@ class TrainingSky:
         count = -(-galaxies // BLOCK)
         paths = [block_paths(folder, number) for number in range(count)]
         if not all(paths):
-            raise StorageError(f"{folder}: holds {sum(map(bool, paths))} of {count} blocks of a sky")
+            raise StorageError(
+                f"{folder}: holds {sum(map(bool, paths))} of {count} blocks of a sky"
+            )
         truth = pa.concat_tables([pq.read_table(rows) for _, rows in paths])
         flat = truth["conditions"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         conditions = torch.from_numpy(flat.copy()).reshape(len(truth), OBSERVATIONS, -1)

@@ -37,6 +37,7 @@ from training.anchor.recipe import AnchorRecipe, Layer
 __all__ = ["draw_sky"]
 
 _CHUNK = 32  # galaxies that share an instrument
+_WIDE_ARCSEC, _SHARPEST_WIDE = 60.0, 0.9  # size of large patches, and the least PSF there
 _OFFSET_ARCSEC = 0.2  # standard deviation of the position, per axis
 _KNOWN_PSF = 0.4  # share of chunks whose PSF is stated image by image
 _TRUTH = ("label", "r_mag", "half_light_arcsec", "g_minus_r")
@@ -120,7 +121,9 @@ def _draw_chunk(
     draw: Callable[..., object],
     rng: np.random.Generator,
 ) -> _Chunk:
-    own, other = anchor_instrument(survey, frame, rng), draw_instrument(survey, frame, rng)
+    own = anchor_instrument(survey, frame, rng)
+    sharpest = _SHARPEST_WIDE if layer.field_arcsec > _WIDE_ARCSEC else 0.0
+    other = draw_instrument(survey, frame, rng, sharpest)
     drawn = draw(_CHUNK, rng, layer.magnitudes, layer.field_arcsec)
     sky = drawn.render(frequencies_of([own, other], layer.field_arcsec))
     around = int(rng.integers(2**31))  # the same surroundings in every observation
@@ -194,7 +197,9 @@ def _conditions(
         width = state.psf_fwhm_arcsec[:, number] if known_psf else band.psf_fwhm_arcsec
         fwhm[:, plane] = torch.as_tensor(width, dtype=torch.float32)
         sigma = sky_noise(
-            torch.tensor(band.depth_mag), torch.tensor(band.psf_fwhm_arcsec), frame.pixel_scale_arcsec
+            torch.tensor(band.depth_mag),
+            torch.tensor(band.psf_fwhm_arcsec),
+            frame.pixel_scale_arcsec,
         )
         depth_noise[:, plane] = sigma / frame.softening_at(band.wavelength_nm)
         ratio[:, plane] = band.wavelength_nm / frame.wavelengths_nm[plane]

@@ -47,12 +47,9 @@ function submission({ space }) {
     field("Sample of the new survey", target, "Table of the survey to adapt to, in the same form"),
     field("Pairs", pairs, "Parquet table from galaxy-da crossmatch; without it, the latent distributions are aligned"));
   const survey = file("survey", ".toml", false);
-  const unadapted = h("input", { type: "checkbox", id: "unadapted" });
-  const extracting = h("label", { class: "tick" }, unadapted, "Use the anchor's encoder if the survey has none");
   const sampleText = h("span", {}, "Sample");
   verb.addEventListener("change", () => {
     adapting.hidden = verb.value !== "adapt";
-    extracting.hidden = !adapting.hidden;
     target.required = !adapting.hidden;
     sampleText.textContent = adapting.hidden ? "Sample" : `Sample of ${space.anchor}`;
   });
@@ -60,7 +57,7 @@ function submission({ space }) {
     field("Job", verb),
     h("label", { class: "field" }, sampleText, sample,
       h("small", {}, "Parquet table with embedded images, or a zip of sample.parquet and its cutouts")),
-    adapting, extracting,
+    adapting,
     field("Survey definition", survey, "TOML file, only for a survey that is not built in"),
     message, h("div", { class: "row" }, submit));
   form.addEventListener("submit", async (event) => {
@@ -68,7 +65,7 @@ function submission({ space }) {
     message.hidden = true;
     submit.disabled = true;
     try {
-      const job = await upload("/api/jobs", parts(verb.value, { sample, target, pairs, survey, unadapted }));
+      const job = await upload("/api/jobs", parts(verb.value, { sample, target, pairs, survey }));
       announce(`Submitted as job ${job.id.slice(0, 8)}`);
       go("/jobs", { id: job.id });
     } catch (error) {
@@ -81,12 +78,12 @@ function submission({ space }) {
   return form;
 }
 
-function parts(verb, { sample, target, pairs, survey, unadapted }) {
+function parts(verb, { sample, target, pairs, survey }) {
   const [first, own] = [sample.files[0], survey.files[0]];
   if (verb === "adapt") {
     return { verb, options: "{}", anchor: first, target: target.files[0], pairs: pairs.files[0], survey: own };
   }
-  return { verb, options: JSON.stringify({ unadapted: unadapted.checked }), sample: first, survey: own };
+  return { verb, options: "{}", sample: first, survey: own };
 }
 
 // Watching

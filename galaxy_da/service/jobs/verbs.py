@@ -31,14 +31,12 @@ class Extract(_Strict):
     samples: ClassVar = ("sample",)
     optional: ClassVar = ("survey",)
 
-    unadapted: bool = False
     reconstruct: bool = True
 
     def plan(self, space: str, files: Mapping[str, Path], work: Path, results: Path) -> Plan:
         """Plan the job from its files by name, a folder to work in, and one for results."""
         features, sample = work / "features", str(files["sample"])
         step = ["extract", "--space", space, "--sample", sample, "--out", str(features)]
-        step += ["--unadapted"] if self.unadapted else []
         step += [] if self.reconstruct else ["--no-reconstruct"]
         step += ["--survey-file", str(files["survey"])] if "survey" in files else []
         export = ["export", str(features), "--out", str(results / "features.parquet")]

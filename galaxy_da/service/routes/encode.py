@@ -32,7 +32,6 @@ class ImageForm(BaseModel):
     stretch: str | None = Field(
         None, max_length=100, description="Stretch of a colour picture, if not the archive's own."
     )
-    unadapted: bool = Field(False, description="Use the anchor's encoder if the survey has none.")
 
 
 class SimilarImageForm(ImageForm, FilteredQuery):
@@ -117,7 +116,7 @@ async def _encode(
     def prepare() -> PreparedImage:
         survey = find_survey(service.space, fields.survey)
         cutout = read_upload(data, survey, service.limits, fields.stretch)
-        return prepare_upload(cutout, survey, service.space, unadapted=fields.unadapted)
+        return prepare_upload(cutout, survey, service.space)
 
     prepared = await service.workers.run(prepare)
     return fields, prepared, None if prepared.problem else await service.encoder.run(prepared)

@@ -16,7 +16,7 @@ from galaxy_da.queries.rows import all_latents
 from galaxy_da.service.errors import error_responses, report_bad_arguments
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.pictures import draw_cutout, draw_prepared, encoder_for, to_png
+from galaxy_da.service.pictures import draw_cutout, draw_prepared, to_png
 from galaxy_da.service.routes.parameters import Key
 
 __all__ = ["router"]
@@ -61,7 +61,7 @@ def cutout(service: Parts, id: Id, size: Size = None) -> Response:
 def prepared_image(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw the cutout of an object as prepared for the network, in the anchor's frame."""
     pixels, survey = _read_cutout(service, id)
-    encoder = encoder_for(service.space, service.space.survey(survey), pixels)
+    encoder = service.space.encoder(service.space.survey(survey), pixels.bands)
     return _png(draw_prepared(pixels, encoder, service.space), size)
 
 
