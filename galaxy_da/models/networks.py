@@ -9,6 +9,7 @@ Perez et al. 2018, arXiv 1709.07871), so that one network reads the images of ev
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.instrument import PER_BAND, PER_CUTOUT
 from galaxy_da.models import xu2023 as seed_network
+from galaxy_da.models.correction import InstrumentCorrection
 from galaxy_da.models.devices import Precision, autocast, best_device
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
@@ -95,6 +97,11 @@ class Architecture(BaseModel):
         return self.bands * self.grids
 
     @property
+    def conditions(self) -> int:
+        """Numbers that describe an instrument."""
+        return self.bands * PER_BAND + PER_CUTOUT if self.conditioned else 0
+
+    @property
     def galaxy_latents(self) -> int:
         """Number of galaxy latents, the first ones."""
         return self.latents - self.nuisance_latents
@@ -164,9 +171,8 @@ class _Body(nn.Module):
             last = nn.Linear(_CONDITION_FEATURES, sum(self._sizes))
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
-            conditions = a.bands * PER_BAND + PER_CUTOUT
             self.modulation = nn.Sequential(
-                nn.Linear(conditions, _CONDITION_FEATURES), nn.GELU(), last
+                nn.Linear(a.conditions, _CONDITION_FEATURES), nn.GELU(), last
             )
 
     def forward(self, images: Tensor, conditions: Tensor) -> Tensor:
@@ -209,6 +215,7 @@ class Encoder(nn.Module):
         a = architecture
         self.galaxy_latents, self.symmetric = a.galaxy_latents, a.symmetric
         self._padding = a.padding * 2
+        self.correction: nn.Module = nn.Identity()
         planes = planes or a.input_planes
         self.body: nn.Module
         if a.kind == "galaxy-vae":
@@ -219,8 +226,15 @@ class Encoder(nn.Module):
         self.mean = nn.Linear(features, a.latents)
         self.log_variance = nn.Linear(features, a.latents)
 
+    def corrected(self, correction: InstrumentCorrection) -> Encoder:
+        """Return a copy that corrects the instrument of its inputs first."""
+        other = copy.deepcopy(self)
+        other.correction = correction
+        return other
+
     def features(self, inputs: Inputs) -> Tensor:
         """Return the last features, (n, features)."""
+        inputs = self.correction(inputs)
         images = inputs.images
         if any(self._padding):
             images = nn.functional.pad(images, self._padding)

@@ -34,6 +34,7 @@ from galaxy_da.io.storage import (
     read_text,
     remove_old_objects,
 )
+from galaxy_da.models.correction import InstrumentCorrection
 from galaxy_da.models.networks import Architecture, Decoder, Encoder
 from galaxy_da.models.probes import probe_tensors, read_probes
 from galaxy_da.models.space_parts import SpaceParts, SurveyEncoder, network_state
@@ -156,7 +157,9 @@ def _tensors(space: SpaceParts) -> TensorsByPart:
 
 
 def _network(architecture: Architecture, state: dict[str, Tensor]) -> Encoder:
-    network = Encoder(architecture)
+    network, a = Encoder(architecture), architecture
+    if any(key.startswith("correction.") for key in state):
+        network.correction = InstrumentCorrection(a.bands, a.grids, a.conditions)
     network.load_state_dict(state)
     return network
 
