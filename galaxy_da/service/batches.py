@@ -7,23 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch import Tensor
 
 from galaxy_da.errors import SpaceError
-from galaxy_da.extraction.encoding import reconstruction_error
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.executor import Batcher
+from galaxy_da.service.holdings import Holdings
+from galaxy_da.service.lanes import Crew
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.pictures import encoder_for
-from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.service.worker import Question
+from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
 __all__ = [
     "EncodedImage",
     "NeighbourQuery",
     "PreparedImage",
+    "encode_images",
     "encoding_batcher",
     "neighbour_batcher",
     "prepare_upload",
@@ -32,10 +33,14 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PreparedImage:
-    """Image for the network, (bands, pixels, pixels) float32, or the status and message instead."""
+    """Image for the network, (bands, pixels, pixels) float32, or the status and message instead.
 
-    encoder: SurveyEncoder
-    image: Tensor
+    `bands` are those of the cutout.
+    """
+
+    survey: str
+    bands: tuple[str, ...]
+    image: np.ndarray
     flags: int
     problem: tuple[str, str] | None
 
@@ -67,46 +72,62 @@ def prepare_upload(
             f"this space has no encoder for {survey.name!r}; it has {', '.join(space.surveys)}; "
             "send unadapted=true to use the anchor's encoder"
         )
-    encoder = encoder_for(space, survey, cutout)
-    prepared = encoder.prepare([cutout], space.frame)
+    prepared = encoder_for(space, survey, cutout.bands).prepare([cutout], space.frame)
     flags, problem = int(prepared.flags[0]), prepared.problems[0]
-    return PreparedImage(encoder, prepared.images[0], flags, problem)
+    image = prepared.images[0].numpy()
+    return PreparedImage(survey.name, cutout.bands, image, flags, problem)
+
+
+def encode_images(
+    service: Holdings, survey: str, bands: tuple[str, ...], images: np.ndarray
+) -> list[EncodedImage]:
+    """Encode prepared images of one survey with the same bands, (n, bands, y, x) float32."""
+    import torch
+
+    from galaxy_da.extraction.encoding import reconstruction_error
+
+    space = service.space
+    encoder = encoder_for(space, space.survey(survey), bands)
+    tensor = torch.from_numpy(images)
+    posterior = space.encode(tensor, encoder)
+    errors = reconstruction_error(space, encoder, tensor, posterior.mean)
+    means, variances = posterior.mean.numpy(), posterior.variance.numpy()
+    return [
+        EncodedImage(mean, variance, float(error))
+        for mean, variance, error in zip(means, variances, errors, strict=True)
+    ]
 
 
 def encoding_batcher(
-    space: LatentSpace, limits: Limits, observe: Callable[[float], object]
+    crew: Crew, limits: Limits, observe: Callable[[float], object]
 ) -> Batcher[PreparedImage, EncodedImage]:
     """Return a batcher that encodes the images of many requests, one pass for each network."""
 
     def encode(group: Sequence[PreparedImage]) -> list[EncodedImage | Exception]:
-        encoder = group[0].encoder
-        images = torch.stack([item.image for item in group])
-        posterior = space.encode(images, encoder)
-        errors = reconstruction_error(space, encoder, images, posterior.mean)
-        means, variances = posterior.mean.numpy(), posterior.variance.numpy()
-        return [
-            EncodedImage(mean, variance, float(error))
-            for mean, variance, error in zip(means, variances, errors, strict=True)
-        ]
+        images = np.stack([item.image for item in group])
+        arguments = {"survey": group[0].survey, "bands": group[0].bands, "images": images}
+        question = Question(__name__, encode_images.__name__, arguments, limits.request_seconds)
+        encoded: list[EncodedImage | Exception] = crew.answer(question)
+        return encoded
 
     return Batcher(
         encode,
         limits.batch_size,
         limits.waiting_requests,
         limits.request_seconds,
-        group_of=lambda item: (item.encoder.survey.name, item.encoder.bands),
+        group_of=lambda item: (item.survey, item.bands),
         observe=observe,
     )
 
 
 def neighbour_batcher(
-    index: LatentIndex, limits: Limits, observe: Callable[[float], object]
+    index: Callable[[], LatentIndex], limits: Limits, observe: Callable[[float], object]
 ) -> Batcher[NeighbourQuery, pa.Table]:
     """Return a batcher that answers many requests, one search for each `k` and survey."""
 
     def search(group: Sequence[NeighbourQuery]) -> list[pa.Table | Exception]:
         keys = [query.key for query in group]
-        return index.similar_to_each(keys, group[0].k, group[0].survey)
+        return index().similar_to_each(keys, group[0].k, group[0].survey)
 
     return Batcher(
         search,
