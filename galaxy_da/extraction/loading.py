@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from galaxy_da.errors import CutoutError
+from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.extraction.prefetch import parallel_map
 from galaxy_da.images.cutouts import Cutout, read_cutouts
 from galaxy_da.images.preparation import Frame
@@ -68,11 +68,21 @@ def load_images(
         Zero for a cutout that cannot be used.
     ok : (n,) bool array
         True for a cutout that can be used.
+
+    Raises
+    ------
+    TableError
+        If the sample holds another survey.
     """
     wanted = np.zeros(len(sample), bool)
     wanted[rows] = True
     start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
     surveys = {encoder.survey.name: encoder.survey}
+    if others := sorted(set(sample.surveys) - surveys.keys()):
+        raise TableError(
+            f"{sample.path}: holds cutouts of {', '.join(others)} but {encoder.survey.name} was "
+            "asked for; give a sample of that survey, or name the sample's own by --survey"
+        )
     images = torch.zeros(int(wanted.sum()), len(encoder.bands), frame.pixels, frame.pixels)
     ok = np.zeros(len(images), bool)
     done = 0
