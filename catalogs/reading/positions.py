@@ -183,7 +183,10 @@ def _units(
 ) -> dict[str, str | None]:
     """Return the unit of both coordinates, None where nothing states it."""
     if unit is None:
-        units = {name: field_note(table.schema.field(name), "unit") for name in columns[:2]}
+        units = {
+            name: field_note(table.schema.field(name), "unit") or unit_in_name(name)
+            for name in columns[:2]
+        }
     else:
         lat = "deg" if angle_unit(unit) == u.hourangle else unit
         units = {columns.lon: unit, columns.lat: lat}
