@@ -17,6 +17,8 @@ Bad arguments to a function are plain ``ValueError``.
 
 from __future__ import annotations
 
+import re
+
 __all__ = [
     "CatalogError",
     "ClusterError",
@@ -81,12 +83,14 @@ class ClusterError(GalaxyDAError):
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or its class where the text names no reason.
+    """Return the first line of an error's text, or its kind where the text names no reason.
 
     Addresses of objects in memory, which differ between runs, are not a reason.
     """
     lines = str(error).strip().splitlines()
-    return lines[0] if lines and " at 0x" not in lines[0] else type(error).__name__
+    if lines and " at 0x" not in lines[0]:
+        return lines[0]
+    return re.sub("(?<=[a-z])(?=[A-Z])", " ", type(error).__name__.removesuffix("Error")).lower()
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

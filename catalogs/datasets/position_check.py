@@ -84,11 +84,12 @@ def _of_offset(east: np.ndarray, north: np.ndarray, apart: np.ndarray, pixel: fl
     size = float(np.hypot(*common))
     scatter = 1.4826 * float(np.median(np.abs(steps - common[:, None])))
     if size > least and size > _SIGNIFICANT * scatter / np.sqrt(len(east)) and len(east) >= _FEWEST:
+        angle = np.degrees(np.arctan2(*common)) % 360
         return (
-            f"catalogue positions lie {size:.3g} arcsec from the middles of the images, at position "
-            f"angle {np.degrees(np.arctan2(*common)) % 360:.0f} deg with a scatter of {scatter:.2g} "
-            "arcsec: another epoch, frame or column, a shifted WCS, or images cut off centre; name "
-            "the right columns by --ra and --dec, or leave out --catalog to use the images' WCS"
+            f"catalogue positions lie {size:.3g} arcsec from the middles of the images, at "
+            f"position angle {angle:.0f} deg (scatter {scatter:.2g} arcsec): another epoch, "
+            "frame or column, a shifted WCS, or images cut off centre; name the right columns by "
+            "--ra and --dec, or leave out --catalog to use the images' WCS"
         )
     if np.median(apart) > least:
         return (
@@ -121,7 +122,7 @@ def _of_names(pairs: Sequence[tuple[int, FolderImage]], names: IdNames) -> str:
     if len(other) <= _SHARE * len(pairs):
         return ""
     return (
-        f"the names or headers of {len(other)} of {len(pairs)} images hold the id of another row than that at "
-        f"their position ({other[0]} is the first): ids or positions are those of other galaxies; "
-        "correct the catalogue, or match by --match name or --match position"
+        f"the names or headers of {len(other)} of {len(pairs)} images hold the id of another row "
+        f"than that at their position ({other[0]} is the first): ids or positions are those of "
+        "other galaxies; correct the catalogue, or match by --match name or --match position"
     )

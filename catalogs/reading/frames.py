@@ -60,14 +60,17 @@ def frame_named(name: str) -> BaseCoordinateFrame:
     """Return a frame from its name.
 
     Names are those of `FRAMES` in any case, also as VOTable writes them (``eq_FK5``, ``ecl_FK5``),
-    with an optional equinox if the frame has one: ``fk5 J1975``.
+    with an optional equinox if the frame has one: ``fk5 J1975``. ``J2000`` alone is FK5, ``B1950``
+    is FK4.
 
     Raises
     ------
     ValueError
         If the name is not known.
     """
-    word, _, equinox = re.sub(r"[\s,:]+", " ", name.strip().lower()).partition(" ")
+    words = re.sub(r"[\s,:/]+", " ", name.strip().lower())
+    words = re.sub(r"^(?=[jb]\d)", lambda _: "fk5 " if words[0] == "j" else "fk4 ", words)
+    word, _, equinox = words.partition(" ")
     word = {"ecl_fk5": "ecliptic", "gal": "galactic", "super_galactic": "supergalactic"}.get(
         word, word.removeprefix("eq_")
     )

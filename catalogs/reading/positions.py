@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from astropy import units as u
 
+from catalogs.reading.angles import is_sexagesimal, read_angles
 from catalogs.reading.columns import (
     PositionColumns,
     find_column,
@@ -24,7 +24,6 @@ from catalogs.reading.frames import (
     equatorial_frame,
     frame_named,
     is_equatorial,
-    sexagesimal_to_deg,
     to_epoch,
     to_icrs,
 )
@@ -35,7 +34,6 @@ from galaxy_da.io.positions import look_swapped
 
 __all__ = ["Positions", "read_position_errors", "read_positions"]
 
-_NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 _ABSURD_SHARE = 0.05  # of rows: fewer are bad rows, not a wrong unit
 _FRAME_COLUMNS = ("radesys", "radecsys", "frame", "coordsys", "coord_frame")
 
@@ -80,7 +78,7 @@ def read_positions(
     frame = options.frame or _frame(file, columns, where)
     units = _units(raw, columns, options.unit, frame)
     lon, lat = (
-        _degrees(raw, name, units[name], where, notes, is_ra=name == columns.lon)
+        read_angles(raw, name, units[name], where, notes, is_ra=name == columns.lon)
         for name in (columns.lon, columns.lat)
     )
     _refuse_absurd(lon, lat, columns, units, where)
@@ -185,81 +183,18 @@ def _units(
 ) -> dict[str, str | None]:
     """Return the unit of both coordinates, None where nothing states it."""
     if unit is None:
-        units = {name: field_note(table.schema.field(name), "unit") for name in columns[:2]}
+        units = {
+            name: field_note(table.schema.field(name), "unit") or unit_in_name(name)
+            for name in columns[:2]
+        }
     else:
         lat = "deg" if angle_unit(unit) == u.hourangle else unit
         units = {columns.lon: unit, columns.lat: lat}
     for name in columns[:2]:
-        if units[name] is None and _is_sexagesimal(table[name]):
-            equatorial = frame.split()[0].removeprefix("eq_") in ("icrs", "fk5", "fk4")
-            units[name] = "hourangle" if name == columns.lon and equatorial else "deg"
+        if units[name] is None and is_sexagesimal(table[name]):
+            hours = name == columns.lon and is_equatorial(frame)
+            units[name] = "hourangle" if hours else "deg"
     return units
-
-
-def _is_sexagesimal(column: pa.ChunkedArray) -> bool:
-    """Test if a column is text with more angles such as ``10:00:00`` than plain numbers."""
-    if not is_text(column.type):
-        return False
-    texts = column.cast(pa.string())
-    has_digits = pc.sum(pc.match_substring_regex(texts, "[0-9]")).as_py() or 0
-    return bool(has_digits > 2 * (pc.sum(_are_numbers(texts)).as_py() or 0))
-
-
-def _are_numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.fill_null(pc.match_substring_regex(texts, _NUMBER), False)
-
-
-def _angles(texts: pa.ChunkedArray, unit: u.UnitBase) -> np.ndarray:
-    """Return sexagesimal angles [deg], NaN where a text is none."""
-    is_angle = pc.match_substring_regex(texts, "[0-9]")
-    chosen = np.asarray(pc.and_(pc.fill_null(is_angle, False), pc.invert(_are_numbers(texts))))
-    values = np.full(len(texts), np.nan)
-    words = np.asarray(texts.filter(pa.array(chosen)).to_pylist(), dtype=str)
-    try:
-        values[chosen] = sexagesimal_to_deg(words, unit)
-    except ValueError:
-        values[chosen] = [_angle(word, unit) for word in words]
-    return values
-
-
-def _angle(word: str, unit: u.UnitBase) -> float:
-    try:
-        return float(sexagesimal_to_deg(np.array([word]), unit)[0])
-    except ValueError:
-        return math.nan
-
-
-def _degrees(
-    table: pa.Table, source: str, unit: str | None, where: str, notes: list[str], *, is_ra: bool
-) -> np.ndarray:
-    """Return a coordinate [deg], NaN where it is empty."""
-    column = table[source]
-    try:
-        known = angle_unit(unit or "deg")
-    except ValueError as error:
-        raise CatalogError(f"{where}: {source} has {error}") from error
-    if _is_sexagesimal(column):
-        return _angles(column.cast(pa.string()), known)
-    if not is_number(column.type) and not is_text(column.type):
-        raise CatalogError(
-            f"{where}: {'ra' if is_ra else 'dec'} must be numbers or text but {source} holds "
-            f"{column.type}"
-        )
-    if is_text(column.type):
-        texts = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        column = pc.if_else(_are_numbers(texts), texts, None)
-    values = np.asarray(column.cast(pa.float64()).to_numpy())
-    if pa.types.is_float32(column.type):
-        notes.append(f"{source} is single precision, good to 0.1 arcsec at best")
-    if is_ra and unit is None:
-        spread = values[(values >= 0) & (values <= 360)]
-        if len(spread) and spread.min() < spread.max() - 12 and spread.max() <= 24:
-            notes.append(
-                f"{source} has no unit and spans {spread.min():g} to {spread.max():g}: hours? "
-                "then read it with unit=hourangle"
-            )
-    factor = known.to(u.deg)
-    return np.asarray(values if factor == 1 else values * factor)
 
 
 def _refuse_absurd(

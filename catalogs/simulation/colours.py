@@ -82,8 +82,8 @@ def component_shares(truth: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def component_colour(truth: Mapping[str, Any], component: str) -> np.ndarray:
-    """Return the g-r of a component of each galaxy before dust; a bar has its disc's."""
-    return np.asarray(truth[f"{'disc' if component == 'bar' else component}_g_minus_r"])
+    """Return the g-r of a component of each galaxy before dust."""
+    return np.asarray(truth[f"{component}_g_minus_r"])
 
 
 def component_mix(truth: Mapping[str, Any]) -> dict[str, np.ndarray]:

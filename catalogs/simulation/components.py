@@ -22,7 +22,7 @@ __all__ = [
 
 EXPONENTIAL, DE_VAUCOULEURS, GAUSSIAN, RING = range(4)
 
-_SMALL_ARCSEC = 0.35  # half-light radius below which a neighbour is drawn round
+_SMALL_ARCSEC = 0.5  # half-light radius below which a neighbour is drawn round
 # Gaussians that sum to an exponential disc of unit half-light radius, within 0.015 of its transform
 _SMALL_SHARES, _SMALL_SIZES = np.array([0.3557, 0.6443]), np.array([0.4813, 1.1876])
 

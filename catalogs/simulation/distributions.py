@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from catalogs.simulation.colours import STAR_COLOURS
 from catalogs.simulation.patches import FIELD_ARCSEC
 
 __all__ = [
     "MAGNITUDES", "draw_companions", "draw_half_light", "draw_magnitudes", "draw_neighbours",
-    "draw_positions", "largest_half_light",
+    "draw_positions", "largest_half_light", "redshift_colour",
 ]  # fmt: skip
 
 MAGNITUDES = (17.0, 21.5)  # range of r, the brightest and the faintest [AB mag]
@@ -49,6 +50,11 @@ def draw_half_light(
     compact = rng.random(len(r_mag)) < _COMPACT
     log_size -= np.where(compact, np.log10(rng.uniform(2, 3, len(r_mag))), 0.0)
     return np.asarray(np.clip(10**log_size, 0.15, largest_half_light(field_arcsec)))
+
+
+def redshift_colour(r_mag: np.ndarray) -> np.ndarray:
+    """Return the change of g-r with r [mag]: faint galaxies are further away."""
+    return np.asarray(0.06 * (r_mag - 19).clip(-2))
 
 
 def largest_half_light(field_arcsec: float) -> float:
@@ -111,7 +117,10 @@ def draw_neighbours(
     both = {name: np.concatenate([galaxies[name], stars[name]]) for name in stars}
     total, in_cluster = len(both["host"]), galaxies["in_cluster"]
     is_star = np.arange(total) >= len(in_cluster)
-    g_minus_r = np.where(is_star, rng.uniform(0.2, 1.5, total), rng.uniform(0.2, 1.4, total))
+    is_bulge = ~is_star & (rng.random(total) < 0.35)
+    typical = np.where(is_bulge, 0.85, 0.55) + redshift_colour(both["r_mag"])
+    g_minus_r = np.clip(typical + rng.normal(0, 0.2, total), 0.1, 1.5)
+    g_minus_r[is_star] = _draw_star_colours(both["r_mag"][is_star], rng)
     members = np.flatnonzero(in_cluster)
     likeness = rng.normal(0, 0.05, len(members))
     g_minus_r[members] = host["g_minus_r"][both["host"][members]] + likeness
@@ -122,7 +131,7 @@ def draw_neighbours(
         ),
         "axis_ratio": rng.uniform(0.25, 1, total),
         "position_angle_deg": rng.uniform(0, 180, total),
-        "is_bulge": ~is_star & (rng.random(total) < 0.35),
+        "is_bulge": is_bulge,
         "g_minus_r": g_minus_r,
     }
 
@@ -142,6 +151,15 @@ def _draw_stars(
     }
     kept = stars["r_mag"] > r_mag[stars["host"]] - _BRIGHTER_STARS
     return {name: values[kept] for name, values in stars.items()}
+
+
+def _draw_star_colours(r_mag: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw g-r of stars: F to K, and M dwarfs, more of them among faint stars."""
+    m = len(r_mag)
+    red_share = np.clip(0.1 + 0.06 * (r_mag - 14), 0.1, 0.6)
+    blue = np.clip(rng.normal(0.5, 0.18, m), *STAR_COLOURS)
+    red = np.clip(rng.normal(1.38, 0.08, m), *STAR_COLOURS)
+    return np.where(rng.random(m) < red_share, red, blue)
 
 
 def _in_field(m: int, rng: np.random.Generator, field_arcsec: float) -> np.ndarray:

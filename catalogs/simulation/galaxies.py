@@ -118,6 +118,7 @@ def _draw_knots(truth: dict[str, np.ndarray], rng: np.random.Generator) -> np.nd
         column["arm_strength"] > 0, on_arms, np.where(column["ring_strength"] > 0, on_ring, clumps)
     )
     east, north = to_sky(along, across * column["axis_ratio"], column["position_angle_deg"])
-    size = scale * rng.uniform(0.06, 0.18, shape) * np.where(column["clumpiness"] > 0, 2.5, 1.0)
-    share = rng.lognormal(0, 1.0, shape)
+    clumpy = column["clumpiness"] > 0
+    size = scale * rng.uniform(0.06, 0.18, shape) * np.where(clumpy, rng.uniform(1, 3, shape), 1.0)
+    share = rng.lognormal(0, np.where(clumpy, 1.4, 1.0), shape)
     return np.stack([east, north, size, share / share.sum(1, keepdims=True)], axis=-1)

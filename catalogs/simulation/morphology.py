@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from catalogs.simulation.distributions import redshift_colour
 from catalogs.simulation.geometry import to_sky
 
 __all__ = ["LABELS", "LABEL_SHARES", "draw_shapes"]
@@ -38,9 +39,9 @@ _RANGES: dict[str, tuple[tuple[float, float], ...]] = {
         _NONE, (-0.25, 0.15),
     ),
     "ring_strength": (
-        _NONE, _NONE, (-0.5, 0.1), (-0.2, 0.12), _NONE, (0.12, 0.5), _NONE, _NONE, _NONE,
+        _NONE, _NONE, (-0.5, 0.1), (-0.2, 0.12), _NONE, (0.2, 0.6), _NONE, _NONE, _NONE,
     ),
-    "clumpiness": (_NONE,) * 6 + ((0.2, 0.7), (-0.3, 0.25), _NONE),
+    "clumpiness": (_NONE,) * 6 + ((0.25, 0.75), (-0.3, 0.25), _NONE),
     "dust_strength": (_NONE,) * 4 + ((-0.3, 0.8),) + (_NONE,) * 4,
     "bulge_g_minus_r": (
         (0.75, 1.1), (0.7, 1.05), (0.7, 1.0), (0.7, 1.0), (0.7, 1.05), (0.7, 1.0), (0.5, 0.8),
@@ -60,10 +61,10 @@ _COMMON_RANGES: dict[str, tuple[float, float]] = {
     "arm_sharpness": (1.2, 4.0),
     "arm_phase": (0.0, 2 * math.pi),
     "bar_to_disc_size": (0.5, 1.2),  # half-length over half-light radius
-    "bar_axis_ratio": (0.2, 0.4),
+    "bar_axis_ratio": (0.15, 0.35),
     "bar_angle_deg": (0.0, 180.0),  # in the plane of the disc, from its major axis
     "knot_share": (0.0, 0.3),  # of the arms and of the ring
-    "ring_width": (0.08, 0.22),  # standard deviation over radius
+    "ring_width": (0.06, 0.18),  # standard deviation over radius
     "dust_thickness": (0.25, 0.5),  # axis ratio over that of the disc
 }
 _OUTER_RINGS, _OFF_CENTRE_RINGS = 0.5, 0.25  # shares of the rings
@@ -154,12 +155,13 @@ def _colours(
     shape: dict[str, np.ndarray], r_mag: np.ndarray, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
     n = len(r_mag)
-    redder = 0.06 * (r_mag - 19).clip(-4)  # faint galaxies are further away
+    redder = redshift_colour(r_mag)
     bulge, disc = (shape[f"{name}_g_minus_r"] + redder for name in ("bulge", "disc"))
     like = rng.normal(0, 0.12, n)
     return {
         "bulge_g_minus_r": bulge,
         "disc_g_minus_r": disc,
+        "bar_g_minus_r": (bulge + disc) / 2,
         "arm_g_minus_r": disc - rng.uniform(0.1, 0.35, n),
         "ring_g_minus_r": disc - rng.uniform(0.0, 0.35, n),
         "knot_g_minus_r": rng.uniform(0.0, 0.25, n),

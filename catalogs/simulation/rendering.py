@@ -33,7 +33,8 @@ from catalogs.simulation.patches import Frequencies, float_tensor, nanomaggies, 
 
 __all__ = ["profile_transform", "render_galaxies"]
 
-_STRIP = 25_000  # frequencies rendered at a time, so that they stay in the processor's cache
+_LEAST_LIGHT = 0.002  # share of a de Vaucouleurs profile below which a disc of it is left out
+_STRIP = 50_000  # frequencies rendered at a time, so that they stay in the processor's cache
 
 
 def render_galaxies(
@@ -66,9 +67,10 @@ def profile_transform(kind: int, square: Tensor, width: Tensor | float = 0.0) ->
         return (1 + square).rsqrt_().pow_(3)
     if kind == RING:
         return torch.special.bessel_j0(square.sqrt()) * torch.exp(-0.5 * width**2 * square)
-    total = torch.zeros_like(square)
+    total, disc = torch.zeros_like(square), torch.empty_like(square)
     for share, scale in zip(*_de_vaucouleurs(), strict=True):
-        total.add_((1 + scale**2 * square).rsqrt_().pow_(3), alpha=share)
+        torch.mul(square, scale**2, out=disc).add_(1).rsqrt_().pow_(3)
+        total.add_(disc, alpha=share)
     return total
 
 
@@ -134,8 +136,9 @@ def _de_vaucouleurs() -> tuple[tuple[float, ...], tuple[float, ...]]:
     importance = np.sqrt(radius**2 * profile)[:, None]
     basis = np.exp(-radius[:, None] / scale) / profile[:, None]
     amplitude, _ = nnls(basis * importance, importance[:, 0])
-    light = amplitude * scale**2
-    return tuple(light / light.sum()), tuple(scale)
+    light = amplitude * scale**2 / (amplitude * scale**2).sum()
+    counts = light > _LEAST_LIGHT
+    return tuple(light[counts] / light[counts].sum()), tuple(scale[counts])
 
 
 def _arrays(table: pa.Table) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +12,10 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from catalogs.simulation.observing import stamp_pixels
+from catalogs.simulation.scenes import ScenePool
 from catalogs.simulation.sky import (
     Observer,
     SkyChunk,
@@ -24,9 +25,9 @@ from catalogs.simulation.sky import (
     sky_chunks,
 )
 from galaxy_da.errors import StorageError
-from galaxy_da.io.files import atomic_path, ensure_folder
+from galaxy_da.io.files import atomic_path, ensure_folder, json_hash, write_json
 from galaxy_da.io.sphere import separation_arcsec
-from galaxy_da.io.tables import with_metadata
+from galaxy_da.io.tables import with_metadata, write_table
 from galaxy_da.surveys import Survey
 
 __all__ = ["simulate"]
@@ -34,6 +35,7 @@ __all__ = ["simulate"]
 OUTSIDE_SHARE = 0.05  # galaxies of the first survey that lie outside each other survey's footprint
 OWN_SHARE = 0.02  # galaxies that only one other survey observes, over those of the first
 _R_NM = 642.0
+_PLAN = "sky.json"
 
 
 def simulate(
@@ -49,7 +51,8 @@ def simulate(
     Each observation gets ``NAME/sample.parquet`` and ``NAME/cutouts.npy``. Ids, row order and
     positions differ from survey to survey. ``pairs-FIRST-OTHER.parquet`` holds the true pairs and
     ``truth.parquet`` the galaxies, with their ids. Some of the first survey's galaxies are missing
-    from each other one, which has a few of its own. All files appear together at the end.
+    from each other one, which has a few of its own. ``sky.json`` comes first and ``truth.parquet``
+    last; a folder with the one but not the other holds an unfinished sky, which the same call ends.
 
     Parameters
     ----------
@@ -66,7 +69,8 @@ def simulate(
     Raises
     ------
     TableError, StorageError
-        If the scenes have no usable image, or the output cannot be written or does not fit.
+        If the scenes have no usable image, the output cannot be written or does not fit, or it
+        holds another sky.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1 galaxy but is {n}")
@@ -79,6 +83,7 @@ def simulate(
         side = stamp_pixels(observer.survey)
         shapes[name] = (int(covered[name].sum()), len(observer.bands), side, side)
     out = ensure_folder(out)
+    _claim(out, {"surveys": list(surveys), "n": n, **vars(settings)})
     _check_space(out, shapes.values())
     chunks = list(sky_chunks(surveys, settings, total))  # drawn but not yet rendered, so small
     tables = _tables(chunks, observers, covered, settings.seed)
@@ -90,12 +95,11 @@ def simulate(
                     rows = np.flatnonzero(covered[name][chunk.first :][: len(observation.flux)])
                     cutouts[name].write(observation.flux[rows].numpy().tobytes())
                 bar.update(chunk.truth.num_rows)
-        written = {}
-        for name, table in tables.items():
-            target = out / f"{name}.parquet"
-            path = files.enter_context(atomic_path(target))
-            pq.write_table(table, path, compression="zstd")
-            written[name] = {"path": str(target), "rows": table.num_rows}
+    written = {}
+    for name, table in reversed(tables.items()):
+        target = out / f"{name}.parquet"
+        write_table(table, target)
+        written[name] = {"path": str(target), "rows": table.num_rows}
     first, *others = observers
     return {
         "galaxies": total,
@@ -111,7 +115,7 @@ def _tables(
     covered: Mapping[str, np.ndarray],
     seed: int,
 ) -> dict[str, pa.Table]:
-    """Tables to write, by file name: the truth, the true pairs and the samples."""
+    """Tables by file name: the truth, which is written last, the true pairs and the samples."""
     truth = pa.concat_tables([chunk.truth for chunk in chunks])
     total = truth.num_rows
     truth = truth.add_column(0, "galaxy", pa.array(np.arange(total)))
@@ -138,6 +142,21 @@ def _coverage(n: int, observers: Mapping[str, Observer], seed: int) -> dict[str,
         outside = 0.0 if observer.survey.name == first else OUTSIDE_SHARE
         covered[name] = np.concatenate([rng.random(n) >= outside, owner == observer.survey.name])
     return covered
+
+
+def _claim(out: Path, plan: dict[str, Any]) -> None:
+    """Record what sky a new folder is for; refuse one that holds another sky."""
+    scenes = plan["scenes"]
+    plan["scenes"] = scenes.scene_id.tolist() if isinstance(scenes, ScenePool) else str(scenes)
+    plan["surveys"] = [survey.model_dump(mode="json") for survey in plan["surveys"]]
+    known = {"sha256": json_hash(plan)}
+    path = out / _PLAN
+    if not path.is_file() and not (out / "truth.parquet").is_file():
+        write_json(path, known)
+    elif not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != known:
+        raise StorageError(
+            f"{out}: holds a sky of other settings; give another --out or delete that sky"
+        )
 
 
 def _check_space(out: Path, shapes: Iterable[tuple[int, ...]]) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
-from galaxy_da.errors import CutoutError
+from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.extraction.prefetch import parallel_map
 from galaxy_da.images.cutouts import Cutout, read_cutouts
 from galaxy_da.images.inputs import Inputs
@@ -68,15 +68,30 @@ def load_images(
         Images, zero for a cutout that cannot be used, and the conditions of their instruments.
     ok : (n,) bool array
         True for a cutout that can be used.
+
+    Raises
+    ------
+    TableError
+        If the sample holds another survey.
     """
     wanted = np.zeros(len(sample), bool)
     wanted[rows] = True
     start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
     surveys = {encoder.survey.name: encoder.survey}
+<<<<<<< HEAD
     empty = encoder.prepare([], frame).inputs
     n = int(wanted.sum())
     images, conditions = (part.new_zeros(n, *part.shape[1:]) for part in vars(empty).values())
     ok = np.zeros(n, bool)
+=======
+    if others := sorted(set(sample.surveys) - surveys.keys()):
+        raise TableError(
+            f"{sample.path}: holds cutouts of {', '.join(others)} but {encoder.survey.name} was "
+            "asked for; give a sample of that survey, or name the sample's own by --survey"
+        )
+    images = torch.zeros(int(wanted.sum()), len(encoder.bands), frame.pixels, frame.pixels)
+    ok = np.zeros(len(images), bool)
+>>>>>>> main
     done = 0
     for table, cutouts in read_batches(sample, surveys, start, wanted, stop):
         batch = slice(done, done := done + table.num_rows)

@@ -22,6 +22,9 @@ from galaxy_da.surveys import Survey
 
 __all__ = ["NestedImage", "image_bytes", "image_planes", "read_array", "read_nested_image"]
 
+_CLEAR_SHARE = 0.2
+"""Largest share of bad pixels at which a nested mask tells them from the good ones."""
+
 _HDF5_LOCK = Lock()
 _NPY_LOCK = Lock()
 """NumPy parses headers as Python, which failed in threads under CPython 3.11.7."""
@@ -48,12 +51,23 @@ def read_array(file: Location, row: str = "") -> np.ndarray:
                 images = _open_npy(path, stamp.st_mtime_ns, stamp.st_size)
             if not row and images.ndim > 3:
                 raise CutoutError(f"{file.name}: name a row, as in {file.name}#17")
-            return np.asarray(images[int(row)] if row else images)
+            return _row_of(images, row, file) if row else np.asarray(images)
         with _HDF5_LOCK:
             images = _open_hdf5(path, stamp.st_mtime_ns, stamp.st_size)["images"]
-            return np.asarray(images[int(row)])
-    except (OSError, ValueError, IndexError, KeyError, EOFError) as error:
-        raise CutoutError(f"{file.name}#{row}: {first_line(error)}") from error
+            return _row_of(images, row, file)
+    except KeyError as error:
+        raise CutoutError(f"{file.name}: has no dataset 'images'") from error
+    except (ValueError, EOFError) as error:
+        raise CutoutError(f"{file.name}: damaged, or no array of numbers") from error
+    except OSError as error:
+        raise CutoutError(f"{file.name}#{row}: {error.strerror or first_line(error)}") from error
+
+
+def _row_of(images: Any, row: str, file: Location) -> np.ndarray:
+    rows = images.shape[0] if images.ndim else 0
+    if int(row) >= rows:
+        raise CutoutError(f"{file.name}#{row}: the array has {rows} rows, counted from 0")
+    return np.asarray(images[int(row)])
 
 
 def image_planes(pixels: np.ndarray, bands: Sequence[str] | None, survey: Survey) -> np.ndarray:
@@ -103,7 +117,7 @@ class NestedImage:
     Attributes
     ----------
     pixels : (planes, y, x) float32 array
-        NaN where the inverse variance is not positive.
+        NaN where a mask or the inverse variance says so.
     bands : list of str
         Names of the planes.
     pixel_scale_arcsec : float or None
@@ -121,8 +135,9 @@ class NestedImage:
 def read_nested_image(image: pa.Scalar) -> NestedImage:
     """Read an image of nested lists.
 
-    These are a list of structs or a struct of lists: ``band``, ``flux`` and optionally ``scale``
-    and ``ivar``, whose zeros mark pixels without data.
+    These are a list of structs or a struct of lists: ``band``, ``flux`` and optionally ``scale``,
+    ``ivar``, whose zeros mark pixels without data, and ``mask``. Some makers mask the bad pixels,
+    others, such as the Multimodal Universe, the good ones: good is what most of the pixels are.
 
     Raises
     ------
@@ -146,6 +161,8 @@ def read_nested_image(image: pa.Scalar) -> NestedImage:
         if weights.shape == pixels.shape:
             pixels = np.where(weights > 0, pixels, np.float32(np.nan))
             noise = noise_of(weights, "inverse variance")
+    if "mask" in fields:
+        pixels = np.where(_minority(_nested_pixels(fields["mask"], len(bands))), np.nan, pixels)
     scales = set(fields["scale"].to_pylist() if "scale" in fields else [])
     if len(scales) > 1:
         raise CutoutError(
@@ -154,6 +171,19 @@ def read_nested_image(image: pa.Scalar) -> NestedImage:
         )
     scale = next(iter(scales), None)
     return NestedImage(pixels=pixels, bands=bands, pixel_scale_arcsec=scale, noise=noise)
+
+
+def _minority(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels of a mask that differ from most."""
+    marked = mask != 0
+    share = marked.mean()
+    if _CLEAR_SHARE < share < 1 - _CLEAR_SHARE:
+        raise CutoutError(
+            f"mask marks {share:.0%} of the pixels: it could mark the good or the bad ones; set "
+            "bad pixels to NaN and leave out the mask",
+            status="failed_quality",
+        )
+    return np.asarray(marked if share < 0.5 else ~marked)
 
 
 @lru_cache(maxsize=16)

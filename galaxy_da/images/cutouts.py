@@ -24,7 +24,7 @@ import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,51 +35,23 @@ from galaxy_da.errors import CutoutError, GalaxyDAError, SurveyError, first_line
 from galaxy_da.images.arrays import image_bytes, image_planes, read_array, read_nested_image
 from galaxy_da.images.bands import agreed_bands, match_bands, split_bands
 from galaxy_da.images.calibration import calibrate, flux_factors
+from galaxy_da.images.cutout import Cutout, join_bands
 from galaxy_da.images.fits import FitsImage, is_fits, read_fits
 from galaxy_da.images.pictures import Picture, colour_planes, read_picture
-from galaxy_da.images.wcs import locate, regrid
+from galaxy_da.images.wcs import locate
 from galaxy_da.io.positions import BAD_POSITION, position_problem
 from galaxy_da.io.storage import Location, exists, read_bytes, resolve
-from galaxy_da.surveys import AnyStretch, Survey
+from galaxy_da.surveys import Survey
 
 __all__ = ["Cutout", "read_cutout", "read_cutouts", "read_image"]
 
 _CONCURRENT_REQUESTS = 16
 _ARRAY_SUFFIXES = (".npy", ".h5", ".hdf5")
+_CORE_PX = 2
+"""Pixels around that of the galaxy whose flux must be finite or masked."""
+
 _COLUMNS = ("ra", "dec", "cutout", "pixel_scale_arcsec", "bands", "stretch")
 """Columns of a sample table that reading uses."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cutout:
-    """Pixels of one galaxy in one survey, north up and east left.
-
-    Attributes
-    ----------
-    pixels : (planes, y, x) array
-        Flux in the survey's unit per pixel, NaN where there is none; or uint8 colour. The first row
-        is the southernmost.
-    bands : tuple of str
-        The survey's band of each plane.
-    pixel_scale_arcsec : float
-        Side of a pixel [arcsec].
-    centre_xy : (x, y) float
-        Pixel coordinates of the galaxy; the centre of the first pixel is (0, 0).
-    stretch : Stretch or None
-        Stretch that `pixels` went through; None for flux.
-    missing : (y, x) bool array or None
-        Pixels of a colour image without data.
-    noise : tuple of float or None
-        Standard deviation of a pixel in each plane, if the file states it, in the unit of `pixels`.
-    """
-
-    pixels: np.ndarray
-    bands: tuple[str, ...]
-    pixel_scale_arcsec: float
-    centre_xy: tuple[float, float]
-    stretch: AnyStretch | None = None
-    missing: np.ndarray | None = None
-    noise: tuple[float, ...] | None = None
 
 
 def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cutout | CutoutError]:
@@ -210,7 +182,7 @@ def _reading() -> Iterator[None]:
     except GalaxyDAError:
         raise
     except Exception as error:
-        message = f"cannot be read ({type(error).__name__}: {first_line(error)})"
+        message = f"cannot be read ({first_line(error)})"
         raise CutoutError(message) from error
 
 
@@ -256,43 +228,7 @@ def _read_band_files(row: dict[str, Any], survey: Survey, folder: Location, patt
     if not bands:
         raise CutoutError(f"{pattern}: no file for any band of {survey.name}")
     parts = [_fits_cutout(row, survey, _read_file(file(band)), [band]) for band in bands]
-    return _joined(parts, survey)
-
-
-def _joined(parts: Sequence[Cutout], survey: Survey) -> Cutout:
-    """Return cutouts of one galaxy in different bands as one, on the pixels of the first."""
-    first, *others = parts
-    if not others:
-        return first
-    moved = [first, *(_on_grid_of(first, part, survey) for part in others)]
-    bands = sum((part.bands for part in moved), ())
-    if len(set(bands)) != len(bands):
-        raise CutoutError(f"images repeat a band: {', '.join(bands)}")
-    stated = any(part.noise for part in moved)
-    noise = sum((part.noise or (math.nan,) * len(part.bands) for part in moved), ())
-    return replace(
-        first,
-        pixels=np.concatenate([part.pixels for part in moved]),
-        bands=bands,
-        noise=noise if stated else None,
-    )
-
-
-def _on_grid_of(first: Cutout, part: Cutout, survey: Survey) -> Cutout:
-    """Return a cutout on the pixels of another, in flux per pixel of that one.
-
-    The noise is that of independent pixels of the new size.
-    """
-    ratio = first.pixel_scale_arcsec / part.pixel_scale_arcsec
-    shape = first.pixels.shape[1:]
-    shift = np.subtract(part.centre_xy, first.centre_xy)
-    same_scale = abs(part.pixel_scale_arcsec / first.pixel_scale_arcsec - 1) < 1e-3
-    if part.pixels.shape[1:] == shape and same_scale and np.abs(shift).max() < 0.01:
-        return part
-    per_pixel = 1.0 if survey.flux_pixel_scale_arcsec else ratio**2
-    pixels = regrid(part.pixels, part.centre_xy, shape, first.centre_xy, ratio)
-    noise = part.noise and tuple(sigma * per_pixel / ratio for sigma in part.noise)
-    return replace(part, pixels=pixels * np.float32(per_pixel), noise=noise)
+    return join_bands(parts, survey)
 
 
 def _fits_cutout(
@@ -302,7 +238,7 @@ def _fits_cutout(
     if len(images) == 1:
         return _place_fits(row, survey, images[0], bands)
     parts = [_place_fits(row, survey, image, None) for image in images]
-    cutout = _joined(parts, survey)
+    cutout = join_bands(parts, survey)
     if bands and set(match_bands(bands, len(bands), survey)) != set(cutout.bands):
         raise CutoutError(
             f"the table says bands {', '.join(bands)} but the file has an image each of "
@@ -320,11 +256,15 @@ def _place_fits(
     scale = place.pixel_scale_arcsec if place else _pixel_scale(row, survey)
     pixels = calibrate(image.pixels, image.header, survey, scale)
     noise = _calibrated_noise(image, survey, scale)
-    cutout = _flux_cutout(row, survey, pixels, agreed_bands(bands, image.bands, survey), noise)
+    bands = agreed_bands(bands, image.bands, survey)
+    centre_xy = place.centre_xy if place else None
+    cutout = _flux_cutout(row, survey, pixels, bands, noise, centre_xy)
     if place is None:
         return cutout
     upright, centre_xy = place.north_up(cutout.pixels)
-    return replace(cutout, pixels=upright, pixel_scale_arcsec=scale, centre_xy=centre_xy)
+    return replace(
+        cutout, pixels=upright, pixel_scale_arcsec=scale, centre_xy=centre_xy, has_wcs=True
+    )
 
 
 def _calibrated_noise(image: FitsImage, survey: Survey, scale: float) -> np.ndarray | None:
@@ -344,15 +284,21 @@ def _flux_cutout(
     pixels: np.ndarray,
     bands: Sequence[str] | None,
     noise: np.ndarray | None = None,
+    centre_xy: tuple[float, float] | None = None,
 ) -> Cutout:
-    """Return a cutout of the planes whose bands the survey has."""
+    """Return a cutout of the planes whose bands the survey has; by default of its middle."""
+    centre_xy = centre_xy or _middle(pixels)
+    x, y = (max(0, round(value) - _CORE_PX) for value in centre_xy)
+    if np.isinf(pixels[:, y : y + 2 * _CORE_PX + 1, x : x + 2 * _CORE_PX + 1]).any():
+        raise CutoutError("the flux at the galaxy is infinite; mask the pixels that are saturated",
+                          status="failed_quality")  # fmt: skip
     matched = match_bands(bands, pixels.shape[0], survey)
     kept = [plane for plane, band in enumerate(matched) if band is not None]
     return Cutout(
         pixels=pixels if len(kept) == len(pixels) else pixels[kept],
         bands=tuple(band for band in matched if band is not None),
         pixel_scale_arcsec=_pixel_scale(row, survey),
-        centre_xy=_middle(pixels),
+        centre_xy=centre_xy,
         noise=None if noise is None else tuple(noise[kept].tolist()),
     )
 

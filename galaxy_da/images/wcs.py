@@ -29,6 +29,11 @@ _WCS_CARD = re.compile(
     r"[AB]P?_(ORDER|DMAX|\d+_\d+)|(CPDIS|CPERR|CQDIS|DP|DQ|D2IMDIS|D2IMERR)\d.*"
 )
 _DISTORTION = re.compile(r"PV\d|[AB]P?_|C[PQ]|D")
+_FRAMES = ("", "ICRS", "FK5", "FK4", "FK4-NO-E")
+_EQUINOX = re.compile(r"([JB]?)\s*(\d{4}(?:\.\d*)?)?", re.IGNORECASE)
+_WITH_EQUINOX = re.compile(
+    r"(ICRS|FK5|FK4(?:-NO-E)?)?[\s/,(_-]*" + _EQUINOX.pattern + r"\)?", re.IGNORECASE
+)
 _MOST_OBLONG = 10.0
 """Largest ratio of a pixel's axes; above it, the header is wrong."""
 
@@ -119,8 +124,12 @@ def celestial_wcs(header: Header) -> Any | None:
         with quiet():
             wcs = _read_wcs(header)
             wcs.wcs.set()
+    except CutoutError:
+        raise
     except Exception as error:  # wcslib and astropy raise many kinds
-        raise CutoutError(f"the WCS of the header cannot be read ({first_line(error)})") from error
+        reasons = [line for line in str(error).splitlines() if not line.startswith("ERROR")]
+        reason = reasons[-1].strip() if reasons else first_line(error)
+        raise CutoutError(f"the WCS of the header cannot be read ({reason})") from error
     if not wcs.has_celestial:
         raise CutoutError(f"the axes {types[0]}, {types[1]} are no pair of sky coordinates")
     return wcs
@@ -134,6 +143,10 @@ def _read_wcs(header: Header) -> Any:
     from astropy.wcs import WCS, Wcsprm
 
     cards = [card for card in header.cards if is_wcs_card(card.keyword)]
+    if mended := _frame_cards(header) | _tpv_cards(header):
+        own = type(header)(cards)
+        own.update(mended)
+        cards = list(own.cards)
     if any(_DISTORTION.match(card.keyword) for card in cards):
         return WCS(type(header)(cards), naxis=2)
     text = "".join(card.image for card in cards)
@@ -141,6 +154,30 @@ def _read_wcs(header: Header) -> Any:
     wcs.wcs = Wcsprm(header=text.encode("ascii"), relax=True).sub(2)
     wcs.wcs.fix()
     return wcs
+
+
+def _frame_cards(header: Header) -> dict[str, str | float]:
+    """Return RADESYS and EQUINOX as wcslib reads them, where they are written as ``J2000``."""
+    name = next((card for card in ("RADESYS", "RADECSYS") if card in header), "RADESYS")
+    card = next((card for card in ("EQUINOX", "EPOCH") if card in header), "EQUINOX")
+    system, equinox = str(header.get(name, "")).strip(), header.get(card, 0.0)
+    if system in _FRAMES and not isinstance(equinox, str):
+        return {}
+    stated = _WITH_EQUINOX.fullmatch(system)
+    year = _EQUINOX.fullmatch(equinox.strip() if isinstance(equinox, str) else "")
+    if year is None:
+        raise CutoutError(f"{card} says {equinox!r}, which is no equinox; expected one as 2000.0")
+    if stated is None:  # refused as unknown with the frame
+        return {}
+    letter, years = stated[2] or year[1] or "", year[2] or stated[3]
+    frame = (stated[1] or {"J": "FK5", "B": "FK4"}.get(letter.upper(), "")).upper()
+    return ({"RADESYS": frame} if frame else {}) | ({"EQUINOX": float(years)} if years else {})
+
+
+def _tpv_cards(header: Header) -> dict[str, str | float]:
+    """Return the linear terms of TPV that a header leaves out, which are one by convention."""
+    axes = (axis for axis in (1, 2) if str(header.get(f"CTYPE{axis}", "")).strip().endswith("TPV"))
+    return {f"PV{axis}_1": 1.0 for axis in axes if f"PV{axis}_1" not in header}
 
 
 def is_wcs_card(keyword: str) -> bool:

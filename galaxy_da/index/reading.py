@@ -21,7 +21,7 @@ from galaxy_da.index.segments import Segment
 from galaxy_da.index.selections import Condition, Cone, Selection, Subset, rows_within
 from galaxy_da.index.sources import Source, Sources, usable
 from galaxy_da.index.stores import mirrored, write_index
-from galaxy_da.io.storage import PathOrUrl
+from galaxy_da.io.storage import Location, PathOrUrl, location
 
 __all__ = ["StoredIndex"]
 
@@ -55,7 +55,13 @@ class StoredIndex:
         Hash of the encoder of each survey.
     generation : int
         Number of changes to the folder.
+    source, folder : Location or None
+        Place that the index was opened at, and the local folder of its files; None for an index
+        that was built in memory.
     """
+
+    source: Location | None = None
+    folder: Path | None = None
 
     def __init__(self, parts: Sequence[Segment], header: Header) -> None:
         self.segments = tuple(parts)
@@ -120,7 +126,9 @@ class StoredIndex:
             If there is no index, or a file is missing, damaged or edited.
         """
         with mirrored(path) as folder:
-            return cls._opened(folder, whole)
+            index = cls._opened(folder, whole)
+        index.source, index.folder = location(path), folder
+        return index
 
     @classmethod
     def _opened(cls, folder: Path, whole: bool) -> Self:

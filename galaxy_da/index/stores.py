@@ -33,7 +33,7 @@ from galaxy_da.io.storage import (
     upload,
 )
 
-__all__ = ["mirrored", "workplace", "write_index"]
+__all__ = ["mirrored", "newest_manifest", "workplace", "write_index"]
 
 _NUMBERED = re.compile(r"index-(\d{6,})\.json")
 
@@ -73,7 +73,7 @@ def workplace(where: PathOrUrl, *, anew: bool = False) -> Iterator[Path]:
                 before = manifest.read(mirror)
                 for name in (*before.names, MANIFEST):
                     os.link(mirror / name, folder / name)
-        elif newest := _newest(target):
+        elif newest := newest_manifest(target):
             (folder / MANIFEST).write_bytes(read_bytes(target / newest))
         yield folder
         _publish(folder, target, before)
@@ -94,7 +94,7 @@ def write_index(
 def _update(target: UPath, mirror: Path) -> None:
     """Update a mirror to the newest state of its index."""
     while True:
-        newest = _newest(target)
+        newest = newest_manifest(target)
         if newest is None:
             raise LatentIndexError(
                 f"{target}: no index here ({MANIFEST} is missing); make one with "
@@ -103,13 +103,13 @@ def _update(target: UPath, mirror: Path) -> None:
         try:
             return _fetch(target, newest, mirror)
         except FileNotFoundError as error:
-            if _newest(target) == newest:
+            if newest_manifest(target) == newest:
                 raise LatentIndexError(
                     f"{error.filename}: is missing though {newest} names it; build the index again"
                 ) from error
 
 
-def _newest(target: UPath) -> str | None:
+def newest_manifest(target: UPath) -> str | None:
     """Return the name of the newest manifest, if there is one."""
     stored = list_names(target)
     numbered = [name for name in stored if _NUMBERED.fullmatch(name)]

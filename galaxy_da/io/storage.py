@@ -22,6 +22,7 @@ from pyarrow import ArrowInvalid
 from upath import UPath
 
 from galaxy_da.errors import GalaxyDAError, StorageError
+from galaxy_da.io.containment import Box, is_sealed
 
 __all__ = [
     "Location", "PathOrUrl", "cache_folder", "create_object", "exists", "is_folder", "list_files",
@@ -69,7 +70,12 @@ def location(where: PathOrUrl) -> Location:
 
 
 def resolve(folder: Location, uri: str) -> Location:
-    """Return the location of a URI: relative to a folder, absolute, or a URL."""
+    """Return the location of a URI: relative to a folder, absolute, or a URL.
+
+    In a sealed process, only a file below the folder (`galaxy_da.io.containment`).
+    """
+    if is_sealed():
+        return Box(Path(str(folder))).path(uri)
     if "://" in uri:
         return location(uri)
     return Path(uri) if uri.startswith("/") else folder / uri

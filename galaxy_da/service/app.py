@@ -20,6 +20,7 @@ from galaxy_da.service.middleware import Gate
 from galaxy_da.service.parts import Service, ServiceOptions
 from galaxy_da.service.routes import conesearch, encode, health, images, maps, objects, queries
 from galaxy_da.service.routes import jobs as job_routes
+from galaxy_da.service.watching import watch
 from galaxy_da.space import LatentSpace
 
 __all__ = ["create_app"]
@@ -68,13 +69,18 @@ def create_app(
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
-    runner = service.jobs and JobRunner(service.jobs.queue, service.limits.running_jobs)
-    if runner:
+    limits, runner = service.limits, None
+    if service.jobs is not None:
+        runner = JobRunner(service.jobs.queue, limits.running_jobs, limits.job_seconds)
         runner.start()
+    watcher = asyncio.create_task(watch(service))
+    starting = asyncio.create_task(asyncio.to_thread(service.start))
     try:
         yield
     finally:
-        if runner:
+        for task in (watcher, starting):
+            task.cancel()
+        if runner is not None:
             await asyncio.to_thread(runner.stop)
         service.close()
 

@@ -83,6 +83,10 @@ class RequestError(GalaxyDAError):
         self.status = status
         self.headers = headers or {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle all arguments, since processes pass it on."""
+        return RequestError, (self.status, str(self), self.headers)
+
 
 @contextmanager
 def report_bad_arguments() -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Threads that compute off the event loop: bounded queues, time limits, and batches."""
+"""Threads beside the event loop: bounded queues, time limits, and batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from galaxy_da.service.errors import RequestError
 
-__all__ = ["Batcher", "Workers", "in_thread"]
+__all__ = ["Batcher", "Workers", "busy", "in_thread", "too_late"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,7 +35,7 @@ class Workers:
         A call that takes too long goes on, and keeps its thread until it ends.
         """
         if self._pending >= self._max_pending:
-            raise _busy()
+            raise busy()
         self._pending += 1
         future = asyncio.get_running_loop().run_in_executor(self._pool, call)
         future.add_done_callback(self._ended)
@@ -76,7 +76,7 @@ class Batcher(Generic[T, R]):
     async def run(self, item: T) -> R:
         """Compute one item with others; RequestError 503 if too many wait, 504 if it is late."""
         if len(self._waiting) >= self.max_waiting:
-            raise _busy()
+            raise busy()
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._task is None or self._task.done():
@@ -132,7 +132,8 @@ def in_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     return route
 
 
-def _busy() -> RequestError:
+def busy() -> RequestError:
+    """Return the error of a request that cannot wait."""
     return RequestError(503, "too many requests are waiting; try again", _RETRY)
 
 
@@ -140,4 +141,9 @@ async def _in_time(future: asyncio.Future[R], seconds: float) -> R:
     try:
         return await asyncio.wait_for(future, seconds)
     except TimeoutError:
-        raise RequestError(504, f"took longer than {seconds:g} s; ask for less", _RETRY) from None
+        raise too_late(seconds) from None
+
+
+def too_late(seconds: float) -> RequestError:
+    """Return the error of a request that reached its time limit."""
+    return RequestError(504, f"took longer than {seconds:g} s; ask for less", _RETRY)

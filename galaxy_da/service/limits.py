@@ -31,8 +31,11 @@ class Limits(BaseModel):
     job_memory_bytes: PositiveInt = 8192 * _MIB  # memory that a job may allocate
     running_jobs: PositiveInt = 1  # jobs at once
     waiting_jobs: PositiveInt = 100  # jobs in the queue
-    threads: PositiveInt = 4  # requests that one process computes at once
-    waiting_requests: PositiveInt = 256  # requests that wait for a thread or a batch
+    job_seconds: PositiveFloat = 86_400  # time from the start of a job to its end
+    quick_processes: PositiveInt = 2  # questions of bounded cost answered at once
+    slow_processes: PositiveInt = 2  # questions whose cost grows with the index
+    question_memory_bytes: PositiveInt = 4096 * _MIB  # memory that a question may allocate
+    waiting_requests: PositiveInt = 256  # requests that wait; a quarter of them for one client
     batch_size: PositiveInt = 64  # images or searches computed together
     request_seconds: PositiveFloat = 60  # time from a request to its answer
     idle_seconds: PositiveFloat = 30  # pause of a client that sends or reads

@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from galaxy_da.service.errors import error_response
+from galaxy_da.service.lanes import CLIENT
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.telemetry import LOG, Metrics
 
@@ -138,6 +139,7 @@ class Gate:
             await response(scope, receive, answer)
 
         self._metrics.open.inc()
+        CLIENT.set((scope.get("client") or ("",))[0])
         try:
             limit = self._body_bytes.get(scope["path"], self._limits.body_bytes)
             refusal = self._refusal(scope, headers, limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -12,7 +13,9 @@ from galaxy_da.index.latent_map import LatentMap, draw_map
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.batches import encoding_batcher, neighbour_batcher
 from galaxy_da.service.executor import Workers
+from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.jobs.queue import JobQueue
+from galaxy_da.service.lanes import Crew, Forker, Lane
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.pictures import SampleCutouts
 from galaxy_da.service.telemetry import Metrics
@@ -58,25 +61,69 @@ class ServiceOptions:
     hosts: tuple[str, ...] = ()
 
 
-class Service:
-    """Parts of one running application, made from its space, index and options."""
+_THREADS = 2
+_QUICK_NICE, _SLOW_NICE = 5, 15
+"""Niceness of the processes that answer questions; the service itself comes first."""
+
+
+class Service(Holdings):
+    """Parts of one running application, made from its space, index and options.
+
+    Only the search for the neighbours of an object and the description of the service are
+    computed in this process; `quick` and `slow` answer everything else in processes of their own.
+    """
 
     def __init__(self, space: LatentSpace, index: LatentIndex, options: ServiceOptions) -> None:
-        self.space, self.index, self.limits = space, index, options.limits
-        self.cutouts, self.jobs, self.tokens = options.cutouts, options.jobs, options.tokens
-        self.latent_map = options.latent_map or draw_map(index, "pca")
+        limits, drawn = options.limits, options.latent_map or draw_map(index, "pca")
+        super().__init__(space, index, limits, options.cutouts, drawn)
+        self.jobs, self.tokens = options.jobs, options.tokens
         self.metrics = Metrics()
         self.metrics.objects.set(len(index))
-        limits, batches = options.limits, self.metrics.batches
-        self.workers = Workers(limits.threads, limits.waiting_requests, limits.request_seconds)
-        self.encoder = encoding_batcher(space, limits, batches.labels("encode").observe)
-        self.neighbours = neighbour_batcher(index, limits, batches.labels("similar").observe)
+        waiting, seconds = limits.waiting_requests, limits.request_seconds
+        self._forker = Forker(Holdings(space, index, limits, options.cutouts, drawn))
+        self._crews = [Crew(self._forker, nice) for nice in (_QUICK_NICE, _QUICK_NICE, _SLOW_NICE)]
+        encoding, quick, slow = self._crews
+        self.workers = Workers(_THREADS, waiting, seconds)
+        self.quick = Lane(quick, limits.quick_processes, waiting, seconds)
+        self.slow = Lane(slow, limits.slow_processes, waiting, seconds)
+        observe = self.metrics.batches
+        self.encoder = encoding_batcher(encoding, limits, observe.labels("encode").observe)
+        self.neighbours = neighbour_batcher(
+            lambda: self.index, limits, observe.labels("similar").observe
+        )
+
+    def start(self) -> None:
+        """Wait until questions can be answered."""
+        self._forker.wait()
+
+    def replace_index(self, index: LatentIndex, latent_map: LatentMap | None) -> Callable[[], None]:
+        """Prepare to answer from another index of the same space; return the step that does.
+
+        Questions that are being answered end with the index that they began with.
+        """
+        index.check_space(self.space.id)
+        drawn = latent_map or draw_map(index, "pca")
+        held = Holdings(self.space, index, self.limits, self.cutouts, drawn)
+        forker = Forker(held)
+        forker.wait()
+
+        def replace() -> None:
+            before, self._forker = self._forker, forker
+            self.index, self.latent_map = index, drawn
+            self.metrics.objects.set(len(index))
+            for crew in self._crews:
+                crew.renew(forker)
+            before.close()
+
+        return replace
 
     def close(self) -> None:
         """Drop the waiting work; let running work end."""
-        self.workers.close()
-        self.encoder.close()
-        self.neighbours.close()
+        for part in (self.workers, self.encoder, self.neighbours, self.quick, self.slow):
+            part.close()
+        for crew in self._crews:
+            crew.renew(self._forker)
+        self._forker.close()
 
 
 async def _service(request: Request) -> Service:

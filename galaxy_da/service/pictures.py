@@ -27,6 +27,7 @@ class SampleCutouts:
 
     def __init__(self, samples: Sequence[Sample], space: LatentSpace) -> None:
         self._samples = tuple(samples)
+        self.paths = tuple(sample.path for sample in samples)
         self._space = space
         self._reading = Lock()  # a Parquet file is read by one thread at a time
 
@@ -92,3 +93,13 @@ def to_png(picture: np.ndarray, size: int | None = None) -> bytes:
     out = io.BytesIO()
     image.save(out, "png")
     return out.getvalue()
+<<<<<<< HEAD
+=======
+
+
+def encoder_for(space: LatentSpace, survey: Survey, bands: Sequence[str]) -> SurveyEncoder:
+    """Return the survey's encoder, or the anchor's applied to the bands of a cutout."""
+    if survey.name in space.surveys:
+        return space.encoder(survey.name)
+    return space.unadapted(survey, bands)
+>>>>>>> main

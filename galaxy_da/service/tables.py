@@ -14,7 +14,6 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from astropy.io.votable import writeto
 from astropy.io.votable.tree import Info
-from fastapi import Request
 from fastapi.responses import Response
 from pydantic import BaseModel, TypeAdapter
 
@@ -28,6 +27,7 @@ __all__ = [
     "MEDIA",
     "TABLE_RESPONSES",
     "Format",
+    "accepted_format",
     "encode_arrow",
     "encode_json",
     "encode_votable",
@@ -55,6 +55,7 @@ MEDIA = {
 BINARY = {"type": "string", "format": "binary"}
 """OpenAPI schema of a file."""
 
+_ACCEPT_CHARACTERS = 1000
 _SUFFIX = {Format.VOTABLE: "vot"}
 _JSON = TypeAdapter[Any](Any)
 
@@ -90,17 +91,17 @@ TABLE_RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def table_response(
-    request: Request,
+    accept: str,
     table: pa.Table,
     format: Format | None = None,
     meta: Mapping[str, Any] | None = None,
     name: str = "table",
 ) -> Response:
-    """Return a table in a format, by default the one that the ``Accept`` header asks for.
+    """Return a table in a format, by default the one that an ``Accept`` header asks for.
 
     `meta` is added to the metadata of the table. `name` is the stem of the file in a download.
     """
-    kind = format or _accepted(request.headers.get("accept", ""))
+    kind = format or accepted_format(accept)
     table = with_metadata(table, {**read_metadata(table.schema), **(meta or {})})
     headers = {"Vary": "Accept"}
     if kind is not Format.JSON:
@@ -170,12 +171,12 @@ _WRITERS: Mapping[Format, Callable[[pa.Table], bytes]] = {
 }
 
 
-def _accepted(header: str) -> Format:
-    """Return the client's preferred format; JSON if it accepts none of ours."""
+def accepted_format(header: str) -> Format:
+    """Return the format that an ``Accept`` header prefers; JSON if it accepts none of ours."""
     kinds = {media: kind for kind, media in MEDIA.items()}
     kinds |= {"application/vnd.apache.arrow": Format.ARROW, "text/xml": Format.VOTABLE}
     accepted = []
-    for item in header.split(","):
+    for item in header[:_ACCEPT_CHARACTERS].split(","):
         media, _, rest = item.partition(";")
         quality = rest.strip().removeprefix("q=") if rest.strip().startswith("q=") else "1"
         try:

@@ -2,7 +2,8 @@
 
 It unpacks the upload, runs the verbs, packs the results and writes one ``outcome.json``. It holds
 an inherited lock until it ends. A free lock without an outcome means that the process was killed.
-A job with an outcome never runs again.
+A job with an outcome never runs again. The process is sealed: it opens no file outside the sample's
+folder that a table names, and reaches no other machine.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 from galaxy_da.errors import GalaxyDAError
+from galaxy_da.io.containment import seal
 from galaxy_da.io.files import atomic_path, ensure_folder, write_json
 
 __all__ = ["LOCK", "LOG", "OUTCOME", "PID", "REQUEST", "RESULTS", "UPLOAD"]
@@ -51,6 +53,7 @@ def _main(folder: Path, lock: int) -> int:
             return _INTERRUPTED
         traceback.print_exc()
         message = f"internal error ({type(error).__name__}); the log has more"
+    message = message.replace(f"{folder}/", "")  # clients need not know where it is
     outcome = {"state": "failed", "message": message} if message else {"state": "done"}
     write_json(folder / OUTCOME, outcome)
     for part in (UPLOAD, _INPUT, _WORK):  # not needed after the outcome
@@ -71,6 +74,7 @@ def _run(folder: Path) -> str:
     request = JobRequest.model_validate_json((folder / REQUEST).read_text(encoding="utf-8"))
     limits = request.limits
     resource.setrlimit(resource.RLIMIT_DATA, (limits.job_memory_bytes,) * 2)
+    seal()
     verb = VERBS[request.verb]
     files = {}
     for path in sorted((folder / UPLOAD).iterdir()):

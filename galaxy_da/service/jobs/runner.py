@@ -8,6 +8,7 @@ follows the jobs that are alive and restarts only those that ended without an ou
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -34,11 +35,16 @@ _BAR = re.compile(r"(?P<step>[^|]*?):\s+\d+%\|[^|]*\|\s*(?P<done>\d{1,18})/(?P<t
 
 
 class JobRunner:
-    """Thread that starts, follows and ends the jobs of a queue, at most `max_running` at once."""
+    """Thread that starts, follows and ends the jobs of a queue, at most `max_running` at once.
 
-    def __init__(self, queue: JobQueue, max_running: int) -> None:
+    A job that this runner has followed for `seconds` is killed, and fails.
+    """
+
+    def __init__(self, queue: JobQueue, max_running: int, seconds: float = math.inf) -> None:
         self._queue = queue
         self._max_running = max_running
+        self._seconds = seconds
+        self._since: dict[str, float] = {}
         self._lock: int | None = None
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._interrupted: dict[str, float] = {}
@@ -125,8 +131,13 @@ class JobRunner:
             since = self._interrupted.get(job.id)
             if since is not None and time.monotonic() - since > _PATIENCE_SECONDS:
                 self._signal(job.id, signal.SIGKILL)
-        else:
-            self._store_progress(job.id)
+            return
+        self._store_progress(job.id)
+        now = time.monotonic()
+        if now - self._since.setdefault(job.id, now) > self._seconds:
+            self._signal(job.id, signal.SIGKILL)
+            message = f"took longer than {self._seconds:g} s"
+            self._queue.move(job.id, State.RUNNING, State.FAILED, message)
 
     def _store_progress(self, job_id: str) -> None:
         progress = _read_progress(self._queue.path(job_id) / process.LOG)
@@ -137,6 +148,7 @@ class JobRunner:
     def _outcome(self, job: Job) -> bool:
         """Store the outcome of an ended job in the queue; return false if there is none."""
         self._reap(job.id)
+        self._since.pop(job.id, None)
         try:
             text = (self._queue.path(job.id) / process.OUTCOME).read_text(encoding="utf-8")
         except FileNotFoundError:

@@ -19,7 +19,8 @@ from galaxy_da.errors import GalaxyDAError, LatentIndexError
 from galaxy_da.io.catalogue_output import add_descriptions
 from galaxy_da.io.tables import with_metadata
 from galaxy_da.latent_index import LatentIndex
-from galaxy_da.service.executor import in_thread
+from galaxy_da.service.holdings import Holdings
+from galaxy_da.service.lanes import slow
 from galaxy_da.service.parts import Parts
 from galaxy_da.service.tables import MEDIA, Format, encode_votable
 from galaxy_da.service.uploads.forms import validation_error
@@ -67,14 +68,19 @@ _OPENAPI = {
     responses={200: {"content": {MEDIA[Format.VOTABLE]: {}}, "description": "VOTable."}},
     openapi_extra=_OPENAPI,
 )
-@in_thread
-def cone_search(request: Request, service: Parts) -> Response:
+async def cone_search(request: Request, service: Parts) -> Response:
     """List the objects within a radius of a position (IVOA Simple Cone Search).
 
     Parameter names may be in upper or lower case. An error is a VOTable with status 200.
     """
+    given = {key.upper(): value for key, value in request.query_params.items()}
+    return await _search(service=service, given=given)
+
+
+@slow
+def _search(service: Holdings, given: dict[str, str]) -> Response:
     try:
-        query = ConeSearch.model_validate({k.upper(): v for k, v in request.query_params.items()})
+        query = ConeSearch.model_validate(given)
         table = _matches(service.index, query, service.limits.rows)
     except ValidationError as error:
         return _votable(_error_votable(str(validation_error(error))))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import numpy as np
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_da.service.batches import EncodedImage, PreparedImage, prepare_upload
 from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
+from galaxy_da.service.holdings import Holdings
+from galaxy_da.service.lanes import quick, slow
 from galaxy_da.service.parts import Owner, Parts, Service
-from galaxy_da.service.routes.parameters import Count, FilteredQuery, SurveyName
+from galaxy_da.service.routes.parameters import Accept, Count, FilteredQuery, SurveyName
 from galaxy_da.service.tables import TABLE_RESPONSES, table_response
 from galaxy_da.service.uploads.forms import form_schema, read_file, read_form, validation_error
 from galaxy_da.service.uploads.images import find_survey, read_upload
@@ -79,7 +82,9 @@ async def encode(request: Request, service: Parts, owner: Owner) -> EncodeAnswer
     response_class=Response,
     openapi_extra=form_schema(SimilarImageForm, "file"),
 )
-async def similar_to_image(request: Request, service: Parts, owner: Owner) -> Response:
+async def similar_to_image(
+    request: Request, service: Parts, accept: Accept, owner: Owner
+) -> Response:
     """Find the galaxies most similar to the one in a FITS, JPEG or PNG image.
 
     The galaxy must be in the centre of the image.
@@ -88,22 +93,27 @@ async def similar_to_image(request: Request, service: Parts, owner: Owner) -> Re
     if encoded is None:
         assert prepared.problem is not None
         raise RequestError(422, f"the image cannot be used: {prepared.problem[1]}")
-    vector = encoded.mean[: service.space.galaxy_latents]
-    meta = {"latents": encoded.mean.tolist(), "flags": prepared.flags}
+    return await _similar_to_latents(
+        service=service, accept=accept, fields=fields, latents=encoded.mean, flags=prepared.flags
+    )
 
-    def work() -> Response:
-        with report_bad_arguments():
-            within = fields.subset()
-            found = service.index.similar(vector, fields.k, fields.in_survey, within=within)
-        return table_response(request, found, fields.format, meta, "similar")
 
-    return await service.workers.run(work)
+@slow
+def _similar_to_latents(
+    service: Holdings, accept: str, fields: SimilarImageForm, latents: np.ndarray, flags: int
+) -> Response:
+    vector = latents[: service.space.galaxy_latents]
+    with report_bad_arguments():
+        within = fields.subset()
+        found = service.index.similar(vector, fields.k, fields.in_survey, within=within)
+    meta = {"latents": latents.tolist(), "flags": flags}
+    return table_response(accept, found, fields.format, meta, "similar")
 
 
 async def _encode(
     request: Request, service: Service, model: type[F]
 ) -> tuple[F, PreparedImage, EncodedImage | None]:
-    """Read a form, prepare its image in a thread, and encode it in a batch if it can be used."""
+    """Read a form, prepare its image, and encode it in a batch if it can be used."""
     async with read_form(request) as form:
         values = {key: form.getlist(key) if key == "where" else form[key] for key in form}
         values.pop("file", None)
@@ -112,6 +122,7 @@ async def _encode(
         except ValidationError as error:
             raise validation_error(error) from error
         data = await read_file(form, "file")
+<<<<<<< HEAD
 
     def prepare() -> PreparedImage:
         survey = find_survey(service.space, fields.survey)
@@ -119,4 +130,15 @@ async def _encode(
         return prepare_upload(cutout, survey, service.space)
 
     prepared = await service.workers.run(prepare)
+=======
+    given = ImageForm(**{name: getattr(fields, name) for name in ImageForm.model_fields})
+    prepared = await _prepare(service=service, fields=given, data=data)
+>>>>>>> main
     return fields, prepared, None if prepared.problem else await service.encoder.run(prepared)
+
+
+@quick
+def _prepare(service: Holdings, fields: ImageForm, data: bytes) -> PreparedImage:
+    survey = find_survey(service.space, fields.survey)
+    cutout = read_upload(data, survey, service.limits, fields.stretch)
+    return prepare_upload(cutout, survey, service.space, unadapted=fields.unadapted)

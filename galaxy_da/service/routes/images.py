@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,10 +14,12 @@ from galaxy_da.images.cutouts import Cutout
 from galaxy_da.queries.interpolation import draw_strip
 from galaxy_da.queries.rows import all_latents
 from galaxy_da.service.errors import error_responses, report_bad_arguments
-from galaxy_da.service.executor import in_thread
-from galaxy_da.service.parts import Parts, Service
+from galaxy_da.service.holdings import Holdings
+from galaxy_da.service.lanes import quick
+from galaxy_da.service.parts import Parts
 from galaxy_da.service.pictures import draw_cutout, draw_prepared, to_png
 from galaxy_da.service.routes.parameters import Key
+from galaxy_da.service.uploads.forms import JsonBody, json_schema, parse_json
 
 __all__ = ["router"]
 
@@ -33,7 +35,9 @@ _CACHED = {"Cache-Control": "private, max-age=3600"}
 Id = Annotated[Key, Query()]
 Size = Annotated[int | None, Query(ge=8, le=1024, description="Longer side of the picture [px].")]
 Steps = Annotated[int, Query(ge=2, le=64, description="Number of pictures side by side.")]
-Latents = list[Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]]
+Latents = Annotated[
+    list[Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]], Field(max_length=4096)
+]
 
 
 class Points(BaseModel):
@@ -49,7 +53,7 @@ class Points(BaseModel):
 
 
 @router.get("/images/cutout.png", responses=_DRAWN, response_class=Response)
-@in_thread
+@quick
 def cutout(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw the cutout of an object as its survey took it."""
     pixels, survey = _read_cutout(service, id)
@@ -57,7 +61,7 @@ def cutout(service: Parts, id: Id, size: Size = None) -> Response:
 
 
 @router.get("/images/prepared.png", responses=_DRAWN, response_class=Response)
-@in_thread
+@quick
 def prepared_image(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw the cutout of an object as prepared for the network, in the anchor's frame."""
     pixels, survey = _read_cutout(service, id)
@@ -66,23 +70,26 @@ def prepared_image(service: Parts, id: Id, size: Size = None) -> Response:
 
 
 @router.get("/images/reconstruction.png", responses=_DRAWN, response_class=Response)
-@in_thread
+@quick
 def reconstruction(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw an object as the anchor's decoder reconstructs it, which removes noise."""
     latents = all_latents(service.index, np.array([service.index.row(id)]))
     return _png(draw_strip(service.space, latents), size)
 
 
-@router.post("/decode", responses=_DECODED, response_class=Response)
-@in_thread
-def decode(service: Parts, points: Annotated[Points, Body()]) -> Response:
+@router.post(
+    "/decode", responses=_DECODED, response_class=Response, openapi_extra=json_schema(Points)
+)
+@quick
+def decode(service: Parts, body: JsonBody) -> Response:
     """Decode points of the latent space, drawn side by side."""
+    points = parse_json(Points, body)
     with report_bad_arguments():
         return _png(draw_strip(service.space, np.array(points.latents, np.float32)))
 
 
 @router.get("/interpolate/along.png", responses=_DRAWN, response_class=Response)
-@in_thread
+@quick
 def along(
     service: Parts,
     id: Id,
@@ -99,7 +106,7 @@ def along(
 
 
 @router.get("/interpolate/between.png", responses=_DRAWN, response_class=Response)
-@in_thread
+@quick
 def between(
     service: Parts, first: Annotated[Key, Query()], last: Annotated[Key, Query()], steps: Steps = 9
 ) -> Response:
@@ -108,7 +115,7 @@ def between(
         return _png(draw_strip(service.space, service.index.between(first, last, steps)))
 
 
-def _read_cutout(service: Service, key: str) -> tuple[Cutout, str]:
+def _read_cutout(service: Holdings, key: str) -> tuple[Cutout, str]:
     """Return the cutout of an object, and its survey."""
     row = service.index.row(key)
     survey, object_id = (str(service.index.rows[name][row]) for name in ("survey", "object_id"))

@@ -14,8 +14,9 @@ from galaxy_da.errors import LatentIndexError
 from galaxy_da.io.column_types import json_values
 from galaxy_da.io.tables import with_metadata
 from galaxy_da.service.errors import RequestError, error_responses
-from galaxy_da.service.executor import in_thread
-from galaxy_da.service.parts import Parts, Service
+from galaxy_da.service.holdings import Holdings
+from galaxy_da.service.lanes import slow
+from galaxy_da.service.parts import Parts
 from galaxy_da.service.tables import BINARY, MEDIA, Format, encode_arrow, encode_json
 
 __all__ = ["router"]
@@ -49,7 +50,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/map", responses=_RESPONSES, response_class=Response)
-@in_thread
+@slow
 def latent_map(
     service: Parts,
     limit: Annotated[int, Query(ge=1, le=1_000_000, description="Number of objects.")] = 100_000,
@@ -79,7 +80,7 @@ def latent_map(
     return Response(encode_json(answer), media_type=MEDIA[Format.JSON])
 
 
-def _points(service: Service, limit: int, column: str | None) -> pa.Table:
+def _points(service: Holdings, limit: int, column: str | None) -> pa.Table:
     index, points = service.index, service.latent_map.points
     if column is not None:
         if column not in index.rows.column_names:
@@ -102,7 +103,7 @@ def _points(service: Service, limit: int, column: str | None) -> pa.Table:
     return with_metadata(pa.table(columns), _metadata(service))
 
 
-def _metadata(service: Service) -> dict[str, Any]:
+def _metadata(service: Holdings) -> dict[str, Any]:
     return {
         "method": service.latent_map.method,
         "generation": service.latent_map.generation,

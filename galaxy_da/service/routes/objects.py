@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
@@ -17,9 +17,12 @@ from galaxy_da.io.column_types import json_value
 from galaxy_da.queries.rows import all_latents, rows_of
 from galaxy_da.service.errors import error_responses
 from galaxy_da.service.executor import in_thread
-from galaxy_da.service.parts import Parts, Service
-from galaxy_da.service.routes.parameters import Key, TableQuery
+from galaxy_da.service.holdings import Holdings
+from galaxy_da.service.lanes import quick, slow
+from galaxy_da.service.parts import Parts
+from galaxy_da.service.routes.parameters import Accept, Key, TableQuery
 from galaxy_da.service.tables import TABLE_RESPONSES, table_response
+from galaxy_da.service.uploads.forms import JsonBody, json_schema, parse_json
 
 __all__ = ["router"]
 
@@ -96,7 +99,7 @@ def info(service: Parts) -> dict[str, Any]:
 
 
 @router.get("/objects", response_model=ObjectAnswer, responses=error_responses(404, 422))
-@in_thread
+@quick
 def get_object(service: Parts, id: Annotated[Key, Query()]) -> ObjectAnswer:
     """Return an object with all its columns."""
     index = service.index
@@ -112,18 +115,23 @@ def get_object(service: Parts, id: Annotated[Key, Query()]) -> ObjectAnswer:
     )
 
 
-@router.post("/objects/table", responses=TABLE_RESPONSES, response_class=Response)
-@in_thread
-def objects(request: Request, service: Parts, query: Annotated[ObjectList, Body()]) -> Response:
+@router.post(
+    "/objects/table",
+    responses=TABLE_RESPONSES,
+    response_class=Response,
+    openapi_extra=json_schema(ObjectList),
+)
+@slow
+def objects(service: Parts, accept: Accept, body: JsonBody) -> Response:
     """Return the listed objects with all their columns, in the order of the list."""
-    index = service.index
+    query, index = parse_json(ObjectList, body), service.index
     names = [field.name for field in index.rows.schema if not pa.types.is_nested(field.type)]
     found = index.take(_rows(service, query.ids), names)
-    return table_response(request, found, query.format, name="objects")
+    return table_response(accept, found, query.format, name="objects")
 
 
 @router.get("/objects/complete", response_model=list[str], responses=error_responses(422))
-@in_thread
+@quick
 def complete(
     service: Parts,
     prefix: Annotated[str, Query(max_length=1024, description="Start of a key or object id.")],
@@ -144,14 +152,14 @@ def complete(
 
 
 @router.get("/latents", response_model=LatentsAnswer, responses=error_responses(404, 422))
-@in_thread
+@quick
 def latents(service: Parts, id: Annotated[Key, Query()]) -> LatentsAnswer:
     """Return the latents of an object: the galaxy latents, then the nuisance latents."""
     (values,) = all_latents(service.index, np.array([service.index.row(id)]))
     return LatentsAnswer(latents=values.tolist(), std=_std(service).tolist())
 
 
-def _rows(service: Service, keys: list[str]) -> np.ndarray:
+def _rows(service: Holdings, keys: list[str]) -> np.ndarray:
     """Return the row numbers of keys, in their order."""
     parts = np.array([key.partition(":") for key in keys], object)
     surveys, ids = parts[:, 0], parts[:, 2]
@@ -168,7 +176,7 @@ def _rows(service: Service, keys: list[str]) -> np.ndarray:
     return rows
 
 
-def _std(service: Service) -> np.ndarray:
+def _std(service: Holdings) -> np.ndarray:
     """Return the standard deviation of each latent, over at most 20,000 random rows."""
     index = service.index
     rows = np.sort(np.random.default_rng(0).permutation(len(index))[:_STD_ROWS])

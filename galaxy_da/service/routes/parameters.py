@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from fastapi import Depends, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from galaxy_da.index import Subset
@@ -11,6 +12,7 @@ from galaxy_da.service.tables import Format
 
 __all__ = [
     "FORMAT_TEXT",
+    "Accept",
     "Clean",
     "Count",
     "FilteredQuery",
@@ -20,6 +22,14 @@ __all__ = [
     "TableQuery",
     "Where",
 ]
+
+
+async def _accept(request: Request) -> str:
+    return request.headers.get("accept", "")
+
+
+Accept = Annotated[str, Depends(_accept)]
+"""Parameter of a route: the header ``Accept``."""
 
 FORMAT_TEXT = "Format of the table; by default the `Accept` header decides."
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
-from fastapi import APIRouter, Body, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,10 +14,12 @@ from galaxy_da.index import Subset
 from galaxy_da.queries.outliers import OutlierMethod
 from galaxy_da.service.batches import NeighbourQuery
 from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
-from galaxy_da.service.executor import in_thread
+from galaxy_da.service.holdings import Holdings
+from galaxy_da.service.lanes import slow
 from galaxy_da.service.parts import Owner, Parts
 from galaxy_da.service.routes.parameters import (
     FORMAT_TEXT,
+    Accept,
     Clean,
     Count,
     FilteredQuery,
@@ -27,7 +29,15 @@ from galaxy_da.service.routes.parameters import (
     TableQuery,
     Where,
 )
-from galaxy_da.service.tables import BINARY, MEDIA, TABLE_RESPONSES, Format, table_response
+from galaxy_da.service.tables import (
+    BINARY,
+    MEDIA,
+    TABLE_RESPONSES,
+    Format,
+    accepted_format,
+    table_response,
+)
+from galaxy_da.service.uploads.forms import JsonBody, json_schema, parse_json
 from galaxy_da.service.uploads.parquet import read_parquet
 
 __all__ = ["router"]
@@ -40,8 +50,14 @@ _PARQUET_BODY = {
 }
 _PRIOR = "Prior probability that two objects are the same galaxy."
 
+_FEW = 100
+"""Neighbours that are found and written in the service's own process; more in another."""
+
 Score = Literal["combined", "knn", "lof", "forest", "reconstruction"]
 Method = Literal["combined", "knn", "lof", "forest", "reconstruction", "disagreement"]
+
+
+Vector = Annotated[list[float], Field(max_length=4096)]
 
 
 class Similar(FilteredQuery):
@@ -61,10 +77,10 @@ class Similar(FilteredQuery):
 class SimilarTo(TableQuery):
     """Search for neighbours of objects and latent vectors."""
 
-    like: list[Key | list[float]] = Field(
+    like: list[Key | Vector] = Field(
         min_length=1, max_length=64, description="Objects and galaxy latents to resemble."
     )
-    dislike: list[Key | list[float]] = Field(
+    dislike: list[Key | Vector] = Field(
         [], max_length=64, description="Objects and galaxy latents to avoid."
     )
     k: Count = 10
@@ -76,7 +92,7 @@ class SimilarTo(TableQuery):
 
 
 @router.get("/similar", responses=TABLE_RESPONSES, response_class=Response)
-async def similar(request: Request, service: Parts, query: Annotated[Similar, Query()]) -> Response:
+async def similar(service: Parts, accept: Accept, query: Annotated[Similar, Query()]) -> Response:
     """Find the galaxies most similar to one or several objects.
 
     Give `id` (repeatable), or `ra` and `dec` for the object nearest to a position. `dislike` names
@@ -84,32 +100,41 @@ async def similar(request: Request, service: Parts, query: Annotated[Similar, Qu
     space.
     """
     single = len(query.id) == 1 and (query.ra, query.dec) == (None, None)
-    if single and not (query.dislike or query.where or query.cone):
+    plain = not (query.dislike or query.where or query.cone)
+    chosen = query.format or accepted_format(accept)
+    if single and plain and query.k <= _FEW and chosen is Format.JSON:
         found = await service.neighbours.run(NeighbourQuery(query.id[0], query.k, query.survey))
-        return table_response(request, found, query.format, {"query": query.id}, "similar")
+        return table_response(accept, found, Format.JSON, {"query": query.id}, "similar")
     if (query.ra is None) != (query.dec is None) or (query.ra is not None) == bool(query.id):
         raise RequestError(422, "give id (repeatable), or ra and dec")
-
-    def work() -> Response:
-        likes = query.id
-        with report_bad_arguments():
-            if query.ra is not None and query.dec is not None:
-                likes = [service.index.at_position(query.ra, query.dec, query.radius_arcsec)]
-            found = service.index.similar(
-                likes, query.k, query.survey, dislike=query.dislike, within=query.subset()
-            )
-        return table_response(request, found, query.format, {"query": likes}, "similar")
-
-    return await service.workers.run(work)
+    return await _similar(service=service, accept=accept, query=query)
 
 
-@router.post("/similar", responses=TABLE_RESPONSES, response_class=Response)
-@in_thread
-def similar_to(request: Request, service: Parts, query: Annotated[SimilarTo, Body()]) -> Response:
+@slow
+def _similar(service: Holdings, accept: str, query: Similar) -> Response:
+    likes = query.id
+    with report_bad_arguments():
+        if query.ra is not None and query.dec is not None:
+            likes = [service.index.at_position(query.ra, query.dec, query.radius_arcsec)]
+        found = service.index.similar(
+            likes, query.k, query.survey, dislike=query.dislike, within=query.subset()
+        )
+    return table_response(accept, found, query.format, {"query": likes}, "similar")
+
+
+@router.post(
+    "/similar",
+    responses=TABLE_RESPONSES,
+    response_class=Response,
+    openapi_extra=json_schema(SimilarTo),
+)
+@slow
+def similar_to(service: Parts, accept: Accept, body: JsonBody) -> Response:
     """Find the galaxies most similar to objects and latent vectors.
 
     This is `GET /api/similar` for queries that contain points of the latent space.
     """
+    query = parse_json(SimilarTo, body)
     with report_bad_arguments():
         found = service.index.similar(
             [_example(item) for item in query.like],
@@ -118,7 +143,7 @@ def similar_to(request: Request, service: Parts, query: Annotated[SimilarTo, Bod
             dislike=[_example(item) for item in query.dislike],
             within=Subset(where=query.where, cone=query.cone),
         )
-    return table_response(request, found, query.format, name="similar")
+    return table_response(accept, found, query.format, name="similar")
 
 
 class Same(FilteredQuery):
@@ -130,8 +155,8 @@ class Same(FilteredQuery):
 
 
 @router.get("/same", responses=TABLE_RESPONSES, response_class=Response)
-@in_thread
-def same(request: Request, service: Parts, query: Annotated[Same, Query()]) -> Response:
+@slow
+def same(service: Parts, accept: Accept, query: Annotated[Same, Query()]) -> Response:
     """Find a galaxy in the other surveys.
 
     Each counterpart has its separation, its latent distance and, where the space has been
@@ -142,7 +167,15 @@ def same(request: Request, service: Parts, query: Annotated[Same, Query()]) -> R
         found = service.index.same(
             query.id, query.radius_arcsec, space=space, prior=query.prior, within=within
         )
-    return table_response(request, found, query.format, name="same")
+    return table_response(accept, found, query.format, name="same")
+
+
+class PairQuery(TableQuery):
+    """Measurement of pairs."""
+
+    anchor: str
+    target: str
+    prior: float | None
 
 
 @router.post(
@@ -154,6 +187,7 @@ def same(request: Request, service: Parts, query: Annotated[Same, Query()]) -> R
 async def distances(
     request: Request,
     service: Parts,
+    accept: Accept,
     owner: Owner,
     anchor: Annotated[str, Query(max_length=100, description="Survey of `anchor_id`.")],
     target: Annotated[str, Query(max_length=100, description="Survey of `target_id`.")],
@@ -165,19 +199,25 @@ async def distances(
     The body is a Parquet pair table with the columns `anchor_id` and `target_id`, as
     `galaxy-da crossmatch` writes it.
     """
+    asked = PairQuery(anchor=anchor, target=target, prior=prior, format=format)
     data = await request.body()
+    return await _distances(service=service, accept=accept, query=asked, data=data)
 
-    def work() -> Response:
-        pairs = read_parquet(data, _PAIR_COLUMNS)
-        record = service.space.encoder(target).record if anchor == service.space.anchor else {}
-        space = service.space if "match_probability" in record else None
-        with report_bad_arguments():
-            found = service.index.distances(
-                pairs, anchor=anchor, target=target, space=space, prior=prior
-            )
-        return table_response(request, found, format, name="distances")
 
-    return await service.workers.run(work)
+@slow
+def _distances(service: Holdings, accept: str, query: PairQuery, data: bytes) -> Response:
+    pairs = read_parquet(data, _PAIR_COLUMNS)
+    anchor, target, space = query.anchor, query.target, service.space
+    record = space.encoder(target).record if anchor == space.anchor else {}
+    with report_bad_arguments():
+        found = service.index.distances(
+            pairs,
+            anchor=anchor,
+            target=target,
+            space=space if "match_probability" in record else None,
+            prior=query.prior,
+        )
+    return table_response(accept, found, query.format, name="distances")
 
 
 class Outliers(FilteredQuery):
@@ -196,8 +236,8 @@ class Outliers(FilteredQuery):
 
 
 @router.get("/outliers", responses=TABLE_RESPONSES, response_class=Response)
-@in_thread
-def outliers(request: Request, service: Parts, query: Annotated[Outliers, Query()]) -> Response:
+@slow
+def outliers(service: Parts, accept: Accept, query: Annotated[Outliers, Query()]) -> Response:
     """Rank outliers, or galaxies whose images disagree between two surveys."""
     method = OutlierMethod(
         name=query.method, neighbours=query.neighbours, radius_arcsec=query.radius_arcsec
@@ -206,7 +246,7 @@ def outliers(request: Request, service: Parts, query: Annotated[Outliers, Query(
         found = service.index.outliers(
             query.survey, query.k, method, within=query.subset(clean=query.clean)
         )
-    return table_response(request, found, query.format, name="outliers")
+    return table_response(accept, found, query.format, name="outliers")
 
 
 class ScoredObject(BaseModel):
@@ -228,10 +268,13 @@ class Rank(FilteredQuery):
     clean: Clean = False
 
 
-@router.post("/rank", responses=TABLE_RESPONSES, response_class=Response)
-@in_thread
-def rank(request: Request, service: Parts, query: Annotated[Rank, Body()]) -> Response:
+@router.post(
+    "/rank", responses=TABLE_RESPONSES, response_class=Response, openapi_extra=json_schema(Rank)
+)
+@slow
+def rank(service: Parts, accept: Accept, body: JsonBody) -> Response:
     """Rank outliers by a model trained on a person's scores of some of them."""
+    query = parse_json(Rank, body)
     surveys, _, ids = zip(*(item.id.partition(":") for item in query.scores), strict=True)
     scores = [item.score for item in query.scores]
     scored = pa.table({"survey": surveys, "object_id": ids, "score": scores})
@@ -239,7 +282,7 @@ def rank(request: Request, service: Parts, query: Annotated[Rank, Body()]) -> Re
         found = service.index.rank(
             scored, query.survey, query.method, within=query.subset(clean=query.clean)
         )
-    return table_response(request, found.slice(0, query.k), query.format, name="ranking")
+    return table_response(accept, found.slice(0, query.k), query.format, name="ranking")
 
 
 class Duplicates(FilteredQuery):
@@ -254,8 +297,8 @@ class Duplicates(FilteredQuery):
 
 
 @router.get("/duplicates", responses=TABLE_RESPONSES, response_class=Response)
-@in_thread
-def duplicates(request: Request, service: Parts, query: Annotated[Duplicates, Query()]) -> Response:
+@slow
+def duplicates(service: Parts, accept: Accept, query: Annotated[Duplicates, Query()]) -> Response:
     """Group the objects of a survey that are close on the sky, in the latent space, or both."""
     with report_bad_arguments():
         within = query.subset(clean=query.clean)
@@ -263,7 +306,7 @@ def duplicates(request: Request, service: Parts, query: Annotated[Duplicates, Qu
             query.survey, arcsec=query.arcsec, distance=query.distance, within=within
         )
     found = found.slice(0, service.limits.rows)
-    return table_response(request, found, query.format, name="duplicates")
+    return table_response(accept, found, query.format, name="duplicates")
 
 
 def _example(item: str | list[float]) -> str | np.ndarray:

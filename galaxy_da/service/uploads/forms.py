@@ -1,29 +1,61 @@
-"""Multipart forms, read by a route only after it has checked the client's token."""
+"""Bodies of requests: JSON, and forms, read by a route after it has checked the client's token.
+
+A JSON body is validated in the process that answers, since a large one takes long.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from fastapi import Request
+from fastapi import Depends, Request
 from pydantic import BaseModel, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from galaxy_da.service.errors import RequestError, join_problems
 from galaxy_da.service.tables import BINARY
 
-__all__ = ["form_schema", "read_file", "read_form", "validation_error"]
+__all__ = [
+    "JsonBody",
+    "form_schema",
+    "json_schema",
+    "parse_json",
+    "read_file",
+    "read_form",
+    "validation_error",
+]
+
+M = TypeVar("M", bound=BaseModel)
 
 _MAX_FILES = 5
 _MAX_FIELDS = 64
 _FIELD_BYTES = 1 << 16
 
 
+async def _json_body(request: Request) -> bytes:
+    kind = _kind(request)
+    if kind != "application/json":
+        raise RequestError(422, f"body: expected application/json, not {kind or 'no type'}")
+    return await request.body()
+
+
+JsonBody = Annotated[bytes, Depends(_json_body)]
+"""Parameter of a route: a JSON body, for `parse_json`."""
+
+
+def parse_json(model: type[M], body: bytes) -> M:
+    """Validate a JSON body; RequestError 422 if a value is invalid."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise validation_error(error) from error
+
+
 @asynccontextmanager
 async def read_form(request: Request) -> AsyncIterator[FormData]:
     """Read a form (415 if it is none); its temporary files are removed when the block ends."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind(request)
     if kind != "multipart/form-data":
         raise RequestError(415, f"expected multipart/form-data, not {kind or 'an unnamed type'}")
     async with request.form(
@@ -49,8 +81,37 @@ def form_schema(
     fields: type[BaseModel], *files: str, optional: tuple[str, ...] = ()
 ) -> dict[str, Any]:
     """Return the OpenAPI description of a form with some files."""
-    schema = fields.model_json_schema()
+    schema = _schema(fields)
     schema["properties"] |= dict.fromkeys((*files, *optional), BINARY)
     schema["required"] = [*schema.get("required", []), *files]
     content = {"multipart/form-data": {"schema": schema}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the OpenAPI description of a JSON body."""
+    content = {"application/json": {"schema": _schema(model)}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the schema of a model with its definitions in place of references."""
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+
+    def inlined(value: Any) -> Any:
+        if isinstance(value, list):
+            return [inlined(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            name = value["$ref"].rpartition("/")[2]
+            value = {**definitions[name], **{k: v for k, v in value.items() if k != "$ref"}}
+        return {key: inlined(item) for key, item in value.items()}
+
+    found: dict[str, Any] = inlined(schema)
+    return found
+
+
+def _kind(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -80,4 +80,6 @@ def _fits_shapes(data: bytes) -> list[tuple[int, ...]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with fits.open(io.BytesIO(data), memmap=False, lazy_load_hdus=True) as hdus:
-            return [tuple(hdu.shape) for hdu in hdus if hdu.is_image]
+            images = [hdu for hdu in hdus if hdu.is_image]
+            tiles = [hdu.tile_shape for hdu in images if isinstance(hdu, fits.CompImageHDU)]
+            return [*(tuple(hdu.shape) for hdu in images), *map(tuple, tiles)]

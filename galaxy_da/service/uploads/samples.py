@@ -1,11 +1,13 @@
 """Uploaded samples: a zip of a sample table and its images, or a table with embedded images.
 
 A sample must not name files outside its folder or exceed the limits once decoded. HDF5 is refused,
-because an HDF5 file can read other files.
+because an HDF5 file can read other files. The job's process is sealed besides
+(`galaxy_da.io.containment`), so that what is opened later is contained too.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import zipfile
@@ -16,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from galaxy_da.errors import CutoutError
+from galaxy_da.io.containment import Box
 from galaxy_da.io.files import ensure_folder
 from galaxy_da.io.samples import Sample
 from galaxy_da.service.errors import RequestError
@@ -26,8 +30,8 @@ __all__ = ["check_kind", "check_sample", "unpack_sample"]
 
 _TABLE = "sample.parquet"
 _PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"
-_BAND_NAMES = re.compile(r"[A-Za-z0-9_.,\- ]*")
-_HDF5 = (".h5", ".hdf5")
+_BAND_NAMES = re.compile(r"[A-Za-z0-9_.+',\- ]*")
+_SURVEY_NAME = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
 _BATCH_ROWS = 64
 
 
@@ -36,7 +40,9 @@ def check_kind(name: str, path: Path, limits: Limits) -> None:
 
     A zip must not be too large (413), broken, or name files outside its folder (422).
     """
-    magic = _magic(path)
+    magic, size = _magic(path), path.stat().st_size
+    if name == "survey" and size > limits.body_bytes:
+        raise RequestError(413, f"survey: has {size} bytes; {limits.body_bytes} are allowed")
     if name == "survey" or magic == _PARQUET:
         return
     if name == "pairs" or magic != _ZIP:
@@ -63,6 +69,9 @@ def unpack_sample(path: Path, folder: Path, limits: Limits) -> Path:
 def check_sample(table: Path, limits: Limits) -> None:
     """Refuse a sample whose images lie outside its folder, or are too large once decoded."""
     sample = Sample(table)
+    for survey in _different(sample.catalog, "survey"):
+        if not _SURVEY_NAME.fullmatch(survey):
+            raise RequestError(422, f"survey {survey!r} is not the name of a survey")
     for bands in _different(sample.catalog, "bands"):
         if not _BAND_NAMES.fullmatch(bands):
             raise RequestError(422, f"bands {bands!r} is not a list of names")
@@ -72,6 +81,7 @@ def check_sample(table: Path, limits: Limits) -> None:
             _check_file(file, limits)
     for rows in sample.batches(_BATCH_ROWS):
         if "image" in rows.column_names:
+            _check_nested(rows["image"].combine_chunks(), limits)
             for data in _embedded(rows["image"]):
                 check_image(data, limits)
 
@@ -120,20 +130,22 @@ def _check_inside(name: str) -> None:
 def _cutout_files(path: str, folder: Path) -> Iterator[Path]:
     """Yield the files that a cutout path stands for."""
     _check_inside(path)
-    if PurePosixPath(path).suffix.lower() in _HDF5:
-        raise RequestError(
-            415, f"{path!r}: HDF5 files are refused; send FITS, JPEG, PNG, NumPy or Parquet"
-        )
     plain = path.replace("{band}", "")
     if set(plain) & set("{}"):
         raise RequestError(422, f"{path!r}: only {{band}} may be in braces")
-    if plain == path:
-        yield folder / path
-    else:
-        before, _, after = path.partition("{band}")
-        for file in (folder / before).parent.rglob("*"):
-            if str(file.relative_to(folder)).startswith(before) and file.name.endswith(after):
-                yield file
+    box = Box(folder)
+    try:
+        if plain == path:
+            yield box.path(path)
+            return
+        start, _, end = path.partition("{band}")
+        for file in box.path(start + "x").parent.rglob("*"):
+            if str(file.relative_to(folder.resolve())).startswith(start) and file.name.endswith(
+                end
+            ):
+                yield box.path(str(file))
+    except CutoutError as error:
+        raise RequestError(422, str(error)) from error
 
 
 def _check_file(file: Path, limits: Limits) -> None:
@@ -146,8 +158,27 @@ def _check_file(file: Path, limits: Limits) -> None:
         shape = np.load(file, mmap_mode="r", allow_pickle=False).shape
     except (OSError, ValueError) as error:
         raise RequestError(422, f"{file.name}: cannot be read ({error})") from error
-    if max(shape[1:], default=0) > limits.image_side:
+    if max(shape[1:], default=0) > limits.image_side or math.prod(shape[1:]) > limits.image_pixels:
         raise RequestError(413, f"{file.name}: the images have the shape {shape[1:]}")
+
+
+def _check_nested(images: pa.Array, limits: Limits) -> None:
+    """Refuse a row whose nested lists hold more values than an image may have pixels."""
+    for row in range(len(images)):
+        values = _leaves(images.slice(row, 1))
+        if values > limits.image_pixels:
+            raise RequestError(
+                413, f"a nested image has {values} pixels; {limits.image_pixels} are allowed"
+            )
+
+
+def _leaves(array: pa.Array) -> int:
+    """Return the largest number of values of a field of nested lists and structs."""
+    if pa.types.is_struct(array.type):
+        return max(map(_leaves, array.flatten()), default=0)
+    if pa.types.is_nested(array.type) and hasattr(array, "flatten"):
+        return _leaves(array.flatten())
+    return len(array)
 
 
 def _embedded(column: pa.ChunkedArray) -> Iterator[bytes]:

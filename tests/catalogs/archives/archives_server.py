@@ -1,8 +1,6 @@
-"""One galaxy in a known sky, served in the way that each archive documents.
+"""The galaxy of `archives_sky`, served in the way that each archive documents.
 
-The galaxy is a round Gaussian of FLUX_NMGY at (RA, DEC). The sky within 0.2 deg of it is observed;
-beyond, each archive answers in its own way. All fluxes and pixels here are made with numpy and
-astropy.wcs alone.
+The sky within 0.2 deg of it is observed; beyond, each archive answers in its own way.
 """
 
 import contextlib
@@ -13,6 +11,7 @@ import re
 from urllib.parse import parse_qsl
 
 import numpy as np
+from archives_sky import DEC, EXPOSURE_S, RA, fits_bytes, observed, sky, tan_wcs
 from astropy.io import fits
 from astropy.io.votable.tree import (
     Field,
@@ -22,21 +21,12 @@ from astropy.io.votable.tree import (
     TableElement,
     VOTableFile,
 )
-from astropy.wcs import WCS
 from PIL import Image
 from server import ArchiveServer, Reply
 
 from catalogs.archives.http import Http
 from catalogs.archives.limits import Limits
-from galaxy_da.errors import CutoutError
-from galaxy_da.images.cutouts import read_cutout
 from galaxy_da.surveys import get_survey
-
-RA, DEC = 150.1, 2.2
-OUTSIDE = (151.7, 2.2)
-SIGMA_ARCSEC = 1.5
-FLUX_NMGY = {"u": 10, "g": 20, "r": 40, "i": 50, "z": 60, "y": 65, "Y": 65, "VIS": 45}
-EXPOSURE_S = {"g": 860.0, "r": 700.0, "i": 1860.0, "z": 600.0, "y": 400.0}
 
 _names = map("test-archive-{}".format, itertools.count())
 
@@ -50,54 +40,12 @@ def serving(reply):
         yield server, http
 
 
-def observed(ra, dec):
-    return np.hypot((ra - RA) * np.cos(np.radians(DEC)), dec - DEC) < 0.2
-
-
-def tan_wcs(ra, dec, scale, width, height):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [ra, dec]
-    wcs.wcs.crpix = [(width + 1) / 2, (height + 1) / 2]
-    wcs.wcs.cdelt = [-scale / 3600, scale / 3600]
-    return wcs
-
-
-def sky(wcs, width, height, band):
-    """(height, width) flux of the galaxy per pixel [nMgy]."""
-    y, x = np.mgrid[:height, :width]
-    x0, y0 = wcs.world_to_pixel_values(RA, DEC)
-    scale = np.sqrt(np.abs(np.linalg.det(wcs.pixel_scale_matrix))) * 3600
-    sigma = SIGMA_ARCSEC / scale
-    shape = np.exp(-0.5 * ((x - x0) ** 2 + (y - y0) ** 2) / sigma**2) / (2 * np.pi * sigma**2)
-    return FLUX_NMGY[band] * shape
-
-
-def fits_bytes(pixels, wcs, in_extension=False, **cards):
-    header = wcs.to_header()
-    header.update(cards)
-    if in_extension:
-        hdus = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(pixels.astype("f4"), header)])
-        for name in ("FLUXMAG0",):
-            if name in header:
-                hdus[0].header[name] = header[name]
-                del hdus[1].header[name]
-    else:
-        hdus = fits.HDUList([fits.PrimaryHDU(pixels.astype("f4"), header)])
-    buffer = io.BytesIO()
-    hdus.writeto(buffer)
-    return buffer.getvalue()
-
-
 def fits_reply(*args, **cards):
     return Reply(fits_bytes(*args, **cards), content_type="image/fits")
 
 
 def position(request):
     return float(request.params["ra"]), float(request.params["dec"])
-
-
-# Legacy Survey viewer
 
 
 def legacy(request, cap=3000):
@@ -136,9 +84,6 @@ def jpeg_reply(colours):
     return Reply(buffer.getvalue(), content_type="image/jpeg")
 
 
-# SDSS SkyServer
-
-
 def skyserver(request, release=19):
     if not request.path.lower().endswith("/skyserverws/imgcutout/getjpeg"):
         return Reply(b"", 404)
@@ -158,9 +103,6 @@ def skyserver(request, release=19):
     intensity = np.maximum(scaled.mean(0), 1e-6)
     stretched = scaled * np.arcsinh(9.62 * intensity) / 9.62 / intensity
     return jpeg_reply(np.moveaxis(stretched, 0, -1)[::-1])
-
-
-# Pan-STARRS1
 
 
 def panstarrs(request, compressed=True):
@@ -196,9 +138,6 @@ def panstarrs(request, compressed=True):
     return Reply(buffer.getvalue(), content_type="image/fits")
 
 
-# HSC
-
-
 def das_cutout(request, account=("astronomer", "secret")):
     if request.account != account:
         headers = {"WWW-Authenticate": 'Basic realm="HSC"'}
@@ -218,9 +157,6 @@ def das_cutout(request, account=("astronomer", "secret")):
     return fits_reply(counts, wcs, in_extension=True, FLUXMAG0=10 ** (0.4 * 27))
 
 
-# hips2fits
-
-
 def hips2fits(request):
     problem = {"title": "Bad request", "description": "unknown HiPS"}
     if not request.params["hips"].startswith("CDS/P/"):
@@ -231,9 +167,6 @@ def hips2fits(request):
     wcs = tan_wcs(ra, dec, scale, width, height)
     flux = sky(wcs, width, height, request.params["hips"].rpartition("/")[2])
     return fits_reply(np.where(observed(ra, dec), flux, np.nan), wcs)
-
-
-# Simple Image Access, DataLink, SODA
 
 
 def votable(columns, rows, services=()):
@@ -373,9 +306,6 @@ def noirlab(request, base):
     return cut_square(ra, dec, band, side, get_survey("des"), MAGZERO=30.0)
 
 
-# Euclid Science Archive
-
-
 def euclid(request, zeropoint=23.9):
     form = dict(parse_qsl(request.body.decode()))
     if request.path == "/tap-server/tap/sync":
@@ -403,9 +333,6 @@ def euclid(request, zeropoint=23.9):
     wcs = tan_wcs(float(ra), float(dec), survey.pixel_scale_arcsec, side, side)
     flux = sky(wcs, side, side, "VIS") * 10 ** (0.4 * (zeropoint - 22.5))
     return fits_reply(flux, wcs, MAGZERO=zeropoint)
-
-
-# What can go wrong with an image, and how it is to be called
 
 
 WRONG = {
@@ -452,31 +379,3 @@ def status_only(code, serve, image="image/fits"):
         return Reply(b"no", code, "text/plain") if good.content_type == image else good
 
     return reply
-
-
-def fault_of(source, http, ra=RA, dec=DEC):
-    """Return the status of the `CutoutError` that a fetch raises."""
-    try:
-        source.fetch(ra, dec, http)
-    except CutoutError as error:
-        return error.status
-    raise AssertionError("the reply was taken for an image")
-
-
-def read_back(data, survey, tmp_path, suffix=".fits", scale=None):
-    """Read a cutout as an extraction would."""
-    (tmp_path / f"cutout{suffix}").write_bytes(data)
-    row = {"ra": RA, "dec": DEC, "cutout": f"cutout{suffix}", "pixel_scale_arcsec": scale}
-    return read_cutout(row, tmp_path, get_survey(survey))
-
-
-def assert_galaxy(cutout, survey, rtol=2e-3):
-    """Compare every band's flux [nMgy] and the galaxy's position with the truth."""
-    definition = get_survey(survey)
-    flux = cutout.pixels.astype(float) * definition.nanomaggy_per_unit
-    expected = [FLUX_NMGY[band] for band in cutout.bands]
-    np.testing.assert_allclose(np.nansum(flux, axis=(1, 2)), expected, rtol=rtol)
-    y, x = np.mgrid[: flux.shape[1], : flux.shape[2]]
-    for plane in flux:
-        centre = np.nansum(plane * x) / np.nansum(plane), np.nansum(plane * y) / np.nansum(plane)
-        np.testing.assert_allclose(centre, cutout.centre_xy, atol=0.05)

@@ -2,19 +2,8 @@ from functools import partial
 from urllib.parse import parse_qs
 
 import pytest
-from archives_server import (
-    DEC,
-    OUTSIDE,
-    RA,
-    WRONG,
-    assert_galaxy,
-    euclid,
-    fault_of,
-    read_back,
-    serving,
-    status_only,
-    wrong,
-)
+from archives_server import WRONG, euclid, serving, status_only, wrong
+from archives_sky import DEC, OUTSIDE, RA, assert_galaxy, fault_of, read_back
 from server import Reply
 
 from catalogs.archives.euclid import Euclid

@@ -1,19 +1,8 @@
 import io
 
 import pytest
-from archives_server import (
-    DEC,
-    OUTSIDE,
-    RA,
-    WRONG,
-    assert_galaxy,
-    fault_of,
-    hips2fits,
-    read_back,
-    serving,
-    status_only,
-    wrong,
-)
+from archives_server import WRONG, hips2fits, serving, status_only, wrong
+from archives_sky import DEC, OUTSIDE, RA, assert_galaxy, fault_of, read_back
 from astropy.io import fits
 
 from catalogs.archives.hips import Hips

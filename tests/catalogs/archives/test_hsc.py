@@ -1,17 +1,6 @@
 import pytest
-from archives_server import (
-    DEC,
-    OUTSIDE,
-    RA,
-    WRONG,
-    assert_galaxy,
-    das_cutout,
-    fault_of,
-    read_back,
-    serving,
-    status_only,
-    wrong,
-)
+from archives_server import WRONG, das_cutout, serving, status_only, wrong
+from archives_sky import DEC, OUTSIDE, RA, assert_galaxy, fault_of, read_back
 
 from catalogs.archives.hsc import PASSWORD, USER, HyperSuprimeCam
 from galaxy_da.errors import CatalogError

@@ -3,20 +3,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from archives_server import (
-    DEC,
-    FLUX_NMGY,
-    OUTSIDE,
-    RA,
-    WRONG,
-    assert_galaxy,
-    fault_of,
-    legacy,
-    read_back,
-    serving,
-    status_only,
-    wrong,
-)
+from archives_server import WRONG, legacy, serving, status_only, wrong
+from archives_sky import DEC, FLUX_NMGY, OUTSIDE, RA, assert_galaxy, fault_of, read_back
 
 from catalogs.archives.legacy import LegacySurvey
 from galaxy_da.errors import CatalogError, CutoutError

@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from archives_server import DEC, RA, assert_galaxy, fault_of, fits_bytes, read_back, sky, tan_wcs
+from archives_sky import DEC, RA, assert_galaxy, fault_of, fits_bytes, read_back, sky, tan_wcs
 from astropy.coordinates import FK5, SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D

@@ -3,19 +3,8 @@ from functools import partial
 
 import numpy as np
 import pytest
-from archives_server import (
-    DEC,
-    OUTSIDE,
-    RA,
-    WRONG,
-    assert_galaxy,
-    fault_of,
-    panstarrs,
-    read_back,
-    serving,
-    status_only,
-    wrong,
-)
+from archives_server import WRONG, panstarrs, serving, status_only, wrong
+from archives_sky import DEC, OUTSIDE, RA, assert_galaxy, fault_of, read_back
 from astropy.io import fits
 from hypothesis import given
 from hypothesis import strategies as st

@@ -3,7 +3,8 @@ import json
 
 import numpy as np
 import pytest
-from archives_server import DEC, RA, serving
+from archives_server import serving
+from archives_sky import DEC, RA
 from mocpy import MOC
 from server import Reply
 

@@ -3,17 +3,8 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from archives_server import (
-    DEC,
-    FLUX_NMGY,
-    OUTSIDE,
-    RA,
-    fault_of,
-    read_back,
-    serving,
-    skyserver,
-    status_only,
-)
+from archives_server import serving, skyserver, status_only
+from archives_sky import DEC, FLUX_NMGY, OUTSIDE, RA, fault_of, read_back
 from server import Reply
 
 from catalogs.archives.sdss import ImgCutout

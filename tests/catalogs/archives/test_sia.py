@@ -1,20 +1,8 @@
 from functools import partial
 
 import pytest
-from archives_server import (
-    DEC,
-    OUTSIDE,
-    RA,
-    WRONG,
-    assert_galaxy,
-    fault_of,
-    image_access,
-    noirlab,
-    read_back,
-    serving,
-    status_only,
-    wrong,
-)
+from archives_server import WRONG, image_access, noirlab, serving, status_only, wrong
+from archives_sky import DEC, OUTSIDE, RA, assert_galaxy, fault_of, read_back
 from server import Reply
 
 from catalogs.archives.sia import SimpleImageAccess

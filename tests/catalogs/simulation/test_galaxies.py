@@ -184,7 +184,7 @@ def test_half_the_light_is_within_the_half_light_radius(label):
 def test_no_light_is_negative(label):
     _, images, _ = bright(label, 6, 3)
     peak = images.max((2, 3), keepdims=True)
-    assert (images / peak).min() > -2e-4
+    assert (images / peak).min() > -5e-4  # of the peak: the ringing of a cut spectrum
 
 
 def test_a_ring_is_brightest_at_its_radius():

@@ -206,7 +206,7 @@ def test_real_scenes_can_be_observed(surveys, data, tmp_path):
 
 
 def test_a_full_disk_leaves_the_old_files(surveys, tmp_path, monkeypatch):
-    simulate(surveys[:1], 8, tmp_path, progress=False)
+    simulate(surveys[:1], 2 * CHUNK, tmp_path, progress=False)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     real = module._observe
     calls = []
@@ -219,9 +219,26 @@ def test_a_full_disk_leaves_the_old_files(surveys, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "_observe", fail)
     with pytest.raises(StorageError, match="No space left on device"):
-        simulate(surveys[:1], 2 * CHUNK, tmp_path, SkySettings(seed=2), progress=False)
+        simulate(surveys[:1], 2 * CHUNK, tmp_path, progress=False)
     after = {path: path.read_bytes() for path in tmp_path.rglob("*.*") if path.is_file()}
     assert after == before
+
+
+def test_another_sky_in_the_folder_is_refused(surveys, tmp_path):
+    simulate(surveys[:1], 2, tmp_path, progress=False)
+    for other, n, settings in (
+        (surveys[:1], 3, SkySettings()),
+        (surveys[:1], 2, SkySettings(seed=2)),
+        (surveys, 2, SkySettings()),
+    ):
+        with pytest.raises(StorageError, match="holds a sky of other settings"):
+            simulate(other, n, tmp_path, settings, progress=False)
+    (tmp_path / "truth.parquet").unlink()  # as after a kill
+    simulate(surveys[:1], 2, tmp_path, progress=False)
+    assert (tmp_path / "truth.parquet").is_file()
+    (tmp_path / "sky.json").unlink()  # as an older version left it
+    with pytest.raises(StorageError, match="holds a sky of other settings"):
+        simulate(surveys[:1], 2, tmp_path, progress=False)
 
 
 def test_a_sky_that_cannot_fit_is_refused_at_once(surveys, tmp_path):

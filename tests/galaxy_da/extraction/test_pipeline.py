@@ -15,6 +15,7 @@ from conftest import blobs, make_space, write_sample
 from galaxy_da.errors import SpaceError, StorageError, SurveyError, TableError
 from galaxy_da.extraction import parts
 from galaxy_da.extraction.encoding import ExtractSettings
+from galaxy_da.extraction.loading import load_images
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.preparation import prepare
 from galaxy_da.io.features import Features, vectors
@@ -33,6 +34,12 @@ def sample(tmp_path):
 @pytest.fixture
 def small_parts(monkeypatch):
     monkeypatch.setattr(parts, "_PART_ROWS", 64)
+
+
+def test_a_sample_of_another_survey_is_refused_in_one_line(space, sample):
+    encoder = space.unadapted(get_survey("sdss"), ("g", "r", "i"))
+    with pytest.raises(TableError, match="holds cutouts of decals but sdss was asked for"):
+        load_images(sample, np.arange(3), encoder, space.frame)
 
 
 def test_features_match_the_encoder(space, sample):

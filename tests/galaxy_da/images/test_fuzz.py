@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import io
+import re
 import warnings
 
 import numpy as np
@@ -29,12 +30,15 @@ CARDS = {
     "CD1_1": [-7e-5, 0.0, 1e-30, 1e30], "CD2_2": [7e-5, 0.0, -7e-5], "CD1_2": [0.0, 7e-5],
     "CDELT1": [0.0, 7e-5], "CDELT2": [7e-5], "CROTA2": [30.0, "x"], "PC1_1": [1.0, 0.0],
     "CUNIT1": ["deg", "arcsec", "furlong", ""], "CUNIT2": ["deg", "m"],
-    "RADESYS": ["ICRS", "FK4", "GAPPT", "x"], "EQUINOX": [2000.0, 1950.0, -1.0, "J2000"],
+    "RADESYS": ["ICRS", "FK4", "GAPPT", "x", "J2000", "FK5 J"],
+    "EQUINOX": [2000.0, 1950.0, -1.0, "J2000", "B1950", "", "x", True],
     "LONPOLE": [180.0, 90.0, 1e9], "LATPOLE": [90.0, 1e9], "WCSAXES": [2, 3, 0, 99],
     "A_ORDER": [2, 0, 99, -1], "B_ORDER": [2], "A_2_0": [1e-6, 1e9], "PV1_1": [1.0], "PV2_1": [0.0],
     "PV2_5": [1.0], "CPDIS1": ["LOOKUP"], "D2IMDIS1": ["LOOKUP"],
     "BUNIT": ["nanomaggy", "uJy", "MJy/sr", "adu", "adu/s", "mag", "Jy/(", "1/0", "\\", " "],
     "MAGZERO": [25.0, 22.5, -99.0, 1e30, "x", False], "FLUXMAG0": [1e9, -1.0, 0.0],
+    "MAGZERO0": [25.0, "x"], "MAGZERO1": [25.0, 26.0], "ZP_2": [1, "24"], "GAIN": [2.0, 0, "x"],
+    "PHOTFLAM": [1e-19, 0.0, -1.0, "x"], "PHOTPLAM": [8e3, "x"], "PHOTFNU": [1e-7, 1e300],
     "EXPTIME": [30.0, 0.0, -1.0, "x"], "BSOFTEN": [1.0, 0.0, 1e30, "x"], "BOFFSET": [0.0, 1e30],
     "BSCALE": [1.0, 0.0, 1e30], "BZERO": [0.0, 1e30], "BLANK": [0, -1, 32768],
     "BANDS": ["grz", "g,r,z", "ugriz", "VIS", "", "ggg"], "BAND0": ["g", ""], "BAND1": ["r"],
@@ -46,6 +50,9 @@ SHAPES = [(16, 18), (3, 16, 18), (5, 16, 18), (1, 1, 16, 18), (3, 3, 3), (1, 1),
           (16, 18, 3), (0, 4), (4, 16, 18)]  # fmt: skip
 MAGIC = [b"", b"SIMPLE  =", b"\x1f\x8b", b"BZh9", b"\x89PNG"]
 TYPES = ["f4", "f8", "i2", "u1", "i4", "u2", "i8"]
+PYTHON = re.compile(
+    r"\bNone\b|object at|\(\d+,\)|\(\d+, \d+, |\b[A-Z]\w+Error\b|<class|float\d\d|NoneType"
+)
 FUZZ = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -168,6 +175,7 @@ def check(results, survey):
         text = str(result)
         assert text and "\n" not in text and " at 0x" not in text and len(text) < 500
         assert "RuntimeWarning" not in text  # of arithmetic that the reader lets through
+        assert not PYTHON.search(text), text
 
 
 def read(data, survey, position, **columns):

@@ -21,6 +21,9 @@ FRAMES = {
     "FK5": ("RA---", "DEC--", {"RADESYS": "FK5", "EQUINOX": 2000.0}, FK5(equinox="J2000")),
     "FK5 of 1975": ("RA---", "DEC--", {"EQUINOX": 1990.0}, FK5(equinox="J1990")),
     "FK4": ("RA---", "DEC--", {"RADESYS": "FK4", "EQUINOX": 1950.0}, FK4(equinox="B1950")),
+    "J2000": ("RA---", "DEC--", {"RADESYS": "J2000", "EQUINOX": "J2000"}, FK5(equinox="J2000")),
+    "B1950": ("RA---", "DEC--", {"EQUINOX": "B1950"}, FK4(equinox="B1950")),
+    "FK5 J1975": ("RA---", "DEC--", {"RADESYS": "fk5/J1975"}, FK5(equinox="J1975")),
     "galactic": ("GLON-", "GLAT-", {}, Galactic()),
     "ecliptic": ("ELON-", "ELAT-", {}, BarycentricMeanEcliptic()),
 }
@@ -246,3 +249,20 @@ def test_regridding_keeps_the_flux_of_noise_and_of_a_star(ratio):
     centroid = (moved * offset * ratio).sum() / moved.sum()
     true = (star * (x - 44.3))[inner].sum() / star[inner].sum()
     assert centroid == pytest.approx(true, abs=0.5)
+
+
+def test_tpv_without_parameters_is_tan():
+    cards = {"CRVAL1": 30.0, "CRVAL2": 60.0, "CRPIX1": 50.0, "CRPIX2": 60.0, "CD1_1": -1e-4,
+             "CD2_2": 1.1e-4, "CD1_2": 1e-5}  # fmt: skip
+    tan, tpv = (
+        celestial_wcs(fits.Header({**cards, "CTYPE1": f"RA---{kind}", "CTYPE2": f"DEC--{kind}"}))
+        for kind in ("TAN", "TPV")
+    )
+    np.testing.assert_allclose(sky_of(tpv, [0, 90], [5, 99]), sky_of(tan, [0, 90], [5, 99]))
+
+
+@pytest.mark.parametrize("cards", [{"EQUINOX": "mean"}, {"RADESYS": "J2000", "EPOCH": "date"}])
+def test_an_equinox_that_is_no_year_is_refused(cards):
+    header = fits.Header({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CD1_1": 1e-4, **cards})
+    with pytest.raises(CutoutError, match="which is no equinox"):
+        celestial_wcs(header)

@@ -6,7 +6,6 @@ import threading
 import httpx
 import numpy as np
 import pytest
-import torch
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
@@ -14,6 +13,7 @@ from service_helpers import SURVEYS
 
 from galaxy_da.io.features import Features
 from galaxy_da.queries.interpolation import draw_strip
+from galaxy_da.service.lanes import Crew
 
 
 def picture(answer):
@@ -133,17 +133,18 @@ def test_an_unusable_image_has_a_status_and_message(http):
 
 
 def test_images_of_many_clients_are_encoded_in_batches(url, workspace, monkeypatch):
-    sizes, encode = [], workspace.space.encode
+    sizes, answer = [], Crew.answer
     started, go_on = threading.Event(), threading.Event()
 
-    def counting(images, *args, **kwargs):
-        sizes.append(len(images))
-        if len(sizes) == 1:
-            started.set()
-            assert go_on.wait(30)
-        return encode(images, *args, **kwargs)
+    def counting(crew, question):
+        if question.function == "encode_images":
+            sizes.append(len(question.arguments["images"]))
+            if len(sizes) == 1:
+                started.set()
+                assert go_on.wait(30)
+        return answer(crew, question)
 
-    monkeypatch.setattr(workspace.space, "encode", counting)
+    monkeypatch.setattr(Crew, "answer", counting)
     answers = {}
 
     def ask(number):
@@ -160,7 +161,6 @@ def test_images_of_many_clients_are_encoded_in_batches(url, workspace, monkeypat
     metrics = ""
     while "galaxy_da_requests_open 13.0" not in metrics:
         metrics = httpx.get(f"{url}/metrics").text
-    torch.zeros(1)
     go_on.set()
     for thread in threads:
         thread.join()
