@@ -78,20 +78,15 @@ def load_images(
     wanted[rows] = True
     start, stop = (int(rows.min()), int(rows.max()) + 1) if len(rows) else (0, 0)
     surveys = {encoder.survey.name: encoder.survey}
-<<<<<<< HEAD
-    empty = encoder.prepare([], frame).inputs
-    n = int(wanted.sum())
-    images, conditions = (part.new_zeros(n, *part.shape[1:]) for part in vars(empty).values())
-    ok = np.zeros(n, bool)
-=======
     if others := sorted(set(sample.surveys) - surveys.keys()):
         raise TableError(
             f"{sample.path}: holds cutouts of {', '.join(others)} but {encoder.survey.name} was "
             "asked for; give a sample of that survey, or name the sample's own by --survey"
         )
-    images = torch.zeros(int(wanted.sum()), len(encoder.bands), frame.pixels, frame.pixels)
-    ok = np.zeros(len(images), bool)
->>>>>>> main
+    empty = encoder.prepare([], frame).inputs
+    n = int(wanted.sum())
+    images, conditions = (part.new_zeros(n, *part.shape[1:]) for part in vars(empty).values())
+    ok = np.zeros(n, bool)
     done = 0
     for table, cutouts in read_batches(sample, surveys, start, wanted, stop):
         batch = slice(done, done := done + table.num_rows)

@@ -8,11 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-<<<<<<< HEAD
-from galaxy_da.extraction.encoding import reconstruction_error
-=======
-from galaxy_da.errors import SpaceError
->>>>>>> main
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.latent_index import LatentIndex
@@ -20,13 +15,8 @@ from galaxy_da.service.executor import Batcher
 from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.lanes import Crew
 from galaxy_da.service.limits import Limits
-<<<<<<< HEAD
-from galaxy_da.space import LatentSpace, SurveyEncoder
-=======
-from galaxy_da.service.pictures import encoder_for
 from galaxy_da.service.worker import Question
 from galaxy_da.space import LatentSpace
->>>>>>> main
 from galaxy_da.surveys import Survey
 
 __all__ = [
@@ -42,21 +32,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class PreparedImage:
-<<<<<<< HEAD
-    """One image for the network, or the status and message instead."""
+    """Image (planes, pixels, pixels) and conditions for the network, or the problem instead.
 
-    encoder: SurveyEncoder
-    inputs: Inputs
-=======
-    """Image for the network, (bands, pixels, pixels) float32, or the status and message instead.
-
-    `bands` are those of the cutout.
+    `bands` are those of the cutout; `problem` is a status and a message.
     """
 
     survey: str
     bands: tuple[str, ...]
     image: np.ndarray
->>>>>>> main
+    conditions: np.ndarray
     flags: int
     problem: tuple[str, str] | None
 
@@ -79,48 +63,35 @@ class NeighbourQuery:
     survey: str | None
 
 
-<<<<<<< HEAD
 def prepare_upload(cutout: Cutout, survey: Survey, space: LatentSpace) -> PreparedImage:
     """Bring an image into the space's frame."""
-    encoder = space.encoder(survey, cutout.bands)
-    prepared = encoder.prepare([cutout], space.frame)
+    prepared = space.encoder(survey, cutout.bands).prepare([cutout], space.frame)
+    image, conditions = (part[0].numpy() for part in vars(prepared.inputs).values())
     flags, problem = int(prepared.flags[0]), prepared.problems[0]
-    return PreparedImage(encoder, prepared.inputs, flags, problem)
-=======
-def prepare_upload(
-    cutout: Cutout, survey: Survey, space: LatentSpace, *, unadapted: bool
-) -> PreparedImage:
-    """Bring an image into the space's frame; SpaceError if only the anchor's encoder would do."""
-    if survey.name not in space.surveys and not unadapted:
-        raise SpaceError(
-            f"this space has no encoder for {survey.name!r}; it has {', '.join(space.surveys)}; "
-            "send unadapted=true to use the anchor's encoder"
-        )
-    prepared = encoder_for(space, survey, cutout.bands).prepare([cutout], space.frame)
-    flags, problem = int(prepared.flags[0]), prepared.problems[0]
-    image = prepared.images[0].numpy()
-    return PreparedImage(survey.name, cutout.bands, image, flags, problem)
+    return PreparedImage(survey.name, cutout.bands, image, conditions, flags, problem)
 
 
 def encode_images(
-    service: Holdings, survey: str, bands: tuple[str, ...], images: np.ndarray
+    service: Holdings,
+    survey: str,
+    bands: tuple[str, ...],
+    images: np.ndarray,
+    conditions: np.ndarray,
 ) -> list[EncodedImage]:
-    """Encode prepared images of one survey with the same bands, (n, bands, y, x) float32."""
+    """Encode prepared images of one survey with the same bands, (n, planes, y, x) float32."""
     import torch
 
     from galaxy_da.extraction.encoding import reconstruction_error
 
     space = service.space
-    encoder = encoder_for(space, space.survey(survey), bands)
-    tensor = torch.from_numpy(images)
-    posterior = space.encode(tensor, encoder)
-    errors = reconstruction_error(space, encoder, tensor, posterior.mean)
+    inputs = Inputs(torch.from_numpy(images), torch.from_numpy(conditions))
+    posterior = space.encode(inputs, space.encoder(space.survey(survey), bands))
+    errors = reconstruction_error(space, inputs, posterior.mean)
     means, variances = posterior.mean.numpy(), posterior.variance.numpy()
     return [
         EncodedImage(mean, variance, float(error))
         for mean, variance, error in zip(means, variances, errors, strict=True)
     ]
->>>>>>> main
 
 
 def encoding_batcher(
@@ -129,23 +100,15 @@ def encoding_batcher(
     """Return a batcher that encodes the images of many requests, one pass for each network."""
 
     def encode(group: Sequence[PreparedImage]) -> list[EncodedImage | Exception]:
-<<<<<<< HEAD
-        encoder = group[0].encoder
-        inputs = Inputs.join([item.inputs for item in group])
-        posterior = space.encode(inputs, encoder)
-        errors = reconstruction_error(space, inputs, posterior.mean)
-        means, variances = posterior.mean.numpy(), posterior.variance.numpy()
-        return [
-            EncodedImage(mean, variance, float(error))
-            for mean, variance, error in zip(means, variances, errors, strict=True)
-        ]
-=======
-        images = np.stack([item.image for item in group])
-        arguments = {"survey": group[0].survey, "bands": group[0].bands, "images": images}
+        arguments = {
+            "survey": group[0].survey,
+            "bands": group[0].bands,
+            "images": np.stack([item.image for item in group]),
+            "conditions": np.stack([item.conditions for item in group]),
+        }
         question = Question(__name__, encode_images.__name__, arguments, limits.request_seconds)
         encoded: list[EncodedImage | Exception] = crew.answer(question)
         return encoded
->>>>>>> main
 
     return Batcher(
         encode,

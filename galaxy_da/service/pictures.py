@@ -93,13 +93,3 @@ def to_png(picture: np.ndarray, size: int | None = None) -> bytes:
     out = io.BytesIO()
     image.save(out, "png")
     return out.getvalue()
-<<<<<<< HEAD
-=======
-
-
-def encoder_for(space: LatentSpace, survey: Survey, bands: Sequence[str]) -> SurveyEncoder:
-    """Return the survey's encoder, or the anchor's applied to the bands of a cutout."""
-    if survey.name in space.surveys:
-        return space.encoder(survey.name)
-    return space.unadapted(survey, bands)
->>>>>>> main

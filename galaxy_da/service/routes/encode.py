@@ -122,18 +122,8 @@ async def _encode(
         except ValidationError as error:
             raise validation_error(error) from error
         data = await read_file(form, "file")
-<<<<<<< HEAD
-
-    def prepare() -> PreparedImage:
-        survey = find_survey(service.space, fields.survey)
-        cutout = read_upload(data, survey, service.limits, fields.stretch)
-        return prepare_upload(cutout, survey, service.space)
-
-    prepared = await service.workers.run(prepare)
-=======
     given = ImageForm(**{name: getattr(fields, name) for name in ImageForm.model_fields})
     prepared = await _prepare(service=service, fields=given, data=data)
->>>>>>> main
     return fields, prepared, None if prepared.problem else await service.encoder.run(prepared)
 
 
@@ -141,4 +131,4 @@ async def _encode(
 def _prepare(service: Holdings, fields: ImageForm, data: bytes) -> PreparedImage:
     survey = find_survey(service.space, fields.survey)
     cutout = read_upload(data, survey, service.limits, fields.stretch)
-    return prepare_upload(cutout, survey, service.space, unadapted=fields.unadapted)
+    return prepare_upload(cutout, survey, service.space)
