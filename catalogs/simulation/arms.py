@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from catalogs.simulation.half_light import DISC_HALF_LIGHT, arm_hole
-from catalogs.simulation.patches import Frequencies, unit_phase
+from catalogs.simulation.patches import Frequencies
 
 __all__ = ["arm_spectrum"]
 
@@ -24,15 +24,7 @@ def arm_spectrum(truth: dict[str, np.ndarray], row: int, frequencies: Frequencie
     half = int(np.ceil(min(_REACH * scale, 0.49 * frequencies.field_arcsec) / pixel))
     offset = torch.arange(-half, half + 1) * pixel
     image = _image(value, float(arm_hole(truth)[row]), offset / scale)
-    image /= image.sum()
-    spectrum = torch.zeros(frequencies.side, frequencies.half + 1, dtype=torch.complex64)
-    highest = int(min(frequencies.half, 0.5 / pixel * frequencies.field_arcsec))
-    middle = slice(frequencies.half - highest, frequencies.half + highest + 1)
-    rows = unit_phase(-frequencies.north[middle, None] * offset)
-    columns = unit_phase(-offset[:, None] * frequencies.east[: highest + 1])
-    partly = torch.complex(image @ columns.real, image @ columns.imag)
-    spectrum[middle, : highest + 1] = rows @ partly
-    return spectrum
+    return frequencies.transform(image / (image.sum() * pixel**2), pixel)
 
 
 def _image(value: dict[str, float], hole: float, offset: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ Both carry their flux by stellar population, so one rendering serves every band.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -16,8 +17,8 @@ from catalogs.simulation.half_light import DISC_HALF_LIGHT
 from catalogs.simulation.patches import nanomaggies
 
 __all__ = [
-    "DE_VAUCOULEURS", "EXPONENTIAL", "GAUSSIAN", "RING", "Beads", "Profiles", "beads_of",
-    "profiles_of",
+    "DE_VAUCOULEURS", "EXPONENTIAL", "GAUSSIAN", "RING", "Beads", "Profiles", "galaxy_beads",
+    "galaxy_profiles", "join", "neighbour_beads", "neighbour_profiles",
 ]  # fmt: skip
 
 EXPONENTIAL, DE_VAUCOULEURS, GAUSSIAN, RING = range(4)
@@ -51,8 +52,11 @@ class Beads:
     flux: np.ndarray  # (m, populations) in r [nanomaggy]
 
 
-def profiles_of(truth: dict[str, np.ndarray], near: dict[str, np.ndarray]) -> Profiles:
-    """Return the smooth components of galaxies and of their resolved neighbours."""
+_Lights = TypeVar("_Lights", Profiles, Beads)
+
+
+def galaxy_profiles(truth: dict[str, np.ndarray]) -> Profiles:
+    """Return the smooth components of galaxies."""
     angle, q = truth["position_angle_deg"], truth["axis_ratio"]
     elliptical = truth["bulge_fraction"] == 1
     bulge_q = np.where(elliptical, q, 1 - 0.5 * (1 - q))  # a bulge is rounder than its disc
@@ -83,11 +87,12 @@ def profiles_of(truth: dict[str, np.ndarray], near: dict[str, np.ndarray]) -> Pr
         Profiles(np.full(len(q), kind), rows, *place, total * mix[name], shape, truth["ring_width"])
         for name, (kind, place, shape) in parts.items()
     ]
-    return _lit(Profiles(**_joined([*every, _neighbours(near)])))
+    whole = join(every)
+    return _some(whole, (whole.flux != 0).any(1))
 
 
-def beads_of(truth: dict[str, np.ndarray], near: dict[str, np.ndarray], knots: np.ndarray) -> Beads:
-    """Return the knots, the tidal tails, the stars and the small neighbours."""
+def galaxy_beads(truth: dict[str, np.ndarray], knots: np.ndarray) -> Beads:
+    """Return the knots and the tidal tails of galaxies."""
     mix, total = component_mix(truth), nanomaggies(truth["r_mag"])[:, None]
     groups = []
     for name, beads in (("knot", knots), ("tail", tail_beads(truth))):
@@ -95,57 +100,53 @@ def beads_of(truth: dict[str, np.ndarray], near: dict[str, np.ndarray], knots: n
         east, north, size, share = beads[rows].reshape(-1, 4).T
         flux = np.repeat((total * mix[name])[rows], beads.shape[1], axis=0) * share[:, None]
         groups.append(Beads(np.repeat(rows, beads.shape[1]), east, north, size, flux))
-    star = near["half_light_arcsec"] == 0
-    flux = nanomaggies(near["r_mag"])[:, None] * _neighbour_shares(near)
-    groups.append(
-        _some(
-            Beads(
-                near["host"], near["east_arcsec"], near["north_arcsec"], 0.0 * near["r_mag"], flux
-            ),
-            star,
-        )
-    )
-    small = ~star & (near["half_light_arcsec"] < _SMALL_ARCSEC)
-    for share, size in zip(_SMALL_SHARES, _SMALL_SIZES, strict=True):
-        radius = size * near["half_light_arcsec"] * np.sqrt(near["axis_ratio"])
-        every = Beads(near["host"], near["east_arcsec"], near["north_arcsec"], radius, share * flux)
-        groups.append(_some(every, small))
-    return Beads(**_joined(groups))
+    return join(groups)
 
 
-def _neighbours(near: dict[str, np.ndarray]) -> Profiles:
+def neighbour_profiles(near: dict[str, np.ndarray]) -> Profiles:
+    """Return the resolved neighbours, of the columns of `Galaxies.neighbours`."""
     size = near["half_light_arcsec"] / np.where(near["is_bulge"], 1.0, DISC_HALF_LIGHT)
     every = Profiles(
         kind=np.where(near["is_bulge"], DE_VAUCOULEURS, EXPONENTIAL),
         host=near["host"],
         east=near["east_arcsec"],
         north=near["north_arcsec"],
-        flux=nanomaggies(near["r_mag"])[:, None] * _neighbour_shares(near),
+        flux=_neighbour_flux(near),
         shape=_ellipse(size, near["axis_ratio"], near["position_angle_deg"]),
         width=np.zeros(len(size)),
     )
     return _some(every, near["half_light_arcsec"] >= _SMALL_ARCSEC)
 
 
-def _neighbour_shares(near: dict[str, np.ndarray]) -> np.ndarray:
-    star, colour = near["half_light_arcsec"] == 0, near["g_minus_r"]
-    return np.where(star[:, None], star_shares(colour), population_shares(colour))
+def neighbour_beads(near: dict[str, np.ndarray]) -> Beads:
+    """Return the stars and the small neighbours, which are drawn round."""
+    radius = near["half_light_arcsec"] * np.sqrt(near["axis_ratio"])
+    star, flux = radius == 0, _neighbour_flux(near)
+    every = Beads(near["host"], near["east_arcsec"], near["north_arcsec"], radius, flux)
+    small = (near["half_light_arcsec"] < _SMALL_ARCSEC) & ~star
+    groups = [
+        _some(replace(every, size=radius * size, flux=flux * share), small)
+        for share, size in zip(_SMALL_SHARES, _SMALL_SIZES, strict=True)
+    ]
+    return join([_some(every, star), *groups])
 
 
-def _lit(profiles: Profiles) -> Profiles:
-    return _some(profiles, (profiles.flux != 0).any(1))
+def join(parts: Sequence[_Lights]) -> _Lights:
+    """Join the rows of several lights."""
+    names = [field.name for field in fields(parts[0])]
+    return type(parts[0])(
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    )
 
 
-_Lights = TypeVar("_Lights", Profiles, Beads)
+def _neighbour_flux(near: dict[str, np.ndarray]) -> np.ndarray:
+    star, colour = near["half_light_arcsec"][:, None] == 0, near["g_minus_r"]
+    shares = np.where(star, star_shares(colour), population_shares(colour))
+    return nanomaggies(near["r_mag"])[:, None] * shares
 
 
 def _some(lights: _Lights, rows: np.ndarray) -> _Lights:
     return type(lights)(**{name: values[rows] for name, values in vars(lights).items()})
-
-
-def _joined(parts: list[Profiles] | list[Beads]) -> dict[str, np.ndarray]:
-    names = [field.name for field in fields(parts[0])]
-    return {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
 
 
 def _ellipse(radius: np.ndarray, axis_ratio: np.ndarray, angle_deg: np.ndarray) -> np.ndarray:

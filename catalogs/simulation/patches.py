@@ -78,6 +78,24 @@ class Frequencies:
         spectrum: Tensor = torch.fft.fftshift(torch.fft.rfft2(centred), dim=-2)
         return spectrum * self.pixel_arcsec**2
 
+    def transform(self, image: Tensor, pixel_arcsec: float) -> Tensor:
+        """Transform (..., m, m) brightness in pixels of any size around the middle of the patch.
+
+        The first row is the southernmost, the first column the westernmost. Frequencies beyond
+        those that the pixels can hold are zero.
+        """
+        side = image.shape[-1]
+        offset = (torch.arange(side) - (side - 1) / 2) * pixel_arcsec
+        top = min(self.half, int(0.5 / pixel_arcsec * self.field_arcsec))
+        middle = slice(self.half - top, self.half + top + 1)
+        rows = unit_phase(-self.north[middle, None] * offset)
+        columns = unit_phase(-offset[:, None] * self.east[: top + 1]) * pixel_arcsec**2
+        partly = torch.complex(image @ columns.real, image @ columns.imag)
+        shape = (*image.shape[:-2], self.side, self.half + 1)
+        spectrum = torch.zeros(shape, dtype=torch.complex64)
+        spectrum[..., middle, : top + 1] = rows @ partly
+        return spectrum
+
     def keep(self, spectra: Tensor, frequencies: Frequencies) -> Tensor:
         """Cut spectra to lower frequencies."""
         cut = self.half - frequencies.half

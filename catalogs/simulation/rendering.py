@@ -25,13 +25,16 @@ from catalogs.simulation.components import (
     RING,
     Beads,
     Profiles,
-    beads_of,
-    profiles_of,
+    galaxy_beads,
+    galaxy_profiles,
+    join,
+    neighbour_beads,
+    neighbour_profiles,
 )
 from catalogs.simulation.half_light import SERSIC_B4
 from catalogs.simulation.patches import Frequencies, float_tensor, nanomaggies, unit_phase
 
-__all__ = ["profile_transform", "render_galaxies"]
+__all__ = ["profile_transform", "render_galaxies", "render_neighbours"]
 
 _LEAST_LIGHT = 0.002  # share of a de Vaucouleurs profile below which a disc of it is left out
 _STRIP = 50_000  # frequencies rendered at a time, so that they stay in the processor's cache
@@ -42,18 +45,21 @@ def render_galaxies(
 ) -> Tensor:
     """Return (n, 4, side, half + 1) spectra of `Galaxies` in r [nanomaggy], by population."""
     galaxies, near = _arrays(truth), _arrays(neighbours)
-    profiles, beads = profiles_of(galaxies, near), beads_of(galaxies, near, knots)
-    size = (truth.num_rows, POPULATIONS, frequencies.side, frequencies.half + 1)
-    spectra = torch.zeros(size, dtype=torch.complex64)
+    profiles = join([galaxy_profiles(galaxies), neighbour_profiles(near)])
+    beads = join([galaxy_beads(galaxies, knots), neighbour_beads(near)])
+    spectra = _rendered(truth.num_rows, frequencies, profiles, beads)
     arms = component_mix(galaxies)["arm"] * nanomaggies(galaxies["r_mag"])[:, None]
-    for row, spectrum in enumerate(spectra):
-        _add_beads(spectrum, frequencies, beads, np.flatnonzero(beads.host == row))
-        _add_profiles(spectrum, frequencies, profiles, np.flatnonzero(profiles.host == row))
-        if arms[row].any():
-            lines = arm_spectrum(galaxies, row, frequencies)
-            for population in np.flatnonzero(arms[row]):
-                spectrum[population].add_(lines, alpha=float(arms[row, population]))
+    for row in np.flatnonzero(arms.any(1)):
+        spectrum = arm_spectrum(galaxies, row, frequencies)
+        for population in np.flatnonzero(arms[row]):
+            spectra[row, population].add_(spectrum, alpha=float(arms[row, population]))
     return spectra
+
+
+def render_neighbours(n: int, neighbours: pa.Table, frequencies: Frequencies) -> Tensor:
+    """Return (n, 4, side, half + 1) spectra in r [nanomaggy] of the `Galaxies.neighbours` alone."""
+    near = _arrays(neighbours)
+    return _rendered(n, frequencies, neighbour_profiles(near), neighbour_beads(near))
 
 
 def profile_transform(kind: int, square: Tensor, width: Tensor | float = 0.0) -> Tensor:
@@ -74,6 +80,15 @@ def profile_transform(kind: int, square: Tensor, width: Tensor | float = 0.0) ->
     return total
 
 
+def _rendered(n: int, frequencies: Frequencies, profiles: Profiles, beads: Beads) -> Tensor:
+    size = (n, POPULATIONS, frequencies.side, frequencies.half + 1)
+    spectra = torch.zeros(size, dtype=torch.complex64)
+    for row, spectrum in enumerate(spectra):
+        _add_beads(spectrum, frequencies, beads, np.flatnonzero(beads.host == row))
+        _add_profiles(spectrum, frequencies, profiles, np.flatnonzero(profiles.host == row))
+    return spectra
+
+
 def _add_beads(spectrum: Tensor, frequencies: Frequencies, beads: Beads, rows: np.ndarray) -> None:
     if not len(rows):
         return
@@ -90,6 +105,8 @@ def _add_profiles(
 ) -> None:
     """Add profiles to a (populations, side, half + 1) spectrum, strip by strip."""
     still = (profiles.east[rows] == 0) & (profiles.north[rows] == 0)
+    if not len(rows):
+        return
     strip = max(_STRIP // len(frequencies.east), 1)
     for first in range(0, frequencies.side, strip):
         part = slice(first, min(first + strip, frequencies.side))

@@ -41,13 +41,14 @@ class SceneImages:
     stamps: Tensor  # (scenes, bands, 128, 128) float16 brightness over total flux [1 / arcsec^2]
     pixel_arcsec: np.ndarray  # (scenes,)
     flux: np.ndarray  # (scenes, bands) total flux of the galaxy [nanomaggy]
+    wavelengths_nm: np.ndarray  # (bands,) ascending
     half_light_arcsec: np.ndarray  # (scenes,) circle of half the flux in the band nearest to r
 
 
-def read_scenes(sample: Sample, survey: Survey, limit: int) -> tuple[SceneImages, tuple[str, ...]]:
+def read_scenes(sample: Sample, survey: Survey, limit: int) -> SceneImages:
     """Read the usable images among `limit` rows of a sample table, always the same random ones.
 
-    Return the scenes and their bands by wavelength; TableError if no image is usable.
+    TableError is raised if no image is usable.
     """
     inspected = np.random.default_rng(0).permutation(len(sample))[:limit]
     wanted = np.isin(np.arange(len(sample)), inspected)
@@ -68,7 +69,7 @@ def read_scenes(sample: Sample, survey: Survey, limit: int) -> tuple[SceneImages
     stamps = torch.cat([part.stamps for part in parts])
     names = ("rows", "pixel_arcsec", "flux", "half_light_arcsec")
     columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    return SceneImages(stamps=stamps, **columns), bands
+    return SceneImages(stamps=stamps, wavelengths_nm=_wavelengths(survey, bands), **columns)
 
 
 def _cut_out(
@@ -94,6 +95,7 @@ def _cut_out(
             stamps=(light / flux[..., None, None]).half(),
             pixel_arcsec=pixel.numpy(),
             flux=flux.double().numpy(),
+            wavelengths_nm=_wavelengths(survey, bands),
             half_light_arcsec=(_half_light(light[:, r_band]) * pixel).double().numpy(),
         )
 
@@ -121,7 +123,7 @@ def _clean(
     light *= (2 * _smooth(inside.float()[:, None], _TAPER_PX)).clamp_max(1)
     good = _usable(inside, missing.any(1), torch.from_numpy(full), light, fall)
     light *= _fade(light.shape[-2])[:, None] * _fade(light.shape[-1])
-    ratio = max(1.0, max(light.shape[2:]) / SIDE)
+    ratio = (_width(inside, centre) / SIDE).clamp(1, max(1.0, max(light.shape[2:]) / SIDE))
     light = resample(light, SIDE, ratio, (centre[:, 0], centre[:, 1]))
     return light, pixel * ratio, good
 
@@ -142,6 +144,15 @@ def _around(centre_xy: Tensor, above: Tensor) -> Tensor:
     x, y = centre_xy.round().long().T.numpy()
     label = labels[np.arange(len(labels)), y, x][:, None, None]
     return torch.from_numpy((labels == label) & (label > 0))
+
+
+def _width(inside: Tensor, centre_xy: Tensor) -> Tensor:
+    """(m,) sides of the squares around the centres that hold the kept pixels and their taper."""
+    apart = [
+        (torch.arange(inside.shape[axis]) - centre_xy[:, 2 - axis, None]).abs() for axis in (1, 2)
+    ]
+    reach = [(distance * inside.any(3 - axis)).amax(1) for axis, distance in enumerate(apart, 1)]
+    return 2 * (torch.maximum(*reach) + 2 * _TAPER_PX) + 1
 
 
 def _usable(inside: Tensor, missing: Tensor, full: Tensor, light: Tensor, fall: Tensor) -> Tensor:
@@ -191,6 +202,10 @@ def _border(image: Tensor, inset: int = 0) -> Tensor:
     ring = torch.ones(image.shape[-2:], dtype=torch.bool)
     ring[wide:-wide, wide:-wide] = False
     return image[..., ring]
+
+
+def _wavelengths(survey: Survey, bands: tuple[str, ...]) -> np.ndarray:
+    return np.array([survey.band(name).wavelength_nm for name in bands])
 
 
 def _bands_by_wavelength(

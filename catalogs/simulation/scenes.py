@@ -2,14 +2,14 @@
 
 A well-resolved image is moved to a smaller apparent size, as FERENGI does (Barden et al. 2008,
 ApJS 175, 105), so that its own PSF and noise shrink below those of the surveys that then observe
-it. Each scene is rotated, mirrored, shrunk and dimmed; other scenes serve as its neighbours.
+it. Each scene is rotated, mirrored, shrunk and dimmed. Its neighbours are those of the parametric
+galaxies.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +19,12 @@ from astropy_healpix import HEALPix
 from torch import Tensor
 from torch.nn import functional
 
+from catalogs.simulation.colours import population_fluxes
 from catalogs.simulation.distributions import (
     MAGNITUDES,
-    draw_companions,
     draw_half_light,
     draw_magnitudes,
+    draw_neighbours,
 )
 from catalogs.simulation.patches import (
     FIELD_ARCSEC,
@@ -32,56 +33,73 @@ from catalogs.simulation.patches import (
     float_tensor,
     nanomaggies,
 )
-from catalogs.simulation.scene_images import SIDE, SceneImages, read_scenes
-from galaxy_da.images.resampling import resample
+from catalogs.simulation.rendering import render_neighbours
+from catalogs.simulation.scene_images import SceneImages, read_scenes
+from galaxy_da.errors import TableError
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.surveys import Survey, get_survey
 
 __all__ = ["MAX_SCENES", "SHRINK", "DrawnScenes", "ScenePool"]
 
-MAX_SCENES = 8_000  # most scenes a pool holds; each takes 32 KiB a band
+MAX_SCENES = 8_000  # most scenes a pool holds by default; each takes 32 KiB a band
 
 SHRINK = (2.0, 5.0)  # range of the reduction in apparent size
 
-_NEIGHBOUR_SHRINK = (2.0, 12.0)
 _CELL_NSIDE = 256
-_AT_A_TIME = 32
-_G_NM, _R_NM, _Z_NM = 481.0, 642.0, 925.0
+_NODES_NM = np.array([481.0, 642.0, 770.0, 925.0])  # g, r, i, z: a component of the sky each
 _SLOPES = (-0.5, 2.5)  # limits of d ln flux / d ln wavelength beyond the bands
 _TYPICAL_SLOPE = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScenePool(SceneImages):
-    """Galaxies cut out of real images; their pixels as in `SceneImages`."""
+class ScenePool:
+    """Galaxies cut out of real images."""
 
     scene_id: np.ndarray  # (scenes,) objects, `object_id` of the images
+    scene_class: np.ndarray  # (scenes,) objects, morphological classes, "" where not known
     ra: np.ndarray  # (scenes,) [ICRS deg]
     dec: np.ndarray
-    wavelengths_nm: np.ndarray  # (bands,) ascending
+    images: tuple[SceneImages, ...]  # one per table
+    shrink: tuple[float, float] = SHRINK
 
     @classmethod
     def open(
-        cls, path: PathOrUrl, *, limit: int = MAX_SCENES, survey: Survey | None = None
+        cls,
+        paths: PathOrUrl | Sequence[PathOrUrl],
+        *,
+        limit: int = MAX_SCENES,
+        survey: Survey | None = None,
+        shrink: tuple[float, float] = SHRINK,
     ) -> ScenePool:
-        """Read a sample table of one survey and keep the images that can be scenes.
+        """Read sample tables of one survey each and keep the images that can be scenes.
 
-        At most `limit` rows are read, always the same random ones. An image is left out if its
-        galaxy is not detected, runs over the edge, is saturated, has pixels that are not finite, or
-        is smaller than 50 pixels; or if its bands are not those of the first image. The survey is
-        by default the built-in one that the table names. TableError is raised if none is usable.
+        At most `limit` rows are read, as many of each table as it has, always the same random ones.
+        An image is left out if its galaxy is not detected, runs over the edge, is saturated, has
+        pixels that are not finite, or is smaller than 50 pixels; or if its bands are not those of
+        the table's first image. The survey is by default the built-in one that a table names. A
+        column ``scene_class`` gives the morphological classes; see `draw`. TableError is raised if
+        a table has no usable image.
+
+        `scene_table` prepares images without positions or pixel scales.
         """
-        sample = Sample(path)
-        survey = survey or get_survey(sample.survey)
-        scenes, bands = read_scenes(sample, survey, min(limit, MAX_SCENES))
-        rows = pa.array(scenes.rows)
+        one = isinstance(paths, str) or not isinstance(paths, Sequence)
+        samples = [Sample(path) for path in ([paths] if one else paths)]
+        if not samples:
+            raise TableError("no table of scenes is given; name at least one")
+        parts = [
+            read_scenes(sample, survey or get_survey(sample.survey), share)
+            for sample, share in zip(samples, _shares(samples, limit), strict=True)
+        ]
         return cls(
-            scene_id=np.array(sample.catalog["object_id"].take(rows).to_pylist(), object),
-            ra=sample.catalog["ra"].take(rows).to_numpy(),
-            dec=sample.catalog["dec"].take(rows).to_numpy(),
-            wavelengths_nm=np.array([survey.band(name).wavelength_nm for name in bands]),
-            **vars(scenes),
+            **{
+                name: np.concatenate(
+                    [_column(*each, name) for each in zip(samples, parts, strict=True)]
+                )
+                for name in ("scene_id", "scene_class", "ra", "dec")
+            },
+            images=tuple(parts),
+            shrink=shrink,
         )
 
     def __len__(self) -> int:
@@ -94,73 +112,37 @@ class ScenePool(SceneImages):
         magnitudes: tuple[float, float] = MAGNITUDES,
         field_arcsec: float = FIELD_ARCSEC,
     ) -> DrawnScenes:
-        """Draw n galaxies and their neighbours from the scenes, with replacement.
+        """Draw n galaxies from the scenes, with replacement, and parametric neighbours.
 
-        Magnitudes and radii have the distributions of the parametric galaxies; a scene is shrunk
-        towards the radius within `SHRINK`. Positions are random within the scene's HEALPix cell
-        (nside 256), so that a split of the sky into such cells or larger also separates the scenes.
+        A class of m scenes is drawn in proportion to the square root of m. Magnitudes and radii
+        have the distributions of the parametric galaxies; a scene is shrunk towards the radius
+        within `shrink`. Positions are random within the scene's HEALPix cell (nside 256), so that
+        a split of the sky into such cells or larger also separates the scenes.
         """
-        main = self._draw_scenes(draw_magnitudes(n, rng, magnitudes), SHRINK, rng)
-        places = draw_companions(main["r_mag"], main["half_light_arcsec"], rng, field_arcsec)
-        del places["in_cluster"]
-        near = self._draw_scenes(places["r_mag"], _NEIGHBOUR_SHRINK, rng)
-        scene = main["scene"]
+        _, number, count = np.unique(self.scene_class, return_inverse=True, return_counts=True)
+        weight = count[number] ** -0.5
+        scene = rng.choice(len(self), n, p=weight / weight.sum())
+        r_mag = draw_magnitudes(n, rng, magnitudes)
+        wanted = draw_half_light(r_mag, rng, field_arcsec)
+        radius = np.concatenate([part.half_light_arcsec for part in self.images])[scene]
+        factor = np.clip(radius / wanted, *self.shrink)
         ra, dec = _same_cell(self.ra[scene], self.dec[scene], rng)
-        g, r = (self.colours[scene] @ self.node_weights([_G_NM, _R_NM]).T).T
         truth = {
             "ra": ra,
             "dec": dec,
             "scene_id": self.scene_id[scene],
-            **main,
-            "g_minus_r": -2.5 * np.log10(g / r),
-            "n_neighbours": np.bincount(places["host"], minlength=n),
-        }
-        return DrawnScenes(self, pa.table(truth), pa.table({**near, **places}))
-
-    @cached_property
-    def nodes(self) -> np.ndarray:
-        """(nodes,) wavelengths of the bands, extended to cover g to z."""
-        have = self.wavelengths_nm
-        return np.unique([*have, min(_G_NM, have[0]), max(_Z_NM, have[-1])])
-
-    @cached_property
-    def node_bands(self) -> np.ndarray:
-        """(nodes,) number of the band whose image is used at each node."""
-        return np.asarray(np.abs(self.nodes[:, None] - self.wavelengths_nm).argmin(1))
-
-    @cached_property
-    def colours(self) -> np.ndarray:
-        """(scenes, nodes) flux over that at 642 nm, extrapolated along the scene's colour."""
-        have, nearest = self.wavelengths_nm, self.node_bands
-        slope = np.full((len(self), len(self.nodes)), _TYPICAL_SLOPE)
-        if len(have) > 1:
-            colour = np.diff(np.log(self.flux), axis=1) / np.diff(np.log(have))
-            slope = np.clip(colour[:, np.minimum(nearest, len(have) - 2)], *_SLOPES)
-        flux = self.flux[:, nearest] * (self.nodes / have[nearest]) ** slope
-        return np.asarray(flux / (flux @ self.node_weights([_R_NM]).T))
-
-    def node_weights(self, wavelengths_nm: Sequence[float]) -> np.ndarray:
-        """(wavelengths, nodes) weights that interpolate linearly between the nodes."""
-        wanted = np.asarray(wavelengths_nm, dtype=float)
-        inside = np.clip(wanted, self.nodes[0], self.nodes[-1])
-        unit = np.eye(len(self.nodes))
-        hats = np.stack([np.interp(inside, self.nodes, row) for row in unit], axis=-1)
-        return np.asarray(hats * ((wanted / inside) ** _TYPICAL_SLOPE)[:, None])
-
-    def _draw_scenes(
-        self, r_mag: np.ndarray, shrink: tuple[float, float], rng: np.random.Generator
-    ) -> dict[str, np.ndarray]:
-        scene = rng.integers(len(self), size=len(r_mag))
-        radius = self.half_light_arcsec[scene]
-        factor = np.clip(radius / draw_half_light(r_mag, rng), *shrink)
-        return {
+            "scene_class": self.scene_class[scene],
             "scene": scene,
             "r_mag": r_mag,
             "half_light_arcsec": radius / factor,
             "shrink": factor,
-            "angle_deg": rng.uniform(0, 360, len(r_mag)),
-            "mirrored": rng.random(len(r_mag)) < 0.5,
+            "angle_deg": rng.uniform(0, 360, n),
+            "mirrored": rng.random(n) < 0.5,
+            "g_minus_r": np.concatenate([_g_minus_r(part) for part in self.images])[scene],
         }
+        neighbours = draw_neighbours(truth, rng, field_arcsec)
+        truth["n_neighbours"] = np.bincount(neighbours["host"], minlength=n)
+        return DrawnScenes(self, pa.table(truth), pa.table(neighbours))
 
 
 @dataclass(frozen=True)
@@ -168,9 +150,9 @@ class DrawnScenes:
     """Real galaxies, drawn from a pool.
 
     `truth` has a row per galaxy: ``ra``, ``dec`` [ICRS deg], ``scene_id`` (`object_id` of the
-    image), ``r_mag`` (without neighbours), ``half_light_arcsec``, ``shrink``, ``angle_deg``,
-    ``mirrored``, ``g_minus_r``, ``n_neighbours``. `neighbours` are other scenes in the same
-    patches, with ``host`` (row of `truth`), ``east_arcsec`` and ``north_arcsec``.
+    image), ``scene_class``, ``r_mag`` (without neighbours), ``half_light_arcsec`` (circular),
+    ``shrink``, ``angle_deg``, ``mirrored``, ``g_minus_r``, ``n_neighbours``. `neighbours` has the
+    columns of `Galaxies.neighbours`.
     """
 
     pool: ScenePool
@@ -179,48 +161,89 @@ class DrawnScenes:
 
     def render(self, frequencies: Frequencies) -> Sky:
         """Rotate, shrink and dim the scenes, one component per node of the wavelengths."""
-        n, pool = self.truth.num_rows, self.pool
-        column = {
-            name: np.concatenate([self.truth[name].to_numpy(), self.neighbours[name].to_numpy()])
-            for name in ("scene", "r_mag", "shrink", "angle_deg", "mirrored")
-        }
-        near = [self.neighbours[name].to_numpy() for name in ("east_arcsec", "north_arcsec")]
-        offset = np.pad(np.stack(near), ((0, 0), (n, 0)))
-        host = np.concatenate([np.arange(n), self.neighbours["host"].to_numpy()])
-        images = torch.zeros(n, len(pool.nodes), frequencies.side, frequencies.side)
-        for rows in np.array_split(np.arange(len(host)), -(-len(host) // _AT_A_TIME)):
-            part = {name: values[rows] for name, values in column.items()}
-            placed = _place(pool, frequencies, part, offset[:, rows])
-            images.index_add_(0, torch.from_numpy(host[rows]), placed)
-        spectra = frequencies.spectrum(images)
-        return Sky(spectra, frequencies, lambda nm: float_tensor(pool.node_weights(nm)))
+        n = self.truth.num_rows
+        near = render_neighbours(n, self.neighbours, frequencies)
+        spectra = torch.empty(n, len(_NODES_NM), *near.shape[2:], dtype=near.dtype)
+        at_nodes = population_fluxes(_NODES_NM).to(near.dtype)
+        for row, galaxy in enumerate(self.truth.to_pylist()):
+            torch.tensordot(at_nodes, near[row], dims=1, out=spectra[row])
+            spectra[row] += _spectrum(self.pool, galaxy, frequencies)
+        return Sky(spectra, frequencies, _node_weights)
 
 
-def _place(
-    pool: ScenePool, frequencies: Frequencies, column: dict[str, np.ndarray], offset: np.ndarray
-) -> Tensor:
-    """(m, nodes, side, side) surface brightness of scenes at (2, m) offsets on the real grid."""
-    scene = column["scene"]
-    stamps = pool.stamps[torch.from_numpy(scene)].float()
-    rotated = _rotate(stamps, column["angle_deg"], column["mirrored"])
-    shrunk = column["shrink"] / pool.pixel_arcsec[scene]  # stamp pixels per arcsec
-    east, north = float_tensor((SIDE - 1) / 2 - offset * shrunk)
-    flux = nanomaggies(column["r_mag"]) * column["shrink"] ** 2
-    planes = rotated[:, pool.node_bands]
-    planes *= float_tensor(flux[:, None] * pool.colours[scene])[:, :, None, None]
-    return resample(
-        planes, frequencies.side, float_tensor(shrunk * frequencies.pixel_arcsec), (east, north)
-    )
+def _shares(samples: Sequence[Sample], limit: int) -> list[int]:
+    """Share a number of rows equally, but for the tables that have fewer."""
+    sizes = sorted(len(sample) for sample in samples)
+    rest, equal = limit, limit
+    for i, size in enumerate(sizes):
+        equal = max(rest // (len(sizes) - i), 1)
+        rest -= min(size, equal)
+    return [min(len(sample), equal) for sample in samples]
 
 
-def _rotate(stamps: Tensor, angle_deg: np.ndarray, mirrored: np.ndarray) -> Tensor:
-    """Rotate (m, bands, side, side) stamps about the middle, and mirror some."""
-    angle = torch.deg2rad(float_tensor(angle_deg))
-    sign = torch.where(torch.as_tensor(mirrored), -1, 1)
-    cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle)
-    matrix = torch.stack([cos * sign, -sin, zero, sin * sign, cos, zero], dim=-1)
-    grid = functional.affine_grid(matrix.reshape(-1, 2, 3), list(stamps.shape), False)
-    return functional.grid_sample(stamps, grid, align_corners=False)
+def _spectrum(pool: ScenePool, galaxy: dict[str, float], frequencies: Frequencies) -> Tensor:
+    """(nodes, side, half + 1) spectra of one scene."""
+    scene = int(galaxy["scene"])
+    for part in pool.images:
+        if scene < len(part.rows):
+            break
+        scene -= len(part.rows)
+    stamp = _rotate(part.stamps[scene].float(), galaxy["angle_deg"], bool(galaxy["mirrored"]))
+    planes = frequencies.transform(stamp, part.pixel_arcsec[scene] / galaxy["shrink"])
+    colours, bands = _at_nodes(part)
+    flux = nanomaggies(galaxy["r_mag"]) * colours[scene]
+    total = planes[:, frequencies.half, 0].real
+    return planes[bands] * (float_tensor(flux) / total[bands])[:, None, None]
+
+
+def _rotate(stamp: Tensor, angle_deg: float, mirrored: bool) -> Tensor:
+    """Rotate a (bands, side, side) stamp about the middle, and mirror it, or not."""
+    angle, sign = np.radians(angle_deg), -1 if mirrored else 1
+    cos, sin = np.cos(angle), np.sin(angle)
+    matrix = float_tensor([[[cos * sign, -sin, 0], [sin * sign, cos, 0]]])
+    grid = functional.affine_grid(matrix, [1, *stamp.shape], False)
+    return functional.grid_sample(stamp[None], grid, align_corners=False)[0]
+
+
+def _at_nodes(part: SceneImages) -> tuple[np.ndarray, np.ndarray]:
+    """Return (scenes, nodes) flux over that at 642 nm, and the band whose image each node takes.
+
+    Flux is extrapolated along the scene's colour.
+    """
+    have = part.wavelengths_nm
+    nearest = np.abs(_NODES_NM[:, None] - have).argmin(1)
+    slope = np.full((len(part.rows), len(_NODES_NM)), _TYPICAL_SLOPE)
+    if len(have) > 1:
+        colour = np.diff(np.log(part.flux), axis=1) / np.diff(np.log(have))
+        between = np.searchsorted(have, _NODES_NM).clip(1, len(have) - 1) - 1
+        slope = np.clip(colour[:, between], *_SLOPES)
+    flux = part.flux[:, nearest] * (_NODES_NM / have[nearest]) ** slope
+    return flux / (flux @ _weights([642.0]).T), nearest
+
+
+def _g_minus_r(part: SceneImages) -> np.ndarray:
+    g, r = (_at_nodes(part)[0] @ _weights([481.0, 642.0]).T).T
+    return np.asarray(-2.5 * np.log10(g / r))
+
+
+def _node_weights(wavelengths_nm: Sequence[float]) -> Tensor:
+    return float_tensor(_weights(wavelengths_nm))
+
+
+def _weights(wavelengths_nm: Sequence[float]) -> np.ndarray:
+    """(wavelengths, nodes) weights that interpolate linearly between the nodes."""
+    wanted = np.asarray(wavelengths_nm, dtype=float)
+    inside = np.clip(wanted, _NODES_NM[0], _NODES_NM[-1])
+    hats = np.stack([np.interp(inside, _NODES_NM, row) for row in np.eye(len(_NODES_NM))], axis=-1)
+    return np.asarray(hats * ((wanted / inside) ** _TYPICAL_SLOPE)[:, None])
+
+
+def _column(sample: Sample, part: SceneImages, name: str) -> np.ndarray:
+    source = "object_id" if name == "scene_id" else name
+    if source not in sample.catalog.column_names:
+        return np.full(len(part.rows), "", object)
+    values = sample.catalog[source].take(pa.array(part.rows))
+    return values.to_numpy() if name in ("ra", "dec") else np.array(values.to_pylist(), object)
 
 
 def _same_cell(

@@ -2,7 +2,7 @@
 
 A question runs in a process of its own, so that it cannot hold the interpreter's lock of the
 service, use more memory than allowed, or go on after its client was refused. A lane has a number of
-processes and serves the client first that has the fewest of them.
+processes and serves the client first that has the fewest of them, or was served longest ago.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Variables of libraries whose threads do not survive a fork."""
 
 _GRACE_SECONDS = 1.0
+_REMEMBERED = 10_000
 _SHARE = 4
 """One client may fill this fraction of the places in a queue."""
 
@@ -186,6 +187,7 @@ class Lane:
         self._max_waiting = max_waiting
         self._seconds = seconds
         self._running: Counter[str] = Counter()
+        self._served: dict[str, float] = {}
         self._queue: list[_Waiting] = []
 
     async def ask(self, module: str, function: str, **arguments: Any) -> Any:
@@ -214,7 +216,7 @@ class Lane:
     def _next(self) -> None:
         """Start the questions that wait for a free process."""
         while self._free and self._queue:
-            item = min(self._queue, key=lambda item: self._running[item.client])
+            item = min(self._queue, key=self._claim)
             self._queue.remove(item)
             left = item.deadline - time.monotonic()
             if item.answer.done():
@@ -224,10 +226,17 @@ class Lane:
                 continue
             self._free -= 1
             self._running[item.client] += 1
+            if len(self._served) > _REMEMBERED:
+                self._served.clear()
+            self._served[item.client] = time.monotonic()
             work = asyncio.get_running_loop().run_in_executor(
                 self._pool, self.crew.answer, replace(item.question, seconds=left)
             )
             work.add_done_callback(partial(self._ended, item))
+
+    def _claim(self, item: _Waiting) -> tuple[int, float]:
+        """Return what is smallest for the client to serve next."""
+        return self._running[item.client], self._served.get(item.client, 0)
 
     def _ended(self, item: _Waiting, work: asyncio.Future[Any]) -> None:
         self._free += 1

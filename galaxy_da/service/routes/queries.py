@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +51,7 @@ _PARQUET_BODY = {
 _PRIOR = "Prior probability that two objects are the same galaxy."
 
 _FEW = 100
-"""Neighbours that are found and written in the service's own process; more in another."""
+"""Most neighbours of a quick question."""
 
 Score = Literal["combined", "knn", "lof", "forest", "reconstruction"]
 Method = Literal["combined", "knn", "lof", "forest", "reconstruction", "disagreement"]
@@ -107,10 +107,11 @@ async def similar(service: Parts, accept: Accept, query: Annotated[Similar, Quer
         return table_response(accept, found, Format.JSON, {"query": query.id}, "similar")
     if (query.ra is None) != (query.dec is None) or (query.ra is not None) == bool(query.id):
         raise RequestError(422, "give id (repeatable), or ra and dec")
-    return await _similar(service=service, accept=accept, query=query)
+    lane = service.quick if query.k <= _FEW else service.slow
+    found = await lane.ask(__name__, _similar.__name__, accept=accept, query=query)
+    return cast(Response, found)
 
 
-@slow
 def _similar(service: Holdings, accept: str, query: Similar) -> Response:
     likes = query.id
     with report_bad_arguments():

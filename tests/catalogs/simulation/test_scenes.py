@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,8 @@ from PIL import Image
 
 from catalogs.simulation.conditions import frame_bands, median_conditions
 from catalogs.simulation.observing import frequencies_for, observe
+from catalogs.simulation.patches import Frequencies
+from catalogs.simulation.scene_tables import scene_table
 from catalogs.simulation.scenes import SHRINK, ScenePool
 from galaxy_da.errors import SurveyError, TableError
 from galaxy_da.images.stretches import apply_stretch
@@ -61,10 +64,10 @@ def pool(tmp_path_factory):
 
 def test_scenes_keep_their_flux_colour_and_size(pool):
     assert list(pool.scene_id) == [f"scene-{i}" for i in range(4)]
-    assert_allclose(pool.wavelengths_nm, [481, 642, 925])
-    assert_allclose(pool.flux, np.tile([60, 100, 140], (4, 1)), rtol=0.03)
+    assert_allclose(pool.images[0].wavelengths_nm, [481, 642, 925])
+    assert_allclose(pool.images[0].flux, np.tile([60, 100, 140], (4, 1)), rtol=0.03)
     round_one = SIGMA * np.sqrt(2 * np.log(2))  # half-light radius of a round Gaussian
-    assert pool.half_light_arcsec[0] == pytest.approx(round_one, rel=0.03)
+    assert pool.images[0].half_light_arcsec[0] == pytest.approx(round_one, rel=0.03)
 
 
 def test_rendered_scenes_have_the_drawn_magnitude_colour_and_size(pool):
@@ -120,12 +123,9 @@ def test_draws_follow_the_limits(pool):
     assert (shrink <= SHRINK[1]).all()
     assert_allclose(
         drawn.truth["half_light_arcsec"],
-        pool.half_light_arcsec[drawn.truth["scene"]] / shrink,
+        pool.images[0].half_light_arcsec[drawn.truth["scene"]] / shrink,
     )
-    near = drawn.neighbours
-    host_mag = drawn.truth["r_mag"].to_numpy()[near["host"].to_numpy()]
-    assert (near["r_mag"].to_numpy() > host_mag).all()
-    assert drawn.truth["n_neighbours"].to_numpy().sum() == near.num_rows
+    assert drawn.truth["n_neighbours"].to_numpy().sum() == drawn.neighbours.num_rows
 
 
 @pytest.mark.parametrize("nside", [32, 64, 256])
@@ -146,12 +146,9 @@ def test_bands_beyond_the_images_follow_the_colour(tmp_path):
     images = [noisy(gaussian(), rng, scale=(50.0, 100.0)) for _ in range(2)]
     pool = ScenePool.open(write(tmp_path, images, bands=["g,r"] * 2))
     frequencies = frequencies_for(get_survey("decals").bands)
-    total = (
-        pool.draw(4, rng)
-        .render(frequencies)
-        .at([481, 642, 925], frequencies)[:, :, frequencies.half, 0]
-        .real
-    )
+    drawn = pool.draw(4, rng)
+    sky = replace(drawn, neighbours=drawn.neighbours.slice(0, 0)).render(frequencies)
+    total = sky.at([481, 642, 925], frequencies)[:, :, frequencies.half, 0].real
     slope = np.log(100 / 50) / np.log(642 / 481)
     expected = (925 / 642) ** min(slope, 2.5)
     assert_allclose(total[:, 2] / total[:, 1], expected, rtol=0.05)
@@ -187,7 +184,7 @@ def test_saturated_colour_images_are_left_out(tmp_path):
     assert list(pool.scene_id) == ["scene-0"]
     # Flux in a JPEG refers to the archive's own pixel.
     expected = 300 * (PIXEL / survey.stretch.pixel_scale_arcsec) ** 2
-    assert_allclose(pool.flux, expected, rtol=0.05)
+    assert_allclose(pool.images[0].flux, expected, rtol=0.05)
 
 
 def test_large_images_are_binned(tmp_path):
@@ -195,9 +192,65 @@ def test_large_images_are_binned(tmp_path):
     pool = ScenePool.open(
         write(tmp_path, [noisy(gaussian(side=300, sigma=8.0), rng, scale=(6e2, 1e3, 1.4e3))])
     )
-    assert pool.stamps.shape[-1] == 128
-    assert_allclose(pool.pixel_arcsec, PIXEL * 300 / 128, rtol=1e-6)
-    assert_allclose(pool.half_light_arcsec, 8.0 * np.sqrt(2 * np.log(2)), rtol=0.05)
+    assert pool.images[0].stamps.shape[-1] == 128
+    # No coarser than the galaxy needs: detected over 55 of 79 arcsec.
+    assert PIXEL * 1.4 < pool.images[0].pixel_arcsec[0] < PIXEL * 300 / 128
+    assert_allclose(pool.images[0].half_light_arcsec, 8.0 * np.sqrt(2 * np.log(2)), rtol=0.05)
+
+
+def test_tables_of_different_bands_make_one_pool(tmp_path):
+    rng = np.random.default_rng(8)
+    paths = []
+    for name, bands, scale in (("a", "g,r,z", (60.0, 100.0, 140.0)), ("b", "g,r", (50.0, 100.0))):
+        (tmp_path / name).mkdir()
+        images = [noisy(gaussian(), rng, scale=scale) for _ in range(3)]
+        ids = [f"{name}-{i}" for i in range(3)]
+        paths.append(write(tmp_path / name, images, bands=[bands] * 3, object_id=ids))
+    pool = ScenePool.open(paths, shrink=(0.75, 1.5))
+    assert len(pool) == 6
+    drawn = pool.draw(64, rng, (15.0, 16.0))
+    sky = replace(drawn, neighbours=drawn.neighbours.slice(0, 0)).render(Frequencies(40))
+    total = sky.at([481, 642], Frequencies(40))[:, :, 40, 0].real.numpy()
+    colour = -2.5 * np.log10(total[:, 0] / total[:, 1])
+    second = np.array([name.startswith("b") for name in drawn.truth["scene_id"].to_pylist()])
+    assert 10 < second.sum() < 54
+    assert_allclose(colour[second], 2.5 * np.log10(2), atol=0.05)
+    assert_allclose(colour[~second], 2.5 * np.log10(100 / 60), atol=0.05)
+    assert drawn.truth["shrink"].to_numpy().max() <= 1.5
+
+
+def test_rare_classes_are_drawn_more_often(tmp_path):
+    images = [noisy(gaussian(), np.random.default_rng(9)) for _ in range(20)]
+    classes = ["merger"] + ["spiral"] * 16 + [""] * 3
+    pool = ScenePool.open(write(tmp_path, images, scene_class=classes))
+    drawn = pool.draw(4000, np.random.default_rng(10)).truth["scene_class"].to_pylist()
+    expected = 1 / (1 + 4 + np.sqrt(3))
+    assert drawn.count("merger") / 4000 == pytest.approx(expected, rel=0.15)
+    assert drawn.count("spiral") / 4000 == pytest.approx(4 * expected, rel=0.05)
+
+
+def test_scenes_without_positions_get_one_of_their_own():
+    images = pa.table(
+        {
+            "object_id": ["a", "b", "copy of a"],
+            "survey": ["sdss"] * 3,
+            "image": [picture(1), picture(2), picture(1, "png")],
+        }
+    )
+    table = scene_table(images, 0.3)
+    assert table["object_id"].to_pylist() == ["a", "b"]
+    assert table["pixel_scale_arcsec"].to_pylist() == [0.3, 0.3]
+    assert len(set(table["ra"].to_pylist())) == 2
+    again = scene_table(images.slice(1), 0.3)
+    assert again["ra"][0] == table["ra"][1]
+    assert again["dec"][0] == table["dec"][1]
+
+
+def picture(seed, kind="bmp"):
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 255, (20, 20, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
 
 
 def test_no_usable_image_is_an_error(tmp_path):
@@ -214,8 +267,19 @@ def test_an_unknown_survey_is_an_error(tmp_path):
 def test_real_spirals_are_scenes(data):
     pool = ScenePool.open(data / "sdss_spirals.parquet", limit=200)
     assert 120 < len(pool) <= 200
-    r = 22.5 - 2.5 * np.log10(pool.flux[:, 1])
+    r = 22.5 - 2.5 * np.log10(pool.images[0].flux[:, 1])
     assert 16 < np.median(r) < 18.5
-    g_minus_r = -2.5 * np.log10(pool.flux[:, 0] / pool.flux[:, 1])
+    g_minus_r = -2.5 * np.log10(pool.images[0].flux[:, 0] / pool.images[0].flux[:, 1])
     assert 0.4 < np.median(g_minus_r) < 1.0
-    assert 2 < np.median(pool.half_light_arcsec) < 6
+    assert 2 < np.median(pool.images[0].half_light_arcsec) < 6
+
+
+def test_real_scenes_of_every_class_are_kept(data, tmp_path):
+    images = pq.read_table(data / "sdss_galaxy_zoo1.parquet")
+    classes = np.array(images["gz1_class"].to_pylist())
+    some = np.concatenate([np.flatnonzero(classes == name)[:40] for name in np.unique(classes)])
+    images = images.take(some).rename_columns(["object_id", "survey", "scene_class", "image"])
+    pq.write_table(scene_table(images, 0.3), tmp_path / "scenes.parquet")
+    pool = ScenePool.open(tmp_path / "scenes.parquet")
+    for name in np.unique(classes):
+        assert (pool.scene_class == name).sum() >= 28, name
