@@ -39,6 +39,7 @@ __all__ = ["draw_sky"]
 _CHUNK = 32  # galaxies that share an instrument
 _WIDE_ARCSEC, _SHARPEST_WIDE = 60.0, 0.9  # size of large patches, and the least PSF there
 _OFFSET_ARCSEC = 0.2  # standard deviation of the position, per axis
+_MOST_SCENES, _SHRINK = 9000, (0.75, 4.0)  # real galaxies, and their reduction in apparent size
 _KNOWN_PSF = 0.4  # share of chunks whose PSF is stated image by image
 _TRUTH = ("label", "r_mag", "half_light_arcsec", "g_minus_r")
 
@@ -101,7 +102,7 @@ def _drawer(layer: Layer, scenes: tuple[Location, ...]) -> Callable[..., object]
         return draw_galaxies
     key = tuple(map(str, scenes))
     if key not in _pools:
-        _pools[key] = ScenePool.open(scenes)
+        _pools[key] = ScenePool.open(scenes, limit=_MOST_SCENES, shrink=_SHRINK)
     return _pools[key].draw
 
 
