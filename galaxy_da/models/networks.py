@@ -214,7 +214,7 @@ class Encoder(nn.Module):
         super().__init__()
         a = architecture
         self.galaxy_latents, self.symmetric = a.galaxy_latents, a.symmetric
-        self._padding = a.padding * 2
+        self._pixels, self._padding = a.pixels, a.padding * 2
         self.correction: nn.Module = nn.Identity()
         planes = planes or a.input_planes
         self.body: nn.Module
@@ -232,14 +232,26 @@ class Encoder(nn.Module):
         other.correction = correction
         return other
 
+    @torch.no_grad()
+    def absorb_last_plane(self, value: float) -> None:
+        """Drop the last plane of the images, as if it had one value everywhere."""
+        first = self.body.shrink[0]  # type: ignore[union-attr, index]
+        kept = nn.Conv2d(first.in_channels - 1, first.out_channels, first.kernel_size, first.stride)
+        kept.weight.copy_(first.weight[:, :-1])
+        kept.bias.copy_(first.bias + value * first.weight[:, -1].sum((1, 2)))  # type: ignore[union-attr]
+        self.body.shrink[0] = kept  # type: ignore[union-attr, index, operator]
+
     def features(self, inputs: Inputs) -> Tensor:
         """Return the last features, (n, features)."""
         inputs = self.correction(inputs)
-        images = inputs.images
-        if any(self._padding):
-            images = nn.functional.pad(images, self._padding)
-        result: Tensor = self.body(images, inputs.conditions)
+        result: Tensor = self.body(self.padded(inputs.images), inputs.conditions)
         return result
+
+    def padded(self, images: Tensor) -> Tensor:
+        """Pad (n, planes, y, x) images with zeros to the side that the stages divide."""
+        if images.shape[-1] == self._pixels and any(self._padding):
+            return nn.functional.pad(images, self._padding)
+        return images
 
     def forward(self, inputs: Inputs) -> Posterior:
         """Return the posterior of n inputs."""

@@ -37,11 +37,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from galaxy_da.models.smoothing import Smoothing
 from torch import Tensor
 
 from galaxy_da.models.latents import join_latents
 from galaxy_da.models.networks import Encoder
-from galaxy_da.models.smoothing import Smoothing
 from galaxy_da.models.symmetric_outputs import features_by_symmetry, means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation.closed_form import (

@@ -30,7 +30,7 @@ def pretrain(
 
     Under torchrun, as many processes as it starts share each batch.
 
-    Example: galaxy-da pretrain simulated --out spaces/mine
+    Example: galaxy-da pretrain anchor --out spaces/mine
     """
     from galaxy_da.io.samples import Sample
     from galaxy_da.io.staging import staged_folder

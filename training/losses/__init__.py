@@ -7,7 +7,6 @@ loss                 weight                  gain
 ===================  ======================  =====================================================
 negative_elbo        recipe, ``beta``        the bound itself; all recipes (``docs/anchor.md``)
 prior_mmd            recipe, ``mmd``         +0.11 dB over the ELBO (``docs/anchor.md``)
-contrast_repeats     recipe, ``contrast``    recall@1 of rotated galaxies .07 to .53, same page
 class_error          recipe, ``classes``     separate classes in ``decals-galaxy10``; not measured
 redshift_error       recipe, ``redshift``    predicted redshifts in ``hst-cvae-predict``
 paired, contrastive  `FineTuningSettings`    the candidate "fine-tuned" of `adapt`; terms not
@@ -16,14 +15,13 @@ and mmd                                      measured one by one (``docs/benchma
 """
 
 from training.losses.elbo import Beta, beta_at, kl_divergence, negative_elbo
-from training.losses.latents import contrast_repeats, contrastive, mmd, paired, prior_mmd
+from training.losses.latents import contrastive, mmd, paired, prior_mmd
 from training.losses.supervised import class_error, redshift_error
 
 __all__ = [
     "Beta",
     "beta_at",
     "class_error",
-    "contrast_repeats",
     "contrastive",
     "kl_divergence",
     "mmd",

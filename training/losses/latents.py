@@ -9,7 +9,6 @@ from torch import Tensor
 
 __all__ = [
     "check_widths",
-    "contrast_repeats",
     "contrastive",
     "mmd",
     "paired",
@@ -35,17 +34,6 @@ def contrastive(target: Tensor, anchor: Tensor, temperature: Tensor | float) -> 
     truth = torch.arange(len(target), device=target.device)
     loss = torch.nn.functional.cross_entropy
     return (loss(logits, truth) + loss(logits.T, truth)) / 2
-
-
-def contrast_repeats(galaxy: Tensor) -> Tensor:
-    """Contrast [nat] of (2 n, galaxy latents): all first observations, then all second ones.
-
-    The median squared distance of the pairs is the temperature, so that the scale of the latents
-    does not matter.
-    """
-    first, second = galaxy.chunk(2)
-    squared = (first - second).square().sum(1)
-    return contrastive(first, second, squared.median().detach().clamp_min(1e-3))
 
 
 def mmd(

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from galaxy_da.errors import StorageError
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.files import atomic_path
 from galaxy_da.models.networks import (
     Architecture,
@@ -85,9 +86,10 @@ class ConditionalAutoencoder(Learner):
         """Return the posterior of images at their redshift, and the predicted scaled redshift."""
         images, known = batch.images, self.scaled(batch.redshift)[:, None]
         if self.condition == "cvae":
+            images = self.encoder.padded(images)
             plane = known[:, :, None, None].expand(-1, -1, *images.shape[2:])
             images = torch.cat([images, plane], 1)
-        features = self.encoder.features(images)
+        features = self.encoder.features(Inputs.plain(images))
         both = torch.cat([self.encoder.mean(features), self.encoder.log_variance(features)], 1)
         if self.join is not None:
             both = both + self.join(known)
@@ -105,7 +107,7 @@ class ConditionalAutoencoder(Learner):
         """Predict the (n,) redshifts of (n, bands, y, x) images, if the network does."""
         if self.predictor is None:
             raise ValueError(f"{self.condition} does not predict redshifts; cvae-predict does")
-        scaled = self.predictor(self.encoder.features(images))[:, 0].float()
+        scaled = self.predictor(self.encoder.features(Inputs.plain(images)))[:, 0].float()
         result: Tensor = self.centre + self.spread * scaled
         return result
 
@@ -117,11 +119,7 @@ class ConditionalAutoencoder(Learner):
         result = VariationalAutoencoder(a)
         encoder, decoder = copy.deepcopy(self.encoder), copy.deepcopy(self.decoder)
         if self.condition == "cvae":
-            plane = encoder.stem.weight[:, -1, 0, 0] * known
-            stem = nn.Conv2d(a.bands, a.bands, 1)
-            stem.weight.copy_(encoder.stem.weight[:, :-1])
-            stem.bias.copy_(encoder.stem.bias + plane)  # type: ignore[union-attr, operator]
-            encoder.stem = stem
+            encoder.absorb_last_plane(known)
         if self.join is not None:
             mean, log_variance = (self.join.weight[:, 0] * known).chunk(2)
             encoder.mean.bias.add_(mean)

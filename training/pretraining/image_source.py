@@ -43,12 +43,10 @@ def draw_sky(
 ) -> None:
     """Draw and prepare the simulated sky of a recipe into `folder`, each process its part.
 
-    A recipe with nuisance latents gets a second observation of each galaxy, rotated and mirrored.
     The redshift is `standard_redshift`, the class is the truth's ``label``. `scenes` is a sample
     table of real images for the recipe's ``scene_share``.
     """
     n = recipe.sky.galaxies
-    names = [survey.name, f"{survey.name}-repeat-rotated"][: recipe.observations]
     edges = np.append(np.arange(0, n, CHUNK), n)
     writer = ImageWriter(recipe, folder, edges)
     size = writer.end - writer.first
@@ -57,9 +55,8 @@ def draw_sky(
             if not writer.first <= row < writer.end:
                 continue
             rows = min(CHUNK, n - row)
-            for number, observation in enumerate(chunk.observe(names).values()):
-                images = prepare_observation(observation, recipe.frame)
-                writer.add(number, images[:rows].numpy())
+            observation = chunk.observe([survey.name])[survey.name]
+            writer.add(prepare_observation(observation, recipe.frame)[:rows].numpy())
             truth = chunk.truth.slice(0, rows)
             redshift = standard_redshift(truth["r_mag"].to_numpy())
             writer.add_rows(truth, "label", pa.array(redshift))
@@ -87,7 +84,7 @@ def read_sample(
             prepared = prepare(chosen, survey, recipe.frame, recipe.frame.bands)
             usable = np.array([problem is None for problem in prepared.problems], bool)
             kept = table.take(np.array(good, int)[usable])
-            writer.add(0, prepared.images.numpy()[usable])
+            writer.add(prepared.images.numpy()[usable])
             writer.add_rows(kept, recipe.objective.class_column, _redshift(kept))
             bar.update(len(table))
     if not sum(everyones(writer.written)):
@@ -129,12 +126,6 @@ def _check_sample(recipe: Recipe, survey: Survey, sample: Sample) -> None:
         raise TableError(
             f"{sample.path}: holds images of {sample.survey} but recipe {recipe.name!r} is for "
             f"{survey.name}; change its survey, frame and noise"
-        )
-    if recipe.observations == 2:
-        raise TableError(
-            f"{sample.path}: has one observation of each galaxy but recipe {recipe.name!r} has "
-            "nuisance_latents, which need two; set nuisance_latents = 0, or train on the "
-            "simulated sky"
         )
     wanted = {"redshift"} if recipe.condition else set()
     wanted |= {recipe.objective.class_column} if recipe.objective.classes else set()

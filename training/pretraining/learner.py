@@ -9,12 +9,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from galaxy_da.models.latents import join_latents
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.networks import Architecture, Posterior, VariationalAutoencoder
 from training.losses import (
     beta_at,
     class_error,
-    contrast_repeats,
     negative_elbo,
     prior_mmd,
     redshift_error,
@@ -22,7 +21,7 @@ from training.losses import (
 from training.parallel.processes import Share
 from training.pretraining.recipe import Recipe
 
-__all__ = ["Batch", "ForwardPass", "Learner", "loss_of", "swap_galaxy_latents"]
+__all__ = ["Batch", "ForwardPass", "Learner", "loss_of"]
 
 
 class Batch(NamedTuple):
@@ -58,7 +57,7 @@ class Learner(VariationalAutoencoder):
 
     def encode(self, batch: Batch) -> tuple[Posterior, Tensor | None]:
         """Return the posterior and, if the network predicts it, the scaled redshift."""
-        return self.encoder(batch.images), None
+        return self.encoder(Inputs.plain(batch.images)), None
 
     def decode(self, latents: Tensor, redshift: Tensor) -> Tensor:
         """Return images of latents; this network ignores the redshift."""
@@ -76,16 +75,15 @@ class Learner(VariationalAutoencoder):
     def forward(  # type: ignore[override]
         self,
         batch: Batch,
-        change: Callable[[Tensor], Tensor] | None = None,
         draw: Callable[[Tensor], Tensor] = torch.randn_like,
     ) -> ForwardPass:
-        """Encode, draw one latent vector from each posterior, change it, and decode it.
+        """Encode, draw one latent vector from each posterior, and decode it.
 
         `draw` returns unit Gaussian draws in the shape of (n, latents) means.
         """
         posterior, redshift = self.encode(batch)
         drawn = posterior.mean + posterior.variance.sqrt() * draw(posterior.mean)
-        decoded = self.decode(drawn if change is None else change(drawn), batch.redshift).float()
+        decoded = self.decode(drawn, batch.redshift).float()
         scores = None
         if self.classifier is not None:
             scores = self.classifier(posterior.mean[:, : self.classifier.in_features])
@@ -106,17 +104,13 @@ def loss_of(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute a recipe's loss of a whole batch from this process's share of it.
 
-    With two observations of each galaxy, all first ones come before all second ones. `epoch` counts
-    the epochs done, for the schedule of beta. Returns the loss, a scalar tensor, and each term of
-    the whole batch before its weight.
+    `epoch` counts the epochs done, for the schedule of beta. Returns the loss, a scalar tensor, and
+    each term of the whole batch before its weight.
     """
-    objective, galaxy = recipe.objective, recipe.architecture.galaxy_latents
-    two, images = recipe.observations == 2, batch.images
-    share = share or Share(len(images) // recipe.observations)
-    change = partial(swap_galaxy_latents, galaxy_latents=galaxy) if two else None
-    outputs = forward(batch, change, partial(_draw, share, recipe.observations))
-    whole = partial(_whole, share, recipe.observations)
-    posterior = Posterior(*map(whole, outputs.posterior))
+    objective, images = recipe.objective, batch.images
+    share = share or Share(len(images))
+    outputs = forward(batch, partial(_draw, share))
+    posterior = Posterior(*map(share.whole, outputs.posterior))
     loss, terms = negative_elbo(
         images,
         outputs.decoded,
@@ -126,11 +120,8 @@ def loss_of(
         over_processes=share.mean,
     )
     pixels = images[0].numel()
-    if two and objective.contrast:
-        terms["contrast"] = contrast_repeats(posterior.mean[:, :galaxy])
-        loss = loss + objective.contrast * terms["contrast"] / pixels
     if objective.mmd:
-        terms["mmd"] = prior_mmd(whole(outputs.drawn))
+        terms["mmd"] = prior_mmd(share.whole(outputs.drawn))
         loss = loss + objective.mmd * terms["mmd"] / pixels
     if outputs.scores is not None:
         error = class_error(outputs.scores, batch.labels)
@@ -143,23 +134,6 @@ def loss_of(
     return loss, terms
 
 
-def swap_galaxy_latents(drawn: Tensor, galaxy_latents: int) -> Tensor:
-    """Exchange the galaxy latents of (2 n, latents): all first observations, then all second ones.
-
-    Each image is then decoded from the other observation's galaxy latents, so that these hold only
-    the properties that both observations share. The nuisance latents hold the rest. Like the
-    swapping of codes in Mathieu et al. (2016), arXiv 1611.03383.
-    """
-    galaxy, nuisance = drawn[:, :galaxy_latents], drawn[:, galaxy_latents:]
-    return join_latents(galaxy.roll(len(drawn) // 2, 0), nuisance)
-
-
-def _draw(share: Share, observations: int, own: Tensor) -> Tensor:
+def _draw(share: Share, own: Tensor) -> Tensor:
     """Draw for the whole batch, as every process does, and return the draws of own rows."""
-    whole = torch.randn((observations, share.rows, *own.shape[1:]), device=own.device)
-    return whole[:, share.own].flatten(0, 1)
-
-
-def _whole(share: Share, observations: int, own: Tensor) -> Tensor:
-    """Join (observations * own rows, ...) of all processes, one observation after the other."""
-    return share.whole(own.reshape(observations, -1, *own.shape[1:]), dim=1).flatten(0, 1)
+    return torch.randn((share.rows, *own.shape[1:]), device=own.device)[share.own]

@@ -57,7 +57,7 @@ def train(
         best = load_best(work / _CHECKPOINT) or None
     check_process_group(work / _CHECKPOINT, len(curves))
     forward, optimiser = fabric.setup(learner, plain_optimiser)
-    share = Share.of(settings.batch // recipe.observations)
+    share = Share.of(settings.batch)
     held_share = Share.of(len(rows.held_out))
     held = read_batch(data, rows.held_out[held_share.own])
     per_epoch = len(rows.training) // share.rows
@@ -66,7 +66,7 @@ def train(
         seed = recipe.seed * 1000 + epoch
         torch.manual_seed(seed)
         sums: dict[str, float] = {}
-        batches = _batches(recipe, data, rows.training, seed, share)
+        batches = _batches(data, rows.training, seed, share)
         bar = tqdm(batches, total=per_epoch, desc=f"epoch {epoch + 1}", disable=not progress)
         for i, batch in enumerate(bar):
             _set_rate(optimiser, epoch * per_epoch + i, settings.epochs * per_epoch, settings)
@@ -89,13 +89,12 @@ def train(
     return learner.cpu(), curves
 
 
-def read_batch(data: TrainingImages, rows: np.ndarray, observations: int = 1) -> Batch:
-    """Read galaxies: all their first observations, then all their second ones."""
-    images = torch.from_numpy(data.read(rows, observations))
+def read_batch(data: TrainingImages, rows: np.ndarray) -> Batch:
+    """Read the images of some galaxies, with redshifts and classes."""
     return Batch(
-        torch.cat(images.unbind(1)),
-        torch.from_numpy(data.redshift[rows]).repeat(observations),
-        torch.from_numpy(data.labels[rows]).repeat(observations),
+        torch.from_numpy(data.read(rows)),
+        torch.from_numpy(data.redshift[rows]),
+        torch.from_numpy(data.labels[rows]),
     )
 
 
@@ -124,22 +123,16 @@ def _epochs_since_best(curves: list[dict[str, float]]) -> int:
     return len(errors) - 1 - int(np.argmin(errors)) if errors else 0
 
 
-def _batches(
-    recipe: Recipe, data: TrainingImages, rows: np.ndarray, seed: int, share: Share
-) -> Iterator[Batch]:
-    """Yield the shuffled batches of one epoch, each observation in a random symmetry.
+def _batches(data: TrainingImages, rows: np.ndarray, seed: int, share: Share) -> Iterator[Batch]:
+    """Yield the shuffled batches of one epoch, each in a random symmetry.
 
     Every process draws the same order and reads its share of each batch.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(rows)
     for i in range(0, len(order) - share.rows + 1, share.rows):
-        batch = read_batch(data, order[i : i + share.rows][share.own], recipe.observations)
-        observations = [
-            apply_symmetry(images, int(rng.integers(SYMMETRIES)))
-            for images in batch.images.chunk(recipe.observations)
-        ]
-        yield batch._replace(images=torch.cat(observations))
+        batch = read_batch(data, order[i : i + share.rows][share.own])
+        yield batch._replace(images=apply_symmetry(batch.images, int(rng.integers(SYMMETRIES))))
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, step: int, steps: int, settings: Optimiser) -> None:

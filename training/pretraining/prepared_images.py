@@ -33,7 +33,7 @@ _COLUMNS = pa.schema({"part": pa.string(), "label": pa.string(), "redshift": pa.
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """Memory maps of prepared images, (n, observations, bands, y, x) float16, one for each process.
+    """Memory maps of prepared images, (n, bands, y, x) float16, one for each process.
 
     `rows` holds each galaxy's ``part`` of the sky, ``label`` (class or null) and ``redshift`` (or
     null). `split` divided the sky into these parts.
@@ -64,14 +64,14 @@ class TrainingImages:
         """Return True if every process has finished its images in a folder."""
         return (folder / _PARTS).is_file()
 
-    def read(self, rows: np.ndarray, observations: int) -> np.ndarray:
-        """Read the first observations of some galaxies, (n, observations, bands, y, x) float32."""
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Read the images of some galaxies, (n, bands, y, x) float32."""
         ends = np.cumsum([len(part) for part in self.images])
         owner = np.searchsorted(ends, rows, side="right")
-        images = np.empty((len(rows), observations, *self.images[0].shape[2:]), np.float32)
+        images = np.empty((len(rows), *self.images[0].shape[1:]), np.float32)
         for number in np.unique(owner):
             here, part = owner == number, self.images[number]
-            images[here] = part[rows[here] - (ends[number] - len(part)), :observations]
+            images[here] = part[rows[here] - (ends[number] - len(part))]
         return images
 
     @cached_property
@@ -113,7 +113,7 @@ class ImageWriter:
         self._folder, self._share = folder, Share.of(int(edges[-1]))
         self._tables: list[pa.Table] = []
         side = recipe.frame.pixels
-        one = (recipe.observations, len(recipe.frame.bands), side, side)
+        one = (len(recipe.frame.bands), side, side)
         need, free = 2 * self._share.rows * math.prod(one), shutil.disk_usage(folder).free
         if need > free:
             raise StorageError(
@@ -124,9 +124,9 @@ class ImageWriter:
         path = folder / _IMAGES.format(self._share.number)
         self._images = np.lib.format.open_memmap(path, "w+", np.float16, shape)
 
-    def add(self, observation: int, images: np.ndarray) -> None:
-        """Write one observation of the next galaxies, (n, bands, y, x)."""
-        self._images[self.written : self.written + len(images), observation] = images
+    def add(self, images: np.ndarray) -> None:
+        """Write the images of the next galaxies, (n, bands, y, x)."""
+        self._images[self.written : self.written + len(images)] = images
 
     def add_rows(self, table: pa.Table, class_column: str, redshift: pa.Array) -> None:
         """Write part of the sky, class and redshift of the galaxies just written."""

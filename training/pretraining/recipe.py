@@ -54,8 +54,6 @@ class Objective(_Frozen):
         Weight of the Kullback-Leibler divergence, linear between points.
     mmd : float
         Weight of the discrepancy between all latents and the prior (InfoVAE).
-    contrast : float
-        Weight of the contrast between galaxies with two observations each. Needs nuisance latents.
     classes : float
         Weight of the classification of morphological classes.
     class_column : str
@@ -68,7 +66,6 @@ class Objective(_Frozen):
     noise: float = Field(gt=0)
     beta: Beta = 1.0
     mmd: float = Field(default=0.0, ge=0)
-    contrast: float = Field(default=0.0, ge=0)
     classes: float = Field(default=0.0, ge=0)
     class_column: str = "label"
     redshift: float = Field(default=0.0, ge=0)
@@ -144,22 +141,20 @@ class Recipe(_Frozen):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Recipe:
-        side, planes = self.frame.pixels, len(self.frame.bands)
+        a, side, planes = self.architecture, self.frame.pixels, len(self.frame.bands)
+        if a.nuisance_latents or a.conditioned or len(self.frame.scales_arcsec) > 1:
+            raise ValueError(
+                "nuisance latents, conditions and a wide grid need several observations of each "
+                "galaxy; see the recipe `anchor`"
+            )
         if (self.architecture.pixels, self.architecture.bands) != (side, planes):
             raise ValueError(
                 f"architecture is for {self.architecture.bands} bands of "
                 f"{self.architecture.pixels} pixels but the frame has {planes} of {side}"
             )
-        if self.condition and self.observations == 2:
-            raise ValueError("condition does not go with nuisance_latents; choose one")
         if self.objective.redshift and self.condition != "cvae-predict":
             raise ValueError('objective.redshift needs condition = "cvae-predict"')
         return self
-
-    @property
-    def observations(self) -> int:
-        """Observations of each galaxy: two with nuisance latents, otherwise one."""
-        return 2 if self.architecture.nuisance_latents else 1
 
 
 def load_recipe(path: PathOrUrl) -> Recipe:

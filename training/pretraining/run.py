@@ -183,7 +183,6 @@ def _image_settings(recipe: Recipe) -> dict[str, Any]:
     settings = recipe.model_dump(mode="json", include={"survey", "seed", "sky", "frame"})
     return {
         **settings,
-        "observations": recipe.observations,
         "class_column": recipe.objective.class_column,
     }
 
@@ -193,13 +192,13 @@ def _split(recipe: Recipe, data: TrainingImages) -> SplitRows:
     usable = np.isfinite(data.redshift) if recipe.condition else np.ones(len(data.part), bool)
     rows = np.flatnonzero(usable & (data.part == "train"))
     held = np.flatnonzero(usable & (data.part == "validation"))[:_HELD_OUT]
-    if len(rows) < recipe.optimiser.batch // recipe.observations or not len(held):
+    if len(rows) < recipe.optimiser.batch or not len(held):
         raise TableError(
             f"{len(rows)} training and {len(held)} validation galaxies are too few for batches of "
             f"{recipe.optimiser.batch}; give more images, raise sky.galaxies in the recipe, or "
             "lower optimiser.batch"
         )
-    share = Share.of(recipe.optimiser.batch // recipe.observations)
+    share = Share.of(recipe.optimiser.batch)
     if share.rows < share.processes:
         raise TableError(
             f"batches of {share.rows} galaxies cannot be shared by {share.processes} processes; "

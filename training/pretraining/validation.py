@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.devices import Precision
 from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace
@@ -32,7 +33,7 @@ def validation_metrics(space: LatentSpace, images: Tensor) -> dict[str, Any]:
     order); ``active_latents`` (number in use); ``sky_bias`` (mean residual of empty sky over its
     noise, in the band with the largest; None in frames without sky).
     """
-    posterior = encode_for_decoder(space, images, "fp32")
+    posterior = encode_for_decoder(space, Inputs.plain(images), "fp32")
     mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
     decoded = space.decode(posterior.mean, precision="fp32")
     kl = kl_per_latent(mean, variance)
@@ -48,16 +49,16 @@ def validation_metrics(space: LatentSpace, images: Tensor) -> dict[str, Any]:
 
 
 def encode_for_decoder(
-    space: LatentSpace, images: Tensor, precision: Precision = "auto"
+    space: LatentSpace, inputs: Inputs, precision: Precision = "auto"
 ) -> Posterior:
     """Encode the anchor's images with the latents that the decoder needs to reconstruct them.
 
-    Nuisance latents hold the orientation. In a space without them, latents averaged over the
-    dihedral symmetries have lost the orientation, and would decode to a mixture of all eight
-    orientations. There, the images are encoded in their own orientation alone.
+    Latents averaged over the dihedral symmetries have lost the orientation, and would decode to a
+    mixture of all eight. So images are encoded in their own orientation alone, unless nuisance
+    latents hold it.
     """
     pooled = space.architecture.nuisance_latents > 0
-    return space.encode(images, space.anchor, pooled=pooled, precision=precision)
+    return space.encode(inputs, space.anchor, pooled=pooled, precision=precision)
 
 
 def kl_per_latent(mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
