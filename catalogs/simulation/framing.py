@@ -79,6 +79,7 @@ def observe_in_frame(
         fine, cut = _low(spectra, grid, scale)
         images.append(_sampled(fine, cut, scale, frame.pixels, conditions))
     if rng is None:
+        _share_centre(images, scales)
         return images
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     levels = _sky_levels(instrument, conditions, frame, rng)

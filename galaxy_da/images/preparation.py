@@ -95,10 +95,10 @@ class Frame(BaseModel):
     def assign(self, survey: Survey, available: Sequence[str]) -> tuple[str | None, ...]:
         """Choose a band of a survey for each band of the frame, or None where none is left.
 
-        No band is used twice. The sum of the distances in log wavelength is the least possible.
+        No band is used twice. The sum of the squared distances in log wavelength is the least.
         """
         have = np.log([survey.band(name).wavelength_nm for name in available])
-        distance = np.abs(np.log(self.wavelengths_nm)[:, None] - have)
+        distance = (np.log(self.wavelengths_nm)[:, None] - have) ** 2
         chosen: list[str | None] = [None] * len(self.bands)
         for plane, band in zip(*linear_sum_assignment(distance), strict=True):
             chosen[plane] = available[band]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from upath import UPath
 
-from galaxy_da.commands.options import AsJson, Out, Scenes
+from galaxy_da.commands.options import AsJson, Out
 from galaxy_da.commands.printing import print_result, print_table
 
 __all__ = ["pretrain"]
@@ -22,7 +24,13 @@ def pretrain(
         UPath | None,
         typer.Option(help="Sample table to train on, instead of the recipe's simulated sky."),
     ] = None,
-    scenes: Scenes = None,
+    scenes: Annotated[
+        list[UPath] | None,
+        typer.Option(help="Sample table of real galaxies for the sky; may be repeated."),
+    ] = None,
+    sky: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the sky of the recipe `anchor`.")
+    ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Number of GPUs that share each batch.")] = 1,
     json: AsJson = False,
 ) -> None:
@@ -35,14 +43,34 @@ def pretrain(
     from galaxy_da.io.samples import Sample
     from galaxy_da.io.staging import staged_folder
     from galaxy_da.space import LatentSpace
+    from training.anchor.recipe import AnchorRecipe
+    from training.anchor.run import train_anchor
     from training.parallel.launch import check_shared_folder, process_group
     from training.pretraining.latent_scan import scan_latents
     from training.pretraining.recipe import load_recipe
     from training.pretraining.run import RunOptions
     from training.pretraining.run import pretrain as run
+    from training.recipe_files import recipe_settings, validated
 
     if sample and scenes:
         raise typer.BadParameter("--scenes is for the simulated sky; leave it out with --sample")
+    if "layers" in recipe_settings(recipe):
+        if sample or devices > 1:
+            raise typer.BadParameter(f"{recipe} draws its own sky in one process")
+        anchor = validated(recipe, AnchorRecipe)
+        with staged_folder(out) as folder:
+            trained = train_anchor(
+                anchor,
+                folder,
+                scenes=scenes or [],
+                sky=sky,
+                processes=os.cpu_count() or 1,
+                progress=True,
+            )
+        print_result({"space": str(out), "id": trained.id, **trained.training["curves"][-1]}, json)
+        return
+    if len(scenes or []) > 1:
+        raise typer.BadParameter("this recipe takes one table of scenes")
     with process_group(devices) as is_first:
         check_shared_folder(out)
         settings = load_recipe(recipe)
@@ -50,7 +78,9 @@ def pretrain(
         options = RunOptions(devices=devices, progress=True)
         train = scan_latents if settings.scan else run
         with staged_folder(out) as folder:
-            made = train(settings, folder, sample=images, scenes=scenes, options=options)
+            made = train(
+                settings, folder, sample=images, scenes=(scenes or [None])[0], options=options
+            )
         if not is_first:
             return
         if isinstance(made, LatentSpace):

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
-from importlib.resources import files
-from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from galaxy_da.errors import GalaxyDAError
 from galaxy_da.images.preparation import Frame
-from galaxy_da.io.storage import PathOrUrl, exists, location, read_text
+from galaxy_da.io.storage import PathOrUrl, exists
 from galaxy_da.models.networks import Architecture
 from training.losses import Beta
+from training.recipe_files import RecipeError, recipe_file, validated
 
 __all__ = ["Condition", "Objective", "Optimiser", "Recipe", "RecipeError", "Sky", "load_recipe"]
-
-
-class RecipeError(GalaxyDAError):
-    """A recipe is missing or has a wrong setting."""
 
 
 class _Frozen(BaseModel):
@@ -159,22 +152,6 @@ class Recipe(_Frozen):
 
 def load_recipe(path: PathOrUrl) -> Recipe:
     """Read a recipe from a TOML file or by its shipped name, or raise RecipeError."""
-    file = location(path)
-    shipped = Path(str(files("training") / "recipes"))
-    if (shipped / f"{path}.toml").is_file() and not exists(file):
-        file = shipped / f"{path}.toml"
-    try:
-        recipe = Recipe.model_validate(tomllib.loads(read_text(file)))
-        beside = file.parent / recipe.survey
-        return recipe.model_copy(update={"survey": str(beside)}) if exists(beside) else recipe
-    except OSError as error:
-        names = ", ".join(sorted(p.stem for p in shipped.glob("*.toml")))
-        raise RecipeError(f"{path}: no such recipe; shipped are {names}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: is not TOML ({error})") from error
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']}"
-            for item in error.errors()
-        )
-        raise RecipeError(f"{path}: {problems}") from error
+    recipe = validated(path, Recipe)
+    beside = recipe_file(path).parent / recipe.survey
+    return recipe.model_copy(update={"survey": str(beside)}) if exists(beside) else recipe

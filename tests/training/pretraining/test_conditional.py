@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from galaxy_da.errors import StorageError
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.networks import Architecture
 from training.pretraining.conditional import (
     ConditionalAutoencoder,
@@ -34,7 +35,7 @@ def test_at_one_redshift_it_is_a_plain_autoencoder(condition):
     model, some = make(condition), batch(5, 0.83)
     posterior, _ = model.encode(some)
     plain = model.plain(0.83)
-    same = plain.encoder(some.images)
+    same = plain.encoder(Inputs.plain(some.images))
     torch.testing.assert_close(same.mean, posterior.mean)
     torch.testing.assert_close(same.variance, posterior.variance)
     torch.testing.assert_close(
