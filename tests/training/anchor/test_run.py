@@ -1,5 +1,7 @@
 """Training of an anchor: from a recipe to a space, and its continuation after a stop."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from galaxy_da.errors import TableError
 from galaxy_da.models.networks import Architecture
 from galaxy_da.space import LatentSpace
-from training.anchor import AnchorRecipe, run, train_anchor
+from training.anchor import AnchorRecipe, images, run, train_anchor
 from training.anchor import sky as sky_module
 from training.anchor.images import TrainingSky
 from training.anchor.recipe import Layer, Schedule
@@ -27,9 +29,17 @@ RECIPE = AnchorRecipe(
 @pytest.fixture(scope="module", autouse=True)
 def _small_blocks():
     with pytest.MonkeyPatch.context() as patch:
-        for module in (sky_module, run.data_module):
-            patch.setattr(module, "BLOCK", 64)
+        patch.setattr(images, "BLOCK", 64)
+        patch.setattr(sky_module, "BLOCK", 64)
+        patch.setattr(sky_module, "ProcessPoolExecutor", _InThisProcess)
         yield
+
+
+class _InThisProcess(ThreadPoolExecutor):
+    """Draw in this process, where the blocks are small."""
+
+    def __init__(self, processes, context):
+        super().__init__(processes)
 
 
 @pytest.fixture(scope="module")
