@@ -118,10 +118,10 @@ def _train(
     if (work / _CHECKPOINT).is_file():
         record = load_checkpoint(work / _CHECKPOINT, learner, optimiser)
         curves, first = record["curves"], record["step"]
-    torch.manual_seed(recipe.seed + first)
     saved, sums = time.monotonic(), {}
     bar = tqdm(total=schedule.steps, initial=first, desc="train", disable=not progress)
     for step, views in enumerate(_batches(recipe, data, first), start=first):
+        torch.manual_seed(recipe.seed * 10**6 + step)
         _set_rate(optimiser, step, recipe)
         views = views.to(device)
         with autocast(device, "auto"):
