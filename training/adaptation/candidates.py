@@ -1,16 +1,15 @@
 """Candidates of an adaptation: networks, each alone or followed by closed-form maps.
 
 A candidate's name joins its network and its maps by `` + ``, such as
-``smoothed + ridge-features + covariances``.
+``instrument + ridge-features + covariances``.
 
 =====================  =============================================================================
 network
 =====================  =============================================================================
-``unadapted``          the anchor's network, with the bands of the new survey
-``smoothed``           the same on images smoothed to the anchor's PSF
-``degraded``           trained without pairs, on anchor images degraded to the new survey
-``unpaired``           the best network and map without pairs; stands in when pairs are few
-``fine-tuned``         trained on pairs, from the best other candidate
+``by definition``      the anchor's network, with the survey's definition of its instrument
+``instrument``         the same with a fitted instrument (`training.adaptation.instrument`)
+``unpaired``           the best network and map without pairs; competes when pairs are few
+``fine-tuned``         all weights trained on pairs, from the best other candidate
 =====================  =============================================================================
 
 =====================  =============================================================================
@@ -18,9 +17,7 @@ map of the latents
 =====================  =============================================================================
 ``moments``            mean and standard deviation of each latent as in the anchor
 ``covariances``        mean and covariance as in the anchor (optimal transport between Gaussians)
-``rotation``           rotation and shift that bring paired latents together (Procrustes)
 ``ridge-to-identity``  ridge regression of the difference between paired latents
-``ridge-latents``      ridge regression of the anchor's latents on those of the new survey
 ``ridge-features``     ridge regression of the anchor's latents on the network's last features
 =====================  =============================================================================
 
@@ -37,42 +34,34 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from galaxy_da.models.smoothing import Smoothing
 from torch import Tensor
 
 from galaxy_da.models.latents import join_latents
 from galaxy_da.models.networks import Encoder
 from galaxy_da.models.symmetric_outputs import features_by_symmetry, means_by_symmetry
-from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation.closed_form import (
     match_covariances,
     match_moments,
     ridge_from_features,
-    ridge_from_latents,
     ridge_to_identity,
-    rotate,
 )
-from training.adaptation.image_matching import excess_variance
 from training.adaptation.images import PairedImages
 from training.parallel.processes import Share
 
 __all__ = [
+    "BY_DEFINITION",
     "CLOSED_FORMS",
-    "DEGRADED",
     "FINE_TUNED",
-    "SMOOTHED",
-    "UNADAPTED",
+    "INSTRUMENT",
     "UNPAIRED",
     "Candidate",
     "EncodedPairs",
     "calibrate_variances",
     "candidate_name",
     "closed_form_candidates",
-    "encode_by_networks",
-    "untrained_networks",
 ]
 
-UNADAPTED, SMOOTHED, DEGRADED = "unadapted", "smoothed", "degraded"
+BY_DEFINITION, INSTRUMENT = "by definition", "instrument"
 UNPAIRED, FINE_TUNED = "unpaired", "fine-tuned"
 
 
@@ -148,16 +137,16 @@ Fit = Callable[[EncodedPairs], Encoder]
 """Closed form: from pairs to a network whose last layer includes the map."""
 
 
-def _on_pairs(regress: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
-    return lambda pairs: regress(pairs.network, *pairs.by_symmetry)
-
-
 def _unchanged(pairs: EncodedPairs) -> Encoder:
     return pairs.network
 
 
 def _ridge(pairs: EncodedPairs) -> Encoder:
     return pairs.ridge
+
+
+def _to_identity(pairs: EncodedPairs) -> Encoder:
+    return ridge_to_identity(pairs.network, *pairs.by_symmetry)
 
 
 def _then(fit: Fit, match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
@@ -172,14 +161,11 @@ def _then(fit: Fit, match: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fit:
 
 
 CLOSED_FORMS: Mapping[str, Fit] = {
-    UNADAPTED: _unchanged,
+    BY_DEFINITION: _unchanged,
     "moments": _then(_unchanged, match_moments),
     "covariances": _then(_unchanged, match_covariances),
-    "rotation": _then(_unchanged, rotate),
-    "ridge-to-identity": _on_pairs(ridge_to_identity),
-    "ridge-latents": _on_pairs(ridge_from_latents),
+    "ridge-to-identity": _to_identity,
     "ridge-features": _ridge,
-    "ridge-features + moments": _then(_ridge, match_moments),
     "ridge-features + covariances": _then(_ridge, match_covariances),
 }
 """Closed forms by name."""
@@ -209,26 +195,7 @@ def closed_form_candidates(bases: Mapping[str, EncodedPairs]) -> dict[str, Candi
 
 def candidate_name(base: str, form: str) -> str:
     """Return the name of a closed form on a network."""
-    return " + ".join(part for part in (base, form) if part != UNADAPTED) or UNADAPTED
-
-
-def untrained_networks(space: LatentSpace, start: SurveyEncoder) -> dict[str, Encoder]:
-    """Return `UNADAPTED`, and `SMOOTHED` if a band of the target is sharper than the anchor's."""
-    excess = excess_variance(space, start)
-    networks = {UNADAPTED: start.network}
-    if (excess > 0).any():
-        networks[SMOOTHED] = start.network.with_smoothing(Smoothing.from_variance(excess))
-    return networks
-
-
-def encode_by_networks(
-    pairs: PairedImages, others: Mapping[str, Encoder]
-) -> dict[str, EncodedPairs]:
-    """Encode pairs by the untrained networks, `UNADAPTED` first, and by others of the target."""
-    plain = EncodedPairs.of(pairs)
-    networks = untrained_networks(pairs.space, pairs.encoder) | dict(others)
-    del networks[UNADAPTED]
-    return {UNADAPTED: plain} | {name: plain.of_network(net) for name, net in networks.items()}
+    return " + ".join(part for part in (base, form) if part != BY_DEFINITION) or BY_DEFINITION
 
 
 def calibrate_variances(network: Encoder, held: PairedImages) -> Encoder:

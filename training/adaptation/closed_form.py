@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import ot.gaussian
 import torch
-from scipy.linalg import block_diag, orthogonal_procrustes
+from scipy.linalg import block_diag
 from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
@@ -24,7 +24,6 @@ __all__ = [
     "ridge_from_features",
     "ridge_from_latents",
     "ridge_to_identity",
-    "rotate",
 ]
 
 _ALPHAS = np.logspace(-3, 4, 15)
@@ -80,21 +79,6 @@ def match_covariances(network: Encoder, latents: Tensor, anchor: Tensor) -> Enco
         covariances = [_covariance(x, ridge) for x, ridge in ((target, 1e-6), (anchor, _ROUNDING))]
         optimal: Tensor = ot.gaussian.bures_wasserstein_mapping(*means, *covariances)[0]
         return optimal.float()
-
-    return _block_by_block(network, latents, anchor, slope)
-
-
-def rotate(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
-    """Rotate and shift the encoder's latents onto the anchor's of the same galaxies, row by row.
-
-    Distances between the galaxies do not change, as they do with a ridge on noisy latents
-    (Schoenemann 1966, Psychometrika 31, 1). Galaxy and nuisance latents are not mixed.
-    """
-
-    def slope(target: Tensor, anchor: Tensor) -> Tensor:
-        x, y = ((values - values.mean(0)).double().numpy() for values in (target, anchor))
-        rotation, _ = orthogonal_procrustes(x, y)
-        return torch.from_numpy(rotation.T).float()
 
     return _block_by_block(network, latents, anchor, slope)
 

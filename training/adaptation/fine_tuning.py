@@ -1,59 +1,100 @@
-"""Fine-tuning of an encoder on pairs, while held-out pairs improve.
+"""Fine-tuning of all weights of an encoder on pairs, while held-out pairs improve.
 
 Each process computes its share of a batch; every loss is that of the whole batch
-(`training.parallel.processes`). `training.adaptation.fine_tuning_losses` defines the losses.
+(`training.parallel.processes`). `training.adaptation.pair_losses` defines the losses.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from galaxy_da.errors import CatalogError, StorageError
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.files import json_hash
 from galaxy_da.models.networks import Encoder
 from galaxy_da.models.space_parts import network_hash
-from galaxy_da.models.symmetries import SYMMETRIES
-from training.adaptation.candidates import DEGRADED, FINE_TUNED, EncodedPairs
-from training.adaptation.fine_tuning_losses import LEAST_PER_PROCESS, FineTuningLosses, Observer
-from training.adaptation.image_matching import ImageMatch
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
+from training.adaptation.candidates import FINE_TUNED, EncodedPairs
 from training.adaptation.images import PairedImages
+from training.adaptation.pair_losses import PairLosses
 from training.adaptation.settings import AdaptSettings
 from training.checkpoints import load_best, load_checkpoint, save_checkpoint
 from training.parallel.fabric import make_fabric
 from training.parallel.processes import Share, agreed, check_process_group, is_first
 
-__all__ = ["fine_tune"]
+__all__ = ["MeanOfTensors", "batch_losses", "fine_tune"]
+
+
+class MeanOfTensors(nn.Module):
+    """Posterior mean from images and conditions, as tensors that DDP can pass on."""
+
+    def __init__(self, network: Encoder) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, conditions: Tensor) -> Tensor:
+        """Return (n, latents)."""
+        posterior = self.network(Inputs(images, conditions))
+        mean: Tensor = posterior.mean
+        return mean
+
+
+@dataclass
+class _Progress:
+    """Best score and weights so far, and losses and score at each check."""
+
+    best: float
+    state: dict[str, Tensor]
+    curves: list[dict[str, float]]
+
+    @property
+    def steps(self) -> int:
+        return int(self.curves[-1]["step"]) if self.curves else 0
+
+    @property
+    def checks_since_best(self) -> int:
+        """Checks since the best one, or since the start if none was better than it."""
+        scores = [row["held_out_mrr"] for row in self.curves]
+        return len(scores) - 1 - scores.index(self.best) if self.best in scores else len(scores)
+
+    def note(self, step: int, losses: dict[str, Tensor], score: float, network: Encoder) -> None:
+        logged = {name: float(loss.detach()) for name, loss in losses.items()}
+        self.curves.append({"step": step, **logged, "held_out_mrr": score})
+        if score > self.best:
+            self.best, self.state = score, copy.deepcopy(network.state_dict())
+
+    def restore(self, path: Path, identity: str, record: dict[str, object]) -> None:
+        if record["identity"] != identity:
+            raise StorageError(
+                f"{path}: is left over from another adaptation; delete it, or choose another output"
+            )
+        self.best, self.curves = record["best"], record["curves"]  # type: ignore[assignment]
+        self.state = load_best(path)
 
 
 def fine_tune(
-    network: Encoder,
-    training: EncodedPairs,
-    held: PairedImages,
-    settings: AdaptSettings,
-    *,
-    degrade: ImageMatch | None = None,
-    use_target: bool = True,
+    network: Encoder, training: EncodedPairs, held: PairedImages, settings: AdaptSettings
 ) -> tuple[Encoder, list[dict[str, float]]]:
     """Train a copy of a network on pairs, and return its best state on held-out ones.
 
-    Each check writes the file ``fine-tuned`` or, without the target's images, ``degraded`` of the
-    checkpoint folder; an interrupted training continues from it. `degrade` makes an image of the
-    target survey from each anchor image, with new noise in each step; without it, `use_target` must
-    be true. Also returns every loss and the held-out mean reciprocal rank at each check.
+    Each check writes the file ``fine-tuned`` of the checkpoint folder; an interrupted training
+    continues from it. Also returns every loss and the held-out mean reciprocal rank at each check.
     """
     fabric, tuning = make_fabric(), settings.fine_tuning
     share = Share.of(min(tuning.batch, len(training)))
-    if share.rows < LEAST_PER_PROCESS * share.processes:
+    if share.rows < share.processes:
         raise CatalogError(
-            f"batches of {share.rows} pairs are too few for {share.processes} processes, which "
-            f"need {LEAST_PER_PROCESS} each; start fewer, or match a larger area"
+            f"batches of {share.rows} pairs are too few for {share.processes} processes; start "
+            "fewer, or match a larger area"
         )
     trained = copy.deepcopy(network).requires_grad_(True).train()
     trained.to(memory_format=torch.channels_last)
@@ -61,45 +102,27 @@ def fine_tune(
     plain = torch.optim.AdamW(
         trained.parameters(), lr=tuning.learning_rate, weight_decay=tuning.weight_decay
     )
-    model, optimiser = fabric.setup(trained, plain)
-    observer = Observer(training.pairs, degrade, use_target, settings.seed)
-    losses_of = FineTuningLosses(training, network, held, observer, fabric)
-    others = training.pairs.mean
-    best, best_state = _score(held, network, others), copy.deepcopy(trained.state_dict())
-    curves: list[dict[str, float]] = []
-    identity = json_hash(
-        [
-            network_hash(training.network),
-            tuning.model_dump(),
-            settings.seed,
-            len(training),
-            [use_target, degrade is not None],
-        ]
-    )
-    name = FINE_TUNED if use_target else DEGRADED
-    checkpoint = settings.checkpoint_file(f"{name}.safetensors")
-    if checkpoint is not None and checkpoint.is_file():
-        record = load_checkpoint(checkpoint, trained, plain)
-        if record["identity"] != identity:
-            raise StorageError(
-                f"{checkpoint}: is left over from another adaptation; delete it, or choose another "
-                "output"
-            )
-        best, curves = record["best"], record["curves"]
-        best_state = load_best(checkpoint)
-    done = int(curves[-1]["step"]) if curves else 0
+    model, optimiser = fabric.setup(MeanOfTensors(trained), plain)
+    losses_of, others = PairLosses(held, network), training.pairs.mean
+    score = _score(held, network, others)
+    progress = _Progress(score, copy.deepcopy(trained.state_dict()), [])
+    facts = [network_hash(network), tuning.model_dump(), settings.seed, len(training)]
+    identity = json_hash(facts)
+    checkpoint = settings.checkpoint_file(f"{FINE_TUNED}.safetensors")
     if checkpoint is not None:
-        check_process_group(checkpoint, done)
-    steps = range(done + 1, tuning.steps + 1)
+        if checkpoint.is_file():
+            progress.restore(checkpoint, identity, load_checkpoint(checkpoint, trained, plain))
+        check_process_group(checkpoint, progress.steps)
+    done = progress.steps
     batches = islice(_batches(len(training), share.rows, settings.seed), done, None)
     hidden = not (settings.progress and is_first())
+    steps = range(done + 1, tuning.steps + 1)
     for step in tqdm(steps, desc="fine-tuning", initial=done, disable=hidden):
-        if _checks_since_best(curves, best) >= tuning.patience:
+        if progress.checks_since_best >= tuning.patience:
             break
         for group in plain.param_groups:
             group["lr"] = tuning.rate(step)
-        rows, k = next(batches)
-        losses = losses_of(model, rows, k, step, share)
+        losses = batch_losses(losses_of, model, training, *next(batches), share)
         fabric.backward(
             torch.stack([getattr(tuning, name) * loss for name, loss in losses.items()]).sum()
         )
@@ -107,26 +130,32 @@ def fine_tune(
         optimiser.zero_grad(set_to_none=True)
         if step % tuning.check_every and step != tuning.steps:
             continue
-        score = _score(held, trained, others)
-        logged = {name: float(loss.detach()) for name, loss in losses.items()}
-        curves.append({"step": step, **logged, "held_out_mrr": score})
-        if score > best:
-            best, best_state = score, copy.deepcopy(trained.state_dict())
+        progress.note(step, losses, _score(held, trained, others), trained)
         if checkpoint is not None and is_first():
-            record = {"identity": identity, "best": best, "curves": curves}
-            save_checkpoint(checkpoint, trained, plain, record, best_state)
-    trained.load_state_dict(best_state)
-    return trained.cpu().requires_grad_(False).eval(), curves
+            record = {"identity": identity, "best": progress.best, "curves": progress.curves}
+            save_checkpoint(checkpoint, trained, plain, record, progress.state)
+    trained.load_state_dict(progress.state)
+    return trained.cpu().requires_grad_(False).eval(), progress.curves
+
+
+def batch_losses(
+    losses_of: PairLosses,
+    model: nn.Module,
+    training: EncodedPairs,
+    rows: Tensor,
+    symmetry: int,
+    share: Share,
+) -> dict[str, Tensor]:
+    """Return the losses of a batch of rows in a symmetry, by the name of their weight."""
+    device = next(model.parameters()).device
+    own = training.pairs.target[rows[share.own]]
+    inputs = own.with_images(apply_symmetry(own.images, symmetry)).to(device)
+    mean = share.whole(model(inputs.images, inputs.conditions))
+    return losses_of(mean, training.latents[symmetry, rows].to(device))
 
 
 def _score(held: PairedImages, network: Encoder, others: Tensor) -> float:
     return agreed(float(held.reciprocal_ranks(held.encode(network).mean, others).mean()))
-
-
-def _checks_since_best(curves: list[dict[str, float]], best: float) -> int:
-    """Count checks since the best one, or since the start if none was better than it."""
-    scores = [row["held_out_mrr"] for row in curves]
-    return len(scores) - 1 - scores.index(best) if best in scores else len(scores)
 
 
 def _batches(n: int, size: int, seed: int) -> Iterator[tuple[Tensor, int]]:

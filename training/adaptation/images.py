@@ -12,6 +12,7 @@ from torch import Tensor
 from catalogs.matching.pairs import PairedRows
 from evaluation.retrieval import match_ranks
 from galaxy_da.extraction.loading import load_images
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder, Posterior
@@ -33,16 +34,16 @@ class PairedImages:
         Gives the anchor's encoder.
     encoder : SurveyEncoder
         An encoder of the target, with its survey and bands.
-    anchor, target : (n, bands, y, x) float tensor
-        Prepared images, row by row the same galaxy.
+    anchor, target : Inputs
+        Prepared images with their instruments, row by row the same galaxy.
     mean, variance : (n, latents) float tensor
         The anchor's posterior.
     """
 
     space: LatentSpace
     encoder: SurveyEncoder
-    anchor: Tensor
-    target: Tensor
+    anchor: Inputs
+    target: Inputs
     mean: Tensor
     variance: Tensor
 
@@ -56,10 +57,13 @@ class PairedImages:
 
     def extended(self, other: PairedImages) -> PairedImages:
         """Return these pairs followed by others of the same survey."""
-        both: dict[str, Any] = {
-            name: torch.cat([getattr(self, name), getattr(other, name)]) for name in _ROWS
-        }
-        return replace(self, **both)
+        return replace(
+            self,
+            anchor=Inputs.join([self.anchor, other.anchor]),
+            target=Inputs.join([self.target, other.target]),
+            mean=torch.cat([self.mean, other.mean]),
+            variance=torch.cat([self.variance, other.variance]),
+        )
 
     def with_network(self, network: Encoder) -> PairedImages:
         """Return these pairs with another network in the target's encoder."""
@@ -102,7 +106,7 @@ def load_paired_images(
 
 def load_shared_images(
     sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame
-) -> tuple[Tensor, np.ndarray]:
+) -> tuple[Inputs, np.ndarray]:
     """Prepare the cutouts of some rows as `load_images` does, in the memory of every process.
 
     Each process prepares a range of the rows and sends it to the others.
@@ -110,14 +114,15 @@ def load_shared_images(
     needed, place = np.unique(rows, return_inverse=True)
     share = Share.of(len(needed))
     ranges = np.array_split(needed, share.processes)
-    images, ok = load_images(sample, ranges[share.number], encoder, frame)
+    inputs, ok = load_images(sample, ranges[share.number], encoder, frame)
     dealt = np.argsort(np.arange(share.rows) % share.processes, kind="stable")
     flags = share.whole(torch.from_numpy(ok.astype(np.uint8))).numpy().astype(bool)
-    return share.whole(images)[dealt][place], flags[dealt][place]
+    whole = Inputs(share.whole(inputs.images), share.whole(inputs.conditions))
+    return whole[dealt[place]], flags[dealt][place]
 
 
-def shared_posterior(space: LatentSpace, images: Tensor, encoder: SurveyEncoder) -> Posterior:
-    """Encode (n, planes, y, x) prepared images, each process its share."""
-    share = Share.of(len(images))
-    own = space.encode(images[share.own], encoder)
+def shared_posterior(space: LatentSpace, inputs: Inputs, encoder: SurveyEncoder) -> Posterior:
+    """Encode prepared images, each process its share."""
+    share = Share.of(len(inputs))
+    own = space.encode(inputs[share.own], encoder)
     return Posterior(share.whole(own.mean), share.whole(own.variance))

@@ -1,7 +1,7 @@
-"""Adaptation of a space to a new survey: fit candidates, keep the best on held-out pairs.
+"""Adaptation of a space to a new survey: fit candidates, keep the best on held-out data.
 
-The anchor stays frozen. `training.adaptation.candidates` lists the candidates. Another candidate
-than the un-adapted encoder has to gain more than the error of the comparison.
+The anchor stays frozen, and reads the new survey by its definition. `training.adaptation.candidates`
+lists the candidates, which have to gain more over the definition than the error of the comparison.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def adapt(
         Pair table from anchor to target. Its training part (by sky position) fits the candidates,
         its validation part chooses, and its test part is left for `evaluation`. Pairs that look
         like two galaxies are left out of the fit. Without pairs, adaptation uses images of any
-        galaxies (`training.adaptation.unpaired`).
+        galaxies; `training.adaptation.unpaired` says when it refuses to match them.
     survey : Survey, optional
         Definition of the new survey; by default the built-in one of the target sample.
     settings : AdaptSettings, optional
@@ -72,8 +72,8 @@ def adapt(
     Returns
     -------
     LatentSpace
-        Its ``encoder(survey.name).record`` holds every candidate's score, the curves, the settings
-        and the split of the sky.
+        Its ``encoder(survey.name).record`` holds every candidate's score, the fitted numbers of the
+        ``instrument``, the curves, the settings, the split of the sky, and ``warnings``.
 
     Raises
     ------
@@ -89,20 +89,20 @@ def adapt(
     survey = survey or get_survey(target.survey)
     if survey.name == space.anchor:
         raise SpaceError(f"{survey.name}: is the anchor of this space and stays as it is")
-    start = space.unadapted(survey, sample_bands(target, survey), every_band=True)
-    inputs = [space.id, _sample_key(anchor), _sample_key(target), _pair_ids(pairs), survey.name]
-    identity = json_hash([inputs, settings.fine_tuning.model_dump(), settings.seed])
+    start = space.by_definition(survey, sample_bands(target, survey))
+    facts = [space.id, _sample_key(anchor), _sample_key(target), _pair_ids(pairs), survey.name]
+    identity = json_hash([facts, settings.fine_tuning.model_dump(), settings.seed])
     Decisions(settings).claim(identity)
+    samples, seed = (anchor, target), settings.seed
     if pairs is None:
-        split = _split_of_samples(space, anchor, target)
-        network, record = adapt_without_pairs(
-            UnpairedImages.load(space, anchor, target, start, settings.seed, split), settings
-        )
+        split = _split_of_samples(space, samples)
+        images = UnpairedImages.load(space, samples, start, seed, split)
+        network, record = adapt_without_pairs(images, settings)
         record |= {"split": split.as_record()}
         return space.with_survey(replace(start, network=network, record=record))
     rows = PairedRows.of(pairs, anchor, target, known=known_splits(space))
     train, held = (
-        load_paired_images(space, anchor, target, rows.only(part, MOST_PAIRS, settings.seed), start)
+        load_paired_images(space, anchor, target, rows.only(part, MOST_PAIRS, seed), start)
         for part in ("train", "validation")
     )
     if len(train) + len(held) < FEWEST_PAIRS:
@@ -113,14 +113,14 @@ def adapt(
             + describe_problems(anchor, rows.anchor, space.encoder(space.anchor), space.frame)
             + describe_problems(target, rows.target, start, space.frame)
         )
-    images = _enough_images(space, anchor, target, start, settings.seed, rows.split)
     if len(held) < FEW_HELD_OUT:
-        others = None if images is None else images.latents_except(rows.anchor)
-        network, record = adapt_with_few_pairs(train.extended(held), images, others, settings)
+        few = _enough_images(space, samples, start, seed, rows.split)
+        others = None if few is None else few.latents_except(rows.anchor)
+        network, record = adapt_with_few_pairs(train.extended(held), few, others, settings)
     else:
         wrong_share = float(read_metadata(pairs.schema).get("expected_false_share", 0.0))
-        network, record = adapt_with_pairs(train, held, images, settings, wrong_share)
-    record |= {"seed": settings.seed, "split": rows.split.as_record()}
+        network, record = adapt_with_pairs(train, held, settings, wrong_share)
+    record |= {"seed": seed, "split": rows.split.as_record()}
     return space.with_survey(replace(start, network=network, record=record))
 
 
@@ -130,9 +130,9 @@ def _sample_key(sample: Sample) -> list[Any]:
     return [sample.path.name, len(sample), *sums]
 
 
-def _split_of_samples(space: LatentSpace, anchor: Sample, target: Sample) -> SkySplit:
+def _split_of_samples(space: LatentSpace, samples: tuple[Sample, Sample]) -> SkySplit:
     """Return the split of the sample that needs finer cells."""
-    catalogs, known = [sample.catalog for sample in (target, anchor)], known_splits(space)
+    catalogs, known = [sample.catalog for sample in reversed(samples)], known_splits(space)
     splits = [choose_split(np.asarray(c["ra"]), np.asarray(c["dec"]), known) for c in catalogs]
     return max(splits, key=lambda split: split.order)
 
@@ -146,14 +146,13 @@ def _pair_ids(pairs: pa.Table | None) -> list[Any]:
 
 def _enough_images(
     space: LatentSpace,
-    anchor: Sample,
-    target: Sample,
+    samples: tuple[Sample, Sample],
     start: SurveyEncoder,
     seed: int,
     split: SkySplit,
 ) -> UnpairedImages | None:
     """Return images of any galaxies, or None if there are too few."""
     try:
-        return UnpairedImages.load(space, anchor, target, start, seed, split)
+        return UnpairedImages.load(space, samples, start, seed, split)
     except CatalogError:
         return None

@@ -1,8 +1,8 @@
-"""Selection of the best candidate of an adaptation, by pairs that it was not fitted to."""
+"""Selection of the best candidate of an adaptation, on data that it was not fitted to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,18 +10,19 @@ import torch
 from torch import Tensor
 
 from galaxy_da.models.networks import Encoder
-from training.adaptation.candidates import UNADAPTED, EncodedPairs, closed_form_candidates
+from training.adaptation.candidates import BY_DEFINITION, EncodedPairs, closed_form_candidates
 
 __all__ = ["FOLDS", "best_candidate", "cross_validate", "rank_candidates", "selection_record"]
 
 FOLDS = 5
 """Folds of the cross-validation."""
 
+Bases = Mapping[str, EncodedPairs]
+"""The same pairs, encoded by several networks."""
+
 
 def rank_candidates(
-    bases: Mapping[str, EncodedPairs],
-    held_out: Mapping[str, EncodedPairs],
-    others: Tensor | None = None,
+    bases: Bases, held_out: Bases, others: Tensor | None = None
 ) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
     """Fit every closed form, and rank the held-out pairs among all pairs and other galaxies.
 
@@ -40,53 +41,58 @@ def rank_candidates(
 
 
 def cross_validate(
-    bases: Mapping[str, EncodedPairs], others: Tensor | None = None
+    pairs: EncodedPairs,
+    encode: Callable[[EncodedPairs, EncodedPairs], tuple[Bases, Bases]],
+    others: Tensor | None = None,
 ) -> dict[str, np.ndarray]:
-    """Rank each pair by closed forms that were fitted without it.
+    """Rank each pair by candidates that were fitted without it.
 
-    The pool holds all pairs and `others`, as in `rank_candidates`.
+    `encode` fits networks to the first pairs, and encodes the first and the second by each. The
+    pool holds all pairs and `others`, as in `rank_candidates`.
     """
-    n = len(bases[UNADAPTED])
-    ranks = {name: np.zeros(n) for name in closed_form_candidates(bases)}
+    n = len(pairs)
+    ranks: dict[str, np.ndarray] = {}
     for fold in range(FOLDS):
         in_fold = np.arange(n) % FOLDS == fold
-        fitted, held = (
-            {name: base.take(np.flatnonzero(rows)) for name, base in bases.items()}
-            for rows in (~in_fold, in_fold)
-        )
-        for name, fold_ranks in rank_candidates(fitted, held, others)[1].items():
-            ranks[name][in_fold] = fold_ranks
+        fitted, held = (pairs.take(np.flatnonzero(rows)) for rows in (~in_fold, in_fold))
+        for name, found in rank_candidates(*encode(fitted, held), others)[1].items():
+            ranks.setdefault(name, np.zeros(n))[in_fold] = found
     return ranks
 
 
-def best_candidate(ranks: Mapping[str, np.ndarray], than: str = UNADAPTED) -> str:
-    """Name the candidate with the highest mean reciprocal rank, if its gain exceeds its error.
+def best_candidate(scores: Mapping[str, np.ndarray]) -> str:
+    """Name the candidate with the highest mean score, if its gain exceeds its error.
 
-    `ranks` are (n,) inverse ranks of the same pairs by name. The error is the standard error of the
-    gain over the candidate `than`, which is otherwise returned.
+    `scores` are (n,) values on the same data by name. The error is the standard error of the gain
+    over the survey's definition, which is otherwise returned.
     """
-    best = max(ranks, key=lambda name: float(ranks[name].mean()))
-    gain = ranks[best] - ranks[than]
-    return best if gain.mean() > gain.std() / np.sqrt(len(gain)) else than
+    best = max(scores, key=lambda name: float(scores[name].mean()))
+    gain, error = _gain(best, scores)
+    return best if gain > error else BY_DEFINITION
 
 
 def selection_record(
-    judged_by: str, chosen: str, ranks: Mapping[str, np.ndarray]
+    judged_by: str,
+    chosen: str,
+    scores: Mapping[str, np.ndarray],
+    measure: str = "mean_reciprocal_rank",
 ) -> dict[str, Any]:
-    """Return the record of all candidates' scores and of the chosen one."""
+    """Return the record of all candidates' mean scores, of the chosen one, and of its gain."""
+    gain, error = _gain(chosen, scores)
     return {
         "judged_by": judged_by,
         "chosen": chosen,
-        "candidates": [_scores(name, ranks) for name in ranks],
+        "gain": gain,
+        "gain_error": error,
+        "candidates": [
+            {"name": name, measure: abs(float(scores[name].mean()))}
+            | dict(zip(("gain", "gain_error"), _gain(name, scores), strict=True))
+            for name in scores
+        ],
     }
 
 
-def _scores(name: str, ranks: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    gain = ranks[name] - ranks[UNADAPTED]
-    return {
-        "name": name,
-        "mean_reciprocal_rank": float(ranks[name].mean()),
-        "recall_at_1": float((ranks[name] == 1).mean()),
-        "gain": float(gain.mean()),
-        "gain_error": float(gain.std() / np.sqrt(len(gain))),
-    }
+def _gain(name: str, scores: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """Mean gain over the survey's definition, and its standard error."""
+    gain = scores[name] - scores[BY_DEFINITION]
+    return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))

@@ -13,7 +13,7 @@ __all__ = ["AdaptSettings", "FineTuningSettings"]
 
 
 class FineTuningSettings(BaseModel):
-    """Settings of the trained candidates.
+    """Settings of the candidate that is trained.
 
     Attributes
     ----------
@@ -23,22 +23,20 @@ class FineTuningSettings(BaseModel):
         Parameters of AdamW, with cosine decay.
     check_every, patience : int
         Steps between checks on held-out pairs, and checks without gain before training stops.
-    paired, contrastive, mmd, denoising : float
-        Weights of the losses; see `training.adaptation.fine_tuning`.
+    paired, contrastive : float
+        Weights of the losses; see `training.adaptation.pair_losses`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(default=400, ge=0)
+    steps: int = Field(default=200, ge=0)
     batch: int = Field(default=128, gt=1)
     learning_rate: float = Field(default=3e-4, gt=0)
     weight_decay: float = Field(default=1e-3, ge=0)
-    check_every: int = Field(default=50, gt=0)
-    patience: int = Field(default=3, gt=0)
+    check_every: int = Field(default=40, gt=0)
+    patience: int = Field(default=2, gt=0)
     paired: float = Field(default=1.0, ge=0)
     contrastive: float = Field(default=1.0, ge=0)
-    mmd: float = Field(default=0.5, ge=0)
-    denoising: float = Field(default=1.0, ge=0)
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step, from 1."""
@@ -52,7 +50,7 @@ class AdaptSettings:
     Attributes
     ----------
     fine_tuning : FineTuningSettings
-        Settings of the trained candidates.
+        Settings of the candidate that is trained.
     seed : int
         Seed of the order, of the draws and of the choice of pairs.
     checkpoint : path, optional

@@ -1,12 +1,12 @@
 """Adaptation with pairs: choice of the best candidate, and its last fit.
 
 With enough pairs, held-out ones choose. A closed form that wins is fitted again with the held-out
-pairs. Few pairs are cross-validated, and nothing is trained on them. Their winner has to beat the
-best candidate without pairs.
+pairs. Few pairs are cross-validated, and no weights are trained on them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,18 @@ from torch import Tensor
 
 from galaxy_da.models.networks import Encoder
 from training.adaptation.candidates import (
-    DEGRADED,
+    BY_DEFINITION,
     FINE_TUNED,
-    SMOOTHED,
-    UNADAPTED,
+    INSTRUMENT,
     UNPAIRED,
+    EncodedPairs,
     calibrate_variances,
     closed_form_candidates,
-    encode_by_networks,
 )
 from training.adaptation.decisions import Decisions
 from training.adaptation.fine_tuning import fine_tune
 from training.adaptation.images import PairedImages
+from training.adaptation.instrument import corrected, fit_to_pairs, instrument_record
 from training.adaptation.match_probability import match_probability_record
 from training.adaptation.selection import (
     FOLDS,
@@ -53,57 +53,66 @@ def adapt_with_few_pairs(
     `images` give the best candidate without pairs. `others` are the anchor's (m, latents) of more
     galaxies for the pool; a search among few pairs is too easy.
     """
-    known = {} if images is None else {UNPAIRED: adapt_without_pairs(images, settings)[0]}
-    bases = encode_by_networks(pairs, known)
-    ranks = cross_validate(bases, others)
-    chosen = agreed(best_candidate(ranks, than=UNPAIRED if known else UNADAPTED))
+    known: dict[str, Encoder] = {}
+    unpaired: dict[str, Any] = {"warnings": []}
+    if images is not None:
+        network, unpaired = adapt_without_pairs(images, settings)
+        if unpaired["chosen"] != BY_DEFINITION:
+            known[UNPAIRED] = network
+    plain = EncodedPairs.of(pairs)
+
+    def with_instrument(
+        train: EncodedPairs, held: EncodedPairs
+    ) -> tuple[dict[str, EncodedPairs], dict[str, EncodedPairs]]:
+        """Fit the instrument to the first pairs, and encode both by every network."""
+        fitted = corrected(pairs.space, train.network, fit_to_pairs(train.pairs))
+        networks = {INSTRUMENT: fitted, **known}
+        return _by_networks(train, networks), _by_networks(held, networks)
+
+    ranks = cross_validate(plain, with_instrument, others)
+    chosen = agreed(best_candidate(ranks))
+    numbers = agreed(fit_to_pairs(pairs))
+    networks = {INSTRUMENT: corrected(pairs.space, plain.network, numbers), **known}
+    network = closed_form_candidates(_by_networks(plain, networks))[chosen].network
     record = selection_record(f"{FOLDS}-fold", chosen, ranks) | {
-        "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)}
+        "instrument": instrument_record(pairs.space, pairs.encoder, numbers),
+        "pairs": {"train": len(pairs), "left_out": 0, "validation": len(pairs)},
+        "warnings": unpaired["warnings"],
     }
-    return calibrate_variances(closed_form_candidates(bases)[chosen].network, pairs), record
+    return calibrate_variances(network, pairs), record
 
 
 def adapt_with_pairs(
-    train: PairedImages,
-    held: PairedImages,
-    images: UnpairedImages | None,
-    settings: AdaptSettings,
-    wrong_share: float = 0.0,
+    train: PairedImages, held: PairedImages, settings: AdaptSettings, wrong_share: float = 0.0
 ) -> tuple[Encoder, dict[str, Any]]:
     """Choose a candidate on held-out pairs, after training on the others; record the choice.
 
-    `images` give the candidate that is trained without pairs. `wrong_share` is the share of wrong
-    matches among the pairs; see `training.adaptation.match_probability.fit_match_probability`.
+    `wrong_share` is the share of wrong matches among the pairs; see
+    `training.adaptation.match_probability.fit_match_probability`.
     """
     decisions, seed = Decisions(settings), settings.seed
-    degraded: dict[str, Encoder] = {}
-    if images is not None and images.degradable:
-        degraded[DEGRADED], _ = images.train_degraded(settings)
-    bases, held_out = (encode_by_networks(pairs, degraded) for pairs in (train, held))
+    plain, plain_held = EncodedPairs.of(train), EncodedPairs.of(held)
+    bases, held_out = {BY_DEFINITION: plain}, {BY_DEFINITION: plain_held}
     networks, ranks = rank_candidates(bases, held_out)
     likely = decisions.kept(
         "likely_pairs", lambda: likely_pairs(train, networks[best_candidate(ranks)], seed).tolist()
     )
-    if len(likely) < len(train):
-        bases = {name: pairs.take(np.asarray(likely)) for name, pairs in bases.items()}
-        networks, ranks = rank_candidates(bases, held_out)
-    training = bases[UNADAPTED]
-    start = decisions.kept("start", lambda: best_candidate(_starts(ranks, bool(degraded))))
-    fine_tuned, curves = fine_tune(
-        networks[start],
-        training,
-        held,
-        settings,
-        degrade=images.match if images is not None and degraded else None,
-    )
-    bases[FINE_TUNED], held_out[FINE_TUNED] = (
-        pairs[UNADAPTED].of_network(fine_tuned) for pairs in (bases, held_out)
-    )
-    last = rank_candidates({FINE_TUNED: bases[FINE_TUNED]}, held_out)
-    networks, ranks = networks | last[0], ranks | last[1]
+    training = plain.take(np.asarray(likely))
+    numbers = decisions.kept("instrument", lambda: fit_to_pairs(training.pairs))
+    fitted = {INSTRUMENT: corrected(train.space, train.encoder.network, numbers)}
+    bases, held_out = _by_networks(training, fitted), _by_networks(plain_held, fitted)
+    networks, ranks = rank_candidates(bases, held_out)
+    start = decisions.kept("start", lambda: best_candidate(ranks))
+    fine_tuned, curves = fine_tune(networks[start], training, held, settings)
+    last = {FINE_TUNED: fine_tuned}
+    bases |= _by_networks(training, last)
+    held_out |= _by_networks(plain_held, last)
+    tuned = rank_candidates({FINE_TUNED: bases[FINE_TUNED]}, held_out)
+    networks, ranks = networks | tuned[0], ranks | tuned[1]
     chosen = agreed(best_candidate(ranks))
     network = calibrate_variances(networks[chosen], held)
     record = selection_record("validation pairs", chosen, ranks) | {
+        "instrument": instrument_record(train.space, train.encoder, numbers),
         "fine_tuned_from": start,
         "curves": curves,
         "settings": settings.fine_tuning.model_dump(),
@@ -115,6 +124,7 @@ def adapt_with_pairs(
         "match_probability": match_probability_record(
             held, network, wrong_share=wrong_share, seed=seed
         ),
+        "warnings": [],
     }
     if chosen in bases:
         return network, record
@@ -124,17 +134,9 @@ def adapt_with_pairs(
     return _with_variance_of(network, candidate.fit(candidate.pairs.extended(more))), record
 
 
-def _starts(ranks: dict[str, np.ndarray], degraded: bool) -> dict[str, np.ndarray]:
-    """Return the candidates that training may start from.
-
-    Degraded images have the anchor's PSF or a wider one. A network that smooths its images would
-    smooth them again.
-    """
-    return {
-        name: values
-        for name, values in ranks.items()
-        if not (degraded and name.startswith(SMOOTHED))
-    }
+def _by_networks(pairs: EncodedPairs, networks: Mapping[str, Encoder]) -> dict[str, EncodedPairs]:
+    """Return pairs as they are, by definition, and encoded by other networks."""
+    return {BY_DEFINITION: pairs} | {name: pairs.of_network(n) for name, n in networks.items()}
 
 
 def _with_variance_of(other: Encoder, network: Encoder) -> Encoder:

@@ -1,0 +1,176 @@
+"""Fit of a survey's instrument through the frozen network of the anchor.
+
+Six numbers of each band are fitted: zeropoint, sky level, PSF, depth, noise and wavelength. They
+correct the survey's definition, as an `InstrumentCorrection` before the network. Priors keep those
+at zero of which the images say nothing. With pairs, the latents come near the anchor's of the same
+galaxies; without, their distribution comes near the anchor's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+from torch.func import functional_call
+
+from galaxy_da.images.inputs import Inputs
+from galaxy_da.images.instrument import describe
+from galaxy_da.models.correction import InstrumentCorrection
+from galaxy_da.models.devices import best_device
+from galaxy_da.models.networks import Encoder
+from galaxy_da.space import LatentSpace, SurveyEncoder
+from training.adaptation.images import PairedImages
+from training.adaptation.pair_losses import PairLosses
+from training.losses import mmd
+from training.parallel.processes import Share, everyones
+
+__all__ = [
+    "Objective",
+    "corrected",
+    "fit_instrument",
+    "fit_to_distribution",
+    "fit_to_pairs",
+    "instrument_record",
+]
+
+Objective = Callable[[Tensor], Tensor]
+"""Loss [nat] of all images together, from their (n, latents)."""
+
+_PRIORS = (0.3, 0.5, 0.3, 0.3, 0.3, 0.06)
+"""Standard deviations: sky in units of the softening, the others as logarithms."""
+
+_MOST_IMAGES = 1000
+_MOST_STEPS, _MOST_EVALUATIONS = 20, 25
+_LIMIT = 4.0  # standard deviations
+_BATCH = 256
+
+
+def fit_to_pairs(pairs: PairedImages) -> list[list[float]]:
+    """Fit the instrument to at most 1,000 pairs; returns as `fit_instrument`."""
+    some = pairs.take(np.arange(min(len(pairs), _MOST_IMAGES)))
+    losses = PairLosses(some, pairs.encoder.network)
+
+    def objective(mean: Tensor) -> Tensor:
+        terms = losses(mean, some.mean.to(mean.device))
+        return len(some) * torch.stack(list(terms.values())).sum()
+
+    return fit_instrument(pairs.space, pairs.encoder.network, some.target, objective)
+
+
+def fit_to_distribution(
+    space: LatentSpace, network: Encoder, target: Inputs, anchor: Tensor
+) -> list[list[float]]:
+    """Fit the instrument to images of any galaxies and the anchor's (m, latents) of others."""
+    some, wanted = target[:_MOST_IMAGES], anchor[:_MOST_IMAGES]
+
+    def objective(mean: Tensor) -> Tensor:
+        return len(some) * mmd(mean, wanted.to(mean.device))
+
+    return fit_instrument(space, network, some, objective)
+
+
+def fit_instrument(
+    space: LatentSpace, network: Encoder, inputs: Inputs, objective: Objective
+) -> list[list[float]]:
+    """Minimise an objective over the instrument's numbers, each process with its share of images.
+
+    Returns
+    -------
+    list of 6 lists
+        Numbers of each band of the frame, in the order and units of the module's priors.
+    """
+    share, device = Share.of(len(inputs)), best_device()
+    frozen = network.to(device)
+    layer = _empty_correction(space).to(device)
+    own = [batch.to(device) for batch in inputs[share.own].split(_BATCH)]
+    priors = torch.tensor(_PRIORS)[:, None]
+    size = (len(_PRIORS), len(space.frame.bands))
+
+    def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        units = torch.from_numpy(flat).float().reshape(size).requires_grad_(True)
+        values = {k: v.to(device) for k, v in _parameters(space, units * priors).items()}
+        means = [frozen(functional_call(layer, values, (batch,))).mean for batch in own]
+        loss = objective(share.whole(torch.cat(means))) + units.square().sum().to(device) / 2
+        (gradient,) = torch.autograd.grad(loss, units)
+        # Each process has the sum of the gradients through all, of its own images.
+        found = np.mean(everyones([float(loss.detach()), *gradient.flatten().tolist()]), axis=0)
+        return float(found[0]), found[1:]
+
+    best = minimize(
+        loss_and_gradient,
+        np.zeros(size).ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-_LIMIT, _LIMIT)] * math.prod(size),
+        options={"maxiter": _MOST_STEPS, "maxfun": _MOST_EVALUATIONS},
+    ).x
+    network.cpu()
+    fitted: list[list[float]] = (best.reshape(size) * priors.numpy()).tolist()
+    return fitted
+
+
+def corrected(space: LatentSpace, network: Encoder, numbers: list[list[float]]) -> Encoder:
+    """Return a copy of a network that corrects its inputs by fitted numbers."""
+    layer = _empty_correction(space)
+    layer.load_state_dict(_parameters(space, torch.tensor(numbers)))
+    return network.corrected(layer.requires_grad_(False))
+
+
+def instrument_record(
+    space: LatentSpace, encoder: SurveyEncoder, numbers: list[list[float]]
+) -> dict[str, dict[str, float]]:
+    """Return the fitted numbers of each band in physical units.
+
+    Returns
+    -------
+    dict of dict
+        By band: ``zeropoint_mag`` to add to the definition's zeropoint [mag]; ``sky`` to subtract
+        [nanomaggy / arcsec^2]; ``psf_factor`` and ``noise_factor`` on the PSF of the definition and
+        on the noise that images show; ``depth_mag`` to add to the depth [mag]; ``wavelength_nm`` to
+        add to the wavelength [nm].
+    """
+    record = {}
+    for name, (gain, sky, psf, depth, noise, wavelength) in zip(
+        encoder.bands, np.transpose(numbers).tolist(), strict=True
+    ):
+        if name is None:
+            continue
+        own = encoder.survey.band(name).wavelength_nm
+        record[name] = {
+            "zeropoint_mag": _magnitudes(gain),
+            "sky": sky * space.frame.softening_at(own),
+            "psf_factor": math.exp(psf),
+            "noise_factor": math.exp(noise),
+            "depth_mag": _magnitudes(depth),
+            "wavelength_nm": own * math.expm1(wavelength),
+        }
+    return record
+
+
+def _magnitudes(log_factor: float) -> float:
+    return -2.5 * log_factor / math.log(10)
+
+
+def _empty_correction(space: LatentSpace) -> InstrumentCorrection:
+    a = space.architecture
+    return InstrumentCorrection(a.bands, a.grids, a.conditions)
+
+
+def _parameters(space: LatentSpace, numbers: Tensor) -> dict[str, Tensor]:
+    """Parameters of an `InstrumentCorrection` from (6, bands) numbers, with gradients."""
+    gain, sky, psf, depth, noise, wavelength = numbers
+    logs = torch.stack([psf, depth, noise + gain, wavelength])  # the noise is seen before the gain
+    change = _numbers_of(logs.exp()) - _numbers_of(torch.ones_like(logs))
+    return {"log_gain": gain, "sky": sky, "conditions": change[: space.architecture.conditions]}
+
+
+def _numbers_of(factors: Tensor) -> Tensor:
+    """Conditions of an instrument of unit properties times (4, bands) factors."""
+    one = factors.new_ones(1)
+    psf, depth, noise, wavelength = factors[:, None]
+    return describe(psf, depth, noise, wavelength, one, one > 0)[0]

@@ -1,0 +1,120 @@
+"""Comparison of the galaxies of two samples in brightness, size and field.
+
+Distributions of latents are matched only if both samples hold the same kind of galaxies. Fluxes and
+sizes are measured on the prepared images, in the band of the frame nearest to r.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import torch
+from astropy.coordinates import SkyCoord, match_coordinates_sky
+from torch import Tensor
+
+from galaxy_da.images.inputs import Inputs
+from galaxy_da.images.preparation import Frame
+from galaxy_da.space import SurveyEncoder
+
+__all__ = ["Measured", "compare_populations", "measure_galaxies"]
+
+_R_NM = 640.0
+_APERTURE_ARCSEC, _SIZE_ARCSEC = 4.0, 6.0  # radii of the sums of flux and of second moments
+_FAINTEST_FLUX = 1.0  # nanomaggy, r = 22.5
+_SIGMA = 1 / math.sqrt(8 * math.log(2))  # of a Gaussian PSF over its FWHM
+_QUANTILES = np.linspace(0.05, 0.95, 19)
+_FEWEST_SIZES = 30
+_MOST_MAG, _MOST_SIZE, _NEAR_DEG = 0.5, 0.35, 2.0
+_LEAST_SHARE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Magnitudes [mag], logarithms of sizes [arcsec], and positions [ICRS deg] of n galaxies."""
+
+    magnitude: np.ndarray
+    log_size: np.ndarray
+    ra: np.ndarray
+    dec: np.ndarray
+
+
+def measure_galaxies(
+    inputs: Inputs, encoder: SurveyEncoder, frame: Frame, ra: np.ndarray, dec: np.ndarray
+) -> Measured:
+    """Measure aperture magnitudes, and sizes without the PSF of the survey's definition."""
+    near = [
+        math.inf if name is None else abs(math.log(encoder.survey.band(name).wavelength_nm / _R_NM))
+        for name in encoder.bands
+    ]
+    plane = int(np.argmin(near))
+    name = encoder.bands[plane]
+    assert name is not None
+    band, scale = encoder.survey.band(name), frame.pixel_scale_arcsec
+    light = inputs.images[:, plane].sinh() * frame.softening_at(band.wavelength_nm) * scale**2
+    axis = (torch.arange(frame.pixels) - (frame.pixels - 1) / 2) * scale
+    square = axis[:, None] ** 2 + axis[None, :] ** 2
+    inside = square < _SIZE_ARCSEC**2
+    flux = _total(light * (square < _APERTURE_ARCSEC**2))
+    moment = _total(light * square * inside) / _total(light * inside).clamp_min(_FAINTEST_FLUX) / 2
+    psf = (band.psf_fwhm_arcsec * _SIGMA) ** 2
+    size = (moment - psf).clamp_min(scale**2 / 16).sqrt()
+    magnitude = 22.5 - 2.5 * flux.clamp_min(_FAINTEST_FLUX).log10()
+    return Measured(magnitude=magnitude.numpy(), log_size=size.log().numpy(), ra=ra, dec=dec)
+
+
+def compare_populations(anchor: Measured, target: Measured) -> tuple[dict[str, Any], str]:
+    """Compare two samples.
+
+    Returns
+    -------
+    record : dict
+        ``brightness_mag`` and ``log_size``: mean differences of their quantiles, and ``medians`` of
+        anchor and target; ``near_share`` of the target's galaxies within 2 degrees of an anchor
+        galaxy; ``match``, false if brightness or size differ too much.
+    warning : str
+        One sentence, empty if nothing differs.
+    """
+    distance = _quantile_distance(anchor.magnitude, target.magnitude)
+    limit = np.median(anchor.magnitude)  # brighter galaxies have sizes, in both surveys
+    bright = [side.log_size[side.magnitude < limit] for side in (anchor, target)]
+    size = math.nan
+    if min(map(len, bright)) >= _FEWEST_SIZES:
+        size = _quantile_distance(*bright)
+    own, other = (SkyCoord(s.ra, s.dec, unit="deg") for s in (anchor, target))
+    _, separation, _ = match_coordinates_sky(other, own)
+    share = float(np.mean(separation < _NEAR_DEG * u.deg))
+    medians = {
+        "magnitude": [float(np.median(s.magnitude)) for s in (anchor, target)],
+        "size_arcsec": [float(np.exp(np.median(s))) if len(s) else None for s in bright],
+    }
+    record = {
+        "brightness_mag": distance,
+        "log_size": None if math.isnan(size) else size,
+        "medians": medians,
+        "near_share": share,
+        "match": not (distance > _MOST_MAG or size > _MOST_SIZE),
+    }
+    told = []
+    if distance > _MOST_MAG:
+        told.append("magnitudes differ by {:.2f} mag (medians {:.2f} and {:.2f})".format(
+            distance, *medians["magnitude"]))  # fmt: skip
+    if size > _MOST_SIZE:
+        told.append("sizes differ by a factor of {:.2f} (medians {:.2f} and {:.2f} arcsec)".format(
+            math.exp(size), *medians["size_arcsec"]))  # fmt: skip
+    if share < _LEAST_SHARE:
+        told.append(f"only {share:.0%} of the target's galaxies lie near an anchor galaxy")
+    return record, ", ".join(told)
+
+
+def _total(images: Tensor) -> Tensor:
+    return images.flatten(1).sum(1)
+
+
+def _quantile_distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Mean difference of the quantiles from 5 to 95%."""
+    differences = np.quantile(first, _QUANTILES) - np.quantile(second, _QUANTILES)
+    return float(np.abs(differences).mean())
