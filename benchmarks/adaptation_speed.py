@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.adaptation.methods import ADAPT, CEILING, TrainingSet, fit_method
 from benchmarks.adaptation.settings import BenchmarkSettings, Variant
@@ -24,26 +23,25 @@ from benchmarks.support.measuring import clocks
 from benchmarks.support.tables import print_rows
 from evaluation.retrieval import match_ranks
 from galaxy_da.space import LatentSpace
-from training.adaptation.candidates import CLOSED_FORMS, EncodedPairs
-from training.adaptation.images import PairedImages
 
 __all__ = ["speed_rows"]
 
 _TARGET = "sdss"
-_STEPS = (50, 100, 200, 400)
+_COMPARED = {"aligned": "all", "rotated": "galaxy"}
+_STEPS = (0, 50, 100, 200, 400)
 
 
 def speed_rows(
     galaxies: int = 1540, steps: Sequence[int] = _STEPS, seed: int = 1
 ) -> list[dict[str, Any]]:
-    """Measure closed forms, `adapt` with some numbers of steps, and Xu et al. (2023).
+    """Measure `adapt` with some numbers of steps, and Xu et al. (2023).
 
     Parameters
     ----------
     galaxies : int
         Galaxies of the sky; its test part is the pool.
     steps : sequence of int
-        Numbers of fine-tuning steps.
+        Numbers of fine-tuning steps; 0 leaves closed forms alone.
     seed : int
         Seed of the sky and the methods.
 
@@ -60,7 +58,6 @@ def speed_rows(
             LatentSpace.load("decals"), settings, Path(folder), seed, _TARGET, None
         )
         training_set = target_data.training_set(Variant())
-        rows.append(_closed_forms(training_set))
         for method, number in (
             ("xu2023", None),
             *((ADAPT, n) for n in steps),
@@ -68,27 +65,6 @@ def speed_rows(
         ):
             rows.append(_row(target_data, training_set, method, number))
     return rows
-
-
-def _closed_forms(training_set: TrainingSet) -> dict[str, Any]:
-    """Time all closed forms together; `training.adaptation.run` always runs them first."""
-    began = clocks()
-    space = training_set.space
-    posterior = space.encode(training_set.anchor, space.encoder(space.anchor))
-    here, there = (torch.from_numpy(side.copy()) for side in training_set.pairs.T)
-    training = EncodedPairs.of(
-        PairedImages(
-            space=space,
-            encoder=training_set.encoder,
-            anchor=training_set.anchor[here],
-            target=training_set.target[there],
-            mean=posterior.mean[here],
-            variance=posterior.variance[here],
-        )
-    )
-    for fit in CLOSED_FORMS.values():
-        fit(training)
-    return {"method": "all closed forms", "pairs": len(training_set.pairs), **_since(began)}
 
 
 def _row(
@@ -100,10 +76,10 @@ def _row(
     name = method if steps is None else f"{method}, {steps} steps"
     observations = target_data.repeats if method == CEILING else target_data.observations
     row = {"method": name, "pairs": len(training_set.pairs), **seconds}
-    pool = fitted.anchor(target_data.pool_images)
+    pool = fitted.anchor(target_data.pool_inputs)
     for observation, sample in observations.items():
-        found = fitted.target(target_data.sky.images(sample, target_data.test_galaxies))
-        some = fitted.compared[observation]
+        found = fitted.target(target_data.sky.inputs(sample, target_data.test_galaxies))
+        some = fitted.compared[_COMPARED[observation]]
         ranks = match_ranks(found[:, some].numpy(), pool[:, some].numpy())
         row[{"aligned": "recall_at_1", "rotated": "rotated"}[observation]] = float(
             (ranks == 1).mean()

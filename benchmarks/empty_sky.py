@@ -24,14 +24,15 @@ from torch import Tensor
 
 from benchmarks.measures.reconstruction import encode_for_decoder
 from benchmarks.support.commands import command_parser
+from benchmarks.support.observations import as_cutouts
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.scenes import ScenePool
 from catalogs.simulation.sky import SkySettings, sky_chunks
-from galaxy_da.images.preparation import Frame
+from galaxy_da.images.inputs import Inputs
+from galaxy_da.images.preparation import Frame, prepare
 from galaxy_da.io.storage import location
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
-from training.pretraining.image_source import prepare_observation
 from training.pretraining.sky_residuals import beyond_galaxy, sky_residuals
 
 __all__ = ["empty_sky", "noiseless", "noisy_and_noiseless"]
@@ -48,7 +49,7 @@ def noiseless(survey: Survey) -> Survey:
 
 def noisy_and_noiseless(
     survey: Survey, frame: Frame, n: int, *, seed: int, pool: ScenePool | None = None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Inputs, Tensor]:
     """Simulate images of a survey with and without noise, leaving out those with an artefact.
 
     Parameters
@@ -65,28 +66,38 @@ def noisy_and_noiseless(
 
     Returns
     -------
-    images, truth : (fewer, bands, y, x) float tensors [asinh units]
-        PSF and position scatter independently.
+    inputs : Inputs
+        Observed images.
+    truth : (fewer, bands, y, x) float tensor [asinh units]
+        First grid of images without noise, whose PSF and position scatter independently.
     """
     observers = survey, noiseless(survey)
-    parts = []
+    observed, noise_free = [], []
     settings = SkySettings(seed=seed, scenes=pool, repeat_anchor=False)
     for chunk in sky_chunks(observers, settings, n):
         artefacts = (conditions.artefact for conditions in chunk.conditions.values())
         clean = torch.tensor([not any(kinds) for kinds in zip(*artefacts, strict=True)])
-        prepared = (prepare_observation(cutouts, frame) for cutouts in chunk.observations.values())
-        parts.append([images[clean] for images in prepared])
-    observed, truth = (torch.cat(images) for images in zip(*parts, strict=True))
-    return observed, truth
+        own, truth = (
+            prepare(
+                as_cutouts(one.flux, [band.name for band in one.bands], one.survey),
+                one.survey,
+                frame,
+                frame.bands,
+            ).inputs
+            for one in chunk.observations.values()
+        )
+        observed.append(own[clean])
+        noise_free.append(truth.images[clean, : len(frame.bands)])
+    return Inputs.join(observed), torch.cat(noise_free)
 
 
-def empty_sky(space: LatentSpace, images: Tensor, truth: Tensor) -> list[dict[str, Any]]:
+def empty_sky(space: LatentSpace, inputs: Inputs, truth: Tensor) -> list[dict[str, Any]]:
     """Compare decoded and observed sky over three choices of its pixels.
 
     Parameters
     ----------
     space : LatentSpace
-    images, truth : (n, bands, y, x) float tensors
+    inputs, truth : Inputs and (n, bands, y, x) float tensor
         Result of `noisy_and_noiseless` in the space's frame.
 
     Returns
@@ -95,7 +106,8 @@ def empty_sky(space: LatentSpace, images: Tensor, truth: Tensor) -> list[dict[st
         By choice and band: ``residual`` and its standard ``error`` [noise], and ``share`` of the
         chosen pixels.
     """
-    decoded = space.decode(encode_for_decoder(space, images, "fp32").mean, precision="fp32")
+    images = inputs.images[:, : len(space.frame.bands)]
+    decoded = space.decode(encode_for_decoder(space, inputs, "fp32").mean, precision="fp32")
     noise = (images - truth)[
         :, :, torch.from_numpy(beyond_galaxy(space.frame))
     ].abs().median() / _MEDIAN
@@ -125,11 +137,11 @@ def main() -> None:
     space = LatentSpace.load(given.space)
     pool = ScenePool.open(location(given.scenes)) if given.scenes else None
     survey = space.encoder(space.anchor).survey
-    images, truth = noisy_and_noiseless(
+    inputs, truth = noisy_and_noiseless(
         survey, space.frame, given.galaxies, seed=given.seed, pool=pool
     )
-    title = f"Decoded minus observed over the noise, {len(images)} galaxies, seed {given.seed}"
-    print_rows(title, empty_sky(space, images, truth))
+    title = f"Decoded minus observed over the noise, {len(truth)} galaxies, seed {given.seed}"
+    print_rows(title, empty_sky(space, inputs, truth))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from benchmarks.support.tables import print_rows
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.loading import load_images, read_batches
 from galaxy_da.extraction.pipeline import extract
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.devices import Precision, autocast, has_bf16
 from galaxy_da.space import LatentSpace
@@ -59,11 +60,11 @@ def extraction_rows(n: int = 3000, repeats: int = 5, seed: int = 1) -> list[dict
         floats = _float_sample(Path(folder), n, seed)
         jpegs = _jpeg_sample(Path(folder), n, seed)
         plain = space.encoder("decals")
-        images, _ = load_images(floats, np.arange(n), plain, space.frame)
+        inputs, _ = load_images(floats, np.arange(n), plain, space.frame)
         own = get_survey("decals")
 
         def bare(precision: Precision) -> Callable[[], object]:
-            return lambda: space.encode(images, plain, precision=precision, device=_CPU)
+            return lambda: space.encode(inputs, plain, precision=precision, device=_CPU)
 
         def run(sample: Sample, reconstruct: bool) -> Callable[[], object]:
             return lambda: extract(space, sample, settings=ExtractSettings(reconstruct=reconstruct))
@@ -100,9 +101,11 @@ def product_rows(repeats: int = 9) -> list[dict[str, Any]]:
     """
     space = LatentSpace.load("decals")
     network = space.encoder("decals").network
-    images = torch.randn(512, 3, 64, 64).to(memory_format=torch.channels_last)
+    a = space.architecture
+    images = torch.randn(512, a.input_planes, a.pixels, a.pixels)
+    inputs = Inputs(images, torch.randn(512, a.conditions)).to(_CPU)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(images)
+        network(inputs)
     flops = counter.get_total_flops()
     rows = []
     precisions: list[Precision] = ["fp32", "bf16"] if has_bf16(_CPU) else ["fp32"]
@@ -112,7 +115,7 @@ def product_rows(repeats: int = 9) -> list[dict[str, Any]]:
 
         def encode(precision: Precision = precision) -> None:
             with torch.inference_mode(), autocast(_CPU, precision):
-                network(images)
+                network(inputs)
 
         def multiply(square: torch.Tensor = square) -> None:
             torch.mm(square, square)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from galaxy_da.extraction.loading import load_images
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
@@ -130,14 +131,14 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def sample_quality(
-    space: LatentSpace, images: Tensor, steps: int = 2000, seed: int = 0
+    space: LatentSpace, inputs: Inputs, steps: int = 2000, seed: int = 0
 ) -> list[dict[str, Any]]:
     """Compare decoded draws of a flow and of the prior with real images.
 
     Parameters
     ----------
     space : LatentSpace
-    images : (n, bands, y, x) float tensor
+    inputs : Inputs
         Anchor images. The first half fits the flow, the second is the reference.
     steps : int
         Steps of the fit.
@@ -151,14 +152,14 @@ def sample_quality(
         Frechet distance to decoded images of the first half, and to images of the second half, in
         their first 40 principal components [asinh units^2].
     """
-    half = len(images) // 2
-    posterior = space.encode(images, space.anchor, pooled=False)
+    half = len(inputs) // 2
+    posterior = space.encode(inputs, space.anchor, pooled=False)
+    pixels = inputs.images[:, : len(space.frame.bands)].flatten(1).numpy()
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(posterior.mean.shape, generator=generator)
     drawn = posterior.mean + posterior.variance.sqrt() * noise
     flow = fit_flow(drawn[:half], steps=steps, seed=seed)
-    real = images[half:].flatten(1).numpy()
-    pca = PCA(min(_COMPONENTS, half // 2), random_state=seed).fit(images[:half].flatten(1).numpy())
+    pca = PCA(min(_COMPONENTS, half // 2), random_state=seed).fit(pixels[:half])
 
     def project(latents: Tensor) -> np.ndarray:
         return np.asarray(pca.transform(space.decode(latents).flatten(1).numpy()))
@@ -173,7 +174,7 @@ def sample_quality(
         {
             "latents": name,
             "frechet_to_decoded": frechet_distance(project(latents), reference),
-            "frechet_to_images": frechet_distance(project(latents), pca.transform(real)),
+            "frechet_to_images": frechet_distance(project(latents), pca.transform(pixels[half:])),
         }
         for name, latents in draws.items()
     ]
@@ -188,10 +189,10 @@ def main() -> None:
     given = parser.parse_args()
     space, sample = LatentSpace.load(given.space), Sample(given.sample)
     encoder = space.encoder(space.anchor)
-    images, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
-    print_rows("Draws beside images (Frechet distance)", sample_quality(space, images[ok]))
+    inputs, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
+    print_rows("Draws beside images (Frechet distance)", sample_quality(space, inputs[ok]))
     if given.draws is not None:
-        means = space.encode(images[ok], space.anchor).mean
+        means = space.encode(inputs[ok], space.anchor).mean
         with atomic_path(given.draws) as temporary, temporary.open("wb") as file:
             np.save(file, fit_flow(means).sample(len(means)).numpy())
 

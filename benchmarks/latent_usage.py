@@ -25,8 +25,8 @@ def main() -> None:
     given = parser.parse_args()
     space, sample = LatentSpace.load(given.space), Sample(given.sample)
     encoder = space.encoder(space.anchor)
-    images, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
-    found = validation_metrics(space, images[ok])
+    inputs, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
+    found = validation_metrics(space, inputs[ok])
     kl = found.pop("kl_per_latent")
     print_rows("Validation", [found])
     galaxy = space.galaxy_latents

@@ -1,8 +1,8 @@
 """Compare predicted physical columns with the truth of a simulated sky, beside statmorph.
 
 ``python -m benchmarks.probes [--space SPACE] [--n N] [--peers N] [--guide TABLE]`` simulates a
-sky on which the space's probes were not fitted and measures them in every survey, through its own
-encoder or, without one, through the anchor's. Some galaxies go through statmorph too. With Galaxy
+sky on which the space's probes were not fitted and measures them in every survey, adapted or by
+definition. Some galaxies go through statmorph too. With Galaxy
 Zoo's guide images it also measures smooth against featured, by the simulated probe ``p_featured``
 and by classifiers fitted to them.
 """
@@ -21,6 +21,7 @@ import pyarrow as pa
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.peers.morphology import measure_morphology
+from benchmarks.real.encoding import encode
 from benchmarks.real.guide_images import read_guide
 from benchmarks.real.smooth_or_featured import guide_rows
 from benchmarks.support.commands import command_parser
@@ -68,7 +69,7 @@ def probe_tables(
     seed : int
         Seed of the sky; not one that the space or its probes were fitted on.
     surveys : sequence of str
-        Surveys to observe, through the anchor's encoder if the space has none of their own.
+        Surveys to observe; those that the space was not adapted to are read by definition.
 
     Returns
     -------
@@ -97,7 +98,7 @@ def probe_tables(
         probes = measure_probes(fresh, latents, values, np.ones(truth.num_rows, bool))
         rows = error_rows(probes).to_pylist()
         for row in rows:
-            row["encoder"] = "own" if row["survey"] in loaded.surveys else "anchor's"
+            row["encoder"] = "adapted" if row["survey"] in loaded.surveys else "by definition"
         return {
             "quantities": _pick(rows, "r2", ("bias", "scatter", "rms", "r2")),
             "probabilities": _pick(
@@ -189,14 +190,7 @@ def real_rows(
     rows = []
     for name in surveys:
         guide = read_guide(path, name)
-        assert guide.survey.stretch is not None
-        encoder = (
-            space.encoder(name)
-            if name in space.surveys
-            else space.unadapted(guide.survey, guide.survey.stretch.planes)
-        )
-        prepared = encoder.prepare(guide.cutouts, space.frame)
-        p = probe.apply(space.encode(prepared.images, encoder).mean.numpy())
+        p = probe.apply(encode(space, guide.survey, guide.cutouts).mean)
         featured = guide.featured
         rows.append(
             {

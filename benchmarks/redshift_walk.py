@@ -65,7 +65,7 @@ def redshift_walk(
     """
     space, model = LatentSpace.load(folder), load_conditional(folder)
     encoder = space.encoder(space.anchor)
-    images, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
+    inputs, ok = load_images(sample, np.arange(len(sample)), encoder, space.frame)
     redshift = _redshift(sample, truth)
     known = np.flatnonzero(ok & np.isfinite(redshift))
     if not len(known):
@@ -74,11 +74,12 @@ def redshift_walk(
         )
     low, high = np.quantile(redshift[known], (0.05, 0.95))
     steps = np.linspace(low, high, _STEPS)
-    latents = space.encode(images[known], space.anchor).mean.numpy()
+    latents = space.encode(inputs[known], space.anchor).mean.numpy()
     rows = known[diverse(latents, np.arange(len(known)), _GALAXIES)]
     own, at = (torch.from_numpy(z).float() for z in (redshift[rows], steps))
-    drawn = over_redshift(model, images[rows], own, at)
-    every = torch.cat([images[rows][:, None], drawn], 1).flatten(0, 1)
+    observed = inputs.images[rows]
+    drawn = over_redshift(model, observed, own, at)
+    every = torch.cat([observed[:, None], drawn], 1).flatten(0, 1)
     return mosaic(colours(space, every), 1 + _STEPS), steps
 
 

@@ -112,11 +112,11 @@ def image_rows(batches: Sequence[int] = (1, 64), turns: Turns = Turns()) -> list
     cutout = Cutout(
         pixels=pixels, bands=encoder.bands, pixel_scale_arcsec=0.262, centre_xy=(63.5, 63.5)
     )
-    images = encoder.prepare([cutout] * _CLIENTS, space.frame).images
+    inputs = encoder.prepare([cutout] * _CLIENTS, space.frame).inputs
     request = _post("/api/encode", {"survey": "decals"}, _fits(pixels))
 
     def encode() -> object:
-        return space.encode(images, encoder)
+        return space.encode(inputs, encoder)
 
     rows = []
     for batch in batches:

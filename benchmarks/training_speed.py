@@ -1,6 +1,6 @@
 """Measure training speed beside plain fp32 training of the same model, and as the data grow.
 
-``python -m benchmarks.training_speed [--images N] [--rounds N]`` prints three tables on one thread.
+``python -m benchmarks.training_speed [--images N] [--rounds N]`` prints two tables on one thread.
 Candidates alternate and processor time is measured, so that other load affects all alike. Medians
 over rounds are reported.
 """
@@ -18,9 +18,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from benchmarks.comparisons.networks import NETWORKS
 from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.devices import Precision, autocast
 from galaxy_da.models.networks import Architecture
 from training.losses import kl_divergence
@@ -30,7 +30,7 @@ from training.pretraining.loop import SplitRows, train
 from training.pretraining.prepared_images import TrainingImages
 from training.pretraining.recipe import Objective, Optimiser, Recipe, Sky
 
-__all__ = ["growth_rows", "network_rows", "training_rows"]
+__all__ = ["growth_rows", "training_rows"]
 
 _CPU = torch.device("cpu")
 _BATCH, _IMAGES, _ROUNDS = 256, 2048, 5
@@ -50,7 +50,7 @@ def training_rows(n: int = _IMAGES, rounds: int = _ROUNDS) -> list[dict[str, Any
     """
     with tempfile.TemporaryDirectory() as folder:
         data = _data(Path(folder), n)
-        images = torch.from_numpy(data.read(np.arange(n), 1)[:, 0])
+        images = torch.from_numpy(data.read(np.arange(n)))
         variants: dict[str, Callable[[], float]] = {
             "plain fp32 eager": _plain(images),
             "fp32, channels last": _step(images, "fp32", last=True),
@@ -62,21 +62,6 @@ def training_rows(n: int = _IMAGES, rounds: int = _ROUNDS) -> list[dict[str, Any
             "as trained": lambda: _epoch(data, Path(folder)),
         }
         return _alternate(variants, "plain fp32 eager", rounds)
-
-
-def network_rows(n: int = _IMAGES, rounds: int = _ROUNDS) -> list[dict[str, Any]]:
-    """Measure training of each network of `benchmarks.comparisons`, as `training_rows` does.
-
-    Returns
-    -------
-    list of dict
-        ``variant``, ``images_per_s``, and ``to_first``, the ratio to our network.
-    """
-    images = torch.randn(n, 3, 64, 64, generator=torch.Generator().manual_seed(1))
-    variants = {
-        name: _step(images, "auto", last=True, build=build) for name, build in NETWORKS.items()
-    }
-    return _alternate(variants, next(iter(NETWORKS)), rounds)
 
 
 def growth_rows(
@@ -136,7 +121,7 @@ def _plain(images: Tensor) -> Callable[[], float]:
     def once() -> float:
         start = time.process_time()
         for batch in torch.split(images, _BATCH):
-            posterior = model.encoder(batch)
+            posterior = model.encoder(Inputs.plain(batch))
             drawn = posterior.mean + posterior.variance.sqrt() * torch.randn_like(posterior.mean)
             error = (model.decoder(drawn) - batch).square().mean() / (2 * _NOISE**2)
             loss = error + kl_divergence(posterior).sum(1).mean() / batch[0].numel()
@@ -155,13 +140,12 @@ def _step(
     last: bool,
     batch: int = _BATCH,
     compiled: bool = False,
-    build: Callable[[Architecture], Learner] = Learner,
 ) -> Callable[[], float]:
     """Return an epoch of training by the library's objective, without reading images."""
     torch.manual_seed(1)
     recipe = _recipe(batch)
     layout = torch.channels_last if last else torch.contiguous_format
-    learner = build(recipe.architecture)
+    learner = Learner(recipe.architecture)
     learner.to(memory_format=layout)
     optimiser = torch.optim.AdamW(learner.parameters(), lr=_RATE)
     run: nn.Module = torch.compile(learner) if compiled else learner  # type: ignore[assignment]
@@ -206,7 +190,7 @@ def _recipe(batch: int) -> Recipe:
 def _data(folder: Path, n: int) -> TrainingImages:
     """Store noise images in the default frame, as prepared images are."""
     folder.mkdir(exist_ok=True)
-    shape = (n, 1, 3, 64, 64)
+    shape = (n, 3, 64, 64)
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.float16, shape)
     rng = np.random.default_rng(1)
     for start in range(0, n, _AT_ONCE):
@@ -226,7 +210,6 @@ def main() -> None:
     torch.set_num_threads(1)
     n, rounds = given.images, given.rounds
     print_rows("Training the default network [images/s], one thread", training_rows(n, rounds))
-    print_rows("Training each network", network_rows(n, rounds))
     print_rows("Epochs as the data grow", growth_rows((n, 4 * n, 16 * n), min(rounds, 3)))
 
 

@@ -37,9 +37,9 @@ class Evaluation:
     survey : str
         Name of the target survey.
     chosen : str
-        Candidate that adaptation chose; ``unadapted`` if the space has no encoder of this survey.
-    adapted, unadapted : Retrieval
-        Retrieval with the survey's own encoder, and with the anchor's.
+        Candidate that adaptation chose; ``by definition`` if the survey was not adapted.
+    adapted, by_definition : Retrieval
+        Retrieval with the survey's adapted encoder, and with its definition alone.
     ceiling : Retrieval, optional
         Retrieval of a second, independent anchor observation of the same galaxies.
     split : SkySplit
@@ -49,7 +49,7 @@ class Evaluation:
     survey: str
     chosen: str
     adapted: Retrieval
-    unadapted: Retrieval
+    by_definition: Retrieval
     ceiling: Retrieval | None
     split: SkySplit = field(default_factory=SkySplit)
 
@@ -59,7 +59,7 @@ class Evaluation:
             "survey": self.survey,
             "chosen": self.chosen,
             "adapted": self.adapted.as_dict(),
-            "unadapted": self.unadapted.as_dict(),
+            "by_definition": self.by_definition.as_dict(),
             "ceiling": self.ceiling.as_dict() if self.ceiling else None,
             "split": self.split.as_record(),
         }
@@ -78,7 +78,7 @@ def evaluate(
     Parameters
     ----------
     space : LatentSpace
-        Space with or without an encoder for the target.
+        Space with the target adapted, or without it.
     anchor : Sample
         Cutouts of the anchor survey.
     target : TargetSurvey
@@ -103,7 +103,7 @@ def evaluate(
     chosen = np.sort(np.random.default_rng(seed).permutation(len(anchor_rows))[:POOL])
     anchor_rows, target_rows = anchor_rows[chosen], target_rows[chosen]
     survey, own = target.survey, space.encoder(space.anchor)
-    plain = space.unadapted(survey, sample_bands(target.sample, survey))
+    plain = space.by_definition(survey, sample_bands(target.sample, survey))
     adapted = space.encoder(survey.name) if survey.name in space.surveys else plain
     pool, usable = _latents(space, anchor, anchor_rows, own)
     queries, usable_target = _latents(space, target.sample, target_rows, adapted)
@@ -120,9 +120,9 @@ def evaluate(
         )
     return Evaluation(
         survey=survey.name,
-        chosen=str(adapted.record.get("chosen", "unadapted")),
+        chosen=str(adapted.record.get("chosen", "by definition")),
         adapted=retrieve(queries[usable], pool[usable], seed),
-        unadapted=retrieve(before[usable], pool[usable], seed),
+        by_definition=retrieve(before[usable], pool[usable], seed),
         ceiling=None if second is None else retrieve(second[usable], pool[usable], seed),
         split=rows.split,
     )
@@ -132,5 +132,5 @@ def _latents(
     space: LatentSpace, sample: Sample, rows: np.ndarray, encoder: SurveyEncoder
 ) -> tuple[np.ndarray, np.ndarray]:
     """Encode rows of a sample; the second array marks usable cutouts."""
-    images, usable = load_images(sample, rows, encoder, space.frame)
-    return space.encode(images, encoder).mean.numpy(), usable
+    inputs, usable = load_images(sample, rows, encoder, space.frame)
+    return space.encode(inputs, encoder).mean.numpy(), usable

@@ -73,10 +73,9 @@ class TargetSurvey(PairedSample):
 
 
 def encoder_for(space: LatentSpace, sample: Sample, survey: Survey) -> SurveyEncoder:
-    """Return a survey's own encoder, or the un-adapted one if the space has none."""
-    if survey.name in space.surveys:
-        return space.encoder(survey.name)
-    return space.unadapted(survey, sample_bands(sample, survey))
+    """Return the encoder of a sample's survey: adapted, or by the survey's definition."""
+    adapted = survey.name in space.surveys
+    return space.encoder(survey, None if adapted else sample_bands(sample, survey))
 
 
 def known_splits(space: LatentSpace) -> tuple[SkySplit, ...]:

@@ -45,7 +45,7 @@ class MorphologyClassifier:
 
 
 def gap_closed(before: float, after: float, in_domain: float) -> float | None:
-    """Share of the gap between the un-adapted and the in-domain score that adaptation closes.
+    """Share of the gap between the scores by definition and in-domain that adaptation closes.
 
     It is 1 if the adapted score reaches the in-domain one, negative if it is worse than before, and
     None if there is no gap.

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.adaptation``: measure `adapt` beside every baseline."""
+"""Measure surveys by definition, and `adapt`, on five skies: `python -m benchmarks.adaptation`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,20 @@ def benchmark(
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals'.")] = "decals",
     seeds: Annotated[str, typer.Option(help="Seeds, by commas; one sky each.")] = "1,2,3,4,5",
     targets: Annotated[
-        str, typer.Option(help="Surveys, by name or TOML file; kids2 is KiDS in g and r.")
+        str,
+        typer.Option(
+            help="Surveys, by name or TOML file; kids2 is KiDS in g and r, small-telescope and "
+            "space-telescope are two that no training knows."
+        ),
     ] = "sdss,bass-mzls,hsc,kids2,euclid-vis",
+    wrong: Annotated[
+        str,
+        typer.Option(
+            help="Measure with wrong definitions, by commas: psf+30, psf-30, zeropoint+0.1, "
+            "zeropoint-0.1, zeropoint+0.3, zeropoint-0.3, band+40, correlated-noise, sky-residual, "
+            "stretch, missing-band; or all."
+        ),
+    ] = "",
     n: Annotated[int, typer.Option(help="Galaxies observed by every survey.")] = 2000,
     pool: Annotated[int, typer.Option(help="Galaxies searched for the match.")] = 10_000,
     methods: Annotated[
@@ -41,12 +53,13 @@ def benchmark(
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Measure adapt beside every baseline. Run it again to resume after a stop.
+    """Measure surveys by definition and adapted. Run it again to resume after a stop.
 
     Example: python -m benchmarks.adaptation --out bench --seeds 1 --targets sdss --n 400
     """
     from pydantic import ValidationError
 
+    from benchmarks.adaptation.faults import FAULTS
     from benchmarks.adaptation.methods import ADAPT
     from benchmarks.adaptation.run import run_benchmark
     from benchmarks.adaptation.settings import BenchmarkSettings
@@ -61,6 +74,7 @@ def benchmark(
         settings = BenchmarkSettings(
             seeds=tuple(int(seed) for seed in _split(seeds)),
             targets=_split(targets),
+            wrong=tuple(FAULTS) if wrong == "all" else _split(wrong),
             galaxies=n,
             pool=pool,
             small_pool=min(1000, pool),

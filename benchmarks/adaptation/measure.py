@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 _CELL_NSIDE = 64
+_COMPARED = {"aligned": "all", "rotated": "galaxy"}
 _FAINT_MAG = 20.0  # in r
 _RANGE_QUANTILES = (0.0005, 0.9995)
 
@@ -103,8 +104,7 @@ class Latents:
     others : (p, d) float array
         Target latents of other galaxies, which fill the pool of the reverse direction.
     compared : dict of str to slice
-        Latents to compare, by observation: all of them where both images have north up, the
-        galaxy latents where one is rotated.
+        Latents to compare: ``all``, and ``galaxy``.
     """
 
     pool: np.ndarray
@@ -112,9 +112,9 @@ class Latents:
     others: np.ndarray
     compared: Mapping[str, slice]
 
-    def of(self, observation: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the compared latents of an observation: queries, pool and others."""
-        some = self.compared[observation]
+    def of(self, observation: str, kind: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return ``all`` or ``galaxy`` latents of an observation: queries, pool and others."""
+        some = self.compared[kind]
         return self.observations[observation][:, some], self.pool[:, some], self.others[:, some]
 
 
@@ -135,24 +135,37 @@ def measure(
     Returns
     -------
     dict
-        ``retrieval``: rows with ``observation`` (aligned, rotated), ``direction`` (forward: a
-        target image searched among anchor images; reverse), ``distractors`` (random, hard),
-        ``stratum`` and the fields of `evaluation.retrieval.Recall`. ``distances`` by observation.
+        ``retrieval``: rows with ``observation`` (aligned, rotated), ``latents`` (all, galaxy),
+        ``direction`` (forward: a target image searched among anchor images; reverse),
+        ``distractors`` (random, hard), ``stratum`` and the fields of
+        `evaluation.retrieval.Recall`. All latents are compared where both images have north up,
+        and galaxy latents where one is rotated; the other latents only over the whole pool.
+        ``distances`` by observation.
         ``domains`` and, where there are labels, ``transfer`` (by observation and ``in_domain``) of
         the galaxy latents.
     """
     n = len(held_out.ra)
-    galaxy = latents.compared["rotated"]
+    galaxy = latents.compared["galaxy"]
     known, observations = (
         latents.pool[:n, galaxy],
         {observation: some[:, galaxy] for observation, some in latents.observations.items()},
     )
-    compared = {observation: latents.of(observation) for observation in latents.observations}
+    compared = {
+        observation: latents.of(observation, _COMPARED[observation])
+        for observation in latents.observations
+    }
     result: dict[str, Any] = {
         "retrieval": [
-            {"observation": observation, **row}
+            {"observation": observation, "latents": _COMPARED[observation], **row}
             for observation, parts in compared.items()
             for row in _retrieval(*parts, held_out)
+        ]
+        + [
+            {"observation": observation, "latents": kind, **row}
+            for observation in compared
+            for kind in latents.compared
+            if kind != _COMPARED[observation]
+            for row in _whole_pool(*latents.of(observation, kind)[:2], held_out.seed)
         ],
         "distances": {
             observation: distance_contrast(
@@ -176,7 +189,7 @@ def measure_images(images: Tensor, reference: Tensor, frame: Frame, seed: int) -
     Parameters
     ----------
     images, reference : (n, bands, y, x) float tensors
-        In the frame's asinh units and bands.
+        First grids in the frame's asinh units and bands.
     frame : Frame
         Frame of both.
     seed : int
@@ -249,6 +262,12 @@ def image_baselines(
     found["gaussian"]["sigma_px"] = sigma
     found["pca"]["components"] = components
     return found
+
+
+def _whole_pool(queries: np.ndarray, pool: np.ndarray, seed: int) -> Iterator[dict[str, Any]]:
+    recall = recall_of(match_ranks(queries, pool), len(pool), seed)
+    where = {"direction": "forward", "distractors": "random", "stratum": "all"}
+    yield {**where, **recall.as_dict()}
 
 
 def _retrieval(

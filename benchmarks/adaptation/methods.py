@@ -20,6 +20,7 @@ from torch import Tensor
 from benchmarks.baselines import (
     AdaptationData,
     Baseline,
+    ByDefinition,
     CoralMap,
     PixelPCA,
     Procrustes,
@@ -27,16 +28,19 @@ from benchmarks.baselines import (
     all_baselines,
 )
 from galaxy_da.errors import CatalogError
-from galaxy_da.images.preparation import Frame
-from galaxy_da.io.files import ensure_folder
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation import AdaptSettings, FineTuningSettings, adapt
 
-__all__ = ["ADAPT", "CEILING", "METHODS", "FittedMethod", "TrainingSet", "fit_method"]
+__all__ = [
+    "ADAPT", "BY_DEFINITION", "CEILING", "METHODS", "RIGHT", "FittedMethod", "Observed",
+    "TrainingSet", "fit_method",
+]  # fmt: skip
 
-ADAPT, CEILING = "adapt", "ceiling"
+ADAPT, CEILING, RIGHT = "adapt", "ceiling", "right definition"
+BY_DEFINITION = ByDefinition.name
 _BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in all_baselines()}
 
 METHODS = (*_BASELINES, ADAPT)
@@ -48,6 +52,14 @@ _MOVING = {Sidda.name}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Images outside the test part of the sky: prepared, and as a sample table of cutouts."""
+
+    inputs: Inputs
+    sample: pa.Table
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingSet:
     """Images and pairs that a method may learn from.
 
@@ -56,25 +68,21 @@ class TrainingSet:
     space : LatentSpace
         Space with the anchor alone.
     encoder : SurveyEncoder
-        The target's un-adapted encoder.
-    anchor, target : (n, bands, y, x) and (m, planes, y, x) float tensors
-        Prepared images outside the test part of the sky.
-    anchor_radec, target_radec : (n, 2) and (m, 2) float arrays
-        Their positions [ICRS deg].
+        The target's encoder by definition.
+    anchor, target : Observed
+        Images of both surveys.
     pairs : (k, 2) int array
         Rows of `anchor` and `target` given as the same galaxy; some may be wrong.
     seed : int
         Seed of all draws.
     steps : int, optional
-        Largest number of fine-tuning steps of `training.adaptation.run`.
+        Largest number of fine-tuning steps of `training.adaptation`.
     """
 
     space: LatentSpace
     encoder: SurveyEncoder
-    anchor: Tensor
-    target: Tensor
-    anchor_radec: np.ndarray
-    target_radec: np.ndarray
+    anchor: Observed
+    target: Observed
     pairs: np.ndarray
     seed: int
     steps: int | None = None
@@ -87,9 +95,9 @@ class FittedMethod:
     Attributes
     ----------
     anchor, target : callable
-        Maps from prepared images to (n, d) float tensors.
+        Maps from inputs to (n, d) float tensors.
     compared : dict of str to slice
-        Latents to compare, by observation; see `benchmarks.adaptation.measure.Latents`.
+        Latents to compare, ``all`` and ``galaxy``; see `benchmarks.adaptation.measure.Latents`.
     columns : sequence of int, optional
         Space latents that `anchor` returns, in order, where it returns those.
     decodable : callable, optional
@@ -98,16 +106,18 @@ class FittedMethod:
         Record of the fit.
     """
 
-    anchor: Callable[[Tensor], Tensor]
-    target: Callable[[Tensor], Tensor]
+    anchor: Callable[[Inputs], Tensor]
+    target: Callable[[Inputs], Tensor]
     compared: Mapping[str, slice]
     columns: tuple[int, ...] | None = None
-    decodable: Callable[[Tensor], Tensor] | None = None
+    decodable: Callable[[Inputs], Tensor] | None = None
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fit_method(method: str, training_set: TrainingSet) -> FittedMethod:
-    """Fit one of `METHODS`, or the ceiling, which observes by the anchor survey again.
+    """Fit one of `METHODS`, or read the ceiling, or a target whose encoder is the right one.
+
+    The ceiling observes by the anchor survey again.
 
     Raises
     ------
@@ -118,6 +128,8 @@ def fit_method(method: str, training_set: TrainingSet) -> FittedMethod:
     """
     if method == CEILING:
         return _of_space(training_set.space, training_set.space.encoder(training_set.space.anchor))
+    if method == RIGHT:
+        return _of_space(training_set.space, training_set.encoder)
     if method == ADAPT:
         return _adapted(training_set)
     if method not in _BASELINES:
@@ -128,13 +140,13 @@ def fit_method(method: str, training_set: TrainingSet) -> FittedMethod:
 def _of_space(space: LatentSpace, encoder: SurveyEncoder) -> FittedMethod:
     """Map images through the encoders of a space."""
 
-    def target(images: Tensor) -> Tensor:
-        return space.encode(images, encoder).mean
+    def target(inputs: Inputs) -> Tensor:
+        return space.encode(inputs, encoder).mean
 
     return FittedMethod(
-        anchor=lambda images: space.encode(images, space.anchor).mean,
+        anchor=lambda inputs: space.encode(inputs, space.anchor).mean,
         target=target,
-        compared={"aligned": slice(None), "rotated": slice(space.galaxy_latents)},
+        compared={"all": slice(None), "galaxy": slice(space.galaxy_latents)},
         columns=tuple(range(space.architecture.latents)),
         decodable=target,
         record=encoder.record,
@@ -153,15 +165,15 @@ def _baseline(baseline: Baseline, training_set: TrainingSet) -> FittedMethod:
     rows = (
         training_set.pairs.T
         if paired
-        else map(np.arange, map(len, (training_set.anchor, training_set.target)))
+        else (np.arange(len(side.inputs)) for side in (training_set.anchor, training_set.target))
     )
     here, there = (torch.from_numpy(np.ascontiguousarray(side)) for side in rows)
     galaxy, latents = training_set.space.galaxy_latents, training_set.space.architecture.latents
     data = AdaptationData(
         space=training_set.space,
         encoder=training_set.encoder,
-        anchor_images=training_set.anchor[here],
-        target_images=training_set.target[there],
+        anchor=training_set.anchor.inputs[here],
+        target=training_set.target.inputs[there],
         paired=paired,
         seed=training_set.seed,
         galaxy=slice(None),
@@ -174,8 +186,8 @@ def _baseline(baseline: Baseline, training_set: TrainingSet) -> FittedMethod:
     except ValueError as error:
         raise CatalogError(f"{baseline.name}: {error}") from error
 
-    def joined(maps: Sequence[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
-        return lambda images: torch.cat([encode(images) for encode in maps], 1)
+    def joined(maps: Sequence[Callable[[Inputs], Tensor]]) -> Callable[[Inputs], Tensor]:
+        return lambda inputs: torch.cat([encode(inputs) for encode in maps], 1)
 
     pixels = baseline.name in _PIXELS
     own = baseline.name not in _MOVING and not pixels
@@ -184,8 +196,8 @@ def _baseline(baseline: Baseline, training_set: TrainingSet) -> FittedMethod:
         anchor=joined([fit.anchor for fit in fits]),
         target=joined([fit.target for fit in fits]),
         compared={
-            "aligned": slice(galaxy, None) if twice else slice(None),
-            "rotated": slice(None) if pixels else slice(galaxy),
+            "all": slice(galaxy, None) if twice else slice(None),
+            "galaxy": slice(None) if pixels else slice(galaxy),
         },
         columns=columns if own else None,
         decodable=fits[-1].target if own else None,
@@ -194,62 +206,27 @@ def _baseline(baseline: Baseline, training_set: TrainingSet) -> FittedMethod:
 
 
 def _adapted(training_set: TrainingSet) -> FittedMethod:
-    """Run `training.adaptation.run.adapt` on sample tables, as a user does."""
+    """Run `training.adaptation.adapt` on sample tables of native cutouts, as a user does."""
     space, survey = training_set.space, training_set.encoder.survey
-    own = space.encoder(space.anchor)
     steps = training_set.steps
     tuning = FineTuningSettings() if steps is None else FineTuningSettings(steps=steps)
     settings = AdaptSettings(fine_tuning=tuning, seed=training_set.seed)
     with TemporaryDirectory() as folder:
-        anchor, target = (
-            _sample(Path(folder) / side, encoder, images, radec, space.frame)
-            for side, encoder, images, radec in (
-                ("anchor", own, training_set.anchor, training_set.anchor_radec),
-                ("target", training_set.encoder, training_set.target, training_set.target_radec),
-            )
-        )
-        adapted = adapt(
-            space,
-            anchor,
-            target,
-            _pair_table(training_set.pairs, anchor, target) if len(training_set.pairs) else None,
-            survey=survey,
-            settings=settings,
-        )
+        samples = []
+        for side in ("anchor", "target"):
+            path = Path(folder) / f"{side}.parquet"
+            write_table(getattr(training_set, side).sample, path)
+            samples.append(Sample(path))
+        pairs = training_set.pairs
+        table = _pair_table(pairs, *samples) if len(pairs) else None
+        adapted = adapt(space, *samples, table, survey=survey, settings=settings)
     new = adapted.encoder(survey.name)
     if new.bands != training_set.encoder.bands:
         raise CatalogError(
-            f"{survey.name}: adapted to read bands {', '.join(new.bands)} but the images carry "
-            f"{', '.join(training_set.encoder.bands)}"
+            f"{survey.name}: adapted to read bands {new.bands} but the images carry "
+            f"{training_set.encoder.bands}"
         )
     return _of_space(adapted, new)
-
-
-def _sample(
-    folder: Path, encoder: SurveyEncoder, images: Tensor, radec: np.ndarray, frame: Frame
-) -> Sample:
-    """Write prepared images as cutouts on the frame's pixels, in the survey's flux unit.
-
-    `galaxy_da.images.preparation.prepare` then returns these images to rounding.
-    """
-    survey, scale = encoder.survey, frame.pixel_scale_arcsec
-    softening = [frame.softening_at(survey.band(band).wavelength_nm) for band in encoder.bands]
-    area = (survey.flux_pixel_scale_arcsec or scale) ** 2
-    factor = images.new_tensor(softening)[:, None, None] * area / survey.nanomaggy_per_unit
-    ensure_folder(folder)
-    np.save(folder / "cutouts.npy", (torch.sinh(images) * factor).numpy())
-    n = len(images)
-    catalogue = {
-        "object_id": [f"{survey.name}-{i:06d}" for i in range(n)],
-        "survey": [survey.name] * n,
-        "ra": radec[:, 0],
-        "dec": radec[:, 1],
-        "bands": [",".join(encoder.bands)] * n,
-        "pixel_scale_arcsec": np.full(n, scale),
-        "cutout": [f"cutouts.npy#{i}" for i in range(n)],
-    }
-    write_table(pa.table(catalogue), folder / "sample.parquet")
-    return Sample(folder / "sample.parquet")
 
 
 def _pair_table(pairs: np.ndarray, anchor: Sample, target: Sample) -> pa.Table:

@@ -8,20 +8,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from benchmarks.adaptation.measure import (
-    ImagePairs,
-    Latents,
-    image_baselines,
-    measure,
-    measure_images,
+from benchmarks.adaptation.measure import Latents, image_baselines, measure, measure_images
+from benchmarks.adaptation.methods import (
+    ADAPT,
+    BY_DEFINITION,
+    CEILING,
+    METHODS,
+    RIGHT,
+    fit_method,
 )
-from benchmarks.adaptation.methods import CEILING, METHODS, fit_method
 from benchmarks.adaptation.settings import BenchmarkSettings, Variant
 from benchmarks.adaptation.target_data import TargetData, load_target_data
 from catalogs.simulation.scenes import ScenePool
@@ -96,18 +97,23 @@ def _plan(
     settings: BenchmarkSettings, methods: tuple[str, ...]
 ) -> Iterator[tuple[int, str, Variant, str]]:
     for seed in settings.seeds:
-        for target in settings.surveys:
-            for variant in settings.variants(target):
-                first = (CEILING, "images") if variant == Variant() else ()
-                for method in (*first, *methods):
-                    yield seed, target, variant, method
+        for target in settings.by_name:
+            every = (CEILING, RIGHT, BY_DEFINITION) if settings.wrong else (CEILING, "images")
+            planned = [(Variant(), method) for method in every]
+            if not settings.wrong:
+                planned += [(Variant(), method) for method in methods]
+                planned += [(v, m) for v in settings.curves(target) for m in methods]
+            if ADAPT in methods:
+                planned += [(variant, ADAPT) for variant in settings.fewer()]
+            for variant, method in dict.fromkeys(planned):
+                yield seed, target, variant, method
 
 
 def _check_settings(
     out: Path, space: LatentSpace, settings: BenchmarkSettings, scenes: Location | None
 ) -> None:
     """Refuse a folder made with other settings."""
-    fixed = settings.model_dump(include={"galaxies", "pool", "small_pool", "steps"})
+    fixed = settings.model_dump(include={"galaxies", "pool", "small_pool", "most_pairs", "steps"})
     held = {**fixed, "space": space.id, "scenes": None if scenes is None else scenes.name}
     path = out / _SETTINGS
     if path.is_file():
@@ -127,17 +133,19 @@ def _result(target_data: TargetData, variant: Variant, method: str) -> dict[str,
     training_set = target_data.training_set(variant)
     result: dict[str, Any] = {
         "seed": target_data.sky.seed,
-        "target": target_data.survey.name,
+        "target": target_data.target.name,
         "variant": variant.name,
         "method": method,
         "pairs": len(training_set.pairs),
         "tested": len(target_data.test_galaxies),
-        "pool": len(target_data.pool_images),
+        "pool": len(target_data.pool_inputs),
     }
     start = time.perf_counter()
     if method == "images":
         return {**result, "images": _images(target_data), "seconds": time.perf_counter() - start}
     try:
+        if method == RIGHT:
+            training_set = replace(training_set, encoder=target_data.right_encoder)
         fitted = fit_method(method, training_set)
     except GalaxyDAError as error:
         return {**result, "error": str(error)}
@@ -148,19 +156,17 @@ def _result(target_data: TargetData, variant: Variant, method: str) -> dict[str,
     else:
         whole, classifier = target_data.anchor_latents
         pool = whole[:, fitted.columns]
-    names = target_data.repeats if method == CEILING else target_data.observations
-    tested = {
-        observation: target_data.sky.images(name, target_data.test_galaxies)
-        for observation, name in names.items()
-    }
-    others = target_data.sky.images(
-        target_data.sky.anchor.name if method == CEILING else target_data.survey.name,
-        target_data.training_galaxies,
+    sky, rows = target_data.sky, target_data.test_galaxies
+    own = {CEILING: target_data.repeats, RIGHT: target_data.described}
+    names = own.get(method, target_data.observations)
+    tested = {observation: sky.inputs(name, rows) for observation, name in names.items()}
+    others = sky.inputs(
+        sky.anchor.name if method == CEILING else names["aligned"], target_data.training_galaxies
     )
     latents = Latents(
         pool=pool,
         observations={
-            observation: fitted.target(images).numpy() for observation, images in tested.items()
+            observation: fitted.target(inputs).numpy() for observation, inputs in tested.items()
         },
         others=fitted.target(others).numpy(),
         compared=fitted.compared,
@@ -168,25 +174,17 @@ def _result(target_data: TargetData, variant: Variant, method: str) -> dict[str,
     result |= measure(latents, target_data.held_out, classifier)
     if fitted.decodable is not None:
         drawn = target_data.space.decode(fitted.decodable(tested["aligned"]))
-        reference = target_data.sky.images(target_data.sky.anchor.name, target_data.test_galaxies)
-        result["denoising"] = measure_images(
-            drawn, reference, target_data.space.frame, target_data.sky.seed
-        )
+        reference = target_data.image_pairs(rows).anchor
+        result["denoising"] = measure_images(drawn, reference, target_data.space.frame, sky.seed)
     return result
 
 
 def _images(target_data: TargetData) -> dict[str, Any]:
     """Measure target images against anchor images, without latents."""
-    sky, target = target_data.sky, target_data.survey.name
-
-    def pairs(rows: np.ndarray) -> ImagePairs:
-        images = target_data.in_frame_bands(sky.images(target, rows))
-        return ImagePairs(images, sky.images(sky.anchor.name, rows))
-
     return image_baselines(
-        pairs(target_data.test_galaxies),
-        pairs(target_data.rows("validation")),
-        target_data.anchor_images("train"),
+        target_data.image_pairs(target_data.test_galaxies),
+        target_data.image_pairs(target_data.rows("validation")),
+        target_data.image_pairs(target_data.rows("train")).anchor,
         target_data.space.frame,
         target_data.space.architecture.latents,
         target_data.sky.seed,

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from galaxy_da.surveys import Survey, find_survey, get_survey
+from benchmarks.adaptation.faults import FAULTS, Fault
+from galaxy_da.surveys import Survey, find_survey, get_survey, load_survey
 
-__all__ = ["BenchmarkSettings", "Variant", "benchmark_survey"]
+__all__ = ["BenchmarkSettings", "Target", "Variant", "benchmark_survey"]
 
 _TWO_BANDS = ("g", "r")
+_INSTRUMENTS = Path(__file__).with_name("instruments")
 
 
 class _Frozen(BaseModel):
@@ -24,8 +28,8 @@ class Variant(_Frozen):
     Attributes
     ----------
     pairs : int, optional
-        Number of pairs, training and validation together; all by default, 0 for unpaired images
-        of different galaxies.
+        Number of pairs, training and validation together; `BenchmarkSettings.most_pairs` by
+        default, 0 for unpaired images of different galaxies.
     wrong : float
         Share of pairs whose target is another galaxy.
     """
@@ -41,6 +45,15 @@ class Variant(_Frozen):
         return f"{self.wrong:.0%} wrong" if self.wrong else "all"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A survey to adapt: its definition, and the fault of that definition, if there is one."""
+
+    name: str
+    survey: Survey
+    fault: Fault | None = None
+
+
 class BenchmarkSettings(_Frozen):
     """Settings that determine the results.
 
@@ -49,7 +62,9 @@ class BenchmarkSettings(_Frozen):
     seeds : tuple of int
         Seeds; each gives one sky and one run of every method.
     targets : tuple of str
-        Surveys by name or TOML file; ``kids2`` is KiDS in g and r alone.
+        Surveys by name or TOML file; see `benchmark_survey`.
+    wrong : tuple of str
+        Faults of `benchmarks.adaptation.faults`; each target is then measured with each fault.
     galaxies : int
         Galaxies observed by every survey, for training, validation and test.
     pool : int
@@ -58,61 +73,84 @@ class BenchmarkSettings(_Frozen):
         Galaxies in the second, smaller pool.
     methods : tuple of str, optional
         Methods to measure, all by default; the ceiling always is.
+    most_pairs : int
+        Largest number of pairs.
+    fewer_pairs : tuple of int
+        Smaller numbers of pairs with which `adapt` is measured too, 0 for unpaired images.
     curve_targets : tuple of str
-        Targets to measure with fewer and wrong pairs too.
+        Targets on which every method is measured with fewer and wrong pairs too.
     few_pairs : tuple of int
         Points of the few-pairs curve, 0 for unpaired images; those above `galaxies` are left out.
     wrong_pairs : tuple of float
         Points of the wrong-pairs curve.
     steps : int, optional
-        Largest number of fine-tuning steps; the default of `training.adaptation.run` if None.
+        Largest number of fine-tuning steps; the default of `training.adaptation` if None.
     """
 
     seeds: tuple[int, ...] = Field(default=(1, 2, 3, 4, 5), min_length=1)
     targets: tuple[str, ...] = Field(
         default=("sdss", "bass-mzls", "hsc", "kids2", "euclid-vis"), min_length=1
     )
+    wrong: tuple[str, ...] = ()
     galaxies: int = Field(default=2000, gt=0)
     pool: int = Field(default=10_000, gt=0)
     small_pool: int = Field(default=1000, gt=0)
     methods: tuple[str, ...] | None = None
+    most_pairs: int = Field(default=1300, gt=0)
+    fewer_pairs: tuple[int, ...] = (0, 300)
     curve_targets: tuple[str, ...] = ()
-    few_pairs: tuple[int, ...] = (0, 30, 100, 300, 1000, 10_000)
+    few_pairs: tuple[int, ...] = (0, 30, 100, 300, 1000)
     wrong_pairs: tuple[float, ...] = (0.02, 0.1, 0.3)
     steps: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
-    def _curves_of_targets(self) -> Self:
-        unknown = [name for name in self.curve_targets if name not in self.surveys]
+    def _known_names(self) -> Self:
+        unknown = [name for name in self.wrong if name not in FAULTS]
         if unknown:
             raise ValueError(
-                f"curve_targets names {', '.join(unknown)}; targets are {', '.join(self.surveys)}"
+                f"wrong names {', '.join(unknown)}; faults of definitions are {', '.join(FAULTS)}"
+            )
+        unknown = [name for name in self.curve_targets if name not in self.by_name]
+        if unknown:
+            raise ValueError(
+                f"curve_targets names {', '.join(unknown)}; targets are {', '.join(self.by_name)}"
             )
         return self
 
     @cached_property
-    def surveys(self) -> dict[str, Survey]:
-        """Definition of each target, by survey name."""
-        surveys = map(benchmark_survey, self.targets)
-        return {survey.name: survey for survey in surveys}
+    def by_name(self) -> dict[str, Target]:
+        """Targets by name: surveys, or with `wrong` surveys with each of the faults."""
+        surveys = [benchmark_survey(name) for name in self.targets]
+        if not self.wrong:
+            return {survey.name: Target(name=survey.name, survey=survey) for survey in surveys}
+        named = [(f"{s.name}-{fault}", s, FAULTS[fault]) for s in surveys for fault in self.wrong]
+        return {name: Target(name=name, survey=s, fault=fault) for name, s, fault in named}
 
-    def variants(self, target: str) -> tuple[Variant, ...]:
-        """Return the variants of a target: all pairs, then the points of its curves."""
-        curves: list[Variant] = []
-        if target in self.curve_targets:
-            curves += [Variant(pairs=n) for n in self.few_pairs if n < self.galaxies]
-            curves += [Variant(wrong=share) for share in self.wrong_pairs if share]
-        return (Variant(), *curves)
+    def fewer(self) -> tuple[Variant, ...]:
+        """Return the variants with fewer pairs, on which `adapt` is always measured."""
+        return tuple(Variant(pairs=n) for n in self.fewer_pairs if n < self.galaxies)
+
+    def curves(self, target: str) -> tuple[Variant, ...]:
+        """Return the points of a target's curves, on which every method is measured."""
+        if target not in self.curve_targets:
+            return ()
+        few = [Variant(pairs=n) for n in self.few_pairs if n < self.galaxies]
+        return (*few, *(Variant(wrong=share) for share in self.wrong_pairs if share))
 
 
 def benchmark_survey(name: str) -> Survey:
-    """Return a survey by name or TOML file, or ``kids2``: KiDS in g and r alone.
+    """Return a survey by name or TOML file, or one that is defined here alone.
+
+    These are ``kids2``, KiDS in g and r; ``small-telescope``; and ``space-telescope``.
 
     Raises
     ------
     SurveyError
-        If it is neither.
+        If it is none of them.
     """
+    own = _INSTRUMENTS / f"{name}.toml"
+    if own.is_file():
+        return load_survey(own)
     if name != "kids2":
         return find_survey(name)
     kids = get_survey("kids")

@@ -1,9 +1,10 @@
-"""Simulate one sky for the benchmark and store its prepared images as float16 arrays.
+"""Simulate one sky for the benchmark: prepared images as float16 arrays, and cutouts for `adapt`.
 
 The anchor and each target observe all galaxies. The anchor observes the test part of the sky once
 more (the ceiling). That repeat and the targets also exist with a rotated and mirrored camera.
-Fillers have one anchor image each and enlarge the pool. A survey's images are written together, so
-a stopped run resumes with the next survey.
+Fillers have one anchor image each and enlarge the pool. A target whose definition is wrong is also
+observed as the definition says. Cutouts on native pixels are kept outside the test part. A survey's
+images are written together, so a stopped run resumes with the next survey.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.adaptation.faults import noise_per_pixel
+from benchmarks.adaptation.settings import Target
+from benchmarks.support.observations import as_cutouts
 from catalogs.simulation.conditions import Conditions, draw_conditions, frame_bands
 from catalogs.simulation.galaxies import draw_galaxies
 from catalogs.simulation.observing import frequencies_for, observe
@@ -28,7 +32,7 @@ from catalogs.simulation.patches import Frequencies, Sky
 from catalogs.simulation.scenes import ScenePool
 from catalogs.simulation.sky import CHUNK
 from catalogs.splits import sky_split
-from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.preparation import Frame, prepare
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.tables import write_table
@@ -38,6 +42,7 @@ __all__ = ["BenchmarkSky"]
 
 _FILLER_CHUNKS_FROM = 1_000_000  # no galaxy is a filler too
 _R_NM = 642.0
+_CONDITIONS, _CUTOUTS = "-conditions", "-cutouts"
 
 
 @dataclass(frozen=True)
@@ -68,13 +73,15 @@ class BenchmarkSky:
     seed: int
     scenes: ScenePool | None = None
 
-    def observe(self, targets: Iterable[Survey], progress: bool = False) -> None:
+    def observe(self, targets: Iterable[Target], progress: bool = False) -> None:
         """Make missing images of the anchor, the fillers and the targets."""
-        again, rotated = f"{self.anchor.name}-repeat", f"{self.anchor.name}-repeat-rotated"
-        self._make(self.anchor, {self.anchor.name: False, again: True, rotated: True}, progress)
-        self._make(self.anchor, {"fillers": False}, progress)
-        for survey in targets:
-            self._make(survey, {survey.name: False, f"{survey.name}-rotated": True}, progress)
+        name = self.anchor.name
+        anchor = Target(name=name, survey=self.anchor)
+        repeats = {f"{name}-repeat": True, f"{name}-repeat-rotated": True}
+        self._make(anchor, {name: False, **repeats}, progress)
+        self._make(anchor, {"fillers": False}, progress)
+        for target in targets:
+            self._make(target, {target.name: False, f"{target.name}-rotated": True}, progress)
 
     @cached_property
     def truth(self) -> pa.Table:
@@ -92,10 +99,20 @@ class BenchmarkSky:
         """(galaxies,) part of the sky of each galaxy."""
         return np.asarray(self.truth["part"])
 
-    def images(self, name: str, rows: np.ndarray) -> Tensor:
-        """(n, bands, pixels, pixels) float32 prepared images of some galaxies in a sample."""
-        stored = np.load(self.folder / f"{name}.npy", mmap_mode="r")
-        return torch.from_numpy(stored[self._places(name)[rows]].astype(np.float32))
+    def inputs(self, name: str, rows: np.ndarray) -> Inputs:
+        """Read prepared images of some galaxies in a sample, with their instruments."""
+        places = self._places(name)[rows]
+        images, conditions = (
+            np.load(self.folder / f"{name}{end}.npy", mmap_mode="r")[places].astype(np.float32)
+            for end in ("", _CONDITIONS)
+        )
+        return Inputs(torch.from_numpy(images), torch.from_numpy(conditions))
+
+    def sample(self, name: str, rows: np.ndarray) -> pa.Table:
+        """Return a sample table of native cutouts of some galaxies outside the test part."""
+        table = pq.read_table(self.folder / f"{name}{_CUTOUTS}.parquet")
+        place = np.cumsum(self.part != "test") - 1
+        return table.take(pa.array(place[rows]))
 
     def usable(self, name: str) -> np.ndarray:
         """(galaxies,) bool, true where a sample has a good image."""
@@ -104,10 +121,6 @@ class BenchmarkSky:
     def psf_fwhm_arcsec(self, name: str) -> np.ndarray:
         """(galaxies,) PSF FWHM in the band nearest to r; NaN where there is no image."""
         return self._column(name, "psf_fwhm_arcsec", np.nan)
-
-    def bands(self, survey: Survey) -> tuple[str, ...]:
-        """Bands of a survey's images, in order."""
-        return tuple(band.name for band in frame_bands(survey))
 
     def _column(self, name: str, column: str, missing: float) -> np.ndarray:
         values = pq.read_table(self.folder / f"{name}.parquet")[column].to_numpy()
@@ -137,43 +150,68 @@ class BenchmarkSky:
         wanted = min(CHUNK, (self.fillers if fillers else self.galaxies) - number * CHUNK)
         return _Drawn(drawn.truth.slice(0, wanted), drawn.render)
 
-    def _make(self, survey: Survey, observations: Mapping[str, bool], progress: bool) -> None:
+    def _make(self, target: Target, observations: Mapping[str, bool], progress: bool) -> None:
         """Observe with one survey; the flag of an observation limits it to the test part."""
-        last = self.folder / f"{next(iter(observations))}.parquet"  # written last
+        first = next(iter(observations))
+        last = self.folder / f"{first}.parquet"  # written last
         fillers = "fillers" in observations
         if last.is_file() or (fillers and not self.fillers):
             return
-        bands = frame_bands(survey)
-        frequencies = frequencies_for(bands)
-        found: dict[str, list[_Observed]] = {name: [] for name in observations}
+        camera = _Camera(target, self.frame)
+        found: dict[str, list[_Observed]] = {}
+        cutouts: list[np.ndarray] = []
         for number in tqdm(
-            self._chunks(fillers), desc=f"sky {self.seed}: {survey.name}", disable=not progress
+            self._chunks(fillers), desc=f"sky {self.seed}: {target.name}", disable=not progress
         ):
             drawn = self._drawn(number, fillers)
             part = _with_part(drawn.truth)["part"].to_numpy(zero_copy_only=False)
-            sky = drawn.render(frequencies)
+            sky = drawn.render(camera.frequencies)
             for name, tested_only in observations.items():
                 rng = self._rng(number, fillers, name)
-                conditions = draw_conditions(CHUNK, bands, rng)
+                conditions = draw_conditions(CHUNK, camera.bands, rng)
                 if name.endswith("-rotated"):
                     conditions = conditions.rotated(rng)
                 rows = np.flatnonzero(part == "test") if tested_only else np.arange(len(part))
                 if len(rows):
                     some = Sky(sky.spectra[torch.from_numpy(rows)], sky.frequencies, sky.mix)
                     state = conditions[rows]
-                    flux = observe(some, survey, bands, state, rng)
-                    found[name].append(_prepared(flux, survey, self.frame, state))
-        for name in reversed(list(observations)):
+                    flux, right = camera.observe(some, state, rng)
+                    found.setdefault(name, []).append(camera.prepared(flux, state))
+                    if right is not None:
+                        described = name.replace(target.name, f"{target.name}-right", 1)
+                        found.setdefault(described, []).append(camera.described(right, state))
+                    if name == first and not fillers:
+                        cutouts.append(flux[torch.from_numpy(part != "test")].numpy())
+        if cutouts:
+            self._write_cutouts(target, camera, np.concatenate(cutouts))
+        for name in reversed(list(found)):
             self._write(name, found[name])
 
     def _write(self, name: str, observed: list[_Observed]) -> None:
-        with atomic_path(self.folder / f"{name}.npy") as path:
-            np.save(path, np.concatenate([some.images for some in observed]))
+        for end, field in (("", "images"), (_CONDITIONS, "conditions")):
+            with atomic_path(self.folder / f"{name}{end}.npy") as path:
+                np.save(path, np.concatenate([getattr(some, field) for some in observed]))
         columns = {
             "usable": np.concatenate([some.usable for some in observed]),
             "psf_fwhm_arcsec": np.concatenate([some.psf_fwhm_arcsec for some in observed]),
         }
         write_table(pa.table(columns), self.folder / f"{name}.parquet")
+
+    def _write_cutouts(self, target: Target, camera: _Camera, flux: np.ndarray) -> None:
+        """Write the cutouts outside the test part, and their sample table."""
+        path = (self.folder / f"{target.name}{_CUTOUTS}.npy").absolute()
+        with atomic_path(path) as temporary:
+            np.save(temporary, flux)
+        galaxies = np.flatnonzero(self.part != "test")
+        names = ("ra", "dec")
+        table = {
+            "object_id": [f"{target.survey.name}-{galaxy:06d}" for galaxy in galaxies],
+            "survey": [target.survey.name] * len(galaxies),
+            **{name: self.truth[name].to_numpy()[galaxies] for name in names},
+            "bands": [",".join(camera.available)] * len(galaxies),
+            "cutout": [f"{path}#{i}" for i in range(len(galaxies))],
+        }
+        write_table(pa.table(table), path.with_suffix(".parquet"))
 
 
 @dataclass(frozen=True)
@@ -185,6 +223,7 @@ class _Drawn:
 @dataclass(frozen=True)
 class _Observed:
     images: np.ndarray
+    conditions: np.ndarray
     usable: np.ndarray
     psf_fwhm_arcsec: np.ndarray
 
@@ -194,23 +233,50 @@ def _with_part(truth: pa.Table) -> pa.Table:
     return truth.append_column("part", pa.array(part))
 
 
-def _prepared(flux: Tensor, survey: Survey, frame: Frame, state: Conditions) -> _Observed:
-    """Prepare observed images, with the PSF in the band nearest to r."""
-    bands = tuple(band.name for band in frame_bands(survey))
-    middle = (flux.shape[-1] - 1) / 2
-    cutouts = [
-        Cutout(
-            pixels=pixels,
-            bands=bands,
-            pixel_scale_arcsec=survey.pixel_scale_arcsec,
-            centre_xy=(middle, middle),
+class _Camera:
+    """Observe with a target, and prepare its images by its definition or by the truth."""
+
+    def __init__(self, target: Target, frame: Frame) -> None:
+        self._survey, self._fault, self._frame = target.survey, target.fault, frame
+        self._truth = target.fault.truth(target.survey) if target.fault else target.survey
+        self._names = tuple(band.name for band in frame_bands(target.survey))
+        self.available = (
+            target.fault.bands(target.survey, self._names) if target.fault else self._names
         )
-        for pixels in flux.numpy()
-    ]
-    prepared = prepare(cutouts, survey, frame, bands)
-    r_like = bands.index(survey.nearest_band(_R_NM, bands).name)
-    return _Observed(
-        images=prepared.images.numpy().astype(np.float16),
-        usable=np.array([problem is None for problem in prepared.problems]),
-        psf_fwhm_arcsec=state.psf_fwhm_arcsec[:, r_like],
-    )
+        self.bands = tuple(self._truth.band(name) for name in self._names)
+        self.frequencies = frequencies_for(self.bands)
+
+    def observe(
+        self, sky: Sky, state: Conditions, rng: np.random.Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return cutouts, and with a fault also those without it."""
+        flux = observe(sky, self._truth, self.bands, state, rng)
+        if self._fault is None:
+            return flux, None
+        spoiled = flux
+        if self._fault.spoil is not None:
+            clean = observe(sky, self._truth, self.bands, state)
+            spoiled = self._fault.spoil(flux, clean, noise_per_pixel(self._truth, self._names))
+        kept = [self._names.index(name) for name in self.available]
+        return spoiled[:, kept].contiguous(), flux
+
+    def prepared(self, flux: Tensor, state: Conditions) -> _Observed:
+        """Prepare cutouts by the definition."""
+        return self._prepare(flux, self._survey, self.available, state)
+
+    def described(self, flux: Tensor, state: Conditions) -> _Observed:
+        """Prepare cutouts without the fault by the true definition."""
+        return self._prepare(flux, self._truth, self._names, state)
+
+    def _prepare(
+        self, flux: Tensor, survey: Survey, names: tuple[str, ...], state: Conditions
+    ) -> _Observed:
+        assigned = self._frame.assign(survey, names)
+        prepared = prepare(as_cutouts(flux, names, survey), survey, self._frame, assigned)
+        r_like = self._names.index(survey.nearest_band(_R_NM, self._names).name)
+        return _Observed(
+            images=prepared.images.numpy().astype(np.float16),
+            conditions=prepared.inputs.conditions.numpy(),
+            usable=np.array([problem is None for problem in prepared.problems]),
+            psf_fwhm_arcsec=state.psf_fwhm_arcsec[:, r_like],
+        )

@@ -9,8 +9,18 @@ import pandas as pd
 
 __all__ = ["markdown"]
 
-_CEILING, _ADAPT = "ceiling", "adapt"
+_CEILING, _ADAPT, _BY_DEFINITION, _RIGHT = "ceiling", "adapt", "by definition", "right definition"
 _SHARE_OF_CEILING = 0.95
+_READINGS: dict[str, tuple[str, str | None]] = {
+    "right definition": (_RIGHT, "all"),
+    "by definition": (_BY_DEFINITION, "all"),
+    "adapted, no pairs": (_ADAPT, "0 pairs"),
+    "adapted, 300 pairs": (_ADAPT, "300 pairs"),
+    "adapted, all pairs": (_ADAPT, "all"),
+    "DECaLS again": (_CEILING, "all"),
+}
+"""Method and variant of each column of the first tables."""
+
 _COLUMNS: dict[str, dict[str, str]] = {
     "aligned, random": {
         "measure": "recall_at_1",
@@ -45,6 +55,11 @@ _IMAGES: dict[str, dict[str, str]] = {
     "flux bias r": {"measure": "flux_bias_r"},
     "flux bias z": {"measure": "flux_bias_z"},
 }
+_SEARCHES: dict[str, dict[str, str]] = {
+    f"{pose}, {kind} latents": {"observation": observation, "latents": kind}
+    for observation, pose in (("aligned", "north up"), ("rotated", "rotated"))
+    for kind in ("all", "galaxy")
+}
 _HEADLINES: dict[str, dict[str, str]] = {
     "aligned, all": {"observation": "aligned", "distractors": "random", "stratum": "all"},
     "rotated, hard, faint": {"observation": "rotated", "distractors": "hard", "stratum": "faint"},
@@ -68,6 +83,10 @@ def markdown(means: pd.DataFrame, figures: pd.DataFrame, errors: Sequence[dict[s
         galaxies].
     """
     lines = ["# Adaptation benchmark", "", _legend(figures), ""]
+    for title, where in _SEARCHES.items():
+        lines += [f"Recall@1, {title}", "", *_readings(means, where), ""]
+    means = means[~_other_latents(means)]
+    figures = figures[~_other_latents(figures)]
     full = means[means["variant"] == "all"]
     for target in full["target"].unique():
         own = full[full["target"] == target]
@@ -80,7 +99,7 @@ def markdown(means: pd.DataFrame, figures: pd.DataFrame, errors: Sequence[dict[s
         lines += ["Images beside the anchor's", "", *_table(own, _IMAGES), ""]
         title = "Recall@1 by magnitude and size over PSF (rotated, hard)"
         lines += [title, "", *_by_stratum(own), ""]
-    curves = means[means["variant"] != "all"]
+    curves = means[(means["variant"] != "all") & (means["method"] != _ADAPT)]
     for target in curves["target"].unique():
         lines += [f"## Curves: {target}", "", *_curves(means[means["target"] == target]), ""]
     if errors:
@@ -100,6 +119,38 @@ def _legend(figures: pd.DataFrame) -> str:
         "of the same galaxies by the anchor survey; rotated means at a random angle and mirrored; "
         "hard means among the 99 galaxies nearest in magnitude, size and colour."
     )
+
+
+def _readings(means: pd.DataFrame, where: dict[str, str]) -> Iterator[str]:
+    """One line per target: by definition, adapted, and the ceiling, in the largest pool."""
+    chosen = means[
+        (means["measure"] == "recall_at_1")
+        & (means["direction"] == "forward")
+        & (means["distractors"] == "random")
+        & (means["stratum"] == "all")
+    ]
+    for key, value in where.items():
+        chosen = chosen[chosen[key] == value]
+    chosen = _largest_pools(chosen)
+    keys = {
+        name: (chosen["method"] == method) & (chosen["variant"] == variant)
+        for name, (method, variant) in _READINGS.items()
+    }
+    shown = {name: chosen[rows] for name, rows in keys.items() if rows.any()}
+    yield _line(["survey", *shown])
+    yield _line(["---"] * (1 + len(shown)))
+    for target in chosen["target"].unique():
+        cells = [
+            " ".join(_number(row) for row in some[some["target"] == target].itertuples())
+            for some in shown.values()
+        ]
+        yield _line([str(target), *cells])
+
+
+def _other_latents(rows: pd.DataFrame) -> pd.Series:
+    """Mark rows of all latents of rotated images, and of galaxy latents with north up."""
+    compared = rows["observation"].map({"aligned": "all", "rotated": "galaxy"})
+    return (rows["latents"] != "") & (rows["latents"] != compared)
 
 
 def _verdicts(target: str, figures: pd.DataFrame) -> Iterator[str]:

@@ -19,10 +19,10 @@ from galaxy_da.io.tables import write_table
 __all__ = ["figures_of", "mean_over_seeds", "write_tables"]
 
 _RECALLS = ("recall_at_1", "recall_at_10", "mean_reciprocal_rank", "median_rank")
-_UNADAPTED = "unadapted"
+_BY_DEFINITION = "by definition"
 _KEYS = (
-    "target", "variant", "method", "measure", "observation", "direction", "distractors", "stratum",
-    "pool",
+    "target", "variant", "method", "measure", "observation", "latents", "direction", "distractors",
+    "stratum", "pool",
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def figures_of(results: Iterable[dict[str, Any]]) -> pd.DataFrame:
     -------
     DataFrame
         ``seed``; the keys (``target``, ``variant``, ``method``, ``measure``,
-        ``observation``, ``direction``, ``distractors``, ``stratum``: empty where they
+        ``observation``, ``latents``, ``direction``, ``distractors``, ``stratum``: empty where they
         do not apply; ``pool``: 0 likewise); ``value`` and its 95% interval, ``low`` to ``high``
         (NaN where there is none).
     """
@@ -81,7 +81,9 @@ def figures_of(results: Iterable[dict[str, Any]]) -> pd.DataFrame:
     before = {
         (result["seed"], result["target"], observation): result["transfer"][observation]["accuracy"]
         for result in results
-        if result["method"] == _UNADAPTED and result["variant"] == "all" and "transfer" in result
+        if result["method"] == _BY_DEFINITION
+        and result["variant"] == "all"
+        and "transfer" in result
         for observation in ("aligned", "rotated")
     }
     rows = [
@@ -90,7 +92,8 @@ def figures_of(results: Iterable[dict[str, Any]]) -> pd.DataFrame:
             "target": result["target"],
             "variant": result["variant"],
             "method": row.pop("method", result["method"]),
-            **{"observation": "", "direction": "", "distractors": "", "stratum": "", "pool": 0},
+            **dict.fromkeys(("observation", "latents", "direction", "distractors", "stratum"), ""),
+            "pool": 0,
             **{"low": math.nan, "high": math.nan},
             **row,
         }
@@ -135,9 +138,8 @@ def _result_rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "seconds" in result:
         yield {"measure": "seconds", "value": result["seconds"]}
     for row in result.get("retrieval", ()):
-        where = {
-            key: row[key] for key in ("observation", "direction", "distractors", "stratum", "pool")
-        }
+        keys = ("observation", "latents", "direction", "distractors", "stratum", "pool")
+        where = {key: row[key] for key in keys}
         for name in _RECALLS:
             ends = {end: row[f"{name}_{end}"] for end in ("low", "high")}
             yield {**where, "measure": name, "value": row[name], **ends}
@@ -174,7 +176,7 @@ def _image_rows(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _gap_rows(
     result: dict[str, Any], before: dict[tuple[int, str, str], float]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the closed share of the gap between un-adapted and in-domain accuracy."""
+    """Yield the closed share of the gap between accuracy by definition and in-domain."""
     found = result.get("transfer", {})
     for observation in ("aligned", "rotated"):
         start = before.get((result["seed"], result["target"], observation))

@@ -7,19 +7,18 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from benchmarks.adaptation.measure import HeldOutGalaxies
-from benchmarks.adaptation.methods import CEILING, FittedMethod, TrainingSet, fit_method
-from benchmarks.adaptation.settings import BenchmarkSettings, Variant
+from benchmarks.adaptation.measure import HeldOutGalaxies, ImagePairs
+from benchmarks.adaptation.methods import CEILING, FittedMethod, Observed, TrainingSet, fit_method
+from benchmarks.adaptation.settings import BenchmarkSettings, Target, Variant
 from benchmarks.adaptation.sky import BenchmarkSky
+from benchmarks.baselines.interface import in_frame_bands
+from catalogs.simulation.conditions import frame_bands
 from catalogs.simulation.scenes import ScenePool
 from evaluation.transfer import MorphologyClassifier
 from galaxy_da.errors import TableError
-from galaxy_da.images.preparation import pick_bands
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import Survey
 
 __all__ = ["TargetData", "load_target_data"]
 
@@ -33,26 +32,41 @@ class TargetData:
     Attributes
     ----------
     space : LatentSpace
-    survey : Survey
-        Definition of the target.
+    target : Target
+        Survey, and the fault of its definition.
     sky : BenchmarkSky
     settings : BenchmarkSettings
     """
 
     space: LatentSpace
-    survey: Survey
+    target: Target
     sky: BenchmarkSky
     settings: BenchmarkSettings
 
     @cached_property
     def encoder(self) -> SurveyEncoder:
-        """The target's un-adapted encoder."""
-        return self.space.unadapted(self.survey, self.sky.bands(self.survey), every_band=True)
+        """The target's encoder by definition."""
+        survey, fault = self.target.survey, self.target.fault
+        bands = tuple(band.name for band in frame_bands(survey))
+        return self.space.by_definition(survey, fault.bands(survey, bands) if fault else bands)
+
+    @property
+    def right_encoder(self) -> SurveyEncoder:
+        """The encoder by the definition that is true."""
+        survey, fault = self.target.survey, self.target.fault
+        bands = [band.name for band in frame_bands(survey)]
+        return self.space.by_definition(fault.truth(survey) if fault else survey, bands)
 
     @property
     def observations(self) -> dict[str, str]:
         """Sample name of each observation by the target."""
-        return {"aligned": self.survey.name, "rotated": f"{self.survey.name}-rotated"}
+        return {"aligned": self.target.name, "rotated": f"{self.target.name}-rotated"}
+
+    @property
+    def described(self) -> dict[str, str]:
+        """Sample name of each observation without the fault of the definition."""
+        return {kind: name.replace(self.target.name, f"{self.target.name}-right", 1)
+                for kind, name in self.observations.items()}  # fmt: skip
 
     @property
     def repeats(self) -> dict[str, str]:
@@ -62,9 +76,10 @@ class TargetData:
 
     def rows(self, part: str) -> np.ndarray:
         """Galaxies of a part of the sky with good images in all observations needed there."""
-        names = [self.sky.anchor.name, self.survey.name]
+        names = [self.sky.anchor.name, self.target.name]
         if part == "test":
             names = [self.sky.anchor.name, *self.observations.values(), *self.repeats.values()]
+            names += self.described.values() if self.target.fault else ()
         good = np.all([self.sky.usable(name) for name in names], axis=0)
         return np.flatnonzero((self.sky.part == part) & good)
 
@@ -94,7 +109,7 @@ class TargetData:
             for name in ("r_mag", "half_light_arcsec", "g_minus_r")
         ]
         properties[1] = np.log10(properties[1])
-        psf = self.sky.psf_fwhm_arcsec(self.survey.name)[self.test_galaxies]
+        psf = self.sky.psf_fwhm_arcsec(self.target.name)[self.test_galaxies]
         return HeldOutGalaxies(
             properties=np.stack(properties, axis=1),
             ra=truth["ra"].to_numpy(),
@@ -106,22 +121,24 @@ class TargetData:
         )
 
     @cached_property
-    def pool_images(self) -> Tensor:
+    def pool_inputs(self) -> Inputs:
         """Anchor images of test galaxies and fillers."""
-        own = self.sky.images(self.sky.anchor.name, self.test_galaxies)
+        own = self.sky.inputs(self.sky.anchor.name, self.test_galaxies)
         if not len(self.fillers):
             return own
-        return torch.cat([own, self.sky.images("fillers", self.fillers)])
+        return Inputs.join([own, self.sky.inputs("fillers", self.fillers)])
 
-    def anchor_images(self, part: str) -> Tensor:
+    def anchor_inputs(self, part: str) -> Inputs:
         """Return anchor images of the galaxies of a part."""
-        return self.sky.images(self.sky.anchor.name, self.rows(part))
+        return self.sky.inputs(self.sky.anchor.name, self.rows(part))
 
-    def in_frame_bands(self, images: Tensor) -> Tensor:
-        """Return the target planes nearest to the frame's bands."""
-        bands = self.encoder.bands
-        nearest = pick_bands(self.survey, bands, self.space.frame)
-        return images[:, [bands.index(name) for name in nearest]]
+    def image_pairs(self, rows: np.ndarray) -> ImagePairs:
+        """Return first grids by both surveys; the nearest band stands in for a missing one."""
+        own, frame = self.space.encoder(self.space.anchor), self.space.frame
+        sides = ((self.target.name, self.encoder), (self.sky.anchor.name, own))
+        return ImagePairs(
+            *(in_frame_bands(self.sky.inputs(name, rows).images, of, frame) for name, of in sides)
+        )
 
     @cached_property
     def labels(self) -> np.ndarray | None:
@@ -137,11 +154,11 @@ class TargetData:
 
     def pool_latents(self, fitted: FittedMethod) -> tuple[np.ndarray, MorphologyClassifier | None]:
         """Return latents of the pool, and a classifier trained on the training galaxies."""
-        pool = fitted.anchor(self.pool_images).numpy()
+        pool = fitted.anchor(self.pool_inputs).numpy()
         if self.labels is None:
             return pool, None
         rows = self.rows("train")
-        known = fitted.anchor(self.anchor_images("train"))[:, fitted.compared["rotated"]].numpy()
+        known = fitted.anchor(self.anchor_inputs("train"))[:, fitted.compared["galaxy"]].numpy()
         return pool, MorphologyClassifier(known, self.labels[rows], self.sky.seed)
 
     def training_set(self, variant: Variant) -> TrainingSet:
@@ -152,22 +169,25 @@ class TargetData:
         if variant.pairs == 0:  # no galaxy is in both samples
             here, there = np.array_split(rng.permutation(len(training_galaxies)), 2)
             pairs = pairs[:0]
-        elif variant.pairs is not None:
-            chosen = rng.permutation(len(training_galaxies))[: variant.pairs]
-            pairs = pairs[np.sort(chosen)]
+        else:
+            most = self.settings.most_pairs if variant.pairs is None else variant.pairs
+            pairs = pairs[np.sort(rng.permutation(len(training_galaxies))[:most])]
         if variant.wrong:
             spoiled = rng.permutation(len(pairs))[: max(2, round(variant.wrong * len(pairs)))]
             pairs[spoiled, 1] = pairs[np.roll(spoiled, 1), 1]
-        radec = np.stack(
-            [self.sky.truth[name].to_numpy()[training_galaxies] for name in ("ra", "dec")], 1
+        sides = ((self.sky.anchor.name, here), (self.target.name, there))
+        anchor, target = (
+            Observed(
+                inputs=self.sky.inputs(name, training_galaxies[rows]),
+                sample=self.sky.sample(name, training_galaxies[rows]),
+            )
+            for name, rows in sides
         )
         return TrainingSet(
             space=self.space,
             encoder=self.encoder,
-            anchor=self.sky.images(self.sky.anchor.name, training_galaxies[here]),
-            target=self.sky.images(self.survey.name, training_galaxies[there]),
-            anchor_radec=radec[here],
-            target_radec=radec[there],
+            anchor=anchor,
+            target=target,
             pairs=pairs,
             seed=self.sky.seed,
             steps=self.settings.steps,
@@ -196,7 +216,6 @@ def load_target_data(
     TableError
         If there are too few test galaxies.
     """
-    survey = settings.surveys[target]
     sky = BenchmarkSky(
         out / f"sky-{seed}",
         space.survey(space.anchor),
@@ -206,8 +225,8 @@ def load_target_data(
         seed,
         scenes,
     )
-    sky.observe([survey])
-    target_data = TargetData(space, survey, sky, settings)
+    sky.observe([settings.by_name[target]])
+    target_data = TargetData(space, settings.by_name[target], sky, settings)
     if len(target_data.test_galaxies) < _FEWEST_TESTED:
         raise TableError(
             f"only {len(target_data.test_galaxies)} of {settings.galaxies} galaxies are in the "

@@ -172,7 +172,7 @@ def exchanged_nuisance(context: PageContext) -> dict[str, Any] | None:
             ]
             for i in range(n)
         ],
-        "sensitivity": nuisance_sensitivity(e.space, e.mean, context.seed),
+        "sensitivity": nuisance_sensitivity(e, context.seed),
     }
 
 

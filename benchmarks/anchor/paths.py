@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
+from benchmarks.measures.reconstruction import EncodedSample
 from galaxy_da.models.latents import join_latents
-from galaxy_da.space import LatentSpace
 
 __all__ = ["closed_tour", "exchange_nuisance", "nuisance_sensitivity", "straight_line"]
 
@@ -61,7 +62,7 @@ def exchange_nuisance(latents: np.ndarray, galaxy_latents: int) -> np.ndarray:
     return join_latents(galaxy, nuisance)
 
 
-def nuisance_sensitivity(space: LatentSpace, latents: np.ndarray, seed: int = 0) -> float:
+def nuisance_sensitivity(encoded: EncodedSample, seed: int = 0) -> float:
     """Measure the effect of the nuisance latents on the galaxy latents.
 
     Galaxies are decoded with their own nuisance latents and with those of another galaxy, and both
@@ -69,10 +70,8 @@ def nuisance_sensitivity(space: LatentSpace, latents: np.ndarray, seed: int = 0)
 
     Parameters
     ----------
-    space : LatentSpace
-        Space with nuisance latents.
-    latents : (n, latents) float array
-        Latents of galaxies; at most 256 are used.
+    encoded : EncodedSample
+        Galaxies in a space with nuisance latents; at most 256 are used.
     seed : int
         Seed of the pairs.
 
@@ -84,13 +83,23 @@ def nuisance_sensitivity(space: LatentSpace, latents: np.ndarray, seed: int = 0)
         latents, 1 if they determine them.
     """
     rng = np.random.default_rng(seed)
-    own = latents[rng.permutation(len(latents))[:_PAIRS]]
+    space, rows = encoded.space, rng.permutation(len(encoded))[:_PAIRS]
+    own = encoded.mean[rows]
     galaxy = space.galaxy_latents
     exchanged = join_latents(own[:, :galaxy], np.roll(own, 1, axis=0)[:, galaxy:])
     first, second = (
-        space.encode(space.decode(points), space.anchor).mean[:, :galaxy].numpy()
-        for points in (own, exchanged)
+        _encoded_again(encoded, points, rows)[:, :galaxy] for points in (own, exchanged)
     )
     moved = np.median(np.linalg.norm(first - second, axis=1))
     apart = np.median(np.linalg.norm(first - np.roll(first, 1, axis=0), axis=1))
     return float(moved / max(apart, 1e-12))
+
+
+def _encoded_again(encoded: EncodedSample, points: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Encode the images of points as if the anchor had observed them like some galaxies."""
+    space = encoded.space
+    grids = [space.decode(points, grid=k) for k in range(space.architecture.grids)]
+    images = encoded.inputs.images[rows].clone()
+    images[:, : space.architecture.output_planes] = torch.cat(grids, 1)
+    inputs = encoded.inputs[rows].with_images(images)
+    return np.asarray(space.encode(inputs, space.anchor).mean)

@@ -9,13 +9,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.networks import Decoder, Encoder, Posterior
 
 __all__ = ["Autoencoder", "Pass", "shuffled"]
 
 
 class Pass(NamedTuple):
-    """Images of one forward pass, their posterior, and a decoded draw from it."""
+    """Light of one forward pass in each grid, its posterior, and a decoded draw from it."""
 
     images: Tensor
     posterior: Posterior
@@ -31,12 +32,13 @@ class Autoencoder(nn.Module):
         self.decoder = copy.deepcopy(decoder)
         self.requires_grad_(True).train().to(memory_format=torch.channels_last)
 
-    def forward(self, images: Tensor) -> tuple[Posterior, Tensor]:
-        """Encode (n, planes, y, x) images and decode one draw from each posterior."""
-        posterior: Posterior = self.encoder(images)
+    def forward(self, images: Tensor, conditions: Tensor) -> Pass:
+        """Encode images and decode one draw from each posterior, zero in pixels without data."""
+        posterior: Posterior = self.encoder(Inputs(images, conditions))
         draw = posterior.mean + posterior.variance.sqrt() * torch.randn_like(posterior.mean)
         decoded: Tensor = self.decoder(draw)
-        return posterior, decoded.float()
+        light = images[:, : decoded.shape[1]]
+        return Pass(light, posterior, decoded.float() * (light != 0))
 
 
 def shuffled(n: int, size: int) -> Iterator[Tensor]:

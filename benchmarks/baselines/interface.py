@@ -11,28 +11,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from galaxy_da.images.preparation import pick_bands
+from galaxy_da.images.inputs import Inputs
+from galaxy_da.images.preparation import Frame
 from galaxy_da.models.networks import Encoder
 from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["AdaptationData", "Baseline", "Fitted"]
+__all__ = ["AdaptationData", "Baseline", "Fitted", "in_frame_bands"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationData:
-    """Images of two surveys to adapt on, and the space they go into.
+    """Inputs of two surveys to adapt on, and the space they go into.
 
     Attributes
     ----------
     space : LatentSpace
         Space to adapt; its networks are never changed.
     encoder : SurveyEncoder
-        The target's un-adapted encoder: survey, bands and network.
-    anchor_images : (n, bands, y, x) float tensor
-        Prepared images of the anchor survey, in the frame's bands.
-    target_images : (m, planes, y, x) float tensor
-        Prepared images of the target, in the encoder's bands.
+        The target's encoder by definition: survey, bands and network.
+    anchor, target : Inputs
+        Prepared images of the anchor survey and of the target, with their instruments.
     paired : bool
         True if rows of both show the same galaxy.
     seed : int
@@ -43,26 +42,24 @@ class AdaptationData:
 
     space: LatentSpace
     encoder: SurveyEncoder
-    anchor_images: Tensor
-    target_images: Tensor
+    anchor: Inputs
+    target: Inputs
     paired: bool
     seed: int = 0
     galaxy: slice = field(default_factory=lambda: slice(None))
 
     def __post_init__(self) -> None:
-        for side, images, bands in (
-            ("anchor", self.anchor_images, self.space.frame.bands),
-            ("target", self.target_images, self.encoder.bands),
-        ):
-            if images.ndim != 4 or images.shape[1] != len(bands) or len(images) < 2:
+        planes = self.space.frame.planes
+        for side, images in (("anchor", self.anchor.images), ("target", self.target.images)):
+            if images.ndim != 4 or images.shape[1] != planes or len(images) < 2:
                 raise ValueError(
-                    f"{side} images must have shape (n, {len(bands)}, y, x), two rows at least, "
-                    f"for bands {', '.join(bands)} but have {tuple(images.shape)}"
+                    f"{side} images must have shape (n, {planes}, y, x), two rows at least, but "
+                    f"have {tuple(images.shape)}"
                 )
-        if self.paired and len(self.anchor_images) != len(self.target_images):
+        if self.paired and len(self.anchor) != len(self.target):
             raise ValueError(
-                f"paired images must match row by row but there are {len(self.anchor_images)} of "
-                f"the anchor and {len(self.target_images)} of the target"
+                f"paired images must match row by row but there are {len(self.anchor)} of the "
+                f"anchor and {len(self.target)} of the target"
             )
 
     def require_pairs(self, name: str) -> None:
@@ -70,19 +67,13 @@ class AdaptationData:
         if not self.paired:
             raise ValueError(f"{name} needs paired images; give some, or leave it out")
 
-    def encode_anchor(self, images: Tensor) -> Tensor:
+    def encode_anchor(self, inputs: Inputs) -> Tensor:
         """(n, galaxy latents) float32 of anchor images by the frozen anchor."""
-        return self.space.encode(images, self.space.anchor).mean[:, self.galaxy]
+        return self.space.encode(inputs, self.space.anchor).mean[:, self.galaxy]
 
-    def encode_target(self, images: Tensor, network: Encoder | None = None) -> Tensor:
-        """(n, galaxy latents) float32 of target images by a network, the un-adapted by default."""
-        return self.space.encode(images, self._reader(network)).mean[:, self.galaxy]
-
-    def in_frame_bands(self, images: Tensor) -> Tensor:
-        """(n, bands, y, x) target images, the nearest of their bands for each of the frame's."""
-        bands = self.encoder.bands
-        nearest = pick_bands(self.encoder.survey, bands, self.space.frame)
-        return images[:, [bands.index(name) for name in nearest]]
+    def encode_target(self, inputs: Inputs, network: Encoder | None = None) -> Tensor:
+        """(n, galaxy latents) float32 of target images by a network, by default the anchor's."""
+        return self.space.encode(inputs, self._reader(network)).mean[:, self.galaxy]
 
     @cached_property
     def means(self) -> tuple[Tensor, Tensor]:
@@ -91,11 +82,11 @@ class AdaptationData:
         A map fitted on every symmetry does not depend on the orientation of the galaxies.
         """
         sides = (
-            (self.space.encoder(self.space.anchor), self.anchor_images),
-            (self.encoder, self.target_images),
+            (self.space.encoder(self.space.anchor), self.anchor),
+            (self.encoder, self.target),
         )
         anchor, target = (
-            means_by_symmetry(encoder.network, images).flatten(0, 1) for encoder, images in sides
+            means_by_symmetry(encoder.network, inputs).flatten(0, 1) for encoder, inputs in sides
         )
         return anchor, target
 
@@ -119,18 +110,18 @@ class Fitted:
     Attributes
     ----------
     anchor, target : callable
-        Maps from prepared images, (n, bands, y, x), to (n, d) float32 on the CPU.
+        Maps from n inputs to (n, d) float32 on the CPU.
     record : dict
         Record of the fit: settings, curves.
     """
 
-    anchor: Callable[[Tensor], Tensor]
-    target: Callable[[Tensor], Tensor]
+    anchor: Callable[[Inputs], Tensor]
+    target: Callable[[Inputs], Tensor]
     record: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def affine(cls, data: AdaptationData, slope: np.ndarray, offset: np.ndarray) -> Fitted:
-        """Return un-adapted target latents followed by ``z @ slope + offset``.
+        """Return target latents by definition, followed by ``z @ slope + offset``.
 
         Parameters
         ----------
@@ -142,7 +133,7 @@ class Fitted:
         matrix, shift = (torch.from_numpy(a).float() for a in (slope, offset))
         return cls(
             anchor=data.encode_anchor,
-            target=lambda images: data.encode_target(images) @ matrix + shift,
+            target=lambda inputs: data.encode_target(inputs) @ matrix + shift,
         )
 
 
@@ -165,3 +156,13 @@ class Baseline(Protocol):
         ValueError
             If it needs pairs and the data are not paired.
         """
+
+
+def in_frame_bands(images: Tensor, encoder: SurveyEncoder, frame: Frame) -> Tensor:
+    """(n, bands, y, x) images of the first grid; the nearest band stands in for a missing one."""
+    there = [plane for plane, name in enumerate(encoder.bands) if name is not None]
+    have = np.log([encoder.survey.band(str(encoder.bands[p])).wavelength_nm for p in there])
+    wanted = np.log(frame.wavelengths_nm)
+    nearest = np.abs(wanted[:, None] - have).argmin(1)
+    own = range(len(encoder.bands))
+    return images[:, [p if p in there else there[nearest[p]] for p in own]]

@@ -5,18 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from benchmarks.baselines.interface import AdaptationData, Fitted
+from benchmarks.baselines.interface import AdaptationData, Fitted, in_frame_bands
+from galaxy_da.images.inputs import Inputs
+from galaxy_da.space import SurveyEncoder
 
 __all__ = ["PixelPCA"]
 
 
 @dataclass(frozen=True)
 class PixelPCA:
-    """Principal components of anchor images, onto which both surveys are projected.
+    """Principal components of anchor images on the first grid; both surveys are projected on them.
 
     Attributes
     ----------
@@ -41,19 +44,23 @@ class PixelPCA:
         ValueError
             If there are fewer images than components.
         """
-        if len(data.anchor_images) < self.components:
+        if len(data.anchor) < self.components:
             raise ValueError(
                 f"{self.name}: {self.components} components need as many anchor images but there "
-                f"are {len(data.anchor_images)}"
+                f"are {len(data.anchor)}"
             )
+        own, frame = data.space.encoder(data.space.anchor), data.space.frame
         pca = PCA(self.components, random_state=data.seed)
-        pca.fit(data.anchor_images.flatten(1).numpy())
 
-        def project(images: Tensor) -> Tensor:
-            return torch.from_numpy(pca.transform(images.flatten(1).numpy())).float()
+        def pixels(inputs: Inputs, encoder: SurveyEncoder) -> np.ndarray:
+            return np.asarray(in_frame_bands(inputs.images, encoder, frame).flatten(1))
 
+        def project(inputs: Inputs, encoder: SurveyEncoder) -> Tensor:
+            return torch.from_numpy(pca.transform(pixels(inputs, encoder))).float()
+
+        pca.fit(pixels(data.anchor, own))
         return Fitted(
-            anchor=project,
-            target=lambda images: project(data.in_frame_bands(images)),
+            anchor=lambda inputs: project(inputs, own),
+            target=lambda inputs: project(inputs, data.encoder),
             record={"explained_variance": float(pca.explained_variance_ratio_.sum())},
         )

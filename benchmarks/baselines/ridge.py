@@ -50,8 +50,8 @@ class RidgeFromFeatures:
 def _fit(data: AdaptationData, regress: Callable[[Encoder, Tensor, Tensor], Encoder]) -> Fitted:
     """Fit one of the closed forms and read the target through its network."""
     network = data.encoder.network
-    features = features_by_symmetry(network, data.target_images).flatten(0, 1)
+    features = features_by_symmetry(network, data.target).flatten(0, 1)
     mapped = regress(network.cpu(), features, data.means[0])
     return Fitted(
-        anchor=data.encode_anchor, target=lambda images: data.encode_target(images, mapped)
+        anchor=data.encode_anchor, target=lambda inputs: data.encode_target(inputs, mapped)
     )

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from benchmarks.baselines.autoencoder import Autoencoder, shuffled
 from benchmarks.baselines.interface import AdaptationData, Fitted
 from benchmarks.baselines.sinkhorn import sinkhorn_divergence
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.space import SurveyEncoder
 from training.losses import negative_elbo
 from training.parallel.fabric import make_fabric
@@ -78,7 +79,7 @@ class Sidda:
                 weight_decay=self.weight_decay,
             ),
         )
-        source, target = data.anchor_images, data.in_frame_bands(data.target_images)
+        source, target = data.anchor, data.target
         curves = []
         with torch.random.fork_rng():
             torch.manual_seed(data.seed)
@@ -89,16 +90,15 @@ class Sidda:
                     strict=False,
                 )
                 for rows, others in batches:
-                    anchor_images, unlabelled = (
-                        images.to(fabric.device, memory_format=torch.channels_last)
-                        for images in (source[rows], target[others])
+                    labelled, unlabelled = (
+                        some.to(fabric.device) for some in (source[rows], target[others])
                     )
-                    posterior, decoded = model(anchor_images)
+                    light, posterior, decoded = model(labelled.images, labelled.conditions)
                     loss, terms = negative_elbo(
-                        anchor_images, decoded, posterior, noise=self.noise, beta=self.beta
+                        light, decoded, posterior, noise=self.noise, beta=self.beta
                     )
                     if epoch >= self.warmup_epochs:
-                        mean = model(unlabelled)[0].mean
+                        mean = model(unlabelled.images, unlabelled.conditions).posterior.mean
                         divergence = sinkhorn_divergence(
                             mean, posterior.mean, dynamic_blur(mean, posterior.mean)
                         )
@@ -117,12 +117,12 @@ class Sidda:
             network=trained.encoder.cpu().requires_grad_(False).eval(),
         )
 
-        def encode(images: Tensor) -> Tensor:
-            return space.encode(images, shared).mean[:, data.galaxy]
+        def encode(inputs: Inputs) -> Tensor:
+            return space.encode(inputs, shared).mean[:, data.galaxy]
 
         return Fitted(
             anchor=encode,
-            target=lambda images: encode(data.in_frame_bands(images)),
+            target=encode,
             record={"settings": asdict(self), "curves": curves},
         )
 

@@ -5,9 +5,9 @@ the source's copy is frozen; partners are shuffled once, so that no pairing is u
 weights and its reductions; Adam at 1e-5, 128 images a batch, 20 epochs, no augmentation.
 
 Different: the network, frame and pixels are those of this library (asinh of surface brightness,
-64 px, a linear last layer) instead of max pooling, 256 px and nanomaggies. A survey with other
-bands enters through the band stem and is compared with its nearest bands. The original keeps the
-epoch of least training loss, the last one in its log; here the last epoch is kept.
+64 px, a linear last layer, the instrument as a condition) instead of max pooling, 256 px and
+nanomaggies. Missing bands do not count. The original keeps the epoch of least training loss, the
+last one in its log; here the last epoch is kept.
 """
 
 from __future__ import annotations
@@ -64,37 +64,33 @@ class Xu2023:
             trained, torch.optim.Adam(trained.parameters(), lr=self.learning_rate)
         )
         frozen = fabric.setup_module(source)
-        wanted = data.in_frame_bands(data.target_images)
+        target, anchor = data.target, data.anchor
         curves = []
         with torch.random.fork_rng():
             torch.manual_seed(data.seed)
-            partners = torch.randint(len(data.anchor_images), (len(wanted),))
-            if len(data.anchor_images) == len(wanted):
-                partners = torch.randperm(len(wanted))
+            partners = torch.randint(len(anchor), (len(target),))
+            if len(anchor) == len(target):
+                partners = torch.randperm(len(target))
             for epoch in range(self.epochs):
                 sums: dict[str, float] = {}
-                for rows in shuffled(len(wanted), self.batch):
-                    inputs, clean, other = (
-                        images.to(fabric.device, memory_format=torch.channels_last)
-                        for images in (
-                            data.target_images[rows],
-                            wanted[rows],
-                            data.anchor_images[partners[rows]],
-                        )
+                for rows in shuffled(len(target), self.batch):
+                    own, other = (
+                        inputs.to(fabric.device)
+                        for inputs in (target[rows], anchor[partners[rows]])
                     )
                     with torch.no_grad():
-                        reference = Pass(other, *frozen(other))
-                    loss, terms = xu2023_loss(Pass(clean, *model(inputs)), reference)
+                        reference = frozen(other.images, other.conditions)
+                    loss, terms = xu2023_loss(model(own.images, own.conditions), reference)
                     optimiser.zero_grad(set_to_none=True)
                     fabric.backward(loss)
                     optimiser.step()
                     for name, term in terms.items():
-                        sums[name] = sums.get(name, 0.0) + float(term) * len(rows) / len(wanted)
+                        sums[name] = sums.get(name, 0.0) + float(term) * len(rows) / len(target)
                 curves.append({"epoch": epoch + 1, **sums})
         network = trained.encoder.cpu().requires_grad_(False).eval()
         return Fitted(
             anchor=data.encode_anchor,
-            target=lambda images: data.encode_target(images, network),
+            target=lambda inputs: data.encode_target(inputs, network),
             record={"settings": asdict(self), "curves": curves},
         )
 

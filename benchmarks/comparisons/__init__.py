@@ -1,5 +1,1 @@
-"""Compare networks, objectives and treatments of pose at equal latent size and training time."""
-
-from benchmarks.comparisons.run import compare_networks, compare_poses
-
-__all__ = ["compare_networks", "compare_poses"]
+"""Compare training in several processes with training in one."""

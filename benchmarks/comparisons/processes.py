@@ -31,7 +31,7 @@ Measured = dict[str, float]
 _SKY_SEED = 1
 _METRICS = ("reconstruction", "kl_nat")
 _SCORES = ("mean_reciprocal_rank", "recall_at_1")
-_TRAINED = ("degraded", "fine-tuned")
+_TRAINED = ("fine-tuned",)
 _TIMES = ("time_s", "cpu_s")
 
 

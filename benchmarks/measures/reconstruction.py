@@ -9,6 +9,7 @@ from torch import Tensor
 
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace
 from training.pretraining.validation import (
@@ -42,8 +43,10 @@ class EncodedSample:
         Row of each galaxy in the sample.
     ids : (n,) str array
         Object ids.
-    images, decoded : (n, bands, y, x) float tensors
-        Prepared images, and images decoded from the posterior mean [asinh units].
+    inputs : Inputs
+        Prepared images with their instruments.
+    decoded : (n, bands, y, x) float tensor
+        First grid of the images decoded from the posterior mean [asinh units].
     mean, variance : (n, latents) float arrays
         Posterior, from `encode_for_decoder`.
     """
@@ -51,13 +54,18 @@ class EncodedSample:
     space: LatentSpace
     rows: np.ndarray
     ids: np.ndarray
-    images: Tensor
+    inputs: Inputs
     decoded: Tensor
     mean: np.ndarray
     variance: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def images(self) -> Tensor:
+        """(n, bands, y, x) prepared images of the first grid [asinh units]."""
+        return self.inputs.images[:, : len(self.space.frame.bands)]
 
     @property
     def galaxy(self) -> np.ndarray:
@@ -95,19 +103,19 @@ def encode_sample(space: LatentSpace, sample: Sample, limit: int, seed: int = 0)
             f"{space.anchor}; give a sample of {space.anchor}"
         )
     rows = np.sort(np.random.default_rng(seed).permutation(len(sample))[:limit])
-    images, ok = load_images(sample, rows, space.encoder(space.anchor), space.frame)
+    inputs, ok = load_images(sample, rows, space.encoder(space.anchor), space.frame)
     if ok.sum() < _FEWEST:
         raise TableError(
             f"{sample.path}: {int(ok.sum())} of {len(rows)} cutouts are usable, a report takes at "
             f"least {_FEWEST}; see the column status of `galaxy-da extract`"
         )
-    images = images[ok]
-    posterior = encode_for_decoder(space, images)
+    inputs = inputs[ok]
+    posterior = encode_for_decoder(space, inputs)
     return EncodedSample(
         space=space,
         rows=rows[ok],
         ids=np.array(sample.catalog["object_id"].to_pylist())[rows[ok]],
-        images=images,
+        inputs=inputs,
         decoded=space.decode(posterior.mean),
         mean=posterior.mean.numpy(),
         variance=posterior.variance.numpy(),

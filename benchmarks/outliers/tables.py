@@ -17,7 +17,6 @@ from benchmarks.outliers.injected import ORDINARY, simulate_with_outliers
 from benchmarks.outliers.recall import detection, purity, ranked_kinds
 from benchmarks.real.guide_images import guide_cutout, read_colour, with_stretch
 from benchmarks.real.guide_sample import stored_images
-from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.index import Subset
@@ -58,10 +57,7 @@ def simulated_indexes(
             samples = simulate_with_outliers(
                 definitions, n, each, seed=seed, out=Path(folder), scenes=scenes
             )
-            features = [
-                extract(loaded, some, settings=ExtractSettings(unadapted=True))
-                for some in samples.values()
-            ]
+            features = [extract(loaded, some) for some in samples.values()]
         indexes.append(LatentIndex.build(features))
     return indexes
 
@@ -148,9 +144,7 @@ def guide_rows(space: str, path: Path, surveys: Sequence[str] = SURVEYS) -> list
     for survey in surveys:
         with tempfile.TemporaryDirectory() as folder:
             sample = _guide_sample(path, survey, Path(folder))
-            index = LatentIndex.build(
-                [extract(loaded, sample, settings=ExtractSettings(unadapted=True))]
-            )
+            index = LatentIndex.build([extract(loaded, sample)])
         for method in METHODS:
             if method == "disagreement":
                 continue
@@ -212,7 +206,7 @@ def _guide_sample(path: Path, survey: str, folder: Path) -> Sample:
         "ra": np.zeros(len(images)),
         "dec": np.zeros(len(images)),
         "pixel_scale_arcsec": [cutout.pixel_scale_arcsec for cutout in cutouts],
-        "image": stored_images(cutouts),
+        **stored_images(cutouts, definition),
     }
     write_table(pa.table(sample), folder / "sample.parquet")
     return Sample(folder / "sample.parquet")

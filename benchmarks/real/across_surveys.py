@@ -65,10 +65,10 @@ def across_surveys(sky: Path, surveys: Sequence[str]) -> np.ndarray:
     for name in surveys:
         sample = Sample(sky / name / "sample.parquet")
         survey = space.survey(sample.survey)
-        encoder = space.unadapted(survey, sample_bands(sample, survey))
+        encoder = space.by_definition(survey, sample_bands(sample, survey))
         numbers = row_numbers(sample, chosen[f"{name}_id"])
-        images, _ = load_images(sample, numbers, encoder, space.frame)
-        rows.append(to_decals_colour(images, survey, encoder.bands, space.frame).numpy())
+        inputs, _ = load_images(sample, numbers, encoder, space.frame)
+        rows.append(to_decals_colour(inputs.images, survey, encoder.bands, space.frame).numpy())
     return mosaic(np.concatenate(rows), len(chosen))
 
 

@@ -1,18 +1,16 @@
-"""Adapt infrared to optical images of one real field of 7 by 15 arcmin, and measure recall.
+"""Search infrared images among optical ones of one real field of 7 by 15 arcmin.
 
-``python -m benchmarks.real.deep_field DATA`` needs DATA, the folder ``kids_viking_field`` of real
-images: one FITS file for each band on one grid, and ``galaxies.csv``. KiDS g, r and VIKING Z are
-the anchor, VIKING Y, J and Ks the survey to adapt. The files have no WCS, so the field is placed on
-a tangent plane at an arbitrary position. Both surveys share the grid, so their cutouts are centred
-alike.
+``python -m benchmarks.real.deep_field DATA [--adapt]`` needs DATA, the folder
+``kids_viking_field`` of real images: one FITS file for each band on one grid, and ``galaxies.csv``.
+KiDS g, r and VIKING Z are one survey, VIKING Y, J and Ks the other, each read by its definition.
+The files have no WCS, so the field is placed on a tangent plane at an arbitrary position. Both
+surveys share the grid, so their cutouts are centred alike.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +23,9 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from benchmarks.support.commands import command_parser
+from benchmarks.support.tables import print_rows
 from catalogs.matching.pairs import PairedRows
-from catalogs.splits import PARTS, SkySplit, recorded_split
+from catalogs.splits import recorded_split
 from evaluation.retrieval import match_ranks, recall_of
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
@@ -37,7 +36,7 @@ from galaxy_da.space import LatentSpace, SpaceParts, SurveyEncoder
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Survey, load_survey
 from training.adaptation import AdaptSettings, adapt
 
-__all__ = ["DeepField", "field_positions", "measure_deep_field", "read_deep_field"]
+__all__ = ["DeepField", "deep_field_rows", "field_positions", "read_deep_field"]
 
 OPTICAL, INFRARED = (
     load_survey(Path(__file__).with_name(f"deep_field_{name}.toml"))
@@ -45,7 +44,7 @@ OPTICAL, INFRARED = (
 )
 
 _ZEROPOINTS = {"g": 0.0, "r": 0.0, "Z": 30.0, "Y": 30.0, "J": 30.0, "Ks": 30.0}
-_PIXELS = 101  # 34 arcsec, the frame's 33 and a margin
+_PIXELS = 397  # 134 arcsec, the wide grid
 _CENTRE_RA_DEC = (180.0, 0.0)
 
 
@@ -125,43 +124,36 @@ def read_deep_field(data: Path, out: Path) -> DeepField:
     return DeepField(optical=samples[0], infrared=samples[1], pairs=pairs)
 
 
-def measure_deep_field(
+def deep_field_rows(
     space: LatentSpace, field: DeepField, settings: AdaptSettings | None = None
-) -> dict[str, Any]:
-    """Adapt the infrared survey and measure the recall of test galaxies.
+) -> list[dict[str, Any]]:
+    """Search the infrared images of all galaxies of the field among the optical ones.
 
-    Parameters
-    ----------
-    space : LatentSpace
-        Space whose anchor network reads the optical images, un-adapted.
-    field : DeepField
-        Both samples and their pairs.
-    settings : AdaptSettings, optional
-        Settings of the adaptation.
-
-    Returns
-    -------
-    dict
-        ``split`` as recorded, galaxies by ``parts``, the ``chosen`` candidate, and ``recall``: one
-        row for each pool, latents and encoder.
+    Both surveys are read by definition. With `settings` the infrared survey is adapted too, and
+    its test galaxies alone are searched for. Returns rows of ``latents``, ``encoder``, ``queries``
+    and the fields of `evaluation.retrieval.Recall`.
     """
-    anchored = _anchored_on_optical(space)
-    adapted = adapt(
-        anchored, field.optical, field.infrared, field.pairs, survey=INFRARED, settings=settings
-    )
-    record = adapted.encoder(INFRARED.name).record
-    split = recorded_split(record)
-    rows = PairedRows.of(field.pairs, field.optical, field.infrared, split)
-    encoders = {
-        "un-adapted": anchored.unadapted(INFRARED, INFRARED.band_names),
-        "adapted": adapted.encoder(INFRARED.name),
-    }
-    return {
-        "split": split.as_record(),
-        "parts": {part: len(rows.only(part)) for part in PARTS},
-        "chosen": record["chosen"],
-        "recall": list(_recall_rows(anchored, field, rows, encoders)),
-    }
+    own = space.by_definition(OPTICAL)
+    pool = _latents(space, field.optical, own)
+    encoders = {"by definition": space.by_definition(INFRARED)}
+    test = np.arange(len(pool))
+    if settings is not None:
+        anchored = _anchored_on_optical(space, own)
+        adapted = adapt(
+            anchored, field.optical, field.infrared, field.pairs, survey=INFRARED, settings=settings
+        )
+        encoders["adapted"] = adapted.encoder(INFRARED.name)
+        split = recorded_split(encoders["adapted"].record)
+        rows = PairedRows.of(field.pairs, field.optical, field.infrared, split)
+        test = rows.only("test").anchor
+    found = []
+    for name, encoder in encoders.items():
+        queries = _latents(space, field.infrared, encoder)[test]
+        for kind, width in (("galaxy", space.galaxy_latents), ("all", pool.shape[1])):
+            ranks = match_ranks(queries[:, :width], pool[:, :width], test)
+            recall = recall_of(ranks, len(pool)).as_dict()
+            found.append({"latents": kind, "encoder": name, **recall})
+    return found
 
 
 def _write_sample(data: Path, galaxies: Table, survey: Survey, out: Path) -> Sample:
@@ -195,88 +187,45 @@ def _band(data: Path, band: str) -> np.ndarray:
     return np.asarray(pixels * 10 ** (0.4 * (NANOMAGGY_ZEROPOINT - _ZEROPOINTS[band])))
 
 
-def _anchored_on_optical(space: LatentSpace) -> LatentSpace:
+def _anchored_on_optical(space: LatentSpace, optical: SurveyEncoder) -> LatentSpace:
     """Return a space whose anchor is the optical survey, read by the same network."""
-    encoder = space.unadapted(OPTICAL, OPTICAL.band_names)
     parts = SpaceParts(
         architecture=space.architecture,
         frame=space.frame,
         anchor=OPTICAL.name,
-        encoders={OPTICAL.name: encoder},
+        encoders={OPTICAL.name: optical},
         decoder=space.decoder,
         training=space.training,
     )
     return LatentSpace(parts)
 
 
-def _recall_rows(
-    space: LatentSpace, field: DeepField, rows: PairedRows, encoders: Mapping[str, SurveyEncoder]
-) -> Iterator[dict[str, Any]]:
-    """Measure recall of the test galaxies among themselves and in the whole field."""
-    own = space.encoder(space.anchor)
-    pool = _latents(space, field.optical, rows.anchor, own)
-    test = np.flatnonzero(rows.part == "test")
-    for name, encoder in encoders.items():
-        queries = _latents(space, field.infrared, rows.target[test], encoder)
-        for kind, width in (
-            ("galaxy", space.galaxy_latents),
-            ("all", space.architecture.latents),
-        ):
-            found = queries[:, :width]
-            for among, galaxies, place in (
-                ("test", pool[test], np.arange(len(test))),
-                ("field", pool, test),
-            ):
-                ranks = match_ranks(found, galaxies[:, :width], place)
-                recall = recall_of(ranks, len(galaxies)).as_dict()
-                yield {"encoder": name, "latents": kind, "among": among, **recall}
-
-
-def _latents(
-    space: LatentSpace, sample: Sample, rows: np.ndarray, encoder: SurveyEncoder
-) -> np.ndarray:
-    images, usable = load_images(sample, rows, encoder, space.frame)
+def _latents(space: LatentSpace, sample: Sample, encoder: SurveyEncoder) -> np.ndarray:
+    inputs, usable = load_images(sample, np.arange(len(sample)), encoder, space.frame)
     if not usable.all():
         raise TableError(f"{sample.path}: {int((~usable).sum())} cutouts cannot be used")
-    return space.encode(images, encoder).mean.numpy()
-
-
-def _lines(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the results as Markdown."""
-    parts, split = result["parts"], SkySplit.of_record(result["split"])
-    yield (
-        f"{sum(parts.values())} galaxies: "
-        + ", ".join(f"{number} {part}" for part, number in parts.items())
-        + f"; HEALPix order {split.order}, seed {split.seed}. Chosen: {result['chosen']}.\n"
-    )
-    yield "| latents | encoder | pool | recall@1 | 95% interval | recall@10 | median rank |"
-    yield "|---|---|---|---|---|---|---|"
-    for row in result["recall"]:
-        yield (
-            f"| {row['latents']} | {row['encoder']} | {row['pool']} {row['among']} "
-            f"| {row['recall_at_1']:.2f} "
-            f"| {row['recall_at_1_low']:.2f} to {row['recall_at_1_high']:.2f} "
-            f"| {row['recall_at_10']:.2f} | {row['median_rank']:g} |"
-        )
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = command_parser("real.deep_field", __doc__)
-    parser.add_argument("data", type=Path, help="folder of the field")
-    parser.add_argument("--space", default="decals", help="latent space: a folder, or 'decals'")
-    parser.add_argument("--out", type=Path, help="folder that keeps the samples")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the adaptation")
-    return parser.parse_args(arguments)
+    return space.encode(inputs, encoder).mean.numpy()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print recall."""
-    options = _options(arguments)
-    space = LatentSpace.load(options.space)
+    parser = command_parser("real.deep_field", __doc__)
+    parser.add_argument("data", type=Path, help="folder of the field")
+    parser.add_argument("--space", default="decals", help="latent space: a folder, or 'decals'")
+    parser.add_argument("--out", type=Path, help="folder that keeps the samples")
+    parser.add_argument("--adapt", action="store_true", help="also adapt, and search test galaxies")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the adaptation")
+    given = parser.parse_args(arguments)
+    settings = AdaptSettings(seed=given.seed) if given.adapt else None
     with tempfile.TemporaryDirectory() as folder:
-        field = read_deep_field(options.data, options.out or Path(folder))
-        result = measure_deep_field(space, field, AdaptSettings(seed=options.seed))
-    sys.stdout.write("\n".join(_lines(result)) + "\n")
+        field = read_deep_field(given.data, given.out or Path(folder))
+        rows = deep_field_rows(LatentSpace.load(given.space), field, settings)
+    columns = ("latents", "encoder", "queries", "pool", "recall_at_1", "recall_at_1_low",
+               "recall_at_1_high", "recall_at_10", "median_rank")  # fmt: skip
+    print_rows(
+        "Infrared galaxies searched among optical ones",
+        [{name: row[name] for name in columns} for row in rows],
+    )
 
 
 if __name__ == "__main__":

@@ -24,14 +24,12 @@ from PIL import Image
 
 from galaxy_da.errors import TableError
 from galaxy_da.images.cutouts import Cutout
-from galaxy_da.images.galaxy_zoo_colours import galaxy_zoo_flux
 from galaxy_da.surveys import Survey, get_survey
 
 __all__ = [
     "R90_ARCSEC",
     "GuideImages",
     "colour_cutout",
-    "galaxy_zoo_cutout",
     "guide_cutout",
     "read_colour",
     "read_guide",
@@ -54,6 +52,7 @@ _FEATURED = {
     "ukidss": (1, 2, 3, 4, 8, 9, 10),
 }
 _SMOOTH = {"decals": 8, "kids": 8, "sdss": 7, "ukidss": 7}
+_GALAXY_ZOO = "galaxy-zoo"
 _PLANES = {"ukidss": ("K", "J", "Y")}
 
 
@@ -133,10 +132,7 @@ def guide_cutout(pixels: np.ndarray, survey: Survey, r90_arcsec: float = R90_ARC
     r90_arcsec : float
         Assumed Petrosian R90 [arcsec].
     """
-    width = _R90_PER_PIXEL * r90_arcsec * _SIDE
-    if survey.name == "decals":
-        return galaxy_zoo_cutout(pixels, width)
-    return colour_cutout(pixels, survey, width)
+    return colour_cutout(pixels, survey, _R90_PER_PIXEL * r90_arcsec * _SIDE)
 
 
 def read_colour(image: bytes) -> np.ndarray:
@@ -168,30 +164,10 @@ def colour_cutout(pixels: np.ndarray, survey: Survey, width_arcsec: float) -> Cu
     )
 
 
-def galaxy_zoo_cutout(pixels: np.ndarray, width_arcsec: float) -> Cutout:
-    """Return a Galaxy Zoo image of DECaLS as a cutout in flux, averaged over 2 by 2 pixels.
-
-    Parameters
-    ----------
-    pixels : (y, x, 3) uint8 array
-        Pixels from `read_colour`, with even sides.
-    width_arcsec : float
-        Width of the image [arcsec].
-    """
-    flux = galaxy_zoo_flux(np.moveaxis(pixels, -1, 0)[:, ::-1])
-    planes, height, width = flux.shape
-    binned = flux.reshape(planes, height // 2, 2, width // 2, 2).mean((2, 4))
-    height, width = binned.shape[1:]
-    return Cutout(
-        pixels=binned,
-        bands=("z", "r", "g"),
-        pixel_scale_arcsec=width_arcsec / width,
-        centre_xy=((width - 1) / 2, (height - 1) / 2),
-    )
-
-
 def with_stretch(survey: Survey) -> Survey:
-    """Return a survey with its own stretch, or else with that of SDSS."""
+    """Return a survey with the stretch of its guide images: its own, or else that of SDSS."""
+    if _GALAXY_ZOO in survey.stretches:
+        return survey.model_copy(update={"stretch": survey.stretches[_GALAXY_ZOO]})
     if survey.stretch is not None:
         return survey
     stretch = get_survey("sdss").stretch

@@ -11,6 +11,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from benchmarks.support.commands import command_parser
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.files import ensure_folder
 from galaxy_da.io.tables import write_table
+from galaxy_da.surveys import AnyStretch, Survey, get_survey
 
 __all__ = ["stored_images", "write_guide_sample"]
 
@@ -42,8 +44,7 @@ def write_guide_sample(
     Returns
     -------
     sample, labels : Path
-        Images as PNG, or band and flux where the colours are Galaxy Zoo's own, and
-        ``smooth-or-featured`` by ``object_id``.
+        Images as PNG, and ``smooth-or-featured`` by ``object_id``.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def write_guide_sample(
             "ra": np.arange(n) * 2.0 % 360,
             "dec": np.zeros(n),
             "pixel_scale_arcsec": [cutout.pixel_scale_arcsec for cutout in images.cutouts],
-            "image": stored_images(images.cutouts),
+            **stored_images(images.cutouts, images.survey),
         }
     )
     answer = np.where(images.featured, "featured", "smooth")
@@ -70,22 +71,15 @@ def write_guide_sample(
     return paths
 
 
-def stored_images(cutouts: Sequence[Cutout]) -> pa.Array:
-    """Return an ``image`` column: colour cutouts as PNG, those in flux as nested bands.
-
-    Parameters
-    ----------
-    cutouts : sequence of Cutout
-        Cutouts of one survey and one size.
-    """
-    if cutouts[0].stretch is not None:
-        return pa.array([_png(cutout) for cutout in cutouts])
-    pixels = np.stack([cutout.pixels for cutout in cutouts])
-    flux: pa.Array = pa.array(pixels.ravel())
-    for length in pixels.shape[:0:-1]:
-        flux = pa.FixedSizeListArray.from_arrays(flux, length)
-    band = pa.array([cutout.bands for cutout in cutouts], pa.list_(pa.string()))
-    return pa.StructArray.from_arrays([band, flux], ["band", "flux"])
+def stored_images(cutouts: Sequence[Cutout], survey: Survey) -> dict[str, Sequence[Any]]:
+    """Return the columns ``image``, as PNG, and ``stretch`` of colour cutouts of one survey."""
+    names: dict[AnyStretch | None, str] = {
+        stretch: name for name, stretch in get_survey(survey.name).stretches.items()
+    }
+    return {
+        "image": [_png(cutout) for cutout in cutouts],
+        "stretch": pa.array([names.get(cutout.stretch) for cutout in cutouts], pa.string()),
+    }
 
 
 def _png(cutout: Cutout) -> bytes:

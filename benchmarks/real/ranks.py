@@ -1,17 +1,18 @@
-"""Rank real pairs among real SDSS galaxies, before and after adapting on a simulated sky.
+"""Rank real pairs among real SDSS galaxies, every survey read by its definition.
 
-There are no real pairs to adapt on, so the simulated sky has the bands, the field and the
-brightness of the real images. FITS images keep their brightness and scale. Colour images of Galaxy
-Zoo have no scale, and are taken to be of one size.
+``python -m benchmarks.real.ranks DATA [--space SPACE]`` searches 7,333 pictures of SDSS for the
+picture of a galaxy that another survey shows. DATA is the folder of the real images. FITS images
+are compared in r alone. Colour images of Galaxy Zoo have no scale, and are taken to be of one size.
+All images of a group are cut to one field, so that the size of a stamp does not identify it. Three
+of four distractors took part in the training of the shipped space, as scenes; no query did.
 """
 
 from __future__ import annotations
 
 import csv
 import re
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,206 +20,115 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import torch
 from astropy.io import fits
-from scipy.stats import wilcoxon
-from torch import Tensor
 
+from benchmarks.real.encoding import cropped, encode, options, reach_arcsec
 from benchmarks.real.guide_images import R90_ARCSEC, colour_cutout, read_colour, with_stretch
-from benchmarks.real.pairs import (
-    RealPairs,
-    cut_to_field,
-    in_field,
-    prepare_field,
-    rank_real_pairs,
-)
-from catalogs.simulation.sky import SkySettings
-from catalogs.simulation.writing import simulate
-from galaxy_da.images.cutouts import Cutout, read_cutouts
-from galaxy_da.io.files import atomic_path, ensure_folder
-from galaxy_da.io.samples import Sample
-from galaxy_da.io.tables import read_pairs
-from galaxy_da.space import LatentSpace, SurveyEncoder
+from benchmarks.support.tables import print_rows
+from evaluation.retrieval import match_ranks
+from galaxy_da.images.cutouts import Cutout, read_cutout, read_cutouts
+from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey, get_survey
-from training.adaptation import AdaptSettings, FineTuningSettings, adapt
 
-__all__ = ["adapt_on_simulated_sky", "rank_rows", "restricted"]
+__all__ = ["SdssPool", "group_rows", "rank_rows"]
 
-FIELD_ARCSEC = 20.0
-"""Diameter of the field of every image; the smallest stamp of the ten FITS pairs spans 20.2."""
-
-MAGNITUDES = (14.5, 21.5)
-"""Range of r in the simulated sky; the ten galaxies have 15.0 to 18.1 within the field."""
-
-_COLOURS, _RED = ("g", "r", "i"), ("r",)
+_WIDEST_ARCSEC = 24.0  # of the pictures of SDSS
 _GUIDE_WIDTH = 0.02 * 424 * R90_ARCSEC
 _MAGGIES = 1e9
 _FITS_SCALE = {"KiDS": 0.2, "SDSS": 0.339}
+_SPIRAL = {"des": (27.952, 0.2635), "ps1": (27.952, 0.2635), "sdss": (27.8693, 0.2147)}
+"""Position of one galaxy by the WCS of each survey's stamps; that of SDSS is 5 arcmin off."""
 
 
-def restricted(survey: Survey, bands: Sequence[str]) -> Survey:
-    """Return a survey with some of its bands, named ``NAME-BANDS``, without colour images."""
-    kept = tuple(survey.band(name) for name in bands)
-    name = f"{survey.name}-{''.join(bands)}"
-    return survey.model_copy(update={"name": name, "bands": kept, "stretch": None})
+@dataclass
+class SdssPool:
+    """Real galaxies of SDSS to search: by definition, in some bands and a field."""
+
+    space: LatentSpace
+    cutouts: Sequence[Cutout]
+    _known: dict[tuple[bool, float], np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, space: LatentSpace, path: Path) -> SdssPool:
+        """Read the pictures of a sample table."""
+        found = read_cutouts(pq.read_table(path), path.parent, get_survey("sdss"))
+        return cls(space, [cutout for cutout in found if isinstance(cutout, Cutout)])
+
+    def latents(self, red: bool, field_arcsec: float) -> np.ndarray:
+        """Return (n, latents) in g, r and i, or in r alone."""
+        if (red, field_arcsec) not in self._known:
+            some = [cropped(cutout, field_arcsec) for cutout in self.cutouts]
+            survey = _only_red(get_survey("sdss")) if red else get_survey("sdss")
+            found = encode(self.space, survey, some)
+            self._known[red, field_arcsec] = found.mean[found.usable]
+        return self._known[red, field_arcsec]
 
 
-def adapt_on_simulated_sky(
-    space: LatentSpace,
-    out: Path,
-    n: int,
-    seed: int,
-    *,
-    scenes: Path | None = None,
-    steps: int | None = None,
-) -> LatentSpace:
-    """Adapt SDSS and KiDS in the bands of the real images; keep encoders that the space has.
+@dataclass(frozen=True, kw_only=True)
+class _Pair:
+    """Cutouts of one galaxy by another survey and by SDSS."""
 
-    Parameters
-    ----------
-    space : LatentSpace
-        Space to adapt; its ``sdss-gri``, ``sdss-r``, ``kids-gri`` and ``kids-r`` are kept.
-    out : Path
-        Folder of the sky and of ``space``.
-    n : int
-        Number of galaxies to adapt on.
-    seed : int
-        Seed of the sky and of the adaptation.
-    scenes : Path, optional
-        Sample table of real images to use as galaxies.
-    steps : int, optional
-        Largest number of fine-tuning steps.
+    group: str
+    name: str
+    survey: Survey
+    query: Cutout
+    partner: Cutout
+
+    @property
+    def red(self) -> bool:
+        """True if r is the only common band."""
+        return self.query.bands == ("r",)
+
+
+def rank_rows(space: LatentSpace, data: Path, pool: SdssPool | None = None) -> list[dict[str, Any]]:
+    """Rank the partner of each real pair among all SDSS galaxies.
+
+    Returns rows with ``group``, ``pair``, ``pool`` (galaxies searched), and the rank by ``galaxy``
+    latents and by ``all`` latents; 1 is nearest.
     """
-    wanted = [
-        restricted(get_survey(name), bands)
-        for name in ("sdss", "kids")
-        for bands in (_COLOURS, _RED)
-    ]
-    lacking = [survey for survey in wanted if survey.name not in space.surveys]
-    if not lacking:
-        return space
-    sky, anchor = out / "sky", space.survey(space.anchor)
-    if not (sky / "truth.parquet").is_file():
-        observations = [anchor, *lacking]
-        simulate(
-            observations,
-            n,
-            sky,
-            SkySettings(seed=seed, scenes=scenes, repeat_anchor=False, magnitudes=MAGNITUDES),
-            progress=False,
-        )
-    tuning = FineTuningSettings() if steps is None else FineTuningSettings(steps=steps)
-    settings = AdaptSettings(fine_tuning=tuning, seed=seed)
-    for survey in lacking:
-        space = adapt(
-            space,
-            _cut_sample(sky, anchor),
-            _cut_sample(sky, survey),
-            read_pairs(sky / f"pairs-{anchor.name}-{survey.name}.parquet"),
-            survey=survey,
-            settings=settings,
-        )
-        space.save(out / "space")
-    return space
+    pool = pool or SdssPool.read(space, data / "sdss_spirals.parquet")
+    pairs = [*_guide_pairs(data), *_gama_pairs(data / "kids_sdss_fits")]
+    pairs += _spiral_pairs(data / "des_ps1_sdss_fits")
+    return [_rank(space, pair, pool) for pair in pairs]
 
 
-def _cut_sample(sky: Path, survey: Survey) -> Sample:
-    """Return a survey's simulated sample with zeros outside the field of the real images.
-
-    A network adapted on whole frames would give other latents for a frame that is half empty.
-    """
-    whole, cut = sky / survey.name, sky / f"{survey.name}-field"
-    if not (cut / "sample.parquet").is_file():
-        ensure_folder(cut)
-        cutouts = np.load(whole / "cutouts.npy", mmap_mode="r")
-        inside = in_field(cutouts.shape[-1], survey.pixel_scale_arcsec, FIELD_ARCSEC).numpy()
-        np.save(cut / "cutouts.npy", np.where(inside, cutouts, np.float32(0)))
-        with atomic_path(cut / "sample.parquet") as path:
-            shutil.copyfile(whole / "sample.parquet", path)
-    return Sample(cut / "sample.parquet")
+def group_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the share of ranks 1 and the median rank of each group."""
+    found = []
+    for group in dict.fromkeys(row["group"] for row in rows):
+        some = [row for row in rows if row["group"] == group]
+        summary: dict[str, Any] = {"group": group, "pairs": len(some), "pool": some[0]["pool"]}
+        for kind in ("galaxy", "all"):
+            ranks = np.array([row[kind] for row in some])
+            summary[f"{kind}: first"] = float((ranks == 1).mean())
+            summary[f"{kind}: median"] = float(np.median(ranks))
+        found.append(summary)
+    return found
 
 
-def rank_rows(
-    space: LatentSpace, data: Path, distractors: int, seed: int = 0
-) -> dict[str, list[dict[str, Any]]]:
-    """Rank every real partner among all partners of its group and the distractors.
-
-    Parameters
-    ----------
-    space : LatentSpace
-        Space with the four encoders of `adapt_on_simulated_sky`.
-    data : Path
-        Folder of the real images.
-    distractors : int
-        Largest number of SDSS galaxies beside the partners.
-    seed : int
-        Seed of their choice.
-
-    Returns
-    -------
-    dict
-        ``ranks``: ``group``, ``pair``, ``pool``, and the ranks ``before`` and ``after``.
-        ``groups``: medians, and the one-sided p-value of Wilcoxon's signed-rank test for lower
-        ranks after adapting.
-    """
-    others = _distractors(data / "sdss_spirals.parquet", distractors, seed)
-    ranks = [*_fits_ranks(space, data / "kids_sdss_fits", others)]
-    ranks += _guide_ranks(space, data, others)
-    groups = []
-    for name in dict.fromkeys(row["group"] for row in ranks):
-        rows = [row for row in ranks if row["group"] == name]
-        before, after = (np.array([row[key] for row in rows]) for key in ("before", "after"))
-        changed = (before != after).sum()
-        chance = wilcoxon(before, after, alternative="greater").pvalue if changed > 4 else None
-        groups.append(
-            {
-                "group": name,
-                "pairs": len(rows),
-                "pool": rows[0]["pool"],
-                "median_before": float(np.median(before)),
-                "median_after": float(np.median(after)),
-                "better": int((after < before).sum()),
-                "worse": int((after > before).sum()),
-                "chance": None if chance is None else float(chance),
-            }
-        )
-    return {"ranks": ranks, "groups": groups}
-
-
-def _distractors(path: Path, most: int, seed: int) -> list[Cutout]:
-    sample, sdss = Sample(path), get_survey("sdss")
-    rows = np.random.default_rng(seed).permutation(len(sample))[:most]
-    table = pq.read_table(path).take(np.sort(rows))
-    return [c for c in read_cutouts(table, path.parent, sdss) if isinstance(c, Cutout)]
-
-
-def _fits_ranks(space: LatentSpace, folder: Path, others: list[Cutout]) -> Iterator[dict[str, Any]]:
-    surveys = {"KiDS": get_survey("kids"), "SDSS": get_survey("sdss")}
-    stamps = {name: _read_gama(folder / name, survey) for name, survey in surveys.items()}
-    names = sorted(stamps["KiDS"].keys() & stamps["SDSS"].keys())
-    query, pool = (_pair_of_encoders(space, survey, _RED) for survey in surveys.values())
-    queries, usable = prepare_field(
-        [stamps["KiDS"][name] for name in names], query[0], space.frame, FIELD_ARCSEC
-    )
-    partners, usable_too = prepare_field(
-        [stamps["SDSS"][name] for name in names], pool[0], space.frame, FIELD_ARCSEC
-    )
-    rest, covered = prepare_field(others, pool[0], space.frame, FIELD_ARCSEC)
-    good = torch.from_numpy(usable & usable_too)
-    pairs = RealPairs(
-        names=tuple(name for name, fine in zip(names, good, strict=True) if fine),
-        queries=queries[good],
-        partners=partners[good],
-        distractors=rest[torch.from_numpy(covered)],
-    )
-    yield from _before_and_after(space, "KiDS r to SDSS r (FITS)", pairs, query, pool)
-
-
-def _guide_ranks(space: LatentSpace, data: Path, others: list[Cutout]) -> Iterator[dict[str, Any]]:
-    """Rank the partners of ``pairs.csv`` one by one, since their surveys differ."""
+def _rank(space: LatentSpace, pair: _Pair, pool: SdssPool) -> dict[str, Any]:
+    width = 2 * min(reach_arcsec(pair.query), reach_arcsec(pair.partner))
+    field_arcsec = min(_WIDEST_ARCSEC, float(np.floor(width)))
     sdss = get_survey("sdss")
-    pool = _pair_of_encoders(space, sdss, _COLOURS)
-    rest: dict[float, Tensor] = {}
+    survey, other = (_only_red(s) if pair.red else s for s in (pair.survey, sdss))
+    query = encode(space, survey, [cropped(pair.query, field_arcsec)]).mean
+    partner = encode(space, other, [cropped(pair.partner, field_arcsec)]).mean
+    galaxies = np.concatenate([partner, pool.latents(pair.red, field_arcsec)])
+    ranks = {
+        kind: int(match_ranks(query[:, :width], galaxies[:, :width])[0])
+        for kind, width in (("galaxy", space.galaxy_latents), ("all", query.shape[1]))
+    }
+    return {"group": pair.group, "pair": pair.name, "pool": len(galaxies), **ranks}
+
+
+def _only_red(survey: Survey) -> Survey:
+    """Return a survey with r alone; colour pictures keep their stretch."""
+    return survey.model_copy(update={"bands": (survey.band("r"),)})
+
+
+def _guide_pairs(data: Path) -> Iterator[_Pair]:
+    """Read the pairs of colour images in ``pairs.csv``."""
+    sdss = with_stretch(get_survey("sdss"))
     with (data / "pairs.csv").open(encoding="utf-8", newline="") as file:
         listed = list(csv.DictReader(file))
     for row in listed:
@@ -227,80 +137,70 @@ def _guide_ranks(space: LatentSpace, data: Path, others: list[Cutout]) -> Iterat
         first = _find(data / row["anchor_file"], row["anchor_id"])
         second = _find(data / row["target_file"], row["target_id"])
         survey = with_stretch(get_survey(first["survey"]))
-        query = _pair_of_encoders(space, survey, _COLOURS)
-        widths = (_GUIDE_WIDTH, _GUIDE_WIDTH * float(ratio[1]))
-        field = FIELD_ARCSEC if min(widths) >= FIELD_ARCSEC else float(np.floor(min(widths)))
-        cutouts = [
-            colour_cutout(read_colour(item["image"]), of, width)
-            for item, of, width in zip((first, second), (survey, sdss), widths, strict=True)
-        ]
-        if not rest:
-            prepared, covered = prepare_field(others, pool[0], space.frame, FIELD_ARCSEC)
-            rest[FIELD_ARCSEC] = prepared[torch.from_numpy(covered)]
-        if field not in rest:
-            rest[field] = cut_to_field(rest[FIELD_ARCSEC], space.frame, field)
-        pairs = RealPairs(
-            names=(row["pair"],),
-            queries=prepare_field(cutouts[:1], query[0], space.frame, field)[0],
-            partners=prepare_field(cutouts[1:], pool[0], space.frame, field)[0],
-            distractors=rest[field],
+        yield _Pair(
+            group=f"{get_survey(survey.name).title.partition(' (')[0]}, colour",
+            name=row["pair"],
+            survey=survey,
+            query=colour_cutout(read_colour(first["image"]), survey, _GUIDE_WIDTH),
+            partner=colour_cutout(
+                read_colour(second["image"]), sdss, _GUIDE_WIDTH * float(ratio[1])
+            ),
         )
-        group = (
-            "DECaLS to SDSS (colour)" if survey.name == space.anchor else "KiDS to SDSS (colour)"
+
+
+def _gama_pairs(folder: Path) -> Iterator[_Pair]:
+    """Read the stamps of the same galaxies in r by KiDS and SDSS; both have zeropoint 0."""
+    for path in sorted((folder / "KiDS").glob("G*fitim.fits")):
+        query, partner = (
+            _gama_stamp(folder / name / path.name, get_survey(name.lower())) for name in _FITS_SCALE
         )
-        yield from _before_and_after(space, group, pairs, query, pool)
+        name = path.name.removesuffix("fitim.fits")
+        survey = get_survey("kids")
+        yield _Pair(group="KiDS r, FITS", name=name, survey=survey, query=query, partner=partner)
 
 
-_Encoders = tuple[SurveyEncoder, SurveyEncoder]
-
-
-def _pair_of_encoders(space: LatentSpace, survey: Survey, bands: Sequence[str]) -> _Encoders:
-    """Return a survey's encoders before and after adapting, for the same bands in one order."""
-    if survey.name == space.anchor:
-        return (replace(space.encoder(space.anchor), survey=survey),) * 2
-    after = space.encoder(f"{survey.name}-{''.join(bands)}")
-    before = space.unadapted(survey, after.bands, every_band=True)
-    return before, replace(after, survey=survey)
-
-
-def _before_and_after(
-    space: LatentSpace, group: str, pairs: RealPairs, query: _Encoders, pool: _Encoders
-) -> Iterator[dict[str, Any]]:
-    before, after = (
-        rank_real_pairs(pairs, _latents(space, own), _latents(space, other))
-        for own, other in zip(query, pool, strict=True)
-    )
-    for name in pairs.names:
-        yield {
-            "group": group,
-            "pair": name,
-            "pool": len(pairs.partners) + len(pairs.distractors),
-            "before": before[name],
-            "after": after[name],
-        }
-
-
-def _latents(space: LatentSpace, encoder: SurveyEncoder) -> Callable[[Tensor], Tensor]:
-    return lambda images: space.encode(images, encoder).mean[:, : space.galaxy_latents]
-
-
-def _read_gama(folder: Path, survey: Survey) -> dict[str, Cutout]:
-    """Read the stamps in r, in the survey's unit; both sets have zeropoint 0."""
+def _gama_stamp(path: Path, survey: Survey) -> Cutout:
     factor = np.float32(_MAGGIES / survey.nanomaggy_per_unit)
+    pixels = np.asarray(fits.getdata(path), np.float32)[None] * factor
+    height, width = pixels.shape[1:]
+    return Cutout(
+        pixels=pixels,
+        bands=("r",),
+        pixel_scale_arcsec=_FITS_SCALE[path.parent.name],
+        centre_xy=((width - 1) / 2, (height - 1) / 2),
+    )
+
+
+def _spiral_pairs(folder: Path) -> Iterator[_Pair]:
+    """Read one galaxy in r by DES and Pan-STARRS1, each with its image by SDSS."""
     stamps = {}
-    for path in sorted(folder.glob("G*fitim.fits")):
-        pixels = np.asarray(fits.getdata(path), np.float32)[None] * factor
-        height, width = pixels.shape[1:]
-        stamps[path.name.removesuffix("fitim.fits")] = Cutout(
-            pixels=pixels,
-            bands=_RED,
-            pixel_scale_arcsec=_FITS_SCALE[folder.name],
-            centre_xy=((width - 1) / 2, (height - 1) / 2),
+    for name, (ra, dec) in _SPIRAL.items():
+        uri = f"{name.upper()}_{{band}}.fits"
+        row = {"ra": ra, "dec": dec, "bands": "r", "cutout": uri}
+        stamps[name] = read_cutout(row, folder, get_survey(name))
+    for name in ("des", "ps1"):
+        yield _Pair(
+            group="DES and PS1 r, FITS",
+            name=name,
+            survey=get_survey(name),
+            query=stamps[name],
+            partner=stamps["sdss"],
         )
-    return stamps
 
 
 def _find(path: Path, object_id: str) -> dict[str, Any]:
     table = pq.read_table(path, filters=pc.field("object_id") == pa.scalar(object_id))
     (row,) = table.to_pylist()
     return dict(row)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print both tables."""
+    given = options("ranks", __doc__, arguments)
+    rows = rank_rows(LatentSpace.load(given.space), given.data)
+    print_rows("Real pairs among real SDSS galaxies, by definition", group_rows(rows))
+    print_rows("Rank of each pair", rows)
+
+
+if __name__ == "__main__":
+    main()

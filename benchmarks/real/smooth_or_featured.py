@@ -21,16 +21,18 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from benchmarks.baselines.interface import in_frame_bands
 from benchmarks.peers.morphology import PEER_COLUMNS, measure_morphology
+from benchmarks.real.encoding import encode
 from benchmarks.real.guide_images import GuideImages, read_guide
 from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
-from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import Survey
+from galaxy_da.space import LatentSpace
 
 __all__ = ["guide_rows"]
 
 _COMPONENTS = 40
+_R_NM = 642.0
 _FOLDS, _REPEATS = 5, 5
 _BOOTSTRAPS = 1000
 
@@ -49,7 +51,7 @@ def guide_rows(
     Parameters
     ----------
     space : LatentSpace
-        Space to test; surveys without an encoder are encoded by the anchor's.
+        Space to test; every survey is read by its definition.
     path : path
         Table of guide images.
     surveys : sequence of str
@@ -60,7 +62,7 @@ def guide_rows(
     Returns
     -------
     list of dict
-        ``survey``, ``features``, ``smooth`` and ``featured`` (counts), ``encoder``, ``auc``,
+        ``survey``, ``features``, ``smooth`` and ``featured`` (counts), ``auc``,
         ``auc_low``, ``auc_high`` (95% bootstrap interval over images of the mean held-out score)
         and ``balanced_accuracy``.
     """
@@ -70,48 +72,40 @@ def guide_rows(
     for name in surveys:
         guide = read_guide(path, name)
         sets = _feature_sets(space, guide)
-        own = "own" if name in space.surveys else "anchor's"
         labels.append(guide.featured)
         for features, values in sets.items():
             centred = (values - np.nanmean(values, 0)) / np.maximum(np.nanstd(values, 0), 1e-9)
             known.setdefault(features, []).append(centred)
             score = _score(values, guide.featured, seed)
-            rows.append({"survey": name, "features": features, "encoder": own, **score})
+            rows.append({"survey": name, "features": features, **score})
     joined = np.concatenate(labels)
     for features, parts in known.items():
         score = _score(np.concatenate(parts), joined, seed)
-        rows.append({"survey": "all", "features": features, "encoder": "", **score})
+        rows.append({"survey": "all", "features": features, **score})
     return rows
 
 
 def _feature_sets(space: LatentSpace, guide: GuideImages) -> Mapping[str, np.ndarray]:
     """Return latents, statmorph measures and principal components of the same cutouts."""
-    encoder = _encoder(space, guide.survey)
-    prepared = encoder.prepare(guide.cutouts, space.frame)
-    images = prepared.images.numpy()
-    latents = space.encode(prepared.images, encoder).mean.numpy()
-    wavelengths = [encoder.survey.band(name).wavelength_nm for name in encoder.bands]
-    r_like = int(np.abs(np.array(wavelengths) - 642.0).argmin())
-    softening = space.frame.softening_at(wavelengths[r_like])
+    found = encode(space, guide.survey, guide.cutouts)
+    images = in_frame_bands(found.inputs.images, found.encoder, space.frame).numpy()
+    present = [plane for plane, name in enumerate(found.encoder.bands) if name is not None]
+    wavelengths = np.array(
+        [guide.survey.band(str(found.encoder.bands[k])).wavelength_nm for k in present]
+    )
+    nearest = int(np.abs(wavelengths - _R_NM).argmin())
+    r_like = present[nearest]
+    softening = space.frame.softening_at(float(wavelengths[nearest]))
     brightness = np.sinh(images[:, r_like].astype(float)) * softening
     measured = measure_morphology(brightness)
     shape = [c for c in PEER_COLUMNS if "position_angle" not in c]
     flat = images.reshape(len(images), -1)
     components = PCA(min(_COMPONENTS, len(flat) - 1), random_state=0).fit_transform(flat)
     return {
-        "latents": latents,
+        "latents": found.mean,
         "statmorph": np.stack([measured[name] for name in shape], axis=1),
         f"PCA-{_COMPONENTS}": components,
     }
-
-
-def _encoder(space: LatentSpace, survey: Survey) -> SurveyEncoder:
-    """Return the survey's encoder, else the anchor's, with the definition of the guide images."""
-    if survey.name not in space.surveys:
-        assert survey.stretch is not None
-        return space.unadapted(survey, survey.stretch.planes)
-    own = space.encoder(survey.name)
-    return SurveyEncoder(survey=survey, bands=own.bands, network=own.network, record=own.record)
 
 
 def _score(values: np.ndarray, featured: np.ndarray, seed: int) -> dict[str, Any]:

@@ -31,8 +31,8 @@ def probe(
             help="Seed of the simulated sky; adds concentration, asymmetry and colour gradient."
         ),
     ] = None,
-    unadapted: Annotated[
-        bool, typer.Option(help="Use the anchor's encoder for surveys without one.")
+    every_survey: Annotated[
+        bool, typer.Option(help="Fit to all samples together, not to the anchor's alone.")
     ] = False,
     survey_file: SurveyFiles = None,
     seed: Annotated[int, typer.Option(help="Random seed of the fit.")] = 0,
@@ -66,7 +66,7 @@ def probe(
         [s for s in samples if s is not first],
         ProbeSettings(
             columns=tuple(column or ()),
-            unadapted=unadapted,
+            every_survey=every_survey,
             own_surveys={survey.name: survey for survey in map(load_survey, survey_file or [])},
             seed=seed,
         ),

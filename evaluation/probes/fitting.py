@@ -1,4 +1,4 @@
-"""Fit probes to a space's anchor and measure them in every survey.
+"""Fit probes to a space's anchor, or to several surveys, and measure them in every survey.
 
 A probe is fitted on the train and validation parts of the sky (`catalogs.splits`), with a penalty
 chosen there by cross-validation over sky cells. It is measured on the test part, which no encoder
@@ -17,7 +17,7 @@ from astropy_healpix import lonlat_to_healpix
 
 from catalogs.splits import choose_split
 from evaluation.probes.errors import FEWEST, measure_probes
-from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled
+from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled, joined
 from evaluation.probes.network import ProbeNetwork
 from evaluation.probes.quantities import KnownQuantity, find_quantities
 from evaluation.targets import encoder_for, known_splits
@@ -36,13 +36,13 @@ class ProbeSettings:
     """Settings of `fit_probes`.
 
     `columns` of the truth table are fitted unchanged; by default they are the quantities known to
-    `evaluation.probes.quantities`. `unadapted` measures surveys without an encoder through the
-    anchor's. `own_surveys` defines surveys that neither the space nor the library knows. `seed`
-    draws the networks' first weights.
+    `evaluation.probes.quantities`. `every_survey` fits to the observations of all samples together,
+    not to the anchor's alone. `own_surveys` defines surveys that neither the space nor the library
+    knows. `seed` draws the networks' first weights.
     """
 
     columns: tuple[str, ...] = ()
-    unadapted: bool = False
+    every_survey: bool = False
     own_surveys: Mapping[str, Survey] = field(default_factory=dict)
     seed: int = 0
 
@@ -66,7 +66,7 @@ def fit_probes(
         Truth or labels, joined by ``object_id`` or, as in a simulated sky, ``SURVEY_id``; without
         ``ra`` and ``dec`` the anchor's positions are used.
     others : sequence of Sample
-        Cutouts of other surveys that show galaxies of `truth`, to measure on.
+        Cutouts of other surveys that show galaxies of `truth`, adapted or read by definition.
     settings : ProbeSettings, optional
         Columns, encoders and seed.
 
@@ -80,8 +80,8 @@ def fit_probes(
         If truth and sample do not join, or nothing in the truth can be fitted.
     CatalogError
         If fewer than 50 galaxies fall on either side of the split of the sky.
-    SpaceError
-        If a survey has no encoder and `settings.unadapted` is false.
+    SurveyError
+        If nothing defines the survey of a sample.
     """
     settings = settings or ProbeSettings()
     if anchor.survey != space.anchor:
@@ -101,13 +101,14 @@ def fit_probes(
     latents = [encode_labelled(space, own, anchor, truth, symmetric=True)]
     for sample in others:
         survey = space.survey(sample.survey, settings.own_surveys)
-        encoder = (
-            encoder_for(space, sample, survey) if settings.unadapted else space.encoder(survey.name)
-        )
-        latents.append(encode_labelled(space, encoder, sample, truth, test))
+        encoder, every = encoder_for(space, sample, survey), settings.every_survey
+        used = None if every else test
+        latents.append(encode_labelled(space, encoder, sample, truth, used, symmetric=every))
     cells = np.asarray(lonlat_to_healpix(*(sky * u.deg), 2**split.order, order="nested"))
+    known_latents = joined(latents) if settings.every_survey else latents[0]
     fitted = [
-        fit_probe(known, latents[0], ~test, cells, settings.seed) for known in quantities.values()
+        fit_probe(known, known_latents, ~test, cells, settings.seed)
+        for known in quantities.values()
     ]
     return measure_probes(
         fitted, latents, {name: known.values for name, known in quantities.items()}, test
@@ -123,14 +124,14 @@ def fit_probe(
 ) -> Probe:
     """Fit one probe to the galaxies of `use`, (truth rows,) bool.
 
-    All symmetries of the anchor's latents are fitted; the targets of an angle rotate with them.
+    All symmetries of the latents are fitted; the targets of an angle rotate with them.
     Cross-validation keeps each of the `cells`, (truth rows,) int, whole.
     """
     quantity, targets = known.quantity, known.targets
     fine = use[latents.rows] & np.isfinite(targets[latents.rows]).all(1)
     if fine.sum() < FEWEST or np.ptp(targets[latents.rows[fine]]) == 0:
         raise CatalogError(
-            f"{quantity.name}: {int(fine.sum())} galaxies of the anchor outside the test part of "
+            f"{quantity.name}: {int(fine.sum())} observations outside the test part of "
             f"the sky have a value, at least {FEWEST} that differ are needed"
         )
     rows, vectors = latents.rows[fine], latents.vectors[:, fine]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["LabelledLatents", "encode_labelled"]
+__all__ = ["LabelledLatents", "encode_labelled", "joined"]
 
 _ROWS = 1024
 
@@ -24,7 +25,8 @@ _ROWS = 1024
 class LabelledLatents:
     """Latents of one survey, (symmetries, n, latents), each galaxy with its row in a truth table.
 
-    The images as observed come first; for the anchor, the seven other dihedral symmetries follow.
+    The images as observed come first; where probes are fitted, the seven other dihedral symmetries
+    follow. `rows` may repeat a galaxy that several surveys observed.
     """
 
     survey: str
@@ -57,15 +59,24 @@ def encode_labelled(
         )
     vectors, usable = [], []
     for start in range(0, len(known), _ROWS):
-        images, ok = load_images(sample, known[start : start + _ROWS], encoder, space.frame)
-        images = images[torch.from_numpy(ok)]
+        inputs, ok = load_images(sample, known[start : start + _ROWS], encoder, space.frame)
+        inputs = inputs[torch.from_numpy(ok)]
         if symmetric:
-            vectors.append(means_by_symmetry(encoder.network, images).numpy())
+            vectors.append(means_by_symmetry(encoder.network, inputs).numpy())
         else:
-            vectors.append(space.encode(images, encoder).mean.numpy()[None])
+            vectors.append(space.encode(inputs, encoder).mean.numpy()[None])
         usable.append(ok)
     return LabelledLatents(
         survey=encoder.survey.name,
         rows=rows[known][np.concatenate(usable)],
         vectors=np.concatenate(vectors, axis=1),
+    )
+
+
+def joined(latents: Sequence[LabelledLatents]) -> LabelledLatents:
+    """Join the latents of several surveys, named by the first."""
+    return LabelledLatents(
+        survey=latents[0].survey,
+        rows=np.concatenate([some.rows for some in latents]),
+        vectors=np.concatenate([some.vectors for some in latents], axis=1),
     )

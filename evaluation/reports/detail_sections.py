@@ -12,7 +12,7 @@ __all__ = ["detail_sections"]
 
 _STRATA = {"r_mag": "r [mag]", "size_over_psf": "half-light radius over PSF FWHM"}
 _TASKS = {"random": "own galaxy and a random one", "lookalikes": "ten nearest of the pool"}
-_SIDES = {"unadapted": "before", "adapted": "after", "in_domain": "anchor (in-domain)"}
+_SIDES = {"by_definition": "by definition", "adapted": "adapted", "in_domain": "anchor (in-domain)"}
 
 
 def detail_sections(record: Mapping[str, Any], details: Details | None) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def _recalls(figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict
     """Return the name of each test, with recall before and after."""
     rows = []
     if "rotated" in figures:
-        before, after = (figures["rotated"][encoder] for encoder in ("unadapted", "adapted"))
+        before, after = (figures["rotated"][encoder] for encoder in ("by_definition", "adapted"))
         rows += [
             ("aligned", before["aligned"], after["aligned"]),
             ("rotated camera", before["rotated"], after["rotated"]),
@@ -63,7 +63,7 @@ def _recalls(figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict
     if "hard" in figures:
         hard = figures["hard"]
         pool = hard["adapted"]["pool"]
-        rows.append((f"among {pool - 1} similar galaxies", hard["unadapted"], hard["adapted"]))
+        rows.append((f"among {pool - 1} similar galaxies", hard["by_definition"], hard["adapted"]))
     return rows
 
 
@@ -71,7 +71,11 @@ def _side_by_side(
     found: Mapping[str, Mapping[str, Any]],
 ) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     return [
-        (key.replace("-inf", " and more").replace("-", "\u2013"), found["unadapted"][key], after)
+        (
+            key.replace("-inf", " and more").replace("-", "\u2013"),
+            found["by_definition"][key],
+            after,
+        )
         for key, after in found["adapted"].items()
     ]
 

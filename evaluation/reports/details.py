@@ -31,7 +31,7 @@ __all__ = ["Details", "SurveyResult", "measure_details"]
 
 _LABEL = "label"
 _PROPERTIES = ("r_mag", "half_light_arcsec", "g_minus_r")
-_ENCODERS = ("unadapted", "adapted")
+_ENCODERS = ("by_definition", "adapted")
 _FEWEST = 20
 _FEWEST_PER_CLASS, _FEWEST_CELLS = 5, 5
 _MOST_TRAINING = 2000
@@ -105,9 +105,9 @@ class _TestLatents:
         self.paired = target.paired_rows(anchor, space)
         rows = self.paired.only("test", POOL, seed)
         survey = target.survey
-        plain = space.unadapted(survey, sample_bands(target.sample, survey))
+        plain = space.by_definition(survey, sample_bands(target.sample, survey))
         own = space.encoder(survey.name) if survey.name in space.surveys else plain
-        self.encoders = {"unadapted": plain, "adapted": own}
+        self.encoders = {"by_definition": plain, "adapted": own}
         pool, usable = self._posterior(anchor, rows.anchor, space.encoder(space.anchor))
         queries = {}
         for name, encoder in self.encoders.items():
@@ -247,7 +247,7 @@ class _TestLatents:
         self, sample: Sample, rows: np.ndarray, encoder: SurveyEncoder
     ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
         """Encode rows of a sample; the last array marks usable cutouts."""
-        images, ok = load_images(sample, rows, encoder, self.space.frame)
-        posterior = self.space.encode(images, encoder)
+        inputs, ok = load_images(sample, rows, encoder, self.space.frame)
+        posterior = self.space.encode(inputs, encoder)
         galaxy = self.space.galaxy_latents
         return (posterior.mean[:, :galaxy].numpy(), posterior.variance[:, :galaxy].numpy()), ok

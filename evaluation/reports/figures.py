@@ -25,11 +25,11 @@ _ENDS = ("_low", "_high")
 
 
 def recall_table(results: Sequence[SurveyResult]) -> pa.Table:
-    """Return one row per survey and encoder: un-adapted, adapted, and the ceiling."""
+    """Return one row per survey and encoder: by definition, adapted, and the ceiling."""
     rows = []
     for evaluation in (result.evaluation for result in results):
         encoders = {
-            "unadapted": evaluation.unadapted,
+            "by definition": evaluation.by_definition,
             f"adapted ({evaluation.chosen})": evaluation.adapted,
             "ceiling (anchor again)": evaluation.ceiling,
         }

@@ -44,7 +44,7 @@ def write_neighbour_gallery(
     path : path or URL
         The PNG file.
     space : LatentSpace
-        Space with an encoder of both surveys.
+        Space that reads both surveys.
     index : LatentIndex
         Index with the features of both samples.
     samples : (Sample, Sample)
@@ -77,8 +77,10 @@ def _framed(space: LatentSpace, sample: Sample, ids: list[str], matches: list[st
     """Return (3, y, x) uint8 pictures of objects, in a frame that is green where ids match."""
     encoder = space.encoder(sample.survey)
     rows = row_numbers(sample, pa.array(ids))
-    images, _ = load_images(sample, np.asarray(rows), encoder, space.frame)
-    colour = to_decals_colour(images, encoder.survey, encoder.bands, space.frame).movedim(-1, 1)
+    inputs, _ = load_images(sample, np.asarray(rows), encoder, space.frame)
+    colour = to_decals_colour(inputs.images, encoder.survey, encoder.bands, space.frame).movedim(
+        -1, 1
+    )
     large = interpolate(colour, scale_factor=_ENLARGED, mode="nearest")
     framed = []
     for picture, key, match in zip(large, ids, matches, strict=True):

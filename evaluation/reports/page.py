@@ -60,7 +60,7 @@ def write_report(
     path : path
         HTML file to write.
     space : LatentSpace
-        Space of the evaluation; surveys without an encoder are shown un-adapted.
+        Space of the evaluation; other surveys are read by definition.
     anchor : Sample
         Cutouts of the anchor survey.
     results : sequence of SurveyResult
@@ -89,7 +89,7 @@ def write_report(
         samples = [anchor, *(target.sample for target in targets)]
         index = LatentIndex.build(
             [
-                extract(space, sample, settings=ExtractSettings(surveys=surveys, unadapted=True))
+                extract(space, sample, settings=ExtractSettings(surveys=surveys))
                 for sample in samples
             ]
         )

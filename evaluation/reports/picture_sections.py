@@ -48,9 +48,10 @@ def by_distance(targets: Sequence[PairsInIndex]) -> np.ndarray:
 def brighter_half(index: LatentIndex, anchor: SurveyImages, galaxies: np.ndarray) -> np.ndarray:
     """Return the brighter half of at most 400 galaxies, brightest first, flagged ones last."""
     chosen = np.random.default_rng(SEED).permutation(galaxies)[:_CANDIDATES]
-    images, _ = load_images(anchor.sample, chosen, anchor.encoder, anchor.frame)
+    inputs, _ = load_images(anchor.sample, chosen, anchor.encoder, anchor.frame)
     edge = 3 * anchor.frame.pixels // 8
-    faintest_band = images[..., edge:-edge, edge:-edge].mean((2, 3)).amin(1).numpy()
+    middle = inputs.images[:, : len(anchor.frame.bands), edge:-edge, edge:-edge]
+    faintest_band = middle.mean((2, 3)).amin(1).numpy()
     flags = index.rows["flags"].to_numpy()[anchor.in_index[chosen]]
     brightness = np.where(flags == 0, faintest_band, -np.inf)  # a trail is in one band alone
     return np.asarray(chosen[np.argsort(-brightness)[: -(-len(chosen) // 2)]])

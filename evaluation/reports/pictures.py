@@ -27,8 +27,8 @@ def thumbnails(
     """
     pictures: list[str | None] = [None] * len(rows)
     present = np.flatnonzero(rows >= 0)
-    images, usable = load_images(sample, rows[present], encoder, frame)
-    uris = to_data_uris(to_decals_colour(images, encoder.survey, encoder.bands, frame))
+    inputs, usable = load_images(sample, rows[present], encoder, frame)
+    uris = to_data_uris(to_decals_colour(inputs.images, encoder.survey, encoder.bands, frame))
     for place, uri, good in zip(present, uris, usable, strict=True):
         pictures[place] = uri if good else None
     return pictures

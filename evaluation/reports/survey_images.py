@@ -103,7 +103,7 @@ class PairsInIndex:
 def survey_images(
     space: LatentSpace, index: LatentIndex, sample: Sample, survey: Survey
 ) -> SurveyImages:
-    """Find a survey's cutouts in the index; a survey without an encoder takes the anchor's."""
+    """Find a survey's cutouts in the index; others than adapted ones are read by definition."""
     start, stop = index.span(survey.name)
     known = index.rows["object_id"].slice(start, stop - start).combine_chunks()
     found = pc.index_in(sample.catalog["object_id"].cast(pa.string()), value_set=known)

@@ -71,10 +71,15 @@ def test_speed_command_runs_at_its_smallest_size(line):
             " --epochs 1 --out {out}",
             "kl_nat",
         ),
+        (
+            "adaptation --seeds 1 --targets sdss --wrong psf+30 --n 160 --pool 100 --steps 1"
+            " --out {out}",
+            "benchmark.md",
+        ),
+        ("pixel_likelihood --surveys sdss --pool 64 --queries 32", "limit"),
         ("outliers --n 200 --skies 1", "Share of rings found"),
         ("probes --n 96 --peers 2", "half_light_arcsec"),
     ],
-    ids=lambda value: value.split()[0],
 )
 def test_quality_command_runs_at_its_smallest_size(line, expected, tmp_path):
     done = run(f"benchmarks.{line.format(out=tmp_path / 'out')}")

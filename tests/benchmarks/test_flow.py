@@ -75,7 +75,7 @@ def far_space(tmp_path):
 @pytest.mark.slow
 def test_draws_of_a_flow_decode_more_like_galaxies_than_draws_of_the_prior(far_space):
     space, sample = far_space
-    rows = sample_quality(space, encode_sample(space, sample, 200).images, steps=60)
+    rows = sample_quality(space, encode_sample(space, sample, 200).inputs, steps=60)
     found = {row["latents"]: row["frechet_to_decoded"] for row in rows}
     assert found["decoded images"] < found["flow"] < 0.5 * found["N(0, I)"]
 

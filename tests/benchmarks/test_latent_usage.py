@@ -20,7 +20,7 @@ def sample(tmp_path):
 def test_metrics_are_those_of_decoded_posterior_means(sample):
     space = make_space(nuisance_latents=2)
     encoded = encode_sample(space, sample, 100)
-    found = validation_metrics(space, encoded.images)
+    found = validation_metrics(space, encoded.inputs)
     error = (
         space.decode(torch.from_numpy(encoded.mean), precision="fp32") - encoded.images
     ).square()
@@ -35,18 +35,18 @@ def test_metrics_are_those_of_decoded_posterior_means(sample):
 
 def test_bright_decoder_raises_the_sky_bias(sample):
     space = make_space(nuisance_latents=2)
-    images = encode_sample(space, sample, 100).images
-    before = validation_metrics(space, images)["sky_bias"]
+    inputs = encode_sample(space, sample, 100).inputs
+    before = validation_metrics(space, inputs)["sky_bias"]
     with torch.no_grad():
         space.decoder.body[-1].bias += 0.5
-    assert validation_metrics(space, images)["sky_bias"] > before + 0.5
+    assert validation_metrics(space, inputs)["sky_bias"] > before + 0.5
 
 
 def test_metrics_decode_unpooled_latents(sample):
     """Latents pooled over symmetries hold no orientation and would decode to a mean of all."""
     pooled, plain = make_space(symmetric=True), make_space()
-    images = encode_sample(plain, sample, 100).images
-    assert validation_metrics(pooled, images) == validation_metrics(plain, images)
+    inputs = encode_sample(plain, sample, 100).inputs
+    assert validation_metrics(pooled, inputs) == validation_metrics(plain, inputs)
     encoded = encode_sample(pooled, sample, 100)
     assert np.array_equal(encoded.mean, encode_sample(plain, sample, 100).mean)
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from galaxy_da.errors import TableError
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.files import ensure_folder, json_hash, write_json
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
@@ -134,7 +135,7 @@ def pretrain(
     )
     space, metrics = LatentSpace(parts), {}
     if is_first():
-        metrics = validation_metrics(space, read_batch(data, rows.held_out).images)
+        metrics = validation_metrics(space, Inputs.plain(read_batch(data, rows.held_out).images))
     space = space.with_metrics(agreed(metrics))
     del data  # closes the files; a network file system keeps the folder of open ones
     wait()

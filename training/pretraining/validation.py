@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.devices import Precision
@@ -25,7 +24,7 @@ ACTIVE_VARIANCE = 0.01
 """Variance of the posterior means above which a latent is in use (Burda et al. 2016)."""
 
 
-def validation_metrics(space: LatentSpace, images: Tensor) -> dict[str, Any]:
+def validation_metrics(space: LatentSpace, inputs: Inputs) -> dict[str, Any]:
     """Measure reconstruction, use of the latents, and the bias of the sky on prepared images.
 
     Returns ``validation_images``; ``reconstruction`` (mean squared error of the decoded posterior
@@ -33,7 +32,8 @@ def validation_metrics(space: LatentSpace, images: Tensor) -> dict[str, Any]:
     order); ``active_latents`` (number in use); ``sky_bias`` (mean residual of empty sky over its
     noise, in the band with the largest; None in frames without sky).
     """
-    posterior = encode_for_decoder(space, Inputs.plain(images), "fp32")
+    images = inputs.images[:, : len(space.frame.bands)]
+    posterior = encode_for_decoder(space, inputs, "fp32")
     mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
     decoded = space.decode(posterior.mean, precision="fp32")
     kl = kl_per_latent(mean, variance)

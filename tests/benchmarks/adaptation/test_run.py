@@ -14,6 +14,8 @@ from benchmarks.adaptation.target_data import load_target_data
 from evaluation.retrieval import retrieve
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.extraction.loading import load_images
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.tables import write_table
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +25,7 @@ SETTINGS = BenchmarkSettings(
     galaxies=160,
     pool=150,
     small_pool=40,
-    methods=("unadapted", "standardisation", "ridge-latents", "pca-pixels"),
+    methods=("by definition", "standardisation", "ridge-latents", "pca-pixels"),
     curve_targets=("sdss",),
     few_pairs=(0, 30),
     wrong_pairs=(0.1,),
@@ -46,16 +48,16 @@ def result(results, method, variant="all"):
 
 
 def test_a_result_equals_retrieval_alone(done, target_data):
-    space, found = make_space(), result(done[1], "unadapted")
+    space, found = make_space(), result(done[1], "by definition")
     queries = space.encode(
-        target_data.sky.images("sdss", target_data.test_galaxies), target_data.encoder
+        target_data.sky.inputs("sdss", target_data.test_galaxies), target_data.encoder
     ).mean
-    pool = space.encode(target_data.pool_images, "decals").mean
+    pool = space.encode(target_data.pool_inputs, "decals").mean
     expected = retrieve(queries.numpy(), pool.numpy(), seed=1).as_dict()
     row = next(
         row for row in found["retrieval"]
-        if (row["observation"], row["direction"], row["stratum"], row["pool"])
-        == ("aligned", "forward", "all", 150)
+        if (row["observation"], row["latents"], row["direction"], row["stratum"], row["pool"])
+        == ("aligned", "all", "forward", "all", 150)
     )  # fmt: skip
     for name in ("queries", "recall_at_1", "recall_at_10", "median_rank", "recall_at_1_low"):
         assert row[name] == pytest.approx(expected[name])
@@ -78,11 +80,13 @@ def test_methods_that_need_pairs_fail_without_and_others_run(done):
     assert "retrieval" in result(done[1], "standardisation", "0 pairs")
 
 
+def positions(observed):
+    return set(zip(*(observed.sample[name].to_pylist() for name in ("ra", "dec")), strict=True))
+
+
 def test_training_set_holds_no_test_galaxy(target_data):
     training_set = target_data.training_set(Variant())
-    training = set(map(tuple, training_set.anchor_radec)) | set(
-        map(tuple, training_set.target_radec)
-    )
+    training = positions(training_set.anchor) | positions(training_set.target)
     test = set(zip(target_data.held_out.ra, target_data.held_out.dec, strict=True))
     assert test and not training & test
 
@@ -97,33 +101,27 @@ def test_variants_have_their_number_and_share_of_wrong_pairs(target_data):
     assert sorted(wrong[:, 1]) == list(range(n))
     unpaired = target_data.training_set(Variant(pairs=0))
     assert len(unpaired.pairs) == 0
-    here, there = (set(map(tuple, side)) for side in (unpaired.anchor_radec, unpaired.target_radec))
+    here, there = positions(unpaired.anchor), positions(unpaired.target)
     assert not here & there and len(here) + len(there) == n
 
 
-def test_sample_written_for_adapt_gives_the_prepared_images(target_data, tmp_path):
-    from benchmarks.adaptation.methods import _sample
-
-    training_set = target_data.training_set(Variant())
-    sample = _sample(
-        tmp_path,
-        target_data.encoder,
-        training_set.target,
-        training_set.target_radec,
-        target_data.space.frame,
-    )
-    images, usable = load_images(
+def test_cutouts_for_adapt_give_the_prepared_images(target_data, tmp_path):
+    observed = target_data.training_set(Variant(pairs=30)).target
+    write_table(observed.sample, tmp_path / "sample.parquet")
+    sample = Sample(tmp_path / "sample.parquet")
+    inputs, usable = load_images(
         sample, np.arange(len(sample)), target_data.encoder, target_data.space.frame
     )
     assert usable.all()
-    assert torch.allclose(images, training_set.target, atol=2e-3, rtol=1e-4)
+    assert torch.allclose(inputs.images, observed.inputs.images, atol=2e-3, rtol=1e-3)
+    assert torch.equal(inputs.conditions, observed.inputs.conditions)
 
 
 def test_stopped_run_resumes(done, monkeypatch):
     out, results = done
     monkeypatch.setattr(run, "_result", lambda *_: pytest.fail("measured again"))
     assert run_benchmark(make_space(), SETTINGS, out) == results
-    lost = next((out / "results").glob("*all-unadapted.json"))
+    lost = next((out / "results").glob("*all-by_definition.json"))
     content = json.loads(lost.read_text())
     lost.unlink()
     monkeypatch.setattr(run, "_result", lambda *_: content)
@@ -155,6 +153,19 @@ def test_tables_hold_every_figure(done):
     recalls = sum(len(c.get("retrieval", ())) for c in results)
     assert (figures["measure"] == "recall_at_1").sum() == recalls
     page = paths["summary"].read_text()
+    assert "Recall@1, north up, galaxy latents" in page and "DECaLS again" in page
     assert "## sdss" in page and "## Curves: sdss" in page and "needs pairs" in page
     means = json.loads(paths["means"].read_text())
     assert len(means["means"]) > 100 and means["not_measured"]
+
+
+def test_a_wrong_definition_is_measured_beside_the_right_one(tmp_path):
+    settings = BenchmarkSettings(
+        seeds=(1,), targets=("sdss",), wrong=("zeropoint+0.3",), galaxies=120, pool=60,
+        small_pool=20, methods=("by definition",),
+    )  # fmt: skip
+    results = run_benchmark(make_space(), settings, tmp_path)
+    assert [c["method"] for c in results] == ["ceiling", "right definition", "by definition"]
+    assert {c["target"] for c in results} == {"sdss-zeropoint+0.3"}
+    page = write_tables(tmp_path, results)["summary"].read_text()
+    assert "| survey | right definition | by definition | DECaLS again |" in page

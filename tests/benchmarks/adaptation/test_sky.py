@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.adaptation.settings import benchmark_survey
+from benchmarks.adaptation.faults import FAULTS
+from benchmarks.adaptation.settings import Target, benchmark_survey
 from benchmarks.adaptation.sky import BenchmarkSky
 from catalogs.splits import sky_split
 from galaxy_da.images.preparation import Frame
@@ -17,7 +18,7 @@ def make(folder, **changes):
 @pytest.fixture(scope="module")
 def sky(tmp_path_factory):
     made = make(tmp_path_factory.mktemp("sky"))
-    made.observe([benchmark_survey("kids2")])
+    made.observe([Target(name="kids2", survey=benchmark_survey("kids2"))])
     return made
 
 
@@ -25,10 +26,10 @@ def test_samples_hold_the_galaxies_they_should(sky):
     tested = sky.part == "test"
     assert (sky.part == sky_split(*(sky.truth[axis].to_numpy() for axis in ("ra", "dec")))).all()
     everyone = np.arange(40)
-    assert sky.images("decals", everyone).shape == (40, 3, 64, 64)
-    assert sky.images("kids2", everyone).shape == (40, 2, 64, 64)
+    assert sky.inputs("decals", everyone).images.shape == (40, 3, 64, 64)
+    assert sky.inputs("kids2", everyone).images.shape == (40, 3, 64, 64)
     assert sky.filler_truth.num_rows == 10
-    assert sky.images("fillers", np.arange(10)).shape == (10, 3, 64, 64)
+    assert sky.inputs("fillers", np.arange(10)).images.shape == (10, 3, 64, 64)
     for name in ("decals-repeat", "decals-repeat-rotated", "kids2-rotated"):
         assert len(np.load(sky.folder / f"{name}.npy")) == tested.sum()
         assert not sky.usable(name)[~tested].any() and sky.usable(name)[tested].mean() > 0.8
@@ -38,7 +39,7 @@ def test_samples_hold_the_galaxies_they_should(sky):
 def test_observations_show_the_same_galaxies(sky):
     rows = np.flatnonzero((sky.part == "test") & sky.usable("decals") & sky.usable("kids2-rotated"))
     first, again, rotated = (
-        sky.images(name, rows) for name in ("decals", "decals-repeat", "kids2-rotated")
+        sky.inputs(name, rows).images for name in ("decals", "decals-repeat", "kids2-rotated")
     )
 
     def light(images):  # r within a circle, which rotation does not change
@@ -58,7 +59,9 @@ def test_sky_does_not_depend_on_other_targets(sky, tmp_path):
     other = make(tmp_path, fillers=0)
     other.observe([])
     rows = np.arange(40)
-    assert torch.equal(other.images("decals", rows), sky.images("decals", rows))
+    pairs = (vars(made.inputs("decals", rows)).values() for made in (other, sky))
+    for one, same in zip(*pairs, strict=True):
+        assert torch.equal(one, same)
     kept = (tmp_path / "decals.npy").stat().st_mtime_ns
     make(tmp_path, fillers=0).observe([])
     assert (tmp_path / "decals.npy").stat().st_mtime_ns == kept
@@ -66,3 +69,17 @@ def test_sky_does_not_depend_on_other_targets(sky, tmp_path):
 
 def test_fillers_are_other_galaxies(sky):
     assert not set(sky.truth["ra"].to_pylist()) & set(sky.filler_truth["ra"].to_pylist())
+
+
+def test_a_faulty_target_is_observed_with_and_without_the_fault(tmp_path):
+    target = Target(name="sdss-missing", survey=get_survey("sdss"), fault=FAULTS["missing-band"])
+    sky = make(tmp_path, fillers=0)
+    sky.observe([target])
+    rows = np.flatnonzero(sky.usable("sdss-missing"))
+    told, right = (sky.inputs(name, rows).images for name in ("sdss-missing", "sdss-missing-right"))
+    assert not told[:, 2].any() and right[:, 2].abs().amax((1, 2)).all()
+    assert torch.equal(told[:, :2], right[:, :2])
+    outside = np.flatnonzero(sky.part != "test")
+    sample = sky.sample("sdss-missing", outside)
+    assert sample["bands"].to_pylist() == ["g,r"] * len(outside)
+    assert sample["ra"].to_pylist() == sky.truth["ra"].take(outside).to_pylist()

@@ -26,7 +26,8 @@ from benchmarks.anchor.questions import Question, find_questions
 from benchmarks.anchor.rates import pca_rates
 from benchmarks.anchor.sampling import draw_latents, real_or_drawn_auc
 from benchmarks.measures.image_quality import mse_and_psnr
-from benchmarks.measures.reconstruction import active_latents, kl_per_latent
+from benchmarks.measures.reconstruction import EncodedSample, active_latents, kl_per_latent
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
 from training.pretraining.sky_residuals import sky_residuals
@@ -102,10 +103,19 @@ def test_nuisance_latents_are_exchanged_whole():
 def test_nuisance_latents_that_the_decoder_ignores_have_no_effect():
     space = make_space(nuisance_latents=2)
     latents = rng.normal(size=(30, 6)).astype(np.float32)
-    assert nuisance_sensitivity(space, latents) > 0.01
+    encoded = EncodedSample(
+        space=space,
+        rows=np.arange(30),
+        ids=np.arange(30).astype(str),
+        inputs=Inputs.plain(torch.zeros(30, 3, 64, 64)),
+        decoded=torch.zeros(30, 3, 64, 64),
+        mean=latents,
+        variance=np.ones_like(latents),
+    )
+    assert nuisance_sensitivity(encoded) > 0.01
     with torch.no_grad():
         space.decoder.start[0].weight[:, 4:] = 0
-    assert nuisance_sensitivity(space, latents) == pytest.approx(0, abs=1e-6)
+    assert nuisance_sensitivity(encoded) == pytest.approx(0, abs=1e-6)
 
 
 def test_draws_have_the_moments_of_the_latents():

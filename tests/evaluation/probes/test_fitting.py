@@ -22,7 +22,7 @@ from evaluation.probes.fitting import (
     targets_by_symmetry,
 )
 from evaluation.probes.ideal_images import add_structure, ideal_images, structure
-from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled
+from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled, joined
 from evaluation.probes.quantities import QUANTITIES, find_quantities
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.samples import Sample
@@ -224,3 +224,28 @@ def test_every_quantity_has_a_valid_ucd_unit_and_description():
         assert check_ucd(quantity.ucd, check_controlled_vocabulary=True)
         Unit(quantity.unit, format="fits")
         assert len(quantity.description) > 10
+
+
+def test_probes_are_fitted_to_several_surveys_together():
+    one = LabelledLatents(survey="decals", rows=np.array([2, 0]), vectors=np.zeros((8, 2, 3)))
+    two = LabelledLatents(survey="hsc", rows=np.array([0, 1, 4]), vectors=np.ones((8, 3, 3)))
+    both = joined([one, two])
+    assert both.rows.tolist() == [2, 0, 0, 1, 4]
+    assert both.vectors[3].mean(1).tolist() == [0, 0, 1, 1, 1]
+
+
+def test_the_probe_of_several_surveys_is_right_in_each(tmp_path, quick):
+    n, rng = 300, np.random.default_rng(6)
+    same = {"ra": rng.uniform(130, 230, n), "dec": rng.uniform(-5, 30, n)}
+    decals = write_sample(tmp_path / "decals", blobs(n, 140, 0.262), **same)
+    sdss = 2 * blobs(n, 92, 0.396)
+    bands = {"bands": ["g,r,z"] * n, "object_id": pq.read_table(decals)["object_id"]}
+    other = Sample(write_sample(tmp_path / "sdss", sdss, "sdss", **bands, **same))
+    flux = np.load(tmp_path / "decals" / "cutouts.npy").sum((1, 2, 3))
+    truth = pa.table({"object_id": bands["object_id"], "flux": flux, **same})
+    together = ProbeSettings(columns=("flux",), every_survey=True)
+    alone, both = (
+        fit_probes(make_space(), Sample(decals), truth, [other], settings)[0].errors["sdss"]["rms"]
+        for settings in (ProbeSettings(columns=("flux",)), together)
+    )
+    assert both < alone

@@ -14,7 +14,7 @@ def test_the_same_galaxy_is_framed_in_green(tmp_path):
     bands = {"bands": pa.array(["g,r,z"] * 6)}
     other = Sample(write_sample(tmp_path / "bass", pixels, "bass-mzls", **bands))
     space = make_space()
-    space = space.with_survey(space.unadapted(get_survey("bass-mzls"), ("g", "r", "z")))
+    space = space.with_survey(space.by_definition(get_survey("bass-mzls"), ("g", "r", "z")))
     index = LatentIndex.build([extract(space, sample), extract(space, other)])
     ids = [Sample(s.path).catalog["object_id"].to_pylist()[:4] for s in (other, sample)]
     path = tmp_path / "picture.png"

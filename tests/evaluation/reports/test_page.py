@@ -18,7 +18,6 @@ from evaluation.reports.page import write_report
 from evaluation.reports.picture_sections import flag_words
 from evaluation.targets import PairedSample, TargetSurvey
 from galaxy_da.errors import CatalogError, LatentIndexError, StorageError
-from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import vectors
 from galaxy_da.io.samples import Flag, Sample
@@ -31,7 +30,7 @@ HOSTILE = '<script>alert("x")</script>&{{ title }}'
 VOID = {"meta", "img", "polygon", "line", "br"}
 CANDIDATES = [
     {"name": name, "recall_at_1": score, "mean_reciprocal_rank": score, "distance_ratio": 0.1}
-    for name, score in (("unadapted", 0.125), ("ridge-latents", 0.875))
+    for name, score in (("by definition", 0.125), ("ridge-latents", 0.875))
 ]
 
 
@@ -54,7 +53,7 @@ def pair_table(target, rows):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """One sky in DECaLS (its row 3 blank), SDSS (adapted) and one KiDS band (un-adapted)."""
+    """One sky in DECaLS (its row 3 blank), SDSS (adapted) and one KiDS band (by definition)."""
     folder = tmp_path_factory.mktemp("sky")
     shared = {"side": 140, "pixel_scale": 0.262}
     first, again = (blobs(N, **shared), blobs(N, **shared) + 0.002)
@@ -70,7 +69,7 @@ def world(tmp_path_factory):
     samples = {name: Sample(path) for name, path in samples.items()}
     repeat = Sample(write_sample(folder / "again", again))
     space = make_space()
-    adapted = space.unadapted(get_survey("sdss"), ("g", "r", "z"))
+    adapted = space.by_definition(get_survey("sdss"), ("g", "r", "z"))
     record = {"chosen": "ridge-latents", "candidates": CANDIDATES}
     space = space.with_survey(replace(adapted, record=record))
     surveys = [get_survey("sdss"), get_survey("kids").model_copy(update={"title": HOSTILE})]
@@ -83,10 +82,7 @@ def world(tmp_path_factory):
             space, samples["decals"], target, repeat=again if name == "sdss" else None
         )
         results.append(SurveyResult(target=target, evaluation=evaluation))
-    features = {
-        name: extract(space, s, settings=ExtractSettings(unadapted=True))
-        for name, s in samples.items()
-    }
+    features = {name: extract(space, s) for name, s in samples.items()}
     return SimpleNamespace(
         features=features,
         samples=samples,
@@ -170,7 +166,7 @@ def test_retrieval_figures_are_those_of_the_evaluation(page, world):
     assert [len(r) for r in rows] == [3, 1]
     for text, retrieval in zip(
         (*rows[0], rows[1][0]),
-        (sdss.unadapted, sdss.adapted, sdss.ceiling, kids.unadapted),
+        (sdss.by_definition, sdss.adapted, sdss.ceiling, kids.by_definition),
         strict=True,
     ):
         for value in (retrieval.recall_at_1, retrieval.recall_at_10):
@@ -348,7 +344,7 @@ def test_a_report_without_results_is_refused(world, tmp_path):
 def test_an_index_of_another_space_or_encoder_is_refused(world, tmp_path):
     with pytest.raises(LatentIndexError, match="built with space"):
         write_report(tmp_path / "r.html", **{**world.arguments, "space": make_space(seed=1)})
-    plain = world.arguments["space"].unadapted(get_survey("sdss"), ("g", "r"))
+    plain = world.arguments["space"].by_definition(get_survey("sdss"), ("g", "r"))
     newer = world.arguments["space"].with_survey(plain)
     with pytest.raises(LatentIndexError, match="sdss: this index was built with another encoder"):
         write_report(tmp_path / "r.html", **{**world.arguments, "space": newer})

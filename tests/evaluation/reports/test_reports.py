@@ -103,12 +103,12 @@ def test_recall_of_a_rotated_camera_by_brute_force(measured, sky):
         space.encode(load_images(sample, rows.anchor, encoder, space.frame)[0], encoder).mean
         for sample, encoder in (
             (decals, space.encoder("decals")),
-            (rotated, space.unadapted(get_survey("sdss"), ("g", "r", "z"))),
+            (rotated, space.by_definition(get_survey("sdss"), ("g", "r", "z"))),
         )
     )
     distance = np.linalg.norm(queries.numpy()[:, None] - pool.numpy(), axis=2)
     found = (distance.argmin(1) == np.arange(len(pool))).mean()
-    stated = measured.details.figures["rotated"]["unadapted"]["rotated"]
+    stated = measured.details.figures["rotated"]["by_definition"]["rotated"]
     assert stated["recall_at_1"] == pytest.approx(found)
     assert (match_ranks(queries.numpy(), pool.numpy()) == 1).mean() == pytest.approx(found)
 
@@ -128,8 +128,8 @@ def test_every_figure_is_in_the_table(measured):
 
 def test_the_recall_table_has_a_row_per_encoder(measured):
     rows = recall_table([measured]).to_pylist()
-    assert [row["encoder"] for row in rows] == ["unadapted", "adapted (unadapted)"]
-    assert rows[0]["recall@1"] == measured.evaluation.unadapted.recall_at_1
+    assert [row["encoder"] for row in rows] == ["by definition", "adapted (by definition)"]
+    assert rows[0]["recall@1"] == measured.evaluation.by_definition.recall_at_1
 
 
 def test_measures_without_their_column_are_left_out(sky):

@@ -1,4 +1,4 @@
-"""Read the target's nearest bands through the anchor's encoder, without adapting."""
+"""Read the target by its definition alone, without adapting."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import ClassVar
 
 from benchmarks.baselines.interface import AdaptationData, Fitted
 
-__all__ = ["Unadapted"]
+__all__ = ["ByDefinition"]
 
 
 @dataclass(frozen=True)
-class Unadapted:
-    """Un-adapted encoder, after the usual preparation of images."""
+class ByDefinition:
+    """The anchor's network, conditioned on the target's definition."""
 
-    name: ClassVar[str] = "unadapted"
+    name: ClassVar[str] = "by definition"
     needs_pairs: ClassVar[bool] = False
 
     def fit(self, data: AdaptationData) -> Fitted:
