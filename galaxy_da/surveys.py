@@ -32,6 +32,8 @@ __all__ = [
 NANOMAGGY_ZEROPOINT = 22.5
 """AB magnitude of one nanomaggy [mag]."""
 
+_R_NM = 642.0
+
 _UNIT_ZEROPOINTS = {
     "nanomaggy": NANOMAGGY_ZEROPOINT,
     "maggy": 0.0,
@@ -228,6 +230,11 @@ class Survey(_Frozen):
         raise SurveyError(
             f"{self.name}: band {name!r} is not in this survey; it has {', '.join(self.band_names)}"
         )
+
+    @property
+    def r_like(self) -> Band:
+        """Band nearest to r, to which the ``psf_fwhm_arcsec`` of a sample table belongs."""
+        return self.nearest_band(_R_NM)
 
     def nearest_band(self, wavelength_nm: float, among: tuple[str, ...] | None = None) -> Band:
         """Return the band nearest in effective wavelength [nm], by default among all."""

@@ -36,6 +36,8 @@ class Cutout:
         Pixels of a colour image without data.
     noise : tuple of float or None
         Standard deviation of a pixel in each plane, if the file states it, in the unit of `pixels`.
+    psf_fwhm_arcsec : float or None
+        Width of this cutout's PSF in the survey's band nearest to r, if the table states it.
     has_wcs : bool
         True if a WCS gives the place of the galaxy and the scale.
     """
@@ -47,6 +49,7 @@ class Cutout:
     stretch: AnyStretch | None = None
     missing: np.ndarray | None = None
     noise: tuple[float, ...] | None = None
+    psf_fwhm_arcsec: float | None = None
     has_wcs: bool = False
 
 

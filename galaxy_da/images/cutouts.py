@@ -50,7 +50,9 @@ _ARRAY_SUFFIXES = (".npy", ".h5", ".hdf5")
 _CORE_PX = 2
 """Pixels around that of the galaxy whose flux must be finite or masked."""
 
-_COLUMNS = ("ra", "dec", "cutout", "pixel_scale_arcsec", "bands", "stretch")
+_COLUMNS = (
+    "ra", "dec", "cutout", "pixel_scale_arcsec", "psf_fwhm_arcsec", "bands", "stretch",
+)  # fmt: skip
 """Columns of a sample table that reading uses."""
 
 
@@ -61,8 +63,8 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
     ----------
     table : pa.Table
         Rows of one survey, with ``cutout`` or ``image``. ``bands`` (comma-separated names),
-        ``pixel_scale_arcsec`` and ``stretch`` (a name of the survey's `stretches`) are used where
-        present.
+        ``pixel_scale_arcsec``, ``psf_fwhm_arcsec`` (in the band nearest to r) and ``stretch`` (a
+        name of the survey's `stretches`) are used where present.
     folder : Location
         Base of relative URIs. From an object store, several images are read at once.
     survey : Survey
@@ -108,7 +110,8 @@ def read_cutout(
     Parameters
     ----------
     row : dict
-        ``ra``, ``dec`` [ICRS deg]; ``cutout``, ``bands`` and ``pixel_scale_arcsec`` where known.
+        ``ra``, ``dec`` [ICRS deg]; ``cutout``, ``bands``, ``pixel_scale_arcsec`` and
+        ``psf_fwhm_arcsec`` where known.
     folder : Location
         Base of a relative URI.
     survey : Survey
@@ -126,13 +129,15 @@ def read_cutout(
     with _reading():
         if "ra" in row and (problem := position_problem(row["ra"], row["dec"])):
             raise CutoutError(problem, status=BAD_POSITION)
-        _check_pixel_scale(row.get("pixel_scale_arcsec"))
+        for name in ("pixel_scale_arcsec", "psf_fwhm_arcsec"):
+            _check_positive(name, row.get(name))
         if image is not None and image.is_valid:
-            return _read_image_column(row, survey, image)
-        uri = row.get("cutout")
-        if not uri:
+            cutout = _read_image_column(row, survey, image)
+        elif uri := row.get("cutout"):
+            cutout = _read_uri(row, survey, folder, str(uri))
+        else:
             raise CutoutError("the row has no image", status="no_data")
-        return _read_uri(row, survey, folder, str(uri))
+        return replace(cutout, psf_fwhm_arcsec=row.get("psf_fwhm_arcsec"))
 
 
 def _read_uri(row: dict[str, Any], survey: Survey, folder: Location, uri: str) -> Cutout:
@@ -186,10 +191,10 @@ def _reading() -> Iterator[None]:
         raise CutoutError(message) from error
 
 
-def _check_pixel_scale(value: float | None) -> None:
+def _check_positive(name: str, value: float | None) -> None:
     if value is not None and not (math.isfinite(value) and value > 0):
-        raise CutoutError(f"pixel_scale_arcsec must be positive but is {value}; leave it null to "
-                          "use the survey's")  # fmt: skip
+        raise CutoutError(f"{name} must be positive but is {value}; leave it null to use the "
+                          "survey's")  # fmt: skip
 
 
 def _read_file(path: Location) -> bytes:
@@ -213,7 +218,7 @@ def _read_image_column(row: dict[str, Any], survey: Survey, image: pa.Scalar) ->
         return _read_encoded(row, survey, data)
     nested = read_nested_image(image)
     if nested.pixel_scale_arcsec is not None:
-        _check_pixel_scale(nested.pixel_scale_arcsec)
+        _check_positive("pixel_scale_arcsec", nested.pixel_scale_arcsec)
         row = {**row, "pixel_scale_arcsec": nested.pixel_scale_arcsec}
     return _flux_cutout(row, survey, nested.pixels, nested.bands, nested.noise)
 

@@ -21,7 +21,7 @@ from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.instrument import describe, image_noise, sky_noise
 from galaxy_da.images.quality import Coverage, problem, quality_flags
-from galaxy_da.images.resampling import resample
+from galaxy_da.images.resampling import resample, white_noise_share
 from galaxy_da.images.stretches import invert_stretch
 from galaxy_da.surveys import Band, Survey
 
@@ -196,29 +196,55 @@ def prepare(
         flags[members] = quality_flags(group, coverage, _substitutes(survey, bands, frame))
         for i, missing, blank in zip(members, coverage.missing, coverage.blank, strict=True):
             problems[i] = problem(missing, blank, names)
-    conditions = _conditions(cutouts, known, frame, filled, measured.cpu())
+    conditions = _conditions(cutouts, survey, frame, bands, measured.cpu())
     return Prepared(inputs=Inputs(images, conditions.to(device)), flags=flags, problems=problems)
 
 
 def _conditions(
-    cutouts: Sequence[Cutout], known: Sequence[Band], frame: Frame, filled: Tensor, noise: Tensor
+    cutouts: Sequence[Cutout],
+    survey: Survey,
+    frame: Frame,
+    bands: Sequence[str | None],
+    measured: Tensor,
 ) -> Tensor:
-    """Describe the instrument of each cutout: by the survey's definition, and by the image."""
-    n, bands = len(cutouts), len(frame.bands)
-    fwhm = torch.full((n, bands), torch.nan)
-    depth_noise, measured, ratio = torch.ones(3, n, bands)
-    for number, (plane, band) in enumerate(zip(filled.tolist(), known, strict=True)):
+    """Describe the instrument of each cutout: by the survey's definition, table, file and image.
+
+    `measured` is the `image_noise` of each band of `bands` that is not None.
+    """
+    n = len(cutouts)
+    fwhm = torch.full((n, len(bands)), torch.nan)
+    depth_noise, noise, ratio = torch.ones(3, n, len(bands))
+    median = survey.r_like.psf_fwhm_arcsec
+    blur = torch.tensor([(cutout.psf_fwhm_arcsec or median) / median for cutout in cutouts])
+    filled = [(plane, survey.band(name)) for plane, name in enumerate(bands) if name is not None]
+    for number, (plane, band) in enumerate(filled):
         softening = frame.softening_at(band.wavelength_nm)
-        fwhm[:, plane] = band.psf_fwhm_arcsec
-        depth = torch.tensor(band.depth_mag)
-        depth_noise[:, plane] = (
-            sky_noise(depth, fwhm[:, plane], frame.pixel_scale_arcsec) / softening
-        )
-        measured[:, plane] = noise[:, number]
+        fwhm[:, plane] = blur * band.psf_fwhm_arcsec
+        # The depth is that of the survey's median PSF: seeing does not change the sky.
+        depth, width = torch.tensor(band.depth_mag), torch.tensor(band.psf_fwhm_arcsec)
+        depth_noise[:, plane] = sky_noise(depth, width, frame.pixel_scale_arcsec) / softening
+        stated = _stated_noise(cutouts, survey, band, frame) / softening
+        noise[:, plane] = torch.where(torch.isfinite(stated), stated, measured[:, number])
         ratio[:, plane] = band.wavelength_nm / frame.wavelengths_nm[plane]
     scales = torch.tensor([cutout.pixel_scale_arcsec for cutout in cutouts], dtype=torch.float32)
     picture = torch.tensor([cutout.stretch is not None for cutout in cutouts], dtype=torch.bool)
-    return describe(fwhm, depth_noise, measured, ratio, scales, picture)
+    return describe(fwhm, depth_noise, noise, ratio, scales, picture)
+
+
+def _stated_noise(cutouts: Sequence[Cutout], survey: Survey, band: Band, frame: Frame) -> Tensor:
+    """Return the noise that files state, as `image_noise` shows it; NaN where they do not.
+
+    It is (n,) in nanomaggy / arcsec^2, for pixels of independent noise.
+    """
+    stated = torch.full((len(cutouts),), torch.nan)
+    for i, cutout in enumerate(cutouts):
+        if cutout.noise is not None and band.name in cutout.bands:
+            sigma = cutout.noise[cutout.bands.index(band.name)] * survey.nanomaggy_per_unit
+            scale = cutout.pixel_scale_arcsec
+            per_area = sigma / (survey.flux_pixel_scale_arcsec or scale) ** 2
+            ratio = frame.pixel_scale_arcsec / scale
+            stated[i] = per_area * white_noise_share(frame.pixels, ratio, cutout.centre_xy)
+    return stated
 
 
 def to_surface_brightness(

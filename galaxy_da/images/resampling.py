@@ -6,10 +6,12 @@ shrinking does not alias, and the average is separable: one small matrix per axi
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
-__all__ = ["overlap_weights", "resample"]
+__all__ = ["overlap_weights", "resample", "white_noise_share"]
 
 
 def overlap_weights(
@@ -46,3 +48,25 @@ def resample(
     rows = overlap_weights(height, pixels, scale_ratio, y).to(image)
     columns = overlap_weights(width, pixels, scale_ratio, x).to(image)
     return rows[:, None] @ image @ columns.transpose(1, 2)[:, None]
+
+
+def white_noise_share(pixels: int, scale_ratio: float, centre_xy: tuple[float, float]) -> float:
+    """Return the share of white noise that remains after resampling, with arguments of `resample`.
+
+    It is the standard deviation of an output pixel less the mean of its four neighbours, over that
+    of the input's pixels, both scaled as for independent pixels.
+    """
+    (x, x1, x2), (y, y1, y2) = (
+        _covariance(pixels, scale_ratio, round(centre % 1, 3)) for centre in centre_xy
+    )
+    around = (4 * x * y + 2 * x2 * y + 2 * x * y2 + 8 * x1 * y1) / 16
+    return float(((x * y + around - x1 * y - x * y1) / 1.25) ** 0.5)
+
+
+@lru_cache(maxsize=1024)
+def _covariance(pixels: int, scale_ratio: float, phase: float) -> tuple[float, ...]:
+    """Mean covariance of output pixels that are 0, 1 and 2 apart along one axis."""
+    middle = int(pixels * scale_ratio / 2) + 2
+    weights = overlap_weights(2 * middle + 2, pixels, scale_ratio, middle + phase)[0].double()
+    covariance = weights @ weights.T
+    return tuple(float(covariance.diagonal(apart).mean()) for apart in range(3))

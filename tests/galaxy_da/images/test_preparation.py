@@ -1,19 +1,23 @@
 import io
+from dataclasses import replace
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 import torch
 from astropy.io import fits
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.cutouts import Cutout, read_cutout, read_image
-from galaxy_da.images.preparation import Frame, pick_bands, prepare
+from galaxy_da.images.preparation import Frame, prepare
 from galaxy_da.images.stretches import apply_stretch
 from galaxy_da.io.samples import Flag
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import Survey, get_survey
 
-FRAME = Frame()
+FRAME, WIDE = Frame(), Frame(wide_pixel_scale_arcsec=2.096)
 DECALS, SDSS, HSC, VIS = (get_survey(name) for name in ("decals", "sdss", "hsc", "euclid-vis"))
 
 
@@ -87,10 +91,35 @@ def test_inputs_are_not_modified_and_order_is_kept():
     assert batch.flags.tolist() == [0, 0, 0]
 
 
-def test_bands_are_picked_by_wavelength():
-    assert pick_bands(HSC, HSC.band_names, FRAME) == ("g", "r", "z")
-    assert pick_bands(SDSS, ("i", "r", "g"), FRAME) == ("g", "r", "i")
-    assert pick_bands(VIS, ("VIS",), FRAME) == ("VIS", "VIS", "VIS")
+def test_bands_are_assigned_by_wavelength():
+    assert FRAME.assign(HSC, HSC.band_names) == ("g", "r", "z")
+    assert FRAME.assign(SDSS, ("i", "r", "g")) == ("g", "r", "i")
+    assert FRAME.assign(VIS, ("VIS",)) == (None, "VIS", None)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(300, 2500), min_size=1, max_size=5))
+def test_no_other_assignment_of_bands_is_nearer(wavelengths):
+    """Try every assignment in turn."""
+    survey = Survey(
+        name="x", title="x", pixel_scale_arcsec=1, flux_unit="nanomaggy",
+        bands=[
+            {"name": f"b{i}", "wavelength_nm": nm, "psf_fwhm_arcsec": 1, "depth_mag": 20}
+            for i, nm in enumerate(wavelengths)
+        ],
+    )  # fmt: skip
+    chosen = FRAME.assign(survey, survey.band_names)
+    used = [name for name in chosen if name is not None]
+    assert len(used) == len(set(used)) == min(3, len(wavelengths))
+    apart = np.log(np.array(FRAME.wavelengths_nm)[:, None] / np.array(wavelengths)) ** 2
+    cost = sum(apart[i, int(name[1:])] for i, name in enumerate(chosen) if name is not None)
+    have = range(len(wavelengths))
+    every = (
+        [apart[plane, band] for plane, band in zip(planes, bands, strict=True)]
+        for planes in combinations(range(3), len(used))
+        for bands in permutations(have, len(used))
+    )
+    assert cost <= min(map(sum, every)) + 1e-9
 
 
 NAN_EDGE = Flag.NAN_PIXELS | Flag.PARTIAL_COVERAGE
@@ -145,6 +174,141 @@ def test_a_missing_band_is_named():
 def test_small_stamps_and_substitutes_are_flagged():
     prepared = prepare([sersic1(SDSS, 0.396, 60, ("g", "r", "i"))], SDSS, FRAME, ("g", "r", "i"))
     assert Flag(int(prepared.flags[0])) == Flag.PARTIAL_COVERAGE | Flag.SUBSTITUTED_BAND
+
+
+def block_means(plane, factor, pixels=64):
+    """Mean of the finite pixels of each block about the middle, NaN where most are missing."""
+    pad = (factor * pixels - len(plane)) // 2
+    wide = np.pad(plane, max(pad, 0), constant_values=np.nan)
+    wide = wide[-min(pad, 0) : len(wide) + min(pad, 0)][:, -min(pad, 0) : len(wide) + min(pad, 0)]
+    blocks = wide.reshape(pixels, factor, pixels, factor).astype(float)
+    good = np.isfinite(blocks)
+    total = np.where(good, blocks, 0).sum((1, 3))
+    share = good.mean((1, 3))
+    return np.where(share >= 0.5, total / (factor**2 * np.maximum(share, 1e-9)), np.nan)
+
+
+def test_both_grids_and_their_coverage_are_means_of_the_pixels_with_data():
+    """The stamp ends within the wide grid; some pixels of each band are masked."""
+    draw = np.random.default_rng(3)
+    pixels = draw.uniform(0.1, 2, (3, 140, 140)).astype(np.float32)
+    pixels[draw.uniform(size=pixels.shape) < 0.05] = np.nan
+    pixels[1, 60:64, 60:64] = np.nan
+    stamp = Cutout(
+        pixels=pixels, bands=("g", "r", "z"), pixel_scale_arcsec=0.262, centre_xy=(69.5, 69.5)
+    )
+    made = prepare([stamp], DECALS, WIDE, ("g", "r", "z")).images[0].numpy()
+    assert made.shape == (8, 64, 64)
+    for number, factor in enumerate((2, 8)):
+        means = np.stack([block_means(plane, factor) for plane in pixels])
+        softening = np.array(WIDE.softening)[:, None, None]
+        expected = np.arcsinh(means / 0.262**2 / softening)
+        np.testing.assert_allclose(
+            made[3 * number : 3 * number + 3], np.nan_to_num(expected), rtol=1e-4, atol=1e-4
+        )
+        np.testing.assert_array_equal(made[6 + number], np.isfinite(means).all(0))
+    assert 0 < made[7].mean() < 0.1 < 0.9 < made[6].mean() < 1
+
+
+def test_the_wide_grid_is_an_area_average_at_any_scale():
+    """Compare with points on a fine grid within each pixel."""
+    side, scale, fine = 130, 0.396, 12
+    stamp = sersic1(SDSS, scale, side, ("g", "r", "z"), shift=(1.3, -2.2))
+    made = prepare([stamp], SDSS, WIDE, ("g", "r", "z")).images[0]
+    for number, pixel in enumerate(WIDE.scales_arcsec):
+        offset = ((np.arange(64 * fine) + 0.5) / fine - 32) * pixel / scale
+        column, row = (np.floor(offset + c + 0.5).astype(int) for c in stamp.centre_xy)
+        inside = ((row >= 0) & (row < side))[:, None] & ((column >= 0) & (column < side))
+        light = stamp.pixels[0][np.ix_(row.clip(0, side - 1), column.clip(0, side - 1))]
+        blocks = np.where(inside, light, 0).reshape(64, fine, 64, fine).mean((1, 3))
+        share = inside.reshape(64, fine, 64, fine).mean((1, 3))
+        whole = share > 0.99
+        brightness = np.sinh(made[3 * number].numpy()) * WIDE.softening_at(
+            SDSS.bands[1].wavelength_nm
+        )
+        expected = blocks / scale**2 * SDSS.nanomaggy_per_unit
+        np.testing.assert_allclose(brightness[whole], expected[whole], rtol=0.06, atol=2e-4)
+        sure = np.abs(share - 0.5) > 0.1
+        np.testing.assert_array_equal(made[6 + number].numpy()[sure], (share > 0.5)[sure])
+
+
+def test_a_missing_band_is_dark_and_has_no_conditions():
+    stamp = sersic1(SDSS, 0.396, 90, ("g", "r"))
+    bands = WIDE.assign(SDSS, ("g", "r"))
+    assert bands == ("g", "r", None)
+    prepared = prepare([stamp], SDSS, WIDE, bands)
+    assert prepared.problems == [None]
+    assert (prepared.images[0, [2, 5]] == 0).all() and (prepared.images[0, [0, 1, 3, 4]] > 0).any()
+    assert prepared.inputs.conditions[0, 10:15].tolist() == [-1, 0, 0, 0, 0]
+    assert Flag(int(prepared.flags[0])) & Flag.SUBSTITUTED_BAND
+
+
+def conditions(cutout, survey, frame=FRAME):
+    """Conditions by band: present, PSF, depth, noise, wavelength; and those of the cutout."""
+    made = prepare([cutout], survey, frame, frame.assign(survey, cutout.bands)).inputs.conditions[0]
+    return made[:15].reshape(3, 5).numpy(), made[15:].numpy()
+
+
+def test_conditions_are_those_of_the_definition():
+    stamp = sersic1(HSC, 0.168, 220, ("g", "r", "z"))
+    bands, cutout = conditions(stamp, HSC)
+    for row, name, softening, nm in zip(
+        bands, "grz", FRAME.softening, FRAME.wavelengths_nm, strict=True
+    ):
+        band = HSC.band(name)
+        soft = np.interp(band.wavelength_nm, FRAME.wavelengths_nm, np.log(FRAME.softening))
+        sigma = band.psf_fwhm_arcsec / 2.3548
+        depth = 10 ** (0.4 * (22.5 - band.depth_mag)) / 5 / (np.sqrt(4 * np.pi) * sigma * 0.524)
+        expected = [
+            1,
+            np.log(band.psf_fwhm_arcsec / 1.2) / 0.35,
+            np.log(depth / np.exp(soft) / 0.3) / 1.2,
+            np.log(band.wavelength_nm / nm) / 0.2,
+        ]
+        np.testing.assert_allclose(row[[0, 1, 2, 4]], expected, atol=1e-4)
+        assert abs(np.exp(soft) / softening - 1) < 0.2
+    np.testing.assert_allclose(cutout, [np.log(0.168 / 0.3) / 0.4, -1], atol=1e-5)
+
+
+def test_the_psf_of_a_cutout_scales_that_of_every_band():
+    stamp = sersic1(DECALS, 0.262, 140, ("g", "r", "z"))
+    median, _ = conditions(stamp, DECALS)
+    sharp, _ = conditions(replace(stamp, psf_fwhm_arcsec=0.9), DECALS)
+    widths = 1.2 * np.exp(0.35 * sharp[:, 1])
+    medians = [DECALS.band(name).psf_fwhm_arcsec for name in "grz"]
+    np.testing.assert_allclose(widths, 0.9 * np.array(medians) / medians[1], rtol=1e-5)
+    np.testing.assert_array_equal(np.delete(sharp, 1, 1), np.delete(median, 1, 1))
+
+
+@pytest.mark.parametrize("side_arcsec", [40, 40.3])  # middle within a pixel, and between two
+@pytest.mark.parametrize(("survey", "scale"), [(DECALS, 0.262), (SDSS, 0.396), (HSC, 0.168)])
+def test_stated_noise_agrees_with_the_noise_that_the_image_shows(survey, scale, side_arcsec):
+    """White noise: the file's number and the image's own measure are of one scale."""
+    side = round(side_arcsec / scale)
+    sigma = np.array([0.02, 0.03, 0.05]) * scale**2 / survey.nanomaggy_per_unit
+    noise = np.random.default_rng(0).normal(0, 1, (3, side, side)) * sigma[:, None, None]
+    stamp = sersic1(survey, scale, side, ("g", "r", "z"), mag=19)
+    noisy = replace(stamp, pixels=(stamp.pixels + noise).astype(np.float32))
+    shown, _ = conditions(noisy, survey)
+    stated, _ = conditions(replace(noisy, noise=tuple(sigma)), survey)
+    np.testing.assert_allclose(1.2 * stated[:, 3], 1.2 * shown[:, 3], atol=0.15)
+    twice, _ = conditions(replace(noisy, noise=(2 * sigma[0], sigma[1], np.nan)), survey)
+    np.testing.assert_allclose(
+        twice[:, 3], [stated[0, 3] + np.log(2) / 1.2, stated[1, 3], shown[2, 3]], atol=1e-5
+    )
+
+
+def test_a_picture_says_so():
+    pixels = np.full((3, 200, 200), 80, np.uint8)
+    pixels[:, 90:110, 90:110] = 160
+    picture = Cutout(
+        pixels=pixels, bands=DECALS.stretch.planes, pixel_scale_arcsec=0.262,
+        centre_xy=(99.5, 99.5), stretch=DECALS.stretch,
+    )  # fmt: skip
+    _, (_, flag) = conditions(picture, DECALS)
+    assert flag == 1
+    blurred, _ = conditions(replace(picture, psf_fwhm_arcsec=2.0), DECALS)
+    assert blurred[1, 1] == pytest.approx(np.log(2.0 / 1.2) / 0.35)
 
 
 def test_jpeg_and_fits_of_one_cutout_agree(data):

@@ -16,8 +16,7 @@ from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features, vectors
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.probes import Probe, probe_tensors, read_probes
-from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import get_survey
+from galaxy_da.space import LatentSpace
 
 
 def make_probe(name="size", link="identity", hidden=5, latents=6, seed=0, **more):
@@ -102,10 +101,7 @@ def test_a_space_of_before_probes_still_loads(tmp_path):
 def test_adapting_keeps_probes_but_drops_the_errors_of_that_survey():
     errors = {"decals": {"n": 5}, "hsc": {"n": 4}}
     space = make_space().with_probes([make_probe(errors=errors)])
-    hsc = get_survey("hsc")
-    plain = space.unadapted(hsc, ("g", "r", "z"))
-    encoder = SurveyEncoder(survey=hsc, bands=plain.bands, network=plain.network)
-    both = space.with_survey(encoder)
+    both = space.with_survey(space.encoder("hsc"))
     assert dict(both.probes[0].errors) == {"decals": {"n": 5}}
     assert dict(space.probes[0].errors) == errors
     assert both.probes[0].hash == space.probes[0].hash
