@@ -16,17 +16,17 @@ from conftest import blobs, make_space, pair_table, write_sample
 from torch import nn
 
 from galaxy_da.errors import TableError
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_pairs
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from training import losses
 from training.adaptation import AdaptSettings, FineTuningSettings, adapt, fine_tuning
-from training.adaptation.candidates import EncodedPairs
-from training.adaptation.fine_tuning import fine_tune
-from training.adaptation.fine_tuning_losses import FineTuningLosses, Observer
-from training.adaptation.image_matching import ImageMatch
+from training.adaptation.fine_tuning import MeanOfTensors, anchor_latents, batch_means, fine_tune
 from training.adaptation.images import PairedImages, load_shared_images
+from training.adaptation.instrument import fit_to_pairs
+from training.adaptation.pair_losses import PairLosses
 from training.parallel import fabric
 from training.parallel.launch import process_group
 from training.parallel.processes import Share, is_first, wait
@@ -39,7 +39,6 @@ OBJECTIVES = {
     "elbo": {},
     "mmd": {"mmd": 50.0},
     "classes": {"classes": 50.0},
-    "two observations": {"contrast": 50.0, "mmd": 50.0},
     "cvae": {},
     "cvae2": {},
     "cvae-predict": {"redshift": 50.0},
@@ -103,6 +102,7 @@ def everything(folder, earlier=None):
         for name, loss in LATENT_LOSSES.items():
             results[f"latents {name}"] = latent_gradients(lightning, loss)
         results["fine_tune"] = fine_tuning_gradients(lightning)
+        results["instrument"] = {"numbers": torch.tensor(fit_to_pairs(pairs()[0]))}
         results["read"] = read(folder.parent / "sample.parquet")
         shared = folder.parent / ("one" if earlier is None else "two")
         shared.mkdir(exist_ok=True)
@@ -134,7 +134,7 @@ def objective_gradients(lightning, name, objective):
             "condition": condition,
             "architecture": {
                 "pixels": PIXELS, "widths": (8, 8), "blocks": (1, 1), "features": 16,
-                "latents": LATENTS, "nuisance_latents": int(name == "two observations"),
+                "latents": LATENTS,
             },
             "frame": {"pixels": PIXELS},
             "objective": {"noise": 0.3, **objective},
@@ -142,7 +142,7 @@ def objective_gradients(lightning, name, objective):
         }
     )  # fmt: skip
     draws = torch.Generator().manual_seed(1)
-    images = torch.randn(recipe.observations, GALAXIES, 3, PIXELS, PIXELS, generator=draws)
+    images = torch.randn(GALAXIES, 3, PIXELS, PIXELS, generator=draws)
     redshift = torch.rand(GALAXIES, generator=draws)
     labels = torch.tensor([0, -1, 1, -1, 2, -1, 0])  # one of two processes knows none
     if name == "cvae-predict":
@@ -159,9 +159,9 @@ def objective_gradients(lightning, name, objective):
             learner, latents, redshift.nan_to_num(0.5)
         )
     batch = Batch(
-        images[:, share.own].flatten(0, 1),
-        redshift[share.own].repeat(recipe.observations),
-        labels[share.own].repeat(recipe.observations),
+        images[share.own],
+        redshift[share.own],
+        labels[share.own],
     )
     forward, _ = lightning.setup(learner, torch.optim.SGD(learner.parameters()))
     torch.manual_seed(3)
@@ -185,37 +185,37 @@ def latent_gradients(lightning, loss_function):
 
 @functools.cache
 def pairs():
-    """Return pairs of blobs to train on and held out, and the match of their surveys."""
+    """Return pairs of blobs to train on and held out."""
     space = make_space(widths=(8, 8, 8), pixels=32)
-    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"))
-    anchor = torch.asinh(torch.from_numpy(blobs(49, 32, 1.0, noise=0.02)))
-    target = torch.asinh(torch.from_numpy(blobs(49, 32, 1.0, noise=0.2)))
+    start = space.by_definition(get_survey("sdss"), ("g", "r", "z"))
+    anchor, target = (
+        Inputs.plain(torch.asinh(torch.from_numpy(blobs(49, 32, 1.0, noise=noise))))
+        for noise in (0.02, 0.2)
+    )
     mean, variance = space.encode(anchor, space.encoder("decals"), precision="fp32")
     whole = PairedImages(
         space=space, encoder=start, anchor=anchor, target=target, mean=mean, variance=variance
     )
-    match = ImageMatch.to_target(space, start, anchor, target)
-    return whole.take(np.arange(35)), whole.take(np.arange(35, 49)), match
+    return whole.take(np.arange(35)), whole.take(np.arange(35, 49))
 
 
 def fine_tuning_gradients(lightning):
-    train, held, match = pairs()
+    train, held = pairs()
     network = make_space(widths=(8, 8, 8), pixels=32).encoder("decals").network
     network.requires_grad_(True).train().log_variance.requires_grad_(False)
-    model, _ = lightning.setup(network, torch.optim.SGD(network.parameters()))
-    observer = Observer(train, match, True, 5)
-    start = train.encoder.network
-    losses_of = FineTuningLosses(EncodedPairs.of(train), start, held, observer, lightning)
-    terms = losses_of(model, torch.arange(3, 20), 3, 1, Share.of(17))
+    model, _ = lightning.setup(MeanOfTensors(network), torch.optim.SGD(network.parameters()))
+    rows = torch.arange(3, 20)
+    mean = batch_means(model, train.target, rows, 3)
+    terms = PairLosses(held, train.encoder.network)(mean, anchor_latents(train)[3, rows])
     lightning.backward(torch.stack(list(terms.values())).sum())
     return {**detached(terms), **gradients(network)}
 
 
 def fine_tuned(folder):
     """Fine-tune, with checkpoints in a folder."""
-    train, held, match = pairs()
+    train, held = pairs()
     start, settings = train.encoder.network, replace(TUNED, checkpoint=folder)
-    network, curves = fine_tune(start, EncodedPairs.of(train), held, settings, degrade=match)
+    network, curves = fine_tune(start, train, held, settings)
     return network.state_dict() | {"curves": torch.tensor([list(row.values()) for row in curves])}
 
 
@@ -243,8 +243,8 @@ def stopped_at(folder, checkpoint):
 def read(path):
     space = make_space()
     rows = np.array([3, 60, 7, 7, 1, 44, 90])
-    images, ok = load_shared_images(Sample(path), rows, space.encoder("decals"), space.frame)
-    return {"images": images, "ok": torch.from_numpy(ok)}
+    inputs, ok = load_shared_images(Sample(path), rows, space.encoder("decals"), space.frame)
+    return {**vars(inputs), "ok": torch.from_numpy(ok)}
 
 
 def pretrained(data, folder):
@@ -301,7 +301,7 @@ def adapt_in_two_processes(number, port, folder):
 
 
 def adaptations(data, work):
-    """Adapt, and keep the first checkpoint of each training."""
+    """Adapt, and keep the first checkpoint of the training."""
     work.mkdir(exist_ok=True)
     with (
         pytest.MonkeyPatch.context() as patch,
@@ -311,10 +311,10 @@ def adaptations(data, work):
 
 
 def adapted_again(data, earlier, work):
-    """Continue an adaptation that was interrupted in each of its trainings."""
+    """Continue an adaptation that was interrupted in its training."""
     work.mkdir(exist_ok=True)
-    stopped = {at: stopped_at(earlier / "adapted", at) for at in ("degraded", "fine-tuned")}
-    return {f"again {at}": adapted(data, copied(stopped[at], work / at)) for at in stopped}
+    stopped = stopped_at(earlier / "adapted", "fine-tuned")
+    return {"again": adapted(data, copied(stopped, work / "fine-tuned"))}
 
 
 def adapted(data, checkpoint):

@@ -29,7 +29,7 @@ _DRAWN = 8
 def demo(out: Path, *, n: int, seed: int, as_json: bool = False) -> dict[str, Any]:
     """Simulate, crossmatch, adapt, extract, index, query and evaluate `n` galaxies.
 
-    Returns the figures of each survey, un-adapted, adapted and ceiling, and the paths of the
+    Returns the figures of each survey, by definition, adapted and ceiling, and the paths of the
     results. With `as_json`, results of single steps stay off stdout. Raises GalaxyDAError if a step
     fails.
     """
@@ -47,7 +47,7 @@ def demo(out: Path, *, n: int, seed: int, as_json: bool = False) -> dict[str, An
     for name in _TARGETS:
         steps.run("crossmatch", anchor, samples[name], "--out", pairs[name])
 
-    steps.title("Adapt the shipped space to each new survey")
+    steps.title("Adapt the shipped space, which reads each survey by its definition, to both")
     space = _SPACE
     for name in _TARGETS:
         before, space = space, str(out / f"space-{name}")

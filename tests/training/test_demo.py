@@ -20,7 +20,7 @@ def test_the_demo_ends_with_a_picture_and_a_command(tmp_path, capsys):
     result = json.loads(out.out)
     assert set(result["surveys"]) == {"sdss", "hsc"}
     for survey in result["surveys"].values():
-        assert {"adapted", "unadapted", "ceiling", "chosen"} <= set(survey)
+        assert {"adapted", "by_definition", "ceiling", "chosen"} <= set(survey)
         assert survey["adapted"]["pool"] == survey["ceiling"]["pool"] > 100
         assert survey["adapted"]["distance_ratio"] < 1
     printed = [line for line in out.err.splitlines() if line.startswith("$ galaxy-da ")]

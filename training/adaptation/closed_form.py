@@ -50,13 +50,12 @@ def ridge_from_features(network: Encoder, features: Tensor, anchor: Tensor) -> E
     return mapped
 
 
-def ridge_to_identity(network: Encoder, features: Tensor, anchor: Tensor) -> Encoder:
+def ridge_to_identity(network: Encoder, latents: Tensor, anchor: Tensor) -> Encoder:
     """Correct the encoder's latents by a linear map that is shrunk towards the identity.
 
     The regression predicts the difference from the anchor's latents, so that few pairs change the
     encoder little.
     """
-    latents = network.mean(features).detach()
     slope, offset = _ridge(latents, anchor - latents)
     return _followed_by(network, torch.eye(len(slope)) + slope, offset)
 

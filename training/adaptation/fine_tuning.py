@@ -22,8 +22,9 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.files import json_hash
 from galaxy_da.models.networks import Encoder
 from galaxy_da.models.space_parts import network_hash
+from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
-from training.adaptation.candidates import FINE_TUNED, EncodedPairs
+from training.adaptation.candidates import FINE_TUNED
 from training.adaptation.images import PairedImages
 from training.adaptation.pair_losses import PairLosses
 from training.adaptation.settings import AdaptSettings
@@ -31,7 +32,7 @@ from training.checkpoints import load_best, load_checkpoint, save_checkpoint
 from training.parallel.fabric import make_fabric
 from training.parallel.processes import Share, agreed, check_process_group, is_first
 
-__all__ = ["MeanOfTensors", "batch_losses", "fine_tune"]
+__all__ = ["MeanOfTensors", "anchor_latents", "batch_means", "fine_tune"]
 
 
 class MeanOfTensors(nn.Module):
@@ -82,7 +83,7 @@ class _Progress:
 
 
 def fine_tune(
-    network: Encoder, training: EncodedPairs, held: PairedImages, settings: AdaptSettings
+    network: Encoder, pairs: PairedImages, held: PairedImages, settings: AdaptSettings
 ) -> tuple[Encoder, list[dict[str, float]]]:
     """Train a copy of a network on pairs, and return its best state on held-out ones.
 
@@ -90,7 +91,7 @@ def fine_tune(
     continues from it. Also returns every loss and the held-out mean reciprocal rank at each check.
     """
     fabric, tuning = make_fabric(), settings.fine_tuning
-    share = Share.of(min(tuning.batch, len(training)))
+    share = Share.of(min(tuning.batch, len(pairs)))
     if share.rows < share.processes:
         raise CatalogError(
             f"batches of {share.rows} pairs are too few for {share.processes} processes; start "
@@ -103,18 +104,18 @@ def fine_tune(
         trained.parameters(), lr=tuning.learning_rate, weight_decay=tuning.weight_decay
     )
     model, optimiser = fabric.setup(MeanOfTensors(trained), plain)
-    losses_of, others = PairLosses(held, network), training.pairs.mean
+    losses_of, wanted, others = PairLosses(held, network), anchor_latents(pairs), pairs.mean
     score = _score(held, network, others)
     progress = _Progress(score, copy.deepcopy(trained.state_dict()), [])
-    facts = [network_hash(network), tuning.model_dump(), settings.seed, len(training)]
-    identity = json_hash(facts)
+    before = network_hash(pairs.encoder.network)  # the same for any number of processes
+    identity = json_hash([before, tuning.model_dump(), settings.seed, len(pairs)])
     checkpoint = settings.checkpoint_file(f"{FINE_TUNED}.safetensors")
     if checkpoint is not None:
         if checkpoint.is_file():
             progress.restore(checkpoint, identity, load_checkpoint(checkpoint, trained, plain))
         check_process_group(checkpoint, progress.steps)
     done = progress.steps
-    batches = islice(_batches(len(training), share.rows, settings.seed), done, None)
+    batches = islice(_batches(len(pairs), share.rows, settings.seed), done, None)
     hidden = not (settings.progress and is_first())
     steps = range(done + 1, tuning.steps + 1)
     for step in tqdm(steps, desc="fine-tuning", initial=done, disable=hidden):
@@ -122,7 +123,9 @@ def fine_tune(
             break
         for group in plain.param_groups:
             group["lr"] = tuning.rate(step)
-        losses = batch_losses(losses_of, model, training, *next(batches), share)
+        rows, symmetry = next(batches)
+        mean = batch_means(model, pairs.target, rows, symmetry)
+        losses = losses_of(mean, wanted[symmetry, rows].to(mean.device))
         fabric.backward(
             torch.stack([getattr(tuning, name) * loss for name, loss in losses.items()]).sum()
         )
@@ -138,20 +141,20 @@ def fine_tune(
     return trained.cpu().requires_grad_(False).eval(), progress.curves
 
 
-def batch_losses(
-    losses_of: PairLosses,
-    model: nn.Module,
-    training: EncodedPairs,
-    rows: Tensor,
-    symmetry: int,
-    share: Share,
-) -> dict[str, Tensor]:
-    """Return the losses of a batch of rows in a symmetry, by the name of their weight."""
-    device = next(model.parameters()).device
-    own = training.pairs.target[rows[share.own]]
-    inputs = own.with_images(apply_symmetry(own.images, symmetry)).to(device)
-    mean = share.whole(model(inputs.images, inputs.conditions))
-    return losses_of(mean, training.latents[symmetry, rows].to(device))
+def batch_means(model: nn.Module, target: Inputs, rows: Tensor, symmetry: int) -> Tensor:
+    """Return the means of some images in a symmetry, each process computing its share."""
+    share = Share.of(len(rows))
+    own = target[rows[share.own]]
+    inputs = own.with_images(apply_symmetry(own.images, symmetry))
+    inputs = inputs.to(next(model.parameters()).device)
+    return share.whole(model(inputs.images, inputs.conditions))
+
+
+def anchor_latents(pairs: PairedImages) -> Tensor:
+    """Return the anchor's latents in every symmetry, (8, n, latents), each process its share."""
+    share = Share.of(len(pairs))
+    network = pairs.space.encoder(pairs.space.anchor).network
+    return share.whole(means_by_symmetry(network, pairs.anchor[share.own]), dim=1)
 
 
 def _score(held: PairedImages, network: Encoder, others: Tensor) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -41,8 +40,10 @@ __all__ = [
 Objective = Callable[[Tensor], Tensor]
 """Loss [nat] of all images together, from their (n, latents)."""
 
-_PRIORS = (0.3, 0.5, 0.3, 0.3, 0.3, 0.06)
-"""Standard deviations: sky in units of the softening, the others as logarithms."""
+_COMMON = (0.3, 0.0, 0.3, 0.3, 0.3, 0.0)
+_SINGLE = (0.08, 0.5, 0.08, 0.15, 0.15, 0.04)
+"""Prior standard deviations of what all bands share, and of each: sky over the softening, the
+others as logarithms. Images say little of a single band's PSF."""
 
 _MOST_IMAGES = 1000
 _MOST_STEPS, _MOST_EVALUATIONS = 20, 25
@@ -52,7 +53,7 @@ _BATCH = 256
 
 def fit_to_pairs(pairs: PairedImages) -> list[list[float]]:
     """Fit the instrument to at most 1,000 pairs; returns as `fit_instrument`."""
-    some = pairs.take(np.arange(min(len(pairs), _MOST_IMAGES)))
+    some = pairs.take(np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_IMAGES)).astype(int))
     losses = PairLosses(some, pairs.encoder.network)
 
     def objective(mean: Tensor) -> Tensor:
@@ -82,18 +83,24 @@ def fit_instrument(
     Returns
     -------
     list of 6 lists
-        Numbers of each band of the frame, in the order and units of the module's priors.
+        Numbers of each band of the frame: logarithm of the gain, sky over the softening, and
+        logarithms of the factors on PSF, depth noise, measured noise and wavelength.
     """
     share, device = Share.of(len(inputs)), best_device()
     frozen = network.to(device)
     layer = _empty_correction(space).to(device)
     own = [batch.to(device) for batch in inputs[share.own].split(_BATCH)]
-    priors = torch.tensor(_PRIORS)[:, None]
-    size = (len(_PRIORS), len(space.frame.bands))
+    bands = len(space.frame.bands)
+    covariances = [
+        a**2 * np.ones((bands, bands)) + b**2 * np.eye(bands)
+        for a, b in zip(_COMMON, _SINGLE, strict=True)
+    ]
+    priors = torch.from_numpy(np.linalg.cholesky(covariances)).float()
+    size = (len(priors), bands)
 
     def loss_and_gradient(flat: np.ndarray) -> tuple[float, np.ndarray]:
         units = torch.from_numpy(flat).float().reshape(size).requires_grad_(True)
-        values = {k: v.to(device) for k, v in _parameters(space, units * priors).items()}
+        values = {k: v.to(device) for k, v in _parameters(space, _scaled(units, priors)).items()}
         means = [frozen(functional_call(layer, values, (batch,))).mean for batch in own]
         loss = objective(share.whole(torch.cat(means))) + units.square().sum().to(device) / 2
         (gradient,) = torch.autograd.grad(loss, units)
@@ -110,7 +117,8 @@ def fit_instrument(
         options={"maxiter": _MOST_STEPS, "maxfun": _MOST_EVALUATIONS},
     ).x
     network.cpu()
-    fitted: list[list[float]] = (best.reshape(size) * priors.numpy()).tolist()
+    units = torch.from_numpy(best).float().reshape(size)
+    fitted: list[list[float]] = _scaled(units, priors).tolist()
     return fitted
 
 
@@ -150,6 +158,11 @@ def instrument_record(
             "wavelength_nm": own * math.expm1(wavelength),
         }
     return record
+
+
+def _scaled(units: Tensor, priors: Tensor) -> Tensor:
+    """Return (6, bands) numbers from independent ones of unit variance."""
+    return torch.einsum("qij,qj->qi", priors, units)
 
 
 def _magnitudes(log_factor: float) -> float:

@@ -24,12 +24,13 @@ __all__ = ["Measured", "compare_populations", "measure_galaxies"]
 
 _R_NM = 640.0
 _APERTURE_ARCSEC, _SIZE_ARCSEC = 4.0, 6.0  # radii of the sums of flux and of second moments
+_SKY_ARCSEC = 8.0  # radius beyond which the sky level is measured
 _FAINTEST_FLUX = 1.0  # nanomaggy, r = 22.5
 _SIGMA = 1 / math.sqrt(8 * math.log(2))  # of a Gaussian PSF over its FWHM
 _QUANTILES = np.linspace(0.05, 0.95, 19)
 _FEWEST_SIZES = 30
-_MOST_MAG, _MOST_SIZE, _NEAR_DEG = 0.5, 0.35, 2.0
-_LEAST_SHARE = 0.5
+_MOST_MAG, _MOST_SIZE = 0.5, 0.35  # the latter as a logarithm
+_NEAR_DEG, _LEAST_SHARE = 2.0, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ def measure_galaxies(
     axis = (torch.arange(frame.pixels) - (frame.pixels - 1) / 2) * scale
     square = axis[:, None] ** 2 + axis[None, :] ** 2
     inside = square < _SIZE_ARCSEC**2
+    light = light - light[:, square > _SKY_ARCSEC**2].median(1).values[:, None, None]
     flux = _total(light * (square < _APERTURE_ARCSEC**2))
     moment = _total(light * square * inside) / _total(light * inside).clamp_min(_FAINTEST_FLUX) / 2
     psf = (band.psf_fwhm_arcsec * _SIGMA) ** 2
@@ -72,9 +74,9 @@ def compare_populations(anchor: Measured, target: Measured) -> tuple[dict[str, A
     Returns
     -------
     record : dict
-        ``brightness_mag`` and ``log_size``: mean differences of their quantiles, and ``medians`` of
-        anchor and target; ``near_share`` of the target's galaxies within 2 degrees of an anchor
-        galaxy; ``match``, false if brightness or size differ too much.
+        ``brightness_mag`` and ``log_size``: mean differences of their quantiles; ``medians`` of
+        anchor and target; ``near_share`` of the target's galaxies within 2 degrees, or three times
+        the usual spacing, of an anchor galaxy; ``match``, false if brightness or size differ.
     warning : str
         One sentence, empty if nothing differs.
     """
@@ -85,8 +87,10 @@ def compare_populations(anchor: Measured, target: Measured) -> tuple[dict[str, A
     if min(map(len, bright)) >= _FEWEST_SIZES:
         size = _quantile_distance(*bright)
     own, other = (SkyCoord(s.ra, s.dec, unit="deg") for s in (anchor, target))
+    _, spacing, _ = match_coordinates_sky(own, own, nthneighbor=2)
     _, separation, _ = match_coordinates_sky(other, own)
-    share = float(np.mean(separation < _NEAR_DEG * u.deg))
+    near = max(_NEAR_DEG * u.deg, 3 * np.median(spacing))
+    share = float(np.mean(separation < near))
     medians = {
         "magnitude": [float(np.median(s.magnitude)) for s in (anchor, target)],
         "size_arcsec": [float(np.exp(np.median(s))) if len(s) else None for s in bright],

@@ -10,52 +10,45 @@ import torch
 from torch import Tensor
 
 from galaxy_da.models.networks import Encoder
-from training.adaptation.candidates import BY_DEFINITION, EncodedPairs, closed_form_candidates
+from training.adaptation.candidates import BY_DEFINITION, with_maps
+from training.adaptation.images import PairedImages
 
 __all__ = ["FOLDS", "best_candidate", "cross_validate", "rank_candidates", "selection_record"]
 
 FOLDS = 5
 """Folds of the cross-validation."""
 
-Bases = Mapping[str, EncodedPairs]
-"""The same pairs, encoded by several networks."""
-
 
 def rank_candidates(
-    bases: Bases, held_out: Bases, others: Tensor | None = None
-) -> tuple[dict[str, Encoder], dict[str, np.ndarray]]:
-    """Fit every closed form, and rank the held-out pairs among all pairs and other galaxies.
+    candidates: Mapping[str, Encoder], held: PairedImages, others: Tensor
+) -> dict[str, np.ndarray]:
+    """Return each candidate's inverse ranks of held-out pairs, in a pool with (m, latents) others.
 
-    `bases` and `held_out` are the same networks' pairs to fit and held out; `others`, (m, latents),
-    are more galaxies of the anchor for the pool. Returns each candidate's network, and the inverse
-    ranks of its held-out pairs.
+    The pool holds the anchor's images.
     """
-    networks, ranks = {}, {}
-    for name, candidate in closed_form_candidates(bases).items():
-        held, pool = held_out[candidate.base], candidate.pairs.pairs.mean
-        if others is not None:
-            pool = torch.cat([pool, others])
-        networks[name] = candidate.network
-        ranks[name] = held.pairs.reciprocal_ranks(held.encode(networks[name]), pool)
-    return networks, ranks
+    return {
+        name: held.reciprocal_ranks(held.encode(network).mean, others)
+        for name, network in candidates.items()
+    }
 
 
 def cross_validate(
-    pairs: EncodedPairs,
-    encode: Callable[[EncodedPairs, EncodedPairs], tuple[Bases, Bases]],
+    pairs: PairedImages,
+    networks_of: Callable[[PairedImages], Mapping[str, Encoder]],
     others: Tensor | None = None,
 ) -> dict[str, np.ndarray]:
     """Rank each pair by candidates that were fitted without it.
 
-    `encode` fits networks to the first pairs, and encodes the first and the second by each. The
-    pool holds all pairs and `others`, as in `rank_candidates`.
+    `networks_of` fits networks to some pairs. The pool holds all pairs and `others`.
     """
     n = len(pairs)
     ranks: dict[str, np.ndarray] = {}
     for fold in range(FOLDS):
         in_fold = np.arange(n) % FOLDS == fold
         fitted, held = (pairs.take(np.flatnonzero(rows)) for rows in (~in_fold, in_fold))
-        for name, found in rank_candidates(*encode(fitted, held), others)[1].items():
+        pool = fitted.mean if others is None else torch.cat([fitted.mean, others])
+        candidates = with_maps(networks_of(fitted), fitted)
+        for name, found in rank_candidates(candidates, held, pool).items():
             ranks.setdefault(name, np.zeros(n))[in_fold] = found
     return ranks
 
@@ -78,17 +71,18 @@ def selection_record(
     measure: str = "mean_reciprocal_rank",
 ) -> dict[str, Any]:
     """Return the record of all candidates' mean scores, of the chosen one, and of its gain."""
+    candidates = []
+    for name, values in scores.items():
+        gain, error = _gain(name, scores)
+        score = abs(float(values.mean()))
+        candidates.append({"name": name, measure: score, "gain": gain, "gain_error": error})
     gain, error = _gain(chosen, scores)
     return {
         "judged_by": judged_by,
         "chosen": chosen,
         "gain": gain,
         "gain_error": error,
-        "candidates": [
-            {"name": name, measure: abs(float(scores[name].mean()))}
-            | dict(zip(("gain", "gain_error"), _gain(name, scores), strict=True))
-            for name in scores
-        ],
+        "candidates": candidates,
     }
 
 

@@ -23,8 +23,7 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from training.adaptation.candidates import BY_DEFINITION, INSTRUMENT, candidate_name
-from training.adaptation.closed_form import match_covariances, match_moments
+from training.adaptation.candidates import BY_DEFINITION, INSTRUMENT, MAPS
 from training.adaptation.images import load_shared_images, shared_posterior
 from training.adaptation.instrument import corrected, fit_to_distribution, instrument_record
 from training.adaptation.populations import compare_populations, measure_galaxies
@@ -41,7 +40,7 @@ MOST_IMAGES = 4000
 FEWEST_IMAGES = 200
 
 _BLOCKS = 10  # of held-out images, whose scatter gives the error
-_MAPS = {"moments": match_moments, "covariances": match_covariances}
+_UNPAIRED_MAPS = ("moments", "covariances")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,9 +149,11 @@ def adapt_without_pairs(
     def mapped(rows: slice) -> dict[str, Encoder]:
         """Match the distributions of the images of some rows."""
         return {
-            candidate_name(base, form): match(network, latents[base][rows], images.latents[rows])
+            ("" if base == BY_DEFINITION else f"{base} + ") + name: MAPS[name](
+                network, latents[base][rows], images.latents[rows]
+            )
             for base, network in bases.items()
-            for form, match in _MAPS.items()
+            for name in _UNPAIRED_MAPS
         }
 
     scores = _closeness(images, bases | mapped(every_other))

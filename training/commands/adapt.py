@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,14 +34,16 @@ def adapt(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(min=0, help="Largest number of steps of each training; 0 trains nothing."),
+        typer.Option(min=0, help="Largest number of steps of fine-tuning; 0 trains no weights."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     json: AsJson = False,
 ) -> None:
     """Adapt a space to a new survey, and keep the candidate that is best on held-out data.
 
-    Run again to resume. Under torchrun, the processes share each batch.
+    The survey's definition of its instrument is kept unless another candidate is better. Prints
+    the fitted numbers of the instrument, and notes on stderr if the samples hold different
+    galaxies. Run again to resume. Under torchrun, the processes share each batch.
 
     Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out space
@@ -78,20 +81,25 @@ def adapt(
 
 
 def _print_adapted(space: LatentSpace, survey: str, out: UPath, json: bool) -> None:
-    """Print the candidates with their scores, and the one that was kept."""
+    """Print the candidates with their scores, the one that was kept, and the instrument."""
     record = space.encoder(survey).record
-    candidates = {
-        item["name"]: {key: round(value, 4) for key, value in item.items() if key != "name"}
-        for item in record["candidates"]
-    }
+    for warning in record["warnings"]:
+        print(f"note: {survey}: {warning}", file=sys.stderr)
+    candidates = {item["name"]: _rounded(item) for item in record["candidates"]}
+    kept = ("chosen", "gain", "gain_error", "judged_by", "split")
     print_result(
         {
             "space": str(out),
             "surveys": ", ".join(space.surveys),
-            "chosen": record["chosen"],
-            "judged_by": record["judged_by"],
-            "split": record["split"],
+            **{name: record[name] for name in kept if name in record},
+            "instrument": {
+                band: _rounded(numbers) for band, numbers in record.get("instrument", {}).items()
+            },
             "candidates": candidates,
         },
         json,
     )
+
+
+def _rounded(item: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 4) for key, value in item.items() if key != "name"}

@@ -53,7 +53,7 @@ def test_adapting_and_evaluating_a_field_use_one_recorded_split(field):
     result = evaluate(space, first, target)
     assert result.as_dict()["split"] == record["split"]
     assert result.adapted.pool == counts["test"]
-    assert target.paired_rows(first, make_space()).split == split  # chosen alike, un-adapted
+    assert target.paired_rows(first, make_space()).split == split  # chosen alike by definition
 
 
 def test_evaluating_takes_the_split_of_the_record(field):

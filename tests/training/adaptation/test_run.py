@@ -1,6 +1,5 @@
 from dataclasses import replace
 from functools import partial
-from itertools import count
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import blobs, make_space, pair_table, write_sample
-from scipy.ndimage import gaussian_filter
 
 from catalogs.matching.pairs import PairedRows
 from evaluation.evaluate import evaluate
@@ -20,9 +18,9 @@ from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from training.adaptation import AdaptSettings, FineTuningSettings, adapt, candidates
 from training.adaptation import fine_tuning as module
-from training.adaptation.candidates import CLOSED_FORMS, EncodedPairs, calibrate_variances
+from training.adaptation.candidates import MAPS, calibrate_variances
 from training.adaptation.images import load_paired_images
-from training.adaptation.unpaired import UnpairedImages
+from training.adaptation.instrument import corrected
 
 QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=10, check_every=5, batch=32))
 
@@ -65,13 +63,25 @@ def test_the_best_candidate_on_held_out_pairs_is_kept_and_all_are_recorded(adapt
     record = adapted.encoder("sdss").record
     scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
     assert set(scores) == {
-        name.removesuffix(" + unadapted").removeprefix("unadapted + ")
-        for network in ("unadapted", "degraded", "fine-tuned")
-        for name in (f"{network} + {form}" for form in CLOSED_FORMS)
+        name.removeprefix("by definition + ")
+        for network in ("by definition", "instrument", "fine-tuned")
+        for name in (network, *(f"{network} + {form}" for form in MAPS))
     }
     assert scores[record["chosen"]] == max(scores.values())
-    assert scores[record["chosen"]] > scores["unadapted"]
-    assert {"step", "paired", "contrastive", "mmd", "denoising"} <= set(record["curves"][0])
+    assert record["gain"] == pytest.approx(scores[record["chosen"]] - scores["by definition"])
+    assert record["gain"] > record["gain_error"]
+    assert {"step", "paired", "contrastive"} <= set(record["curves"][0])
+    assert set(record["instrument"]) == {"g", "r", "z"}
+
+
+def test_a_fitted_instrument_is_saved_with_the_space(adapted, tmp_path):
+    encoder = adapted.encoder("sdss")
+    network = corrected(adapted, encoder.network, [[0.1] * 3] * 6)
+    changed = adapted.with_survey(replace(encoder, network=network))
+    changed.save(tmp_path)
+    loaded = LatentSpace.load(tmp_path).encoder("sdss").network
+    torch.testing.assert_close(loaded.correction.magnitudes(), torch.full((3,), 0.10857))
+    assert LatentSpace.load(tmp_path).encoder("sdss").hash == changed.encoder("sdss").hash
 
 
 def test_the_space_holds_a_match_probability(adapted, tmp_path):
@@ -90,11 +100,11 @@ def test_fine_tuning_never_ends_below_its_start(adapted):
     assert scores["fine-tuned"] >= scores[record["fine_tuned_from"]]
 
 
-@pytest.mark.parametrize("form", ["moments", "ridge-features", "ridge-features + covariances"])
+@pytest.mark.parametrize("form", ["moments", "ridge-to-identity"])
 def test_a_closed_form_that_wins_is_fitted_again_with_validation_pairs(form, samples, monkeypatch):
-    kept = {name: CLOSED_FORMS[name] for name in ("unadapted", form)}
-    monkeypatch.setattr(candidates, "CLOSED_FORMS", kept)
-    monkeypatch.setattr(UnpairedImages, "degradable", False)
+    monkeypatch.setattr(candidates, "MAPS", {form: MAPS[form]})
+    without = [[0.0] * 3] * 6
+    monkeypatch.setattr("training.adaptation.with_pairs.fit_to_pairs", lambda pairs: without)
     pairs, space = pairs_with(samples, "sdss"), make_space()
     new = adapt(
         space, samples["decals"], samples["sdss"], pairs,
@@ -103,13 +113,14 @@ def test_a_closed_form_that_wins_is_fitted_again_with_validation_pairs(form, sam
     ).encoder("sdss")  # fmt: skip
     assert new.record["chosen"] == form
     rows = PairedRows.of(pairs, samples["decals"], samples["sdss"])
-    start = space.unadapted(get_survey("sdss"), new.bands, every_band=True)
+    start = space.by_definition(get_survey("sdss"), new.bands)
     train, held = (
         load_paired_images(space, samples["decals"], samples["sdss"], rows.only(part), start)
         for part in ("train", "validation")
     )
     both = train.extended(held)
-    expected = CLOSED_FORMS[form](EncodedPairs.of(both))
+    network = space.encoder("decals").network
+    expected = MAPS[form](network, both.encode(network).mean, both.mean)
     assert new.record["pairs"]["fitted_at_last"] == len(both)
     torch.testing.assert_close(new.network.mean.weight, expected.mean.weight, rtol=1e-3, atol=1e-4)
 
@@ -120,51 +131,15 @@ def test_held_out_galaxies_are_found_better_than_before(adapted, samples):
         sample=samples["sdss"], pairs=pairs_with(samples, "sdss"), survey=get_survey("sdss")
     )
     result = evaluate(adapted, samples["decals"], target, repeat=repeat)
-    assert result.adapted.mean_reciprocal_rank > result.unadapted.mean_reciprocal_rank
-    assert result.adapted.distance_ratio < result.unadapted.distance_ratio
-    assert result.ceiling.mean_reciprocal_rank > result.unadapted.mean_reciprocal_rank
+    assert result.adapted.mean_reciprocal_rank > result.by_definition.mean_reciprocal_rank
+    assert result.adapted.distance_ratio < result.by_definition.distance_ratio
+    assert result.ceiling.mean_reciprocal_rank > result.by_definition.mean_reciprocal_rank
     assert result.adapted.pool == result.ceiling.pool > 100
-
-
-def test_a_sharper_survey_is_smoothed_to_the_anchors_psf(samples, tmp_path):
-    """The anchor's network then needs no fit."""
-    anchor, cutouts = samples["decals"], np.load(samples["decals"].folder / "cutouts.npy")
-    survey = get_survey("decals").model_copy(update={"name": "sharp"})
-    sharper = [band.model_copy(update={"psf_fwhm_arcsec": 0.4}) for band in survey.bands]
-    survey = survey.model_copy(update={"bands": tuple(sharper)})
-    excess = [band.psf_fwhm_arcsec**2 - 0.4**2 for band in get_survey("decals").bands]
-    place = {name: anchor.catalog[name] for name in ("ra", "dec", "bands")}
-    blurred = np.stack(
-        [
-            gaussian_filter(cutouts[:, i], (0, *[np.sqrt(more / (8 * np.log(2))) / 0.262] * 2))
-            for i, more in enumerate(excess)
-        ],
-        axis=1,
-    )
-    wide = Sample(write_sample(tmp_path / "a", blurred, **place))
-    sharp = Sample(write_sample(tmp_path / "s", cutouts, "sharp", **place))
-    pairs = pair_table(wide.catalog["object_id"], sharp.catalog["object_id"])
-    new = adapt(make_space(), wide, sharp, pairs, survey=survey, settings=QUICK).encoder("sharp")
-    scores = {item["name"]: item["mean_reciprocal_rank"] for item in new.record["candidates"]}
-    assert scores["smoothed"] > 0.97 > scores["unadapted"] + 0.05
-    assert new.record["chosen"].startswith("smoothed")
-    assert "smoothing.taps" in new.network.state_dict()
 
 
 def test_the_anchor_does_not_move(adapted):
     before = make_space()
     assert adapted.id == before.id and adapted.surveys == ("decals", "sdss")
-
-
-def test_held_out_pairs_are_encoded_from_features_as_from_images(samples):
-    space = make_space(nuisance_latents=2, symmetric=True)
-    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
-    rows = PairedRows.of(pairs_with(samples, "sdss"), samples["decals"], samples["sdss"])
-    pairs = load_paired_images(space, samples["decals"], samples["sdss"], rows.only("train"), start)
-    training = EncodedPairs.of(pairs)
-    network = CLOSED_FORMS["ridge-features + covariances"](training)
-    expected = space.encode(pairs.target, replace(start, network=network), precision="fp32").mean
-    torch.testing.assert_close(training.encode(network), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_variances_are_calibrated_on_pairs():
@@ -187,7 +162,7 @@ def test_variances_are_calibrated_on_pairs():
     np.testing.assert_allclose(2.0 * shift.detach(), own**2, rtol=0.1)
 
 
-def test_more_bands_enter_through_the_stem(samples, tmp_path):
+def test_a_survey_with_more_bands_is_read_in_those_of_the_frame(samples, tmp_path):
     n = 360
     five = np.concatenate([np.load(samples["sdss"].folder / "cutouts.npy")] * 2, axis=1)[:, :5]
     place = {name: samples["sdss"].catalog[name] for name in ("ra", "dec")}
@@ -196,8 +171,7 @@ def test_more_bands_enter_through_the_stem(samples, tmp_path):
         make_space(), samples["decals"], Sample(path), pairs_with(samples, "sdss"),
         survey=get_survey("sdss"), settings=QUICK,
     )  # fmt: skip
-    assert many.encoder("sdss").bands == ("g", "r", "z", "u", "i")
-    assert many.encoder("sdss").network.stem.weight.shape[1] == 5
+    assert many.encoder("sdss").bands == ("g", "r", "z")
 
 
 def test_same_seed_same_encoder(adapted, samples):
@@ -245,22 +219,20 @@ def test_few_pairs_are_judged_by_cross_validation(samples):
     )  # fmt: skip
     record = space.encoder("sdss").record
     assert record["judged_by"] == "5-fold"
-    names = [item["name"] for item in record["candidates"]]
-    assert names[: len(CLOSED_FORMS) + 1] == [*CLOSED_FORMS, "unpaired"]
     scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
-    assert scores[record["chosen"]] >= scores["unpaired"]
+    assert {"by definition", "instrument", *MAPS} <= set(scores)
+    assert not any(name.startswith("fine-tuned") for name in scores)
+    assert scores[record["chosen"]] >= scores["by definition"]
 
 
-@pytest.mark.parametrize("observation", [1, 3], ids=["degraded", "fine-tuned"])
 def test_an_interrupted_adaptation_continues_to_the_same_weights(
-    observation, adapted, samples, tmp_path, monkeypatch
+    adapted, samples, tmp_path, monkeypatch
 ):
-    real, observations = module.save_checkpoint, count(1)
+    real = module.save_checkpoint
 
     def stop(*arguments):
         real(*arguments)
-        if next(observations) == observation:
-            raise KeyboardInterrupt
+        raise KeyboardInterrupt
 
     ask = partial(
         adapt, make_space(), samples["decals"], samples["sdss"], pairs_with(samples, "sdss"),

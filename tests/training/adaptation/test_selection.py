@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from training.adaptation.candidates import UNADAPTED
-from training.adaptation.selection import best_candidate
+from training.adaptation.candidates import BY_DEFINITION
+from training.adaptation.selection import best_candidate, selection_record
 
 N = 100
 NONE, HALF = np.zeros(N), np.repeat([0.0, 1.0], N // 2)
@@ -11,15 +11,21 @@ ERROR = 0.5 / np.sqrt(N)  # of a gain that is 0 in one half of the pairs and 1 i
 
 @pytest.mark.parametrize(
     ("gain", "chosen"),
-    [(1.1 * ERROR, "better"), (0.9 * ERROR, UNADAPTED)],
+    [(1.1 * ERROR, "better"), (0.9 * ERROR, BY_DEFINITION)],
     ids=["beyond", "within"],
 )
 def test_a_gain_must_exceed_its_error(gain, chosen):
-    ranks = {UNADAPTED: NONE, "better": HALF - 0.5 + gain, "worse": NONE - 1}
+    ranks = {BY_DEFINITION: NONE, "better": HALF - 0.5 + gain, "worse": NONE - 1}
     assert best_candidate(ranks) == chosen
 
 
-def test_the_result_without_pairs_is_kept_if_the_gain_is_within_its_error():
-    ranks = {UNADAPTED: NONE, "pairs": HALF + 0.9 * ERROR, "unpaired": NONE + 0.5}
-    assert best_candidate(ranks) == "pairs"
-    assert best_candidate(ranks, than="unpaired") == "unpaired"
+def test_the_record_says_by_how_much_the_chosen_candidate_won():
+    scores = {BY_DEFINITION: NONE - 0.5, "better": HALF - 0.5}
+    record = selection_record("test", "better", scores, "mmd")
+    assert (record["gain"], record["gain_error"]) == pytest.approx((0.5, ERROR))
+    assert record["candidates"][0] == {
+        "name": BY_DEFINITION,
+        "mmd": 0.5,
+        "gain": 0,
+        "gain_error": 0,
+    }

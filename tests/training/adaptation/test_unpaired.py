@@ -4,15 +4,17 @@ import torch
 from conftest import blobs, make_space, write_sample
 
 from galaxy_da.errors import CatalogError
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.models.symmetries import apply_symmetry
 from galaxy_da.surveys import get_survey
-from training.adaptation import AdaptSettings, FineTuningSettings, adapt
-from training.adaptation.closed_form import match_covariances, match_moments
-from training.adaptation.image_matching import background_noise
+from training.adaptation import AdaptSettings, adapt
 from training.adaptation.images import load_shared_images
+from training.adaptation.instrument import corrected, fit_to_distribution
 from training.adaptation.unpaired import UnpairedImages, adapt_without_pairs
+
+GAIN = 1.35  # a third of a magnitude
 
 
 def samples(folder, n, factor, survey="sdss"):
@@ -23,97 +25,67 @@ def samples(folder, n, factor, survey="sdss"):
     return Sample(here), Sample(there)
 
 
-QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=10, check_every=5, batch=32))
+def images_of(folder, factor):
+    space = make_space()
+    start = space.by_definition(get_survey("sdss"), ("g", "r", "z"))
+    return UnpairedImages.load(space, samples(folder, 500, factor), start, seed=0)
 
 
-def adapted_without_pairs(folder, factor):
-    anchor, target = samples(folder, 500, factor)
-    space = adapt(make_space(), anchor, target, None, survey=get_survey("sdss"), settings=QUICK)
+def test_a_miscalibrated_survey_is_matched_to_the_anchors_distribution(tmp_path):
+    space = adapt(make_space(), *samples(tmp_path, 500, GAIN), survey=get_survey("sdss"))
     record = space.encoder("sdss").record
     assert record["images"]["anchor"] < 500 * 0.75  # the test part of the sky is left alone
-    return record
-
-
-def test_a_noisier_survey_is_adapted_from_degraded_images(tmp_path):
-    record = adapted_without_pairs(tmp_path, 6.0)
-    assert record["judged_by"] == "degraded anchor images, no pairs"
-    scores = {item["name"]: item["mean_reciprocal_rank"] for item in record["candidates"]}
-    assert set(scores) == {"unadapted", "moments", "covariances", "degraded"}
-    assert scores[record["chosen"]] == max(scores.values())
-    assert {"paired", "denoising", "held_out_mrr"} <= set(record["curves"][0])
-
-
-def test_a_deeper_survey_is_matched_to_the_anchors_distribution(tmp_path):
-    record = adapted_without_pairs(tmp_path, 0.2)
-    assert record["judged_by"] == "maximum mean discrepancy, no pairs"
     discrepancy = {item["name"]: item["mmd"] for item in record["candidates"]}
-    assert record["chosen"] != "unadapted"
-    assert discrepancy[record["chosen"]] < 0.3 * discrepancy["unadapted"]
+    forms = ("moments", "covariances")
+    assert set(discrepancy) == {
+        "by definition", *forms, "instrument", *(f"instrument + {form}" for form in forms)
+    }  # fmt: skip
+    assert record["chosen"] != "by definition"
+    assert discrepancy[record["chosen"]] == min(discrepancy.values())
+    assert record["gain"] > record["gain_error"]
+
+
+def test_an_exact_definition_is_kept(tmp_path):
+    """Two halves of one sample differ by chance alone."""
+    folder, n = tmp_path, 800
+    place = {"ra": np.linspace(130, 230, n), "dec": np.linspace(0, 30, n), "bands": ["g,r,z"] * n}
+    same = get_survey("decals").model_copy(update={"name": "again"})
+    first = Sample(write_sample(folder / "a", blobs(n, 128, 0.262, seed=1), **place))
+    other = Sample(write_sample(folder / "b", blobs(n, 128, 0.262, seed=2), "again", **place))
+    record = adapt(make_space(), first, other, survey=same).encoder("again").record
+    for band in record["instrument"].values():
+        assert abs(band["zeropoint_mag"]) < 0.1
+        assert abs(band["sky"]) < 0.02
+    assert record["chosen"] in ("by definition", "instrument") or record["gain"] < 0.01
+
+
+def test_a_gain_is_found_from_the_distribution_of_latents(tmp_path):
+    images = images_of(tmp_path, GAIN)
+    numbers = fit_to_distribution(images.space, images.start.network, images.target, images.latents)
+    expected = corrected(images.space, images.start.network, numbers).correction.magnitudes()
+    np.testing.assert_allclose(expected, -2.5 * np.log10(GAIN), atol=0.15)
 
 
 def test_distributions_are_matched_on_all_images_in_the_end(tmp_path):
-    anchor, target = samples(tmp_path, 500, 0.2)
-    space, survey = make_space(), get_survey("sdss")
-    start = space.unadapted(survey, ("g", "r", "z"), every_band=True)
-    images = UnpairedImages.load(space, anchor, target, start, seed=0)
-    network, record = adapt_without_pairs(images, QUICK)
-    match = {"moments": match_moments, "covariances": match_covariances}[record["chosen"]]
-    whole = match(start.network, images.encode(start.network), images.latents)
-    torch.testing.assert_close(network.mean.weight, whole.mean.weight)
+    images = images_of(tmp_path, GAIN)
+    network, record = adapt_without_pairs(images, AdaptSettings())
+    if record["chosen"].endswith(("moments", "covariances")):
+        found = images.encode(network)
+        torch.testing.assert_close(found.mean(0), images.latents.mean(0), atol=0.02, rtol=0)
+        torch.testing.assert_close(found.std(0), images.latents.std(0), atol=0, rtol=0.02)
+    else:
+        assert record["chosen"] == "instrument"
 
 
 def test_latents_except_pairs_are_of_other_galaxies(tmp_path):
-    anchor, target = samples(tmp_path, 500, 6.0)
-    space = make_space()
-    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
-    images = UnpairedImages.load(space, anchor, target, start, seed=0)
+    images = images_of(tmp_path, 1.0)
+    space, anchor = images.space, images.samples[0]
     paired, others = images.anchor_rows[:7], images.anchor_rows[7:]
     own = space.encoder(space.anchor)
-    images_of_others, usable = load_shared_images(anchor, others, own, space.frame)
+    inputs, usable = load_shared_images(anchor, others, own, space.frame)
     assert usable.all()
-    alone = space.encode(images_of_others, own).mean
+    alone = space.encode(inputs, own).mean
     torch.testing.assert_close(images.latents_except(np.append(paired, 10**6)), alone)
-
-
-@pytest.mark.parametrize("factor", [0.2, 6.0], ids=["deeper", "noisier"])
-def test_a_survey_sharper_in_every_band_is_smoothed_not_degraded_to(tmp_path, factor):
-    """The anchor's images cannot be made sharper than the anchor's PSF, with any noise."""
-    anchor, target = samples(tmp_path, 500, factor, "hsc")
-    space = adapt(make_space(), anchor, target, None, survey=get_survey("hsc"), settings=QUICK)
-    record = space.encoder("hsc").record
-    discrepancy = {item["name"]: item["mmd"] for item in record["candidates"]}
-    smoothed = {"smoothed", "smoothed + moments", "smoothed + covariances"}
-    assert set(discrepancy) == {"unadapted", *smoothed}
-    assert discrepancy[record["chosen"]] == min(discrepancy.values())
-    layer = "smoothing.taps" in space.encoder("hsc").network.state_dict()
-    assert layer == (record["chosen"] in smoothed)
-
-
-def test_degraded_images_are_the_anchors_with_the_targets_noise(tmp_path):
-    anchor, target = samples(tmp_path, 500, 6.0)
-    space = make_space()
-    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
-    images = UnpairedImages.load(space, anchor, target, start, seed=0)
-    train, held = images.degraded_pairs
-    assert len(train) + len(held) == len(images.anchor)
-    assert len(held) == -(-len(images.anchor) // 8)
-    softening = torch.tensor(space.frame.softening)[:, None, None]
-    made = background_noise(torch.sinh(train.target) * softening)
-    measured = background_noise(torch.sinh(images.target) * softening)
-    np.testing.assert_allclose(made, measured, rtol=0.1)
-    own = space.encode(train.anchor, space.encoder("decals")).mean
-    torch.testing.assert_close(train.mean, own)
-
-
-def test_a_network_trained_on_degraded_images_has_the_anchors_moments(tmp_path):
-    anchor, target = samples(tmp_path, 500, 6.0)
-    space = make_space()
-    start = space.unadapted(get_survey("sdss"), ("g", "r", "z"), every_band=True)
-    images = UnpairedImages.load(space, anchor, target, start, seed=0)
-    network, _ = images.train_degraded(QUICK)
-    found = images.encode(network)
-    torch.testing.assert_close(found.mean(0), images.latents.mean(0), atol=0.02, rtol=0)
-    torch.testing.assert_close(found.std(0), images.latents.std(0), atol=0, rtol=0.02)
 
 
 def test_too_few_images(tmp_path):
@@ -122,12 +94,13 @@ def test_too_few_images(tmp_path):
 
 
 def test_means_by_symmetry_are_those_of_rotated_images():
-    images = torch.randn(5, 3, 64, 64)
+    inputs = Inputs.plain(torch.randn(5, 3, 64, 64))
+    rotated = {k: inputs.with_images(apply_symmetry(inputs.images, k)) for k in (0, 3, 5)}
     plain = make_space()
-    means = means_by_symmetry(plain.encoder("decals").network, images)
-    torch.testing.assert_close(means[3], plain.encode(apply_symmetry(images, 3), "decals").mean)
+    means = means_by_symmetry(plain.encoder("decals").network, inputs)
+    torch.testing.assert_close(means[3], plain.encode(rotated[3], "decals").mean)
     pooled = make_space(nuisance_latents=2, symmetric=True)
-    means = means_by_symmetry(pooled.encoder("decals").network, images)
+    means = means_by_symmetry(pooled.encoder("decals").network, inputs)
     for k in (0, 5):
-        expected = pooled.encode(apply_symmetry(images, k), "decals").mean
+        expected = pooled.encode(rotated[k], "decals").mean
         torch.testing.assert_close(means[k], expected, rtol=1e-3, atol=1e-3)

@@ -12,6 +12,7 @@ COMPARED = [
     *(f"objective {name}" for name in helpers.OBJECTIVES),
     *(f"latents {name}" for name in helpers.LATENT_LOSSES),
     "fine_tune",
+    "instrument",
     "read",
 ]
 
@@ -83,7 +84,7 @@ def test_training_continues_with_another_number_of_processes(folder, again, name
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_an_adaptation_continues_with_another_number_of_processes(tmp_path):
-    """It ends with the same weights and scores, from an interrupt in either of its trainings."""
+    """It ends with the same weights and scores."""
     helpers.write_two_surveys(tmp_path, 360)
     straight = helpers.adaptations(tmp_path, tmp_path / "work-one")["adapted"]
     in_two(helpers.adapt_in_two_processes, tmp_path)
