@@ -112,7 +112,9 @@ class BenchmarkSky:
         """Return a sample table of native cutouts of some galaxies outside the test part."""
         table = pq.read_table(self.folder / f"{name}{_CUTOUTS}.parquet")
         place = np.cumsum(self.part != "test") - 1
-        return table.take(pa.array(place[rows]))
+        file = (self.folder / f"{name}{_CUTOUTS}.npy").absolute()
+        cutouts = pa.array([f"{file}#{row}" for row in place[rows]])
+        return table.take(pa.array(place[rows])).append_column("cutout", cutouts)
 
     def usable(self, name: str) -> np.ndarray:
         """(galaxies,) bool, true where a sample has a good image."""
@@ -199,7 +201,7 @@ class BenchmarkSky:
 
     def _write_cutouts(self, target: Target, camera: _Camera, flux: np.ndarray) -> None:
         """Write the cutouts outside the test part, and their sample table."""
-        path = (self.folder / f"{target.name}{_CUTOUTS}.npy").absolute()
+        path = self.folder / f"{target.name}{_CUTOUTS}.npy"
         with atomic_path(path) as temporary:
             np.save(temporary, flux)
         galaxies = np.flatnonzero(self.part != "test")
@@ -209,7 +211,6 @@ class BenchmarkSky:
             "survey": [target.survey.name] * len(galaxies),
             **{name: self.truth[name].to_numpy()[galaxies] for name in names},
             "bands": [",".join(camera.available)] * len(galaxies),
-            "cutout": [f"{path}#{i}" for i in range(len(galaxies))],
         }
         write_table(pa.table(table), path.with_suffix(".parquet"))
 

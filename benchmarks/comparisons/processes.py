@@ -1,7 +1,7 @@
 """Compare training in several processes with training in one, beside the spread of seeds.
 
 ``python -m benchmarks.comparisons.processes --out DIR`` runs `pretrain` (a smaller recipe
-``simulated``, one sky a seed) and `adapt` (the shipped space, one sky) in one process and under
+``decals-legacy``, one sky a seed) and `adapt` (the shipped space, one sky) in one process and under
 ``torchrun``. It prints a table of each. A stopped run resumes from the finished runs in the folder.
 """
 
@@ -28,6 +28,7 @@ __all__ = ["Measured", "command", "compare_with_one_process", "recipe_toml", "sm
 Measured = dict[str, float]
 """Figures of a run by name."""
 
+_RECIPE = "decals-legacy"
 _SKY_SEED = 1
 _METRICS = ("reconstruction", "kl_nat")
 _SCORES = ("mean_reciprocal_rank", "recall_at_1")
@@ -66,11 +67,11 @@ def compare_with_one_process(runs: Mapping[tuple[int, int], Measured]) -> Iterat
 
 
 def small_recipe(galaxies: int, epochs: int, seed: int) -> Recipe:
-    """Return the recipe ``simulated`` with fewer galaxies and epochs, and batches of 32."""
-    recipe = load_recipe("simulated")
+    """Return the recipe ``decals-legacy`` with fewer galaxies and epochs, and batches of 32."""
+    recipe = load_recipe(_RECIPE)
     return recipe.model_copy(
         update={
-            "name": "simulated-small",
+            "name": f"{_RECIPE}-small",
             "seed": seed,
             "sky": recipe.sky.model_copy(update={"galaxies": galaxies}),
             "optimiser": recipe.optimiser.model_copy(
@@ -92,7 +93,7 @@ def command(processes: int, arguments: Sequence[str]) -> list[str]:
 
 def _pretrained(folder: Path, processes: int, seed: int, epochs: int, galaxies: int) -> Measured:
     name = f"pretrain-{processes}-seed-{seed}"
-    recipe = folder / f"simulated-seed-{seed}.toml"
+    recipe = folder / f"small-seed-{seed}.toml"
     recipe.write_text(recipe_toml(small_recipe(galaxies, epochs, seed)), encoding="utf-8")
     arguments = ["pretrain", recipe, "--out", folder / name]
     done = _run(folder / f"{name}.json", processes, arguments)

@@ -71,13 +71,15 @@ def galaxy10_rows(space: LatentSpace, data: Path) -> list[dict[str, Any]]:
 
 
 def read_galaxy10(space: LatentSpace, data: Path) -> tuple[Encoded, np.ndarray]:
-    """Encode the pictures; the class of each, 0 to 9, is in its file name."""
-    paths = sorted((data / _FOLDER).glob("class_*.jpg"))
+    """Encode the pictures; file names hold the class, 0 to 9, or 1 to 10 after ``sample``."""
+    paths = sorted((data / _FOLDER).glob("*_*.jpg"))
     if not paths:
         raise TableError(f"{data / _FOLDER}: holds no class_*.jpg; give the folder of real images")
+    named = [path.stem.split("_") for path in paths]
+    classes = [int(number) - (kind == "sample") for kind, number, *_ in named]
     decals = get_survey("decals")
     found = encode(space, decals, [read_image(path, decals) for path in paths])
-    return found, np.array([int(path.stem.split("_")[1]) for path in paths])
+    return found, np.array(classes)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,7 +19,7 @@ def observations():
 
 
 def test_truth_is_the_same_sky_without_noise(observations):
-    images, truth = observations
+    images, truth = observations[0].images, observations[1]
     assert images.shape == truth.shape and N - 8 < len(images) < N  # a few had artefacts
     difference = (images - truth)[:, :, torch.from_numpy(beyond_galaxy(Frame()))]
     assert difference.median().abs() < 0.01
@@ -28,7 +28,7 @@ def test_truth_is_the_same_sky_without_noise(observations):
 
 
 def test_pixels_without_light_are_observed_at_zero(observations):
-    images, truth = observations
+    images, truth = observations[0].images, observations[1]
     dark = (truth.abs() < 0.0016).all(1).numpy()
     for sky in sky_residuals(images, torch.zeros_like(images), Frame(), dark):
         assert abs(sky.residual) < 4 * sky.error < 0.04

@@ -46,8 +46,9 @@ def test_observations_show_the_same_galaxies(sky):
         along = torch.arange(64) - 31.5
         return torch.sinh(images[:, 1, torch.hypot(along[:, None], along) < 12]).sum(1)
 
-    for other in (again, rotated):
-        assert np.corrcoef(light(first).log(), light(other).log())[0, 1] > 0.9
+    assert light(first).log().std() > 0.5
+    for other in (again, rotated):  # but for a trail or two
+        assert (light(first) / light(other)).log().abs().median() < 0.1
     alike = [torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] for a, b in
              zip(first[:, 1], rotated[:, 1], strict=True)]  # fmt: skip
     upright = [torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] for a, b in

@@ -102,6 +102,8 @@ def test_nuisance_latents_are_exchanged_whole():
 
 def test_nuisance_latents_that_the_decoder_ignores_have_no_effect():
     space = make_space(nuisance_latents=2)
+    with torch.no_grad():
+        space.decoder.body[-1].weight.mul_(100)
     latents = rng.normal(size=(30, 6)).astype(np.float32)
     encoded = EncodedSample(
         space=space,

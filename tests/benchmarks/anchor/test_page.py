@@ -158,9 +158,10 @@ def test_sections_without_input_are_absent(sample, tmp_path):
 def test_galaxies_behind_a_trail_are_not_shown(space, sample):
     encoded = encode_sample(space, sample, 1000)
     brightest = PageContext(encoded=encoded).bright[0]
-    images = encoded.images.clone()
+    images = encoded.inputs.images.clone()
     images[brightest, 1, :, 5] += 20  # far from the galaxy
-    assert brightest not in PageContext(encoded=replace(encoded, images=images)).bright
+    trailed = replace(encoded, inputs=encoded.inputs.with_images(images))
+    assert brightest not in PageContext(encoded=trailed).bright
 
 
 @pytest.mark.parametrize(

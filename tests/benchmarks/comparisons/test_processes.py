@@ -30,7 +30,7 @@ def test_small_recipe_differs_from_the_shipped_one_in_size_only(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(recipe_toml(small))
     assert load_recipe(path) == small
-    shipped = load_recipe("simulated")
+    shipped = load_recipe("decals-legacy")
     assert (small.architecture, small.objective) == (shipped.architecture, shipped.objective)
     assert (small.sky.galaxies, small.optimiser.epochs, small.seed) == (600, 8, 5)
 

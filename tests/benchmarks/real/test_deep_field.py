@@ -60,11 +60,12 @@ def test_cutouts_are_in_nanomaggies_and_centred(small_field, tmp_path):
 def test_a_small_field_is_read_by_definition_and_adapted(small_field, tmp_path):
     settings = AdaptSettings(fine_tuning=FineTuningSettings(steps=0))
     field = read_deep_field(small_field, tmp_path)
-    rows = deep_field_rows(make_space(), field)
+    space = make_space(grids=2, conditioned=True)
+    rows = deep_field_rows(space, field)
     assert {(row["encoder"], row["queries"], row["pool"]) for row in rows} == {
         ("by definition", N, N)
     }
-    both = deep_field_rows(make_space(), field, settings)
+    both = deep_field_rows(space, field, settings)
     assert [row["encoder"] for row in both] == ["by definition"] * 2 + ["adapted"] * 2
     assert all(10 <= row["queries"] < N == row["pool"] for row in both)
 

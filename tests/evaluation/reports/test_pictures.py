@@ -135,7 +135,7 @@ def test_thumbnails_follow_the_given_rows(tmp_path):
     assert [uri is None for uri in uris] == [False, True, False, True, False]
     assert uris[0] == uris[4] != uris[2]
     prepared, _ = load_images(sample, np.array([5]), encoder, FRAME)
-    expected = to_decals_colour(prepared, encoder.survey, GRZ, FRAME)
+    expected = to_decals_colour(prepared.images, encoder.survey, GRZ, FRAME)
     assert_array_equal(pixels_of(uris[0]), expected[0])
 
 
