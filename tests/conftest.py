@@ -48,7 +48,7 @@ def make_space(seed=0, **sizes):
     return LatentSpace(
         SpaceParts(
             architecture=architecture,
-            frame=Frame(),
+            frame=Frame(wide_pixel_scale_arcsec=2.096 if architecture.grids == 2 else None),
             anchor="decals",
             encoders={"decals": decals},
             decoder=model.decoder,
@@ -59,6 +59,14 @@ def make_space(seed=0, **sizes):
 @pytest.fixture
 def space():
     return make_space()
+
+
+@pytest.fixture
+def wide_space():
+    """Space of two grids whose encoder knows the instrument, as after some training."""
+    space = make_space(grids=2, conditioned=True)
+    torch.nn.init.normal_(space.encoder("decals").network.body.modulation[-1].weight, std=0.1)
+    return space
 
 
 def blobs(n, side, pixel_scale, seed=0, bands=3, noise=0.003):

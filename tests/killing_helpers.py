@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from galaxy_da.io.catalogue_output import write_catalogue
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_table, write_table
 from galaxy_da.latent_index import LatentIndex
+from galaxy_da.models.correction import InstrumentCorrection
 from galaxy_da.service.tokens import Tokens, add_token
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
@@ -52,13 +54,13 @@ def sample_of(number):
 
 
 def write_space(folder, number):
-    space = make_space()
-    survey = get_survey("hsc")
-    encoder = space.unadapted(survey, survey.band_names)
+    space, correction = make_space(), InstrumentCorrection(bands=3, grids=1, conditions=0)
     with torch.no_grad():
-        encoder.network.mean.bias.fill_(number)
+        correction.log_gain.fill_(number)
         space.encoder("decals").network.mean.bias.fill_(number)
-    space.with_survey(encoder).with_metrics({"number": number}).save(folder / "space")
+    plain = space.encoder("hsc")
+    corrected = replace(plain, network=plain.network.corrected(correction))
+    space.with_survey(corrected).with_metrics({"number": number}).save(folder / "space")
 
 
 def read_space(folder):
@@ -67,6 +69,7 @@ def read_space(folder):
     for name in space.surveys:
         bias = space.encoder(name).network.mean.bias.detach()
         assert only(bias, len(bias)) == number
+    assert only(space.encoder("hsc").network.correction.log_gain.detach(), 3) == number
     return number
 
 

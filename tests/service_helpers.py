@@ -12,7 +12,6 @@ import pyarrow as pa
 import uvicorn
 from conftest import blobs, make_space, write_sample
 
-from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features
 from galaxy_da.io.samples import Sample
@@ -36,7 +35,12 @@ class Workspace:
         self.folder = folder
         anchor = make_space(nuisance_latents=2)
         sdss = make_space(seed=1, nuisance_latents=2).encoder("decals").network
-        adapted = SurveyEncoder(survey=get_survey("sdss"), bands=("g", "r", "z"), network=sdss)
+        adapted = SurveyEncoder(
+            survey=get_survey("sdss"),
+            bands=("g", "r", "z"),
+            network=sdss,
+            record={"chosen": "another network", "pairs": {"train": 24}},
+        )
         anchor.with_survey(adapted).save(folder / "space")
         self.space = LatentSpace.load(folder / "space")
         rng = np.random.default_rng(3)
@@ -53,12 +57,7 @@ class Workspace:
                 "specobjid": pa.array([SPECOBJID + 13 * i for i in range(N)], pa.uint64()),
             }
             self.samples[name] = write_sample(folder / name, images, name, **columns)
-            extract(
-                self.space,
-                Sample(self.samples[name]),
-                folder / "features" / name,
-                settings=ExtractSettings(unadapted=True),
-            )
+            extract(self.space, Sample(self.samples[name]), folder / "features" / name)
         features = [Features.open(folder / "features" / name) for name in SURVEYS]
         LatentIndex.build(features).save(folder / "index")
         self.index = LatentIndex.open(folder / "index")

@@ -51,7 +51,6 @@ def sample(folder, rows):
 
 
 BLACK = (3249, 3251)
-UNADAPTED = ExtractSettings(unadapted=True)
 
 
 @pytest.mark.slow
@@ -60,7 +59,7 @@ def test_every_spiral_is_extracted_once_after_a_kill(data, tmp_path):
     n = pq.read_metadata(table).num_rows
     words = [
         sys.executable, "-m", "galaxy_da", "extract", "--space", "decals", "--sample", str(table),
-        "--out", str(tmp_path / "f"), "--unadapted",
+        "--out", str(tmp_path / "f"),
     ]  # fmt: skip
     first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while first.poll() is None and not (tmp_path / "f/part-00000.parquet").exists():
@@ -115,7 +114,7 @@ def test_kids_and_sdss_latents_of_gama_galaxies_match(data, decals, tmp_path):
              "cutout": str(data / "kids_sdss_fits" / folder / f"{name}fitim.fits")}
             for i, name in enumerate(names)
         ]  # fmt: skip
-        settings = ExtractSettings(surveys=[mine], unadapted=True)
+        settings = ExtractSettings(surveys=[mine])
         extracted = extract(decals, sample(tmp_path / survey, rows), settings=settings)
         assert set(extracted.table["status"].to_pylist()) == {"ok"}
         features.append(extracted)
@@ -139,7 +138,7 @@ def test_one_spiral_has_similar_latents_in_three_surveys(data, decals, tmp_path)
         uri = str(data / "des_ps1_sdss_fits" / (survey.upper() + "_{band}.fits"))
         row = {"object_id": "spiral", "survey": survey, "ra": ra, "dec": dec, "cutout": uri}
         row["bands"] = "r"
-        table = extract(decals, sample(tmp_path / survey, [row]), settings=UNADAPTED).table
+        table = extract(decals, sample(tmp_path / survey, [row])).table
         assert table["status"].to_pylist() == ["ok"], table["message"].to_pylist()
         latents[survey] = vectors(table)[0]
     others = _simulated(decals)
@@ -182,7 +181,7 @@ def _simulated(space):
             for p in flux
         ]  # fmt: skip
     own = space.encoder("decals")
-    latents = space.encode(own.prepare(cutouts, space.frame).images, own).mean
+    latents = space.encode(own.prepare(cutouts, space.frame).inputs, own).mean
     return latents[:, : space.galaxy_latents].numpy()
 
 
@@ -190,6 +189,6 @@ def test_jpeg_needs_a_stretch(data, decals, tmp_path):
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(buffer, "PNG")
     row = {"object_id": "a", "survey": "kids", "ra": 1.0, "dec": 1.0, "image": buffer.getvalue()}
-    table = extract(decals, sample(tmp_path, [row]), settings=UNADAPTED).table
+    table = extract(decals, sample(tmp_path, [row])).table
     assert table["status"].to_pylist() == ["unreadable"]
     assert "kids: colour images" in table["message"][0].as_py()

@@ -74,8 +74,9 @@ def extract_partitions(
     Returns
     -------
     dict
-        ``rows``, ``partitions``, the number of rows of each status, and ``left_out``, the number of
-        rows without a usable position, which HATS cannot order, if there are any.
+        ``rows``, ``partitions``, the number of rows of each status, ``readings``, the way in which
+        each survey was read, and ``left_out``, the number of rows without a usable position, which
+        HATS cannot order, if there are any.
 
     Raises
     ------
@@ -134,6 +135,7 @@ def extract_partition(shared: Shared[Extract], part: Partition, folder: Location
     summary = {
         "space_id": features.space_id,
         "encoders": features.encoders,
+        "readings": features.readings,
         "status": {item["values"]: item["counts"] for item in counts},
     }
     write_table(with_metadata(table, summary), folder / partition_name(part.pixel))
@@ -143,10 +145,12 @@ def _finish(folder: Location, parts: list[Partition], plan: dict[str, Any]) -> N
     """Describe the catalogue once all its partitions are written."""
     names = [partition_name(part.pixel) for part in parts]
     encoders: dict[str, str] = {}
+    readings: dict[str, str] = {}
     status: Counter[str] = Counter()
     for schema in _in_threads(lambda name: open_parquet(folder / name).schema_arrow, names):
         summary = read_metadata(schema)
         encoders |= summary["encoders"]
+        readings |= summary["readings"]
         status.update(summary["status"])
     if isinstance(folder, Path):
         remove_drafts(folder / DATASET)
@@ -158,11 +162,12 @@ def _finish(folder: Location, parts: list[Partition], plan: dict[str, Any]) -> N
     finish_hats(folder, rows, with_votable_header(columns.empty_table()).schema)
     manifest = {"format": FORMAT, "parts": names, "rows": status.total(), "status": dict(status)}
     manifest |= {"left_out": left_out} if left_out else {}
-    write_json(folder / MANIFEST, {**plan, **manifest, "encoders": encoders})
+    write_json(folder / MANIFEST, {**plan, **manifest, "encoders": encoders, "readings": readings})
 
 
 def _counts(folder: Location) -> dict[str, Any]:
-    """Return the numbers of rows, of partitions and of rows of each status."""
+    """Return the numbers of rows, of partitions and of rows of each status, and the readings."""
     header = json.loads(read_text(folder / MANIFEST))
     counts = {"rows": header["rows"], "partitions": len(header["parts"]), **header["status"]}
-    return counts | ({"left_out": header["left_out"]} if "left_out" in header else {})
+    counts |= {"left_out": header["left_out"]} if "left_out" in header else {}
+    return counts | {"readings": header.get("readings", {})}

@@ -50,8 +50,9 @@ def extract(
 ) -> None:
     """Extract the features of every cutout; run again to resume.
 
-    It ends with status 1 where no cutout can be used, and counts the reasons. With --engine dask
-    the features become a HATS catalogue, partition by partition.
+    A survey that the space was not adapted to is read by its definition. The verb ends with status
+    1 where no cutout can be used, and counts the reasons. With --engine dask the features become a
+    HATS catalogue, partition by partition.
 
     Example: galaxy-da extract --space decals --sample decals/sample.parquet --out features/decals
     """
@@ -78,7 +79,8 @@ def extract(
         )
     else:
         counts = _extract(LatentSpace.load(space), sample, out, settings)
-    print_result({"features": str(out), **counts}, json)
+    read = {survey: {"read": words} for survey, words in counts.pop("readings").items()}
+    print_result({"features": str(out), **counts, "surveys": read}, json)
     if counts["rows"] and not counts.get("ok"):
         raise typer.Exit(_NO_USABLE_ROW)
 
@@ -86,15 +88,16 @@ def extract(
 def _extract(
     space: LatentSpace, sample: Location, out: Location, settings: ExtractSettings
 ) -> dict[str, Any]:
-    """Extract in this process; return the rows of each status, and the most common problems."""
+    """Extract in this process; return rows of each status, problems, and how surveys were read."""
     import pyarrow.compute as pc
 
     from galaxy_da.extraction.pipeline import extract as run
     from galaxy_da.extraction.problems import count_problems
     from galaxy_da.io.samples import Sample
 
-    table = run(space, Sample(sample), out, settings).table
-    counts: dict[str, Any] = {"rows": table.num_rows}
+    features = run(space, Sample(sample), out, settings)
+    table = features.table
+    counts: dict[str, Any] = {"rows": table.num_rows, "readings": features.readings}
     for item in pc.value_counts(table["status"]).to_pylist():
         counts[item["values"]] = item["counts"]
     bad = table.filter(pc.not_equal(table["status"], "ok"))

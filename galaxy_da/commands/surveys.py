@@ -19,13 +19,18 @@ __all__ = ["surveys"]
 def surveys(
     name: Annotated[str | None, typer.Argument(help="Show one survey in full.")] = None,
     file: Annotated[UPath | None, typer.Option(help="Check a definition file of your own.")] = None,
+    space: Annotated[
+        str, typer.Option(help="Latent space that reads the survey: a folder, or 'decals'.")
+    ] = "decals",
     json: AsJson = False,
 ) -> None:
     """List the surveys, show one, or check a definition file.
 
-    A definition is TOML: name, title, pixel_scale_arcsec, flux_unit (nanomaggy, maggy, nJy, uJy,
-    Jy, or count with zeropoint_mag) and one [[bands]] table per band with name, wavelength_nm,
-    psf_fwhm_arcsec and depth_mag. `galaxy-da surveys hsc --json` prints every field.
+    One survey is shown with the way in which a space reads it: adapted or by definition, and its
+    band for each plane. A definition is TOML: name, title, pixel_scale_arcsec, flux_unit
+    (nanomaggy, maggy, nJy, uJy, Jy, or count with zeropoint_mag) and one [[bands]] table per band
+    with name, wavelength_nm, psf_fwhm_arcsec and depth_mag. `galaxy-da surveys hsc --json` prints
+    every field.
 
     Example: galaxy-da surveys hsc
     """
@@ -33,7 +38,8 @@ def surveys(
 
     if file is not None or name is not None:
         survey = load_survey(file) if file is not None else find_survey(str(name))
-        print_result(survey.model_dump(mode="json") if json else _summary(survey), json)
+        shown = survey.model_dump(mode="json") if json else _summary(survey)
+        print_result(shown | {"read": _reading(survey, space)}, json)
         return
     rows = {
         survey.name: f"{survey.title}: {','.join(survey.band_names)}, "
@@ -41,6 +47,18 @@ def surveys(
         for survey in builtin_surveys().values()
     }
     print_result(rows, json)
+
+
+def _reading(survey: Survey, path: str) -> str:
+    """Say how a space reads a survey: its band for each plane, and the missing planes."""
+    from galaxy_da.space import LatentSpace
+
+    space = LatentSpace.load(path)
+    encoder = space.encoder(survey)
+    planes = dict(zip(space.frame.bands, encoder.bands, strict=True))
+    filled = ", ".join(f"{plane}<-{band}" for plane, band in planes.items() if band is not None)
+    missing = ", ".join(plane for plane, band in planes.items() if band is None)
+    return f"{encoder.reading}: planes {filled}; missing: {missing or 'none'}"
 
 
 def _summary(survey: Survey) -> dict[str, Any]:

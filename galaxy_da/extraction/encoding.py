@@ -63,6 +63,11 @@ class SampleEncoder:
         """Hash of the encoder of each survey."""
         return {name: self._space.encoder(one).hash for name, one in self.surveys.items()}
 
+    @property
+    def readings(self) -> dict[str, str]:
+        """Words for the way in which images of each survey are read."""
+        return {name: self._space.encoder(one).reading for name, one in self.surveys.items()}
+
     def encode(self, rows: pa.Table, cutouts: Sequence[Cutout | CutoutError]) -> pa.Table:
         """Return rows of the sample with feature columns, without images."""
         space, precision, n = self._space, self._settings.precision, len(cutouts)

@@ -50,7 +50,7 @@ def extract(
     out : path or URL, optional
         Folder for the features; an unfinished extraction there is continued. In memory by default.
     settings : ExtractSettings
-        Precision, own survey definitions, treatment of surveys without an encoder.
+        Precision, own survey definitions, reconstruction.
 
     Returns
     -------
@@ -76,10 +76,16 @@ def extract(
 
     if out is None:
         table = pa.concat_tables(parts_from(0))
-        return Features(table=table, space_id=space.id, encoders=encoder.hashes)
+        return Features(
+            table=table,
+            space_id=space.id,
+            encoders=encoder.hashes,
+            readings=encoder.readings,
+        )
     folder = output_folder(out)
     plan = {
         **extraction_plan(space, encoder.hashes, settings),
+        "readings": encoder.readings,
         "sample": table_fingerprint(sample.path, len(sample)),
     }
     write_parts(folder, plan, len(sample), parts_from)

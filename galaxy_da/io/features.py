@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,15 @@ class Features:
         Identity of the latent space: hash of its frame and anchor network.
     encoders : dict of str
         Survey name to the hash of the encoder used for it.
+    readings : dict of str
+        Survey name to words for the way in which its images were read, such as ``by definition``;
+        empty in features of earlier versions.
     """
 
     table: pa.Table
     space_id: str
     encoders: dict[str, str]
+    readings: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, path: PathOrUrl) -> Features:
@@ -72,7 +76,10 @@ class Features:
         header = read_header(folder)
         parts = [read_part(path) for path in part_paths(folder, header)]
         return cls(
-            table=pa.concat_tables(parts), space_id=header["space_id"], encoders=header["encoders"]
+            table=pa.concat_tables(parts),
+            space_id=header["space_id"],
+            encoders=header["encoders"],
+            readings=header.get("readings", {}),
         )
 
     def ok(self) -> pa.Table:

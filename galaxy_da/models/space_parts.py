@@ -55,6 +55,14 @@ class SurveyEncoder:
         """True if the survey is read by its definition, without an adaptation."""
         return not self.record
 
+    @property
+    def reading(self) -> str:
+        """Words for the way in which images are read: by definition, or adapted."""
+        if self.by_definition:
+            return "by definition"
+        pairs = self.record.get("pairs", {}).get("train")
+        return f"adapted {f'with {pairs} pairs' if pairs else 'without pairs'}"
+
     def prepare(
         self, cutouts: Sequence[Cutout], frame: Frame, device: torch.device | str = "cpu"
     ) -> Prepared:

@@ -1,3 +1,4 @@
+import copy
 import json
 from dataclasses import replace
 from datetime import timedelta
@@ -5,30 +6,57 @@ from datetime import timedelta
 import numpy as np
 import pytest
 import torch
-from conftest import make_space
+from conftest import blobs, make_space
 from safetensors.torch import load_file
 
-from galaxy_da.errors import SpaceError, StorageError
+from galaxy_da.errors import SpaceError, StorageError, SurveyError
+from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.inputs import Inputs
 from galaxy_da.io import files, storage
 from galaxy_da.io.files import write_json
 from galaxy_da.io.locks import only_writer
 from galaxy_da.models import space_files
-from galaxy_da.models.smoothing import Smoothing
-from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import get_survey
+from galaxy_da.models.correction import InstrumentCorrection
+from galaxy_da.space import LatentSpace
+from galaxy_da.surveys import builtin_surveys, get_survey
 
 HSC = get_survey("hsc")
 
 
 def adapted(space, scale=1.5):
-    encoder = space.unadapted(HSC, HSC.band_names, every_band=True)
+    plain = space.encoder("hsc")
+    network = copy.deepcopy(plain.network)
     with torch.no_grad():
-        encoder.network.mean.weight.mul_(scale)
-    return space.with_survey(
-        SurveyEncoder(
-            survey=HSC, bands=encoder.bands, network=encoder.network, record={"chosen": "x"}
+        network.mean.weight.mul_(scale)
+    record = {"chosen": "x", "pairs": {"train": 300}}
+    return space.with_survey(replace(plain, network=network, record=record))
+
+
+def corrected(space):
+    """Space in which HSC has other zeropoints, sky and conditions."""
+    a = space.architecture
+    correction = InstrumentCorrection(a.bands, a.grids, a.conditions)
+    for parameter in correction.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    plain = space.encoder("hsc")
+    network = plain.network.corrected(correction)
+    return space.with_survey(replace(plain, network=network, record={"chosen": "instrument"}))
+
+
+def stamps(n, survey, side=140):
+    """Cutouts of every band of a survey."""
+    pixels = blobs(n, side, survey.pixel_scale_arcsec, bands=len(survey.bands))
+    pixels /= np.float32(survey.nanomaggy_per_unit)
+    middle = (side - 1) / 2
+    return [
+        Cutout(
+            pixels=image,
+            bands=survey.band_names,
+            pixel_scale_arcsec=survey.pixel_scale_arcsec,
+            centre_xy=(middle, middle),
         )
-    )
+        for image in pixels
+    ]
 
 
 def tensor_file(folder, part):
@@ -41,25 +69,110 @@ def test_a_saved_space_gives_the_same_numbers(space, tmp_path):
     both.save(tmp_path / "s")
     loaded = LatentSpace.load(tmp_path / "s")
     assert loaded.surveys == ("decals", "hsc")
-    assert loaded.encoder("hsc").record == {"chosen": "x"}
+    assert loaded.encoder("hsc").record == {"chosen": "x", "pairs": {"train": 300}}
     assert loaded.encoder("hsc").survey == HSC
     assert loaded.id == both.id and loaded.encoder("hsc").hash == both.encoder("hsc").hash
-    images = torch.randn(3, 5, 64, 64)
-    torch.testing.assert_close(loaded.encode(images, "hsc"), both.encode(images, "hsc"))
+    inputs = Inputs.plain(torch.randn(3, 3, 64, 64))
+    torch.testing.assert_close(loaded.encode(inputs, "hsc"), both.encode(inputs, "hsc"))
     latents = torch.randn(3, 6)
     torch.testing.assert_close(loaded.decode(latents), both.decode(latents))
 
 
-def test_smoothing_of_a_survey_is_saved(space, tmp_path):
-    plain = space.unadapted(HSC, HSC.band_names, every_band=True)
-    network = plain.network.with_smoothing(Smoothing.from_variance(torch.full((5,), 0.9)))
-    both = space.with_survey(replace(plain, network=network))
+def test_a_corrected_instrument_is_saved(wide_space, tmp_path):
+    both, plain = corrected(wide_space), wide_space.encoder("hsc")
     both.save(tmp_path)
     loaded = LatentSpace.load(tmp_path)
     assert loaded.encoder("hsc").hash == both.encoder("hsc").hash != plain.hash
-    images = torch.randn(3, 5, 64, 64)
-    torch.testing.assert_close(loaded.encode(images, "hsc"), both.encode(images, "hsc"))
-    assert set(load_file(tensor_file(tmp_path, "survey-hsc"))) == {"stem.weight", "smoothing.taps"}
+    assert loaded.encoder("hsc").bands == ("g", "r", "z")
+    inputs = plain.prepare(stamps(4, HSC, 230), wide_space.frame).inputs
+    found = loaded.encode(inputs, "hsc", precision="fp32").mean
+    torch.testing.assert_close(found, both.encode(inputs, "hsc", precision="fp32").mean)
+    assert not torch.allclose(found, wide_space.encode(inputs, plain, precision="fp32").mean)
+    assert set(load_file(tensor_file(tmp_path, "survey-hsc"))) == {
+        "correction.log_gain",
+        "correction.sky",
+        "correction.conditions",
+    }
+
+
+@pytest.mark.parametrize("survey", builtin_surveys().values(), ids=lambda survey: survey.name)
+def test_any_survey_is_read_by_its_definition(wide_space, survey):
+    encoder = wide_space.encoder(survey)
+    assert encoder.by_definition and encoder.reading == "by definition"
+    assert encoder.network is wide_space.encoder("decals").network
+    assert set(encoder.bands) - {None} <= set(survey.band_names)
+    prepared = encoder.prepare(stamps(3, survey), wide_space.frame)
+    assert prepared.problems == [None] * 3
+    latents = wide_space.encode(prepared.inputs, encoder).mean
+    assert latents.shape == (3, 6) and torch.isfinite(latents).all()
+    assert latents.std(0).min() > 0
+
+
+def test_an_unknown_survey_needs_a_definition(wide_space):
+    with pytest.raises(SurveyError, match="unknown survey 'nosuch'"):
+        wide_space.encoder("nosuch")
+    mine = HSC.model_copy(update={"name": "nosuch"})
+    assert wide_space.encoder(mine).survey == mine
+    with pytest.raises(SurveyError, match="band 'u' is not in this survey"):
+        wide_space.encoder("hsc", ("u", "g"))
+
+
+def test_an_adaptation_is_preferred_to_the_definition(space):
+    both = adapted(space)
+    assert both.encoder("hsc").reading == "adapted with 300 pairs"
+    assert both.encoder("hsc", ("g", "r")).bands == ("g", "r", "z")
+    assert both.by_definition(HSC).hash == space.encoder("hsc").hash
+    assert both.by_definition(HSC, ("g", "r")).bands == ("g", "r", None)
+    free = replace(both.encoder("hsc"), record={"chosen": "moments"})
+    assert free.reading == "adapted without pairs"
+
+
+def test_a_missing_band_has_no_influence(wide_space):
+    """One survey lacks z; the other has it, with any depth and any pixels, but it is not used."""
+    cutouts = stamps(3, HSC, 230)
+    encoder = wide_space.encoder(HSC, ("g", "r"))
+    assert encoder.bands == ("g", "r", None)
+
+    def latents(encoder, cutouts):
+        inputs = encoder.prepare(cutouts, wide_space.frame).inputs
+        return wide_space.encode(inputs, encoder, precision="fp32").mean
+
+    expected = latents(encoder, cutouts)
+    changed = [replace(cutout, pixels=cutout.pixels.copy()) for cutout in cutouts]
+    for cutout in changed:
+        cutout.pixels[2:] *= 7
+    deeper = HSC.model_copy(
+        update={
+            "bands": tuple(
+                band.model_copy(update={"depth_mag": 20.0, "psf_fwhm_arcsec": 3.0})
+                if band.name in "izy"
+                else band
+                for band in HSC.bands
+            )
+        }
+    )
+    assert torch.equal(latents(wide_space.encoder(deeper, ("g", "r")), changed), expected)
+    assert not torch.equal(latents(wide_space.encoder(HSC), changed), expected)
+
+
+def test_the_same_pixels_by_a_better_instrument_have_other_latents(wide_space):
+    survey = get_survey("decals")
+    plain = wide_space.encoder("decals")
+    inputs = plain.prepare(stamps(3, survey), wide_space.frame).inputs
+    sharp = [replace(cutout, psf_fwhm_arcsec=0.7) for cutout in stamps(3, survey)]
+    other = plain.prepare(sharp, wide_space.frame).inputs
+    assert torch.equal(inputs.images, other.images)
+    one, two = (wide_space.encode(each, plain, precision="fp32").mean for each in (inputs, other))
+    assert not torch.allclose(one, two)
+
+
+def test_each_grid_is_decoded(wide_space):
+    latents = torch.randn(2, 6)
+    with torch.no_grad():
+        both = wide_space.decoder(latents)
+    for grid in range(2):
+        image = wide_space.decode(latents, grid=grid, precision="fp32")
+        torch.testing.assert_close(image, both[:, 3 * grid : 3 * grid + 3])
 
 
 def test_adding_a_survey_keeps_the_anchor_and_the_old_space(space):
@@ -72,24 +185,22 @@ def test_adding_a_survey_keeps_the_anchor_and_the_old_space(space):
 
 def test_only_changed_tensors_are_stored(space, tmp_path):
     adapted(space).save(tmp_path)
-    assert set(load_file(tensor_file(tmp_path, "survey-hsc"))) == {"stem.weight", "mean.weight"}
+    assert set(load_file(tensor_file(tmp_path, "survey-hsc"))) == {"mean.weight"}
 
 
 def test_bf16_stays_near_fp32(space):
-    images = torch.randn(4, 3, 64, 64)
-    full = space.encode(images, "decals", precision="fp32").mean
-    half = space.encode(images, "decals", precision="bf16").mean
+    inputs = Inputs.plain(torch.randn(4, 3, 64, 64))
+    full = space.encode(inputs, "decals", precision="fp32").mean
+    half = space.encode(inputs, "decals", precision="bf16").mean
     assert (full - half).abs().max() < 0.05 * full.std()
 
 
 def test_no_images_give_no_latents(space):
-    assert space.encode(torch.empty(0, 3, 64, 64), "decals").mean.shape == (0, 6)
+    assert space.encode(Inputs.plain(torch.empty(0, 3, 64, 64)), "decals").mean.shape == (0, 6)
     assert space.decode(np.empty((0, 6), np.float32)).shape == (0, 3, 64, 64)
 
 
 def test_bad_arguments_are_named(space):
-    with pytest.raises(SpaceError, match=r"no encoder for 'sdss'; it has decals; .*--unadapted"):
-        space.encoder("sdss")
     with pytest.raises(SpaceError, match="decals: is the anchor of this space, which"):
         space.with_survey(space.encoder("decals"))
     with pytest.raises(ValueError, match=r"shape \(n, 6\) but have \(2, 7\)"):
@@ -149,7 +260,7 @@ def test_unwritable_output(space, tmp_path):
 )
 def test_a_survey_may_have_any_name(space, tmp_path, name):
     survey = HSC.model_copy(update={"name": name})
-    both = space.with_survey(space.unadapted(survey, survey.band_names))
+    both = space.with_survey(space.encoder(survey))
     both.save(tmp_path)
     loaded = LatentSpace.load(tmp_path)
     assert loaded.id == space.id

@@ -1,6 +1,10 @@
+import json
+from dataclasses import replace
+
 import pytest
 from astropy import units as u
 
+from galaxy_da.cli import main
 from galaxy_da.errors import SurveyError
 from galaxy_da.surveys import builtin_surveys, find_survey, get_survey, load_survey
 
@@ -84,3 +88,20 @@ def test_a_name_never_opens_a_file(tmp_path):
     path.write_text(TWO_BANDS)
     with pytest.raises(SurveyError, match="unknown survey"):
         get_survey(str(path))
+
+
+def test_the_command_says_how_a_space_reads_a_survey(tmp_path, capsys, space):
+    plain = space.encoder("sdss", ("g", "r", "i"))
+    adapted = replace(plain, record={"pairs": {"train": 300}})
+    space.with_survey(adapted).save(tmp_path / "space")
+    words = ["surveys", "sdss", "--json", "--space"]
+    for where, expected in (
+        ("decals", "by definition: planes g<-g, r<-r, z<-z; missing: none"),
+        (str(tmp_path / "space"), "adapted with 300 pairs: planes g<-g, r<-r, z<-i; missing: none"),
+    ):
+        assert main([*words, where]) == 0
+        assert json.loads(capsys.readouterr().out)["read"] == expected
+    (tmp_path / "two.toml").write_text(TWO_BANDS)
+    assert main(["surveys", "--file", str(tmp_path / "two.toml"), "--json"]) == 0
+    read = json.loads(capsys.readouterr().out)["read"]
+    assert read == "by definition: planes g<-B, z<-I; missing: r"

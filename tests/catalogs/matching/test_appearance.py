@@ -213,7 +213,7 @@ def test_unusable_candidates_are_refused():
 
 def space_with_model(width=6):
     space = make_space(latents=width)
-    plain = space.unadapted(get_survey("sdss"), ("g", "r", "z"))
+    plain = space.encoder("sdss")
     model = {
         "population": {"mean": [0.0] * width, "variance": [1.0] * width},
         "intercept": 0.0,

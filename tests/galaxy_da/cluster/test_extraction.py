@@ -15,7 +15,7 @@ from conftest import make_space
 
 from galaxy_da.cli import main
 from galaxy_da.cluster.partitions import partitions_of
-from galaxy_da.errors import SpaceError, TableError
+from galaxy_da.errors import SurveyError, TableError
 from galaxy_da.io.features import Features
 from galaxy_da.io.hats.libraries import using_lsdb
 from galaxy_da.io.storage import location, upload_folder
@@ -99,10 +99,10 @@ def test_mistakes_are_one_line(sample, tmp_path, capsys):
     pq.write_table(table.slice(0, 0), tmp_path / "empty.parquet")
     with pytest.raises(TableError, match="has no rows"):
         extract_here(tmp_path / "empty.parquet", tmp_path / "out")
-    sdss = table.set_column(1, "survey", pa.array(["sdss"] * 120))
-    pq.write_table(sdss, tmp_path / "sdss.parquet")
-    with pytest.raises(SpaceError, match="no encoder for 'sdss'"):
-        extract_here(tmp_path / "sdss.parquet", tmp_path / "out")
+    unknown = table.set_column(1, "survey", pa.array(["nosuch"] * 120))
+    pq.write_table(unknown, tmp_path / "nosuch.parquet")
+    with pytest.raises(SurveyError, match="unknown survey 'nosuch'"):
+        extract_here(tmp_path / "nosuch.parquet", tmp_path / "out")
     command = ["extract", "--space", "decals", "--sample", str(tmp_path), "--out", "out"]
     assert main(command) == 2
     assert "is a folder; a HATS catalogue or a folder of tables needs --engine dask" in (

@@ -11,7 +11,7 @@ from astropy import units as u
 from astropy_healpix import lonlat_to_healpix
 
 from galaxy_da.cluster.partitions import PartitionSample, partitions_of
-from galaxy_da.errors import CatalogError, TableError
+from galaxy_da.errors import TableError
 
 
 def _write(path, n, seed, first=0, groups=40):

@@ -12,18 +12,17 @@ import pytest
 import torch
 from conftest import blobs, make_space, write_sample
 
-from galaxy_da.errors import SpaceError, StorageError, SurveyError, TableError
+from galaxy_da.errors import StorageError, SurveyError, TableError
 from galaxy_da.extraction import parts
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.preparation import prepare
 from galaxy_da.io.features import Features, vectors
-from galaxy_da.io.samples import Sample
+from galaxy_da.io.samples import Flag, Sample
 from galaxy_da.surveys import get_survey
 
 FP32 = ExtractSettings(precision="fp32")
-UNADAPTED = ExtractSettings(unadapted=True)
 
 
 @pytest.fixture
@@ -37,7 +36,7 @@ def small_parts(monkeypatch):
 
 
 def test_a_sample_of_another_survey_is_refused_in_one_line(space, sample):
-    encoder = space.unadapted(get_survey("sdss"), ("g", "r", "i"))
+    encoder = space.encoder("sdss", ("g", "r", "i"))
     with pytest.raises(TableError, match="holds cutouts of decals but sdss was asked for"):
         load_images(sample, np.arange(3), encoder, space.frame)
 
@@ -55,10 +54,10 @@ def test_features_match_the_encoder(space, sample):
         Cutout(pixels=p, bands=("g", "r", "z"), pixel_scale_arcsec=0.262, centre_xy=(69.5, 69.5))
         for p in pixels
     ]
-    images = prepare(cutouts, get_survey("decals"), space.frame, ("g", "r", "z")).images
+    inputs = prepare(cutouts, get_survey("decals"), space.frame, ("g", "r", "z")).inputs
     with torch.no_grad():
-        posterior = space.encoder("decals").network(images)
-        error = (space.decoder(posterior.mean) - images).square().mean((1, 2, 3))
+        posterior = space.encoder("decals").network(inputs)
+        error = (space.decoder(posterior.mean) - inputs.images).square().mean((1, 2, 3))
     np.testing.assert_allclose(vectors(table), posterior.mean, atol=1e-4)
     np.testing.assert_allclose(vectors(table, "variance"), posterior.variance, rtol=1e-3)
     np.testing.assert_allclose(table["reconstruction_error"], error, rtol=1e-3)
@@ -155,7 +154,7 @@ from conftest import make_space
 from galaxy_da.extraction import parts
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.samples import Sample
+from galaxy_da.io.samples import Flag, Sample
 parts._PART_ROWS = 64
 extract(make_space(), Sample({sample!r}), {out!r}, ExtractSettings(precision="fp32"))
 """
@@ -230,15 +229,33 @@ def test_bad_rows_have_a_status_and_the_rest_features(space, tmp_path):
     assert table.filter(table["embedding"].is_valid())["embedding"].null_count == 0
 
 
-def test_surveys_without_an_encoder_need_unadapted(space, tmp_path):
-    path = write_sample(tmp_path / "s", blobs(4, 100, 0.396), survey="sdss", bands=["g,r,z"] * 4)
-    with pytest.raises(SpaceError, match="no encoder for 'sdss'"):
-        extract(space, Sample(path))
-    table = extract(space, Sample(path), settings=UNADAPTED).table
-    assert set(table["status"].to_pylist()) == {"ok"}
-    path = write_sample(tmp_path / "x", blobs(4, 100, 0.396), survey="nosuch")
+def test_a_survey_without_an_adaptation_is_read_by_its_definition(wide_space, tmp_path):
+    images = blobs(4, 100, 0.396)
+    path = write_sample(tmp_path / "s", images, survey="sdss", bands=["g,r,z"] * 4)
+    extract(wide_space, Sample(path), tmp_path / "f", FP32)
+    features = Features.open(tmp_path / "f")
+    assert features.readings == {"sdss": "by definition"}
+    assert set(features.table["status"].to_pylist()) == {"ok"}
+    path = write_sample(tmp_path / "two", images[:, :2], survey="sdss", bands=["g,r"] * 4)
+    two = extract(wide_space, Sample(path), settings=FP32).table
+    assert set(two["status"].to_pylist()) == {"ok"}
+    assert all(flag & Flag.SUBSTITUTED_BAND for flag in two["flags"].to_pylist())
+    assert not np.allclose(vectors(two), vectors(features.table))
+    path = write_sample(tmp_path / "x", images, survey="nosuch")
     with pytest.raises(SurveyError, match="unknown survey 'nosuch'"):
-        extract(space, Sample(path), settings=UNADAPTED)
+        extract(wide_space, Sample(path))
+
+
+def test_the_psf_of_a_row_reaches_the_network(wide_space, tmp_path):
+    images = np.repeat(blobs(1, 140, 0.262), 4, 0)
+    widths = [None, 0.8, get_survey("decals").band("r").psf_fwhm_arcsec, -1.0]
+    path = write_sample(tmp_path / "d", images, psf_fwhm_arcsec=widths)
+    table = extract(wide_space, Sample(path), settings=FP32).table
+    assert table["status"].to_pylist() == ["ok", "ok", "ok", "unreadable"]
+    assert "psf_fwhm_arcsec must be positive but is -1.0" in table["message"][3].as_py()
+    median, sharp, same = vectors(table.slice(0, 3))
+    np.testing.assert_allclose(same, median, atol=1e-5)
+    assert np.abs(sharp - median).max() > 1e-3
 
 
 def test_mixed_surveys_keep_their_order(space, tmp_path):
@@ -248,7 +265,7 @@ def test_mixed_surveys_keep_their_order(space, tmp_path):
     table = pq.read_table(path)
     table = table.set_column(1, "survey", pa.array(names))
     pq.write_table(table, path)
-    mixed = extract(space, Sample(path), settings=ExtractSettings(unadapted=True, precision="fp32"))
+    mixed = extract(space, Sample(path), settings=FP32)
     assert mixed.table["survey"].to_pylist() == names
     assert set(mixed.encoders) == {"decals", "bass-mzls"}
 
@@ -268,6 +285,6 @@ def test_features_are_refused_as_a_sample(space, sample, tmp_path):
 def test_colour_images_without_a_stretch_refuse_their_rows(space, tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3)).astype(np.uint8)
     path = write_sample(tmp_path / "h", images, survey="hsc")
-    table = extract(space, Sample(path), settings=UNADAPTED).table
+    table = extract(space, Sample(path)).table
     assert table["status"].to_pylist() == ["unreadable"] * 3
     assert "its definition has no stretch" in table["message"][0].as_py()

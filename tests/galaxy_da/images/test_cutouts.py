@@ -130,6 +130,16 @@ def test_colour_needs_a_stretch(tmp_path):
         read_image(tmp_path / "a.jpg", HSC)
 
 
+@pytest.mark.parametrize("data", [fits_bytes(CUBE), jpeg_bytes(np.zeros((9, 9, 3), np.uint8))])
+def test_the_psf_of_each_row_is_that_of_the_table(tmp_path, data):
+    widths = [0.9, None, 0.0, float("nan"), float("inf")]
+    table = pa.table({"image": [data] * 5, "psf_fwhm_arcsec": widths})
+    first, second, *bad = read_cutouts(table, tmp_path, DECALS)
+    assert first.psf_fwhm_arcsec == 0.9 and second.psf_fwhm_arcsec is None
+    for error, width in zip(bad, widths[2:], strict=True):
+        assert str(error).startswith(f"psf_fwhm_arcsec must be positive but is {width}")
+
+
 def test_numpy_and_hdf5_rows(tmp_path):
     np.save(tmp_path / "c.npy", np.stack([CUBE, CUBE * 2]))
     got = read_cutout(row(cutout="c.npy#1"), tmp_path, DECALS)

@@ -20,7 +20,6 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.models.match_probability import MatchProbability, Population
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import get_survey
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -74,9 +73,9 @@ def _wait(url, process, log):
 
 
 def _two_surveys():
-    """Shipped space with SDSS read by the anchor's encoder, and a rough match probability."""
+    """Shipped space with SDSS read by its definition, and a rough match probability."""
     space = LatentSpace.load("decals")
-    plain = space.unadapted(get_survey("sdss"), ("g", "r", "z"))
+    plain = space.encoder("sdss", ("g", "r", "z"))
     probability = MatchProbability(
         population=Population(
             mean=(0.0,) * space.galaxy_latents, variance=(1.0,) * space.galaxy_latents

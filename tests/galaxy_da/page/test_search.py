@@ -97,7 +97,7 @@ def picture(sky, tmp_path_factory):
     encoder = space.encoder("decals")
     prepared = encoder.prepare([read_image(path, encoder.survey)], space.frame)
     assert prepared.problems == [None]
-    mean = space.encode(prepared.images, encoder).mean
+    mean = space.encode(prepared.inputs, encoder).mean
     return path, mean[0, : space.galaxy_latents].numpy()
 
 

@@ -17,7 +17,6 @@ from galaxy_da.index import create
 from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.models.match_probability import posterior_distance, probability
-from galaxy_da.surveys import get_survey
 
 MODEL = {
     "population": {"mean": [0.0] * 6, "variance": [1.0] * 6},
@@ -31,7 +30,7 @@ MODEL = {
 @pytest.fixture
 def space():
     plain = make_space()
-    encoder = plain.unadapted(get_survey("sdss"), ("g", "r", "z"))
+    encoder = plain.encoder("sdss")
     return plain.with_survey(replace(encoder, record={"match_probability": {"model": MODEL}}))
 
 
@@ -102,7 +101,7 @@ def test_vectors_of_another_encoder_have_no_probability(space, features):
     with pytest.raises(LatentIndexError, match="sdss: the index holds vectors of another encoder"):
         index.distances(pairs(), anchor="decals", target="sdss", space=space)
     plain = make_space()
-    bare = plain.with_survey(plain.unadapted(get_survey("sdss"), ("g", "r", "z")))
+    bare = plain.with_survey(plain.encoder("sdss"))
     with pytest.raises(SpaceError, match="decals and sdss: this space has no probability"):
         LatentIndex.build(features).distances(pairs(), anchor="decals", target="sdss", space=bare)
 

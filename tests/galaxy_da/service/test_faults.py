@@ -207,7 +207,7 @@ def test_a_full_disk_is_reported_and_leaves_no_files(workspace, tmp_path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", small)
-        given["data"]["options"] = json.dumps({"unadapted": True})
+        given["data"]["options"] = json.dumps({"reconstruct": False})
         while (code := http.post("/api/jobs", **given).status_code) == 202:
             pass
         assert code == 507

@@ -26,7 +26,7 @@ def test_a_picture_is_read_through_the_stretch_that_is_named(http, workspace, pi
         assert answer.status_code == 200, answer.text
         cutout = read_image(picture, workspace.space.survey("decals"), stretch)
         prepared = encoder.prepare([cutout], workspace.space.frame)
-        expected[stretch] = workspace.space.encode(prepared.images, encoder).mean[0].numpy()
+        expected[stretch] = workspace.space.encode(prepared.inputs, encoder).mean[0].numpy()
         got[stretch] = np.array(answer.json()["latents"])
     apart = np.abs(expected[None] - expected["galaxy-zoo"]).max()
     for stretch in expected:

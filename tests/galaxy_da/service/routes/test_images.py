@@ -96,7 +96,7 @@ def test_a_missing_cutout_file_is_reported(http, workspace):
 @pytest.mark.parametrize("survey", SURVEYS)
 def test_encoding_equals_extraction(http, workspace, survey):
     files = {"file": as_fits(workspace, survey, 7)}
-    given = {"survey": survey, "unadapted": survey == "hsc"}
+    given = {"survey": survey}
     found = http.post("/api/encode", data=given, files=files).json()
     expected = row_of(workspace, survey, 7)
     assert (found["status"], found["flags"]) == ("ok", expected["flags"])
@@ -116,9 +116,7 @@ def test_a_colour_image_needs_a_stretch_of_its_survey(http):
     Image.fromarray(pixels).save(out, "png")
     answer = http.post("/api/encode", data={"survey": "decals"}, files={"file": out.getvalue()})
     assert answer.json()["status"] == "ok"
-    answer = http.post(
-        "/api/encode", data={"survey": "hsc", "unadapted": True}, files={"file": out.getvalue()}
-    )
+    answer = http.post("/api/encode", data={"survey": "hsc"}, files={"file": out.getvalue()})
     assert answer.status_code == 422 and "stretch" in answer.json()["error"]["message"]
 
 
