@@ -110,7 +110,7 @@ def image_rows(batches: Sequence[int] = (1, 64), turns: Turns = Turns()) -> list
     pixels[:, 54:74, 54:74] += 1
     encoder = space.encoder("decals")
     cutout = Cutout(
-        pixels=pixels, bands=encoder.bands, pixel_scale_arcsec=0.262, centre_xy=(63.5, 63.5)
+        pixels=pixels, bands=("g", "r", "z"), pixel_scale_arcsec=0.262, centre_xy=(63.5, 63.5)
     )
     inputs = encoder.prepare([cutout] * _CLIENTS, space.frame).inputs
     request = _post("/api/encode", {"survey": "decals"}, _fits(pixels))

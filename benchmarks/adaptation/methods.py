@@ -212,14 +212,13 @@ def _adapted(training_set: TrainingSet) -> FittedMethod:
     tuning = FineTuningSettings() if steps is None else FineTuningSettings(steps=steps)
     settings = AdaptSettings(fine_tuning=tuning, seed=training_set.seed)
     with TemporaryDirectory() as folder:
-        samples = []
-        for side in ("anchor", "target"):
-            path = Path(folder) / f"{side}.parquet"
-            write_table(getattr(training_set, side).sample, path)
-            samples.append(Sample(path))
+        paths = [Path(folder) / f"{side}.parquet" for side in ("anchor", "target")]
+        for observed, path in zip((training_set.anchor, training_set.target), paths, strict=True):
+            write_table(observed.sample, path)
+        anchor, target = map(Sample, paths)
         pairs = training_set.pairs
-        table = _pair_table(pairs, *samples) if len(pairs) else None
-        adapted = adapt(space, *samples, table, survey=survey, settings=settings)
+        table = _pair_table(pairs, anchor, target) if len(pairs) else None
+        adapted = adapt(space, anchor, target, table, survey=survey, settings=settings)
     new = adapted.encoder(survey.name)
     if new.bands != training_set.encoder.bands:
         raise CatalogError(

@@ -79,6 +79,12 @@ class _Pair:
         """True if r is the only common band."""
         return self.query.bands == ("r",)
 
+    @property
+    def field_arcsec(self) -> float:
+        """Side of the widest field that both stamps and the pictures of SDSS cover."""
+        width = 2 * min(reach_arcsec(self.query), reach_arcsec(self.partner))
+        return min(_WIDEST_ARCSEC, float(np.floor(width)))
+
 
 def rank_rows(space: LatentSpace, data: Path, pool: SdssPool | None = None) -> list[dict[str, Any]]:
     """Rank the partner of each real pair among all SDSS galaxies.
@@ -89,7 +95,11 @@ def rank_rows(space: LatentSpace, data: Path, pool: SdssPool | None = None) -> l
     pool = pool or SdssPool.read(space, data / "sdss_spirals.parquet")
     pairs = [*_guide_pairs(data), *_gama_pairs(data / "kids_sdss_fits")]
     pairs += _spiral_pairs(data / "des_ps1_sdss_fits")
-    return [_rank(space, pair, pool) for pair in pairs]
+    fields = {
+        group: min(pair.field_arcsec for pair in pairs if pair.group == group)
+        for group in {pair.group for pair in pairs}
+    }
+    return [_rank(space, pair, pool, fields[pair.group]) for pair in pairs]
 
 
 def group_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -106,9 +116,7 @@ def group_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _rank(space: LatentSpace, pair: _Pair, pool: SdssPool) -> dict[str, Any]:
-    width = 2 * min(reach_arcsec(pair.query), reach_arcsec(pair.partner))
-    field_arcsec = min(_WIDEST_ARCSEC, float(np.floor(width)))
+def _rank(space: LatentSpace, pair: _Pair, pool: SdssPool, field_arcsec: float) -> dict[str, Any]:
     sdss = get_survey("sdss")
     survey, other = (_only_red(s) if pair.red else s for s in (pair.survey, sdss))
     query = encode(space, survey, [cropped(pair.query, field_arcsec)]).mean

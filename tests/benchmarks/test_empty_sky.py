@@ -10,7 +10,7 @@ from galaxy_da.images.preparation import Frame
 from galaxy_da.surveys import get_survey
 from training.pretraining.sky_residuals import beyond_galaxy, sky_residuals
 
-N = 64
+N = 96
 
 
 @pytest.fixture(scope="module")
