@@ -18,6 +18,7 @@ from galaxy_da.models.devices import autocast, best_device
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from galaxy_da.space import LatentSpace, SpaceParts, SurveyEncoder
 from galaxy_da.surveys import get_survey
+from training.anchor import images
 from training.anchor.augment import Augmentation, hard_batches
 from training.anchor.images import TrainingSky
 from training.anchor.learner import AnchorLearner, Views, loss_of
@@ -30,6 +31,7 @@ __all__ = ["train_anchor"]
 _CHECKPOINT = "checkpoint.safetensors"
 _SAVE_SECONDS = 240
 _CURVE_STEPS = 100
+_BLOCKS, _PASSES = 8, 3  # of the sky that are used together, and how often
 
 
 def train_anchor(
@@ -146,19 +148,25 @@ def _train(
 
 
 def _batches(recipe: AnchorRecipe, data: TrainingSky, first: int) -> Iterator[Views]:
-    """Yield the batches from step `first` on; each epoch has its own seed."""
+    """Yield the batches from step `first` on.
+
+    A few blocks are used several times before others, so that a sky may be larger than the memory.
+    """
     schedule = recipe.schedule
     magnitude = data.truth["r_mag"].to_numpy()
-    step, epoch = 0, 0
+    rng = np.random.default_rng(recipe.seed)
+    step = 0
     while step < schedule.steps:
-        rng = np.random.default_rng([recipe.seed, epoch])
-        for rows in hard_batches(magnitude, schedule.batch, schedule.hard_share, rng):
-            symmetry, other = rng.integers(SYMMETRIES, size=2)
-            if first <= step < schedule.steps:
-                seed = recipe.seed * 10**9 + step
-                yield _views(recipe, data, rows, (int(symmetry), int(other)), seed)
-            step += 1
-        epoch += 1
+        chosen = rng.choice(len(data.blocks), min(_BLOCKS, len(data.blocks)), replace=False)
+        members = np.flatnonzero(np.isin(np.arange(len(data)) // images.BLOCK, chosen))
+        for _ in range(_PASSES):
+            batches = hard_batches(magnitude[members], schedule.batch, schedule.hard_share, rng)
+            for rows in batches:
+                symmetry, other = rng.integers(SYMMETRIES, size=2)
+                if first <= step < schedule.steps:
+                    seed = recipe.seed * 10**9 + step
+                    yield _views(recipe, data, members[rows], (int(symmetry), int(other)), seed)
+                step += 1
 
 
 def _views(
@@ -170,12 +178,12 @@ def _views(
 ) -> Views:
     aligned, rotated, clean = data.read(rows, recipe.schedule.decoded)
     aligned = apply_symmetry(aligned, symmetries[0])
-    images = torch.cat([*aligned.unbind(1), apply_symmetry(rotated, symmetries[1])])
+    observed = torch.cat([*aligned.unbind(1), apply_symmetry(rotated, symmetries[1])])
     conditions = torch.cat(data.conditions[rows].unbind(1))
     n = len(rows)
     augment = Augmentation(recipe.frame, recipe.jitter, seed)
     return Views(
-        augment(images, conditions, torch.arange(3 * n) >= n),
+        augment(observed, conditions, torch.arange(3 * n) >= n),
         apply_symmetry(clean, symmetries[0]),
     )
 
