@@ -141,6 +141,7 @@ def _transform(profiles: Profiles, row: int, kx: Tensor, ky: Tensor) -> Tensor:
     square = (2 * xy * ky) * kx
     square += xx * kx**2
     square += yy * ky**2
+    square.clamp_min_(0)  # rounding
     return profile_transform(int(profiles.kind[row]), square, float(profiles.width[row]))
 
 

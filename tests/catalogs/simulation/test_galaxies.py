@@ -187,6 +187,14 @@ def test_no_light_is_negative(label):
     assert (images / peak).min() > -5e-4  # of the peak: the ringing of a cut spectrum
 
 
+def test_every_drawn_patch_is_finite():
+    frequencies = Frequencies(60, 168.0)
+    for seed in range(6):
+        drawn = draw_galaxies(200, np.random.default_rng(seed), (11, 17), 168.0)
+        drawn = Galaxies(drawn.truth, drawn.neighbours.slice(0, 0), drawn.knots)
+        assert bool(torch.isfinite(torch.view_as_real(drawn.render(frequencies).spectra)).all())
+
+
 def test_a_ring_is_brightest_at_its_radius():
     rows, images, frequencies = bright("ring", 12, 4)
     checked = 0
