@@ -74,12 +74,12 @@ class ScenePool:
     ) -> ScenePool:
         """Read sample tables of one survey each and keep the images that can be scenes.
 
-        At most `limit` rows are read, as many of each table as it has, always the same random ones.
-        An image is left out if its galaxy is not detected, runs over the edge, is saturated, has
-        pixels that are not finite, or is smaller than 50 pixels; or if its bands are not those of
-        the table's first image. The survey is by default the built-in one that a table names. A
-        column ``scene_class`` gives the morphological classes; see `draw`. TableError is raised if
-        a table has no usable image.
+        At most `limit` rows are read, equally many of each table, always the same random ones. An
+        image is left out if its galaxy is not detected, runs over the edge, is saturated, has
+        pixels that are not finite, is smaller than 50 pixels, or is outshone by a star that touches
+        it; or if its bands are not those of the table's first image. The survey is by default the
+        built-in one that a table names. A column ``scene_class`` gives the morphological classes;
+        see `draw`. TableError is raised if a table has no usable image.
 
         `scene_table` prepares images without positions or pixel scales.
         """
