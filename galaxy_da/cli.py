@@ -6,18 +6,21 @@ Each package lists its verbs under the entry-point group ``galaxy_da.commands``.
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import FrameType
 from typing import Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.models import ParameterInfo
-from upath import UPath
 
 from galaxy_da.errors import GalaxyDAError
 
@@ -175,6 +178,8 @@ def _command_of(function: Callable[..., None], name: str) -> TyperCommand:
 
 def _read_paths(function: Callable[..., None]) -> None:
     """Set the parsers of a verb's paths: a `UPath` may be a URL, a `Path` may not."""
+    from upath import UPath
+
     from galaxy_da.io.storage import location
 
     function.__annotations__ = get_type_hints(function, include_extras=True)
@@ -223,26 +228,55 @@ def run_function(
 
 def _run(command: Callable[..., Any], arguments: Sequence[str] | None, name: str) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with _noted_interrupts() as interrupts:
+        try:
+            status, message = _outcome(command, given, name)
+        except Exception:
+            if not interrupts:
+                raise
+            status, message = _INTERRUPTED, ""
+    if status == _INTERRUPTED or (status and interrupts):
+        status, message = _INTERRUPTED, "interrupted; run the same command again to go on"
+    if message:
+        print(f"{name}: {message}", file=sys.stderr)
+    return status
+
+
+def _outcome(command: Callable[..., Any], given: list[str], name: str) -> tuple[int, str]:
+    """Run a command; return its exit status and the message of a user's mistake."""
     try:
         command(args=given, prog_name=name)
     except GalaxyDAError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
+        return 2, str(error)
     except ModuleNotFoundError as error:
         extra = _extra_with(error)
         if extra is None:
             raise
-        print(
-            f"{name}: this needs {error.name}, which is not installed; "
-            f"run `pip install 'galaxy_da[{extra}]'`",
-            file=sys.stderr,
-        )
-        return 2
+        needed = f"this needs {error.name}, which is not installed"
+        return 2, f"{needed}; run `pip install 'galaxy_da[{extra}]'`"
     except SystemExit as end:
-        if end.code == _INTERRUPTED:
-            print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
-        return int(end.code or 0)
-    return 0
+        return int(end.code or 0), ""
+    return 0, ""
+
+
+@contextmanager
+def _noted_interrupts() -> Iterator[list[int]]:
+    """Yield a list of the SIGINT signals received; a library may turn one into another error."""
+    noted: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield noted
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _extra_with(error: ModuleNotFoundError) -> str | None:

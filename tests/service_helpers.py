@@ -1,10 +1,15 @@
 """Small service of three surveys, in process and on loopback."""
 
 import io
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 import zipfile
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -17,6 +22,7 @@ from galaxy_da.io.features import Features
 from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service import create_app
+from galaxy_da.service.jobs import process
 from galaxy_da.service.parts import ServiceOptions
 from galaxy_da.service.pictures import SampleCutouts
 from galaxy_da.service.run import UVICORN_OPTIONS
@@ -103,3 +109,58 @@ def zipped(folder):
         for path in sorted(folder.iterdir()):
             archive.write(path, path.name)
     return out.getvalue()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def start_service(workspace, folder, log, *more):
+    """Run `serve` with jobs in a folder; return its process and address once it is ready."""
+    port = free_port()
+    command = [sys.executable, "-m", "galaxy_da", "serve", "--port", str(port), *more]
+    command += [
+        "--index",
+        str(workspace.folder / "index"),
+        "--space",
+        str(workspace.folder / "space"),
+    ]
+    command += ["--jobs", str(folder), "--sample", str(workspace.samples["decals"])]
+    with log.open("ab") as errors:
+        child = subprocess.Popen(command, stderr=errors, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
+    while True:
+        assert child.poll() is None, log.read_text()
+        try:
+            if httpx.get(f"{url}/readyz", timeout=10).status_code == 200:
+                return child, url
+        except httpx.HTTPError:
+            time.sleep(0.2)
+
+
+def killable(service, folder):
+    """Return the processes below a service, and of the jobs in a folder with the job's name."""
+    found = dict.fromkeys(descendants(service))
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        pid = int(path.parent.name)
+        try:
+            words = path.read_bytes().split(b"\0")
+            leads = os.getsid(pid) == pid
+        except OSError:
+            continue
+        names = [Path(os.fsdecode(word)) for word in words if str(folder).encode() in word]
+        if leads and process.__name__.encode() in words and names:
+            found[pid] = names[0].name
+    return found
+
+
+def descendants(pid):
+    """Yield the children of a process, and theirs."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return
+    for child in map(int, children):
+        yield child
+        yield from descendants(child)

@@ -21,7 +21,7 @@ from catalogs.archives.protocol import BoolArray, FloatArray, band_names
 from catalogs.archives.stamps import Stamp, check_flux, in_survey_flux, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.images.calibration import calibration_cards
-from galaxy_da.images.fits import select_hdus
+from galaxy_da.images.fits import select_hdus, without_blank
 from galaxy_da.images.hdu_roles import Role
 from galaxy_da.images.masks import bad_pixels
 from galaxy_da.images.wcs import celestial_wcs, pixels_of, sky_of
@@ -127,7 +127,7 @@ class LocalMosaic:
         source, target = overlap_slices(size, shape, (float(y), float(x)), mode="partial")
         pixels = np.full(shape, np.nan, dtype=np.float32)
         with _image(self._path(band), self.survey) as (hdu, masks):
-            pixels[target] = hdu.section[source]
+            pixels[target] = without_blank(np.asarray(hdu.section[source]), hdu.header)
             header = hdu.header.copy()
             for role, mask in masks:
                 bad = bad_pixels(np.asarray(mask.section[source])[None], role.kind, mask.header)[0]

@@ -58,7 +58,8 @@ def check_positions_of_images(
     own = SkyCoord(sky[rows], unit=u.deg)
     east, north = (part.to_value(u.arcsec) for part in middles.spherical_offsets_to(own))
     apart = middles.separation(own).arcsec
-    nearest = placed[middles.match_to_catalog_sky(galaxies)[0]]
+    nearest, least, _ = middles.match_to_catalog_sky(galaxies)
+    is_nearer = (placed[nearest] != rows) & (least.arcsec < apart - _LEAST_ARCSEC)
     offsets = {
         "images": len(pairs),
         "median_arcsec": float(np.median(apart)),
@@ -67,7 +68,7 @@ def check_positions_of_images(
         "median_north_arcsec": float(np.median(north)),
     }
     pixel = float(np.median([image.files[0].pixel_scale_arcsec or 0 for _, image in pairs]))
-    warnings = [_of_offset(east, north, apart, pixel), _of_nearer(pairs, nearest)]
+    warnings = [_of_offset(east, north, apart, pixel), _of_nearer(pairs, is_nearer)]
     if matching.method == "position":
         warnings.append(_of_names(pairs, names))
     return PositionCheck(
@@ -100,9 +101,9 @@ def _of_offset(east: np.ndarray, north: np.ndarray, apart: np.ndarray, pixel: fl
     return ""
 
 
-def _of_nearer(pairs: Sequence[tuple[int, FolderImage]], nearest: np.ndarray) -> str:
+def _of_nearer(pairs: Sequence[tuple[int, FolderImage]], is_nearer: np.ndarray) -> str:
     """Tell of rows other than the matched ones that are nearer to the middle of their image."""
-    other = [k for k, (row, _) in enumerate(pairs) if nearest[k] != row]
+    other = np.flatnonzero(is_nearer)
     if len(other) <= _SHARE * len(pairs):
         return ""
     return (

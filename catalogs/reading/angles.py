@@ -15,6 +15,7 @@ from galaxy_da.errors import CatalogError
 
 __all__ = ["is_sexagesimal", "read_angles"]
 
+_FEWEST = 10  # values that show a unit
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 
 
@@ -60,6 +61,8 @@ def read_angles(
                 f"{source} has no unit and spans {spread.min():g} to {spread.max():g}: hours? "
                 "then read it with unit=hourangle"
             )
+        elif len(spread) >= _FEWEST and spread.min() < 0.1 and 6 < spread.max() <= 2 * np.pi:
+            notes.append(f"{source} has no unit and spans a circle in radians: unit=rad?")
     return np.asarray(values)
 
 

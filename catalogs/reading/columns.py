@@ -36,11 +36,11 @@ SPELLINGS = {
     ),
     "ra": (
         "ra radeg raj2000 ra2000 raicrs ramean rastack alphaj2000 alphawinj2000 alphasky "
-        "rightascension"
+        "rightascension radegrees rahours rahour rahr rarad raradians"
     ),
     "dec": (
         "dec de decdeg dedeg decj2000 dej2000 dec2000 decicrs deicrs decmean decstack deltaj2000 "
-        "deltawinj2000 deltasky declination"
+        "deltawinj2000 deltasky declination decdegrees decrad decradians"
     ),
     "pmra": "pmra pmracosdec pmracosde",
     "pmdec": "pmdec pmde",
@@ -62,6 +62,7 @@ OTHER_FRAMES = {
 """Names of longitude and latitude in other frames, used if there are no ra and dec."""
 
 _LEGACY_SURVEY_ID = ("release", "brickid", "objid")  # unique only together
+_NAMES = ("designation", "iauname", "mainid", "name", "objname")  # ids come before these
 _COLUMNS_SHOWN = 20
 
 
@@ -136,6 +137,8 @@ def find_column(names: Sequence[str], wanted: str, name: str | None, where: str)
         found = [column for column in names if column == name]
     else:
         found = [wanted] if wanted in names else _spelled(names, wanted)
+        if wanted == "object_id" and len(found) > 1:
+            found = [column for column in found if _plain(column) not in _NAMES] or found
     if len(found) > 1:
         raise CatalogError(
             f"{where}: {wanted} could be any of {', '.join(found)}; say which by {wanted}=NAME"
@@ -167,10 +170,14 @@ def make_ids(table: pa.Table, sources: Sequence[str], where: str) -> pa.ChunkedA
                 f"{where}: ids in {name} are stored as {kind}, which loses digits of long ids; "
                 "write them as integers or text, or use another column by object_id=NAME"
             )
+        is_bytes = pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
         is_whole = pa.types.is_integer(kind) or (pa.types.is_decimal(kind) and kind.scale == 0)
-        if not (is_whole or is_text(kind) or pa.types.is_null(kind)):
+        if not (is_whole or is_bytes or is_text(kind) or pa.types.is_null(kind)):
             raise CatalogError(f"{where}: ids must be text or integers but {name} holds {kind}")
-        parts.append(pc.utf8_trim_whitespace(table[name].cast(pa.string())))
+        try:
+            parts.append(pc.utf8_trim_whitespace(table[name].cast(pa.string())))
+        except pa.ArrowInvalid as error:
+            raise CatalogError(f"{where}: ids in {name} are bytes that are no text") from error
         empty = pc.sum(pc.equal(pc.fill_null(parts[-1], ""), "")).as_py()
         if empty:
             raise CatalogError(f"{where}: {empty} of {len(table)} rows have no id in {name}")
@@ -207,8 +214,8 @@ def prepend(
 
 
 def unit_in_name(name: str) -> str | None:
-    """Return the unit that the name of a column of errors ends in, if any."""
-    found = re.search(r"(?:^|[\W_])(arcsec|mas|deg)$", name.lower())
+    """Return the unit that the name of a column of angles ends in, if any."""
+    found = re.search(r"(?:^|[\W_])(arcsec|mas|deg|hours?|hr|rad|radians)[)\]]?$", name.lower())
     return found[1] if found else None
 
 
@@ -232,7 +239,7 @@ def _system(name: str) -> str:
     """Return the part of a coordinate's name that tells its position from others."""
     stem = r"^(right_?ascension|declination|alpha|delta|ra|dec|de)"
     part = re.sub("[^a-z0-9]", "", re.sub(stem, "", name.rsplit(".", 1)[-1].lower().lstrip("_")))
-    return part.removesuffix("deg").replace("j2000", "2000")
+    return re.sub("(deg|degrees|hours?|hr|rad|radians)$", "", part).replace("j2000", "2000")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -69,12 +69,15 @@ def load_file(path: Location, wanted: Wanted) -> CatalogFile:
     is_file = exists(path)
     if not is_file and not is_folder(path):
         raise CatalogError(f"{path}: no such file")
+    if is_file and suffix == "cat":  # SExtractor writes either
+        with store_errors(path), path.open("rb") as stream:
+            suffix = "fits" if stream.read(6) == b"SIMPLE" else "csv"
     form, reader = _READERS.get(suffix, ("", None)) if is_file else ("HATS", _read_hats)
     if reader is None:
         raise CatalogError(
             f"{path}: is a file of unknown format {suffix!r}; catalogues are read from FITS, "
             "VOTable, ECSV, CSV or Parquet, by the endings "
-            f"{', '.join(f'.{known}' for known in _READERS)}, and from HATS folders"
+            f"{', '.join(f'.{known}' for known in _READERS)}, .cat, and from HATS folders"
         )
     if wanted.table is not None and form not in _WITH_TABLES:
         raise CatalogError(
@@ -131,10 +134,15 @@ def _light_columns(schema: pa.Schema) -> list[str]:
 _READERS: dict[str, tuple[str, Callable[[Location, Wanted], Loaded] | None]] = {
     "fits": ("FITS", read_fits),
     "fit": ("FITS", read_fits),
+    "fts": ("FITS", read_fits),
     "vot": ("VOTable", read_votable),
     "votable": ("VOTable", read_votable),
     "xml": ("VOTable", read_votable),
     "ecsv": ("ECSV", read_ecsv),
     "csv": ("CSV", read_csv),
+    "tsv": ("CSV", read_csv),
+    "txt": ("CSV", read_csv),
+    "dat": ("CSV", read_csv),
+    "asc": ("CSV", read_csv),
     "parquet": ("Parquet", _read_parquet),
 }

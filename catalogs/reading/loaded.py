@@ -119,7 +119,8 @@ def is_text(kind: pa.DataType) -> bool:
     """Return whether a column of this type holds text."""
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    tests = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
+    return any(test(kind) for test in tests)
 
 
 def is_number(kind: pa.DataType) -> bool:

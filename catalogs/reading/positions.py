@@ -227,7 +227,7 @@ def _usable(
     lon: np.ndarray, lat: np.ndarray, columns: PositionColumns, where: str, notes: list[str]
 ) -> np.ndarray:
     """Return a mask of the positions [deg] that lie on the sphere; count the others in `notes`."""
-    good = (np.abs(lon) <= 360) & (np.abs(lat) <= 90)
+    good: np.ndarray = (np.abs(lon) <= 360) & (np.abs(lat) <= 90)
     if good.all():
         return good
     row = int(np.argmin(good))

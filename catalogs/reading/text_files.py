@@ -34,19 +34,21 @@ _Read = Callable[[pa.csv.ConvertOptions], pa.Table]
 
 
 class _Layout(NamedTuple):
-    """Lines above the table, separator, and names if the header is a comment."""
+    """Lines above the table, separator, names if the header is a comment, and units below it."""
 
     skip: int
     separator: str
     names: list[str] | None
+    units: list[str] | None = None  # above a line of dashes, as VizieR writes
 
 
 def read_csv(path: Location, wanted: Wanted) -> Loaded:
     """Read a separated text file.
 
-    The header is the first line without ``#``, or a comment above values. Columns are separated by
-    commas, else tabs, semicolons, bars or spaces. Bytes that are not UTF-8 are read as Latin-1. Ids
-    are text; other integers keep every digit.
+    The header is the first line without ``#``, or a comment above values, as SExtractor writes it,
+    too. Columns are separated by commas, else tabs, semicolons, bars or spaces; units may stand
+    above a line of dashes, as in files of VizieR. Bytes that are not UTF-8 or UTF-16 are read as
+    Latin-1. Ids are text; other integers keep every digit.
 
     Raises
     ------
@@ -61,7 +63,7 @@ def read_csv(path: Location, wanted: Wanted) -> Loaded:
     source, options, parse = _source(file, layout, encoding)
     with pa.csv.open_csv(source(), read_options=options, parse_options=parse) as reader:
         inferred = reader.schema
-    refuse_repeated(inferred.names, where)
+    refuse_repeated([name.strip() for name in inferred.names], where)
 
     def read(convert: pa.csv.ConvertOptions) -> pa.Table:
         return pa.csv.read_csv(
@@ -83,13 +85,21 @@ def read_csv(path: Location, wanted: Wanted) -> Loaded:
                 "write them as integers or text, or use another column by object_id=NAME"
             )
     table, notes = _restore_integers(table, read)
-    if encoding != "utf-8":
+    table = table.rename_columns([name.strip() for name in table.column_names])
+    for place, unit in enumerate(layout.units or ()):
+        if unit and place < table.num_columns:
+            field = table.schema.field(place).with_metadata({"unit": unit})
+            table = table.set_column(place, field, table[place])
+    if encoding == "latin-1":
         notes.append("the file is not UTF-8 text and is read as Latin-1")
     return Loaded(table=table, notes=notes)
 
 
 def _encoding(file: Any) -> str:
-    """Return the encoding of a text file: UTF-8, or Latin-1 if its bytes are not."""
+    """Return the encoding of a text file: UTF-16 by its mark, UTF-8, or Latin-1 for other bytes."""
+    with pa.input_stream(file) as stream:
+        if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
     decoder = codecs.getincrementaldecoder("utf-8")()
     try:
         with pa.input_stream(file) as stream:
@@ -113,6 +123,10 @@ def _layout(head: Sequence[str], where: str) -> _Layout:
     n_values = sum(_VALUE.fullmatch(field) is not None for field in fields)
     if n_values:
         comments = [_fields(line.lstrip("#"), separator) for line in head[:skip]]
+        numbered = [re.match(r"#\s*(\d+)\s+(\S+)", line) for line in head[:skip]]
+        listed = [(int(found[1]), found[2]) for found in numbered if found]
+        if [number for number, _ in listed] == list(range(1, len(fields) + 1)):  # of SExtractor
+            return _Layout(skip, separator, [name for _, name in listed])
         names = [
             one
             for one in comments
@@ -128,7 +142,10 @@ def _layout(head: Sequence[str], where: str) -> _Layout:
             f"{where}: its first line without # holds values ({first.strip()[:60]}), not names of "
             f"columns; put a line of {len(fields)} names above it"
         )
-    return _Layout(skip, separator, None)
+    below = [_fields(line, separator) for line in head[skip + 1 : skip + 3]]
+    is_dashes = [all(re.fullmatch("-+", field) for field in row) for row in below if row]
+    units = below[0] if is_dashes == [False, True] else None
+    return _Layout(skip, separator, None, units or ([] if is_dashes[:1] == [True] else None))
 
 
 def _fields(line: str, separator: str) -> list[str]:
@@ -140,13 +157,18 @@ def _source(
     file: Any, layout: _Layout, encoding: str
 ) -> tuple[Callable[[], Any], pa.csv.ReadOptions, pa.csv.ParseOptions]:
     """Return a function that opens the file for pyarrow, and the options to read it by."""
+    below = 0 if layout.units is None else 1 + bool(layout.units)
     if layout.separator != _SPACES:
         options = pa.csv.ReadOptions(
-            skip_rows=layout.skip, column_names=layout.names, encoding=encoding
+            skip_rows=layout.skip,
+            column_names=layout.names,
+            encoding=encoding,
+            skip_rows_after_names=below,
         )
         return lambda: file, options, pa.csv.ParseOptions(delimiter=layout.separator)
     with pa.input_stream(file) as stream:
         lines = stream.read().decode(encoding).splitlines()[layout.skip :]
+    del lines[1 : 1 + below]
     rows = csv.reader(map(str.rstrip, lines), delimiter=_SPACES, skipinitialspace=True)
     text = io.StringIO()
     csv.writer(text).writerows(filter(None, rows))

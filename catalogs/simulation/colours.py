@@ -16,7 +16,7 @@ from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
 __all__ = [
-    "DUST_DEPTH", "POPULATIONS", "STAR_COLOURS", "component_colour", "component_mix",
+    "POPULATIONS", "STAR_COLOURS", "component_colour", "component_mix",
     "component_shares", "integrated_colour", "population_fluxes", "population_shares",
     "star_shares",
 ]  # fmt: skip
@@ -51,8 +51,9 @@ _STAR_MAG = (
 _STAR_WEIGHTS = (0.2, 2, 1, 2, 0.7, 0.4, 0.3)  # of the bands in the fit of the mix
 STAR_COLOURS = (_STAR_MAG[0][1], _STAR_MAG[-1][1])  # range of g-r of the stars
 
-DUST_DEPTH = (1.0, 0.9, 0.75, 0.0)
-"""Depth of a dust lane in the light of each population, relative to the deepest: it reddens."""
+_DUST = np.array([[-1.25, 0.25, 0, 0], [0, -1.25, 0.25, 0], [0, 0, -1, 0], [0, 0, 0, 0]])
+"""Light that a lane of unit depth takes from each population (rows): what it lets through is
+redder."""
 
 
 def component_shares(truth: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -95,10 +96,10 @@ def component_mix(truth: Mapping[str, Any]) -> dict[str, np.ndarray]:
         name: share[:, None] * population_shares(component_colour(truth, name))
         for name, share in component_shares(truth).items()
     }
-    depth = (truth["dust_strength"] * truth["dust_thickness"])[:, None] * DUST_DEPTH
+    lane = (truth["dust_strength"] * truth["dust_thickness"])[:, None] * (mix["disc"] @ _DUST)
     seen = mix["disc"].sum(1, keepdims=True)
-    lit = mix["disc"] * (seen / (mix["disc"] * (1 - depth)).sum(1, keepdims=True).clip(1e-9))
-    return {**mix, "disc": lit, "dust": -lit * depth}
+    brighter = seen / (seen + lane.sum(1, keepdims=True)).clip(1e-9)
+    return {**mix, "disc": mix["disc"] * brighter, "dust": lane * brighter}
 
 
 def integrated_colour(truth: Mapping[str, np.ndarray]) -> np.ndarray:

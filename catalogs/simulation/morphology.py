@@ -42,7 +42,7 @@ _RANGES: dict[str, tuple[tuple[float, float], ...]] = {
         _NONE, _NONE, (-0.5, 0.1), (-0.2, 0.12), _NONE, (0.2, 0.6), _NONE, _NONE, _NONE,
     ),
     "clumpiness": (_NONE,) * 6 + ((0.25, 0.75), (-0.3, 0.25), _NONE),
-    "dust_strength": (_NONE,) * 4 + ((-0.3, 0.8),) + (_NONE,) * 4,
+    "dust_strength": (_NONE,) * 4 + ((-0.25, 0.65),) + (_NONE,) * 4,
     "bulge_g_minus_r": (
         (0.75, 1.1), (0.7, 1.05), (0.7, 1.0), (0.7, 1.0), (0.7, 1.05), (0.7, 1.0), (0.5, 0.8),
         (0.65, 1.05), (0.6, 0.9),

@@ -49,7 +49,7 @@ def render_galaxies(
     beads = join([galaxy_beads(galaxies, knots), neighbour_beads(near)])
     spectra = _rendered(truth.num_rows, frequencies, profiles, beads)
     arms = component_mix(galaxies)["arm"] * nanomaggies(galaxies["r_mag"])[:, None]
-    for row in np.flatnonzero(arms.any(1)):
+    for row in np.flatnonzero(arms.any(1)).tolist():
         spectrum = arm_spectrum(galaxies, row, frequencies)
         for population in np.flatnonzero(arms[row]):
             spectra[row, population].add_(spectrum, alpha=float(arms[row, population]))
@@ -70,13 +70,15 @@ def profile_transform(kind: int, square: Tensor, width: Tensor | float = 0.0) ->
     if kind == GAUSSIAN:
         return torch.exp(-square / 2)
     if kind == EXPONENTIAL:
-        return (1 + square).rsqrt_().pow_(3)
+        disc: Tensor = (1 + square).rsqrt_()
+        return disc.pow_(3)
     if kind == RING:
-        return torch.special.bessel_j0(square.sqrt()) * torch.exp(-0.5 * width**2 * square)
-    total, disc = torch.zeros_like(square), torch.empty_like(square)
+        circle: Tensor = torch.special.bessel_j0(square.sqrt())
+        return circle * torch.exp(-0.5 * width**2 * square)
+    total, part = torch.zeros_like(square), torch.empty_like(square)
     for share, scale in zip(*_de_vaucouleurs(), strict=True):
-        torch.mul(square, scale**2, out=disc).add_(1).rsqrt_().pow_(3)
-        total.add_(disc, alpha=share)
+        torch.mul(square, scale**2, out=part).add_(1).rsqrt_().pow_(3)
+        total.add_(part, alpha=share)
     return total
 
 
@@ -126,7 +128,8 @@ def _add_profiles(
 
 def _mixed(flux: np.ndarray, lights: list[Tensor]) -> Tensor:
     """Sum m (rows, columns) lights with (m, populations) fluxes."""
-    return torch.tensordot(float_tensor(flux.T), torch.stack(lights), dims=1)
+    total: Tensor = torch.tensordot(float_tensor(flux.T), torch.stack(lights), dims=1)
+    return total
 
 
 def _phase(profiles: Profiles, row: int, kx: Tensor, ky: Tensor) -> Tensor | None:
@@ -141,6 +144,7 @@ def _transform(profiles: Profiles, row: int, kx: Tensor, ky: Tensor) -> Tensor:
     square = (2 * xy * ky) * kx
     square += xx * kx**2
     square += yy * ky**2
+    square.clamp_min_(0)  # rounding
     return profile_transform(int(profiles.kind[row]), square, float(profiles.width[row]))
 
 

@@ -31,6 +31,7 @@ _MAX_SATURATED = 0.01  # of the galaxy's pixels
 _MAX_ON_BORDER = 0.03  # of the galaxy's light
 _MAX_FALL = 0.07  # of the galaxy's mean brightness, across the border; a sky is flat
 _MIN_PIXELS = 50
+_MAX_HALF_LIGHT = 0.22  # over the width of the galaxy; more where a star beside it outshines it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +124,10 @@ def _clean(
     light *= (2 * _smooth(inside.float()[:, None], _TAPER_PX)).clamp_max(1)
     good = _usable(inside, missing.any(1), torch.from_numpy(full), light, fall)
     light *= _fade(light.shape[-2])[:, None] * _fade(light.shape[-1])
-    ratio = (_width(inside, centre) / SIDE).clamp(1, max(1.0, max(light.shape[2:]) / SIDE))
+    width = _width(inside, centre)
+    ratio = (width / SIDE).clamp(1, max(1.0, max(light.shape[2:]) / SIDE))
     light = resample(light, SIDE, ratio, (centre[:, 0], centre[:, 1]))
+    good &= _half_light(light.mean(1)) * ratio < _MAX_HALF_LIGHT * width
     return light, pixel * ratio, good
 
 

@@ -66,7 +66,7 @@ class ScenePool:
     @classmethod
     def open(
         cls,
-        paths: PathOrUrl | Sequence[PathOrUrl],
+        paths: PathOrUrl | list[PathOrUrl] | tuple[PathOrUrl, ...],
         *,
         limit: int = MAX_SCENES,
         survey: Survey | None = None,
@@ -74,17 +74,17 @@ class ScenePool:
     ) -> ScenePool:
         """Read sample tables of one survey each and keep the images that can be scenes.
 
-        At most `limit` rows are read, as many of each table as it has, always the same random ones.
-        An image is left out if its galaxy is not detected, runs over the edge, is saturated, has
-        pixels that are not finite, or is smaller than 50 pixels; or if its bands are not those of
-        the table's first image. The survey is by default the built-in one that a table names. A
-        column ``scene_class`` gives the morphological classes; see `draw`. TableError is raised if
-        a table has no usable image.
+        At most `limit` rows are read, equally many of each table, always the same random ones. An
+        image is left out if its galaxy is not detected, runs over the edge, is saturated, has
+        pixels that are not finite, is smaller than 50 pixels, or is outshone by a star that touches
+        it; or if its bands are not those of the table's first image. The survey is by default the
+        built-in one that a table names. A column ``scene_class`` gives the morphological classes;
+        see `draw`. TableError is raised if a table has no usable image.
 
         `scene_table` prepares images without positions or pixel scales.
         """
-        one = isinstance(paths, str) or not isinstance(paths, Sequence)
-        samples = [Sample(path) for path in ([paths] if one else paths)]
+        tables = list(paths) if isinstance(paths, (list, tuple)) else [paths]
+        samples = [Sample(path) for path in tables]
         if not samples:
             raise TableError("no table of scenes is given; name at least one")
         parts = [
@@ -164,7 +164,7 @@ class DrawnScenes:
         n = self.truth.num_rows
         near = render_neighbours(n, self.neighbours, frequencies)
         spectra = torch.empty(n, len(_NODES_NM), *near.shape[2:], dtype=near.dtype)
-        at_nodes = population_fluxes(_NODES_NM).to(near.dtype)
+        at_nodes = population_fluxes(_NODES_NM.tolist()).to(near.dtype)
         for row, galaxy in enumerate(self.truth.to_pylist()):
             torch.tensordot(at_nodes, near[row], dims=1, out=spectra[row])
             spectra[row] += _spectrum(self.pool, galaxy, frequencies)
@@ -191,7 +191,7 @@ def _spectrum(pool: ScenePool, galaxy: dict[str, float], frequencies: Frequencie
     stamp = _rotate(part.stamps[scene].float(), galaxy["angle_deg"], bool(galaxy["mirrored"]))
     planes = frequencies.transform(stamp, part.pixel_arcsec[scene] / galaxy["shrink"])
     colours, bands = _at_nodes(part)
-    flux = nanomaggies(galaxy["r_mag"]) * colours[scene]
+    flux = nanomaggies(np.array(galaxy["r_mag"])) * colours[scene]
     total = planes[:, frequencies.half, 0].real
     return planes[bands] * (float_tensor(flux) / total[bands])[:, None, None]
 
@@ -200,7 +200,7 @@ def _rotate(stamp: Tensor, angle_deg: float, mirrored: bool) -> Tensor:
     """Rotate a (bands, side, side) stamp about the middle, and mirror it, or not."""
     angle, sign = np.radians(angle_deg), -1 if mirrored else 1
     cos, sin = np.cos(angle), np.sin(angle)
-    matrix = float_tensor([[[cos * sign, -sin, 0], [sin * sign, cos, 0]]])
+    matrix = float_tensor(np.array([[[cos * sign, -sin, 0], [sin * sign, cos, 0]]]))
     grid = functional.affine_grid(matrix, [1, *stamp.shape], False)
     return functional.grid_sample(stamp[None], grid, align_corners=False)[0]
 

@@ -36,6 +36,7 @@ OUTSIDE_SHARE = 0.05  # galaxies of the first survey that lie outside each other
 OWN_SHARE = 0.02  # galaxies that only one other survey observes, over those of the first
 _R_NM = 642.0
 _PLAN = "sky.json"
+_SUFFIXES = (".json", ".parquet")
 
 
 def simulate(
@@ -76,6 +77,7 @@ def simulate(
         raise ValueError(f"n must be at least 1 galaxy but is {n}")
     settings = settings or SkySettings()
     observers = observers_of(surveys, settings)
+    _check_names(surveys, observers)
     covered = _coverage(n, observers, settings.seed)
     total = len(next(iter(covered.values())))
     shapes = {}
@@ -142,6 +144,15 @@ def _coverage(n: int, observers: Mapping[str, Observer], seed: int) -> dict[str,
         outside = 0.0 if observer.survey.name == first else OUTSIDE_SHARE
         covered[name] = np.concatenate([rng.random(n) >= outside, owner == observer.survey.name])
     return covered
+
+
+def _check_names(surveys: Sequence[Survey], observers: Mapping[str, Observer]) -> None:
+    for survey in surveys:
+        if observers[survey.name].survey != survey or Path(survey.name).suffix in _SUFFIXES:
+            raise ValueError(
+                f"{survey.name}: is also the name of a repeated observation or of a file of the "
+                "sky; rename the survey"
+            )
 
 
 def _claim(out: Path, plan: dict[str, Any]) -> None:

@@ -154,7 +154,7 @@ def _of_tables(files: Sequence[Location], partition_rows: int | None) -> list[Pa
         cells.append(own)
     n = int(counts.sum())
     if not n:
-        raise TableError(f"{files[0]}: the sample has no row with a usable position")
+        raise TableError(f"{files[0]}: the sample has no rows with a usable position")
     most = partition_rows or int(np.clip(n // _PARTITIONS, _FEWEST_ROWS, _MOST_ROWS))
     pixels = _pixels(counts, max(most, int(counts.max())))
     starts = np.array([pixel.first for pixel in pixels])

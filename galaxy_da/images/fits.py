@@ -30,7 +30,7 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["FitsImage", "decompress", "is_fits", "read_fits", "select_hdus"]
+__all__ = ["FitsImage", "decompress", "is_fits", "read_fits", "select_hdus", "without_blank"]
 
 _FITS_MAGIC = b"SIMPLE"
 _LARGEST_BYTES = 1 << 30
@@ -280,15 +280,21 @@ def _is_image(hdu: Any) -> bool:
 
 def _pixels(hdu: Any) -> np.ndarray:
     """Return the pixels of an HDU as (planes, y, x), NaN where it says ``BLANK``."""
-    header = hdu.header
+    header = hdu.header.copy() if "BLANK" in hdu.header else hdu.header  # reading drops BZERO
+    return without_blank(_cube(hdu), header)
+
+
+def without_blank(values: np.ndarray, header: Header) -> np.ndarray:
+    """Return scaled values with NaN for a ``BLANK`` that astropy 8.0 overlooks.
+
+    These are a ``BLANK`` of zero, and every one of unsigned integers. `header` is that of the file.
+    """
     blank = header.get("BLANK") if header["BITPIX"] > 0 else None
+    if not isinstance(blank, int) or (blank != 0 and values.dtype.kind not in "iu"):
+        return values
     zero, scale = header.get("BZERO", 0), header.get("BSCALE", 1)
-    values = _cube(hdu)
-    if isinstance(blank, int) and (blank == 0 or values.dtype.kind in "iu"):
-        # astropy 8.0 overlooks a BLANK of zero, and every BLANK of unsigned integers
-        stored = zero if blank == 0 else int(zero) + blank * int(scale)
-        return np.where(values == stored, np.nan, values)
-    return values
+    stored = zero if blank == 0 else int(zero) + blank * int(scale)
+    return np.where(values == stored, np.nan, values)
 
 
 def _cube(hdu: Any) -> np.ndarray:

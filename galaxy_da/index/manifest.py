@@ -171,6 +171,7 @@ def commit(folder: Path, manifest: Manifest) -> None:
     sync(folder)  # the names of the data files come before the manifest that uses them
     header: dict[str, Any] = manifest.model_dump(mode="json")
     write_json(folder / MANIFEST, {**header, "header_sha256": json_hash(header)})
+    sync(folder)
     remove_unpinned(
         [folder / name for name in leftovers([path.name for path in folder.iterdir()], manifest)]
     )

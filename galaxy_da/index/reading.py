@@ -16,7 +16,7 @@ from galaxy_da.index import manifest, segments
 from galaxy_da.index.gathering import Batches, Vectors
 from galaxy_da.index.kinds import check_kind
 from galaxy_da.index.layout import Layout, expanded
-from galaxy_da.index.manifest import Header
+from galaxy_da.index.manifest import Header, Manifest
 from galaxy_da.index.segments import Segment
 from galaxy_da.index.selections import Condition, Cone, Selection, Subset, rows_within
 from galaxy_da.index.sources import Source, Sources, usable
@@ -136,15 +136,24 @@ class StoredIndex:
             now = manifest.read(folder)
             every = whole or now.bytes <= _HASHED_BYTES
             try:
-                parts = [
-                    segments.opened(folder, part, now.dimension, whole=every)
-                    for part in now.segments
-                ]
+                return cls.reopen(folder, now, whole=every)
             except LatentIndexError:
                 if manifest.read(folder) == now:
                     raise
                 continue  # a writer replaced the manifest meanwhile
-            return cls(parts, now)
+
+    @classmethod
+    def reopen(cls, folder: Path, state: Manifest, *, whole: bool = False) -> Self:
+        """Open a state of a folder, whose files stay while another process has it open."""
+        parts = [
+            segments.opened(folder, part, state.dimension, whole=whole) for part in state.segments
+        ]
+        return cls(parts, state)
+
+    @property
+    def state(self) -> Manifest | None:
+        """State of the folder that the index was opened from, for `reopen`."""
+        return self._header if isinstance(self._header, Manifest) else None
 
     def save(self, path: PathOrUrl) -> None:
         """Write the index to a folder; an index already there stays whole until replaced."""

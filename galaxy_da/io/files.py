@@ -1,7 +1,7 @@
 """Write files and folders atomically, at a path or a URL.
 
 Each output is a draft first, which is then renamed on a disk or uploaded whole to an object store.
-A killed process or a full disk thus leaves the last good version. What is in place is on disk.
+A killed process or a full disk thus leaves the last good version.
 """
 
 from __future__ import annotations
@@ -55,7 +55,6 @@ def atomic_path(where: PathOrUrl) -> Iterator[Path]:
         sync(draft)
         if isinstance(target, Path):
             draft.replace(target)
-            sync(target.parent)
         else:
             upload(draft, target)
 
@@ -76,7 +75,6 @@ def new_folder(where: PathOrUrl) -> Iterator[Path]:
             for path in (draft, *draft.rglob("*")):
                 sync(path)
             draft.rename(target)
-            sync(target.parent)
         else:
             upload_folder(draft, target)
 

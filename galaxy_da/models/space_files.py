@@ -22,7 +22,7 @@ from torch import Tensor
 
 from galaxy_da.errors import SpaceError
 from galaxy_da.images.preparation import Frame
-from galaxy_da.io.files import atomic_path, json_hash, output_folder, write_json
+from galaxy_da.io.files import atomic_path, json_hash, output_folder, sync, write_json
 from galaxy_da.io.locks import only_writer
 from galaxy_da.io.storage import (
     Location,
@@ -134,6 +134,7 @@ def _remove_others(folder: Location, names: set[str]) -> None:
     """Remove files of earlier versions, and those that killed writers left."""
     others = {name for name in list_names(folder) if _TENSOR_FILE.fullmatch(name)} - names
     if isinstance(folder, Path):
+        sync(folder)  # the new description comes before the files that it no longer names
         for name in others:
             (folder / name).unlink(missing_ok=True)
     else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from galaxy_da.index.latent_map import LatentMap
+from galaxy_da.index.manifest import Manifest
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
 from galaxy_da.latent_index import LatentIndex
@@ -33,6 +34,7 @@ class Recipe:
 
     space: Path
     index: Path
+    state: Manifest | None
     samples: tuple[Location, ...]
     latent_map: LatentMap
     limits: Limits
@@ -43,5 +45,8 @@ class Recipe:
         cutouts = None
         if self.samples:
             cutouts = SampleCutouts([Sample(path) for path in self.samples], space)
-        index = LatentIndex.open(self.index)
+        if self.state is None:
+            index = LatentIndex.open(self.index)
+        else:  # the folder may have changed
+            index = LatentIndex.reopen(self.index, self.state)
         return Holdings(space, index, self.limits, cutouts, self.latent_map)

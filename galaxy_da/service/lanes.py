@@ -286,6 +286,7 @@ def _recipe(holdings: Holdings, folder: Path) -> Recipe:
     return Recipe(
         space=folder / "space",
         index=index,
+        state=holdings.index.state,
         samples=() if holdings.cutouts is None else holdings.cutouts.paths,
         latent_map=holdings.latent_map,
         limits=holdings.limits,

@@ -48,6 +48,7 @@ UVICORN_OPTIONS: dict[str, Any] = {
     "server_header": False,
     "limit_concurrency": 1000,  # connections
     "timeout_graceful_shutdown": 5,  # seconds
+    "timeout_worker_healthcheck": 120,  # seconds, since on a busy machine a start takes long
 }
 """Options that uvicorn runs with."""
 

@@ -136,6 +136,8 @@ class JobRunner:
         now = time.monotonic()
         if now - self._since.setdefault(job.id, now) > self._seconds:
             self._signal(job.id, signal.SIGKILL)
+            if job.id in self._children:
+                self._children.pop(job.id).wait()
             message = f"took longer than {self._seconds:g} s"
             self._queue.move(job.id, State.RUNNING, State.FAILED, message)
 

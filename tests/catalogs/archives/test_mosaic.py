@@ -172,3 +172,18 @@ def test_masked_pixels_of_a_mosaic_are_missing(tmp_path):
     source = LocalMosaic(survey="kids", files=str(tmp_path / "tile_{band}.fits"), size_px=33)
     cube = fits.getdata(io.BytesIO(source.fetch(RA, DEC, None)))
     assert np.argwhere(np.isnan(cube[0])).tolist() == [[21, 13]]
+
+
+@pytest.mark.parametrize("blank", [0, 77])
+def test_blank_pixels_of_unsigned_integers_are_missing(tmp_path, blank):
+    pixels = np.random.default_rng(0).integers(100, 900, (280, 300)).astype(np.uint16)
+    pixels[140:150, 100:180] = blank
+    hdu = fits.PrimaryHDU(pixels, WCS_300.to_header())
+    hdu.header.update({"BLANK": blank - 2**15, "BUNIT": "uJy"})
+    hdu.writeto(tmp_path / "tile_r.fits")
+    source = LocalMosaic(survey="kids", files=str(tmp_path / "tile_{band}.fits"), size_px=64)
+    got = fits.getdata(io.BytesIO(source.fetch(RA, DEC, None)))[0]
+    position = WCS_300.world_to_pixel_values(RA, DEC)
+    expected = Cutout2D(pixels, position, 64, WCS_300).data
+    assert (expected == blank).any()
+    np.testing.assert_array_equal(np.isnan(got), expected == blank)

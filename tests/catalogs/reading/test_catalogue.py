@@ -215,9 +215,9 @@ def test_missing_and_unknown_files_are_named(tmp_path):
         CatalogError, match="is a folder but no HATS catalogue: it should hold hats"
     ):
         read_catalog(tmp_path)
-    (tmp_path / "c.dat").touch()
-    with pytest.raises(CatalogError, match=r"unknown format 'dat'; .* \.ecsv, \.csv, \.parquet"):
-        read_catalog(tmp_path / "c.dat")
+    (tmp_path / "c.doc").touch()
+    with pytest.raises(CatalogError, match=r"unknown format 'doc'; .* \.ecsv, \.csv, .*\.parquet"):
+        read_catalog(tmp_path / "c.doc")
 
 
 def _hats(folder, table):

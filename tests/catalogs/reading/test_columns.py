@@ -63,7 +63,7 @@ def test_named_columns_win_and_nothing_is_overwritten(tmp_path):
     ("header", "message"),
     [
         ("id,RAJ2000,_RAJ2000,dec", "ra could be any of RAJ2000, _RAJ2000; say which by ra=NAME"),
-        ("id,name,ra,dec", "object_id could be any of id, name; say which by object_id=NAME"),
+        ("id,objid,ra,dec", "object_id could be any of id, objid; say which by object_id=NAME"),
         ("id,ra,declin", "there is no column for dec; it has id, ra, declin; say which"),
     ],
 )

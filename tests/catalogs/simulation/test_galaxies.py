@@ -187,6 +187,60 @@ def test_no_light_is_negative(label):
     assert (images / peak).min() > -5e-4  # of the peak: the ringing of a cut spectrum
 
 
+def test_every_drawn_patch_is_finite():
+    frequencies = Frequencies(60, 168.0)
+    for seed in range(6):
+        drawn = draw_galaxies(200, np.random.default_rng(seed), (11, 17), 168.0)
+        drawn = Galaxies(drawn.truth, drawn.neighbours.slice(0, 0), drawn.knots)
+        assert bool(torch.isfinite(torch.view_as_real(drawn.render(frequencies).spectra)).all())
+
+
+def test_a_dust_lane_darkens_and_reddens_the_middle_of_an_edge_on_disc():
+    dusty, clear = (
+        one(
+            axis_ratio=0.2,
+            disc_half_light_arcsec=8.0,
+            position_angle_deg=90.0,
+            dust_strength=strength,
+            dust_thickness=0.3,
+            dust_offset_arcsec=0.0,
+            disc_g_minus_r=0.6,
+        )
+        for strength in (0.65, 0.0)
+    )
+    image = {}
+    for name, galaxy in (("dusty", dusty), ("clear", clear)):
+        sky = galaxy.render(Frequencies(145))
+        spectra = sky.at([481, 642], sky.frequencies)[0]
+        whole = torch.fft.ifftshift(spectra, dim=-2)
+        image[name] = torch.fft.fftshift(
+            torch.fft.irfft2(whole, s=(291, 291)), dim=(-2, -1)
+        ).numpy()
+        assert spectra[1, 145, 0].real == pytest.approx(FLUX, rel=1e-3)
+    lane, side = (slice(None), 145, 160), (slice(None), 150, 160)  # 0 and 0.7 arcsec from the plane
+    assert image["dusty"][lane][1] < 0.75 * image["clear"][lane][1]
+    g, r = image["dusty"][lane] / image["dusty"][side]
+    assert g < 0.97 * r
+
+
+def test_a_merger_has_two_nuclei_in_the_ratio_of_its_masses():
+    galaxy = one(
+        axis_ratio=1.0,
+        disc_half_light_arcsec=1.0,
+        merger_mass_ratio=0.5,
+        companion_east_arcsec=6.0,
+        companion_north_arcsec=0.0,
+        companion_half_light_arcsec=1.0,
+        companion_axis_ratio=1.0,
+        companion_bulge_fraction=0.0,
+    )
+    image = seen(galaxy)[0]
+    along = -(np.arange(len(image)) - (len(image) - 1) / 2) * 0.168  # east is left
+    ratio = image[:, along > 3].sum() / image[:, along < 3].sum()
+    assert ratio == pytest.approx(0.5, rel=0.05)
+    assert image.sum() == pytest.approx(FLUX, rel=0.01)
+
+
 def test_a_ring_is_brightest_at_its_radius():
     rows, images, frequencies = bright("ring", 12, 4)
     checked = 0

@@ -220,6 +220,8 @@ def test_frequencies_transform_as_numpy_does():
     kernel_y = np.exp(-2j * np.pi * frequencies.north.double().numpy()[:, None] * x)
     expected = kernel_y @ image.double().numpy() @ kernel_x.T * frequencies.pixel_arcsec**2
     assert_allclose(frequencies.spectrum(image).numpy(), expected, atol=1e-3)
+    other = frequencies.transform(image, frequencies.pixel_arcsec)
+    assert_allclose(other.numpy(), expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(("rotation_deg", "mirrored"), [(0, True), (30, False), (-100, True)])

@@ -259,6 +259,10 @@ def test_bad_arguments(surveys, tmp_path):
         SkySettings(seed=-1)
     with pytest.raises(ValueError, match="different names but are mine, mine"):
         simulate([surveys[1]] * 2, 1, tmp_path)
+    for name in ("decals-repeat", "truth.parquet", "sky.json"):
+        own = surveys[1].model_copy(update={"name": name})
+        with pytest.raises(ValueError, match=f"{name}: is also the name of a repeated observation"):
+            simulate([surveys[0], own], 1, tmp_path)
     with pytest.raises(ValueError, match="at least one survey"):
         simulate([], 1, tmp_path)
     with pytest.raises(ValueError, match="brightest first, but are 21 and 17"):

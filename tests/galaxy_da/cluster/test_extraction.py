@@ -47,6 +47,18 @@ def test_a_folder_of_tables_is_one_sample(sample, local, tmp_path):
     check_catalogue(tmp_path / "out", local)
 
 
+def test_rows_without_a_usable_position_are_left_out_and_counted(sample, tmp_path):
+    table = pq.read_table(sample)
+    ra = [None if row in (3, 50) else value for row, value in enumerate(table["ra"].to_pylist())]
+    spoilt = sample.with_name("spoilt.parquet")
+    pq.write_table(table.set_column(table.column_names.index("ra"), "ra", pa.array(ra)), spoilt)
+    counts = extract_here(spoilt, tmp_path / "out")
+    assert (counts["rows"], counts["left_out"]) == (118, 2)
+    ids = table["object_id"].to_pylist()
+    found = Features.open(tmp_path / "out").table["object_id"].to_pylist()
+    assert sorted(found) == sorted(set(ids) - {ids[3], ids[50]})
+
+
 def test_a_hats_catalogue_keeps_its_partitions(sample, local, tmp_path):
     sky = tmp_path / "sky"
     with using_lsdb():

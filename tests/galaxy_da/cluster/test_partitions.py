@@ -88,7 +88,7 @@ def test_pixels_of_order_10_are_not_split(tmp_path):
 
 def test_tables_without_good_positions_are_refused(tmp_path):
     pq.write_table(pa.table({"ra": [10.0], "dec": [95.0]}), tmp_path / "t.parquet")
-    with pytest.raises(TableError, match=r"t\.parquet: the sample has no row with a usable pos"):
+    with pytest.raises(TableError, match=r"t\.parquet: the sample has no rows with a usable pos"):
         partitions_of(tmp_path / "t.parquet")
     pq.write_table(pa.table({"ra": [10.0]}), tmp_path / "t.parquet")
     with pytest.raises(TableError, match=r"t\.parquet: has no ra and dec; it has ra"):

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,6 +46,18 @@ TABLE = pa.table(
 )
 def test_conditions(condition, rows):
     assert np.flatnonzero(rows_within(TABLE, [condition])).tolist() == rows
+
+
+@pytest.mark.parametrize("part", [" ", "not ", "not" + " " * 9, "x", "in", "\n", "!"])
+def test_reading_a_condition_takes_linear_time(part):
+    texts = [part * (count // len(part)) for count in (50_000, 400_000)]
+    taken = []
+    for text in texts:
+        start = time.process_time()
+        with pytest.raises((ValueError, LatentIndexError)):
+            rows_within(TABLE, [text])
+        taken.append(time.process_time() - start)
+    assert taken[1] < max(0.5, 40 * taken[0])  # eight times the length
 
 
 def test_all_conditions_must_hold():

@@ -1,5 +1,7 @@
 """Hostile requests: refused with the right status, without a crash or high memory use."""
 
+import bz2
+import gzip
 import io
 import os
 import socket
@@ -72,10 +74,23 @@ def claiming(*shape):
     return data
 
 
+def large_tile(side):
+    """Tile-compressed FITS file of a small image whose header states a large tile."""
+    data = fits_of(64, 64, compressed=True)
+    for axis, length in ((1, 64), (2, 1)):
+        old = f"ZTILE{axis}  = {length:>20}".encode()
+        assert old in data
+        data = data.replace(old, f"ZTILE{axis}  = {side:>20}".encode())
+    return data
+
+
 BOMBS = {
     "png bomb": (png(40_000, 40_000), 413),
     "png of one long row": (png(1_000_000, 1), 413),
     "fits compressed bomb": (fits_of(3, 4000, 4000, compressed=True), 413),
+    "fits of a large tile": (large_tile(100_000), 413),
+    "fits in a gzip bomb": (gzip.compress(b"SIMPLE  =" + bytes(1 << 24)), 415),
+    "fits in a bzip2 bomb": (bz2.compress(b"SIMPLE  =" + bytes(1 << 24)), 415),
     "fits claims much": (claiming(100_000, 100_000), 413),
     "fits truncated": (fits_of(3, 64, 64)[:3000], 422),
     "fits of one number": (fits_of(1), 422),
@@ -247,9 +262,16 @@ def sample(**columns):
     return parquet(pa.table({**known, "ra": [1.0] * n, "dec": [2.0] * n, **columns}))
 
 
-LIMITS = Limits(unpacked_bytes=10_000_000, unpacked_files=100)
+def npy(shape, dtype=np.float32):
+    out = io.BytesIO()
+    np.save(out, np.zeros(shape, dtype))
+    return out.getvalue()
+
+
+LIMITS = Limits(unpacked_bytes=30_000_000, unpacked_files=100, image_pixels=1 << 22)
+NESTED = [[0.0] * 2100] * 2000
 ZIPS = {
-    "bomb": ({"sample.parquet": bytes(20_000_000)}, 413),
+    "bomb": ({"sample.parquet": bytes(40_000_000)}, 413),
     "many files": ({f"f{i}": b"" for i in range(200)}, 413),
     "absolute": ({"/etc/cron.d/x": b"x"}, 422),
     "climbs": ({"../../x": b"x"}, 422),
@@ -279,6 +301,19 @@ SAMPLES = {
     "image bomb": ({"sample.parquet": sample(cutout=["a.png"]), "a.png": png(40_000, 40_000)}, 413),
     "eps": ({"sample.parquet": sample(cutout=["a.png"]), "a.png": b"%!PS-Adobe-3.0"}, 415),
     "embedded bomb": ({"sample.parquet": sample(image=[png(40_000, 40_000)])}, 413),
+    "fits in gzip": (
+        {"sample.parquet": sample(cutout=["a.fits"]), "a.fits": gzip.compress(fits_of(9, 9))},
+        415,
+    ),
+    "large array": (
+        {"sample.parquet": sample(cutout=["a.npy"]), "a.npy": npy((1, 4, 3000))},
+        413,
+    ),
+    "many planes": (
+        {"sample.parquet": sample(cutout=["a.npy#0"]), "a.npy": npy((1, 90, 500, 500), np.uint8)},
+        413,
+    ),
+    "nested bomb": ({"sample.parquet": sample(image=[{"band": ["r"], "flux": [NESTED]}])}, 413),
     "pickle": ({"sample.parquet": sample(cutout=["a.npy#0"]), "a.npy": b"\x93NUMPY\x01\x00"}, 422),
     "no table": ({"a.txt": b"x"}, 422),
 }
@@ -331,7 +366,9 @@ def test_other_origins_and_host_names_are_refused(workspace):
 
 @pytest.fixture(scope="module")
 def address(workspace):
-    with running(workspace.app(limits=Limits(idle_seconds=1))) as url:
+    app = workspace.app(limits=Limits(idle_seconds=1))
+    with running(app) as url:
+        app.state.service.start()
         yield url
 
 

@@ -1,5 +1,6 @@
 """Jobs from upload to results; each runs a verb in a process of its own."""
 
+import io
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from galaxy_da.io.locks import try_lock
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import ENDED, JobQueue, State
 from galaxy_da.service.jobs.runner import JobRunner
+from galaxy_da.service.jobs.verbs import JobRequest
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.parts import JobSettings
 from galaxy_da.space import LatentSpace
@@ -108,6 +110,27 @@ def test_a_job_with_invalid_data_fails_with_a_one_line_message(served, workspace
     job = wait_for(served, answer.json()["id"], *ENDED)
     assert job["state"] == "failed" and "'ra'" in job["message"] and job["results"] == []
     assert "\n" not in job["message"]
+
+
+def test_a_large_survey_definition_is_refused(served, workspace):
+    files = {"sample": zipped(workspace.folder / "sdss"), "survey": b"#" * (1 << 21)}
+    answer = httpx.post(f"{served}/api/jobs", data={"verb": "extract"}, files=files)
+    assert answer.status_code == 413 and "survey" in answer.json()["error"]["message"]
+
+
+def test_a_job_over_its_time_is_killed_and_fails(workspace, tmp_path):
+    queue = JobQueue(tmp_path)
+    request = JobRequest(
+        verb="extract", options={}, space=str(workspace.folder / "space"), limits=Limits()
+    )
+    job_id = queue.submit("", request, {"sample": io.BytesIO(zipped(workspace.folder / "sdss"))})
+    runner = JobRunner(queue, 1, 0.5)
+    runner.start()
+    while queue.get(job_id).state not in ENDED:
+        time.sleep(0.05)
+    runner.stop()
+    job = queue.get(job_id)
+    assert job.state is State.FAILED and "longer than 0.5 s" in job.message and not job.crashes
 
 
 def test_a_failed_job_has_the_message_of_its_verb(sky, served, workspace, tmp_path):

@@ -3,47 +3,17 @@
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-from service_helpers import wait_for, zipped
+from service_helpers import start_service, wait_for, zipped
 
 from galaxy_da.cli import main
 from galaxy_da.client import Client
 from galaxy_da.service.jobs.queue import ENDED
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
-
-
-def started(workspace, folder, log, *more):
-    port = free_port()
-    command = [sys.executable, "-m", "galaxy_da", "serve", "--port", str(port), *more]
-    command += [
-        "--index",
-        str(workspace.folder / "index"),
-        "--space",
-        str(workspace.folder / "space"),
-    ]
-    command += ["--jobs", str(folder), "--sample", str(workspace.samples["decals"])]
-    with log.open("ab") as errors:
-        child = subprocess.Popen(command, stderr=errors, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    while True:
-        assert child.poll() is None, log.read_text()
-        try:
-            if httpx.get(f"{url}/readyz", timeout=10).status_code == 200:
-                return child, url
-        except httpx.HTTPError:
-            time.sleep(0.2)
 
 
 def workers_of(child):
@@ -56,7 +26,7 @@ def workers_of(child):
 @pytest.mark.slow
 def test_workers_share_an_index_and_a_queue(workspace, tmp_path):
     log = tmp_path / "log"
-    child, url = started(workspace, tmp_path / "jobs", log, "--workers", "2")
+    child, url = start_service(workspace, tmp_path / "jobs", log, "--workers", "2")
     try:
         with Client(url) as sky:
             assert len(sky.similar("decals:decals-0001", k=3)) == 3
@@ -103,7 +73,9 @@ def test_a_service_killed_during_uploads_and_jobs(workspace, tmp_path):
     folder, log, known = tmp_path / "jobs", tmp_path / "log", set()
     data = zipped(workspace.folder / "sdss")
     for number in range(6):
-        child, url = started(workspace, folder, log, *(["--workers", "2"] if number % 2 else []))
+        child, url = start_service(
+            workspace, folder, log, *(["--workers", "2"] if number % 2 else [])
+        )
 
         def upload(url=url):
             try:
@@ -121,7 +93,7 @@ def test_a_service_killed_during_uploads_and_jobs(workspace, tmp_path):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         time.sleep(1)
-    child, url = started(workspace, folder, log)
+    child, url = start_service(workspace, folder, log)
     listed = {job["id"] for job in httpx.get(f"{url}/api/jobs").json()}
     assert known and known <= listed
     for job_id in listed:

@@ -2,7 +2,9 @@
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from fastapi.testclient import TestClient
@@ -93,3 +95,12 @@ def test_a_job_is_hidden_from_other_owners(workspace, file, tmp_path):
     assert http.delete(f"/api/jobs/{job}", headers=bearer(alice)).status_code == 204
     assert http.get(f"/api/jobs/{job}", headers=bearer(alice)).status_code == 404
     assert not queue.path(job).exists()
+
+
+def test_tokens_added_at_once_are_all_kept(tmp_path):
+    file = tmp_path / "tokens.json"
+    with ThreadPoolExecutor(4) as pool:
+        texts = list(pool.map(partial(add_token, file, days=None), map(str, range(12))))
+    tokens = Tokens(file)
+    assert [tokens.owner(f"Bearer {text}") for text in texts] == [str(i) for i in range(12)]
+    assert file.stat().st_mode & 0o777 == 0o600
