@@ -24,7 +24,8 @@ ROOMS = {
         "transfer", "targets", "truth", "evaluate", "probes", "reports", "commands",
     ),
     "training": (
-        "checkpoints", "parallel", "losses", "pretraining", "adaptation", "demo", "commands",
+        "checkpoints", "recipe_files", "parallel", "losses", "anchor", "pretraining", "adaptation",
+        "demo", "commands",
     ),
 }  # fmt: skip
 """Rooms of each package: a room imports only rooms before it."""

@@ -40,8 +40,10 @@ class InstrumentCorrection(nn.Module):
             )
             corrected = torch.asinh(light.clamp(-20, 20).sinh() * gain - sky)
             corrected = torch.where(light == 0, light, corrected)
-        known = inputs.conditions != 0  # a missing band has no other conditions
-        conditions = inputs.conditions + self.conditions * known
+        conditions = inputs.conditions
+        if len(self.conditions):  # the network is conditioned
+            known = conditions != 0  # a missing band has no other conditions
+            conditions = conditions + self.conditions * known
         return Inputs(torch.cat([corrected.to(images), images[:, bands:]], 1), conditions)
 
     def magnitudes(self) -> Tensor:

@@ -65,7 +65,8 @@ def random_space():
 
 def prepared(space, survey, images):
     cutouts = [
-        Cutout(pixels=image, bands=FRAME.bands, pixel_scale_arcsec=PIXEL) for image in images
+        Cutout(pixels=image, bands=FRAME.bands, pixel_scale_arcsec=PIXEL, centre_xy=(15.5, 15.5))
+        for image in images
     ]
     encoder = space.by_definition(survey)
     return encoder, encoder.prepare(cutouts, FRAME).inputs
