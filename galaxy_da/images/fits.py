@@ -23,6 +23,7 @@ from galaxy_da.images.bands import check_agree, find_band, header_bands
 from galaxy_da.images.calibration import linearise, noise_header, states_unit
 from galaxy_da.images.hdu_roles import NOISE_KINDS, Role, role_of
 from galaxy_da.images.masks import bad_pixels, noise_of
+from galaxy_da.images.pictures import refuse_colour_values
 from galaxy_da.images.quiet import quiet
 from galaxy_da.images.wcs import is_wcs_card
 from galaxy_da.surveys import Survey
@@ -213,6 +214,8 @@ def _read(hdus: Sequence[Any], survey: Survey) -> list[FitsImage]:
                 f"integers without BUNIT or a zeropoint are counts or a picture's bytes, not flux "
                 f"in {survey.flux_unit}; add the card, or define the survey in counts"
             )
+        if not states_unit(header):
+            refuse_colour_values(pixels, survey)
         image = FitsImage(pixels=pixels.astype(np.float32), header=header, bands=bands)
         images.append(_masked_image(image, own, survey))
     return images

@@ -28,6 +28,7 @@ _SCALES = ((255.0, 0.0), (127.5, 127.5), (1.0, 0.0))
 """Factors and offsets from floats to bytes: of pictures from 0 to 1, -1 to 1, 0 to 255."""
 
 _FEWEST_LEVELS = 8
+_SAMPLED = 5000
 _OF_BYTES = 1e-3
 """Distance from whole numbers of bytes that were written as floats."""
 
@@ -114,7 +115,7 @@ def refuse_colour_values(pixels: np.ndarray, survey: Survey) -> None:
     These are bytes, also those divided by 255. Colours that were interpolated are known only by
     their last axis of three or four and by having no negative value, as noise around the sky has.
     """
-    sample = np.asarray(pixels[..., :: max(1, pixels.shape[-1] // 64)] if pixels.ndim else pixels)
+    sample = np.ravel(pixels)[:: max(1, pixels.size // _SAMPLED)]
     finite = sample[np.isfinite(sample)].astype(np.float64)
     if not finite.size or survey.flux_unit == "count":
         return

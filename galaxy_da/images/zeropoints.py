@@ -49,7 +49,7 @@ _PER_SECOND = re.compile(
 )
 _COUNT_NAMES: dict[Count, re.Pattern[str]] = {
     "ADU": re.compile(r"\b(adu|dn|data numbers?)\b", re.IGNORECASE),
-    "electron": re.compile(r"\be-|(?<![a-z])((photo-?)?electrons?|e)\b", re.IGNORECASE),
+    "electron": re.compile(r"\be-(?!\w)|electrons?\b|\b(1|one) e\b|^e$", re.IGNORECASE),
 }
 _ANGSTROM_HZ = 2.99792458e18
 """Speed of light [angstrom / s]."""

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pyarrow as pa
 import pytest
+from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
@@ -106,6 +107,15 @@ def test_colours_written_as_floats_are_no_flux(tmp_path, form, dtype):
     for array in arrays:
         with pytest.raises(CutoutError, match="are the colours of a picture"):
             saved(tmp_path, array.astype(dtype))
+    if form != "interpolated":
+        planes = arrays[-1].astype(dtype)
+        fits.PrimaryHDU(planes).writeto(tmp_path / "a.fits")
+        with pytest.raises(CutoutError, match="are the colours of a picture"):
+            read_image(tmp_path / "a.fits", SDSS)
+        fits.PrimaryHDU(planes, fits.Header({"BUNIT": "uJy"})).writeto(tmp_path / "b.fits")
+        row = {"cutout": "b.fits", "bands": "gri"[: 1 if form == "grey" else 3]}
+        assert_allclose(read_cutout(row, tmp_path, SDSS).pixels, planes.reshape(-1, 24, 32) / 3.631,
+                        rtol=1e-3)  # fmt: skip
 
 
 @pytest.mark.parametrize("factor", [1.0, 1e-9, 1e3])

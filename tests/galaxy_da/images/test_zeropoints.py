@@ -44,7 +44,8 @@ TAKEN = {"EXPTIME": SECONDS, "GAIN": GAIN}
 @pytest.mark.parametrize(
     ("comment", "per_second", "count"),
     [
-        ("[mag] AB zeropoint", False, ""), ("[mag] per second", True, ""),
+        ("[mag] AB zeropoint", False, ""), ("AB, i.e. of all e-bands/stars", False, ""),
+        ("[mag] per second", True, ""),
         ("AB mag of 1 count/s", True, ""), ("zeropoint for 1 s", True, ""),
         ("mag of 1 ADU", False, "adu"), ("AB magnitude of one ADU/sec", True, "adu"),
         ("zeropoint [e-/s]", True, "electron"), ("mag of one electron", False, "electron"),
