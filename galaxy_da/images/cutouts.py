@@ -261,9 +261,9 @@ def _place_fits(
     scale = place.pixel_scale_arcsec if place else _pixel_scale(row, survey)
     pixels = calibrate(image.pixels, image.header, survey, scale)
     noise = _calibrated_noise(image, survey, scale)
-    bands = agreed_bands(bands, image.bands, survey)
+    agreed = agreed_bands(bands, image.bands, survey)
     centre_xy = place.centre_xy if place else None
-    cutout = _flux_cutout(row, survey, pixels, bands, noise, centre_xy)
+    cutout = _flux_cutout(row, survey, pixels, agreed, noise, centre_xy)
     if place is None:
         return cutout
     upright, centre_xy = place.north_up(cutout.pixels)
