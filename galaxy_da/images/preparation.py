@@ -101,7 +101,7 @@ class Frame(BaseModel):
         distance = (np.log(self.wavelengths_nm)[:, None] - have) ** 2
         chosen: list[str | None] = [None] * len(self.bands)
         for plane, band in zip(*linear_sum_assignment(distance), strict=True):
-            chosen[plane] = available[band]
+            chosen[plane] = available[int(band)]
         return tuple(chosen)
 
 
