@@ -13,6 +13,7 @@ import io
 import json
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -133,7 +134,7 @@ async def _run(
                 try:
                     answer = await http.request(method, url, headers=headers, content=body)
                     statuses[answer.status_code] += 1
-                except httpx.HTTPError:  # the service closed the connection
+                except (httpx.HTTPError, httpx.StreamError, OSError):  # it closed the connection
                     statuses[0] += 1
                 latencies[kind].append(time.perf_counter() - start)
                 await asyncio.sleep(pause * dice.uniform(0.5, 1.5))
@@ -330,6 +331,7 @@ def main() -> None:
     parser.add_argument("--vectors", type=int, default=100_000, help="size of the index")
     parser.add_argument("--seconds", type=float, default=600, help="length of each measurement [s]")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the service too
     rows, summary = measure(given.vectors, given.seconds)
     print_rows(f"Ordinary clients beside hostile ones, {given.vectors:,} vectors", rows)
     print_rows("Memory and answers", [summary])
