@@ -39,7 +39,7 @@ def benchmark(
     methods: Annotated[
         str | None,
         typer.Option(
-            "--baselines", help="Baselines to measure beside adapt, or 'none'; all by default."
+            help="Methods to measure, by commas, such as 'by definition,adapt'; all by default."
         ),
     ] = None,
     curves: Annotated[
@@ -60,16 +60,13 @@ def benchmark(
     from pydantic import ValidationError
 
     from benchmarks.adaptation.faults import FAULTS
-    from benchmarks.adaptation.methods import ADAPT
     from benchmarks.adaptation.run import run_benchmark
     from benchmarks.adaptation.settings import BenchmarkSettings
     from benchmarks.adaptation.tables import write_tables
     from galaxy_da.io.staging import staged_folder
     from galaxy_da.space import LatentSpace
 
-    chosen = None
-    if methods is not None:
-        chosen = (*(name for name in _split(methods) if name not in ("none", ADAPT)), ADAPT)
+    chosen = None if methods is None else _split(methods)
     try:
         settings = BenchmarkSettings(
             seeds=tuple(int(seed) for seed in _split(seeds)),

@@ -98,8 +98,10 @@ def _plan(
 ) -> Iterator[tuple[int, str, Variant, str]]:
     for seed in settings.seeds:
         for target in settings.by_name:
-            every = (CEILING, RIGHT, BY_DEFINITION) if settings.wrong else (CEILING, "images")
+            every = (CEILING, RIGHT, BY_DEFINITION) if settings.wrong else (CEILING,)
             planned = [(Variant(), method) for method in every]
+            if ADAPT in methods and not settings.wrong:
+                planned += [(Variant(), "images")]
             if not settings.wrong:
                 planned += [(Variant(), method) for method in methods]
                 planned += [(v, m) for v in settings.curves(target) for m in methods]

@@ -88,7 +88,7 @@ def simulate(
     _claim(out, {"surveys": list(surveys), "n": n, **vars(settings)})
     _check_space(out, shapes.values())
     chunks = list(sky_chunks(surveys, settings, total))  # drawn but not yet rendered, so small
-    tables = _tables(chunks, observers, covered, settings.seed)
+    tables = _tables(chunks, observers, covered, settings)
     with ExitStack() as files:
         cutouts = {name: _open_array(files, out / name, shapes[name]) for name in observers}
         with tqdm(total=total, unit=" galaxies", disable=not progress, delay=0.5) as bar:
@@ -115,16 +115,17 @@ def _tables(
     chunks: Sequence[SkyChunk],
     observers: Mapping[str, Observer],
     covered: Mapping[str, np.ndarray],
-    seed: int,
+    settings: SkySettings,
 ) -> dict[str, pa.Table]:
     """Tables by file name: the truth, which is written last, the true pairs and the samples."""
     truth = pa.concat_tables([chunk.truth for chunk in chunks])
     total = truth.num_rows
     truth = truth.add_column(0, "galaxy", pa.array(np.arange(total)))
+    truth = with_metadata(truth, {"seed": settings.seed, "magnitudes": list(settings.magnitudes)})
     samples = {}
     for name, observer in observers.items():
         catalogue = pa.concat_tables([_catalogue(chunk, name, observer) for chunk in chunks])
-        samples[name] = _sample(name, catalogue.filter(pa.array(covered[name])), seed)
+        samples[name] = _sample(name, catalogue.filter(pa.array(covered[name])), settings.seed)
         truth = truth.append_column(f"{name}_id", _ids_by_galaxy(samples[name], total))
     first, *others = samples
     return {

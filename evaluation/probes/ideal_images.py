@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from catalogs.simulation.conditions import median_conditions
+from catalogs.simulation.distributions import MAGNITUDES
 from catalogs.simulation.galaxies import draw_galaxies
 from catalogs.simulation.observing import frequencies_for, observe
 from catalogs.simulation.sky import CHUNK
 from galaxy_da.errors import TableError
+from galaxy_da.io.tables import read_metadata
 from galaxy_da.surveys import Band, Survey
 
 __all__ = ["IDEAL", "add_structure", "ideal_images", "structure"]
@@ -40,19 +42,20 @@ def add_structure(truth: pa.Table, seed: int) -> pa.Table:
     """Add ``concentration``, ``asymmetry`` and ``colour_gradient`` [mag] to a sky's truth.
 
     The truth is that of a simulated sky of this seed with drawn galaxies, its rows in any order;
-    another one raises TableError.
+    another one raises TableError. Its metadata give the range of magnitudes.
     """
     if not {"galaxy", "r_mag", "label"} <= set(truth.column_names):
         raise TableError(
             "ideal images need the truth table of a simulated sky of drawn galaxies; this one "
             f"has {', '.join(truth.column_names)}"
         )
+    magnitudes = tuple(read_metadata(truth.schema).get("magnitudes", MAGNITUDES))
     number = truth["galaxy"].to_numpy()
     names = ("concentration", "asymmetry", "colour_gradient")
     columns = {name: np.full(len(number), np.nan) for name in names}
     for chunk in np.unique(number // CHUNK):
         here = number // CHUNK == chunk
-        drawn, images = ideal_images(int(chunk), seed)
+        drawn, images = ideal_images(int(chunk), seed, magnitudes)
         rows = number[here] % CHUNK
         if not np.array_equal(drawn["r_mag"].to_numpy()[rows], truth["r_mag"].to_numpy()[here]):
             raise TableError(f"the truth table's galaxies are not those of seed {seed}")
@@ -64,13 +67,15 @@ def add_structure(truth: pa.Table, seed: int) -> pa.Table:
     return truth
 
 
-def ideal_images(chunk: int, seed: int) -> tuple[pa.Table, np.ndarray]:
+def ideal_images(
+    chunk: int, seed: int, magnitudes: tuple[float, float] = MAGNITUDES
+) -> tuple[pa.Table, np.ndarray]:
     """Draw a chunk of a simulated sky again, and observe each galaxy alone.
 
     Returns the truth of the `CHUNK` galaxies, and their images in g and r, (CHUNK, 2, y, x) float32
     [nanomaggy / pixel]; the galaxy is at the centre of an even number of pixels.
     """
-    galaxies = draw_galaxies(CHUNK, np.random.default_rng([seed, chunk]))
+    galaxies = draw_galaxies(CHUNK, np.random.default_rng([seed, chunk]), magnitudes)
     alone = replace(galaxies, neighbours=galaxies.neighbours.slice(0, 0))
     bands = IDEAL.bands
     images = observe(

@@ -16,7 +16,6 @@ from galaxy_da.cli import main
 from galaxy_da.errors import CatalogError, SpaceError
 from galaxy_da.io.tables import read_metadata, read_pairs
 from galaxy_da.models.match_probability import Population, gaussian_log_ratio
-from galaxy_da.surveys import get_survey
 
 ARCSEC = 1 / 3600
 
