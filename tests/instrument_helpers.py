@@ -132,7 +132,7 @@ def _random_view(galaxies, anchor, step):
     ones = torch.ones(n)
     conditions = describe(
         psf, noise / SOFTENING[:, 0, 0], image_noise(images, ones[:, None, None].expand(n, 32, 32)),
-        1.01 * torch.ones(n, 3), PIXEL * ones, ones < 0,
+        1 + 0.1 * (torch.rand(n, 3, generator=rng) - 0.4), PIXEL * ones, ones < 0,
     )  # fmt: skip
     return Inputs(images, conditions)
 

@@ -54,6 +54,7 @@ class Workspace:
         self.samples = {}
         for seed, (name, scale) in enumerate(SURVEYS.items()):
             images = blobs(N, 96, scale, seed=0, noise=0.003 * (1 + seed))
+            images /= np.float32(get_survey(name).nanomaggy_per_unit)
             columns = {
                 "ra": ra + rng.normal(0, 0.05 / 3600, N),
                 "dec": dec + rng.normal(0, 0.05 / 3600, N),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from galaxy_da.images.inputs import Inputs
+from galaxy_da.images.instrument import PER_BAND, PER_CUTOUT
 
 __all__ = ["InstrumentCorrection"]
 
@@ -42,7 +44,8 @@ class InstrumentCorrection(nn.Module):
             corrected = torch.where(light == 0, light, corrected)
         conditions = inputs.conditions
         if len(self.conditions):  # the network is conditioned
-            known = conditions != 0  # a missing band has no other conditions
+            present = conditions[:, : len(self.sky) * PER_BAND : PER_BAND] > 0
+            known = functional.pad(present.repeat_interleave(PER_BAND, 1), (0, PER_CUTOUT), value=1)
             conditions = conditions + self.conditions * known
         return Inputs(torch.cat([corrected.to(images), images[:, bands:]], 1), conditions)
 
