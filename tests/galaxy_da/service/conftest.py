@@ -11,12 +11,16 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="session")
 def http(workspace):
     """Application called in process."""
-    with TestClient(workspace.app()) as client:
+    app = workspace.app()
+    with TestClient(app) as client:
+        app.state.service.start()
         yield client
 
 
 @pytest.fixture(scope="session")
 def url(workspace):
     """Address of the application in a real server."""
-    with running(workspace.app()) as address:
+    app = workspace.app()
+    with running(app) as address:
+        app.state.service.start()
         yield address

@@ -29,7 +29,9 @@ schemathesis.serializer.alias("application/vnd.apache.parquet", "application/oct
 def described(workspace, tmp_path_factory):
     """Schema of a running service; without its lifespan, no job runs."""
     jobs = JobSettings(queue=JobQueue(tmp_path_factory.mktemp("schema")), space="decals")
-    with running(workspace.app(jobs=jobs), lifespan="off") as url:
+    app = workspace.app(jobs=jobs)
+    app.state.service.start()
+    with running(app, lifespan="off") as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
