@@ -126,7 +126,7 @@ def _read_fits(file: Location, name: str, survey: Survey) -> ImageFile:
 
 
 def _zeropoint(image: FitsImage, survey: Survey, pixel_scale_arcsec: float) -> float:
-    """Return the AB magnitude of one linear unit of the first plane, as the reader calibrates it."""
+    """Return the AB magnitude of one linear unit of the first plane, as it is calibrated."""
     linear = image.header.copy()
     for card in ("BSOFTEN", "BOFFSET"):  # the zeropoint is that after asinh scaling
         linear.remove(card, ignore_missing=True)
