@@ -35,12 +35,14 @@ def training_scenes(data: Path, out: Path) -> dict[str, int]:
     counts = {}
     for name, file, survey, stretch, column in (
         ("spirals", "sdss_spirals.parquet", "sdss", None, "gz1_class"),
-        ("galaxy-zoo", "sdss_galaxy_zoo1.parquet", "sdss", None, "gz1_class"),
+        ("galaxy-zoo", "sdss_galaxy_zoo1.parquet", "sdss", "galaxy-zoo-1", "gz1_class"),
         ("guide", "galaxy_zoo_guide.parquet", "decals", "galaxy-zoo", None),
     ):
         table = pq.read_table(data / file)
         if column is None:
             table = table.filter(pc.equal(table["survey"], survey))
+        else:
+            table = table.filter(pc.not_equal(table[column], "unknown"))  # stars, satellite trails
         ids = table["object_id"].cast(pa.string())
         kept = ~unseen(ids.to_pylist()) & ~pc.is_in(ids, value_set=paired).to_numpy()
         table = table.filter(pa.array(kept))
