@@ -23,6 +23,7 @@ from galaxy_da.io.storage import location, upload_folder
 
 def test_partitions_hold_the_features_of_one_run(sample, local, tmp_path):
     counts = extract_here(sample, tmp_path / "out")
+    assert counts.pop("readings") == {"decals": "by definition"}
     assert counts == {"rows": 120, "partitions": counts["partitions"], "ok": 118, "no_data": 1} | {
         "fetch_failed": 1
     }
