@@ -36,6 +36,7 @@ from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
 N = 4000
+FILES = 7  # of the output with most, a sky; each may leave one draft
 
 
 def only(values, size=N):
@@ -216,7 +217,7 @@ def kill_writers(kind, folder, kills, draw):
         number = found()
         assert number in (done, done + 1), f"{done} acknowledged but {number} found"
         ends["before" if number == done else "after"] += 1
-        assert len(list(folder.rglob(".*.partial"))) <= 2
+        assert len(list(folder.rglob(".*.partial"))) <= FILES
     finish(number + 1, 1)
     assert found() == number + 1
     return ends

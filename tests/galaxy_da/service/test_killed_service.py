@@ -50,17 +50,18 @@ def test_random_kills_lose_no_acknowledged_job(workspace, tmp_path, kills):
 
     def use(url):
         try:
-            httpx.get(f"{url}/api/outliers?survey=hsc&k=3", timeout=5)
             if len(known) < JOBS:
                 files = {"sample": data}
                 answer = httpx.post(
                     f"{url}/api/jobs", data={"verb": "extract"}, files=files, timeout=30
                 )
                 known.add(answer.json()["id"])
+            httpx.get(f"{url}/api/outliers?survey=hsc&k=3", timeout=5)
         except (httpx.HTTPError, KeyError):
             pass
 
     service, url = start_service(workspace, folder, log, "--workers", "2")
+    use(url)
     with ThreadPoolExecutor(3) as clients:
         for _ in range(kills):
             clients.submit(use, url)
@@ -70,12 +71,14 @@ def test_random_kills_lose_no_acknowledged_job(workspace, tmp_path, kills):
     os.killpg(service.pid, signal.SIGKILL)
     service.wait()
     service, url = start_service(workspace, folder, log)
-    listed = {job["id"] for job in httpx.get(f"{url}/api/jobs").json()}
-    assert known and known <= listed
-    for job_id in listed:
-        assert wait_for(url, job_id, *ENDED, seconds=1200)["state"] == "done"
-    service.send_signal(signal.SIGTERM)
-    service.wait(60)
+    try:
+        listed = {job["id"] for job in httpx.get(f"{url}/api/jobs").json()}
+        assert known and known <= listed
+        for job_id in listed:
+            assert wait_for(url, job_id, *ENDED, seconds=1200)["state"] == "done"
+    finally:
+        os.killpg(service.pid, signal.SIGKILL)
+        service.wait()
     assert {path.name for path in folder.iterdir() if path.is_dir()} == listed
     for job_id in listed:
         results = {path.name for path in (folder / job_id / "results").iterdir()}
