@@ -126,8 +126,9 @@ def _through_telescope(
     k = torch.hypot(grid.north[:, None], grid.east[None, :])
     fwhm = float_tensor(conditions.psf_fwhm_arcsec)[..., None, None]
     core = moffat_transfer(fwhm, k)
-    halo = (1 + (math.pi * instrument.halo_fwhm * fwhm * k / 2.43).square()).pow(-1.5)
-    transfer = core.lerp(halo, instrument.halo_share) if instrument.halo_share else core
+    details = instrument.details
+    halo = (1 + (math.pi * details.halo_fwhm * fwhm * k / 2.43).square()).pow(-1.5)
+    transfer = core.lerp(halo, details.halo_share) if details.halo_share else core
     spectra = spectra * transfer
     spectra *= float_tensor(10 ** (0.4 * conditions.zeropoint_error_mag))[..., None, None]
     for factor in grid.phase(-conditions.east_arcsec, -conditions.north_arcsec):
@@ -200,7 +201,7 @@ def _noise(
     n_in = math.ceil(shape[-1] * ratio) + 2
     shift = torch.rand(2, generator=generator) - 0.5
     noise = torch.randn((*shape[:2], n_in, n_in), generator=generator)
-    blur = _blur(n_in, instrument.noise_blur_px)
+    blur = _blur(n_in, instrument.details.noise_blur_px)
     rows, columns = (
         overlap_weights(n_in, shape[-1], ratio, (n_in - 1) / 2 + float(d))[0] @ blur for d in shift
     )
@@ -211,7 +212,7 @@ def _blur(side: int, sigma_px: float) -> Tensor:
     if not sigma_px:
         return torch.eye(side)
     apart = torch.arange(side)[:, None] - torch.arange(side)
-    kernel = torch.exp(-0.5 * (apart / sigma_px) ** 2)
+    kernel: Tensor = torch.exp(-0.5 * (apart / sigma_px) ** 2)
     return kernel / kernel[side // 2].sum()
 
 
@@ -219,10 +220,11 @@ def _sky_levels(
     instrument: Instrument, conditions: Conditions, frame: Frame, rng: np.random.Generator
 ) -> Tensor:
     """(n, bands, y, x) residual of the sky: a level and a gradient."""
-    sigma = _sigma(conditions, frame.pixel_scale_arcsec) * instrument.sky_residual
+    sigma = _sigma(conditions, frame.pixel_scale_arcsec) * instrument.details.sky_residual
     level, slope_y, slope_x = float_tensor(rng.normal(size=(3, *sigma.shape)))
     ramp = torch.linspace(-1, 1, frame.pixels)
-    return sigma * (level + 0.7 * (slope_y * ramp[:, None] + slope_x * ramp))
+    levels: Tensor = sigma * (level + 0.7 * (slope_y * ramp[:, None] + slope_x * ramp))
+    return levels
 
 
 def _share_centre(images: list[Tensor], scales: Sequence[float]) -> None:
@@ -262,7 +264,8 @@ def _picture(
     area = stretch.pixel_scale_arcsec**2
     colour = apply_stretch(flux[:, order] * area, stretch)
     shown = math.ceil(field / instrument.picture_pixel_arcsec)
-    pictures = torch.stack([_jpeg(image, shown, instrument.jpeg_quality) for image in colour])
+    quality = instrument.details.jpeg_quality
+    pictures = torch.stack([_jpeg(image, shown, quality) for image in colour])
     back = invert_stretch(pictures, stretch)[:, np.argsort(order)] / area
     images = []
     for scale in scales:

@@ -14,7 +14,7 @@ import numpy as np
 from galaxy_da.images.preparation import Frame
 from galaxy_da.surveys import Band, Stretch, Survey
 
-__all__ = ["Instrument", "anchor_instrument", "draw_instrument"]
+__all__ = ["Details", "Instrument", "anchor_instrument", "draw_instrument"]
 
 _PICTURES, _SHARP, _ANCHOR = 0.25, 0.12, 0.12
 """Shares of instruments: colour pictures, space telescopes, and the anchor survey itself."""
@@ -33,18 +33,25 @@ _BAND_SETS: tuple[tuple[float, tuple[float, ...]], ...] = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Instrument:
-    """A survey, its bands in the planes of the frame, and properties that no definition states."""
+class Details:
+    """Properties of an instrument that no definition states."""
 
-    survey: Survey
-    planes: tuple[str | None, ...]
-    stretch: Stretch | None = None  # of colour pictures
     jpeg_quality: int = 90
-    picture_pixel_arcsec: float = 0.3  # pixel to which pictures are interpolated
     noise_blur_px: float = 0.0  # standard deviation of the smoothing of the noise [pixel]
     halo_share: float = 0.0  # share of the PSF's light in its wide wings
     halo_fwhm: float = 5.0  # width of the wings over that of the core
     sky_residual: float = 0.1  # standard deviation of the sky level over a frame pixel's noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instrument:
+    """A survey, its bands in the planes of the frame, and how its images come out."""
+
+    survey: Survey
+    planes: tuple[str | None, ...]
+    stretch: Stretch | None = None  # of colour pictures
+    picture_pixel_arcsec: float = 0.3  # pixel to which pictures are interpolated
+    details: Details = Details()
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -54,13 +61,14 @@ class Instrument:
 
 def anchor_instrument(survey: Survey, frame: Frame, rng: np.random.Generator) -> Instrument:
     """Return the anchor survey with random details: flux, or its own colour pictures."""
-    picture = rng.random() < _PICTURES and isinstance(survey.stretch, Stretch)
+    stretch = survey.stretch if rng.random() < _PICTURES else None
+    stretch = _varied(stretch, rng) if isinstance(stretch, Stretch) else None
     return Instrument(
         survey=survey,
         planes=frame.bands,
-        stretch=_varied(survey.stretch, rng) if picture else None,
+        stretch=stretch,
         picture_pixel_arcsec=survey.pixel_scale_arcsec,
-        **_details(rng),
+        details=_draw_details(rng),
     )
 
 
@@ -91,7 +99,7 @@ def draw_instrument(
         planes=frame.assign(drawn, drawn.band_names),
         stretch=_draw_stretch(drawn, rng) if picture else None,
         picture_pixel_arcsec=float(pixel * rng.choice([1.0, rng.uniform(0.5, 1.0)])),
-        **_details(rng),
+        details=_draw_details(rng),
     )
 
 
@@ -145,11 +153,11 @@ def _varied(stretch: Stretch, rng: np.random.Generator) -> Stretch:
     return stretch.model_copy(update={"q": stretch.q * math.exp(rng.normal(0, 0.05))})
 
 
-def _details(rng: np.random.Generator) -> dict[str, float | int]:
-    return {
-        "jpeg_quality": int(rng.integers(75, 97)),
-        "noise_blur_px": float(rng.choice([0.0, rng.uniform(0.3, 1.0)])),
-        "halo_share": float(rng.uniform(0, 0.06)),
-        "halo_fwhm": float(rng.uniform(3, 8)),
-        "sky_residual": float(rng.uniform(0, 0.25)),
-    }
+def _draw_details(rng: np.random.Generator) -> Details:
+    return Details(
+        jpeg_quality=int(rng.integers(75, 97)),
+        noise_blur_px=float(rng.choice([0.0, rng.uniform(0.3, 1.0)])),
+        halo_share=float(rng.uniform(0, 0.06)),
+        halo_fwhm=float(rng.uniform(3, 8)),
+        sky_residual=float(rng.uniform(0, 0.25)),
+    )

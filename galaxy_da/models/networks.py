@@ -195,12 +195,16 @@ def _modulated(x: Tensor, change: Tensor | None) -> Tensor:
     return x * (1 + scale) + shift
 
 
-class _PlainBody(nn.Sequential):
+class _PlainBody(nn.Module):
     """Network that ignores the conditions."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = layers
 
     def forward(self, images: Tensor, conditions: Tensor) -> Tensor:
         """Return (n, features)."""
-        result: Tensor = super().forward(images)
+        result: Tensor = self.layers(images)
         return result
 
 
@@ -219,7 +223,7 @@ class Encoder(nn.Module):
         planes = planes or a.input_planes
         self.body: nn.Module
         if a.kind == "galaxy-vae":
-            self.body = _PlainBody(*seed_network.encoder_body(planes, a.widths))
+            self.body = _PlainBody(seed_network.encoder_body(planes, a.widths))
             features = a.map_size
         else:
             self.body, features = _Body(a, planes), a.features
@@ -235,11 +239,16 @@ class Encoder(nn.Module):
     @torch.no_grad()
     def absorb_last_plane(self, value: float) -> None:
         """Drop the last plane of the images, as if it had one value everywhere."""
-        first = self.body.shrink[0]  # type: ignore[union-attr, index]
-        kept = nn.Conv2d(first.in_channels - 1, first.out_channels, first.kernel_size, first.stride)
-        kept.weight.copy_(first.weight[:, :-1])
-        kept.bias.copy_(first.bias + value * first.weight[:, -1].sum((1, 2)))  # type: ignore[union-attr]
-        self.body.shrink[0] = kept  # type: ignore[union-attr, index, operator]
+        body = self.body
+        assert isinstance(body, _Body)
+        first = body.shrink[0]
+        assert isinstance(first, nn.Conv2d)
+        kept = copy.deepcopy(first)
+        kept.in_channels -= 1
+        kept.weight = nn.Parameter(first.weight[:, :-1].clone())
+        assert kept.bias is not None
+        kept.bias += value * first.weight[:, -1].sum((1, 2))
+        body.shrink[0] = kept
 
     def features(self, inputs: Inputs) -> Tensor:
         """Return the last features, (n, features)."""

@@ -91,10 +91,10 @@ def compare_populations(anchor: Measured, target: Measured) -> tuple[dict[str, A
     _, separation, _ = match_coordinates_sky(other, own)
     near = max(_NEAR_DEG * u.deg, 3 * np.median(spacing))
     share = float(np.mean(separation < near))
-    medians = {
-        "magnitude": [float(np.median(s.magnitude)) for s in (anchor, target)],
-        "size_arcsec": [float(np.exp(np.median(s))) if len(s) else None for s in bright],
-    }
+    magnitudes = [float(np.median(side.magnitude)) for side in (anchor, target)]
+    sizes = [float(np.exp(np.median(log))) if len(log) else math.nan for log in bright]
+    known = [None if math.isnan(value) else value for value in sizes]
+    medians = {"magnitude": magnitudes, "size_arcsec": known}
     record = {
         "brightness_mag": distance,
         "log_size": None if math.isnan(size) else size,
@@ -104,11 +104,16 @@ def compare_populations(anchor: Measured, target: Measured) -> tuple[dict[str, A
     }
     told = []
     if distance > _MOST_MAG:
-        told.append("magnitudes differ by {:.2f} mag (medians {:.2f} and {:.2f})".format(
-            distance, *medians["magnitude"]))  # fmt: skip
+        first, second = magnitudes
+        told.append(
+            f"magnitudes differ by {distance:.2f} mag (medians {first:.2f} and {second:.2f})"
+        )
     if size > _MOST_SIZE:
-        told.append("sizes differ by a factor of {:.2f} (medians {:.2f} and {:.2f} arcsec)".format(
-            math.exp(size), *medians["size_arcsec"]))  # fmt: skip
+        first, second = sizes
+        told.append(
+            f"sizes differ by a factor of {math.exp(size):.2f} "
+            f"(medians {first:.2f} and {second:.2f} arcsec)"
+        )
     if share < _LEAST_SHARE:
         told.append(f"only {share:.0%} of the target's galaxies lie near an anchor galaxy")
     return record, ", ".join(told)

@@ -88,7 +88,8 @@ def adapt_with_pairs(
     def likely() -> list[int]:
         candidates = with_maps(networks, pairs)
         best = best_candidate(rank_candidates(candidates, held, pairs.mean))
-        return likely_pairs(pairs, candidates[best], seed).tolist()
+        rows: list[int] = likely_pairs(pairs, candidates[best], seed).tolist()
+        return rows
 
     train = pairs.take(np.asarray(decisions.kept("likely_pairs", likely)))
     numbers = decisions.kept("instrument", lambda: fit_to_pairs(train))

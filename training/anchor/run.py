@@ -111,7 +111,8 @@ def _train(
 ) -> tuple[AnchorLearner, list[dict[str, float]]]:
     schedule, device = recipe.schedule, best_device()
     torch.manual_seed(recipe.seed)
-    learner = AnchorLearner(recipe).to(device, memory_format=torch.channels_last)
+    learner = AnchorLearner(recipe).to(device)
+    learner.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         learner.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
     )
@@ -120,7 +121,8 @@ def _train(
     if (work / _CHECKPOINT).is_file():
         record = load_checkpoint(work / _CHECKPOINT, learner, optimiser)
         curves, first = record["curves"], record["step"]
-    saved, sums = time.monotonic(), {}
+    saved = time.monotonic()
+    sums: dict[str, float] = {}
     bar = tqdm(total=schedule.steps, initial=first, desc="train", disable=not progress)
     for step, views in enumerate(_batches(recipe, data, first), start=first):
         torch.manual_seed(recipe.seed * 10**6 + step)
@@ -129,7 +131,7 @@ def _train(
         with autocast(device, "auto"):
             loss, terms = loss_of(learner, views, recipe)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
         optimiser.step()
         bar.update()

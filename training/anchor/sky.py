@@ -21,10 +21,10 @@ from tqdm import tqdm
 
 from catalogs.simulation.conditions import Conditions, draw_conditions, median_conditions
 from catalogs.simulation.framing import frequencies_of, observe_in_frame, surround
-from catalogs.simulation.galaxies import draw_galaxies
+from catalogs.simulation.galaxies import Galaxies, draw_galaxies
 from catalogs.simulation.instruments import Instrument, anchor_instrument, draw_instrument
 from catalogs.simulation.patches import Sky
-from catalogs.simulation.scenes import ScenePool
+from catalogs.simulation.scenes import DrawnScenes, ScenePool
 from galaxy_da.images.instrument import describe, image_noise, sky_noise
 from galaxy_da.images.preparation import Frame
 from galaxy_da.io.files import atomic_path
@@ -97,7 +97,7 @@ def _draw_block(
     write_table(table.append_column("conditions", column), rows)
 
 
-def _drawer(layer: Layer, scenes: tuple[Location, ...]) -> Callable[..., object]:
+def _drawer(layer: Layer, scenes: tuple[Location, ...]) -> Callable[..., Galaxies | DrawnScenes]:
     if not layer.scenes:
         return draw_galaxies
     key = tuple(map(str, scenes))
@@ -119,7 +119,7 @@ def _draw_chunk(
     layer: Layer,
     survey: Survey,
     frame: Frame,
-    draw: Callable[..., object],
+    draw: Callable[..., Galaxies | DrawnScenes],
     rng: np.random.Generator,
 ) -> _Chunk:
     own = anchor_instrument(survey, frame, rng)

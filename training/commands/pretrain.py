@@ -79,7 +79,11 @@ def pretrain(
         train = scan_latents if settings.scan else run
         with staged_folder(out) as folder:
             made = train(
-                settings, folder, sample=images, scenes=(scenes or [None])[0], options=options
+                settings,
+                folder,
+                sample=images,
+                scenes=scenes[0] if scenes else None,
+                options=options,
             )
         if not is_first:
             return
