@@ -208,7 +208,7 @@ def test_bands_are_chosen_by_wavelength(tmp_path):
     assert chosen["sdss"] == ["g", "r", "z"]
     assert chosen["hsc"] == ["g", "r", "z"]
     assert chosen["euclid-vis"] == ["VIS"]
-    assert chosen["ukidss"] == ["Y"]
+    assert chosen["ukidss"] == ["Y", "J", "H"]
     assert len(frame_bands(get_survey("hsc"), every=True)) == 5
 
 
