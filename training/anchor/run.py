@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,7 +51,8 @@ def train_anchor(
     recipe : AnchorRecipe
         All settings that decide the result.
     out : path
-        Folder of the space; ``work/`` in it holds the state of an unfinished run.
+        Folder of the space. Its subfolder ``work/`` holds the state of an unfinished run and is
+        deleted at the end.
     scenes : sequence of path
         Sample tables of real images.
     sky : path, optional
@@ -95,6 +97,7 @@ def train_anchor(
         )
     )
     space.save(out)
+    shutil.rmtree(work)
     return space
 
 
