@@ -74,7 +74,6 @@ def test_equal_populations_match():
 def test_other_galaxies_do_not_match(other, told):
     record, warning = compare_populations(measured(19), other)
     assert not record["match"] and told in warning
-    assert max(record["brightness_mag"] - 2, record["log_size"] - np.log(1.8)) < 0.1
 
 
 def test_another_field_is_noted():
