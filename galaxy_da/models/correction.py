@@ -40,8 +40,10 @@ class InstrumentCorrection(nn.Module):
             gain, sky = (
                 part.repeat(self._grids)[:, None, None] for part in (self.log_gain.exp(), self.sky)
             )
-            corrected = torch.asinh(light.clamp(-20, 20).sinh() * gain - sky)
-            corrected = torch.where(light == 0, light, corrected)
+            grown = light.clamp(-20, 20).exp()  # exp and log are far faster than sinh and asinh
+            flux = (grown - 1 / grown) / 2 * gain - sky
+            size = (flux.square() + 1).sqrt() + flux.abs()
+            corrected = torch.where(light == 0, light, torch.copysign(size.log(), flux))
         conditions = inputs.conditions
         if len(self.conditions):  # the network is conditioned
             present = conditions[:, : len(self.sky) * PER_BAND : PER_BAND] > 0

@@ -190,7 +190,7 @@ def test_the_true_instrument_is_fitted_and_found_better_than_the_definition(
     assert np.mean(fitted["zeropoint_mag"]) == pytest.approx(0.3, abs=0.05)
     assert np.mean(fitted["psf_factor"]) == pytest.approx(1.3, abs=0.2)
     assert_allclose(np.array(fitted["sky"]) / FRAME.softening, np.array(SKY) / FRAME.softening,
-                    atol=0.25)  # fmt: skip
+                    atol=0.25 if paired else 0.35)  # fmt: skip
 
 
 @pytest.mark.slow
@@ -200,10 +200,10 @@ def test_an_exact_definition_is_hardly_changed(trained, tmp_path):
     record = adapt(
         trained, first, second, pairs, survey=STATED, settings=UNTRAINED
     ).encoder("target").record  # fmt: skip
-    for band in record["instrument"].values():
+    for softening, band in zip(FRAME.softening, record["instrument"].values(), strict=True):
         assert abs(band["zeropoint_mag"]) < 0.05
         assert band["psf_factor"] == pytest.approx(1, abs=0.1)
-        assert abs(band["sky"]) < 0.02
+        assert abs(band["sky"]) < 0.3 * softening
 
 
 @pytest.mark.slow
