@@ -31,6 +31,7 @@ _BLOCK = 8  # side of the blocks whose noise is measured [pixel]
 _QUIET_SHARE = 0.25  # quantile of the blocks that lies in the background
 _FEWEST_COVERED = 0.9  # share of a block's pixels with data
 _LEAST_NOISE = 1e-4  # asinh units
+_LARGEST_ASINH = 30.0  # brightest pixel that counts; brighter ones would overflow
 
 
 def describe(
@@ -110,10 +111,10 @@ def image_noise(images: Tensor, covered: Tensor) -> Tensor:
     (n, bands) tensor
         Zero where no block has data.
     """
-    middle = images[..., 1:-1, 1:-1]
-    around = images[..., :-2, 1:-1] + images[..., 2:, 1:-1]
-    around = around + images[..., 1:-1, :-2] + images[..., 1:-1, 2:]
-    rough = (middle - around / 4).abs() * (1 + middle.square()).sqrt()
+    linear = images.clamp(-_LARGEST_ASINH, _LARGEST_ASINH).sinh()
+    around = linear[..., :-2, 1:-1] + linear[..., 2:, 1:-1]
+    around = around + linear[..., 1:-1, :-2] + linear[..., 1:-1, 2:]
+    rough = (linear[..., 1:-1, 1:-1] - around / 4).abs()
     rough = torch.nn.functional.avg_pool2d(rough, _BLOCK)
     data = torch.nn.functional.avg_pool2d(covered[:, None, 1:-1, 1:-1], _BLOCK)
     blocks = torch.where(data > _FEWEST_COVERED, rough, math.inf).flatten(2).sort(-1).values

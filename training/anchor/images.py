@@ -14,10 +14,15 @@ from torch import Tensor
 
 from galaxy_da.errors import StorageError
 
-__all__ = ["BLOCK", "OBSERVATIONS", "TrainingSky", "block_paths"]
+__all__ = ["BLOCK", "OBSERVATIONS", "TARGETS", "TrainingSky", "block_paths"]
 
 BLOCK = 1024  # galaxies of a block
 OBSERVATIONS = 3  # of each galaxy; the noise-free image follows them
+TARGETS = (
+    *("r_mag", "half_light_arcsec", "g_minus_r", "axis_ratio", "bulge_fraction", "arm_strength"),
+    *("bar_strength", "ring_strength", "clumpiness", "dust_strength", "merger_mass_ratio"),
+)
+"""Columns of the truth that a training may learn to read; null where they are unknown."""
 
 
 def block_paths(folder: Path, number: int, *, existing: bool = True) -> tuple[Path, ...]:

@@ -31,7 +31,7 @@ from galaxy_da.io.files import atomic_path
 from galaxy_da.io.storage import Location
 from galaxy_da.io.tables import write_table
 from galaxy_da.surveys import Survey, get_survey
-from training.anchor.images import BLOCK, TrainingSky, block_paths
+from training.anchor.images import BLOCK, TARGETS, TrainingSky, block_paths
 from training.anchor.recipe import AnchorRecipe, Layer
 
 __all__ = ["draw_sky"]
@@ -41,7 +41,7 @@ _WIDE_ARCSEC, _SHARPEST_WIDE = 60.0, 0.9  # size of large patches, and the least
 _OFFSET_ARCSEC = 0.2  # standard deviation of the position, per axis
 _MOST_SCENES, _SHRINK = 9000, (0.75, 4.0)  # real galaxies, and their reduction in apparent size
 _KNOWN_PSF = 0.4  # share of chunks whose PSF is stated image by image
-_TRUTH = ("label", "r_mag", "half_light_arcsec", "g_minus_r")
+_TRUTH = ("label", *TARGETS)
 
 
 def draw_sky(
@@ -135,10 +135,15 @@ def _draw_chunk(
         conditions.append(condition)
     clean = observe_in_frame(sky, own, median_conditions(_CHUNK, own.bands), frame)
     images.append(_scaled(_both_grids(clean, frame, around), own, frame))
-    truth = drawn.truth.select([name for name in _TRUTH if name in drawn.truth.column_names])
-    if "label" not in truth.column_names:
-        truth = truth.append_column("label", pa.array(["scene"] * _CHUNK))
-    return _Chunk(torch.stack(images, 1), torch.stack(conditions, 1), truth.select(list(_TRUTH)))
+    return _Chunk(torch.stack(images, 1), torch.stack(conditions, 1), _truth(drawn.truth))
+
+
+def _truth(truth: pa.Table) -> pa.Table:
+    """Return the label and the targets of galaxies; null where they are unknown."""
+    label = "label" if "label" in truth.column_names else "scene_class"
+    unknown = pa.nulls(len(truth), pa.float64())
+    targets = [truth[name] if name in truth.column_names else unknown for name in TARGETS]
+    return pa.table([truth[label], *targets], names=list(_TRUTH))
 
 
 def _observe(
