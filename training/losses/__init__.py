@@ -5,12 +5,12 @@ Each is a mean over images, so that a weight means the same at any batch size.
 ===================  ======================  =====================================================
 loss                 weight                  gain
 ===================  ======================  =====================================================
-negative_elbo        recipe, ``beta``        the bound itself; all recipes (``docs/anchor.md``)
-prior_mmd            recipe, ``mmd``         +0.11 dB over the ELBO (``docs/anchor.md``)
+negative_elbo        recipe, ``beta``        the bound itself; all recipes (``docs/measured/anchor.md``)
+prior_mmd            recipe, ``mmd``         +0.11 dB over the ELBO (``docs/measured/anchor.md``)
 class_error          recipe, ``classes``     separate classes in ``decals-galaxy10``; not measured
 redshift_error       recipe, ``redshift``    predicted redshifts in ``hst-cvae-predict``
 paired, contrastive  `FineTuningSettings`    the candidate "fine-tuned" of `adapt`; terms not
-and mmd                                      measured one by one (``docs/benchmark.md``)
+and mmd                                      measured one by one (``docs/measured/benchmark.md``)
 ===================  ======================  =====================================================
 """
 
