@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from galaxy_da.extraction.encoding import ExtractSettings
     from galaxy_da.extraction.pipeline import extract
     from galaxy_da.io.features import Features
-    from galaxy_da.io.samples import Sample
+    from galaxy_da.io.samples import Sample, load_sample
     from galaxy_da.latent_index import LatentIndex
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import Survey, get_survey, load_survey
@@ -28,6 +28,7 @@ _HOMES = {
     "Survey": "surveys",
     "extract": "extraction.pipeline",
     "get_survey": "surveys",
+    "load_sample": "io.samples",
     "load_survey": "surveys",
 }
 
@@ -41,6 +42,7 @@ __all__ = [
     "Survey",
     "extract",
     "get_survey",
+    "load_sample",
     "load_survey",
 ]
 

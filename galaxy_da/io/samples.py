@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import IntFlag
+from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,10 @@ from galaxy_da.io.positions import BAD_POSITION, are_positions, usable_positions
 from galaxy_da.io.storage import Location, PathOrUrl, location, store_errors, with_store_errors
 from galaxy_da.io.tables import check_columns, check_unique, open_parquet
 
-__all__ = ["STATUSES", "Flag", "Sample", "slice_tables", "validate_sample"]
+__all__ = [
+    "STATUSES", "Flag", "Sample", "load_sample", "packaged_samples", "slice_tables",
+    "validate_sample",
+]  # fmt: skip
 
 STATUSES = (
     "ok", "outside_footprint", "no_data", "failed_quality", "fetch_failed", "unreadable",
@@ -48,7 +53,8 @@ class Sample:
     ----------
     path : path or URL
         Parquet file with ``object_id``, ``survey``, ``ra``, ``dec`` [ICRS deg], and ``cutout``
-        (URI, relative to the file's folder) or ``image`` (bytes, or nested bands).
+        (URI, relative to the file's folder) or ``image`` (bytes, or nested bands); or the name of a
+        sample in the package, as for `load_sample`.
 
     Raises
     ------
@@ -59,7 +65,7 @@ class Sample:
     """
 
     def __init__(self, path: PathOrUrl) -> None:
-        self.path = location(path)
+        self.path = packaged_samples().get(str(path), location(path))
         self._file = open_parquet(self.path)
         names = self._file.schema_arrow.names
         with store_errors(self.path):
@@ -111,6 +117,29 @@ class Sample:
         batches = self._file.iter_batches(batch_size=rows, row_groups=groups)
         tables = (pa.Table.from_batches([batch]) for batch in batches)
         yield from slice_tables(with_store_errors(self.path, tables), start - first, stop - first)
+
+
+def packaged_samples() -> dict[str, Path]:
+    """Return the files of the samples that the package holds, by name."""
+    folder = Path(str(files("galaxy_da") / "samples"))
+    return {path.stem: path for path in sorted(folder.glob("*.parquet"))}
+
+
+def load_sample(name: str) -> Sample:
+    """Load a sample of real galaxies that the package holds, such as ``"sdss-stamps"``.
+
+    Raises
+    ------
+    TableError
+        If the package holds no sample of that name.
+    """
+    known = packaged_samples()
+    if name not in known:
+        raise TableError(
+            f"{name}: no such sample in the package, which holds {', '.join(known)}; open a table "
+            "of your own with galaxy_da.Sample(path)"
+        )
+    return Sample(known[name])
 
 
 def _without_bad_positions(table: pa.Table) -> pa.Table:
