@@ -18,13 +18,13 @@ import uvicorn
 from conftest import blobs, make_space, write_sample
 
 from galaxy_da.extraction.pipeline import extract
+from galaxy_da.images.drawing import SampleCutouts
 from galaxy_da.io.features import Features
 from galaxy_da.io.samples import Sample
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service import create_app
 from galaxy_da.service.jobs import process
 from galaxy_da.service.parts import ServiceOptions
-from galaxy_da.service.pictures import SampleCutouts
 from galaxy_da.service.run import UVICORN_OPTIONS
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import get_survey
@@ -70,7 +70,7 @@ class Workspace:
         self.index = LatentIndex.open(folder / "index")
 
     def app(self, **options):
-        cutouts = SampleCutouts([Sample(path) for path in self.samples.values()], self.space)
+        cutouts = SampleCutouts([Sample(path) for path in self.samples.values()], self.space.survey)
         return create_app(self.space, self.index, ServiceOptions(cutouts=cutouts, **options))
 
 

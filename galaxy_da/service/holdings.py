@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from galaxy_da.images.drawing import SampleCutouts
 from galaxy_da.index.latent_map import LatentMap
 from galaxy_da.index.manifest import Manifest
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.pictures import SampleCutouts
 from galaxy_da.space import LatentSpace
 
 __all__ = ["Holdings", "Recipe"]
@@ -44,7 +44,7 @@ class Recipe:
         space = LatentSpace.load(self.space)
         cutouts = None
         if self.samples:
-            cutouts = SampleCutouts([Sample(path) for path in self.samples], space)
+            cutouts = SampleCutouts([Sample(path) for path in self.samples], space.survey)
         if self.state is None:
             index = LatentIndex.open(self.index)
         else:  # the folder may have changed

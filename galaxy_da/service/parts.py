@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from galaxy_da.images.drawing import SampleCutouts
 from galaxy_da.index.latent_map import LatentMap, draw_map
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.batches import encoding_batcher, neighbour_batcher
@@ -17,7 +18,6 @@ from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.jobs.queue import JobQueue
 from galaxy_da.service.lanes import Crew, Forker, Lane
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.pictures import SampleCutouts
 from galaxy_da.service.telemetry import Metrics
 from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace

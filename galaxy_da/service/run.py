@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 
 from galaxy_da.errors import GalaxyDAError
+from galaxy_da.images.drawing import SampleCutouts
 from galaxy_da.index.latent_map import read_map
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location
@@ -28,7 +29,6 @@ from galaxy_da.service.jobs.queue import JobQueue
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.middleware import BoundedProtocol
 from galaxy_da.service.parts import JobSettings, ServiceOptions
-from galaxy_da.service.pictures import SampleCutouts
 from galaxy_da.service.telemetry import SHARED_FOLDER, log_json
 from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace
@@ -84,7 +84,7 @@ def load_app(settings: Settings) -> FastAPI:
         jobs = JobSettings(queue=JobQueue(settings.jobs.resolve()), space=name)
     samples = [Sample(path) for path in settings.samples]
     options = ServiceOptions(
-        cutouts=SampleCutouts(samples, space) if samples else None,
+        cutouts=SampleCutouts(samples, space.survey) if samples else None,
         latent_map=read_map(settings.index, index),
         jobs=jobs,
         tokens=None if settings.token_file is None else Tokens(settings.token_file),

@@ -11,13 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.drawing import draw_cutout, draw_prepared, to_png
 from galaxy_da.queries.interpolation import draw_strip
 from galaxy_da.queries.rows import all_latents
 from galaxy_da.service.errors import error_responses, report_bad_arguments
 from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.lanes import quick
 from galaxy_da.service.parts import Parts
-from galaxy_da.service.pictures import draw_cutout, draw_prepared, to_png
 from galaxy_da.service.routes.parameters import Key
 from galaxy_da.service.uploads.forms import JsonBody, json_schema, parse_json
 
@@ -57,7 +57,7 @@ class Points(BaseModel):
 def cutout(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw the cutout of an object as its survey took it."""
     pixels, survey = _read_cutout(service, id)
-    return _png(draw_cutout(pixels, service.space.survey(survey), service.space), size)
+    return _png(draw_cutout(pixels, service.space.survey(survey), service.space.frame), size)
 
 
 @router.get("/images/prepared.png", responses=_DRAWN, response_class=Response)
@@ -66,7 +66,7 @@ def prepared_image(service: Parts, id: Id, size: Size = None) -> Response:
     """Draw the cutout of an object as prepared for the network, in the anchor's frame."""
     pixels, survey = _read_cutout(service, id)
     encoder = service.space.encoder(service.space.survey(survey), pixels.bands)
-    return _png(draw_prepared(pixels, encoder, service.space), size)
+    return _png(draw_prepared(pixels, encoder.survey, encoder.bands, service.space.frame), size)
 
 
 @router.get("/images/reconstruction.png", responses=_DRAWN, response_class=Response)

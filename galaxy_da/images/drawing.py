@@ -1,9 +1,9 @@
-"""Cutouts of the objects, read from sample tables, and pictures of them as PNG."""
+"""Draw cutouts of the objects of sample tables, as pixels or as PNG."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 
 import numpy as np
@@ -14,21 +14,25 @@ from PIL import Image
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.cutouts import Cutout, read_cutout
 from galaxy_da.images.display import to_decals_colour
-from galaxy_da.images.preparation import to_surface_brightness
+from galaxy_da.images.preparation import Frame, prepare, to_surface_brightness
 from galaxy_da.io.samples import Sample
-from galaxy_da.space import LatentSpace, SurveyEncoder
-from galaxy_da.surveys import Survey
+from galaxy_da.surveys import Survey, get_survey
 
 __all__ = ["SampleCutouts", "draw_cutout", "draw_prepared", "to_png"]
 
 
 class SampleCutouts:
-    """Cutouts of sample tables on disk; the first table that has an object gives its cutout."""
+    """Cutouts of sample tables on disk; the first table that has an object gives its cutout.
 
-    def __init__(self, samples: Sequence[Sample], space: LatentSpace) -> None:
+    `definition` returns the definition of a survey by its name.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], definition: Callable[[str], Survey] = get_survey
+    ) -> None:
         self._samples = tuple(samples)
         self.paths = tuple(sample.path for sample in samples)
-        self._space = space
+        self._definition = definition
         self._reading = Lock()  # a Parquet file is read by one thread at a time
 
     def has(self, survey: str, object_id: str) -> bool:
@@ -40,8 +44,7 @@ class SampleCutouts:
         position = self._find(survey, object_id)
         if position is None:
             raise CutoutError(
-                f"{survey}:{object_id}: is in none of the sample tables the service was started "
-                "with (--sample)",
+                f"{survey}:{object_id}: is in none of the {len(self._samples)} sample tables given",
                 status="no_data",
             )
         sample, number = position
@@ -49,7 +52,7 @@ class SampleCutouts:
             (row,) = sample.batches(1, number, number + 1)
         image = row["image"][0] if "image" in row.column_names else None
         light = row.drop_columns("image") if image is not None else row
-        return read_cutout(light.to_pylist()[0], sample.folder, self._space.survey(survey), image)
+        return read_cutout(light.to_pylist()[0], sample.folder, self._definition(survey), image)
 
     def _find(self, survey: str, object_id: str) -> tuple[Sample, int] | None:
         for sample in self._samples:
@@ -62,7 +65,7 @@ class SampleCutouts:
         return None
 
 
-def draw_cutout(cutout: Cutout, survey: Survey, space: LatentSpace) -> np.ndarray:
+def draw_cutout(cutout: Cutout, survey: Survey, frame: Frame) -> np.ndarray:
     """Draw a cutout as its survey took it, (y, x, 3) uint8, north up.
 
     Fluxes of every survey are drawn in the colours of DECaLS.
@@ -71,16 +74,17 @@ def draw_cutout(cutout: Cutout, survey: Survey, space: LatentSpace) -> np.ndarra
         return np.ascontiguousarray(np.moveaxis(cutout.pixels[:, ::-1], 0, -1))
     brightness = to_surface_brightness([cutout], survey)
     wavelengths = [survey.band(name).wavelength_nm for name in cutout.bands]
-    softening = torch.tensor([space.frame.softening_at(nm) for nm in wavelengths])
+    softening = torch.tensor([frame.softening_at(nm) for nm in wavelengths])
     images = torch.asinh(torch.nan_to_num(brightness, 0, 0, 0) / softening[:, None, None])
-    return np.asarray(to_decals_colour(images, survey, cutout.bands, space.frame)[0].numpy())
+    return np.asarray(to_decals_colour(images, survey, cutout.bands, frame)[0].numpy())
 
 
-def draw_prepared(cutout: Cutout, encoder: SurveyEncoder, space: LatentSpace) -> np.ndarray:
+def draw_prepared(
+    cutout: Cutout, survey: Survey, bands: Sequence[str | None], frame: Frame
+) -> np.ndarray:
     """Draw a cutout as prepared for the network, (pixels, pixels, 3) uint8, north up."""
-    images = encoder.prepare([cutout], space.frame).images
-    colour = to_decals_colour(images, encoder.survey, encoder.bands, space.frame)
-    return np.asarray(colour[0].numpy())
+    images = prepare([cutout], survey, frame, bands).images
+    return np.asarray(to_decals_colour(images, survey, bands, frame)[0].numpy())
 
 
 def to_png(picture: np.ndarray, size: int | None = None) -> bytes:
