@@ -15,7 +15,7 @@ from galaxy_da.errors import SpaceError
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.files import json_hash
 from galaxy_da.io.storage import PathOrUrl
-from galaxy_da.models.devices import Precision, autocast, best_device
+from galaxy_da.models.devices import Precision, autocast, best_device, placed
 from galaxy_da.models.match_probability import MatchProbability
 from galaxy_da.models.networks import Posterior
 from galaxy_da.models.probes import Probe
@@ -31,7 +31,8 @@ _BATCH = 512
 class LatentSpace:
     """One latent space and the surveys that map into it.
 
-    Made by `load`, by training, or from `SpaceParts`, whose fields are its attributes.
+    Made by `load`, by training, or from `SpaceParts`, whose fields are its attributes. Any number
+    of threads may encode and decode, on any devices; those that share a network take turns.
     """
 
     def __init__(self, parts: SpaceParts) -> None:
@@ -215,10 +216,9 @@ class LatentSpace:
                 f"{tuple(points.shape)}"
             )
         place = device or best_device()
-        self.decoder.to(place)
         bands = len(self.frame.bands)
         planes = slice(grid * bands, (grid + 1) * bands)
-        with torch.inference_mode(), autocast(place, precision):
+        with placed(self.decoder, place), torch.inference_mode(), autocast(place, precision):
             images = [
                 self.decoder(batch.to(place))[:, planes].float().cpu()
                 for batch in torch.split(points, _BATCH)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from threading import Lock
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import nn
 
-__all__ = ["Precision", "autocast", "best_device", "has_bf16"]
+__all__ = ["Precision", "autocast", "best_device", "has_bf16", "placed"]
 
 Precision = Literal["auto", "fp32", "bf16"]
+
+_LOCKS: WeakKeyDictionary[nn.Module, Lock] = WeakKeyDictionary()
+_NEW_LOCK = Lock()
 
 
 def best_device() -> torch.device:
@@ -28,3 +35,13 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     """Return a context that runs networks at a precision; ``auto`` is bf16 if native."""
     bf16 = precision == "bf16" or (precision == "auto" and has_bf16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+
+
+@contextmanager
+def placed(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """Move a network to a device; until the block ends, no other thread can move it."""
+    with _NEW_LOCK:
+        lock = _LOCKS.setdefault(network, Lock())
+    with lock:
+        network.to(device)
+        yield

@@ -22,7 +22,7 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.instrument import PER_BAND, PER_CUTOUT
 from galaxy_da.models import xu2023 as seed_network
 from galaxy_da.models.correction import InstrumentCorrection
-from galaxy_da.models.devices import Precision, autocast, best_device
+from galaxy_da.models.devices import Precision, autocast, best_device, placed
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
 __all__ = ["Architecture", "Decoder", "Encoder", "Posterior", "VariationalAutoencoder"]
@@ -297,10 +297,9 @@ class Encoder(nn.Module):
     ) -> Posterior:
         """Encode many images, a batch at a time; see `galaxy_da.space.LatentSpace.encode`."""
         place = device or best_device()
-        self.to(place)
         empty = torch.empty(0, self.mean.out_features)
         means, variances = [empty], [empty]
-        with torch.inference_mode(), autocast(place, precision):
+        with placed(self, place), torch.inference_mode(), autocast(place, precision):
             for batch in inputs.split(_BATCH):
                 batch = batch.to(place)
                 posterior = self.pooled(batch) if pooled else self(batch)

@@ -1,7 +1,10 @@
 import copy
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -193,6 +196,50 @@ def test_bf16_stays_near_fp32(space):
     full = space.encode(inputs, "decals", precision="fp32").mean
     half = space.encode(inputs, "decals", precision="bf16").mean
     assert (full - half).abs().max() < 0.05 * full.std()
+
+
+@pytest.mark.parametrize("verb", ["encode", "decode"])
+def test_a_network_stays_on_its_device_while_it_is_used(verb):
+    space = make_space()
+    inputs = Inputs.plain(torch.randn(3, 3, 64, 64))
+    network = space.encoder("decals").network if verb == "encode" else space.decoder
+
+    def use(device):
+        if verb == "encode":
+            return space.encode(inputs, "decals", device=torch.device(device)).mean
+        return space.decode(torch.ones(3, 6), device=torch.device(device))
+
+    def move():
+        with suppress(RuntimeError):  # a meta device computes nothing
+            use("meta")
+
+    alone = use("cpu")
+    others = []
+
+    def another_caller(*_):
+        if not others:  # once, in the middle of the first caller's work
+            others.append(Thread(target=move))
+            others[0].start()
+            others[0].join(0.2)
+            assert others[0].is_alive()
+
+    network.register_forward_pre_hook(another_caller)
+    assert torch.equal(use("cpu"), alone)
+    others[0].join()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_callers_on_two_devices_at_once():
+    space = make_space()
+    inputs = Inputs.plain(torch.randn(64, 3, 64, 64))
+    devices = [torch.device(name) for name in ("cpu", "cuda") * 40]
+
+    def latents(device):
+        return space.encode(inputs, "decals", device=device, precision="fp32").mean
+
+    with ThreadPoolExecutor(8) as pool:
+        for mean in pool.map(latents, devices):
+            torch.testing.assert_close(mean, latents(devices[0]), atol=1e-3, rtol=1e-3)
 
 
 def test_no_images_give_no_latents(space):
