@@ -11,8 +11,11 @@ import random
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pandas  # noqa: F401  which pyarrow would import in every child
@@ -21,12 +24,15 @@ import torch
 from astropy.table import Table
 from conftest import make_space
 from index_helpers import make, random_vectors
+from upath import UPath
 
 from catalogs.simulation.sky import SkySettings
 from catalogs.simulation.writing import simulate
+from evaluation.commands.evaluate import evaluate
 from galaxy_da.index import create
 from galaxy_da.index.latent_map import LatentMap, read_map, write_map
 from galaxy_da.io.catalogue_output import write_catalogue
+from galaxy_da.io.files import write_json
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_table, write_table
 from galaxy_da.latent_index import LatentIndex
@@ -155,7 +161,44 @@ def read_skies(folder):
     return len(found) - 1
 
 
+def write_evaluation(folder, number):
+    """Run the verb with stand-ins for its inputs and results."""
+    result = SimpleNamespace(
+        target=SimpleNamespace(survey=SimpleNamespace(name="sdss")),
+        as_dict=lambda: {"number": number},
+    )
+    inputs = "galaxy_da.space.LatentSpace.load", "galaxy_da.io.samples.Sample"
+    measured = "evaluation.evaluate.evaluate", "evaluation.targets.TargetSurvey"
+    measured += "evaluation.reports.details.measure_details", "evaluation.truth.galaxy_properties"
+    with ExitStack() as stack:
+        for name in (*inputs, "galaxy_da.io.tables.read_pairs", *measured):
+            stack.enter_context(patch(name))
+        stands_in = {
+            "evaluation.reports.details.SurveyResult": lambda **parts: result,
+            "evaluation.reports.figures.figure_table": lambda results: sample_of(number),
+            "evaluation.reports.page.write_report": lambda path, *rest, **more: write_json(
+                path, [number] * N
+            ),
+        }
+        for name, function in stands_in.items():
+            stack.enter_context(patch(name, function))
+        out = UPath(folder / f"sky-{number:06d}")
+        evaluate("space", out, [out], [out], out, json=True)
+
+
+def read_evaluations(folder):
+    numbers = []
+    for path in sorted(folder.glob("sky-*")):
+        page = only(json.loads((path / "report.html").read_text()))
+        metrics = json.loads((path / "metrics.json").read_text())["surveys"]["sdss"]["number"]
+        assert page == metrics == only(read_table(path / "metrics.parquet")["number"])
+        numbers.append(page)
+    assert numbers == list(range(len(numbers)))
+    return numbers[-1]
+
+
 KINDS = {
+    "evaluation": (write_evaluation, read_evaluations),
     "space": (write_space, read_space),
     "sample table": (write_sample, read_sample),
     "tokens": (write_token, read_tokens),

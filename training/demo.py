@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import shutil
 import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
@@ -72,16 +73,17 @@ def demo(out: Path, *, n: int, seed: int, as_json: bool = False) -> dict[str, An
     steps.title("Evaluate on the part of the sky that adapting did not use")
     targets = [word for name in _TARGETS
                for word in ("--target", samples[name], "--pairs", pairs[name])]  # fmt: skip
+    shutil.rmtree(out / "report", ignore_errors=True)  # of a demo before this one
     steps.run("evaluate", "--space", space, "--anchor", anchor, *targets, "--repeat", repeat,
-              "--repeat-pairs", repeat_pairs, "--seed", seed, "--out", out)  # fmt: skip
+              "--repeat-pairs", repeat_pairs, "--seed", seed, "--out", out / "report")  # fmt: skip
 
-    picture, report = out / "neighbours.png", out / "report.html"
+    picture, report = out / "neighbours.png", out / "report/report.html"
     _draw(picture, space, index, samples, pairs[_TARGETS[-1]])
     steps.title("Done")
     steps.say(f"picture   {picture}: {_TARGETS[-1]} galaxies above their nearest {_ANCHOR} images")
     steps.say(f"report    {report}")
     steps.say(f"try next  {_serve(out, space, index, samples)}")
-    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((out / "report/metrics.json").read_text(encoding="utf-8"))
     paths = {"report": report, "picture": picture, "space": space, "index": index}
     return {**{name: str(path) for name, path in paths.items()}, **metrics}
 

@@ -23,7 +23,7 @@ def evaluate(
         list[UPath], typer.Option(help="Pair table from anchor to target; one per --target.")
     ],
     out: Annotated[
-        UPath, typer.Option(help="Folder for report.html, metrics.json and metrics.parquet.")
+        UPath, typer.Option(help="New folder for report.html, metrics.json and metrics.parquet.")
     ],
     survey_file: SurveyFiles = None,
     repeat: Annotated[
@@ -59,7 +59,7 @@ def evaluate(
     from evaluation.reports.page import write_report
     from evaluation.targets import PairedSample, TargetSurvey
     from evaluation.truth import galaxy_properties
-    from galaxy_da.io.files import write_json
+    from galaxy_da.io.files import new_folder, write_json
     from galaxy_da.io.samples import Sample
     from galaxy_da.io.tables import read_pairs, write_table
     from galaxy_da.space import LatentSpace
@@ -76,31 +76,32 @@ def evaluate(
     def paired(sample: UPath, table: UPath) -> PairedSample:
         return PairedSample(sample=Sample(sample), pairs=read_pairs(table))
 
-    loaded, first = LatentSpace.load(space), Sample(anchor)
-    own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
-    ceiling = paired(repeat, repeat_pairs) if repeat and repeat_pairs else None
-    properties = galaxy_properties(first, truth)
-    results = []
-    for i, (path, table) in enumerate(zip(target, pairs, strict=True)):
-        sample = Sample(path)
-        described = TargetSurvey(
-            sample=sample,
-            pairs=read_pairs(table),
-            survey=loaded.survey(sample.survey, own),
-            rotated=paired(*again[i]) if again else None,
-        )
-        results.append(
-            SurveyResult(
-                target=described,
-                evaluation=run(loaded, first, described, repeat=ceiling, seed=seed),
-                details=measure_details(loaded, first, described, properties, seed),
+    with new_folder(out) as draft:  # whole, or absent
+        loaded, first = LatentSpace.load(space), Sample(anchor)
+        own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
+        ceiling = paired(repeat, repeat_pairs) if repeat and repeat_pairs else None
+        properties = galaxy_properties(first, truth)
+        results = []
+        for i, (path, table) in enumerate(zip(target, pairs, strict=True)):
+            sample = Sample(path)
+            described = TargetSurvey(
+                sample=sample,
+                pairs=read_pairs(table),
+                survey=loaded.survey(sample.survey, own),
+                rotated=paired(*again[i]) if again else None,
             )
-        )
-    metrics = {"surveys": {result.target.survey.name: result.as_dict() for result in results}}
-    write_json(out / "metrics.json", metrics)
-    write_table(figure_table(results), out / "metrics.parquet")
-    steps = _next_steps(space, [anchor, *target])
-    write_report(out / "report.html", loaded, first, results, next_steps=steps)
+            results.append(
+                SurveyResult(
+                    target=described,
+                    evaluation=run(loaded, first, described, repeat=ceiling, seed=seed),
+                    details=measure_details(loaded, first, described, properties, seed),
+                )
+            )
+        metrics = {"surveys": {result.target.survey.name: result.as_dict() for result in results}}
+        write_json(draft / "metrics.json", metrics)
+        write_table(figure_table(results), draft / "metrics.parquet")
+        steps = _next_steps(space, [anchor, *target])
+        write_report(draft / "report.html", loaded, first, results, next_steps=steps)
     if json:
         print_result({"report": str(out / "report.html"), **metrics}, json)
     else:

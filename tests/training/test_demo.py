@@ -25,7 +25,7 @@ def test_the_demo_ends_with_a_picture_and_a_command(tmp_path, capsys):
         assert survey["adapted"]["distance_ratio"] < 1
     printed = [line for line in out.err.splitlines() if line.startswith("$ galaxy-da ")]
     assert [line.split()[2] for line in printed[:2]] == ["simulate", "crossmatch"]
-    assert "<img" in (tmp_path / "d/report.html").read_text()
+    assert "<img" in (tmp_path / "d/report/report.html").read_text()
     with Image.open(tmp_path / "d/neighbours.png") as picture:
         assert picture.width > 1000 and np.ptp(np.asarray(picture)) == 255
     _the_page_opens(shlex.split(out.err.splitlines()[-1].removeprefix("try next")))
