@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -25,7 +25,6 @@ from galaxy_da.io.files import ensure_folder, sync, write_json
 from galaxy_da.io.locks import try_lock
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.verbs import JobRequest
-from galaxy_da.service.uploads.samples import check_kind
 
 __all__ = ["ENDED", "Job", "JobQueue", "JobSummary", "Progress", "State"]
 
@@ -110,11 +109,17 @@ class JobQueue:
         """Return the folder of a job."""
         return self.folder / job_id
 
-    def submit(self, owner: str, request: JobRequest, files: Mapping[str, IO[bytes]]) -> str:
+    def submit(
+        self,
+        owner: str,
+        request: JobRequest,
+        files: Mapping[str, IO[bytes]],
+        check: Callable[[str, Path], object],
+    ) -> str:
         """Queue a job with its uploaded files by name, synced to disk; return its id.
 
-        An error or a kill before the end leaves no job. RequestError if a file is of the wrong kind
-        or too large; StorageError or OSError if the disk is full.
+        `check` is called with the name and path of each file, and may raise an error. An error or a
+        kill before the end leaves no job. StorageError or OSError if the disk is full.
         """
         job_id = self.new_id()
         folder = ensure_folder(self.path(job_id))
@@ -128,7 +133,7 @@ class JobQueue:
                     shutil.copyfileobj(file, sink)
                     sink.flush()
                     os.fsync(sink.fileno())
-                check_kind(name, path, request.limits)
+                check(name, path)
             write_json(folder / process.REQUEST, request.model_dump(mode="json"))
             for written in (upload, folder, self.folder):
                 sync(written)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Literal
 
@@ -15,11 +16,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from galaxy_da.service.errors import RequestError, error_responses
+from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import ENDED, Job, JobQueue, JobSummary, State
 from galaxy_da.service.jobs.verbs import VERBS, JobRequest
 from galaxy_da.service.parts import JobSettings, Owner, Parts, Service
 from galaxy_da.service.uploads.forms import form_schema, read_form, validation_error
+from galaxy_da.service.uploads.samples import check_kind
 
 __all__ = ["router"]
 
@@ -111,7 +114,8 @@ async def submit_job(request: Request, service: Parts, owner: Owner) -> Accepted
         verb, options, files = _read(form)
         job = JobRequest(verb=verb, options=options, space=jobs.space, limits=service.limits)
         contents = {name: file.file for name, file in files.items()}
-        job_id = await asyncio.to_thread(jobs.queue.submit, owner, job, contents)
+        check = partial(_check_in_process, service, asyncio.get_running_loop())
+        job_id = await asyncio.to_thread(jobs.queue.submit, owner, job, contents, check)
     return Accepted(id=job_id)
 
 
@@ -164,6 +168,19 @@ def result(queue: Queue, job: OwnJob, name: ResultName) -> FileResponse:
     if name not in names:
         raise RequestError(404, f"no result {name!r}; there are {', '.join(names) or 'none yet'}")
     return _file(queue.path(job.id) / process.RESULTS / name, "application/octet-stream")
+
+
+def check_upload(service: Holdings, name: str, path: FilePath) -> None:
+    """Refuse a file of a job that is of the wrong kind or too large."""
+    check_kind(name, path, service.limits)
+
+
+def _check_in_process(
+    service: Service, loop: asyncio.AbstractEventLoop, name: str, path: FilePath
+) -> None:
+    """Check a file where the check can be stopped: a zip may list millions of members."""
+    asked = service.quick.ask(__name__, check_upload.__name__, name=name, path=path)
+    asyncio.run_coroutine_threadsafe(asked, loop).result()
 
 
 def _answer(queue: JobQueue, job: Job) -> JobAnswer:

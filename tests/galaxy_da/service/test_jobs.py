@@ -123,7 +123,8 @@ def test_a_job_over_its_time_is_killed_and_fails(workspace, tmp_path):
     request = JobRequest(
         verb="extract", options={}, space=str(workspace.folder / "space"), limits=Limits()
     )
-    job_id = queue.submit("", request, {"sample": io.BytesIO(zipped(workspace.folder / "sdss"))})
+    files = {"sample": io.BytesIO(zipped(workspace.folder / "sdss"))}
+    job_id = queue.submit("", request, files, lambda name, path: None)
     runner = JobRunner(queue, 1, 0.5)
     runner.start()
     while queue.get(job_id).state not in ENDED:
