@@ -27,6 +27,7 @@ __all__ = [
     "find_survey",
     "get_survey",
     "load_survey",
+    "survey_from_text",
 ]
 
 NANOMAGGY_ZEROPOINT = 22.5
@@ -253,18 +254,26 @@ def load_survey(path: PathOrUrl) -> Survey:
         If the object store fails.
     """
     try:
-        return Survey.model_validate(tomllib.loads(read_text(location(path))))
+        return survey_from_text(read_text(location(path)), str(path))
     except OSError as error:
         raise SurveyError(f"{path}: no such survey file ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SurveyError(f"{path}: is not TOML ({error})") from error
+
+
+def survey_from_text(text: str, where: str) -> Survey:
+    """Read a survey definition from TOML; `where` names it in the SurveyError of a bad one."""
+    try:
+        return Survey.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SurveyError(f"{where}: is not TOML ({error})") from error
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'survey'}: "
             f"{item['msg'].removeprefix('Value error, ')}"
             for item in error.errors()
         )
-        raise SurveyError(f"{path}: {problems}") from error
+        raise SurveyError(f"{where}: {problems}") from error
 
 
 @lru_cache(maxsize=1)
