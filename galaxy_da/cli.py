@@ -6,6 +6,7 @@ Each package lists its verbs under the entry-point group ``galaxy_da.commands``.
 
 from __future__ import annotations
 
+import inspect
 import signal
 import sys
 import threading
@@ -13,7 +14,8 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import FrameType
 from typing import Any, get_args, get_type_hints
@@ -53,7 +55,7 @@ SECTIONS = {
 EXTRAS = {
     "archives": ("astroquery", "httpx", "matplotlib", "mocpy", "pyvo", "tenacity"),
     "hats": ("dask", "distributed", "hats", "hats_import", "lsdb", "tenacity"),
-    "plots": ("umap",),
+    "plots": ("matplotlib", "umap"),
     "s3": ("s3fs",),
     "service": (
         "fastapi",
@@ -90,26 +92,16 @@ class _Verbs(TyperGroup):
         return [name for names in _sections().values() for name in names]
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | TyperGroup | None:  # type: ignore[override]
-        for entry in entry_points(group=_ENTRY_POINTS, name=cmd_name):
-            verb = entry.load()
-            return (
-                _group_of(verb, cmd_name)
-                if isinstance(verb, VerbGroup)
-                else _command_of(verb, cmd_name)
-            )
-        return None
+        if cmd_name not in _installed():
+            return None
+        verb = _installed()[cmd_name].load()
+        build = _group_of if isinstance(verb, VerbGroup) else _command_of
+        return build(verb, cmd_name)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
         for title, names in _sections().items():
-            commands = [(name, self.get_command(ctx, name)) for name in names]
             with formatter.section(title):
-                formatter.write_dl(
-                    [
-                        (name, command.get_short_help_str(100))
-                        for name, command in commands
-                        if command
-                    ]
-                )
+                formatter.write_dl([(name, _summary(_installed()[name].load())) for name in names])
 
 
 class _GroupWithDefault(TyperGroup):
@@ -121,9 +113,20 @@ class _GroupWithDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
+@cache
+def _installed() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=_ENTRY_POINTS)}
+
+
+def _summary(verb: Any) -> str:
+    """Return the first line of a verb's help, without building the command."""
+    text = verb.summary if isinstance(verb, VerbGroup) else inspect.getdoc(verb) or ""
+    return str(text).partition("\n")[0].removesuffix(".")
+
+
 def _sections() -> dict[str, list[str]]:
     """Return the installed verbs by section; those of other packages come last."""
-    installed = {entry.name for entry in entry_points(group=_ENTRY_POINTS)}
+    installed = set(_installed())
     known = {title: [n for n in names if n in installed] for title, names in SECTIONS.items()}
     others = sorted(installed.difference(*known.values()))
     return known | ({"Others": others} if others else {})

@@ -14,7 +14,7 @@ from galaxy_da.cli import EXTRAS, main
 ROOT = Path(__file__).resolve().parents[1]
 INSTALLED = ("galaxy_da", "catalogs", "evaluation", "training")
 LOADED_BY_OTHERS = {
-    "axe-playwright-python", "flask", "flask-cors", "httptools", "matplotlib", "moto", "mypy",
+    "axe-playwright-python", "flask", "flask-cors", "httptools", "moto", "mypy",
     "pandas-stubs",
     "playwright", "pytest-timeout", "pytest-xdist", "python-multipart", "ruff", "s3fs",
     "scikit-image", "scipy-stubs", "torchmetrics", "types-tqdm", "uvloop",

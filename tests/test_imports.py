@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("galaxy_da", "catalogs", "evaluation", "training", "benchmarks")
 ROOMS = {
     "galaxy_da": (
-        "errors", "io", "cli", "surveys", "images", "cutouts", "models", "space", "extraction",
-        "index", "queries", "latent_index", "cluster", "client", "service", "commands",
+        "errors", "io", "cli", "surveys", "images", "cutouts", "plots", "models", "space",
+        "extraction", "index", "queries", "latent_index", "cluster", "client", "service", "commands",
     ),
     "catalogs": (
         "reading", "splits", "selections", "datasets", "matching", "hats", "archives",
