@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.reports.details import Details
-from evaluation.reports.drawings import learning_curves, reliability_curve
+from galaxy_da.plots import learning_curve, reliability, to_svg
 
 __all__ = ["detail_sections"]
 
@@ -15,10 +15,13 @@ _TASKS = {"random": "own galaxy and a random one", "lookalikes": "ten nearest of
 _SIDES = {"by_definition": "by definition", "adapted": "adapted", "in_domain": "anchor (in-domain)"}
 
 
-def detail_sections(record: Mapping[str, Any], details: Details | None) -> dict[str, Any]:
+def detail_sections(
+    survey: str, record: Mapping[str, Any], details: Details | None
+) -> dict[str, Any]:
     """Arrange an encoder's record and a survey's details for the template.
 
-    Sections are empty or None for what was not measured. The record's ``curves`` are drawn.
+    `survey` is its title. Sections are empty or None for what was not measured. The record's
+    ``curves`` are drawn.
     """
     figures = {} if details is None else details.figures
     transfer = figures.get("transfer")
@@ -44,11 +47,31 @@ def detail_sections(record: Mapping[str, Any], details: Details | None) -> dict[
         ],
         "gap_closed": None if transfer is None else transfer["gap_closed"],
         "reliability": [
-            {"title": _TASKS[task], **found, **reliability_curve(found["reliability"])}
+            {"title": _TASKS[task], **found, "svg": _reliability_svg(survey, _TASKS[task], found)}
             for task, found in figures.get("match_probability", {}).items()
         ],
-        "curves": learning_curves(record["curves"]) if record.get("curves") else [],
+        "curves": _curves(survey, record["curves"]) if record.get("curves") else [],
     }
+
+
+def _reliability_svg(survey: str, task: str, found: Mapping[str, Any]) -> str:
+    curve = found["reliability"]
+    label = f"{survey}, {task}: Brier score {found['brier']:.4f}"
+    return to_svg(reliability(curve["stated"], curve["observed"]), label)
+
+
+def _curves(survey: str, rows: Sequence[Mapping[str, float]]) -> list[dict[str, Any]]:
+    """Draw each logged term of a training over its steps."""
+    steps = [row["step"] for row in rows]
+    drawn = []
+    for key in rows[0]:
+        if key == "step":
+            continue
+        name, values = key.replace("_", " "), [row[key] for row in rows]
+        label = f"{survey}, {name}: from {values[0]:.3g} to {values[-1]:.3g}"
+        figures = {"name": name, "first": values[0], "last": values[-1], "steps": int(steps[-1])}
+        drawn.append({**figures, "svg": to_svg(learning_curve(steps, values, ""), label)})
+    return drawn
 
 
 def _recalls(figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:

@@ -11,7 +11,7 @@ from catalogs.matching.pairs import PairedRows
 from evaluation.reports import picture_sections
 from evaluation.reports.detail_sections import detail_sections
 from evaluation.reports.details import Details, SurveyResult
-from evaluation.reports.drawings import CURVE, histogram
+from evaluation.reports.figures import recall_table
 from evaluation.reports.page_file import write_page
 from evaluation.reports.picture_sections import evenly
 from evaluation.reports.survey_images import PairsInIndex, pairs_in_index, survey_images
@@ -21,6 +21,7 @@ from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.latent_index import LatentIndex
+from galaxy_da.plots import distance_histogram, recall, to_svg
 from galaxy_da.space import LatentSpace
 
 __all__ = ["write_report"]
@@ -37,9 +38,6 @@ _TITLES = {
     "mmd": "MMD",
 }
 """Titles of the scores of candidates."""
-
-_BINS = 60
-_CHART = (320.0, 120.0)
 
 
 def write_report(
@@ -112,6 +110,7 @@ def write_report(
         "space": space,
         "anchor": first,
         "surveys": surveys_shown,
+        "recall": to_svg(recall(recall_table(results)), "Recall@1 of each survey and encoder"),
         "evaluations": [(images, result.evaluation) for images, _, result in by_survey],
         "same": picture_sections.same_galaxies(first, pairs, evenly(galaxies, GALAXIES)),
         "queries": picture_sections.neighbours(index, first, pairs, evenly(bright[1:-1], QUERIES)),
@@ -126,13 +125,13 @@ def write_report(
             for images, paired, _ in by_survey
         ],
         "charts": [
-            (images, _chart(paired, result.details)) for images, paired, result in by_survey
+            (images, _chart(images.title, paired, result.details))
+            for images, paired, result in by_survey
         ],
         "details": [
-            (images, detail_sections(images.encoder.record, result.details))
+            (images, detail_sections(images.title, images.encoder.record, result.details))
             for images, _, result in by_survey
         ],
-        "curve": CURVE,
         "titles": _TITLES,
         "next_steps": next_steps,
     }
@@ -149,11 +148,9 @@ def _optional_sections(page: Mapping[str, Any]) -> dict[str, bool]:
         "reliability": ("reliability",),
         "curves": ("curves",),
     }
-    present = {
+    return {
         name: any(found[key] for found in details for key in keys) for name, keys in parts.items()
     }
-    hard = any(chart["hard_median"] is not None for _, chart in page["charts"])
-    return {**present, "hard": hard}
 
 
 def _check(space: LatentSpace, index: LatentIndex) -> None:
@@ -166,22 +163,18 @@ def _check(space: LatentSpace, index: LatentIndex) -> None:
             )
 
 
-def _chart(target: PairsInIndex, details: Details | None) -> dict[str, Any]:
-    """Draw histograms of same, hard and random pairs on a common axis."""
+def _chart(survey: str, target: PairsInIndex, details: Details | None) -> dict[str, Any]:
+    """Draw histograms of same, similar and random pairs on a common axis."""
     same = target.distance[np.isfinite(target.distance)]
     hard = None if details is None else details.hard_distances
-    top = max(float(np.quantile(target.random, 0.97)), float(np.quantile(same, 0.95)), 1e-12)
-    edges = np.linspace(0, top, _BINS + 1)
-    step = 10 ** np.floor(np.log10(top / 2))
-    step *= 1 if top < 5 * step else 2 if top < 10 * step else 5
-    kinds = {"random": target.random, "hard": hard, "same": same}
-    known = {name: values for name, values in kinds.items() if values is not None}
-    polygons = histogram(list(known.values()), edges, *_CHART)
+    medians = float(np.median(same)), float(np.median(target.random))
+    label = (
+        f"{survey}: median distance {medians[0]:.2f} of the same galaxy, {medians[1]:.2f} of "
+        "random ones"
+    )
     return {
-        "polygons": list(zip(known, polygons, strict=True)),
-        "size": _CHART,
-        "ticks": [(tick, tick / top * _CHART[0]) for tick in np.arange(0, top, step)],
+        "svg": to_svg(distance_histogram(same, target.random, hard), label),
         "pairs": len(same),
-        "medians": (float(np.median(same)), float(np.median(target.random))),
+        "medians": medians,
         "hard_median": None if hard is None else float(np.median(hard)),
     }

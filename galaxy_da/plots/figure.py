@@ -62,13 +62,19 @@ def chart(width: float = 5.0, height: float = 3.2) -> tuple[Plot, Axes]:
 def to_svg(plot: Plot, label: str) -> str:
     """Return a plot as an ``<svg>`` element for an HTML page, with a label for screen readers.
 
-    Text and axes take the colour of the page, and the background is transparent.
+    Text and axes take the colour of the page, and the background is transparent. Labels that
+    differ keep the ids of several plots apart.
     """
     out = io.StringIO()
     with rc_context({**STYLE, "svg.hashsalt": label}):
         plot.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     element = out.getvalue()
-    element = re.sub(r"<metadata>.*?</metadata>", "", element[element.index("<svg") :], flags=re.S)
+    element = element[element.index("<svg") :]
+    element = re.sub(r"<(metadata|style)\b.*?</\1>", "", element, flags=re.DOTALL)
+    linked = set(re.findall(r'(?:href="|url\()#([^")]+)', element))
+    element = re.sub(
+        r' id="([^"]*)"', lambda found: found[0] if found[1] in linked else "", element
+    )
     escaped = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     element = element.replace("<svg ", "<svg" + _WHOLE_WIDTH.format(escaped), 1)
     return element.replace(INK, "currentColor")

@@ -144,7 +144,7 @@ def test_the_page_loads_nothing_from_elsewhere(page):
     assert "@import" not in style.text
     ids = [e.attributes["id"] for e in page.elements if "id" in e.attributes]
     assert len(set(ids)) == len(ids)
-    assert {a.attributes["href"][1:] for a in page.find("a")} == set(ids)
+    assert {a.attributes["href"][1:] for a in page.find("a")} <= set(ids)
 
 
 def test_names_are_escaped(page):
@@ -268,16 +268,14 @@ def test_decoded_pictures_come_from_the_decoder(page, world):
         assert to_data_uris(colour) == [decoded.attributes["src"]]
 
 
-def test_charts_draw_same_and_random_pairs(page):
-    polygons = page.find("polygon", "distances")
-    assert [p.attributes["class"] for p in polygons] == ["is-random", "is-same"] * 2
-    for polygon in polygons:
-        points = np.array([xy.split(",") for xy in polygon.attributes["points"].split()], float)
-        assert np.isfinite(points).all()
-        assert (points >= 0).all()
-        assert (points <= [320, 120]).all()
-    assert len(page.find("svg")) == 2
-    assert all("median distance" in svg.attributes["aria-label"] for svg in page.find("svg"))
+def test_charts_show_recall_and_distances(page):
+    (recall,) = page.find("svg", "retrieval")
+    assert recall.attributes["aria-label"] == "Recall@1 of each survey and encoder"
+    assert "sdss: adapted (ridge-latents)" in recall.text
+    charts = page.find("svg", "distances")
+    assert len(charts) == 2
+    assert all("median distance" in svg.attributes["aria-label"] for svg in charts)
+    assert all("same galaxy" in svg.text and "random pairs" in svg.text for svg in charts)
 
 
 def test_writing_again_gives_the_same_page(page, world, tmp_path):

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from evaluation.reports.drawings import histogram
 from evaluation.reports.pictures import thumbnails, to_data_uris, to_decals_colour
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.images.preparation import Frame
@@ -144,26 +143,3 @@ def test_no_rows_give_no_thumbnails(tmp_path):
     encoder = make_space().encoder("decals")
     assert thumbnails(sample, np.array([-1, -1]), encoder, FRAME) == [None, None]
     assert thumbnails(sample, np.zeros(0, int), encoder, FRAME) == []
-
-
-def test_histograms_against_numpy_on_one_scale():
-    rng = np.random.default_rng(3)
-    few, many = rng.gamma(2, 1, 50), rng.gamma(4, 1, 3000)
-    edges = np.linspace(0, 8, 17)
-    polygons = [
-        np.array([point.split(",") for point in text.split()], float)
-        for text in histogram([few, many], edges, 320, 100)
-    ]
-    counts = np.stack([np.histogram(v, edges)[0] / len(v) for v in (few, many)])
-    for polygon, share in zip(polygons, counts, strict=True):
-        assert polygon[0].tolist() == [0, 100]
-        assert polygon[-1].tolist() == [320, 100]
-        assert_allclose(polygon[1:-1:2, 0], np.linspace(0, 320, 17)[:-1], atol=0.1)
-        assert_allclose(polygon[2:-1:2, 0], np.linspace(0, 320, 17)[1:], atol=0.1)
-        assert_allclose(100 - polygon[1:-1:2, 1], 100 * share / counts.max(), atol=0.1)
-        assert_array_equal(polygon[1:-1:2, 1], polygon[2:-1:2, 1])
-
-
-def test_values_outside_all_bins_draw_a_flat_line():
-    (polygon,) = histogram([np.array([5.0])], np.linspace(0, 1, 3), 10, 10)
-    assert {point.split(",")[1] for point in polygon.split()} == {"10.0"}

@@ -6,8 +6,8 @@ from conftest import blobs, make_space, pair_table, write_sample
 from sklearn.metrics import confusion_matrix
 
 from evaluation.evaluate import evaluate
+from evaluation.reports.detail_sections import detail_sections
 from evaluation.reports.details import SurveyResult, measure_details
-from evaluation.reports.drawings import CURVE, learning_curves, polyline, reliability_curve
 from evaluation.reports.figures import figure_table, recall_table
 from evaluation.retrieval import match_ranks
 from evaluation.targets import PairedSample, TargetSurvey
@@ -151,13 +151,10 @@ def test_confusion_counts_predicted_classes():
     assert found.sum(1).tolist() == confusion_matrix(labels[60:], labels[60:]).sum(1).tolist()
 
 
-def test_curves_span_the_drawing():
-    width, height = CURVE
-    assert polyline([0, 5, 20], [0, 1, 2], (0, 10), (0, 2)) == (
-        f"0.0,{height} {width / 2},{height / 2} {width},0.0"
-    )
-    curve = reliability_curve({"stated": [0.5], "observed": [1.0]})
-    assert curve["dots"] == [(f"{width / 2}", "0.0")]
-    rows = [{"step": 10, "mmd": 2.0}, {"step": 20, "mmd": 1.0}]
-    (drawn,) = learning_curves(rows)
-    assert (drawn["first"], drawn["last"], drawn["steps"]) == (2.0, 1.0, 20)
+def test_each_logged_term_has_a_curve():
+    rows = [{"step": 10, "mmd": 2.0, "mean_rank": 1.0}, {"step": 20, "mmd": 1.0, "mean_rank": 0.5}]
+    curves = detail_sections("SDSS", {"curves": rows}, None)["curves"]
+    assert [(c["name"], c["first"], c["last"], c["steps"]) for c in curves] == [
+        ("mmd", 2.0, 1.0, 20), ("mean rank", 1.0, 0.5, 20)
+    ]  # fmt: skip
+    assert all(f"SDSS, {c['name']}: from" in c["svg"] for c in curves)
