@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def print_table(table: pa.Table, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"rows": json_rows(table)}, indent=1, allow_nan=False))
         return
-    frame = table.to_pandas(integer_object_nulls=True)  # a double would lose digits
-    print(frame.to_string(index=False, float_format=_text))
+    rows = [[_text(value) for value in row.values()] for row in table.to_pylist()]
+    _print_aligned([table.column_names, *rows])
 
 
 def _print_rows(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
@@ -52,13 +52,20 @@ def _print_rows(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     cells = [[title, *columns]]
     cells += [[key, *(_text(row.get(name, "")) for name in columns)] for key, row in rows.items()]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    width = max(len(line[0]) for line in cells)
     print()
+    _print_aligned([[line[0].ljust(width), *line[1:]] for line in cells])
+
+
+def _print_aligned(cells: Sequence[Sequence[str]]) -> None:
+    """Print lines of cells, each as wide as the widest of its column, to the right."""
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
-        first, *others = (f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True))
-        print("  ".join([first.strip().ljust(widths[0]), *others]))
+        print("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)))
 
 
 def _text(value: object) -> str:
-    """Return a number with five significant digits, anything else as it prints."""
+    """Return a number with five significant digits, anything else as it prints, a null as "-"."""
+    if value is None:
+        return "-"
     return f"{value:.{_SIGNIFICANT}g}" if isinstance(value, float) else str(value)

@@ -7,13 +7,10 @@ import pyarrow as pa
 import pyarrow.csv
 
 from galaxy_da.errors import LatentIndexError, TableError
-from galaxy_da.images.cutouts import read_image
 from galaxy_da.index import StoredIndex
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
 from galaxy_da.io.tables import read_table
-from galaxy_da.space import LatentSpace
-from galaxy_da.surveys import load_survey
 
 __all__ = ["encode_file", "read_rows", "read_vector"]
 
@@ -40,6 +37,10 @@ def encode_file(
     CutoutError, SurveyError
         If the file cannot be read, or the survey is unknown.
     """
+    from galaxy_da.images.cutouts import read_image
+    from galaxy_da.space import LatentSpace
+    from galaxy_da.surveys import load_survey
+
     loaded = LatentSpace.load(space)
     index.check_space(loaded.id)
     own = load_survey(survey) if survey.endswith(".toml") else loaded.survey(survey)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from galaxy_da.index.layout import Layout
 
-__all__ = ["Batches", "Vectors"]
+__all__ = ["Batches", "Vectors", "arrow_array"]
 
 
 class Batches:
@@ -33,11 +33,18 @@ class Batches:
         for number, group in zip(numbers, np.split(order, begins[1:]), strict=True):
             batch = self._batches[number]
             batch = batch if columns is None else batch.select(list(columns))
-            parts.append(batch.take(pa.array(rows[group] - self._first[number])))
+            parts.append(batch.take(arrow_array(rows[group] - self._first[number])))
         table = pa.Table.from_batches(parts)
         if len(parts) == 1:
             return table
-        return table.combine_chunks().take(pa.array(np.argsort(order)))
+        return table.combine_chunks().take(arrow_array(np.argsort(order)))
+
+
+def arrow_array(numbers: np.ndarray) -> pa.Array:
+    """Return numbers as an Arrow array that shares their memory; `pa.array` imports pandas."""
+    numbers = np.ascontiguousarray(numbers)
+    kind = pa.from_numpy_dtype(numbers.dtype)
+    return pa.Array.from_buffers(kind, len(numbers), [None, pa.py_buffer(numbers)])
 
 
 class Vectors:

@@ -10,7 +10,6 @@ from typing import Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy.special import expit, logit
 
 __all__ = [
     "MatchProbability", "Population", "gaussian_log_ratio", "posterior_distance", "probability",
@@ -149,4 +148,6 @@ def probability(log_ratio: np.ndarray, prior: float | np.ndarray = 0.5) -> np.nd
     prior = np.asarray(prior, dtype=np.float64)
     if not ((prior > 0) & (prior < 1)).all():
         raise ValueError(f"prior must lie between 0 and 1, neither included, but is {prior}")
+    from scipy.special import expit, logit
+
     return np.asarray(expit(log_ratio + logit(prior)))

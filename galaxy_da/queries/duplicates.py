@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
@@ -74,6 +71,9 @@ def duplicates(
     sky = directions(index, rows)
     angle = chord_to_arcsec(np.linalg.norm(sky[first] - sky[second], axis=1))
     n = len(rows)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     joined = coo_array((np.ones(len(first), bool), (first, second)), shape=(n, n))
     _, label = connected_components(joined, directed=False)
     size = np.bincount(label, minlength=1)[label]
@@ -92,6 +92,8 @@ def duplicates(
 def _close_on_sky(
     index: StoredIndex, rows: np.ndarray, arcsec: float
 ) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.spatial import cKDTree
+
     tree, limit = cKDTree(directions(index, rows)), np.nextafter(chord(arcsec), np.inf)
     _refuse_many((int(tree.count_neighbors(tree, limit)) - len(rows)) // 2)
     first, second = tree.query_pairs(limit, output_type="ndarray").T

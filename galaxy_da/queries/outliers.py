@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import rankdata
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
@@ -176,4 +175,6 @@ def _reconstruction(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
 
 def _higher_rank(*scores: np.ndarray) -> np.ndarray:
     """Return the share of objects that score no more, by the score that ranks an object higher."""
+    from scipy.stats import rankdata
+
     return np.asarray(np.max([rankdata(score, "max") / len(score) for score in scores], axis=0))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.spatial import cKDTree
 
 from galaxy_da.errors import LatentIndexError, TableError
 from galaxy_da.index.reading import StoredIndex
@@ -104,6 +103,7 @@ def trained_scores(
     tanh(exp(d) - 1 + artanh(u))``, where u is the predicted score scaled to 0.1 to 1, and d is the
     distance to the nearest scored galaxy over its mean (section 2.5 of the paper).
     """
+    from scipy.spatial import cKDTree
     from sklearn.ensemble import RandomForestRegressor
 
     forest = RandomForestRegressor(n_estimators=_TREES, random_state=_SEED).fit(scored, score)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError
-from galaxy_da.index.gathering import Vectors
+from galaxy_da.index.gathering import Vectors, arrow_array
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Selection, Subset
 from galaxy_da.io.features import vectors
@@ -39,10 +39,10 @@ def result_table(
 ) -> pa.Table:
     """Return keys, positions and flags of rows with their rank and measured columns."""
     table = index.take(rows, ["survey", "object_id", "ra", "dec", "flags"])
-    rank = pa.array(np.arange(1, len(rows) + 1, dtype=np.int32))
+    rank = arrow_array(np.arange(1, len(rows) + 1, dtype=np.int32))
     table = table.add_column(0, "rank", rank)
     for name, values in measures.items():
-        column = values if isinstance(values, pa.ChunkedArray) else pa.array(values)
+        column = arrow_array(values) if isinstance(values, np.ndarray) else values
         table = table.add_column(table.num_columns - 1, name, column)
     return table
 

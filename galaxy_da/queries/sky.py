@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.io.sphere import chord, chord_to_arcsec, unit_vectors
@@ -35,5 +34,7 @@ def counterparts(
 
 def _nearest(among: np.ndarray, of: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance (infinite beyond the limit) and place of each point's nearest."""
+    from scipy.spatial import cKDTree
+
     apart, place = cKDTree(among).query(of, distance_upper_bound=limit)
     return np.asarray(apart), np.asarray(place)

@@ -1,6 +1,8 @@
 """Every verb says what Python says: same options, same rows."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -207,3 +209,16 @@ def test_mistakes_are_said(folder, tmp_path):
         assert said in " ".join(result.output.replace("│", " ").split())
     missing = run("rank", folder, "--scores", tmp_path / "no.csv", "--out", tmp_path / "r.parquet")
     assert "cannot be read as a table" in str(missing.exception)
+
+
+def test_a_query_by_id_loads_no_library_that_it_does_not_use(folder):
+    program = (
+        "import sys; from galaxy_da.cli import main; main(sys.argv[1:]); "
+        "print(*{'torch', 'pandas', 'scipy', 'sklearn', 'astropy', 'PIL'} & set(sys.modules))"
+    )
+    words = [sys.executable, "-c", program, "similar", str(folder), "--id", "sdss:id 3", "-k", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    head, first, second, loaded = done.stdout.split("\n")[:4]
+    assert head.split() == ["rank", "survey", "object_id", "ra", "dec", "distance", "flags"]
+    assert first.split()[0] == "1" and second.split()[0] == "2"
+    assert loaded == ""
