@@ -33,7 +33,7 @@ from catalogs.archives.cache import Cache
 from catalogs.archives.http import Http
 from catalogs.archives.job import Job, cutout_path
 from catalogs.archives.journal import Journal, Outcome
-from catalogs.archives.protocol import CutoutSource, FloatArray
+from catalogs.archives.protocol import ArchiveSource, CutoutSource, FloatArray
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.io.files import ensure_folder, json_hash, remove_drafts, write_json
 from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
@@ -95,10 +95,11 @@ def fetch(
     """
     sample = _sample_columns(catalog, source.survey)
     ra, dec = (np.asarray(sample[name].cast(pa.float64()), float) for name in ("ra", "dec"))
-    keys = request_keys(source, ra, dec)
-    folder, plan = ensure_folder(out), _plan(source, sample)
+    folder = ensure_folder(out)
     opened = nullcontext(http) if http else Http(source.service, source.limits)
     with _locked(folder), opened as client:
+        source = _settled(source, folder, client, ra, dec)
+        keys, plan = request_keys(source, ra, dec), _plan(source, sample)
         _check_plan(folder, plan)
         with Journal(folder / _JOURNAL) as journal:
             job = Job(source, folder, client, journal, cache or Cache(), progress)
@@ -122,7 +123,19 @@ def fetch(
         "reused": counts["reused"],
         "resumed": len(resumed),
         "damaged": damaged,
+        **{name: value for name, value in source.identity().items() if name == "layer"},
     }
+
+
+def _settled(
+    source: CutoutSource, folder: Path, http: Http, ra: FloatArray, dec: FloatArray
+) -> CutoutSource:
+    """Return the source with its choices made, as in an earlier run of the fetch in the folder."""
+    usable = np.flatnonzero(are_positions(ra, dec))
+    if not isinstance(source, ArchiveSource) or not len(usable):
+        return source
+    before = _read_plan(folder).get("identity") or {}
+    return source.settled(http, float(ra[usable[0]]), float(dec[usable[0]]), before)
 
 
 def request_keys(source: CutoutSource, ra: FloatArray, dec: FloatArray) -> list[str]:
@@ -173,10 +186,7 @@ def _check_plan(folder: Path, plan: Mapping[str, Any]) -> None:
             raise CatalogError(f"{folder}: is not empty and holds no fetch; give another --out")
         write_json(path, plan)
         return
-    try:
-        old = dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise StorageError(f"{path}: is damaged ({error}); give another --out") from error
+    old = _read_plan(folder)
     differ = [name for name in plan if plan[name] != old.get(name)]
     if "identity" in differ:
         now, then = plan["identity"], old.get("identity") or {}
@@ -190,6 +200,17 @@ def _check_plan(folder: Path, plan: Mapping[str, Any]) -> None:
             f"{folder}: holds another fetch (differs in {', '.join(differ)}); give another --out, "
             "cutouts that are already on this machine are reused"
         )
+
+
+def _read_plan(folder: Path) -> dict[str, Any]:
+    """Return the plan of the fetch in a folder, empty if there is none."""
+    path = folder / _PLAN
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise StorageError(f"{path}: is damaged ({error}); give another --out") from error
 
 
 @contextmanager

@@ -4,28 +4,35 @@ The viewer serves coadds interpolated onto any pixel scale, in nanomaggies per 0
 joint layers (``ls-dr9``) change telescope at Dec 32.375°, so a source names one half. The viewer
 silently clips requests beyond 3,000 pixels a side, answers HTTP 400 without a position, and returns
 a blank stamp outside the footprint (github.com/dstndstn/imagine, ``map/views.py``).
+
+By default the layer is that of DR11. A viewer that does not serve it is asked for the release
+before, once for a whole fetch, so that no fetch mixes two releases.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http, Query
 from catalogs.archives.limits import Limits
 from catalogs.archives.protocol import ArchiveSource
 from catalogs.archives.stamps import check_colour, check_flux, read_fits
+from galaxy_da.errors import CatalogError
 from galaxy_da.surveys import find_survey
 
-__all__ = ["LARGEST_PX", "URL", "LegacySurvey"]
+__all__ = ["LARGEST_PX", "RELEASE", "URL", "LegacySurvey"]
 
 URL = "https://www.legacysurvey.org/viewer"
 LARGEST_PX = 3000
+RELEASE = "ls-dr11"
+"""Newest release of the Legacy Surveys, as its layers begin."""
 
 _LAYER = re.compile(r"ls-dr\d+(\.\d+)?-(?P<half>north|south)(-model|-resid)?")
-_HALVES = {"decals": "south", "bass-mzls": "north"}
+_HALVES = {"decals": "south", "decals-dr11": "south", "bass-mzls": "north"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +40,8 @@ class LegacySurvey(ArchiveSource):
     """The sky viewer of the Legacy Surveys."""
 
     survey: str = "decals"  # the southern half; bass-mzls is the northern one
-    layer: str = ""  # such as ls-dr10-south; by default that of the survey's definition
+    layer: str = ""  # such as ls-dr10-south; by default that of DR11
+    fallback: str = ""  # layer in place of one that the viewer does not serve
     size_px: int = 160
     pixel_scale_arcsec: float = 0.262
     bands: str = "grz"  # one letter each, in the order of the cube
@@ -46,10 +54,12 @@ class LegacySurvey(ArchiveSource):
         object.__setattr__(self, "bands", "".join(self.bands))
         if self.survey not in _HALVES:
             raise ValueError(f"the viewer's surveys are {', '.join(_HALVES)}, not {self.survey!r}")
+        half = _HALVES[self.survey]
         if not self.layer:
-            layer = find_survey(self.survey).cutout_service.partition(":")[2]
-            object.__setattr__(self, "layer", layer)
-        half, named = _HALVES[self.survey], _LAYER.fullmatch(self.layer)
+            before = find_survey(self.survey).cutout_service.partition(":")[2]
+            object.__setattr__(self, "layer", f"{RELEASE}-{half}")
+            object.__setattr__(self, "fallback", before if before != self.layer else "")
+        named = _LAYER.fullmatch(self.layer)
         if named is None or named["half"] != half:
             raise ValueError(
                 f"layer {self.layer!r} is not one of {self.survey}: name the half explicitly, as "
@@ -68,6 +78,25 @@ class LegacySurvey(ArchiveSource):
     def suffix(self) -> str:
         """Ending of a cutout's file."""
         return f".{self.form}"
+
+    def settled(self, http: Http, ra: float, dec: float, before: Mapping[str, Any]) -> Self:
+        """Return the source with one layer: that of an earlier run, or the newest that is served.
+
+        See `ArchiveSource.settled`.
+        """
+        if not self.fallback:
+            return self
+        layer = before.get("layer")
+        if layer not in (self.layer, self.fallback):
+            label = f"{self.service} {self.layer} at {ra:.5f}, {dec:.5f}"
+            query: Query = {"ra": ra, "dec": dec, "layer": self.layer, "size": 8, "bands": "r"}
+            layer = self.layer
+            try:
+                with http_errors(label, refused=(400, 404)):
+                    http.get(f"{self.url}/cutout.fits", params=query)
+            except CatalogError:
+                layer = self.fallback
+        return replace(self, layer=layer, fallback="")
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ __all__ = ["ArchiveSource", "BoolArray", "CutoutSource", "FloatArray", "band_nam
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
-_NOT_IDENTITY = {"survey", "footprint", "token", "limits", "suffix"}
+_NOT_IDENTITY = {"survey", "footprint", "fallback", "token", "limits", "suffix"}
 
 
 class CutoutSource(Protocol):
@@ -80,6 +81,14 @@ class ArchiveSource:
         import astropy.units as u
 
         return np.asarray(self.footprint.contains_lonlat(ra * u.deg, dec * u.deg), dtype=np.bool_)
+
+    def settled(self, http: Http, ra: float, dec: float, before: Mapping[str, Any]) -> Self:
+        """Return the source with every choice made that depends on the service.
+
+        A fetch calls it once, with a first position [ICRS deg] and the identity of an earlier run
+        of the same fetch, if there is one.
+        """
+        return self
 
     def identity(self) -> Query:
         """Return everything besides the position that decides a cutout's bytes."""

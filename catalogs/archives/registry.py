@@ -42,6 +42,7 @@ _IRSA = {
 _Service = tuple[str, Mapping[str, Any]]
 _OWN: dict[str, dict[str, _Service]] = {
     "decals": {"legacy": ("legacy:LegacySurvey", {"survey": "decals"})},
+    "decals-dr11": {"legacy": ("legacy:LegacySurvey", {"survey": "decals-dr11", "bands": "griz"})},
     "bass-mzls": {"legacy": ("legacy:LegacySurvey", {"survey": "bass-mzls"})},
     "sdss": {"imgcutout": ("sdss:ImgCutout", {})},
     "ps1": {"fitscut": ("panstarrs:PanStarrs", {})},

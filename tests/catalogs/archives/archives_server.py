@@ -48,13 +48,18 @@ def position(request):
     return float(request.params["ra"]), float(request.params["dec"])
 
 
-def legacy(request, cap=3000):
+LAYERS = (
+    "ls-dr11-south", "ls-dr11-north", "ls-dr10-south", "ls-dr9-north", "ls-dr9-south",
+)  # fmt: skip
+
+
+def legacy(request, cap=3000, layers=LAYERS):
     name = request.path.rpartition("/")[2]
     if not request.path.startswith("/viewer/") or name not in ("cutout.fits", "cutout.jpg"):
         return Reply(b"no such page", 404, "text/plain")
     if not {"ra", "dec"} <= request.params.keys():
         return Reply(b"Need ra, dec", 400, "text/plain")
-    if request.params.get("layer") not in ("ls-dr10-south", "ls-dr9-north", "ls-dr9-south"):
+    if request.params.get("layer") not in layers:
         return Reply(b"Invalid layer", 404, "text/plain")
     ra, dec = position(request)
     size = min(int(request.params.get("size", 256)), cap)

@@ -62,15 +62,17 @@ def test_fetch_writes_a_sample_table(run, catalog, moc, tmp_path):
         assert status == 0, err
         result = json.loads(out)
         assert (result["ok"], result["outside_footprint"], result["requested"]) == (2, 1, 2)
-        assert {entry.request.params["size"] for entry in server.log} == {"50"}
-        assert {entry.request.params["layer"] for entry in server.log} == {"ls-dr10-south"}
+        _, *images = server.log  # the first asks whether the newest release is served
+        assert {entry.request.params["size"] for entry in images} == {"50"}
+        assert {entry.request.params["layer"] for entry in images} == {"ls-dr11-south"}
+        assert result["layer"] == "ls-dr11-south"
         sample = Sample(result["sample"])
         assert sample.catalog["object_id"].to_pylist() == ["a", "b", "c"]
         assert sample.catalog["z"].to_pylist() == [0.1, 0.2, 0.3]
         assert "fetch" in err  # the progress bar
         assert "mine.csv: object_id from name, ra from RAJ2000, dec from DEJ2000 [deg]; fr" in err
         assert json.loads(run(*words)[1])["resumed"] == 2
-        assert len(server.log) == 2
+        assert len(server.log) == 3
 
 
 def test_positions_in_any_unit_and_frame_are_requested_in_icrs_degrees(run, moc, tmp_path):

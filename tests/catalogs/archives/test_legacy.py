@@ -3,7 +3,7 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from archives_server import WRONG, legacy, serving, status_only, wrong
+from archives_server import LAYERS, WRONG, legacy, serving, status_only, wrong
 from archives_sky import DEC, FLUX_NMGY, OUTSIDE, RA, assert_galaxy, fault_of, read_back
 
 from catalogs.archives.legacy import LegacySurvey
@@ -17,7 +17,7 @@ def source(server, **options):
 
 
 @pytest.mark.parametrize(
-    ("survey", "layer"), [("decals", "ls-dr10-south"), ("bass-mzls", "ls-dr9-north")]
+    ("survey", "layer"), [("decals", "ls-dr11-south"), ("bass-mzls", "ls-dr11-north")]
 )
 def test_flux_is_in_nanomaggies_and_from_the_named_half(survey, layer, tmp_path):
     with serving(legacy) as (server, http):
@@ -83,7 +83,7 @@ def test_a_broken_server_is_a_failed_fetch():
     [
         ({"layer": "ls-dr9"}, "name the half explicitly, as ls-dr10-south"),
         ({"layer": "ls-dr9-north"}, "is not one of decals"),
-        ({"survey": "sdss"}, "decals, bass-mzls, not 'sdss'"),
+        ({"survey": "sdss"}, "decals, decals-dr11, bass-mzls, not 'sdss'"),
         ({"size_px": 3001}, "at most 3000 pixels"),
         ({"form": "png"}, "fits or jpg"),
         ({"form": "jpg", "bands": "griz"}, "stretch of others is unknown"),
@@ -92,6 +92,43 @@ def test_a_broken_server_is_a_failed_fetch():
 def test_bad_options_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         LegacySurvey(**options)
+
+
+@pytest.mark.parametrize(
+    ("served", "survey", "expected"),
+    [
+        (LAYERS, "decals", "ls-dr11-south"),
+        (LAYERS[2:], "decals", "ls-dr10-south"),
+        (LAYERS[2:], "bass-mzls", "ls-dr9-north"),
+    ],
+)
+def test_the_release_before_replaces_one_that_is_not_served(served, survey, expected):
+    with serving(partial(legacy, layers=served)) as (server, http):
+        settled = source(server, survey=survey).settled(http, RA, DEC, {})
+        assert (settled.layer, settled.fallback) == (expected, "")
+        settled.fetch(RA, DEC, http)
+        assert server.log[-1].request.params["layer"] == expected
+
+
+def test_a_fetch_goes_on_with_its_layer_and_a_named_layer_has_no_substitute():
+    with serving(partial(legacy, layers=LAYERS[2:])) as (server, http):
+        before = {"layer": "ls-dr11-south"}
+        assert source(server).settled(http, RA, DEC, before).layer == "ls-dr11-south"
+        assert source(server).settled(http, RA, DEC, {"layer": LAYERS[2]}).layer == LAYERS[2]
+        named = source(server, layer="ls-dr11-south")
+        assert named.settled(http, RA, DEC, {}) == named
+        assert server.log == []
+        with pytest.raises(CatalogError, match=r"ls-dr11-south.*does not take this request"):
+            named.fetch(RA, DEC, http)
+
+
+def test_a_silent_viewer_decides_nothing():
+    with (
+        serving(status_only(500, legacy)) as (server, http),
+        pytest.raises(CutoutError) as caught,
+    ):
+        source(server).settled(http, RA, DEC, {})
+    assert caught.value.status == "fetch_failed"
 
 
 def test_identity_names_what_decides_the_bytes():

@@ -14,7 +14,9 @@ from catalogs.archives.registry import open_source, services
 from galaxy_da.errors import CatalogError, SurveyError
 from galaxy_da.surveys import builtin_surveys, get_survey
 
-ARCHIVES = ["decals", "bass-mzls", "sdss", "ps1", "des", "hsc", "euclid-vis", "rubin"]
+ARCHIVES = [
+    "decals", "decals-dr11", "bass-mzls", "sdss", "ps1", "des", "hsc", "euclid-vis", "rubin",
+]  # fmt: skip
 PATCH = "8/397312-397400 11/"
 
 
