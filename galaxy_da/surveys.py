@@ -1,6 +1,6 @@
 """Describe surveys: bands, pixels, PSF, depth, flux unit, and cutout service.
 
-A `Survey` is read from a TOML file. Ten are built in (`builtin_surveys`); users describe others in
+A `Survey` is read from a TOML file. Some are built in (`builtin_surveys`); users describe others in
 files of their own. The files under ``survey_definitions`` cite the source of each constant.
 """
 
@@ -144,6 +144,9 @@ class Survey(_Frozen):
         ``nanomaggy``, ``maggy``, ``nJy``, ``uJy``, ``Jy``, or ``count`` with a zeropoint.
     zeropoint_mag : float
         AB magnitude of one flux unit [mag].
+    needs_zeropoint : bool
+        True if the zeropoint differs between images, so that one whose header states neither a flux
+        unit nor a zeropoint is refused.
     exposure_keyword : str, optional
         Header card with the exposure time [s] by which counts are divided.
     flux_pixel_scale_arcsec : float, optional
@@ -163,6 +166,7 @@ class Survey(_Frozen):
     pixel_scale_arcsec: float = Field(gt=0)
     flux_unit: Literal["nanomaggy", "maggy", "nJy", "uJy", "Jy", "count"]
     zeropoint_mag: float = NANOMAGGY_ZEROPOINT
+    needs_zeropoint: bool = Field(default=False, exclude_if=lambda value: not value)
     exposure_keyword: str | None = None
     flux_pixel_scale_arcsec: float | None = Field(default=None, gt=0)
     stretch: AnyStretch | None = None

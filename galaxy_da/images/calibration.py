@@ -127,6 +127,11 @@ def _flux_factor(header: Header, survey: Survey, pixel_scale_arcsec: float) -> f
             f"BUNIT says {unit!r} but {survey.name} is defined in {survey.flux_unit!r} and the "
             "header names no zeropoint; add a MAGZERO card, or define the survey in counts"
         )
+    if stated is None and survey.needs_zeropoint:
+        raise CutoutError(
+            f"the header states neither a flux unit nor a zeropoint, and those of {survey.name} "
+            "differ between images; add a BUNIT of flux or a MAGZERO card"
+        )
     zeropoint = survey.zeropoint_mag if stated is None else stated.mag
     factor = 10 ** (0.4 * (survey.zeropoint_mag - zeropoint))
     if not (counts and counts["rate"]):

@@ -1,11 +1,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
 
 from galaxy_da.cli import main
-from galaxy_da.errors import SurveyError
+from galaxy_da.errors import CutoutError, SurveyError
+from galaxy_da.images.calibration import calibrate
 from galaxy_da.surveys import builtin_surveys, find_survey, get_survey, load_survey
 
 TWO_BANDS = """
@@ -27,10 +30,27 @@ depth_mag = 23
 """
 
 
-def test_ten_surveys_are_built_in():
-    assert set(builtin_surveys()) == {
-        "decals", "bass-mzls", "sdss", "ps1", "des", "hsc", "kids", "euclid-vis", "rubin", "ukidss",
+def test_surveys_of_every_kind_are_built_in():
+    of_the_space = {"decals", "bass-mzls", "sdss", "hsc", "kids", "euclid-vis"}
+    to_start_from = {
+        "cfhtls-wide", "decals-dr11", "decaps", "delve", "des", "hsc-deep", "hst-acs", "hst-wfc3",
+        "jpas", "jwst-nircam", "ps1", "roman", "rubin", "rubin-dp1", "splus", "ukidss", "unions",
+        "vhs", "viking",
     }  # fmt: skip
+    assert set(builtin_surveys()) == of_the_space | to_start_from
+
+
+@pytest.mark.parametrize("name", sorted(builtin_surveys()))
+def test_a_definition_is_plausible_and_names_its_source(name):
+    survey = get_survey(name)
+    wavelengths = [band.wavelength_nm for band in survey.bands]
+    assert wavelengths == sorted(wavelengths)
+    assert survey.citation
+    for band in survey.bands:
+        assert 300 < band.wavelength_nm < 5000
+        # a telescope of 6.5 m or less resolves no finer than 0.85 of its diffraction limit
+        assert band.psf_fwhm_arcsec > 0.85 * 206265 * band.wavelength_nm * 1e-9 / 6.5
+        assert 19 < band.depth_mag < 30
 
 
 @pytest.mark.parametrize("name", sorted(builtin_surveys()))
@@ -76,6 +96,21 @@ def test_bad_definitions_name_the_problem(tmp_path, old, new, message):
     path.write_text(TWO_BANDS.replace(old, new, 1 if "I" not in old else -1))
     with pytest.raises(SurveyError, match=message):
         load_survey(path)
+
+
+def test_surveys_whose_zeropoint_differs_refuse_images_that_do_not_state_it():
+    header, pixels = fits.Header(), np.ones((1, 4, 4), np.float32)
+    viking = get_survey("viking")
+    with pytest.raises(CutoutError, match=r"neither a flux unit nor a zeropoint.*viking differ"):
+        calibrate(pixels, header, viking, 0.339)
+    header["MAGZERO"] = 27.5
+    expected = 10 ** (0.4 * (viking.zeropoint_mag - 27.5))
+    assert calibrate(pixels, header, viking, 0.339)[0, 0, 0] == pytest.approx(expected)
+
+
+def test_a_field_that_is_not_used_leaves_the_stored_definition_as_it_was():
+    assert "needs_zeropoint" not in get_survey("decals").model_dump(mode="json")
+    assert get_survey("viking").model_dump(mode="json")["needs_zeropoint"] is True
 
 
 def test_missing_definition_is_an_error(tmp_path):

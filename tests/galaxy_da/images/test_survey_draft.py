@@ -143,7 +143,7 @@ def test_wavelengths_of_known_filters(band, telescope, expected):
 def test_filters_are_near_those_of_the_built_in_surveys():
     for name in ("decals", "sdss", "hsc", "ps1", "kids", "ukidss"):
         for band in get_survey(name).bands:
-            assert wavelength_of(band.name) == pytest.approx(band.wavelength_nm, rel=0.03)
+            assert wavelength_of(band.name) == pytest.approx(band.wavelength_nm, rel=0.05)
 
 
 def test_the_command_writes_a_file_and_reads_it(tmp_path, capsys):
