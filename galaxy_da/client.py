@@ -30,6 +30,7 @@ from astropy.table import Table
 
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.io.files import atomic_path
+from galaxy_da.io.samp import send_table
 
 __all__ = ["Client", "RemoteJob", "ServiceError"]
 
@@ -179,6 +180,13 @@ class Client:
     def cone(self, ra: float, dec: float, radius_deg: float) -> Table:
         """List the objects within a radius of a position [deg]."""
         return self._get("/vo/conesearch", RA=ra, DEC=dec, SR=radius_deg)
+
+    def send(self, table: Table, name: str = "galaxy_da", to: str | None = None) -> tuple[str, ...]:
+        """Send a table to TOPCAT, Aladin or another open program, see `galaxy_da.io.samp`.
+
+        ``sky.send(sky.similar("sdss:1"), to="topcat")``
+        """
+        return send_table(table, name, to)
 
     def submit(
         self, verb: str, options: Mapping[str, Any] | None = None, **files: str | os.PathLike[str]

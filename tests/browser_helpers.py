@@ -3,6 +3,8 @@
 import time
 from contextlib import contextmanager
 
+import numpy as np
+
 DESKTOP = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
 
@@ -76,3 +78,17 @@ def drawn(page, selector):
           return images.length > 0;
         }"""
     )
+
+
+def pixels(page, selector):
+    """Read the pixels of a picture on the page, (y, x, 3)."""
+    width, data = page.locator(selector).evaluate(
+        """async image => {
+          await image.decode();
+          const {naturalWidth: x, naturalHeight: y} = image;
+          const context = new OffscreenCanvas(x, y).getContext("2d");
+          context.drawImage(image, 0, 0);
+          return [x, [...context.getImageData(0, 0, x, y).data]];
+        }"""
+    )
+    return np.array(data, int).reshape(-1, width, 4)[..., :3]

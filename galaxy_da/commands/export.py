@@ -18,7 +18,8 @@ def export(
         UPath, typer.Argument(metavar="FEATURES", help="Feature folder made by `extract`.")
     ],
     out: Annotated[
-        UPath, typer.Option(help="NAME.fits, NAME.vot, NAME.parquet, or NAME for a HATS folder.")
+        UPath,
+        typer.Option(help="NAME.fits, .vot, .parquet or .reg (DS9), or NAME for a HATS folder."),
     ],
     latents: Annotated[
         bool, typer.Option(help="Also write the latents and their variances.")
@@ -42,7 +43,9 @@ def export(
     kind = write_catalogue(table, out)
     n = table.num_rows
     n_placed = int(are_positions(table["ra"].to_numpy(), table["dec"].to_numpy()).sum())
-    left_out = {"left_out": n - n_placed} if kind == "HATS" and n_placed < n else {}
+    left_out = (
+        {"left_out": n - n_placed} if kind in ("HATS", "DS9 regions") and n_placed < n else {}
+    )
     print_result(
         {
             "catalogue": str(out),

@@ -28,6 +28,8 @@ Source = Features | PathOrUrl
 
 BATCH_ROWS = 1 << 18
 
+_NOTES = (b"unit", b"ucd", b"description")
+
 
 class Sources:
     """Features of one latent space, read part by part, in any order.
@@ -172,7 +174,16 @@ def _indexable(table: pa.Table) -> pa.Table:
     dropped = (*KEY, "status", "message", "embedding", SKY_INDEX)
     others = {name: living[name] for name in names if name not in dropped}
     columns |= {"embedding": living["embedding"]} | others
-    return pa.table(columns)
+    fields = [
+        pa.field(name, column.type, metadata=_notes(table.schema.field(name)))
+        for name, column in columns.items()
+    ]
+    return pa.table(columns, pa.schema(fields))
+
+
+def _notes(field: pa.Field) -> dict[bytes, bytes]:
+    """Return the unit, UCD and description of a column, which the index keeps."""
+    return {key: text for key, text in (field.metadata or {}).items() if key in _NOTES}
 
 
 def _check_keys(table: pa.Table) -> None:

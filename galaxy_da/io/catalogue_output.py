@@ -1,4 +1,4 @@
-"""Write feature tables as FITS, VOTable, Parquet or HATS catalogues.
+"""Write feature tables as FITS, VOTable, Parquet or HATS catalogues, or as DS9 regions.
 
 Types follow `galaxy_da.io.column_types`. Every column has its description, unit and UCD:
 
@@ -30,6 +30,7 @@ from galaxy_da.errors import TableError
 from galaxy_da.io.column_types import numpy_values
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.hats.catalogues import write_hats
+from galaxy_da.io.regions import to_ds9_regions
 from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import write_table
 
@@ -145,12 +146,13 @@ def write_catalogue(table: pa.Table, path: PathOrUrl) -> str:
     table : pa.Table
         Feature table, as `galaxy_da.io.features.Features.table`.
     path : path or URL
-        ``.fits``, ``.vot`` or ``.xml``, ``.parquet``; a name without ending becomes a HATS folder.
+        ``.fits``, ``.vot`` or ``.xml``, ``.parquet``, ``.reg``; a name without ending becomes a
+        HATS folder.
 
     Returns
     -------
     str
-        ``FITS``, ``VOTable``, ``Parquet`` or ``HATS``.
+        ``FITS``, ``VOTable``, ``Parquet``, ``DS9 regions`` or ``HATS``.
 
     Raises
     ------
@@ -167,12 +169,13 @@ def write_catalogue(table: pa.Table, path: PathOrUrl) -> str:
         ".vot": ("VOTable", _write_votable),
         ".xml": ("VOTable", _write_votable),
         ".parquet": ("Parquet", _write_parquet),
+        ".reg": ("DS9 regions", _write_regions),
         "": ("HATS", _write_hats),
     }
     if target.suffix.lower() not in writers:
         raise TableError(
             f"{target}: no catalogue format ends in {target.suffix!r}; expected .fits, .vot, .xml, "
-            ".parquet, or no ending for a HATS folder"
+            ".parquet, .reg, or no ending for a HATS folder"
         )
     name, write = writers[target.suffix.lower()]
     write(table, target)
@@ -225,6 +228,11 @@ def _refuse_names(names: Sequence[str], path: Location) -> None:
 def _write_votable(table: pa.Table, path: Location) -> None:
     with atomic_path(path) as temporary:
         writeto(to_votable(table), str(temporary), tabledata_format="binary2")
+
+
+def _write_regions(table: pa.Table, path: Location) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(to_ds9_regions(table), encoding="utf-8")
 
 
 def _write_parquet(table: pa.Table, path: Location) -> None:

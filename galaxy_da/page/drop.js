@@ -2,7 +2,7 @@
 
 import { info, upload } from "./api.js";
 import { announce, button, choice, field, h } from "./dom.js";
-import { packVector } from "./format.js";
+import { isVector, packVector } from "./format.js";
 import { go } from "./route.js";
 
 export const IMAGES = ".fits,.fit,.fz,.jpg,.jpeg,.png";
@@ -34,17 +34,18 @@ export function acceptDrops() {
 /** Ask for the survey of a picture, encode it, and show similar galaxies. */
 export async function askSurvey(file) {
   if (!file) return;
-  const { space } = await info();
+  const { uploads } = await info();
+  const names = Object.keys(uploads.surveys);
   const dialog = document.getElementById("dialog");
-  const survey = choice("survey", space.surveys.map((name) => [name, name]), space.surveys[0]);
+  const survey = choice("survey", names.map((name) => [name, name]), names[0]);
   const stretch = h("select", { id: "stretch" });
   const colours = field("Colours", stretch, "Stretch of a colour picture.");
   const offerStretches = () => {
-    const names = space.stretches[survey.value];
+    const stretches = uploads.surveys[survey.value];
     stretch.replaceChildren(
       h("option", { value: "" }, "as the archive makes them"),
-      ...names.map((name) => h("option", { value: name }, name)));
-    colours.hidden = !names.length;
+      ...stretches.map((name) => h("option", { value: name }, name)));
+    colours.hidden = !stretches.length;
   };
   survey.addEventListener("change", offerStretches);
   offerStretches();
@@ -64,11 +65,11 @@ export async function askSurvey(file) {
     submit.disabled = true;
     try {
       const found = await upload("/api/encode", {
-        file, survey: survey.value, ...(stretch.value ? { stretch: stretch.value } : {}),
+        file, survey: survey.value, draw: "true", ...(stretch.value ? { stretch: stretch.value } : {}),
       });
       if (found.status && found.status !== "ok") throw new Error(found.message ?? found.status);
-      const vector = packVector(found.latents.slice(0, space.galaxy_latents));
-      remember(vector, preview);
+      const vector = packVector(found.latents);
+      remember(vector, { name: file.name, survey: survey.value, flags: found.flags, ...found.pictures });
       dialog.close();
       go("/similar", { like: vector });
     } catch (error) {
@@ -96,9 +97,18 @@ async function thumbnail(file) {
   return canvas;
 }
 
-/** Keep the picture of a vector until the tab is closed. */
-function remember(vector, canvas) {
-  if (canvas) sessionStorage.setItem(vector, canvas.toDataURL("image/png"));
+/** Keep the pictures of a vector until the tab is closed; if there is no room, drop earlier ones. */
+function remember(vector, about) {
+  const text = JSON.stringify(about);
+  try {
+    sessionStorage.setItem(vector, text);
+  } catch {
+    Object.keys(sessionStorage).filter(isVector).forEach((key) => sessionStorage.removeItem(key));
+    sessionStorage.setItem(vector, text);
+  }
 }
 
-export const remembered = (vector) => sessionStorage.getItem(vector);
+/** What is known of an uploaded picture: {name, survey, flags, cutout, prepared}, pictures as base64 PNG. */
+export function remembered(vector) {
+  return JSON.parse(sessionStorage.getItem(vector) ?? "null");
+}

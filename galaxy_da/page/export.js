@@ -1,18 +1,22 @@
-// Menu that saves a table or selection as VOTable, CSV or Parquet.
+// Menu that saves a table or selection in several formats, or sends it to TOPCAT.
 
 import { asJson, call } from "./api.js";
 import { announce, button, h, icon } from "./dom.js";
+import { plural } from "./format.js";
+import { sendTable, tableAddress } from "./samp.js";
 
 const FORMATS = [
   ["votable", "VOTable", "vot"],
   ["csv", "CSV", "csv"],
   ["parquet", "Parquet", "parquet"],
+  ["ds9", "DS9 regions", "reg"],
 ];
 
 /**
  * Takes one of: ids (keys of objects, in order), path and values (GET), or path and body (POST).
+ * `shown` are the keys to send to other programs, by default `ids`.
  */
-export function exportMenu({ ids, path, values, body, name }) {
+export function exportMenu({ ids, shown = ids, path, values, body, name }) {
   const menu = h("details", { class: "menu" });
   const save = async (format, ending) => {
     menu.open = false;
@@ -27,10 +31,22 @@ export function exportMenu({ ids, path, values, body, name }) {
       announce(error.message);
     }
   };
+  const send = async () => {
+    menu.open = false;
+    const address = tableAddress(shown);
+    if (!address) return announce(`${shown.length} galaxies are too many to send; save a VOTable and open it`);
+    announce("Waiting for the other program: it may ask for your consent");
+    try {
+      announce(`Sent to ${plural(await sendTable(address, name), "program")}`);
+    } catch (error) {
+      announce(error.message);
+    }
+  };
   menu.append(
     h("summary", {}, icon("export"), "Export"),
     h("div", { class: "choices" },
-      FORMATS.map(([format, text, ending]) => button(text, () => save(format, ending)))),
+      FORMATS.map(([format, text, ending]) => button(text, () => save(format, ending))),
+      shown?.length ? button("Send to TOPCAT", send, { title: "Send to TOPCAT, Aladin and other programs by SAMP" }) : ""),
   );
   menu.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;

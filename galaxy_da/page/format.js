@@ -78,9 +78,11 @@ export function packVector(values) {
   return `vector~${text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "")}`;
 }
 
+export const isVector = (text) => text.startsWith("vector~");
+
 /** A key as it is, or the vector that packVector wrote. */
 export function unpackExample(text) {
-  if (!text.startsWith("vector~")) return text;
+  if (!isVector(text)) return text;
   const base64 = text.slice(7).replaceAll("-", "+").replaceAll("_", "/");
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   return [...new Float32Array(bytes.buffer)];

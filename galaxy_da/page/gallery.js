@@ -11,13 +11,14 @@ const PAGE = 60;
 
 /**
  * rows: objects with survey and object_id; measure(row): short text under the picture;
+ * kind: of picture, "cutout", "prepared" or "reconstruction";
  * actions: {like(key), dislike(key)}; verdict(key): "like", "dislike" or "";
  * foot(row): element below the buttons; keys(event, key): handler of other letters.
  */
-export function gallery(rows, { label, measure, actions = {}, verdict, foot, keys } = {}) {
+export function gallery(rows, { label, measure, kind, actions = {}, verdict, foot, keys } = {}) {
   const list = h("ul", { class: "gallery", "aria-label": label });
   const more = h("div", { class: "more", hidden: true }, button("Show more", grow));
-  const card = (row) => makeCard(row, { measure, actions, verdict, foot });
+  const card = (row) => makeCard(row, { measure, kind, actions, verdict, foot });
   let drawn = 0;
 
   function grow() {
@@ -41,7 +42,7 @@ export function gallery(rows, { label, measure, actions = {}, verdict, foot, key
   return h("div", { class: "wall" }, list, more);
 }
 
-function makeCard(row, { measure, actions, verdict, foot }) {
+function makeCard(row, { measure, kind, actions, verdict, foot }) {
   const key = keyOf(row);
   const text = measure?.(row);
   const verdictText = verdict?.(key) ?? "";
@@ -55,12 +56,12 @@ function makeCard(row, { measure, actions, verdict, foot }) {
     h(
       "a",
       { href: link("/object", { id: key }), id: `open-${key}`, tabindex: "-1" },
-      plate(key),
+      plate(key, { kind }),
       h(
         "span",
         { class: "caption" },
         badge(row.survey),
-        h("span", { class: "id" }, row.object_id),
+        h("span", { class: "id", title: row.object_id }, row.object_id),
         text ? h("span", { class: "measure" }, text) : null,
       ),
     ),

@@ -140,7 +140,10 @@ async function toSearch() {
   main.addEventListener("shown", () => box()?.focus(), { once: true });
 }
 
-addEventListener("hashchange", show);
+addEventListener("hashchange", () => {
+  document.getElementById("dialog").close();
+  show();
+});
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();

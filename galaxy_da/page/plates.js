@@ -19,8 +19,10 @@ export function plate(key, { kind = "cutout", size = 160, eager = false, marked 
     loading: eager ? "eager" : "lazy",
     decoding: "async",
   });
-  const frame = h("span", { class: `plate ${marked ? "marked" : ""} ${kind}` }, image);
+  const frame = h("span", { class: `plate waiting ${marked ? "marked" : ""} ${kind}` }, image);
+  image.addEventListener("load", () => frame.classList.remove("waiting"));
   image.addEventListener("error", () => {
+    frame.classList.remove("waiting");
     frame.classList.add("missing");
     frame.replaceChildren(h("span", { class: "none" }, `no ${kind}`));
   });

@@ -42,6 +42,7 @@ _HEADERS = (
 )
 _POLICY = (
     b"default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
+    b"connect-src 'self' http://localhost:21012; "  # a SAMP hub of the user's own machine
     b"form-action 'self'; frame-ancestors 'none'"
 )
 _INLINE_POLICY = b"; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'"

@@ -1,4 +1,4 @@
-"""Table answers in the format that the client requests: JSON, VOTable, CSV, Parquet or Arrow."""
+"""Table answers in the format that the client requests: JSON, VOTable, CSV, Parquet, Arrow, DS9."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from galaxy_da.io.catalogue_output import add_descriptions, to_votable
 from galaxy_da.io.column_types import json_rows, text_values
+from galaxy_da.io.regions import to_ds9_regions
 from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.service.errors import error_responses
 
@@ -28,6 +29,7 @@ __all__ = [
     "TABLE_RESPONSES",
     "Format",
     "accepted_format",
+    "describe_columns",
     "encode_arrow",
     "encode_json",
     "encode_votable",
@@ -43,6 +45,7 @@ class Format(StrEnum):
     CSV = "csv"
     PARQUET = "parquet"
     ARROW = "arrow"
+    DS9 = "ds9"
 
 
 MEDIA = {
@@ -51,12 +54,13 @@ MEDIA = {
     Format.CSV: "text/csv",
     Format.PARQUET: "application/vnd.apache.parquet",
     Format.ARROW: "application/vnd.apache.arrow.stream",
+    Format.DS9: "text/x-ds9-regions",
 }
 BINARY = {"type": "string", "format": "binary"}
 """OpenAPI schema of a file."""
 
 _ACCEPT_CHARACTERS = 1000
-_SUFFIX = {Format.VOTABLE: "vot"}
+_SUFFIX = {Format.VOTABLE: "vot", Format.DS9: "reg"}
 _JSON = TypeAdapter[Any](Any)
 
 
@@ -126,13 +130,14 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
 
 
 def _to_json(table: pa.Table) -> bytes:
-    columns = _descriptions(table.schema.remove_metadata())
+    columns = describe_columns(table.schema.remove_metadata())
     meta = read_metadata(table.schema)
     return encode_json({"columns": columns, "rows": json_rows(table), "meta": meta})
 
 
 @lru_cache(maxsize=256)
-def _descriptions(schema: pa.Schema) -> list[dict[str, str]]:
+def describe_columns(schema: pa.Schema) -> list[dict[str, str]]:
+    """Return the name, type, unit, UCD and description of every column."""
     found = []
     for field in add_descriptions(schema.empty_table()).schema:
         notes = {key.decode(): text.decode() for key, text in (field.metadata or {}).items()}
@@ -168,6 +173,7 @@ _WRITERS: Mapping[Format, Callable[[pa.Table], bytes]] = {
     Format.CSV: _to_csv,
     Format.PARQUET: _to_parquet,
     Format.ARROW: lambda table: encode_arrow(add_descriptions(table)),
+    Format.DS9: lambda table: to_ds9_regions(table).encode(),
 }
 
 

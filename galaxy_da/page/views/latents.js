@@ -41,7 +41,7 @@ function build({ about, id, start, moves, signal }) {
   const size = about.space.frame.pixels * about.space.frame.pixel_scale_arcsec;
   const drawn = h("img", { class: "decoded", alt: "Decoded image", width: 360, height: 360 });
   const strip = h("img", { alt: "", class: "strip-image" });
-  const stripText = h("figcaption", { class: "muted" }, "Focus a slider to see the effect of its latent.");
+  const stripText = h("figcaption", { class: "muted" }, "Move a slider to see the effect of its latent.");
   const neighbours = h("div", { class: "neighbours", "aria-live": "polite" });
 
   const decode = latest(async (body) => {
@@ -66,14 +66,17 @@ function build({ about, id, start, moves, signal }) {
   const moved = () => {
     decode({ latents: [point()] });
     saveState("/latents", { id, set: [...moves].map(([i, value]) => `${i}:${value}`).join(",") });
-    find.href = link("/similar", { like: packVector(point().slice(0, galaxy)) });
+    find.href = link("/similar", { like: packVector(point()) });
     clearTimeout(settling);
     settling = setTimeout(() => signal.aborted || findNear(), DELAY_MS);
   };
   const find = h("a", { class: "button" }, "Similar galaxies");
 
-  const sliders = latents.map((_, i) => slider(i, i < galaxy ? `Latent ${i}` : `Nuisance ${i}`));
-  function slider(i, name) {
+  const byStrength = (a, b) => start.strengths[b] - start.strengths[a];
+  const sliders = latents.map((_, i) => i).sort(byStrength).map((i) => slider(i, i < galaxy ? "Latent" : "Nuisance"));
+  function slider(i, group) {
+    const change = start.changes[i].join(", ") || "fine detail";
+    const name = `${group} ${i}: ${change}`;
     const value = h("output", {}, signed(moves.get(i) ?? 0));
     const input = h("input", {
       type: "range", min: -REACH, max: REACH, step: 0.05, id: `latent-${i}`, "aria-label": name,
@@ -86,18 +89,18 @@ function build({ about, id, start, moves, signal }) {
       value.textContent = signed(move);
       row.classList.toggle("moved", move !== 0);
     };
-    const row = h("div", { class: "slider" }, h("label", { for: input.id }, name), input, value);
+    const row = h("div", { class: "slider" }, h("label", { for: input.id }, h("span", {}, change), h("small", {}, String(i))), input, value);
     input.addEventListener("input", () => { set(); moved(); });
-    input.addEventListener("focus", () => decodeStrip({ i, name }));
+    for (const event of ["focus", "pointerdown"]) input.addEventListener(event, () => decodeStrip({ i, name }));
     input.addEventListener("dblclick", () => { input.value = "0"; set(); moved(); });
     set();
-    return Object.assign(row, { reset: () => { input.value = "0"; set(); } });
+    return Object.assign(row, { isGalaxy: i < galaxy, reset: () => { input.value = "0"; set(); } });
   }
   const back = button("Reset all", () => { sliders.forEach((row) => row.reset()); moved(); }, { id: "reset" });
 
   decode({ latents: [point()] });
   findNear();
-  find.href = link("/similar", { like: packVector(point().slice(0, galaxy)) });
+  find.href = link("/similar", { like: packVector(point()) });
   const bar = scaleBar(size);
   const [survey, object] = id.split(/:(.*)/s);
   return h("div", { class: "latents" },
@@ -112,9 +115,13 @@ function build({ about, id, start, moves, signal }) {
           h("figcaption", {}, "Prepared cutout"))),
       h("div", { class: "under" }, h("figure", { class: "along" }, strip, stripText), h("div", { class: "row" }, back, find)),
       h("div", { class: "sliders" },
-        h("section", { "aria-labelledby": "galaxy-latents" }, h("h2", { id: "galaxy-latents" }, "Galaxy latents"), sliders.slice(0, galaxy)),
+        h("section", { "aria-labelledby": "galaxy-latents" }, h("h2", { id: "galaxy-latents" }, "Galaxy"),
+          h("p", { class: "muted" }, "Each slider is one latent, named by the change of this galaxy to the right; the strongest first."),
+          sliders.filter((row) => row.isGalaxy)),
         galaxy < latents.length
-          ? h("section", { "aria-labelledby": "nuisance-latents" }, h("h2", { id: "nuisance-latents" }, "Nuisance latents"), sliders.slice(galaxy))
+          ? h("section", { "aria-labelledby": "nuisance-latents" }, h("h2", { id: "nuisance-latents" }, "Observation"),
+              h("p", { class: "muted" }, "Nuisance latents: orientation, seeing, centring. Searches leave them out."),
+              sliders.filter((row) => !row.isGalaxy))
           : null),
       h("section", { class: "nearest", "aria-labelledby": "nearest" }, h("h2", { id: "nearest" }, "Nearest galaxies"), neighbours)));
 }

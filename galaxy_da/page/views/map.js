@@ -1,6 +1,7 @@
 // Map of the latent space: pan, zoom, colour, and select galaxies with an outline.
 
 import { get, info, keyOf } from "../api.js";
+import { columnName, columnTitle, quantity, unitOf } from "../columns.js";
 import { announce, button, choice, field, h, icon } from "../dom.js";
 import { exportMenu } from "../export.js";
 import { count, number, plural } from "../format.js";
@@ -37,6 +38,7 @@ function build({ about, column, points, method, params, signal }) {
   const tray = h("section", { class: "caught", "aria-label": "Selected on the map", hidden: true });
   const plot = h("div", { class: "plot" }, canvas, overlay, tip);
   const camera = new Camera(overlay, points.bounds);
+  const coloured = about.index.columns.find(({ name }) => name === column) ?? { name: column };
   const hidden = new Set(params.getAll("hide"));
   const codes = points.surveys.codes;
   let hiddenCodes = new Set();
@@ -103,7 +105,7 @@ function build({ about, column, points, method, params, signal }) {
     const [x, y] = camera.toData(px, py);
     hovered = nearest(points, x, y, REACH / camera.scale, visible);
     overlay.style.cursor = hovered >= 0 ? "pointer" : lassoing ? "crosshair" : "grab";
-    showTip(tip, points, hovered, column, camera);
+    showTip(tip, points, hovered, coloured, camera);
     redraw();
   };
   const left = () => {
@@ -160,10 +162,10 @@ function build({ about, column, points, method, params, signal }) {
     lassoing = !lassoing;
     lasso.setAttribute("aria-pressed", String(lassoing));
     overlay.style.cursor = lassoing ? "crosshair" : "grab";
-  }, { id: "lasso", "aria-pressed": "false", title: "Draw an outline (or hold Shift)" });
+  }, { id: "lasso", "aria-pressed": "false", title: "Draw an outline around galaxies (or hold Shift)" });
   const zoomBy = (factor) => () => { camera.zoomBy(factor); redraw(); remember(); };
-  const names = about.index.columns.map(({ name }) => name).filter((name) => name !== "object_id");
-  const chosen = choice("column", [["", "survey"], ...names.map((name) => [name, name])], column, { id: "column" });
+  const columns = about.index.columns.filter(({ name }) => !["object_id", "survey"].includes(name));
+  const chosen = choice("column", [["", "Survey"], ...columns.map((one) => [one.name, columnTitle(one)])], column, { id: "column" });
   chosen.addEventListener("change", () => go("/map", state({ column: chosen.value })));
   const legend = h("div", { class: "legend" });
   const drawLegend = () => legend.replaceChildren(colours.legend.ramp ? rampLegend(colours.legend) : categoryLegend(colours.legend, !column, hidden, () => {
@@ -235,10 +237,12 @@ function showTip(tip, points, i, column, camera) {
   if (tip.dataset.key === key) return;
   tip.dataset.key = key;
   const row = asRow(key);
-  const value = points.value && (points.value.numbers ? number(points.value.numbers[i]) : points.value.values[points.value.codes[i]] ?? "–");
+  const { numbers, values, codes } = points.value ?? {};
+  const value = !points.value ? null : numbers
+    ? quantity(Number.isNaN(numbers[i]) ? null : numbers[i], unitOf(column)) : values[codes[i]] ?? "–";
   tip.replaceChildren(plate(keyOf(row), { size: 156, eager: true }),
     h("div", { class: "caption" }, badge(row.survey), h("span", { class: "id" }, row.object_id)),
-    value === null ? "" : h("div", { class: "muted" }, `${column} ${value}`));
+    value === null ? "" : h("div", { class: "muted" }, `${columnName(column.name)}: ${value}`));
 }
 
 function outline(context, path, ink) {

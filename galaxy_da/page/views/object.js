@@ -1,9 +1,10 @@
 // One galaxy: its images in every survey, its catalogue columns, and its neighbours.
 
 import { get, info, keyOf, post } from "../api.js";
+import { columnName, quantity, unitOf, withErrors } from "../columns.js";
 import { button, h, icon } from "../dom.js";
 import { exportMenu } from "../export.js";
-import { flags, number, percent, plural, sexagesimal } from "../format.js";
+import { flags, percent, plural, sexagesimal } from "../format.js";
 import { gallery } from "../gallery.js";
 import { plate, scaleBar } from "../plates.js";
 import { go, link } from "../route.js";
@@ -35,7 +36,7 @@ export async function view({ params, signal }) {
   ]);
   return h("article", { class: "object" },
     heading(own),
-    h("div", { class: "columns" }, observationTable(own, same.rows, about.space.frame, radius), facts(own)),
+    h("div", { class: "columns" }, observationTable(own, same.rows, about, radius), facts(own, about.index.columns)),
     h("section", { class: "near", "aria-labelledby": "near" },
       h("div", { class: "heading" },
         h("h2", { id: "near" }, "Most similar"),
@@ -64,7 +65,9 @@ function heading(own) {
       h("p", {}, badge(own.survey)),
       h("h1", {}, own.object_id),
       h("p", { class: "position" }, sexagesimal(own.ra, own.dec),
-        h("span", { class: "muted" }, ` ${own.ra.toFixed(5)}°, ${own.dec.toFixed(5)}°`))),
+        h("span", { class: "muted" }, ` ${own.ra.toFixed(5)}°, ${own.dec.toFixed(5)}°`)),
+      h("p", { class: "elsewhere" }, own.links.map(({ name, url }) =>
+        h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, name)))),
     h("div", { class: "row" },
       h("a", { class: "button primary", href: link("/similar", { like: own.key }) }, "Similar galaxies"),
       h("a", { class: "button", href: link("/latents", { id: own.key }) }, "Change the latents"),
@@ -73,13 +76,14 @@ function heading(own) {
 }
 
 /** Table with a column for each survey: its pictures, and its distance from this galaxy. */
-function observationTable(own, rows, frame, radius) {
+function observationTable(own, rows, { space: { frame }, index }, radius) {
+  const alone = Object.keys(index.surveys).length < 2;
   const observations = [{ key: own.key, survey: own.survey }, ...rows.map((row) => ({ ...row, key: keyOf(row) }))];
   const bar = scaleBar(frame.pixels * frame.pixel_scale_arcsec);
   const line = (name, note, cell) =>
     h("tr", {}, h("th", { scope: "row" }, name, h("small", {}, note)), observations.map((observation, i) => h("td", {}, cell(observation, i))));
   const table = h("table", { class: "observations" },
-    h("caption", {}, rows.length
+    h("caption", {}, alone ? "This index holds one survey" : rows.length
       ? `${plural(rows.length, "counterpart")} in other surveys within ${radius}″`
       : `No other survey has a galaxy within ${radius}″`),
     h("thead", {}, h("tr", {}, h("td", {}), observations.map((observation, i) =>
@@ -95,18 +99,19 @@ function observationTable(own, rows, frame, radius) {
       : null);
   return h("div", {},
     h("div", { class: "observations-frame", tabindex: "0", role: "region", "aria-label": "Images in every survey" }, table),
-    h("p", { class: "muted within" }, "Search radius", RADII.map((r) =>
+    alone ? null : h("p", { class: "muted within" }, "Search radius", RADII.map((r) =>
       h("a", { href: link("/object", { id: own.key, radius: r }), "aria-current": r === radius ? "true" : undefined }, `${r}″`))));
 }
 
-function facts(own) {
+function facts(own, columns) {
   const names = flags(own.flags);
-  const rows = [
-    ["Flags", names.length ? names.join(", ") : "none"],
-    ...Object.entries(own.columns).map(([name, value]) => [name, number(value, 6)]),
-  ];
+  const line = (name, text, { description, column } = {}) =>
+    h("div", { title: column }, h("dt", {}, name, description ? h("small", {}, description) : null), h("dd", {}, text));
   return h("section", { "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "Catalogue columns"),
-    h("dl", { class: "facts" }, rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))));
+    h("dl", { class: "facts" },
+      line("Quality flags", names.length ? names.join(", ") : "none", { column: "flags" }),
+      withErrors(columns, own.columns).map(([column, value, error]) =>
+        line(columnName(column.name), quantity(value, unitOf(column), error), { description: column.description, column: column.name }))));
 }
 
 function closer({ percentile_same: same, percentile_random: random }) {

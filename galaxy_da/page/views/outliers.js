@@ -61,7 +61,7 @@ export async function view({ params, signal }) {
         : "The most unusual galaxies first. Score some from 0 (uninteresting) to 5 (very interesting), then re-rank.")),
     h("div", { class: "toolbar" },
       filters({
-        surveys, values, columns: about.index.columns.map((column) => column.name),
+        surveys, values, columns: about.index.columns,
         apply: ({ clean, ...filtered }) => go("/outliers", state({ ...filtered, clean: clean ?? "" })),
         extra: [
           field("Method", choice("method", METHODS, values.method ?? "combined", { id: "filter-method" })),
@@ -70,7 +70,7 @@ export async function view({ params, signal }) {
             "Exclude flagged images"),
         ],
       }),
-      exportMenu({ path: ask.path, values: ask.values, body: ask.body, name: "outliers" })),
+      exportMenu({ path: ask.path, values: ask.values, body: ask.body, shown: answer.rows.map(keyOf), name: "outliers" })),
     answer.rows.length ? wall : h("p", { class: "empty" }, "No galaxy meets the conditions."),
     scored ? bar : null);
   page.addEventListener("keydown", (event) => {

@@ -1,6 +1,6 @@
 // Front page: search by id, position or picture, above random galaxies.
 
-import { info, randomGalaxies } from "../api.js";
+import { get, info, keyOf, randomGalaxies } from "../api.js";
 import { combobox, complete } from "../combobox.js";
 import { button, h, icon } from "../dom.js";
 import { askSurvey, IMAGES } from "../drop.js";
@@ -16,10 +16,11 @@ export async function view({ params, signal }) {
   const [about] = await Promise.all([info(), loadSurveys()]);
   const seed = Number(params.get("seed") ?? 0);
   const rows = await randomGalaxies(TILES, seed, signal);
-  return h("div", { class: "search" }, opening(about), mosaic(rows, seed));
+  const example = await get("/api/objects", { id: keyOf(rows[0]) }, signal);
+  return h("div", { class: "search" }, opening(about, example), mosaic(rows, seed));
 }
 
-function opening({ index }) {
+function opening({ index }, example) {
   const names = Object.entries(index.surveys);
   const file = h("input", {
     type: "file", accept: IMAGES, id: "picture", class: "hidden",
@@ -45,11 +46,19 @@ function opening({ index }) {
         else box.input.focus();
       } } }, "Find")),
     h("p", { class: "hint" },
-      "Try ", h("code", {}, `${names[0][0]}:…`), " or ", h("code", {}, "150.116 +2.205"),
-      ", or drop a FITS, JPEG or PNG cutout anywhere on the page."),
+      "Try ", attempt(example.key), " or ", attempt(placeText(example)), ", or ",
+      h("span", { class: "by-mouse" }, "drop a FITS, JPEG or PNG cutout anywhere on the page."),
+      h("span", { class: "by-touch" }, "choose a picture of your own.")),
     h("ul", { class: "holdings", "aria-label": "Surveys" },
       names.map(([name, total]) => h("li", {}, badge(name), h("span", { class: "muted" }, count(total))))));
 }
+
+/** Button that searches for an example of this index. */
+function attempt(text) {
+  return button(h("code", {}, text), () => find(text), { class: "attempt", "aria-label": `Search for ${text}` });
+}
+
+const placeText = ({ ra, dec }) => `${ra.toFixed(5)} ${dec < 0 ? "" : "+"}${dec.toFixed(5)}`;
 
 /** Open the galaxy at a position, or the first galaxy whose key matches. */
 async function find(text) {

@@ -20,7 +20,7 @@ export async function view({ params }) {
         button("Add all to my selection", () => add(ids))),
       exportMenu({ ids, name: "selection" })),
     rows.length ? gallery(rows, { label: "Selected galaxies" })
-      : h("p", { class: "empty" }, "No galaxy is selected. Press x on a galaxy to select it."));
+      : h("p", { class: "empty" }, "No galaxy is selected. Choose galaxies with the tick on their pictures."));
 }
 
 export function asRow(key) {

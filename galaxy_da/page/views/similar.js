@@ -1,15 +1,21 @@
 // Galaxies similar to some examples, in one gallery or one row per survey.
 
-import { get, info, post } from "../api.js";
-import { button, h, icon } from "../dom.js";
-import { remembered } from "../drop.js";
+import { get, info, keyOf, post } from "../api.js";
+import { button, choice, field, h, icon } from "../dom.js";
 import { exportMenu } from "../export.js";
 import { filters } from "../filters.js";
-import { number, plural, unpackExample } from "../format.js";
+import { isVector, number, plural, unpackExample } from "../format.js";
 import { gallery } from "../gallery.js";
+import { ownName, ownPictures, ownText } from "../own.js";
 import { plate } from "../plates.js";
 import { go, link, read } from "../route.js";
 import { badge, loadSurveys } from "../surveys.js";
+
+const PICTURES = [
+  ["cutout", "As taken"],
+  ["prepared", "Same scale and colours"],
+  ["reconstruction", "Decoded"],
+];
 
 export async function view({ params, signal }) {
   const [about, surveys] = await Promise.all([info(), loadSurveys()]);
@@ -17,25 +23,33 @@ export async function view({ params, signal }) {
   if (values.ra !== undefined) await fromPosition(values, signal);
   if (!values.like.length) return start();
   const rows = values.by === "survey" ? surveys : [values.survey];
-  const bodies = rows.map((survey) => ({ ...query(values), survey: survey || undefined }));
+  const asked = query(values, about.space.galaxy_latents);
+  const bodies = rows.map((survey) => ({ ...asked, survey: survey || undefined }));
   const answers = await Promise.all(bodies.map((body) => post("/api/similar", body, signal)));
   const again = (changed) => go("/similar", { ...values, ...changed });
   return h("div", { class: "similar" },
-    heading(values, again),
+    heading(values, about, again),
     h("div", { class: "toolbar" },
       filters({
-        surveys, values, columns: about.index.columns.map((column) => column.name),
+        surveys, values, columns: about.index.columns,
         apply: ({ by, ...filtered }) => again({ ...filtered, by: by ?? "" }),
-        extra: [bySurvey(values)],
+        extra: [
+          field("Pictures", choice("pictures", PICTURES, kindOf(values), { id: "filter-pictures" })),
+          bySurvey(values),
+        ],
       }),
-      exportMenu({ path: "/api/similar", body: bodies[0].survey && values.by === "survey" ? query(values) : bodies[0], name: "similar" })),
+      exportMenu({ path: "/api/similar", body: bodies[0].survey && values.by === "survey" ? asked : bodies[0], shown: answers.flatMap(({ rows }) => rows.map(keyOf)), name: "similar" })),
     answers.map((answer, i) => section(answer.rows, rows[i], values, again)));
 }
 
-function query({ like, dislike, k = "60", where, cone }) {
+/** Kind of pictures; those of an upload are compared in its own frame. */
+const kindOf = ({ pictures, like }) => pictures ?? (like.some(isVector) ? "prepared" : "cutout");
+
+function query({ like, dislike, k = "60", where, cone }, width) {
+  const example = (text) => (isVector(text) ? unpackExample(text).slice(0, width) : text);
   return {
-    like: like.map(unpackExample),
-    dislike: dislike.map(unpackExample),
+    like: like.map(example),
+    dislike: dislike.map(example),
     k: Number(k),
     where,
     cone: cone ? cone.split(",").map(Number) : undefined,
@@ -57,42 +71,45 @@ function bySurvey(values) {
     "One row per survey");
 }
 
-function heading(values, again) {
+function heading(values, about, again) {
   const { like, dislike } = values;
   const drop = (from, key) => again({ [from]: values[from].filter((one) => one !== key) });
   const one = like.length === 1 && !dislike.length;
+  const own = one && isVector(like[0]);
   return h("header", { class: "query" },
-    h("div", { class: "examples" },
-      like.map((key) => example(key, "like", like.length > 1 ? () => drop("like", key) : null, one)),
-      dislike.map((key) => example(key, "dislike", () => drop("dislike", key), false))),
+    h("div", { class: "examples" }, own ? ownPictures(like[0], about, 168) : [
+      like.map((key) => example(key, "like", about, like.length > 1 ? () => drop("like", key) : null, one)),
+      dislike.map((key) => example(key, "dislike", about, () => drop("dislike", key), false))].flat()),
     h("div", {},
       h("h1", {}, title(like, dislike)),
       values.at ? h("p", { class: "muted" }, `The galaxy nearest to ${values.at}`) : null,
+      own && ownText(like[0]) ? h("p", { class: "muted" }, ownText(like[0])) : null,
       h("p", { class: "hint by-keyboard" }, "Press ", h("kbd", {}, "l"), " for more like a galaxy, ", h("kbd", {}, "d"), " for fewer, ",
-        h("kbd", {}, "x"), " to select it.")));
+        h("kbd", {}, "x"), " to select it."),
+      h("p", { class: "hint by-touch" }, "Tap + on a galaxy for more like it, − for fewer, ✓ to select it.")));
 }
 
 function title(like, dislike) {
-  const name = (key) => (key.startsWith("vector~") ? "your picture" : key);
+  const name = (key) => (isVector(key) ? ownName(key) : key);
   const start = like.length === 1 ? `Like ${name(like[0])}` : `Like ${plural(like.length, "galaxy", "galaxies")}`;
   return dislike.length ? `${start}, unlike ${dislike.length === 1 ? name(dislike[0]) : dislike.length}` : start;
 }
 
-function example(key, role, remove, large) {
-  const own = key.startsWith("vector~");
+function example(key, role, about, remove, large) {
+  const own = isVector(key);
   const size = large ? 168 : 92;
   const shown = own
-    ? (remembered(key) ? h("span", { class: "plate marked" }, h("img", { src: remembered(key), alt: "Your picture", width: size, height: size }))
-      : h("span", { class: "plate missing" }, h("span", { class: "none" }, "a point of the latent space")))
+    ? ownPictures(key, about, size, false)[0].querySelector(".plate")
     : h("a", { href: link("/object", { id: key }), "aria-label": `${role} ${key}` }, plate(key, { size, eager: true, marked: large }));
   return h("figure", { class: `example ${role}`, style: { width: `${size}px` } }, shown,
     remove
-      ? h("button", { type: "button", class: "act remove", "aria-label": `Remove ${role} ${own ? "your picture" : key}`, on: { click: remove } }, icon("close"))
+      ? h("button", { type: "button", class: "act remove", "aria-label": `Remove ${role} ${own ? ownName(key) : key}`, on: { click: remove } }, icon("close"))
       : null);
 }
 
 function section(rows, survey, values, again) {
   const wall = gallery(rows, {
+    kind: kindOf(values),
     label: survey ? `Neighbours in ${survey}` : "Neighbours",
     measure: (row) => row.distance.toFixed(2),
     actions: {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import TypeVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from galaxy_da.images.drawing import draw_cutout, draw_prepared, to_png
 from galaxy_da.service.batches import EncodedImage, PreparedImage, prepare_upload
 from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
 from galaxy_da.service.holdings import Holdings
@@ -37,12 +39,20 @@ class ImageForm(BaseModel):
     )
 
 
+class EncodeForm(ImageForm):
+    """Form fields of an image to encode."""
+
+    draw: bool = Field(False, description="Also return pictures of the image.")
+
+
 class SimilarImageForm(ImageForm, FilteredQuery):
     """Form fields of a search by image."""
 
     k: Count = 10
     in_survey: SurveyName = None
 
+
+_PICTURE_PX = 320
 
 F = TypeVar("F", bound=ImageForm)
 
@@ -56,16 +66,23 @@ class EncodeAnswer(BaseModel):
     reconstruction_error: float | None
     status: str
     message: str | None
+    pictures: dict[str, str] | None = Field(
+        None,
+        description="Base64 PNG: `cutout`, the image as its survey took it, and `prepared`, as "
+        "prepared for the network; null unless `draw` is true and the image can be used.",
+    )
 
 
-@router.post("/encode", responses=_ERRORS, openapi_extra=form_schema(ImageForm, "file"))
+@router.post("/encode", responses=_ERRORS, openapi_extra=form_schema(EncodeForm, "file"))
 async def encode(request: Request, service: Parts, owner: Owner) -> EncodeAnswer:
     """Encode a FITS, JPEG or PNG image into latents.
 
     The galaxy must be in the centre of the image.
     """
-    _, prepared, encoded = await _encode(request, service, ImageForm)
+    fields, data = await _read(request, EncodeForm)
+    prepared, encoded = await _encode(service, fields, data)
     status, message = prepared.problem or ("ok", None)
+    drawn = fields.draw and encoded is not None
     return EncodeAnswer(
         latents=[] if encoded is None else encoded.mean.tolist(),
         variance=[] if encoded is None else encoded.variance.tolist(),
@@ -73,6 +90,7 @@ async def encode(request: Request, service: Parts, owner: Owner) -> EncodeAnswer
         reconstruction_error=None if encoded is None else encoded.reconstruction_error,
         status=status,
         message=message,
+        pictures=await _draw(service=service, fields=fields, data=data) if drawn else None,
     )
 
 
@@ -89,7 +107,8 @@ async def similar_to_image(
 
     The galaxy must be in the centre of the image.
     """
-    fields, prepared, encoded = await _encode(request, service, SimilarImageForm)
+    fields, data = await _read(request, SimilarImageForm)
+    prepared, encoded = await _encode(service, fields, data)
     if encoded is None:
         assert prepared.problem is not None
         raise RequestError(422, f"the image cannot be used: {prepared.problem[1]}")
@@ -105,15 +124,13 @@ def _similar_to_latents(
     vector = latents[: service.space.galaxy_latents]
     with report_bad_arguments():
         within = fields.subset()
-        found = service.index.similar(vector, fields.k, fields.in_survey, within=within)
+        found = service.index.similar(vector, fields.k, fields.in_survey, within=within).table
     meta = {"latents": latents.tolist(), "flags": flags}
     return table_response(accept, found, fields.format, meta, "similar")
 
 
-async def _encode(
-    request: Request, service: Service, model: type[F]
-) -> tuple[F, PreparedImage, EncodedImage | None]:
-    """Read a form, prepare its image, and encode it in a batch if it can be used."""
+async def _read(request: Request, model: type[F]) -> tuple[F, bytes]:
+    """Read the fields and the image of a form."""
     async with read_form(request) as form:
         values = {key: form.getlist(key) if key == "where" else form[key] for key in form}
         values.pop("file", None)
@@ -121,10 +138,16 @@ async def _encode(
             fields = model.model_validate(values)
         except ValidationError as error:
             raise validation_error(error) from error
-        data = await read_file(form, "file")
+        return fields, await read_file(form, "file")
+
+
+async def _encode(
+    service: Service, fields: ImageForm, data: bytes
+) -> tuple[PreparedImage, EncodedImage | None]:
+    """Prepare an image, and encode it in a batch if it can be used."""
     given = ImageForm(**{name: getattr(fields, name) for name in ImageForm.model_fields})
     prepared = await _prepare(service=service, fields=given, data=data)
-    return fields, prepared, None if prepared.problem else await service.encoder.run(prepared)
+    return prepared, None if prepared.problem else await service.encoder.run(prepared)
 
 
 @quick
@@ -132,3 +155,22 @@ def _prepare(service: Holdings, fields: ImageForm, data: bytes) -> PreparedImage
     survey = find_survey(service.space, fields.survey)
     cutout = read_upload(data, survey, service.limits, fields.stretch)
     return prepare_upload(cutout, survey, service.space)
+
+
+@quick
+def _draw(service: Holdings, fields: ImageForm, data: bytes) -> dict[str, str]:
+    survey = find_survey(service.space, fields.survey)
+    cutout = read_upload(data, survey, service.limits, fields.stretch)
+    drawn = {
+        "cutout": draw_cutout(cutout, survey, service.space.frame),
+        "prepared": draw_prepared(
+            cutout,
+            survey,
+            service.space.encoder(survey, cutout.bands).bands,
+            service.space.frame,
+        ),
+    }
+    return {
+        name: base64.b64encode(to_png(picture, _PICTURE_PX)).decode()
+        for name, picture in drawn.items()
+    }

@@ -14,15 +14,23 @@ from pydantic import BaseModel, Field
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.io.column_types import json_value
+from galaxy_da.queries.latent_effects import latent_effects
 from galaxy_da.queries.rows import all_latents, rows_of
 from galaxy_da.service.errors import error_responses
 from galaxy_da.service.executor import in_thread
 from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.lanes import quick, slow
+from galaxy_da.service.links import Link, sky_links
 from galaxy_da.service.parts import Parts
-from galaxy_da.service.routes.parameters import Accept, Key, TableQuery
-from galaxy_da.service.tables import TABLE_RESPONSES, table_response
+from galaxy_da.service.routes.parameters import FORMAT_TEXT, Accept, Key, TableQuery
+from galaxy_da.service.tables import (
+    TABLE_RESPONSES,
+    Format,
+    describe_columns,
+    table_response,
+)
 from galaxy_da.service.uploads.forms import JsonBody, json_schema, parse_json
+from galaxy_da.surveys import Survey, builtin_surveys
 
 __all__ = ["router"]
 
@@ -44,6 +52,7 @@ class ObjectAnswer(BaseModel):
     flags: int
     columns: dict[str, Any]
     has_cutout: bool
+    links: list[Link]
 
 
 class ObjectList(TableQuery):
@@ -53,10 +62,16 @@ class ObjectList(TableQuery):
 
 
 class LatentsAnswer(BaseModel):
-    """Latents of an object, and the standard deviation of each latent over the index."""
+    """Latents of an object, and the standard deviation of each latent over the index.
+
+    `changes` names what each latent changes in the decoded image as it grows, in at most two words
+    or phrases; `strengths` is the share of the light that moves.
+    """
 
     latents: list[float]
     std: list[float]
+    changes: list[list[str]]
+    strengths: list[float]
 
 
 @router.get("/info")
@@ -73,23 +88,19 @@ def info(service: Parts) -> dict[str, Any]:
             "latents": space.architecture.latents,
             "galaxy_latents": space.galaxy_latents,
             "surveys": list(space.surveys),
-            "stretches": {name: list(space.survey(name).stretches) for name in space.surveys},
             "frame": {
                 "pixels": frame.pixels,
                 "pixel_scale_arcsec": frame.pixel_scale_arcsec,
                 "bands": list(frame.bands),
             },
         },
+        "uploads": {"surveys": _upload_surveys(service)},
         "index": {
             "objects": len(index),
             "dimension": index.dimension,
             "generation": index.generation,
             "surveys": {name: stop - start for name, (start, stop) in spans.items()},
-            "columns": [
-                {"name": field.name, "type": str(field.type)}
-                for field in index.rows.schema
-                if not pa.types.is_nested(field.type)
-            ],
+            "columns": describe_columns(_flat(index.rows.schema)),
         },
         "has_cutouts": service.cutouts is not None,
         "takes_jobs": service.jobs is not None,
@@ -112,6 +123,7 @@ def get_object(service: Parts, id: Annotated[Key, Query()]) -> ObjectAnswer:
         **{name: values[name] for name in _FIELDS},
         columns={name: json_value(values[name]) for name in names if name not in _FIELDS},
         has_cutout=service.cutouts is not None and service.cutouts.has(survey, object_id),
+        links=sky_links(values["ra"], values["dec"], _shown_surveys(service)),
     )
 
 
@@ -124,10 +136,20 @@ def get_object(service: Parts, id: Annotated[Key, Query()]) -> ObjectAnswer:
 @slow
 def objects(service: Parts, accept: Accept, body: JsonBody) -> Response:
     """Return the listed objects with all their columns, in the order of the list."""
-    query, index = parse_json(ObjectList, body), service.index
-    names = [field.name for field in index.rows.schema if not pa.types.is_nested(field.type)]
-    found = index.take(_rows(service, query.ids), names)
-    return table_response(accept, found, query.format, name="objects")
+    query = parse_json(ObjectList, body)
+    return table_response(accept, _table(service, query.ids), query.format, name="objects")
+
+
+@router.get("/objects/table", responses=TABLE_RESPONSES, response_class=Response)
+@slow
+def objects_at_url(
+    service: Parts,
+    accept: Accept,
+    id: Annotated[list[Key], Query(min_length=1, max_length=1000)],
+    format: Annotated[Format | None, Query(description=FORMAT_TEXT)] = None,
+) -> Response:
+    """Return the objects whose keys the URL lists, for programs that are sent an address."""
+    return table_response(accept, _table(service, id), format, name="objects")
 
 
 @router.get("/objects/complete", response_model=list[str], responses=error_responses(422))
@@ -156,7 +178,39 @@ def complete(
 def latents(service: Parts, id: Annotated[Key, Query()]) -> LatentsAnswer:
     """Return the latents of an object: the galaxy latents, then the nuisance latents."""
     (values,) = all_latents(service.index, np.array([service.index.row(id)]))
-    return LatentsAnswer(latents=values.tolist(), std=_std(service).tolist())
+    std = _std(service)
+    effects = latent_effects(service.space, values, std)
+    return LatentsAnswer(
+        latents=values.tolist(),
+        std=std.tolist(),
+        changes=[list(effect.words) for effect in effects],
+        strengths=[effect.strength for effect in effects],
+    )
+
+
+def _table(service: Holdings, keys: list[str]) -> pa.Table:
+    """Return objects with all their columns of single values, in the order of their keys."""
+    return service.index.take(_rows(service, keys), _flat(service.index.rows.schema).names)
+
+
+def _flat(schema: pa.Schema) -> pa.Schema:
+    """Return the fields of single values."""
+    return pa.schema([field for field in schema if not pa.types.is_nested(field.type)])
+
+
+def _upload_surveys(service: Holdings) -> dict[str, list[str]]:
+    """Return the stretches of every survey that an image may come from, the index's first."""
+    space = service.space
+    known = set(space.surveys) | set(builtin_surveys())
+    own = [name for name in service.index.surveys if name in known]
+    names = dict.fromkeys([*own, *space.surveys, *sorted(known)])
+    return {name: list(space.survey(name).stretches) for name in names}
+
+
+def _shown_surveys(service: Holdings) -> list[Survey]:
+    """Return the surveys of the index whose definitions are known."""
+    known = _upload_surveys(service)
+    return [service.space.survey(name) for name in service.index.surveys if name in known]
 
 
 def _rows(service: Holdings, keys: list[str]) -> np.ndarray:

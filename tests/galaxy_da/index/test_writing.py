@@ -1,5 +1,6 @@
 import gc
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +43,24 @@ def object_table(survey, ids, seed):
 def expected_rows(features):
     columns = features.table.select(["survey", "object_id", "ra", "dec", "z", "embedding"])
     return {f"{r['survey']}:{r['object_id']}": r for r in columns.to_pylist()}
+
+
+def test_units_and_descriptions_are_kept_through_every_change(tmp_path):
+    """Errors and other notes of a column stay with the features."""
+    notes = {b"unit": b"mag", b"ucd": b"phot.mag", b"description": b"r magnitude"}
+    field = pa.field("mag", pa.float32(), metadata={**notes, b"errors": b"{}"})
+    tables = []
+    for ids in (["x", "y"], ["z"]):
+        features = object_table("a", ids, seed=len(ids))
+        mag = pa.array([18.0] * len(ids), pa.float32())
+        tables.append(replace(features, table=features.table.append_column(field, mag)))
+    create(tmp_path, tables[:1])
+    add(tmp_path, tables[1:])
+    for change in (lambda: None, lambda: rebuild(tmp_path), lambda: delete(tmp_path, ["a:x"])):
+        change()
+        index = LatentIndex.open(tmp_path)
+        assert index.rows.schema.field("mag").metadata == notes
+        assert index.take(np.array([1, 0]), ["mag"]).schema.field("mag").metadata == notes
 
 
 @given(_changes, st.integers(0, 2**31))

@@ -1,5 +1,7 @@
 """Properties of every view: accessibility, width, themes, keys, links."""
 
+from base64 import b64decode
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from browser_helpers import DESKTOP, PHONE, open_page, settle, visit, wait_until
@@ -104,6 +106,56 @@ def test_title_and_focus_follow_the_view(page):
     wait_until(page, "document.title.startsWith('Outliers')")
     assert page.evaluate("document.activeElement.tagName") == "H1"
     assert page.get_attribute("nav a[aria-current]", "href") == "#/outliers"
+
+
+def test_back_closes_a_dialog(page):
+    visit(page, "/jobs")
+    page.click("nav >> text=Search")
+    settle(page)
+    page.keyboard.press("?")
+    assert page.locator("dialog[open]").count() == 1
+    page.go_back()
+    wait_until(page, "location.hash === '#/jobs'")
+    settle(page)
+    assert page.locator("dialog[open]").count() == 0
+
+
+def test_waiting_picture_differs_from_a_black_one(page):
+    """A picture that is on its way, a black one and a missing one look different."""
+    held = []
+    black = b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+    )
+
+    def answer(route):
+        held.append(route) if "0009" in route.request.url else route.fulfill(
+            body=black, content_type="image/png"
+        )
+
+    page.route("**/api/images/*", answer)
+    visit(page, "/selection?id=sdss:sdss-0009&id=sdss:sdss-0010")
+    page.wait_for_selector(".card:nth-child(2) .plate:not(.waiting)")
+    background = "i => getComputedStyle(document.querySelectorAll('.card .plate')[i]).background"
+    waiting, shown = (page.evaluate(background, i) for i in (0, 1))
+    assert "gradient" in waiting and "gradient" not in shown
+    assert page.locator(".card .plate.waiting").count() == 1
+    for route in held:
+        route.fulfill(body=black, content_type="image/png")
+    wait_until(page, "!document.querySelector('.card .plate.waiting')")
+
+
+def test_touch_screens_get_words_for_fingers(page, phone):
+    seen = {}
+    for name, opened in (("mouse", page), ("touch", phone)):
+        visit(opened, "/")
+        visit(opened, VIEWS["similar"])
+        seen[name] = opened.locator("main").inner_text()
+        visit(opened, "/")
+        seen[name] += opened.locator("main").inner_text()
+    assert "Press l for more" in seen["mouse"] and "drop a FITS" in seen["mouse"]
+    assert "Tap +" in seen["touch"] and "choose a picture" in seen["touch"]
+    assert "Press" not in seen["touch"] and "drop" not in seen["touch"]
+    assert "Tap" not in seen["mouse"]
 
 
 def test_reduced_motion_stops_transitions(browser, service):

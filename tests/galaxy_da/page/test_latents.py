@@ -4,24 +4,10 @@ import io
 
 import httpx
 import numpy as np
-from browser_helpers import drawn, visit, wait_until
+from browser_helpers import drawn, pixels, visit, wait_until
 from PIL import Image
 
 KEY = "decals:decals-0005"
-
-
-def pixels(page, selector):
-    """Read the pixels of a picture on the page, (y, x, 3)."""
-    width, data = page.locator(selector).evaluate(
-        """async image => {
-          await image.decode();
-          const {naturalWidth: x, naturalHeight: y} = image;
-          const context = new OffscreenCanvas(x, y).getContext("2d");
-          context.drawImage(image, 0, 0);
-          return [x, [...context.getImageData(0, 0, x, y).data]];
-        }"""
-    )
-    return np.array(data, int).reshape(-1, width, 4)[..., :3]
 
 
 def decoded(service, latents):
@@ -48,6 +34,18 @@ def test_slider_changes_the_decoded_image(page, service, api):
     assert np.abs(after - before).max() > 1
     assert drawn(page, ".strip-image")
     assert "Latent 2" in page.inner_text(".along")
+
+
+def test_sliders_are_named_by_what_they_change(page, api):
+    about = api.get("/api/latents", params={"id": KEY}).json()
+    galaxy = api.get("/api/info").json()["space"]["galaxy_latents"]
+    visit(page, f"/latents?id={KEY}")
+    strongest = max(range(galaxy), key=lambda i: about["strengths"][i])
+    first = page.locator(".sliders section").first.locator("input").first
+    assert first.get_attribute("id") == f"latent-{strongest}"
+    change = ", ".join(about["changes"][strongest]) or "fine detail"
+    assert first.get_attribute("aria-label") == f"Latent {strongest}: {change}"
+    assert change in page.locator(".sliders label").first.inner_text()
 
 
 def test_url_restores_sliders_and_reset_clears_them(page):

@@ -39,12 +39,37 @@ def test_catalogue_columns_and_neighbours(page, known):
     (row,) = index.take(np.array([index.row(KEY)]), columns).to_pylist()
     visit(page, f"/object?id={KEY}")
     facts = page.inner_text(".facts")
-    assert f"{row['mag_r']:.6g}" in facts
+    assert f"r magnitude\n{row['mag_r']:.4g}" in facts
     assert row["kind"] in facts
     assert str(row["specobjid"]) in facts  # every digit
     assert f"{row['ra']:.5f}°" in page.inner_text(".position")
     expected = index.similar(KEY, k=24).to_pylist()
     assert cards(page) == [f"{r['survey']}:{r['object_id']}" for r in expected]
+
+
+def test_columns_have_readable_names_units_and_meanings(page, known):
+    index, _ = known
+    (row,) = index.take(np.array([index.row(KEY)]), ["morph_half_light_arcsec"]).to_pylist()
+    visit(page, f"/object?id={KEY}")
+    line = page.locator(".facts div[title=morph_half_light_arcsec]").inner_text()
+    assert line.startswith("Half-light radius\n")
+    assert "along the major axis" in line
+    shown = line.rpartition("\n")[2].partition(" ±")[0].strip("″")
+    assert np.isclose(float(shown), row["morph_half_light_arcsec"], rtol=1e-3)
+    assert "″" in line
+    assert "P(edge on)" in page.inner_text(".facts")
+
+
+def test_position_is_linked_to_other_services(page, known):
+    index, _ = known
+    (row,) = index.take(np.array([index.row(KEY)]), ["ra"]).to_pylist()
+    visit(page, f"/object?id={KEY}")
+    links = page.locator(".elsewhere a")
+    texts = links.all_inner_texts()
+    assert "SDSS in Aladin" in texts and "DECaLS in Aladin" in texts and "SIMBAD" in texts
+    addresses = links.evaluate_all("all => all.map(one => one.href)")
+    assert all(f"{row['ra']:.5f}"[:-1] in address for address in addresses)
+    assert set(links.evaluate_all("all => all.map(one => one.rel)")) == {"noopener noreferrer"}
 
 
 def test_counterpart_is_linked(page, known):

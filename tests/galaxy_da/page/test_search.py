@@ -1,10 +1,12 @@
 """Search by id, position and picture."""
 
+import io
 import re
 
 import numpy as np
 import pytest
-from browser_helpers import cards, drawn, settle, visit, wait_until
+from astropy.io import fits
+from browser_helpers import cards, drawn, pixels, settle, visit, wait_until
 from PIL import Image
 
 from galaxy_da.images.cutouts import read_image
@@ -47,6 +49,22 @@ def test_id_is_completed_and_opened(page):
     page.keyboard.press("Enter")
     expect_key(page, "/object?id=sdss%3Asdss-0002")
     assert page.inner_text("h1") == "sdss-0002"
+
+
+def test_hint_names_a_galaxy_of_this_index_and_its_place(page):
+    visit(page, "/")
+    names = page.locator(".hint button code")
+    key, place = names.all_inner_texts()
+    names.nth(0).click()
+    wait_until(page, "key => location.hash.endsWith(encodeURIComponent(key))", key)
+    settle(page)
+    assert page.inner_text("h1") == key.split(":")[1]
+    visit(page, "/")
+    page.locator(".hint button").nth(1).click()
+    wait_until(page, "location.hash.startsWith('#/similar?ra=')")
+    page.wait_for_selector(".card")
+    text = page.inner_text(".query")
+    assert f"The galaxy nearest to {float(place.split()[0]):.8g}°" in text
 
 
 def test_unknown_id_shows_not_found(page):
@@ -141,6 +159,48 @@ def test_dropped_picture_is_searched_from_any_view(page, sky, picture):
     page.select_option("dialog select", "decals")
     page.click("dialog .primary")
     check_picture(page, sky, vector)
+
+
+@pytest.fixture
+def stamp(sky, tmp_path):
+    """FITS file of an SDSS galaxy of the index, and its key."""
+    pixels = np.load(sky / "sdss" / "cutouts.npy")[7]
+    fits.PrimaryHDU(pixels, fits.Header({"BANDS": "g,r,z"})).writeto(tmp_path / "stamp.fits")
+    return tmp_path / "stamp.fits", "sdss:sdss-0007"
+
+
+def test_uploaded_picture_is_shown_beside_its_neighbours(page, stamp, api):
+    path, key = stamp
+    visit(page, "/")
+    page.set_input_files("#picture", path)
+    page.select_option("dialog select", "sdss")
+    page.click("dialog .primary")
+    expect_key(page, "/similar?like=vector")
+    page.wait_for_selector(".own:nth-child(3) .plate:not(.waiting)")
+    captions = page.locator(".own figcaption").all_inner_texts()
+    assert captions == ["as taken", "prepared for the network", "decoded"]
+    for number, kind in enumerate(("cutout", "prepared")):
+        answer = api.get(f"/api/images/{kind}.png", params={"id": key, "size": 320})
+        expected = np.array(Image.open(io.BytesIO(answer.content)), int)
+        assert np.array_equal(pixels(page, f".own:nth-child({number + 1}) img"), expected)
+    assert "stamp.fits, read as sdss" in page.inner_text(".query")
+    assert cards(page)[0] == key
+    assert page.input_value("#filter-pictures") == "prepared"  # as the upload is
+    assert "/prepared.png" in page.locator(".card img").first.get_attribute("src")
+    where = page.evaluate("location.hash.slice(1)")
+    page.evaluate("sessionStorage.clear()")
+    visit(page, where)  # as another person sees it
+    page.wait_for_selector(".own .plate:not(.waiting)")
+    assert page.locator(".own figcaption").all_inner_texts() == ["decoded"]
+    assert page.inner_text("h1") == "Like a point of the latent space"
+
+
+def test_picture_of_any_known_survey_is_taken(page, stamp):
+    visit(page, "/")
+    page.set_input_files("#picture", stamp[0])
+    offered = page.locator("dialog select[name=survey] option").all_inner_texts()
+    assert offered[:2] == ["decals", "sdss"]  # those of the index
+    assert {"hsc", "kids", "des"} <= set(offered)
 
 
 def test_invalid_picture_shows_a_message(page, tmp_path):

@@ -1,6 +1,7 @@
 """Neighbours: likes and dislikes, filters, selection and export."""
 
 import io
+import re
 
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -129,6 +130,7 @@ READERS = {
     "VOTable": read_votable,
     "CSV": lambda data: pyarrow.csv.read_csv(io.BytesIO(data))["object_id"].to_pylist(),
     "Parquet": lambda data: pq.read_table(io.BytesIO(data))["object_id"].to_pylist(),
+    "DS9 regions": lambda data: re.findall(r"text=\{\w+:([^}]*)\}", data.decode()),
 }
 
 
@@ -138,6 +140,17 @@ def test_answer_is_exported(page, index, label):
     data = exported(page, page.locator("main .menu"), label)
     expected = index.similar(KEY, k=12)["object_id"].to_pylist()
     assert READERS[label](data) == expected
+
+
+def test_pictures_are_shown_as_taken_prepared_or_decoded(page):
+    visit(page, f"/similar?like={KEY}&k=12")
+    for kind in ("prepared", "reconstruction", "cutout"):
+        page.select_option("#filter-pictures", kind)
+        wait_until(page, "kind => location.hash.includes(`pictures=${kind}`)", kind)
+        settle(page)
+        sources = page.locator(".card img").evaluate_all("all => all.map(one => one.src)")
+        assert all(f"/{kind}.png" in source for source in sources)
+        assert drawn(page, ".card img")
 
 
 def test_selection_is_kept_exported_and_has_a_url(page):

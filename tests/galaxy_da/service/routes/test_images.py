@@ -1,5 +1,6 @@
 """Pictures of objects, and uploaded images."""
 
+import base64
 import io
 import threading
 
@@ -108,6 +109,19 @@ def test_encoding_equals_extraction(http, workspace, survey):
     )
     assert nearest.json()["rows"][0]["object_id"] == f"{survey}-0007"
     assert_allclose(nearest.json()["meta"]["latents"], found["latents"], atol=1e-5)
+
+
+def test_encoding_returns_the_pictures_of_the_same_cutout(http, workspace):
+    files = {"file": as_fits(workspace, "sdss", 7)}
+    found = http.post("/api/encode", data={"survey": "sdss", "draw": "true"}, files=files).json()
+    for kind in ("cutout", "prepared"):
+        shown = np.array(Image.open(io.BytesIO(base64.b64decode(found["pictures"][kind]))))
+        asked = {"id": "sdss:sdss-0007"}
+        expected = picture(http.get(f"/api/images/{kind}.png", params=asked))
+        resized = Image.fromarray(expected.astype(np.uint8)).resize((320, 320), Image.BICUBIC)
+        assert_array_equal(shown, np.array(resized))
+    plain = http.post("/api/encode", data={"survey": "sdss"}, files=files).json()
+    assert plain["pictures"] is None
 
 
 def test_a_colour_image_needs_a_stretch_of_its_survey(http):

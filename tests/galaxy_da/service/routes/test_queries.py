@@ -2,6 +2,7 @@
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
@@ -15,6 +16,8 @@ from query_helpers import keys
 from service_helpers import SURVEYS, N
 
 from galaxy_da.index import Subset
+from galaxy_da.queries.latent_effects import latent_effects
+from galaxy_da.surveys import get_survey
 
 every_key = st.sampled_from([f"{s}:{s}-{i:04d}" for s in SURVEYS for i in range(N)])
 quick = settings(
@@ -80,7 +83,7 @@ def test_a_batch_of_searches_equals_single_searches(workspace):
         assert "nobody" in str(found[2])
         for key, table in zip(asked, found, strict=True):
             if key != "sdss:nobody":
-                assert table.equals(index.similar(key, 5, survey))
+                assert index.similar(key, 5, survey) == table
     (alone,) = index.similar_to_each(["sdss:nobody"])
     assert isinstance(alone, Exception)
     with pytest.raises(ValueError, match="at least 1"):
@@ -173,6 +176,41 @@ def test_many_cutouts_are_read_at_once(url, workspace):
     assert {answer.status_code for answer in answers} == {200}
 
 
+def test_objects_are_listed_at_an_address(http, workspace):
+    keys = ["sdss:sdss-0005", "hsc:hsc-0002", "sdss:sdss-0001"]
+    table = http.get("/api/objects/table", params={"id": keys, "format": "json"}).json()
+    assert [f"{row['survey']}:{row['object_id']}" for row in table["rows"]] == keys
+    assert table == http.post("/api/objects/table", json={"ids": keys}).json()
+    unknown = http.get("/api/objects/table", params={"id": ["sdss:nobody"]})
+    assert unknown.status_code == 404 and "sdss:nobody" in unknown.text
+
+
+def test_columns_have_units_and_uploads_every_survey(http):
+    about = http.get("/api/info").json()
+    columns = {column["name"]: column for column in about["index"]["columns"]}
+    assert columns["ra"]["unit"] == "deg" and "Right ascension" in columns["ra"]["description"]
+    assert "embedding" not in columns and "variance" not in columns
+    surveys = list(about["uploads"]["surveys"])
+    assert surveys[:3] == ["decals", "hsc", "sdss"]  # those of the index
+    assert "kids" in surveys  # which the space reads by its definition
+    assert about["uploads"]["surveys"]["decals"] == ["galaxy-zoo"]
+
+
+def test_links_show_the_position_in_every_survey_with_a_hips(http, workspace):
+    key = "sdss:sdss-0005"
+    row = workspace.index.take(np.array([workspace.index.row(key)]), ["ra", "dec"]).to_pylist()[0]
+    found = http.get("/api/objects", params={"id": key}).json()["links"]
+    asked = {link["name"]: parse_qs(urlsplit(link["url"]).query) for link in found}
+    for survey in ("decals", "sdss", "hsc"):
+        definition = get_survey(survey)
+        aladin = asked[f"{definition.title.partition(' (')[0]} in Aladin"]
+        assert aladin["survey"] == [definition.footprint]
+        place = [float(part) for part in aladin["target"][0].split()]
+        np.testing.assert_allclose(place, [row["ra"], row["dec"]], atol=1e-6)
+    viewer = asked["Legacy Surveys viewer"]
+    np.testing.assert_allclose(float(viewer["ra"][0]), row["ra"], atol=1e-6)
+
+
 def test_latents_hold_galaxy_and_nuisance(http, workspace):
     found = http.get("/api/latents", params={"id": "sdss:sdss-0005"}).json()
     row = workspace.index.row("sdss:sdss-0005")
@@ -180,6 +218,11 @@ def test_latents_hold_galaxy_and_nuisance(http, workspace):
     assert found["latents"] == [*workspace.index.vectors[row].tolist(), *nuisance[row].tolist()]
     every = np.hstack([workspace.index.vectors[:], nuisance])
     np.testing.assert_allclose(found["std"], every.std(axis=0), rtol=1e-5)
+    effects = latent_effects(workspace.space, np.array(found["latents"]), np.array(found["std"]))
+    assert found["changes"] == [list(effect.words) for effect in effects]
+    np.testing.assert_allclose(
+        found["strengths"], [effect.strength for effect in effects], rtol=1e-2
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""Send tables to TOPCAT, Aladin and other open programs by SAMP (through pyvo).
+
+The programs meet at a SAMP hub on the same machine, which TOPCAT and Aladin start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+from astropy.table import Table
+
+from galaxy_da.errors import GalaxyDAError
+from galaxy_da.io.catalogue_output import to_votable
+
+if TYPE_CHECKING:
+    from pyvo.samp import SAMPIntegratedClient
+
+__all__ = ["SampError", "send_table"]
+
+_MESSAGE = "table.load.votable"
+_WAIT_SECONDS = "30"
+
+
+class SampError(GalaxyDAError):
+    """No SAMP hub, no program that takes tables, or a program that refused one."""
+
+
+def send_table(
+    table: Table | pa.Table,
+    name: str = "galaxy_da",
+    to: str | None = None,
+    hub: Mapping[str, Any] | None = None,
+) -> tuple[str, ...]:
+    """Send a table to the programs that are open, and return their names.
+
+    Parameters
+    ----------
+    table : astropy Table or pa.Table
+        Table; units and descriptions are sent too.
+    name : str
+        Name of the table in the other program.
+    to : str, optional
+        Name of one program, such as ``topcat``; by default every program that takes tables.
+    hub : mapping, optional
+        Address and secret of the hub; by default as in the user's ``.samp`` file.
+
+    Raises
+    ------
+    SampError
+        If no hub runs, no such program is open, or one does not take the table.
+    ModuleNotFoundError
+        If pyvo is not installed (extra ``archives``).
+    """
+    from pyvo.samp import SAMPHubError, SAMPIntegratedClient, accessible_table
+
+    client = SAMPIntegratedClient(name="galaxy_da", addr="127.0.0.1", callable=False)
+    try:
+        client.connect(hub_params=hub)
+    except SAMPHubError as error:
+        raise SampError(f"no SAMP hub is running ({error}); open TOPCAT or Aladin first") from error
+    try:
+        programs = _programs(client, to)
+        sent = to_votable(table) if isinstance(table, pa.Table) else table
+        with accessible_table(sent) as url:
+            parameters = {"url": url, "name": name, "table-id": name}
+            message = {"samp.mtype": _MESSAGE, "samp.params": parameters}
+            for client_id, program in programs.items():
+                _deliver(client, client_id, program, message)
+        return tuple(programs.values())
+    finally:
+        client.disconnect()
+
+
+def _programs(client: SAMPIntegratedClient, to: str | None) -> dict[str, str]:
+    """Return id and name of the programs that take tables."""
+    ids = client.get_subscribed_clients(_MESSAGE)
+    named = {one: str(client.get_metadata(one).get("samp.name", one)) for one in ids}
+    chosen = {one: name for one, name in named.items() if to is None or to.lower() == name.lower()}
+    if not chosen:
+        wanted = "program" if to is None else f"program named {to!r}"
+        others = f"; open are {', '.join(named.values())}" if named else ""
+        raise SampError(f"no {wanted} that takes tables is open{others}")
+    return chosen
+
+
+def _deliver(
+    client: SAMPIntegratedClient, client_id: str, program: str, message: Mapping[str, Any]
+) -> None:
+    from pyvo.samp import SAMPProxyError
+
+    try:
+        answer = client.call_and_wait(client_id, dict(message), _WAIT_SECONDS)
+    except SAMPProxyError as error:
+        raise SampError(f"{program} did not take the table ({error})") from error
+    if answer.get("samp.status") != "samp.ok":
+        reason = answer.get("samp.error", {}).get("samp.errortxt", "no reason given")
+        raise SampError(f"{program} did not take the table ({reason})")
