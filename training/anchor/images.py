@@ -14,15 +14,18 @@ from torch import Tensor
 
 from galaxy_da.errors import StorageError
 
-__all__ = ["BLOCK", "OBSERVATIONS", "TARGETS", "TrainingSky", "block_paths"]
+__all__ = ["BLOCK", "N_TARGETS", "OBSERVATIONS", "TARGETS", "TrainingSky", "block_paths"]
 
 BLOCK = 1024  # galaxies of a block
 OBSERVATIONS = 3  # of each galaxy; the noise-free image follows them
+_CLASSES = ("elliptical", "spiral", "edge_on", "merger")  # of real galaxies
+_LOGARITHMIC = "half_light_arcsec"
 TARGETS = (
     *("r_mag", "half_light_arcsec", "g_minus_r", "axis_ratio", "bulge_fraction", "arm_strength"),
     *("bar_strength", "ring_strength", "clumpiness", "dust_strength", "merger_mass_ratio"),
 )
-"""Columns of the truth that a training may learn to read; null where they are unknown."""
+"""Columns of the truth that the latents learn to say; null where they are unknown."""
+N_TARGETS = len(TARGETS) + len(_CLASSES)
 
 
 def block_paths(folder: Path, number: int, *, existing: bool = True) -> tuple[Path, ...]:
@@ -37,12 +40,15 @@ class TrainingSky:
 
     `blocks` are (`BLOCK`, 4, planes, y, x) float16 maps: the anchor's observation, two by another
     instrument of which the second is rotated, and the anchor's without noise. `conditions`,
-    (n, 3, k), describe the instruments; `truth` has a row per galaxy.
+    (n, 3, k), describe the instruments; `truth` has a row per galaxy, and `targets`,
+    (n, `N_TARGETS`), its numbers and the classes of real galaxies, NaN where they are unknown,
+    with a mean of 0 and a standard deviation of 1.
     """
 
     blocks: Sequence[np.ndarray]
     conditions: Tensor
     truth: pa.Table
+    targets: Tensor
 
     @classmethod
     def open(cls, folder: Path, galaxies: int) -> TrainingSky:
@@ -57,7 +63,8 @@ class TrainingSky:
         flat = truth["conditions"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
         conditions = torch.from_numpy(flat.copy()).reshape(len(truth), OBSERVATIONS, -1)
         blocks = [np.load(array, mmap_mode="r") for array, _ in paths]
-        return cls(blocks, conditions, truth.drop_columns("conditions"))
+        truth = truth.drop_columns("conditions")
+        return cls(blocks, conditions, truth, _targets(truth))
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -79,3 +86,16 @@ class TrainingSky:
                 noiseless[i] = galaxy[OBSERVATIONS]
         observed = torch.from_numpy(images).bfloat16()
         return observed[:, :2], observed[:, 2], torch.from_numpy(noiseless).bfloat16()
+
+
+def _targets(truth: pa.Table) -> Tensor:
+    columns = {name: truth[name].to_numpy(zero_copy_only=False) for name in TARGETS}
+    columns[_LOGARITHMIC] = np.log(columns[_LOGARITHMIC])
+    label = truth["label"].to_numpy(zero_copy_only=False)
+    real = np.isnan(columns["arm_strength"].astype(float)) & np.isin(label, _CLASSES)
+    classes = [np.where(real, label == name, np.nan) for name in _CLASSES]
+    values = np.stack([*columns.values(), *classes], 1).astype(np.float32)
+    masked = np.ma.masked_invalid(values)
+    spread = masked.std(0).filled(1)
+    scaled = (masked - masked.mean(0)) / np.where(spread > 0, spread, 1)
+    return torch.from_numpy(scaled.filled(np.nan).astype(np.float32))

@@ -8,11 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from galaxy_da.errors import TableError
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.latents import join_latents
 from galaxy_da.models.networks import Posterior, VariationalAutoencoder
+from galaxy_da.space import LatentSpace
+from training.anchor.images import N_TARGETS
 from training.anchor.recipe import AnchorRecipe
-from training.losses import contrastive, kl_divergence
+from training.losses import contrastive, dependence, kl_divergence, known_error
 
 __all__ = ["AnchorLearner", "Views", "loss_of"]
 
@@ -23,23 +26,39 @@ class Views(NamedTuple):
     """Observations of n galaxies: all by the anchor, all by others, all by these rotated.
 
     `clean`, (m, bands of both grids, y, x), are the anchor's images of the first m galaxies
-    without noise, aligned with the first two.
+    without noise, aligned with the first two; `targets`, (n, `N_TARGETS`), what is known of them.
     """
 
     inputs: Inputs
     clean: Tensor
+    targets: Tensor
 
     def to(self, device: torch.device) -> Views:
         """Move to a device."""
-        return Views(self.inputs.to(device), self.clean.to(device))
+        return Views(self.inputs.to(device), self.clean.to(device), self.targets.to(device))
 
 
 class AnchorLearner(VariationalAutoencoder):
-    """Autoencoder with the temperature of the contrast, which is learnt."""
+    """Autoencoder with the temperature of the contrast, and a linear map to the truth."""
 
     def __init__(self, recipe: AnchorRecipe) -> None:
         super().__init__(recipe.architecture)
         self.log_scale = nn.Parameter(torch.tensor(math.log(5.0)))
+        self.truth = nn.Linear(recipe.architecture.galaxy_latents, N_TARGETS)
+
+    def continue_from(self, space: LatentSpace) -> None:
+        """Take the networks of a space, or raise TableError if they have another architecture."""
+        try:
+            self._load(space)
+        except RuntimeError as error:
+            raise TableError(
+                f"space {space.id}: its networks are not those of the recipe ({error})"
+            ) from error
+
+    def _load(self, space: LatentSpace) -> None:
+        encoder = space.encoder(space.anchor).network
+        self.encoder.load_state_dict(encoder.state_dict())
+        self.decoder.load_state_dict(space.decoder.state_dict())
 
     def contrast(self, first: Tensor, second: Tensor) -> Tensor:
         """Contrast [nat] of paired latents, by squared distances over a learnt temperature."""
@@ -65,6 +84,9 @@ def loss_of(
     aligned = learner.contrast(anchor.mean, other.mean)
     turned = learner.contrast(anchor.mean[:, :galaxy], rotated.mean[:, :galaxy])
     turned = turned + 0.5 * learner.contrast(other.mean[:, :galaxy], rotated.mean[:, :galaxy])
+    means = posterior.mean[:, :galaxy].float()
+    known = known_error(learner.truth(means).float(), views.targets.repeat(3, 1))
+    instrument = dependence(means[: 2 * n], views.inputs.conditions[: 2 * n].float())
     few = slice(0, len(views.clean))
     drawn = [p.mean + p.variance.sqrt() * torch.randn_like(p.mean) for p in (anchor, other)]
     own, seen = (latents[few] for latents in drawn)
@@ -77,9 +99,12 @@ def loss_of(
         + losses.rotated * turned
         + losses.reconstruction * error / (2 * losses.noise**2)
         + losses.divergence * divergence
+        + losses.truth * known
+        + losses.instrument * instrument
     )
     terms = {
-        "aligned": aligned, "rotated": turned, "reconstruction": error, "divergence": divergence
+        "aligned": aligned, "rotated": turned, "reconstruction": error, "divergence": divergence,
+        "truth": known, "instrument": instrument,
     }  # fmt: skip
     return loss, terms
 

@@ -69,6 +69,10 @@ class Losses(_Frozen):
         Standard deviation of a pixel about the decoded image [asinh units].
     divergence : float
         Divergence of the posterior from the prior [1 / nat].
+    truth : float
+        Squared error of true shapes and classes by a linear map of the galaxy latents.
+    instrument : float
+        Dependence of the galaxy latents on the instrument.
     """
 
     aligned: float = 1.0
@@ -76,6 +80,8 @@ class Losses(_Frozen):
     reconstruction: float = 0.3
     noise: float = Field(default=0.2, gt=0)
     divergence: float = 3e-4
+    truth: float = 0.5
+    instrument: float = 1.0
 
 
 class Schedule(_Frozen):

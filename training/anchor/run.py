@@ -41,6 +41,7 @@ def train_anchor(
     *,
     scenes: Sequence[Location] = (),
     sky: Path | None = None,
+    start: LatentSpace | None = None,
     processes: int = 1,
     progress: bool = False,
 ) -> LatentSpace:
@@ -57,6 +58,8 @@ def train_anchor(
         Sample tables of real images.
     sky : path, optional
         Folder that keeps the drawn sky; by default it lies in ``work/``.
+    start : LatentSpace, optional
+        Start from its networks instead of random weights.
     processes : int
         Processes that draw the sky.
     progress : bool
@@ -65,7 +68,8 @@ def train_anchor(
     Raises
     ------
     TableError
-        If the sky's folder holds another sky, or ``work/`` another run.
+        If the sky's folder holds another sky, or ``work/`` another run, or if the networks of
+        `start` are not those of the recipe.
     StorageError
         If the output cannot be written.
     """
@@ -73,11 +77,12 @@ def train_anchor(
     folder = ensure_folder(sky or work / "sky")
     identity = recipe.model_dump(mode="json")
     names = [Path(str(path)).name for path in scenes]
-    _claim(work, {**identity, "scenes": names})
+    begun = {"start": start.id} if start else {}
+    _claim(work, {**identity, "scenes": names, **begun})
     drawn = {key: identity[key] for key in ("survey", "seed", "layers", "frame")}
     _claim(folder, {**drawn, "scenes": names})
     data = draw_sky(recipe, scenes, folder, processes=processes, progress=progress)
-    learner, curves = _train(recipe, data, work, progress)
+    learner, curves = _train(recipe, data, work, start, progress)
     survey = get_survey(recipe.survey)
     encoder = SurveyEncoder(survey=survey, bands=recipe.frame.bands, network=learner.encoder)
     space = LatentSpace(
@@ -90,6 +95,7 @@ def train_anchor(
             training={
                 "recipe": identity,
                 "scenes": names,
+                **begun,
                 "images": len(data),
                 "split": SkySplit().as_record(),
                 "curves": curves,
@@ -110,11 +116,18 @@ def _claim(folder: Path, settings: dict[str, object]) -> None:
 
 
 def _train(
-    recipe: AnchorRecipe, data: TrainingSky, work: Path, progress: bool
+    recipe: AnchorRecipe,
+    data: TrainingSky,
+    work: Path,
+    start: LatentSpace | None,
+    progress: bool,
 ) -> tuple[AnchorLearner, list[dict[str, float]]]:
     schedule, device = recipe.schedule, best_device()
     torch.manual_seed(recipe.seed)
-    learner = AnchorLearner(recipe).to(device)
+    learner = AnchorLearner(recipe)
+    if start:
+        learner.continue_from(start)
+    learner = learner.to(device)
     learner.to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         learner.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
@@ -190,6 +203,7 @@ def _views(
     return Views(
         augment(observed, conditions, torch.arange(3 * n) >= n),
         apply_symmetry(clean, symmetries[0]),
+        data.targets[rows],
     )
 
 

@@ -31,6 +31,9 @@ def pretrain(
     sky: Annotated[
         Path | None, typer.Option(help="Folder that keeps the sky of the recipe `anchor`.")
     ] = None,
+    start: Annotated[
+        UPath | None, typer.Option(help="Space whose networks the recipe `anchor` starts from.")
+    ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Number of GPUs that share each batch.")] = 1,
     json: AsJson = False,
 ) -> None:
@@ -64,6 +67,7 @@ def pretrain(
                 folder,
                 scenes=scenes or [],
                 sky=sky,
+                start=LatentSpace.load(start) if start else None,
                 processes=os.cpu_count() or 1,
                 progress=True,
             )

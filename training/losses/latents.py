@@ -10,6 +10,7 @@ from torch import Tensor
 __all__ = [
     "check_widths",
     "contrastive",
+    "dependence",
     "mmd",
     "paired",
     "prior_mmd",
@@ -58,6 +59,24 @@ def mmd(
         values = torch.exp(-squared / (factor * width))
         total = total + values[:n, :n].mean() + values[n:, n:].mean() - 2 * values[:n, n:].mean()
     return total / len(factors)
+
+
+def dependence(latents: Tensor, conditions: Tensor) -> Tensor:
+    """Dependence of (n, latents) on (n, k) conditions, 0 if they are independent, at most 1.
+
+    It is the Hilbert-Schmidt criterion of Gaussian kernels (Gretton et al. 2005, Algorithmic
+    Learning Theory, 63), over that of each with itself, as a correlation is a covariance over the
+    standard deviations. The kernels are as wide as the mean squared distance.
+    """
+    first, second = (_centred_kernel(values) for values in (latents, conditions))
+    scale = (first.square().sum() * second.square().sum()).clamp_min(1e-12).sqrt()
+    return (first * second).sum() / scale
+
+
+def _centred_kernel(values: Tensor) -> Tensor:
+    squared = squared_distances(values, values)
+    kernel = torch.exp(-squared / squared.detach().mean().clamp_min(1e-12))
+    return kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()
 
 
 def prior_mmd(drawn: Tensor) -> Tensor:

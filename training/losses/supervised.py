@@ -1,4 +1,4 @@
-"""Losses against known classes and redshifts; unknown values do not count."""
+"""Losses against known classes and values; unknown ones do not count."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["class_error", "redshift_error"]
+__all__ = ["class_error", "known_error"]
 
 
 def class_error(scores: Tensor, labels: Tensor) -> Tensor:
@@ -18,8 +18,8 @@ def class_error(scores: Tensor, labels: Tensor) -> Tensor:
     return total / (labels >= 0).sum().clamp_min(1)
 
 
-def redshift_error(predicted: Tensor, redshift: Tensor) -> Tensor:
-    """Mean squared error over the (n,) redshifts that are not NaN."""
-    known = torch.isfinite(redshift)
-    error = torch.where(known, predicted - redshift.nan_to_num(), 0.0)
+def known_error(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared error over the true values that are not NaN."""
+    known = torch.isfinite(truth)
+    error = torch.where(known, predicted - truth.nan_to_num(), 0.0)
     return error.square().sum() / known.sum().clamp_min(1)

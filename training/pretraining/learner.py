@@ -14,9 +14,9 @@ from galaxy_da.models.networks import Architecture, Posterior, VariationalAutoen
 from training.losses import (
     beta_at,
     class_error,
+    known_error,
     negative_elbo,
     prior_mmd,
-    redshift_error,
 )
 from training.parallel.processes import Share
 from training.pretraining.recipe import Recipe
@@ -128,7 +128,7 @@ def loss_of(
         terms["classes"] = share.mean(error, (batch.labels >= 0).sum())
         loss = loss + objective.classes * terms["classes"] / pixels
     if outputs.redshift is not None:
-        error = redshift_error(outputs.redshift, learner.scaled(batch.redshift))
+        error = known_error(outputs.redshift, learner.scaled(batch.redshift))
         terms["redshift"] = share.mean(error, batch.redshift.isfinite().sum())
         loss = loss + objective.redshift * terms["redshift"] / pixels
     return loss, terms

@@ -83,6 +83,32 @@ def test_a_stopped_run_continues_to_the_same_weights(straight, sky, tmp_path, mo
         torch.testing.assert_close(value, state(straight)[name], atol=1e-6, rtol=1e-5)
 
 
+def test_a_run_starts_from_the_networks_of_a_space(straight, sky, tmp_path):
+    still = RECIPE.schedule.model_copy(update={"steps": 1, "learning_rate": 1e-12})
+    recipe = RECIPE.model_copy(update={"schedule": still})
+    space = train_anchor(recipe, tmp_path, sky=sky, start=straight)
+    assert space.training["start"] == straight.id
+    for name, value in state(space).items():
+        torch.testing.assert_close(value, state(straight)[name], atol=1e-6, rtol=1e-5)
+
+
+def test_networks_of_another_size_are_refused_as_a_start(straight, sky, tmp_path):
+    larger = RECIPE.model_copy(update={"architecture": SMALL.model_copy(update={"latents": 8})})
+    with pytest.raises(TableError, match="are not those of the recipe"):
+        train_anchor(larger, tmp_path, sky=sky, start=straight)
+
+
+def test_targets_are_scaled_and_unknown_where_the_truth_is(straight, sky):
+    data = TrainingSky.open(sky, 128)
+    shapes, classes = data.targets[:, : len(images.TARGETS)], data.targets[:, -4:]
+    assert torch.isnan(classes).all()  # the sky is drawn
+    magnitude = data.truth["r_mag"].to_numpy()
+    np.testing.assert_allclose(
+        shapes[:, 0], (magnitude - magnitude.mean()) / magnitude.std(), rtol=1e-4, atol=1e-4
+    )
+    np.testing.assert_allclose(shapes.mean(0), 0, atol=1e-4)
+
+
 def test_a_sky_of_other_settings_is_refused(straight, sky, tmp_path):
     with pytest.raises(TableError, match="holds the work of other settings"):
         train_anchor(RECIPE.model_copy(update={"seed": 2}), tmp_path, sky=sky)

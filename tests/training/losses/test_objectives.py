@@ -10,9 +10,9 @@ from training.losses import (
     beta_at,
     class_error,
     kl_divergence,
+    known_error,
     negative_elbo,
     prior_mmd,
-    redshift_error,
 )
 
 
@@ -83,9 +83,9 @@ def test_class_error_is_the_log_loss_of_labelled_images():
     assert float(class_error(scores, torch.full((6,), -1))) == 0.0
 
 
-def test_redshift_error_ignores_unknown_redshifts():
+def test_known_error_ignores_unknown_redshifts():
     predicted = torch.tensor([0.1, 0.5, 0.9], requires_grad=True)
-    error = redshift_error(predicted, torch.tensor([0.2, torch.nan, 0.6]))
+    error = known_error(predicted, torch.tensor([0.2, torch.nan, 0.6]))
     assert float(error.detach()) == pytest.approx((0.01 + 0.09) / 2)
     error.backward()
     assert torch.isfinite(predicted.grad).all() and predicted.grad[1] == 0
