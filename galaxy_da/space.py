@@ -8,11 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
 from galaxy_da.errors import SpaceError
 from galaxy_da.images.inputs import Inputs
+from galaxy_da.io import html
 from galaxy_da.io.files import json_hash
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.models.devices import Precision, autocast, best_device, placed
@@ -226,8 +228,46 @@ class LatentSpace:
         side = self.frame.pixels
         return torch.cat([torch.empty(0, bands, side, side), *images])
 
+    def __repr__(self) -> str:
+        own = self.galaxy_latents, self.architecture.latents - self.galaxy_latents
+        return (
+            f"<LatentSpace {self.id[:12]}: surveys {', '.join(self.surveys)}; "
+            f"{own[0]} galaxy and {own[1]} nuisance latents>"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {
+                "survey": name,
+                "title": self.survey(name).title,
+                "made": "anchor" if name == self.anchor else self.encoder(name).reading,
+                "chosen": self.encoder(name).record.get("chosen"),
+                "held-out recall@1": _recall(self.encoder(name).record),
+                "bands": ", ".join(band or "–" for band in self.encoder(name).bands),
+            }
+            for name in self.surveys
+        ]
+        shown = {
+            "latents": f"{self.galaxy_latents} galaxy, "
+            f"{self.architecture.latents - self.galaxy_latents} nuisance",
+            "frame": f"{self.frame.pixels} px of {self.frame.pixel_scale_arcsec:g} arcsec",
+            "physical columns": ", ".join(probe.column for probe in self.probes) or "none",
+            "id": self.id[:12],
+            **{name: value for name, value in self.metrics.items() if isinstance(value, float)},
+        }
+        surveys = html.rows_table(pa.Table.from_pylist(rows), len(rows))
+        other = "<small>Any other survey is read by its definition.</small>"
+        return html.facts("Latent space", shown) + surveys + other
+
     def _with(self, **changed: Any) -> LatentSpace:
         return LatentSpace(replace(self._parts, **changed))
+
+
+def _recall(record: Mapping[str, Any]) -> float | None:
+    """Return the held-out recall of the candidate that an adaptation chose, None if unknown."""
+    candidates = record.get("candidates", ())
+    chosen = [item for item in candidates if item.get("name") == record.get("chosen")]
+    return chosen[0].get("recall_at_1") if chosen else None
 
 
 def _freeze(network: nn.Module) -> None:

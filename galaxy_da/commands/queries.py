@@ -92,7 +92,7 @@ def similar(
             survey=within,
             dislike=dislike or (),
             within=Subset(where=where or (), cone=cone),
-        )
+        ).table
     print_table(found, json)
 
 
@@ -125,7 +125,7 @@ def same(
             space=_space(space),
             prior=prior,
             within=Subset(where=where or (), cone=cone),
-        )
+        ).table
     print_table(found, json)
 
 
@@ -157,7 +157,7 @@ def distances(
     with user_mistakes():
         table = opened.distances(
             table, anchor=anchor, target=target, space=_space(space), prior=prior
-        )
+        ).table
     if out is not None:
         write_table(table, out)
     summary = read_metadata(table.schema)
@@ -194,7 +194,7 @@ def duplicates(
             arcsec=arcsec,
             distance=distance,
             within=Subset(where=where or (), cone=cone, clean=clean),
-        )
+        ).table
     _write_or_print(found, out, json)
 
 
@@ -230,7 +230,7 @@ def outliers(
             k,
             OutlierMethod(name=method, neighbours=neighbours, radius_arcsec=radius),
             within=Subset(where=where or (), cone=cone, clean=clean),
-        )
+        ).table
     _write_or_print(found, out, json)
 
 
@@ -268,7 +268,7 @@ def rank(
             method,
             start=before,
             within=Subset(where=where or (), cone=cone, clean=clean),
-        )
+        ).table
     write_table(found, out)
     ranked = {"rows": found.num_rows, "scored": found.num_rows - found["score"].null_count}
     print_result({"ranking": str(out), **ranked}, json)

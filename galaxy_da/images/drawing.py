@@ -54,6 +54,32 @@ class SampleCutouts:
         light = row.drop_columns("image") if image is not None else row
         return read_cutout(light.to_pylist()[0], sample.folder, self._definition(survey), image)
 
+    def pictures(
+        self, keys: Sequence[tuple[str, str]], frame: Frame | None = None
+    ) -> list[np.ndarray | None]:
+        """Draw the cutouts of objects, (y, x, 3) uint8 each; None where there is no usable one.
+
+        Parameters
+        ----------
+        keys : sequence of (str, str)
+            Survey and id of each object.
+        frame : Frame, optional
+            Frame to draw all cutouts in, with one field of view; by default each is drawn as its
+            survey took it.
+        """
+        return [self._picture(survey, object_id, frame) for survey, object_id in keys]
+
+    def _picture(self, survey: str, object_id: str, frame: Frame | None) -> np.ndarray | None:
+        definition = self._definition(survey)
+        try:
+            cutout = self.cutout(survey, object_id)
+            if frame is None:
+                return draw_cutout(cutout, definition, Frame())
+            bands = frame.assign(definition, cutout.bands)
+            return draw_prepared(cutout, definition, bands, frame)
+        except CutoutError:
+            return None
+
     def _find(self, survey: str, object_id: str) -> tuple[Sample, int] | None:
         for sample in self._samples:
             if survey in sample.surveys:

@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from galaxy_da.errors import TableError
+from galaxy_da.io import html
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location, read_text
 from galaxy_da.io.tables import read_table
+
+if TYPE_CHECKING:
+    from astropy.table import Table
 
 __all__ = [
     "FEATURE_COLUMNS", "FORMAT", "MANIFEST", "SKY_INDEX", "Features", "part_path", "part_paths",
@@ -85,6 +90,33 @@ class Features:
     def ok(self) -> pa.Table:
         """Return the rows that have an embedding."""
         return self.table.filter(self.table["embedding"].is_valid())
+
+    def to_astropy(self) -> Table:
+        """Return the table for astropy, with units and descriptions."""
+        from galaxy_da.io.catalogue_output import to_astropy
+
+        return to_astropy(self.table)
+
+    def __repr__(self) -> str:
+        read = ", ".join(f"{name} {words}" for name, words in self.readings.items())
+        usable = self.table.num_rows - self.table["embedding"].null_count
+        return f"<Features of {self.table.num_rows:,} cutouts, {usable:,} usable: {read}>"
+
+    def _repr_html_(self) -> str:
+        from galaxy_da.io.catalogue_output import add_descriptions
+
+        counts = pc.value_counts(self.table["status"]).to_pylist()
+        table = add_descriptions(self.table)
+        shown = {
+            **{f"status {item['values']}": item["counts"] for item in counts},
+            **{f"{name} was read": words for name, words in self.readings.items()},
+            "space": self.space_id[:12],
+        }
+        return (
+            html.facts("Features", shown)
+            + html.details(f"{table.num_columns} columns", html.column_list(table.schema))
+            + html.details("first rows", html.rows_table(table))
+        )
 
 
 def read_header(folder: Location) -> dict[str, Any]:

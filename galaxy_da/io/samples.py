@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from galaxy_da.errors import TableError
+from galaxy_da.io import html
 from galaxy_da.io.positions import BAD_POSITION, are_positions, usable_positions
 from galaxy_da.io.storage import Location, PathOrUrl, location, store_errors, with_store_errors
 from galaxy_da.io.tables import check_columns, check_unique, open_parquet
@@ -26,6 +27,9 @@ STATUSES = (
     BAD_POSITION,
 )  # fmt: skip
 """Status of a row's cutout. Only ``ok`` rows have an embedding."""
+
+
+_THUMBNAILS = 8
 
 
 class Flag(IntFlag):
@@ -95,6 +99,28 @@ class Sample:
 
     def __len__(self) -> int:
         return int(self.catalog.num_rows)
+
+    def __repr__(self) -> str:
+        return f"<Sample of {len(self):,} cutouts of {', '.join(self.surveys)}: {self.path}>"
+
+    def _repr_html_(self) -> str:
+        shown = {"cutouts": f"{len(self):,}", "surveys": ", ".join(self.surveys), "file": self.path}
+        ids = self.catalog["object_id"].slice(0, _THUMBNAILS).to_pylist()
+        pictures = self._encoded_images()
+        cards = html.cards(pictures, [[name] for name in ids[: len(pictures)]])
+        return (
+            html.facts("Sample", shown)
+            + (cards if any(pictures) else "")
+            + html.details("first rows", html.rows_table(self.catalog))
+        )
+
+    def _encoded_images(self) -> list[bytes | None]:
+        """Return the first images that are PNG or JPEG files inside the table."""
+        first = next(self.batches(_THUMBNAILS, 0, _THUMBNAILS), self.catalog.slice(0, 0))
+        images = first["image"] if "image" in first.column_names else pa.nulls(first.num_rows)
+        known = pa.types.is_binary(images.type) or pa.types.is_large_binary(images.type)
+        values = images.to_pylist() if known else [None] * first.num_rows
+        return [data if data and html.image_uri(data) else None for data in values]
 
     @property
     def row_group_edges(self) -> np.ndarray:

@@ -119,7 +119,7 @@ def _similar(service: Holdings, accept: str, query: Similar) -> Response:
             likes = [service.index.at_position(query.ra, query.dec, query.radius_arcsec)]
         found = service.index.similar(
             likes, query.k, query.survey, dislike=query.dislike, within=query.subset()
-        )
+        ).table
     return table_response(accept, found, query.format, {"query": likes}, "similar")
 
 
@@ -143,7 +143,7 @@ def similar_to(service: Parts, accept: Accept, body: JsonBody) -> Response:
             query.survey,
             dislike=[_example(item) for item in query.dislike],
             within=Subset(where=query.where, cone=query.cone),
-        )
+        ).table
     return table_response(accept, found, query.format, name="similar")
 
 
@@ -167,7 +167,7 @@ def same(service: Parts, accept: Accept, query: Annotated[Same, Query()]) -> Res
         within, space = query.subset(), service.space
         found = service.index.same(
             query.id, query.radius_arcsec, space=space, prior=query.prior, within=within
-        )
+        ).table
     return table_response(accept, found, query.format, name="same")
 
 
@@ -217,7 +217,7 @@ def _distances(service: Holdings, accept: str, query: PairQuery, data: bytes) ->
             target=target,
             space=space if "match_probability" in record else None,
             prior=query.prior,
-        )
+        ).table
     return table_response(accept, found, query.format, name="distances")
 
 
@@ -246,7 +246,7 @@ def outliers(service: Parts, accept: Accept, query: Annotated[Outliers, Query()]
     with report_bad_arguments():
         found = service.index.outliers(
             query.survey, query.k, method, within=query.subset(clean=query.clean)
-        )
+        ).table
     return table_response(accept, found, query.format, name="outliers")
 
 
@@ -282,7 +282,7 @@ def rank(service: Parts, accept: Accept, body: JsonBody) -> Response:
     with report_bad_arguments():
         found = service.index.rank(
             scored, query.survey, query.method, within=query.subset(clean=query.clean)
-        )
+        ).table
     return table_response(accept, found.slice(0, query.k), query.format, name="ranking")
 
 
@@ -305,7 +305,7 @@ def duplicates(service: Parts, accept: Accept, query: Annotated[Duplicates, Quer
         within = query.subset(clean=query.clean)
         found = service.index.duplicates(
             query.survey, arcsec=query.arcsec, distance=query.distance, within=within
-        )
+        ).table
     found = found.slice(0, service.limits.rows)
     return table_response(accept, found, query.format, name="duplicates")
 

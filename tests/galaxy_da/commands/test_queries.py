@@ -110,7 +110,7 @@ def test_distances(folder, index, tmp_path):
     done = run("distances", folder, *options, "--out", tmp_path / "d.parquet", "--json")
     assert done.exit_code == 0, done.output
     expected = index.distances(pairs, anchor="decals", target="sdss")
-    assert pq.read_table(tmp_path / "d.parquet").equals(expected)
+    assert pq.read_table(tmp_path / "d.parquet").equals(expected.table)
     summary = read_metadata(expected.schema)
     assert json.loads(done.stdout) == {**summary, "table": str(tmp_path / "d.parquet")}
 
@@ -175,7 +175,7 @@ def test_outliers(folder, index, method, tmp_path):
     expected = index.outliers("sdss", 9, OutlierMethod(**settings), within=Subset(where="z < 0.7"))
     assert rows("outliers", folder, *options) == expected.to_pylist()
     assert run("outliers", folder, *options, "--out", tmp_path / "o.parquet").exit_code == 0
-    assert pq.read_table(tmp_path / "o.parquet").equals(expected)
+    assert pq.read_table(tmp_path / "o.parquet").equals(expected.table)
     assert rows("outliers", folder, "--method", "knn", "--clean") == (
         index.outliers(method="knn", within=Subset(clean=True)).to_pylist()
     )
@@ -191,10 +191,10 @@ def test_rank(folder, index, tmp_path):
     for name in ("s.csv", "s.parquet"):
         options = ["--scores", tmp_path / name, "--survey", "sdss", "--method", "lof", *FILTERS]
         assert run("rank", folder, *options, "--out", tmp_path / "r.parquet").exit_code == 0
-        assert pq.read_table(tmp_path / "r.parquet").equals(expected)
+        assert pq.read_table(tmp_path / "r.parquet").equals(expected.table)
     again = ["--start", tmp_path / "r.parquet", "--out", tmp_path / "a.parquet"]
     assert run("rank", folder, "--scores", tmp_path / "s.csv", *again).exit_code == 0
-    assert pq.read_table(tmp_path / "a.parquet").equals(expected)
+    assert pq.read_table(tmp_path / "a.parquet").equals(expected.table)
 
 
 def test_mistakes_are_said(folder, tmp_path):

@@ -91,7 +91,7 @@ def test_distances_keep_the_pairs_and_repeat_exactly():
     assert answer.schema.field("distance").type == pa.float32()
     assert read_metadata(answer.schema)["radius_arcsec"] == 1.0
     again = index.distances(answer, anchor="decals", target="sdss")
-    assert again.equals(answer, check_metadata=True)
+    assert again.equals(answer.table, check_metadata=True)
 
 
 def test_identical_embeddings_have_no_ratio():

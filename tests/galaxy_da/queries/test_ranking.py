@@ -69,7 +69,7 @@ def test_trained_scores_match_the_published_formula():
 def test_start_replaces_the_outlier_scores():
     index, scores = two_groups(), scores_of({"100": 5, "003": 1})
     first = index.rank(scores, method="lof")
-    assert index.rank(scores, start=first).equals(first)
+    assert index.rank(scores, start=first) == first
     some = index.outliers(k=30, method="lof")
     assert set(keys(index.rank(scores, start=some))) == set(keys(some))
     assert len(index.rank(scores, method="lof", within=Subset(where="flags < 50"))) == 50

@@ -53,7 +53,7 @@ def test_every_format_holds_the_same_table(http, workspace, by_header):
     parquet = pq.read_table(io.BytesIO(fetched(http, "parquet", by_header)))
     arrow = pa.ipc.open_stream(fetched(http, "arrow", by_header)).read_all()
     for table in (parquet, arrow):
-        assert table.equals(expected)
+        assert expected == table
         assert table.schema.field("ra").metadata[b"ucd"] == b"pos.eq.ra;meta.main"
     csv = pyarrow.csv.read_csv(io.BytesIO(fetched(http, "csv", by_header)))
     assert csv["object_id"].to_pylist() == ids
