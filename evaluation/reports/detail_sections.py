@@ -8,9 +8,11 @@ from typing import Any
 from evaluation.reports.details import Details
 from galaxy_da.plots import learning_curve, reliability, to_svg
 
-__all__ = ["detail_sections"]
+__all__ = ["detail_sections", "shown_measures"]
 
 _STRATA = {"r_mag": "r [mag]", "size_over_psf": "half-light radius over PSF FWHM"}
+_STRATA_WORDS = {"r_mag": "r magnitude", "size_over_psf": "size over the PSF"}
+_STRATA_COLUMNS = {"r_mag": "r_mag", "size_over_psf": "half_light_arcsec"}
 _TASKS = {"random": "own galaxy and a random one", "lookalikes": "ten nearest of the pool"}
 _SIDES = {"by_definition": "by definition", "adapted": "adapted", "in_domain": "anchor (in-domain)"}
 
@@ -72,6 +74,32 @@ def _curves(survey: str, rows: Sequence[Mapping[str, float]]) -> list[dict[str, 
         figures = {"name": name, "first": values[0], "last": values[-1], "steps": int(steps[-1])}
         drawn.append({**figures, "svg": to_svg(learning_curve(steps, values, ""), label)})
     return drawn
+
+
+def shown_measures(results: Sequence[Details | None]) -> dict[str, Any]:
+    """List the hard cases that are shown for any survey, and those not measured, with the reason."""
+    known = [found.figures for found in results if found is not None]
+
+    def measured(name: str) -> bool:
+        return any(figures.get(name) for figures in known)
+
+    found = {name for figures in known for name in figures.get("strata", {})}
+    missing = [
+        f"recall by {words}, which needs the column {_STRATA_COLUMNS[name]} of the anchor sample"
+        for name, words in _STRATA_WORDS.items()
+        if name not in found
+    ]
+    if not measured("rotated"):
+        missing.append("a rotated camera, which needs a sample of such observations")
+    if not measured("hard"):
+        missing.append("similar galaxies, which need the column r_mag and at least 20 test pairs")
+    return {
+        "rotated": measured("rotated"),
+        "hard": measured("hard"),
+        "strata": [words for name, words in _STRATA_WORDS.items() if name in found],
+        "domains": measured("domains"),
+        "missing": missing,
+    }
 
 
 def _recalls(figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from catalogs.matching.pairs import PairedRows
 from evaluation.reports import picture_sections
-from evaluation.reports.detail_sections import detail_sections
+from evaluation.reports.detail_sections import detail_sections, shown_measures
 from evaluation.reports.details import Details, SurveyResult
 from evaluation.reports.figures import recall_table
 from evaluation.reports.page_file import write_page
@@ -128,6 +128,7 @@ def write_report(
             (images, _chart(images.title, paired, result.details))
             for images, paired, result in by_survey
         ],
+        "shown": shown_measures([result.details for result in results]),
         "details": [
             (images, detail_sections(images.title, images.encoder.record, result.details))
             for images, _, result in by_survey

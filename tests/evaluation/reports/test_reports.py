@@ -6,7 +6,7 @@ from conftest import blobs, make_space, pair_table, write_sample
 from sklearn.metrics import confusion_matrix
 
 from evaluation.evaluate import evaluate
-from evaluation.reports.detail_sections import detail_sections
+from evaluation.reports.detail_sections import detail_sections, shown_measures
 from evaluation.reports.details import SurveyResult, measure_details
 from evaluation.reports.figures import figure_table, recall_table
 from evaluation.retrieval import match_ranks
@@ -138,6 +138,21 @@ def test_measures_without_their_column_are_left_out(sky):
     details = measure_details(space, decals, target, galaxy_properties(decals))
     assert set(details.figures) == {"domains"}
     assert details.hard_distances is None
+    shown = shown_measures([details])
+    assert shown["domains"] and not (shown["strata"] or shown["hard"] or shown["rotated"])
+    assert [text.partition(",")[0] for text in shown["missing"]] == [
+        "recall by r magnitude", "recall by size over the PSF", "a rotated camera",
+        "similar galaxies",
+    ]  # fmt: skip
+
+
+def test_text_of_hard_cases_promises_the_tables_that_follow(measured):
+    sections = detail_sections("SDSS", {}, measured.details)
+    shown = shown_measures([None, measured.details])
+    assert len(shown["strata"]) == len(sections["strata"]) == 2
+    assert shown["rotated"] == any(name == "rotated camera" for name, *_ in sections["recalls"])
+    assert shown["hard"] == any("similar galaxies" in name for name, *_ in sections["recalls"])
+    assert shown["missing"] == []
 
 
 def test_confusion_counts_predicted_classes():
