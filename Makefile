@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 TWO := --numprocesses 2 --dist loadfile
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench docs dist clean
 
 demo: $(READY)
 	$(BIN)/galaxy-da demo --out demo
@@ -24,8 +24,21 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+docs: $(READY)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+# Build wheel and source, check them, and install the wheel where nothing else is.
+dist: $(READY)
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m venv --clear build/clean
+	build/clean/bin/python -m pip install --quiet -c constraints.txt dist/*.whl
+	cd build && clean/bin/galaxy-da --version && clean/bin/galaxy-da surveys sdss
+
 clean:
-	rm -rf demo build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf demo build dist docs/_build docs/_generated .pytest_cache .mypy_cache .ruff_cache
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)

@@ -14,12 +14,16 @@ from galaxy_da.cli import EXTRAS, main
 ROOT = Path(__file__).resolve().parents[1]
 INSTALLED = ("galaxy_da", "catalogs", "evaluation", "training")
 LOADED_BY_OTHERS = {
-    "axe-playwright-python", "flask", "flask-cors", "httptools", "moto", "mypy",
-    "pandas-stubs",
-    "playwright", "pytest-timeout", "pytest-xdist", "python-multipart", "ruff", "s3fs",
-    "scikit-image", "scipy-stubs", "torchmetrics", "types-tqdm", "uvloop",
+    "axe-playwright-python", "build", "flask", "flask-cors", "httptools", "moto", "mypy", "myst-nb",
+    "pandas-stubs", "playwright", "py-rattler-build", "pydata-sphinx-theme", "pytest-timeout",
+    "pytest-xdist", "python-multipart", "ruff", "s3fs",
+    "scikit-image", "scipy-stubs", "setuptools-scm", "sphinx-copybutton", "sphinx-design",
+    "torchmetrics", "twine", "types-tqdm", "uvloop",
 }  # fmt: skip
 """Tools, plugins and stubs, and packages that tests import by `importorskip`."""
+
+FOR_AUTHORS = {"dev", "docs", "release"}
+"""Extras that no user needs."""
 
 
 def canonical(name):
@@ -52,22 +56,24 @@ def imported(*folders):
 
 def test_every_import_of_an_installed_package_is_declared():
     groups = declared()
-    of_users = set().union(*(names for group, names in groups.items() if group != "dev"))
+    of_users = set().union(*(names for group, names in groups.items() if group not in FOR_AUTHORS))
     assert imported(*INSTALLED) - of_users == set()
 
 
 def test_every_dependency_is_imported():
     groups = declared()
-    of_users = set().union(*(names for group, names in groups.items() if group != "dev"))
+    of_users = set().union(*(names for group, names in groups.items() if group not in FOR_AUTHORS))
     assert of_users - imported(*INSTALLED) - LOADED_BY_OTHERS == set()
-    assert groups["dev"] - imported(*INSTALLED, "tests", "benchmarks") - LOADED_BY_OTHERS == set()
+    of_authors = set().union(*(groups[group] for group in FOR_AUTHORS))
+    used = imported(*INSTALLED, "tests", "benchmarks", "docs")
+    assert of_authors - used - LOADED_BY_OTHERS == set()
 
 
 def test_messages_know_what_each_extra_brings():
     groups, known = declared(), packages_distributions()
     for extra, modules in EXTRAS.items():
         assert {canonical(known[module][0]) for module in modules} <= groups[extra]
-    assert set(EXTRAS) == set(groups) - {"core", "dev", "all"}
+    assert set(EXTRAS) == set(groups) - {"core", "all"} - FOR_AUTHORS
 
 
 @pytest.mark.parametrize(
