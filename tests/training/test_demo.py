@@ -23,8 +23,12 @@ def test_the_demo_ends_with_a_picture_and_a_command(tmp_path, capsys):
         assert {"adapted", "by_definition", "ceiling", "chosen"} <= set(survey)
         assert survey["adapted"]["pool"] == survey["ceiling"]["pool"] > 100
         assert survey["adapted"]["distance_ratio"] < 1
+    with Image.open(tmp_path / "d/real/outliers.png") as picture:
+        assert picture.width > 1000
     printed = [line for line in out.err.splitlines() if line.startswith("$ galaxy-da ")]
-    assert [line.split()[2] for line in printed[:2]] == ["simulate", "crossmatch"]
+    assert [line.split()[2] for line in printed[:6]] == [
+        "extract", "index", "similar", "outliers", "simulate", "crossmatch"
+    ]  # fmt: skip
     assert "<img" in (tmp_path / "d/report/report.html").read_text()
     with Image.open(tmp_path / "d/neighbours.png") as picture:
         assert picture.width > 1000 and np.ptp(np.asarray(picture)) == 255

@@ -19,7 +19,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Random seed of the sky.")] = 1,
     json: AsJson = False,
 ) -> None:
-    """Run the whole job on a simulated sky, printing each command.
+    """Run the whole job on real and simulated galaxies, printing each command.
 
     Example: galaxy-da demo --out demo
     """
