@@ -15,7 +15,13 @@ from tqdm import tqdm
 from catalogs.datasets.colour_check import check_colours
 from catalogs.datasets.file_matching import IdNames, Matching, match_images
 from catalogs.datasets.folder_images import FolderImage, join_files
-from catalogs.datasets.image_files import ImageFile, find_images, read_image_file, relative_uri
+from catalogs.datasets.image_files import (
+    ImageFile,
+    find_images,
+    path_stem,
+    read_image_file,
+    relative_uri,
+)
 from catalogs.datasets.options import ImageSetOptions
 from catalogs.datasets.position_check import check_positions_of_images
 from catalogs.reading import read_catalog
@@ -146,12 +152,25 @@ def _counted(reasons: _Reasons) -> dict[str, dict[str, Any]]:
 def _read_catalog(path: PathOrUrl, options: ImageSetOptions, survey: Survey) -> pa.Table:
     """Read the catalogue, with columns that would be taken for those of the sample renamed."""
     table = read_catalog(path, ra=options.ra, dec=options.dec, object_id=options.object_id)
+    table = _named_by_files(table)
     check_unique(table, ("object_id",), str(path))
     taken = set(_READ)
     if "survey" in table.column_names and set(table["survey"].to_pylist()) != {survey.name}:
         taken |= set(_OF_THE_SURVEY)
     names = [f"{name}_input" if name in taken else name for name in table.column_names]
     return table.rename_columns(names).replace_schema_metadata(table.schema.metadata)
+
+
+def _named_by_files(table: pa.Table) -> pa.Table:
+    """Name rows without ids by their ``file_name``, as in ``metadata.csv`` of Hugging Face."""
+    record = read_metadata(table.schema)
+    columns = record["catalog"]["columns"]
+    if columns["object_id"] != ROW_NUMBER or "file_name" not in table.column_names:
+        return table
+    columns["object_id"] = "file_name"
+    names = pa.array([path_stem(str(name)) for name in table["file_name"].to_pylist()])
+    place = table.column_names.index("object_id")
+    return with_metadata(table.set_column(place, "object_id", names), record)
 
 
 def _read_file(source: Location, name: str, survey: Survey, options: ImageSetOptions) -> ImageFile:

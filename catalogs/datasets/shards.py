@@ -6,6 +6,7 @@ Images are streamed from shard to table, never held together.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -27,9 +28,9 @@ from galaxy_da.io.tables import (
 )
 from galaxy_da.surveys import find_survey
 
-__all__ = ["write_shards"]
+__all__ = ["BATCH_ROWS", "ImageSet", "write_set", "write_shards"]
 
-_BATCH_ROWS = 256  # of a row group: 100 MB of images at 160 pixels and 4 bands
+BATCH_ROWS = 256  # of a row group: 100 MB of images at 160 pixels and 4 bands
 _IMAGE_FIELDS = ("band", "flux", "psf_fwhm", "scale", "bytes", "path")
 
 
@@ -51,6 +52,24 @@ def write_shards(
         raise ValueError(f"{source.name} holds fluxes in {image}; stretch is for colour images")
     light = [name for name in schema.names if name not in _images(schema)]
     catalog = pa.concat_tables([read_table(f, light).replace_schema_metadata() for f in files])
+    images = _image_batches(files, image, options.bands, source)
+    return write_set(source, out, survey, options, ImageSet(catalog, images, layout))
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Catalogue of an image set, its images in the same order, and the name of its layout."""
+
+    catalog: pa.Table
+    images: Iterator[pa.Array]
+    layout: str
+
+
+def write_set(
+    source: Location, out: Location, survey: str, options: ImageSetOptions, found: ImageSet
+) -> dict[str, Any]:
+    """Write a sample table that carries the images of a set, batch by batch."""
+    catalog, light = found.catalog, found.catalog.column_names
     positions = find_positions(light, options.ra, options.dec, str(source))
     ids = find_ids(light, options.object_id, str(source))
     if positions.frame is not None:
@@ -72,9 +91,8 @@ def write_shards(
     usable_positions(made["ra"].to_numpy(), made["dec"].to_numpy(), str(source))
     catalog = _prepend(made, catalog, {positions.lon, positions.lat, *ids})
     check_unique(catalog, ("survey", "object_id"), str(source))
-    images = _image_batches(files, image, options.bands, source)
-    _stream(catalog, images, out, {"source": source.name, "layout": layout})
-    return {"sample": str(out), "rows": len(catalog), "layout": layout}
+    _stream(catalog, found.images, out, {"source": source.name, "layout": found.layout})
+    return {"sample": str(out), "rows": len(catalog), "layout": found.layout}
 
 
 def _shards(source: Location) -> tuple[list[Location], str]:
@@ -150,7 +168,7 @@ def _image_batches(
 ) -> Iterator[pa.Array]:
     for file in files:
         with store_errors(file), open_parquet(file) as shard:
-            for batch in shard.iter_batches(_BATCH_ROWS, columns=[image]):
+            for batch in shard.iter_batches(BATCH_ROWS, columns=[image]):
                 yield _keep(batch.column(0), bands, source)
 
 

@@ -4,9 +4,11 @@
 Galaxy10 DECaLS         HDF5 with ``images, ans, ra, dec, redshift, pxscale``; rows point into it
 Galaxy10 SDSS           HDF5 with ``images, ans`` only: positions must come from a catalogue
 Hugging Face            a folder of Parquet shards with ``image`` {bytes, path}; rows carry images
-Multimodal Universe     the same with ``image`` {band, flux, mask, ivar, psf_fwhm, scale}
+Multimodal Universe     the same with ``image`` {band, flux, mask, ivar, psf_fwhm, scale}, or HDF5
+                        in folders ``healpix=NUMBER``; rows carry images
 HATS                    ``Norder=/Dir=/Npix=.parquet`` with a nested ``image``
-folder of files         FITS, JPEG, PNG or NPY, matched to a catalogue
+folder of files         FITS, JPEG, PNG or NPY, matched to a catalogue, or to ``metadata.csv`` by
+                        ``file_name`` as in image folders of Hugging Face
 ======================  ============================================================================
 """
 
@@ -19,6 +21,7 @@ from typing import Any
 from catalogs.datasets.folder import write_folder
 from catalogs.datasets.galaxy10 import write_galaxy10
 from catalogs.datasets.image_files import find_images
+from catalogs.datasets.multimodal import multimodal_files, write_multimodal
 from catalogs.datasets.options import ImageSetOptions
 from catalogs.datasets.shards import write_shards
 from galaxy_da.io.hats.folders import is_hats, list_parquet_files
@@ -26,6 +29,8 @@ from galaxy_da.io.storage import Location, PathOrUrl, exists, is_folder, locatio
 from galaxy_da.surveys import find_survey
 
 __all__ = ["write_sample"]
+
+_METADATA_FILES = ("metadata.csv", "metadata.parquet")
 
 
 def write_sample(
@@ -41,7 +46,8 @@ def write_sample(
     Parameters
     ----------
     source : path or URL
-        A Galaxy10 HDF5 file, a Parquet file, a folder of Parquet shards or image files, or HATS.
+        A Galaxy10 HDF5 file, HDF5 files of the Multimodal Universe, a Parquet file, a folder of
+        Parquet shards or image files, or HATS.
     out : path or URL
         Sample table to write, Parquet.
     options : ImageSetOptions, optional
@@ -65,6 +71,10 @@ def write_sample(
     place, target = location(source), location(out)
     if options.stretch is not None:
         find_survey(survey).stretch_of(options.stretch)
+    options = _with_metadata_file(place, options)
+    if multimodal_files(place):
+        _refuse_others(place, options, ())
+        return write_multimodal(place, target, survey, options)
     if place.suffix.lower() in (".h5", ".hdf5"):
         _refuse_others(place, options, ("positions", "stretch"))
         return write_galaxy10(place, target, survey, options)
@@ -81,8 +91,16 @@ def _refuse_others(place: Location, options: ImageSetOptions, taken: Sequence[st
     """Raise ValueError for an option that does not apply to a layout."""
     for name in ("positions", "image", "bands", "catalog", "match", "accept_colours"):
         if name not in taken and getattr(options, name) != getattr(ImageSetOptions(), name):
-            listed = f"{', '.join(taken[:-1])} and {taken[-1]}"
+            listed = f"{', '.join(taken[:-1])} and {taken[-1]}" if taken else "no such option"
             raise ValueError(f"{place.name} takes {listed}, not {name}")
+
+
+def _with_metadata_file(place: Location, options: ImageSetOptions) -> ImageSetOptions:
+    """Take the catalogue that an image folder of Hugging Face brings, if no other is named."""
+    if options.catalog is not None or exists(place) or not is_folder(place):
+        return options
+    found = next((place / name for name in _METADATA_FILES if exists(place / name)), None)
+    return options if found is None else replace(options, catalog=found)
 
 
 def _holds_images(place: Location) -> bool:

@@ -77,7 +77,7 @@ def _curves(survey: str, rows: Sequence[Mapping[str, float]]) -> list[dict[str, 
 
 
 def shown_measures(results: Sequence[Details | None]) -> dict[str, Any]:
-    """List the hard cases that are shown for any survey, and those not measured, with the reason."""
+    """List the hard cases shown for any survey, and why others are not measured."""
     known = [found.figures for found in results if found is not None]
 
     def measured(name: str) -> bool:
