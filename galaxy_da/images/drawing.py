@@ -113,13 +113,13 @@ def draw_prepared(
     return np.asarray(to_decals_colour(images, survey, bands, frame)[0].numpy())
 
 
-def to_png(picture: np.ndarray, size: int | None = None) -> bytes:
-    """Encode a picture as PNG, its longer side resized to `size` pixels if given."""
+def to_png(picture: np.ndarray, size: int | None = None, kind: str = "png") -> bytes:
+    """Encode a picture as PNG, or as JPEG, its longer side resized to `size` pixels if given."""
     image = Image.fromarray(picture)
     if size is not None and size != max(image.size):
         scale = size / max(image.size)
         width, height = (max(1, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     out = io.BytesIO()
-    image.save(out, "png")
+    image.save(out, kind)
     return out.getvalue()

@@ -14,7 +14,10 @@ __all__ = ["cards", "column_list", "details", "facts", "image_uri", "rows_table"
 
 _SIGNIFICANT = 5
 _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
-_CARD = "display:inline-block;width:108px;margin:2px 6px 6px 0;vertical-align:top;font-size:11px;overflow-wrap:anywhere"
+_CARD = (
+    "display:inline-block;width:108px;margin:2px 6px 6px 0;vertical-align:top;font-size:11px;"
+    "overflow-wrap:anywhere"
+)
 _IMAGE = "width:108px;height:108px;object-fit:cover;background:#232323;border-radius:4px"
 
 

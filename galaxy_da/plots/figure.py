@@ -35,19 +35,29 @@ _WHOLE_WIDTH = ' role="img" aria-label="{}" style="width:100%;height:auto" '
 
 
 class Plot(Figure):
-    """A matplotlib figure outside pyplot: it holds no global state and is drawn once."""
+    """A matplotlib figure outside pyplot: it holds no global state and is drawn once.
 
-    def __init__(self, width: float, height: float) -> None:
+    Notebooks show it as PNG, or as JPEG, which is smaller, if it is of photographs.
+    """
+
+    def __init__(self, width: float, height: float, *, photographs: bool = False) -> None:
         super().__init__(figsize=(width, height), dpi=_DPI, layout="constrained")
+        self._photographs = photographs
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
         """Save the figure, as `matplotlib.figure.Figure.savefig`."""
         with rc_context(STYLE):
             super().savefig(*args, **kwargs)
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> bytes | None:
+        return None if self._photographs else self._encoded("png")
+
+    def _repr_jpeg_(self) -> bytes | None:
+        return self._encoded("jpeg") if self._photographs else None
+
+    def _encoded(self, kind: str) -> bytes:
         out = io.BytesIO()
-        self.savefig(out, format="png")
+        self.savefig(out, format=kind)
         return out.getvalue()
 
 

@@ -139,7 +139,7 @@ def _draw(
     lines = max(text.count("\n") + bool(text) for row in grid for _, text, _ in row)
     width = across * _INCH + (_LABEL_INCH if any(labels) else 0)
     height = len(grid) * (_INCH + lines * _CAPTION_INCH) + (_TITLE_INCH if title else 0)
-    plot = Plot(width, height)
+    plot = Plot(width, height, photographs=True)
     axes = plot.subplots(
         len(grid), across, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02}
     )

@@ -107,7 +107,7 @@ class QueryResult:
             return html.rows_table(table)
         first = self.table.slice(0, _SHOWN)
         pictures = self._cutouts.pictures(self._keys(first))
-        encoded = [None if p is None else to_png(p, _THUMBNAIL_PX) for p in pictures]
+        encoded = [None if p is None else to_png(p, _THUMBNAIL_PX, "jpeg") for p in pictures]
         return html.cards(encoded, _captions(first)) + html.details(
             f"{len(self):,} rows, {table.num_columns} columns", html.rows_table(table, _SHOWN)
         )

@@ -108,8 +108,11 @@ def test_the_comparison_sees_another_picture(tmp_path):
     assert compare_images(BASELINE / "recall.png", drawn, TOLERANCE) is not None
 
 
-def test_a_plot_shows_itself_as_png():
-    assert PLOTS["reliability"]()._repr_png_().startswith(b"\x89PNG")
+def test_a_chart_shows_itself_as_png_and_photographs_as_jpeg():
+    chart, photographs = PLOTS["reliability"](), PLOTS["gallery"]()
+    assert chart._repr_png_().startswith(b"\x89PNG") and chart._repr_jpeg_() is None
+    assert photographs._repr_jpeg_().startswith(b"\xff\xd8\xff")
+    assert photographs._repr_png_() is None
 
 
 def test_svg_takes_the_colour_of_its_page_and_has_a_label():

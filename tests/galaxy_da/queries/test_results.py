@@ -73,7 +73,7 @@ def test_a_result_shows_one_picture_a_galaxy_with_its_distance(index):
     found = index.similar(index.key(0), 5)
     text = found._repr_html_()
     ids = found["object_id"].to_pylist()
-    assert pictures(text) == [("png", f"decals {name}") for name in ids]
+    assert pictures(text) == [("jpeg", f"decals {name}") for name in ids]
     for distance in found["distance"].to_pylist():
         assert f"distance {distance:.3g}" in text
     assert "deg" in text
