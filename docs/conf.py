@@ -15,6 +15,7 @@ version = release.partition(".dev")[0]
 extensions = [
     "generators.links",
     "generators.surveys",
+    "generators.tutorials",
     "generators.verbs",
     "myst_nb",
     "sphinx.ext.autodoc",
@@ -24,8 +25,6 @@ extensions = [
     "sphinx_design",
 ]
 exclude_patterns = ["_build", "generators", "**.ipynb_checkpoints"]
-
-suppress_warnings = ["toc.empty_glob"]
 
 # Pages of Markdown and notebooks. Notebooks are shown from the outputs that they hold.
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -100,7 +100,9 @@ def _name(parameter: Any) -> str:
 
 def _help(parameter: Any) -> str:
     text = " ".join((getattr(parameter, "help", None) or "").split())
-    return "; ".join([re.sub(r"([|<>*_\[\]])", r"\\\1", text), *_facts(parameter)])
+    shown = re.sub(r"([|<>*_\[\]])", r"\\\1", text)
+    facts = "; ".join(_facts(parameter))
+    return f"{shown} ({facts})" if facts else shown
 
 
 def _facts(parameter: Any) -> Iterator[str]:
