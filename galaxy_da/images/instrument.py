@@ -21,7 +21,15 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["PER_BAND", "PER_CUTOUT", "describe", "image_noise", "sky_noise", "without_bands"]
+__all__ = [
+    "PER_BAND",
+    "PER_CUTOUT",
+    "describe",
+    "image_noise",
+    "linear_noise",
+    "sky_noise",
+    "without_bands",
+]
 
 PER_BAND, PER_CUTOUT = 5, 2
 """Numbers for each band of the frame, and for each cutout."""
@@ -32,6 +40,7 @@ _QUIET_SHARE = 0.25  # quantile of the blocks that lies in the background
 _FEWEST_COVERED = 0.9  # share of a block's pixels with data
 _LEAST_NOISE = 1e-4  # asinh units
 _LARGEST_ASINH = 30.0  # brightest pixel that counts; brighter ones would overflow
+_LARGEST_LINEAR = math.sinh(_LARGEST_ASINH)
 
 
 def describe(
@@ -111,7 +120,12 @@ def image_noise(images: Tensor, covered: Tensor) -> Tensor:
     (n, bands) tensor
         Zero where no block has data.
     """
-    linear = images.clamp(-_LARGEST_ASINH, _LARGEST_ASINH).sinh()
+    return linear_noise(images.clamp(-_LARGEST_ASINH, _LARGEST_ASINH).sinh(), covered)
+
+
+def linear_noise(images: Tensor, covered: Tensor) -> Tensor:
+    """Measure the noise as `image_noise` does, of surface brightness over softening."""
+    linear = images.clamp(-_LARGEST_LINEAR, _LARGEST_LINEAR)
     around = linear[..., :-2, 1:-1] + linear[..., 2:, 1:-1]
     around = around + linear[..., 1:-1, :-2] + linear[..., 1:-1, 2:]
     rough = (linear[..., 1:-1, 1:-1] - around / 4).abs()

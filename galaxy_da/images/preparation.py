@@ -19,7 +19,7 @@ from torch import Tensor
 
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.inputs import Inputs
-from galaxy_da.images.instrument import describe, image_noise, sky_noise
+from galaxy_da.images.instrument import describe, linear_noise, sky_noise
 from galaxy_da.images.quality import Coverage, problem, quality_flags
 from galaxy_da.images.resampling import resample, white_noise_share
 from galaxy_da.images.stretches import invert_stretch
@@ -185,11 +185,11 @@ def prepare(
             brightness = brightness[:, planes]
         grids = [_place(brightness, group, frame.pixels, scale) for scale in frame.scales_arcsec]
         for number, grid in enumerate(grids):
-            scaled = _asinh(grid.brightness / softening[:, None, None])
+            relative = grid.brightness / softening[:, None, None]
             at = number * len(bands) + filled
-            images[torch.tensor(members)[:, None], at] = scaled
+            images[torch.tensor(members)[:, None], at] = _asinh(relative)
             if number == 0:
-                measured[members] = image_noise(scaled, grid.covered)
+                measured[members] = linear_noise(relative, grid.covered)
             if len(grids) > 1:
                 images[members, len(grids) * len(bands) + number] = grid.covered
         coverage = grids[0].coverage
@@ -209,7 +209,7 @@ def _conditions(
 ) -> Tensor:
     """Describe the instrument of each cutout: by the survey's definition, table, file and image.
 
-    `measured` is the `image_noise` of each band of `bands` that is not None.
+    `measured` is the `linear_noise` of each band of `bands` that is not None.
     """
     n = len(cutouts)
     fwhm = torch.full((n, len(bands)), torch.nan)
@@ -303,9 +303,9 @@ def _place(brightness: Tensor, group: Sequence[Cutout], pixels: int, scale: floa
     missing = np.zeros(len(group))
     flat = torch.ones(1, 1, *brightness.shape[-2:], device=brightness.device)
     inside = resample(flat.expand(len(ratio), -1, -1, -1), pixels, ratio, (x, y))
-    weight = inside.expand(len(group), *placed.shape[1:])
+    weight = inside
     # One pixel that is not finite spoils its row and column of the matrix product.
-    spoiled = (~torch.isfinite(placed)).flatten(1).any(1).nonzero().flatten()
+    spoiled = (~torch.isfinite(placed.flatten(1).sum(1))).nonzero().flatten()
     if len(spoiled):
         where = spoiled.cpu() if len(ratio) > 1 else torch.zeros(1, dtype=torch.long)
         centre = (x[where], y[where])
@@ -315,7 +315,7 @@ def _place(brightness: Tensor, group: Sequence[Cutout], pixels: int, scale: floa
         placed[spoiled] = resample(light, pixels, ratio[where], centre)
         lost = (inside[where.to(inside.device)] - known).clamp_min(0).amax(1).mean((1, 2))
         missing[spoiled.cpu().numpy()] = lost.cpu().numpy()
-        weight = weight.clone()
+        weight = inside.expand(len(group), *placed.shape[1:]).clone()
         weight[spoiled] = known
     covered = weight >= _COVERED
     placed = torch.where(covered, placed / weight.clamp_min(_COVERED), 0.0)
@@ -324,7 +324,9 @@ def _place(brightness: Tensor, group: Sequence[Cutout], pixels: int, scale: floa
         partial = partial | (zeros > _MAX_ZEROS)
     blank = _blank_bands(placed)
     return _Grid(
-        placed, covered.all(1).float(), Coverage(missing=missing, partial=partial, blank=blank)
+        placed,
+        covered.all(1).float().expand(len(group), -1, -1),
+        Coverage(missing=missing, partial=partial, blank=blank),
     )
 
 

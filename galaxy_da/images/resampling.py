@@ -45,9 +45,30 @@ def resample(
     """
     height, width = image.shape[-2:]
     x, y = ((width - 1) / 2, (height - 1) / 2) if centre_xy is None else centre_xy
-    rows = overlap_weights(height, pixels, scale_ratio, y).to(image)
-    columns = overlap_weights(width, pixels, scale_ratio, x).to(image)
-    return rows[:, None] @ image @ columns.transpose(1, 2)[:, None]
+    rows, top, upper = _within(overlap_weights(height, pixels, scale_ratio, y))
+    columns, left, lower = _within(overlap_weights(width, pixels, scale_ratio, x))
+    rows, columns = rows.to(image), columns.to(image).transpose(1, 2)
+    inside = image[..., top[0] : top[1], left[0] : left[1]]
+    if len(rows) == len(columns) == 1:  # one matrix for all images
+        placed = rows[0] @ (inside @ columns[0])
+    else:
+        placed = rows[:, None] @ (inside @ columns[:, None])
+    if placed.shape[-2:] == (pixels, pixels):
+        return placed
+    result = image.new_zeros(*image.shape[:-2], pixels, pixels)
+    result[..., upper[0] : upper[1], lower[0] : lower[1]] = placed
+    return result
+
+
+def _within(weights: Tensor) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+    """Cut (n, out, in) weights to the pixels that overlap, and return their spans, in and out."""
+    overlap = (weights > 0).any(0)
+    spans = []
+    for axis in (0, 1):
+        used = overlap.any(axis).nonzero().flatten()
+        spans.append((int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0))
+    (first, stop), (low, high) = spans
+    return weights[:, low:high, first:stop], spans[0], spans[1]
 
 
 def white_noise_share(pixels: int, scale_ratio: float, centre_xy: tuple[float, float]) -> float:

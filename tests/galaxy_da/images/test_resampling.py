@@ -55,3 +55,17 @@ def test_each_image_may_have_its_own_grid():
 def test_weights_sum_to_one_inside():
     weights = overlap_weights(30, 6, 2.5, 14.5)
     torch.testing.assert_close(weights.sum(2), torch.ones(1, 6))
+
+
+@pytest.mark.parametrize("shape", [(20, 30), (90, 70), (5, 200)])
+@pytest.mark.parametrize("centres", [[(9.3, 4.0)], [(9.3, 4.0), (40.0, 2.5), (-90.0, 3.0)]])
+def test_rows_and_columns_without_overlap_are_skipped_exactly(shape, centres):
+    image = torch.randn(3, 2, *shape)
+    x, y = torch.tensor(centres).T
+    ratio = torch.tensor([2.6, 1.1, 3.0][: len(x)])
+    rows = overlap_weights(shape[0], 16, ratio, y)
+    columns = overlap_weights(shape[1], 16, ratio, x)
+    whole = torch.einsum("nij,nbjk,nlk->nbil", *(
+        part.expand(3, *part.shape[1:]).double() for part in (rows, image, columns)
+    ))  # fmt: skip
+    torch.testing.assert_close(resample(image, 16, ratio, (x, y)), whole.float())
