@@ -25,19 +25,25 @@ class Batches:
 
     def take(self, rows: np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:
         """Return rows by number, in the given order, with some columns or all."""
+        if len(self._batches) == 1:
+            return self._part(0, rows, columns)
         owner = np.searchsorted(self._first, rows, side="right") - 1
         order = np.argsort(owner, kind="stable")
         numbers, begins = np.unique(owner[order], return_index=True)
         numbers = numbers if len(rows) else np.zeros(1, int)
         parts = []
         for number, group in zip(numbers, np.split(order, begins[1:]), strict=True):
-            batch = self._batches[number]
-            batch = batch if columns is None else batch.select(list(columns))
-            parts.append(batch.take(arrow_array(rows[group] - self._first[number])))
-        table = pa.Table.from_batches(parts)
+            parts.append(self._part(number, rows[group] - self._first[number], columns))
+        table = pa.concat_tables(parts)
         if len(parts) == 1:
             return table
         return table.combine_chunks().take(arrow_array(np.argsort(order)))
+
+    def _part(self, number: int, places: np.ndarray, columns: Sequence[str] | None) -> pa.Table:
+        """Return rows of one batch by their places in it."""
+        batch = self._batches[number]
+        batch = batch if columns is None else batch.select(list(columns))
+        return pa.Table.from_batches([batch.take(arrow_array(places))])
 
 
 def arrow_array(numbers: np.ndarray) -> pa.Array:

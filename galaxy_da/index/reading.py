@@ -292,6 +292,8 @@ class StoredIndex:
             self._nearest(points[first : first + step], k, selection, exact)
             for first in range(0, max(len(points), 1), step)
         ]
+        if len(parts) == 1:
+            return parts[0]
         distances, rows = zip(*parts, strict=True)
         return np.concatenate(distances), np.concatenate(rows)
 
@@ -318,11 +320,12 @@ class StoredIndex:
             )
             if allowed.count
         ]
-        rows = np.concatenate(candidates, axis=1)
+        rows = candidates[0] if len(candidates) == 1 else np.concatenate(candidates, axis=1)
         distances = np.linalg.norm(self.vectors[rows] - points[:, None], axis=-1)  # (n, k)
         distances[rows < 0] = np.inf
         order = np.lexsort((rows, distances))[:, :k]
-        return np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
+        query = np.arange(len(points))[:, None]
+        return distances[query, order], rows[query, order]
 
     def _selection(self, span: tuple[int, int], mask: np.ndarray | None = None) -> Selection:
         return Selection(self._layout, [len(s.vectors) for s in self.segments], span, mask)
