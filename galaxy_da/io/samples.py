@@ -101,10 +101,14 @@ class Sample:
         return int(self.catalog.num_rows)
 
     def __repr__(self) -> str:
-        return f"<Sample of {len(self):,} cutouts of {', '.join(self.surveys)}: {self.path}>"
+        return f"<Sample of {len(self):,} cutouts of {', '.join(self.surveys)}: {self.path.name}>"
 
     def _repr_html_(self) -> str:
-        shown = {"cutouts": f"{len(self):,}", "surveys": ", ".join(self.surveys), "file": self.path}
+        shown: dict[str, object] = {
+            "cutouts": f"{len(self):,}",
+            "surveys": ", ".join(self.surveys),
+            "file": self.path.name,
+        }
         ids = self.catalog["object_id"].slice(0, _THUMBNAILS).to_pylist()
         pictures = self._encoded_images()
         cards = html.cards(pictures, [[name] for name in ids[: len(pictures)]])
