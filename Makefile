@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 TWO := --numprocesses 2 --dist loadfile
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: demo test test-all lint bench docs dist clean
+.PHONY: demo test test-all lint bench docs notebooks dist clean
 
 demo: $(READY)
 	$(BIN)/galaxy-da demo --out demo
@@ -27,6 +27,10 @@ bench: $(READY)
 docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
+
+# Run the tutorials and keep their outputs.
+notebooks: $(READY)
+	$(BIN)/python docs/generators/run_notebooks.py
 
 # Build wheel and source, check them, and install the wheel where nothing else is.
 dist: $(READY)

@@ -14,9 +14,9 @@ from galaxy_da.cli import EXTRAS, main
 ROOT = Path(__file__).resolve().parents[1]
 INSTALLED = ("galaxy_da", "catalogs", "evaluation", "training")
 LOADED_BY_OTHERS = {
-    "axe-playwright-python", "build", "flask", "flask-cors", "httptools", "moto", "mypy", "myst-nb",
-    "pandas-stubs", "playwright", "py-rattler-build", "pydata-sphinx-theme", "pytest-timeout",
-    "pytest-xdist", "python-multipart", "ruff", "s3fs",
+    "axe-playwright-python", "build", "flask", "flask-cors", "httptools", "ipykernel", "moto",
+    "mypy", "myst-nb", "pandas-stubs", "playwright", "py-rattler-build",
+    "pydata-sphinx-theme", "pytest-timeout", "pytest-xdist", "python-multipart", "ruff", "s3fs",
     "scikit-image", "scipy-stubs", "setuptools-scm", "sphinx-copybutton", "sphinx-design",
     "torchmetrics", "twine", "types-tqdm", "uvloop",
 }  # fmt: skip
