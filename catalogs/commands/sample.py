@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from upath import UPath
@@ -11,6 +11,9 @@ from upath import UPath
 from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn
 from galaxy_da.commands.options import AsJson, Out, user_mistakes
 from galaxy_da.commands.printing import print_result
+
+if TYPE_CHECKING:
+    from catalogs.datasets import ImageSetOptions
 
 __all__ = ["sample"]
 
@@ -60,6 +63,13 @@ def sample(
         float | None,
         typer.Option(min=1e-3, help="Pixel scale [arcsec], if the file does not state it."),
     ] = None,
+    embedding: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of another model's embeddings, or MODEL=COLUMN: write features of them, "
+            "for `index`, in place of a sample table."
+        ),
+    ] = None,
     ra: RaColumn = None,
     dec: DecColumn = None,
     id: IdColumn = None,
@@ -73,6 +83,8 @@ def sample(
     Example: galaxy-da sample cutouts --catalog galaxies.csv --survey decals --out sample.parquet
 
     Example: galaxy-da sample Galaxy10_DECals.h5 --survey decals --out galaxy10/sample.parquet
+
+    Example: galaxy-da sample aion.parquet --survey hsc --embedding aion_mean_embedding --out aion
     """
     from catalogs.datasets import ImageSetOptions, write_sample
 
@@ -90,10 +102,31 @@ def sample(
             match=match,
             accept_colours=accept_colours,
         )
+        if embedding is not None:
+            print_result(_write_embeddings(source, out, survey, embedding, options), json)
+            return
         result = write_sample(source, out, survey, options, progress=True)
     print_result(result if json else _shortened(result), json)
     if result["sample"] is None:
         raise typer.Exit(1)
+
+
+def _write_embeddings(
+    source: UPath, out: UPath, survey: str, embedding: str, options: ImageSetOptions
+) -> dict[str, Any]:
+    """Write features of another model's embeddings, and return a report."""
+    from catalogs.datasets import read_embeddings, write_embeddings
+
+    model, _, column = embedding.rpartition("=")
+    features = read_embeddings(source, survey, column, model or None, options)
+    write_embeddings(features, out)
+    return {
+        "features": str(out),
+        "rows": features.table.num_rows,
+        "ok": features.ok().num_rows,
+        "model": model or column,
+        "width": features.table.schema.field("embedding").type.list_size,
+    }
 
 
 def _shortened(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def _serve(folder, *arguments):
     address = f"http://127.0.0.1:{port}"
     try:
         _wait(f"{address}/api/info", process, folder / "serve.log")
+        httpx.get(f"{address}/api/map?limit=1", timeout=120)  # the first answer starts processes
         yield address
     finally:
         process.terminate()
