@@ -24,7 +24,10 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
 ]
-exclude_patterns = ["_build", "generators", "**.ipynb_checkpoints"]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "_templates", "generators", "**.ipynb_checkpoints"]
+smartquotes = False  # options such as --json have two hyphens
+default_role = "py:obj"
 
 # Pages of Markdown and notebooks. Notebooks are shown from the outputs that they hold.
 myst_enable_extensions = ["colon_fence", "deflist"]

@@ -35,7 +35,17 @@ __all__ = [
 
 
 class GalaxyDAError(Exception):
-    """A mistake or fault that the user can correct; its message is one clear line."""
+    """A mistake or fault that the user can correct; its message is one clear line.
+
+    Examples
+    --------
+    >>> from galaxy_da import GalaxyDAError, LatentSpace
+    >>> try:
+    ...     LatentSpace.load("no-such-folder")
+    ... except GalaxyDAError as error:
+    ...     print(type(error).__name__)
+    SpaceError
+    """
 
 
 class SurveyError(GalaxyDAError):

@@ -57,6 +57,15 @@ class LatentSpace:
         ------
         SpaceError
             If it is missing, of another format, or was edited after it was saved.
+
+        Examples
+        --------
+        >>> from galaxy_da import LatentSpace
+        >>> space = LatentSpace.load("decals")
+        >>> space.surveys
+        ('decals',)
+        >>> space.encoder("hsc").reading
+        'by definition'
         """
         return cls(read_space(path))
 

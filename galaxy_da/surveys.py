@@ -158,6 +158,18 @@ class Survey(_Frozen):
         Stretches of other makers' colour images of the survey, by name.
     cutout_service, footprint, citation : str
         Service of cutouts, MOC of the covered sky, publication to cite.
+
+    Examples
+    --------
+    >>> from galaxy_da import Survey
+    >>> bands = [dict(name="B", wavelength_nm=440, psf_fwhm_arcsec=1.2, depth_mag=24.5)]
+    >>> mine = Survey(
+    ...     name="mine", title="Mine", pixel_scale_arcsec=0.3, flux_unit="nJy", bands=bands
+    ... )
+    >>> mine.zeropoint_mag
+    31.4
+    >>> mine.band_names
+    ('B',)
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_.+-]*$", max_length=64)
@@ -206,7 +218,13 @@ class Survey(_Frozen):
 
     @property
     def nanomaggy_per_unit(self) -> float:
-        """Factor from this survey's flux to AB nanomaggies."""
+        """Factor from this survey's flux to AB nanomaggies.
+
+        Examples
+        --------
+        >>> round(get_survey("rubin").nanomaggy_per_unit * 3631)  # nJy; a nanomaggy is 3631 nJy
+        1
+        """
         return float(10 ** ((NANOMAGGY_ZEROPOINT - self.zeropoint_mag) / 2.5))
 
     def stretch_of(self, name: str | None = None) -> AnyStretch:
@@ -228,7 +246,16 @@ class Survey(_Frozen):
         )
 
     def band(self, name: str) -> Band:
-        """Return a band by name; an unknown band raises SurveyError."""
+        """Return a band by name; an unknown band raises SurveyError.
+
+        Examples
+        --------
+        >>> get_survey("sdss").band("r").psf_fwhm_arcsec
+        1.43
+        >>> get_survey("hsc").band("u")
+        Traceback (most recent call last):
+        galaxy_da.errors.SurveyError: hsc: band 'u' is not in this survey; it has g, r, i, z, y
+        """
         for band in self.bands:
             if band.name == name:
                 return band
@@ -242,7 +269,13 @@ class Survey(_Frozen):
         return self.nearest_band(_R_NM)
 
     def nearest_band(self, wavelength_nm: float, among: tuple[str, ...] | None = None) -> Band:
-        """Return the band nearest in effective wavelength [nm], by default among all."""
+        """Return the band nearest in effective wavelength [nm], by default among all.
+
+        Examples
+        --------
+        >>> get_survey("sdss").nearest_band(800).name
+        'i'
+        """
         choices = self.bands if among is None else tuple(self.band(name) for name in among)
         return min(choices, key=lambda band: abs(band.wavelength_nm - wavelength_nm))
 
@@ -256,6 +289,12 @@ def load_survey(path: PathOrUrl) -> Survey:
         If the file is missing, not TOML, has an unknown key, unit or band, or lacks a field.
     StorageError
         If the object store fails.
+
+    Examples
+    --------
+    >>> load_survey("nowhere.toml")
+    Traceback (most recent call last):
+    galaxy_da.errors.SurveyError: nowhere.toml: no such survey file (No such file or directory)
     """
     try:
         return survey_from_text(read_text(location(path)), str(path))
@@ -282,14 +321,30 @@ def survey_from_text(text: str, where: str) -> Survey:
 
 @lru_cache(maxsize=1)
 def builtin_surveys() -> dict[str, Survey]:
-    """Return the built-in surveys, by name."""
+    """Return the built-in surveys, by name.
+
+    Examples
+    --------
+    >>> [name for name, survey in builtin_surveys().items() if "Ks" in survey.band_names]
+    ['vhs', 'viking']
+    """
     folder = files("galaxy_da") / "survey_definitions"
     paths = sorted(Path(str(folder)).glob("*.toml"))
     return {survey.name: survey for survey in map(load_survey, paths)}
 
 
 def get_survey(name: str) -> Survey:
-    """Return a built-in survey by name; an unknown name raises SurveyError."""
+    """Return a built-in survey by name; an unknown name raises SurveyError.
+
+    Examples
+    --------
+    >>> from galaxy_da import get_survey
+    >>> hsc = get_survey("hsc")
+    >>> hsc.title, hsc.pixel_scale_arcsec
+    ('HSC-SSP Wide PDR3', 0.168)
+    >>> hsc.band_names
+    ('g', 'r', 'i', 'z', 'y')
+    """
     known = builtin_surveys()
     if name not in known:
         raise SurveyError(

@@ -61,6 +61,18 @@ def crossmatch(
         one survey, or, for an ``inner`` match, a table is empty or nothing pairs.
     TableError
         If an ``object_id`` is repeated.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from catalogs.matching import crossmatch
+    >>> deep = pa.table({"object_id": ["a", "b"], "ra": [150.0, 150.1], "dec": [2.0, 2.0]})
+    >>> wide = pa.table({"object_id": ["x", "y"], "ra": [150.1, 150.2], "dec": [2.0001, 2.0]})
+    >>> pairs = crossmatch(deep, wide, radius_arcsec=1.0)
+    >>> pairs["anchor_id"].to_pylist(), pairs["target_id"].to_pylist()
+    (['b'], ['x'])
+    >>> round(pairs["separation_arcsec"][0].as_py(), 2)
+    0.36
     """
     settings = replace(settings or MatchSettings(), **options)
     tables = {"anchor": anchor, "target": target}

@@ -46,6 +46,15 @@ class MatchSettings:
     ------
     ValueError
         If a radius, number, mode or way to join is out of range.
+
+    Examples
+    --------
+    >>> from catalogs.matching import MatchSettings
+    >>> MatchSettings(radius_arcsec=0.5, mode="nearest").how
+    'inner'
+    >>> MatchSettings(radius_arcsec=-1)
+    Traceback (most recent call last):
+    ValueError: ...
     """
 
     radius_arcsec: float = 1.0

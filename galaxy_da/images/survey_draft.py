@@ -63,6 +63,12 @@ def draft_survey(
     ------
     SurveyError
         If values are missing (all are named) or wrong, or the file exists.
+
+    Examples
+    --------
+    >>> draft_survey("mine.toml", answers={"name": "mine", "bands": "g,r"})
+    Traceback (most recent call last):
+    galaxy_da.errors.SurveyError: nothing says title, pixel_scale_arcsec, ...
     """
     if not str(path).endswith(".toml"):
         raise SurveyError(f"{path}: a definition is a TOML file; give it a name ending in .toml")

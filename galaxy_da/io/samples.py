@@ -33,7 +33,13 @@ _THUMBNAILS = 8
 
 
 class Flag(IntFlag):
-    """Quality of a prepared cutout, as a bitmask column. Zero is a clean cutout."""
+    """Quality of a prepared cutout, as a bitmask column. Zero is a clean cutout.
+
+    Examples
+    --------
+    >>> Flag.PARTIAL_COVERAGE in Flag(9)
+    True
+    """
 
     NAN_PIXELS = 1
     """Some pixels inside the field of view are not finite; they were left out."""
