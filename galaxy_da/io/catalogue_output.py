@@ -14,11 +14,10 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-from astropy import units as u
 from astropy.io import fits
 from astropy.io.votable import from_table, writeto
 from astropy.io.votable.converters import get_converter
@@ -28,92 +27,14 @@ from astropy.table import Column, MaskedColumn, Table
 
 from galaxy_da.errors import TableError
 from galaxy_da.io.column_types import numpy_values
+from galaxy_da.io.described_tables import add_descriptions, field_notes, to_astropy
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.hats.catalogues import write_hats
 from galaxy_da.io.regions import to_ds9_regions
 from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import write_table
 
-__all__ = [
-    "COLUMN_NOTES",
-    "add_descriptions",
-    "to_astropy",
-    "to_votable",
-    "with_votable_header",
-    "write_catalogue",
-]
-
-COLUMN_NOTES: Mapping[str, tuple[str, str, str]] = {
-    "object_id": ("", "meta.id;meta.main", "Identifier, unique within its survey"),
-    "survey": ("", "meta.dataset", "Survey of the cutout"),
-    "ra": ("deg", "pos.eq.ra;meta.main", "Right ascension, ICRS"),
-    "dec": ("deg", "pos.eq.dec;meta.main", "Declination, ICRS"),
-    "cutout": ("", "meta.ref.uri", "Path or URL of the cutout"),
-    "bands": ("", "instr.bandpass", "Bands of the cutout"),
-    "pixel_scale_arcsec": ("arcsec", "instr.scale", "Side of a pixel of the cutout"),
-    "psf_fwhm_arcsec": ("arcsec", "instr.obsty.seeing", "PSF full width at half maximum"),
-    "status": ("", "meta.code.status", "ok, or the reason for a missing embedding"),
-    "message": ("", "meta.note", "Problem with the cutout"),
-    "flags": ("", "meta.code.qual", "Quality bits, 0 is clean: galaxy_da.io.samples.Flag"),
-    "embedding": ("", "stat.fit.param;src.morph", "Latents: mean of the posterior"),
-    "variance": ("", "stat.variance", "Variance of the posterior of each latent"),
-    "nuisance": ("", "stat.fit.param", "Nuisance latents: orientation, seeing, centring"),
-    "reconstruction_error": (
-        "",
-        "stat.fit.residual",
-        "Mean squared difference of the decoded image, asinh units",
-    ),
-    "rank": ("", "meta.number", "Rank in the result, from 1"),
-    "distance": ("", "stat.param", "Euclidean distance in the latent space"),
-    "separation_arcsec": ("arcsec", "pos.angDistance", "Angle between the positions"),
-    "percentile": ("", "stat.rank", "Share of random pairs that are closer in latent space"),
-    "percentile_same": ("", "stat.rank", "Share of the same galaxies' pairs that are closer"),
-    "percentile_random": ("", "stat.rank", "Share of random pairs that are closer"),
-    "posterior_distance": ("", "stat.param", "Distance over the variances of both posteriors"),
-    "match_probability": ("", "stat.probability", "Probability that both images show one galaxy"),
-    "outlier_score": ("", "stat.param", "Outlier score, by the chosen method"),
-    "predicted_score": ("", "stat.param", "Score a person is predicted to give, 0 to 5"),
-    "trained_score": ("", "stat.param", "Outlier score weighted with the predicted score"),
-    "score": ("", "stat.param", "Score a person gave, 0 to 5"),
-    "other_survey": ("", "meta.dataset", "Survey of the other image"),
-    "other_id": ("", "meta.id", "Identifier in the other survey"),
-    "group": ("", "meta.id.assoc", "Number of a group of duplicates"),
-    "anchor_id": ("", "meta.id", "Identifier in the anchor survey"),
-    "target_id": ("", "meta.id.cross", "Identifier in the target survey"),
-    "n_candidates": ("", "meta.number", "Candidates within the radius"),
-    "ambiguous": ("", "meta.code", "True if another candidate could be the match"),
-}
-"""Unit, UCD and description of the columns of extraction and queries; probes have their own."""
-
-
-def add_descriptions(table: pa.Table) -> pa.Table:
-    """Return the table with unit, UCD and description in the metadata of every known field.
-
-    Metadata that a field has already is kept.
-    """
-    fields = []
-    for field in table.schema:
-        notes = dict(
-            zip(("unit", "ucd", "description"), COLUMN_NOTES.get(field.name, ()), strict=False)
-        )
-        fields.append(field.with_metadata({**notes, **_notes(field)}))
-    return table.cast(pa.schema(fields, metadata=table.schema.metadata))
-
-
-def to_astropy(table: pa.Table) -> Table:
-    """Convert an Arrow table to an astropy table, types as in `galaxy_da.io.column_types`.
-
-    Missing values are masked; missing vectors of floats are NaN.
-    """
-    columns = {}
-    for field in add_descriptions(table).schema:
-        notes = _notes(field)
-        values = numpy_values(table[field.name])
-        kind = MaskedColumn if isinstance(values, np.ma.MaskedArray) else Column
-        column = kind(values, description=notes.get("description"), unit=_unit(notes.get("unit")))
-        column.meta = {"ucd": notes["ucd"]} if notes.get("ucd") else {}
-        columns[field.name] = column
-    return Table(columns, copy=False)
+__all__ = ["to_votable", "with_votable_header", "write_catalogue"]
 
 
 def to_votable(table: pa.Table) -> VOTableFile:
@@ -131,7 +52,7 @@ def to_votable(table: pa.Table) -> VOTableFile:
     ):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", W50)  # of units outside the VOUnit standard
-            field.unit = _notes(source).get("unit") or None
+            field.unit = field_notes(source).get("unit") or None
         if field.datatype == "bit":  # which has no missing values
             field.datatype = "boolean"
             field.converter = get_converter(field)
@@ -208,7 +129,7 @@ def _write_fits(table: pa.Table, path: Location) -> None:
         for name, mask in missing.items():
             hdu.data[name][mask] = b"\0"
         for number, name in enumerate(hdu.columns.names, 1):
-            notes = _notes(table.schema.field(name)) if name in table.column_names else {}
+            notes = field_notes(table.schema.field(name)) if name in table.column_names else {}
             for card, key in (("TUNIT", "unit"), ("TUCD", "ucd"), ("TCOMM", "description")):
                 if notes.get(key):
                     hdu.header[f"{card}{number}"] = _plain(notes[key])
@@ -266,14 +187,6 @@ def _variable_length(column: Column) -> Column:
         unit=column.unit,
         meta={**column.meta, "_votable_string_dtype": coding},  # read by astropy
     )
-
-
-def _notes(field: pa.Field) -> dict[str, str]:
-    return {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-
-
-def _unit(text: str | None) -> u.UnitBase | None:
-    return u.Unit(text, parse_strict="silent") if text else None
 
 
 def _plain(text: str) -> str:

@@ -93,7 +93,7 @@ class Features:
 
     def to_astropy(self) -> Table:
         """Return the table for astropy, with units and descriptions."""
-        from galaxy_da.io.catalogue_output import to_astropy
+        from galaxy_da.io.described_tables import to_astropy
 
         return to_astropy(self.table)
 
@@ -103,7 +103,7 @@ class Features:
         return f"<Features of {self.table.num_rows:,} cutouts, {usable:,} usable: {read}>"
 
     def _repr_html_(self) -> str:
-        from galaxy_da.io.catalogue_output import add_descriptions
+        from galaxy_da.io.described_tables import add_descriptions
 
         counts = pc.value_counts(self.table["status"]).to_pylist()
         table = add_descriptions(self.table)

@@ -76,7 +76,7 @@ class QueryResult:
 
     def to_astropy(self) -> Table:
         """Return the rows as an astropy table with units and descriptions."""
-        from galaxy_da.io.catalogue_output import to_astropy
+        from galaxy_da.io.described_tables import to_astropy
 
         return to_astropy(self.table)
 
@@ -100,7 +100,7 @@ class QueryResult:
 
     def _repr_html_(self) -> str:
         from galaxy_da.images.drawing import to_png
-        from galaxy_da.io.catalogue_output import add_descriptions
+        from galaxy_da.io.described_tables import add_descriptions
 
         table = add_descriptions(self.table)
         if self._cutouts is None or not set(_KEY) <= set(table.column_names):

@@ -17,8 +17,9 @@ from astropy.io.votable.tree import Info
 from fastapi.responses import Response
 from pydantic import BaseModel, TypeAdapter
 
-from galaxy_da.io.catalogue_output import add_descriptions, to_votable
+from galaxy_da.io.catalogue_output import to_votable
 from galaxy_da.io.column_types import json_rows, text_values
+from galaxy_da.io.described_tables import add_descriptions
 from galaxy_da.io.regions import to_ds9_regions
 from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.service.errors import error_responses

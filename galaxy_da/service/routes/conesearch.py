@@ -16,7 +16,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_da.errors import GalaxyDAError, LatentIndexError
-from galaxy_da.io.catalogue_output import add_descriptions
+from galaxy_da.io.described_tables import add_descriptions
 from galaxy_da.io.tables import with_metadata
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.holdings import Holdings

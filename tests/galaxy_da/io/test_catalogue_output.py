@@ -14,12 +14,8 @@ from conftest import blobs, make_space, write_sample
 from galaxy_da.commands.export import export
 from galaxy_da.errors import StorageError, TableError
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.catalogue_output import (
-    COLUMN_NOTES,
-    add_descriptions,
-    to_astropy,
-    write_catalogue,
-)
+from galaxy_da.io.catalogue_output import write_catalogue
+from galaxy_da.io.described_tables import COLUMN_NOTES, add_descriptions, to_astropy
 from galaxy_da.io.features import vectors
 from galaxy_da.io.hats.libraries import using_lsdb
 from galaxy_da.io.samples import Sample
