@@ -121,26 +121,32 @@ class Client:
         path: str | os.PathLike[str],
         survey: str,
         *,
+        pixel_scale_arcsec: float | None = None,
         k: int = 10,
         in_survey: str | None = None,
     ) -> Table:
         """Find the galaxies similar to the one in a FITS, JPEG or PNG file.
 
+        `pixel_scale_arcsec` is that of an image without WCS, by default the survey's.
         ``sky.similar_to_image("stamp.fits", survey="sdss", in_survey="decals")``
         """
-        data = _without_none(survey=survey, k=k, in_survey=in_survey)
+        data = _without_none(
+            survey=survey, pixel_scale_arcsec=pixel_scale_arcsec, k=k, in_survey=in_survey
+        )
         with Path(path).open("rb") as file:
             return self._table("/api/similar/image", "POST", data=data, files={"file": file})
 
-    def encode(self, path: str | os.PathLike[str], survey: str) -> dict[str, Any]:
+    def encode(
+        self, path: str | os.PathLike[str], survey: str, pixel_scale_arcsec: float | None = None
+    ) -> dict[str, Any]:
         """Return the latents of a FITS, JPEG or PNG file, their variances and its flags.
 
+        `pixel_scale_arcsec` is as for `similar_to_image`.
         ``sky.encode("stamp.fits", survey="sdss")["latents"]``
         """
+        data = _without_none(survey=survey, pixel_scale_arcsec=pixel_scale_arcsec)
         with Path(path).open("rb") as file:
-            answer = self._request(
-                "POST", "/api/encode", data={"survey": survey}, files={"file": file}
-            )
+            answer = self._request("POST", "/api/encode", data=data, files={"file": file})
         return dict(answer.json())
 
     def same(self, key: str, radius_arcsec: float = 1.0, prior: float = 0.5) -> Table:

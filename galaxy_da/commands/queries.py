@@ -56,6 +56,12 @@ def similar(
     stretch: Annotated[
         str | None, typer.Option(help="Stretch of a colour --image, if not the archive's own.")
     ] = None,
+    pixel_scale: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-3, help="Pixel scale of --image [arcsec], if not its WCS's or the survey's."
+        ),
+    ] = None,
     space: Annotated[str | None, typer.Option(help="Latent space that encodes --image.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="Number of results.")] = 10,
     within: Annotated[str | None, typer.Option("--in", help="Only this survey.")] = None,
@@ -82,7 +88,9 @@ def similar(
     if image is not None:
         if survey is None or space is None:
             raise typer.BadParameter("--image needs --survey and --space")
-        query = encode_file(image, survey, space, opened, stretch=stretch)
+        query = encode_file(
+            image, survey, space, opened, stretch=stretch, pixel_scale_arcsec=pixel_scale
+        )
     if vector is not None:
         query = read_vector(vector)
     with user_mistakes():

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from galaxy_da.errors import LatentIndexError, TableError
+from galaxy_da.images.scale import at_pixel_scale
 from galaxy_da.index import StoredIndex
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
@@ -24,11 +25,13 @@ def encode_file(
     index: StoredIndex,
     *,
     stretch: str | None = None,
+    pixel_scale_arcsec: float | None = None,
 ) -> np.ndarray:
     """Encode an image file as a query, and return its galaxy latents, (d,) float32.
 
     `survey` is a name or the path of a TOML definition, `stretch` the name of another than the
-    archive's stretch of a colour picture.
+    archive's stretch of a colour picture. `pixel_scale_arcsec` is that of an image without WCS, by
+    default the survey's.
 
     Raises
     ------
@@ -44,7 +47,7 @@ def encode_file(
     loaded = LatentSpace.load(space)
     index.check_space(loaded.id)
     own = load_survey(survey) if survey.endswith(".toml") else loaded.survey(survey)
-    cutout = read_image(image, own, stretch)
+    cutout = at_pixel_scale(read_image(image, own, stretch), pixel_scale_arcsec)
     encoder = loaded.encoder(own, cutout.bands)
     prepared = encoder.prepare([cutout], loaded.frame)
     if prepared.problems[0] is not None:

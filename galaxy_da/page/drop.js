@@ -39,9 +39,11 @@ export async function askSurvey(file) {
   const dialog = document.getElementById("dialog");
   const survey = choice("survey", names.map((name) => [name, name]), names[0]);
   const stretch = h("select", { id: "stretch" });
+  const scale = h("input", { id: "scale", type: "number", min: 0.001, step: "any", inputmode: "decimal" });
   const colours = field("Colours", stretch, "Stretch of a colour picture.");
   const offerStretches = () => {
-    const stretches = uploads.surveys[survey.value];
+    const { stretches, pixel_scale_arcsec: own } = uploads.surveys[survey.value];
+    scale.placeholder = `${own}, the survey's own`;
     stretch.replaceChildren(
       h("option", { value: "" }, "as the archive makes them"),
       ...stretches.map((name) => h("option", { value: name }, name)));
@@ -57,6 +59,7 @@ export async function askSurvey(file) {
     h("div", { class: "chosen-file" }, preview, h("p", {}, file.name)),
     field("Survey", survey, "The survey that took the picture."),
     colours,
+    field("Pixel scale [arcsec]", scale, "Needed for a picture that an archive resampled. The WCS of a FITS file comes first."),
     message,
     h("div", { class: "row" }, submit, button("Cancel", () => dialog.close())));
   form.addEventListener("submit", async (event) => {
@@ -65,11 +68,11 @@ export async function askSurvey(file) {
     submit.disabled = true;
     try {
       const found = await upload("/api/encode", {
-        file, survey: survey.value, draw: "true", ...(stretch.value ? { stretch: stretch.value } : {}),
+        file, survey: survey.value, draw: "true", stretch: stretch.value, pixel_scale_arcsec: scale.value,
       });
       if (found.status && found.status !== "ok") throw new Error(found.message ?? found.status);
       const vector = packVector(found.latents);
-      remember(vector, { name: file.name, survey: survey.value, flags: found.flags, ...found.pictures });
+      remember(vector, { name: file.name, survey: survey.value, flags: found.flags, scale: scale.value, ...found.pictures });
       dialog.close();
       go("/similar", { like: vector });
     } catch (error) {

@@ -26,12 +26,13 @@ export function ownText(vector) {
   const about = remembered(vector);
   if (!about) return null;
   const names = flags(about.flags);
-  return `${about.name}, read as ${about.survey}${names.length ? `; ${names.join(", ")}` : ""}`;
+  const scale = about.scale ? ` at ${about.scale}″ a pixel` : "";
+  return `${about.name}, read as ${about.survey}${scale}${names.length ? `; ${names.join(", ")}` : ""}`;
 }
 
 function figure(image, size, caption, bar) {
   const scale = bar ? h("span", { class: "scale", style: { width: `${bar.share * 100}%` } }, bar.text) : null;
-  return h("figure", { class: "example own", style: { width: `${size}px` } },
+  return h("figure", { class: "example own", style: { "max-width": `${size}px` } },
     h("span", { class: "plate" }, ...[image, scale].filter(Boolean)), h("figcaption", {}, caption));
 }
 

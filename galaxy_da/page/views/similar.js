@@ -13,7 +13,7 @@ import { badge, loadSurveys } from "../surveys.js";
 
 const PICTURES = [
   ["cutout", "As taken"],
-  ["prepared", "Same scale and colours"],
+  ["prepared", "Same scale"],
   ["reconstruction", "Decoded"],
 ];
 

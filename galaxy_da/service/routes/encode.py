@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.drawing import draw_cutout, draw_prepared, to_png
 from galaxy_da.service.batches import EncodedImage, PreparedImage, prepare_upload
 from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
@@ -20,6 +21,7 @@ from galaxy_da.service.routes.parameters import Accept, Count, FilteredQuery, Su
 from galaxy_da.service.tables import TABLE_RESPONSES, table_response
 from galaxy_da.service.uploads.forms import form_schema, read_file, read_form, validation_error
 from galaxy_da.service.uploads.images import find_survey, read_upload
+from galaxy_da.surveys import Survey
 
 __all__ = ["router"]
 
@@ -36,6 +38,13 @@ class ImageForm(BaseModel):
     survey: str = Field(max_length=100, description="Survey that took the image.")
     stretch: str | None = Field(
         None, max_length=100, description="Stretch of a colour picture, if not the archive's own."
+    )
+    pixel_scale_arcsec: float | None = Field(
+        None,
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Pixel scale [arcsec] of an image without WCS; by default the survey's.",
     )
 
 
@@ -150,17 +159,22 @@ async def _encode(
     return prepared, None if prepared.problem else await service.encoder.run(prepared)
 
 
+def _read_cutout(service: Holdings, survey: Survey, fields: ImageForm, data: bytes) -> Cutout:
+    limits, scale = service.limits, fields.pixel_scale_arcsec
+    return read_upload(data, survey, limits, fields.stretch, scale)
+
+
 @quick
 def _prepare(service: Holdings, fields: ImageForm, data: bytes) -> PreparedImage:
     survey = find_survey(service.space, fields.survey)
-    cutout = read_upload(data, survey, service.limits, fields.stretch)
+    cutout = _read_cutout(service, survey, fields, data)
     return prepare_upload(cutout, survey, service.space)
 
 
 @quick
 def _draw(service: Holdings, fields: ImageForm, data: bytes) -> dict[str, str]:
     survey = find_survey(service.space, fields.survey)
-    cutout = read_upload(data, survey, service.limits, fields.stretch)
+    cutout = _read_cutout(service, survey, fields, data)
     drawn = {
         "cutout": draw_cutout(cutout, survey, service.space.frame),
         "prepared": draw_prepared(

@@ -198,13 +198,20 @@ def _flat(schema: pa.Schema) -> pa.Schema:
     return pa.schema([field for field in schema if not pa.types.is_nested(field.type)])
 
 
-def _upload_surveys(service: Holdings) -> dict[str, list[str]]:
-    """Return the stretches of every survey that an image may come from, the index's first."""
+def _upload_surveys(service: Holdings) -> dict[str, dict[str, Any]]:
+    """Describe every survey that an image may come from, those of the index first."""
     space = service.space
     known = set(space.surveys) | set(builtin_surveys())
     own = [name for name in service.index.surveys if name in known]
     names = dict.fromkeys([*own, *space.surveys, *sorted(known)])
-    return {name: list(space.survey(name).stretches) for name in names}
+    surveys = {name: space.survey(name) for name in names}
+    return {
+        name: {
+            "stretches": list(survey.stretches),
+            "pixel_scale_arcsec": survey.pixel_scale_arcsec,
+        }
+        for name, survey in surveys.items()
+    }
 
 
 def _shown_surveys(service: Holdings) -> list[Survey]:

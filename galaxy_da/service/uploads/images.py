@@ -12,6 +12,7 @@ from PIL import Image
 
 from galaxy_da.errors import CutoutError, GalaxyDAError, SurveyError
 from galaxy_da.images.cutouts import Cutout, read_image
+from galaxy_da.images.scale import at_pixel_scale
 from galaxy_da.service.errors import RequestError
 from galaxy_da.service.limits import Limits
 from galaxy_da.surveys import Survey, builtin_surveys
@@ -33,11 +34,17 @@ def find_survey(space: LatentSpace, name: str) -> Survey:
     return space.survey(name)
 
 
-def read_upload(data: bytes, survey: Survey, limits: Limits, stretch: str | None = None) -> Cutout:
+def read_upload(
+    data: bytes,
+    survey: Survey,
+    limits: Limits,
+    stretch: str | None = None,
+    pixel_scale_arcsec: float | None = None,
+) -> Cutout:
     """Read an uploaded FITS, JPEG or PNG image; RequestError as of `check_image`."""
     check_image(data, limits)
     try:
-        return read_image(data, survey, stretch)
+        return at_pixel_scale(read_image(data, survey, stretch), pixel_scale_arcsec)
     except CutoutError as error:
         raise RequestError(422, str(error)) from error
     except GalaxyDAError:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from base64 import b64decode
 
 import numpy as np
 import pytest
@@ -193,6 +194,22 @@ def test_uploaded_picture_is_shown_beside_its_neighbours(page, stamp, api):
     page.wait_for_selector(".own .plate:not(.waiting)")
     assert page.locator(".own figcaption").all_inner_texts() == ["decoded"]
     assert page.inner_text("h1") == "Like a point of the latent space"
+
+
+def test_pixel_scale_of_a_picture_is_used(page, picture, api):
+    path, _ = picture
+    data = {"survey": "decals", "pixel_scale_arcsec": 0.2, "draw": True}
+    found = api.post("/api/encode", data=data, files={"file": path.read_bytes()}).json()
+    visit(page, "/")
+    page.set_input_files("#picture", path)
+    assert "0.262" in page.get_attribute("#scale", "placeholder")
+    page.fill("#scale", "0.2")
+    page.click("dialog .primary")
+    expect_key(page, "/similar?like=vector")
+    page.wait_for_selector(".own:nth-child(2) img")
+    expected = np.array(Image.open(io.BytesIO(b64decode(found["pictures"]["prepared"]))), int)
+    assert np.array_equal(pixels(page, ".own:nth-child(2) img"), expected)
+    assert "at 0.2″ a pixel" in page.inner_text(".query")
 
 
 def test_picture_of_any_known_survey_is_taken(page, stamp):

@@ -193,7 +193,9 @@ def test_columns_have_units_and_uploads_every_survey(http):
     surveys = list(about["uploads"]["surveys"])
     assert surveys[:3] == ["decals", "hsc", "sdss"]  # those of the index
     assert "kids" in surveys  # which the space reads by its definition
-    assert about["uploads"]["surveys"]["decals"] == ["galaxy-zoo"]
+    assert about["uploads"]["surveys"]["decals"] == {
+        "stretches": ["galaxy-zoo"], "pixel_scale_arcsec": 0.262
+    }  # fmt: skip
 
 
 def test_links_show_the_position_in_every_survey_with_a_hips(http, workspace):
