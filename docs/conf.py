@@ -39,7 +39,11 @@ nb_merge_streams = True
 # The API, from docstrings.
 autosummary_generate = True
 autosummary_ignore_module_all = False
-autodoc_default_options = {"members": True, "inherited-members": False}
+autodoc_default_options = {
+    "members": True,
+    "inherited-members": False,
+    "exclude-members": "set",  # matplotlib gives one to every subclass of its classes
+}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 napoleon_google_docstring = False

@@ -71,6 +71,7 @@ def write_cutouts(sky, folder):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_from_fits_cutouts_to_an_adapted_survey(tmp_path):
     binaries = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
@@ -85,7 +86,7 @@ def test_from_fits_cutouts_to_an_adapted_survey(tmp_path):
 
     (tmp_path / "camera.toml").write_text(CAMERA)
     run("galaxy-da", "simulate", "--surveys", "decals,camera", "--survey-file", "camera.toml",
-        "--n", "240", "--seed", "7", "--out", "sky")  # fmt: skip
+        "--n", "160", "--seed", "7", "--out", "sky")  # fmt: skip
     cutouts = write_cutouts(tmp_path / "sky", tmp_path / "cutouts")
     shutil.copytree(tmp_path / "sky/decals", tmp_path / "decals")  # what `fetch` would bring
     printed = run("bash", str(START / "path.sh"))
@@ -104,4 +105,4 @@ def test_from_fits_cutouts_to_an_adapted_survey(tmp_path):
         places = np.flatnonzero(near["object_id"] == pair["anchor_id"])
         ranks.append(places[0] + 1 if len(places) else 99)
     assert len(pairs) > 0.8 * cutouts
-    assert np.median(ranks) <= 2  # chance is 120
+    assert np.median(ranks) <= 2  # chance is 80
