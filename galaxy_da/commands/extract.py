@@ -19,9 +19,7 @@ from galaxy_da.commands.options import (
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
-    from galaxy_da.extraction.encoding import ExtractSettings
-    from galaxy_da.io.storage import Location
-    from galaxy_da.space import LatentSpace
+    from galaxy_da.io.features import Features
 
 __all__ = ["extract"]
 
@@ -39,6 +37,19 @@ def extract(
         ),
     ],
     out: Out,
+    mosaic: Annotated[
+        str | None,
+        typer.Option(
+            help="Cut from coadded tiles instead: FITS files, with * for the tile and {band} for "
+            "the band. --sample then is a Parquet catalogue."
+        ),
+    ] = None,
+    survey: Annotated[
+        str | None, typer.Option(help="Survey of --mosaic: built-in name or TOML file.")
+    ] = None,
+    size_arcsec: Annotated[
+        float, typer.Option(min=1, help="Side of a cutout of --mosaic [arcsec].")
+    ] = 60.0,
     survey_file: SurveyFiles = None,
     reconstruct: Annotated[
         bool, typer.Option(help="Write the reconstruction error of each cutout.")
@@ -52,7 +63,8 @@ def extract(
 
     A survey that the space was not adapted to is read by its definition. The verb ends with status
     1 where no cutout can be used, and counts the reasons. With --engine dask the features become a
-    HATS catalogue, partition by partition.
+    HATS catalogue, partition by partition. With --mosaic each tile is read once, no cutout is
+    written, and the features are ordered by tile.
 
     Example: galaxy-da extract --space decals --sample decals/sample.parquet --out features/decals
     """
@@ -71,31 +83,42 @@ def extract(
         reconstruct=reconstruct,
         progress=True,
     )
-    if is_dask(engine, scheduler):
+    if (mosaic is None) != (survey is None):
+        raise typer.BadParameter("--mosaic and --survey belong together")
+    if is_dask(engine, scheduler) and mosaic is not None:
+        raise typer.BadParameter("--mosaic runs with --engine local; give each process some tiles")
+    if mosaic is not None and survey is not None:
+        from galaxy_da.extraction.mosaic import extract_mosaic
+        from galaxy_da.images.tiles import Mosaic
+        from galaxy_da.io.tables import read_table
+        from galaxy_da.surveys import find_survey
+
+        tiles = Mosaic(files=mosaic, survey=find_survey(survey), side_arcsec=size_arcsec)
+        loaded = LatentSpace.load(space)
+        counts = _counts(extract_mosaic(loaded, tiles, read_table(sample), out, settings))
+    elif is_dask(engine, scheduler):
         from galaxy_da.cluster.extraction import extract_partitions
 
         counts = extract_partitions(
             LatentSpace.load(space), sample, out, settings, scheduler=scheduler
         )
     else:
-        counts = _extract(LatentSpace.load(space), sample, out, settings)
+        from galaxy_da.extraction.pipeline import extract as run
+        from galaxy_da.io.samples import Sample
+
+        counts = _counts(run(LatentSpace.load(space), Sample(sample), out, settings))
     read = {survey: {"read": words} for survey, words in counts.pop("readings").items()}
     print_result({"features": str(out), **counts, "surveys": read}, json)
     if counts["rows"] and not counts.get("ok"):
         raise typer.Exit(_NO_USABLE_ROW)
 
 
-def _extract(
-    space: LatentSpace, sample: Location, out: Location, settings: ExtractSettings
-) -> dict[str, Any]:
-    """Extract in this process; return rows of each status, problems, and how surveys were read."""
+def _counts(features: Features) -> dict[str, Any]:
+    """Return the rows of each status, problems, and how surveys were read."""
     import pyarrow.compute as pc
 
-    from galaxy_da.extraction.pipeline import extract as run
     from galaxy_da.extraction.problems import count_problems
-    from galaxy_da.io.samples import Sample
 
-    features = run(space, Sample(sample), out, settings)
     table = features.table
     counts: dict[str, Any] = {"rows": table.num_rows, "readings": features.readings}
     for item in pc.value_counts(table["status"]).to_pylist():

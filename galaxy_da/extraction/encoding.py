@@ -12,7 +12,6 @@ import torch
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.inputs import Inputs
-from galaxy_da.io.samples import Sample
 from galaxy_da.models.devices import Precision
 from galaxy_da.models.probes import probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
@@ -45,18 +44,18 @@ class ExtractSettings:
 
 
 class SampleEncoder:
-    """Encoders of all surveys in a sample.
+    """Encoders of the surveys of a sample, by name.
 
     A survey that the space was not adapted to is read by its definition; one without a definition
     raises SurveyError.
     """
 
-    def __init__(self, space: LatentSpace, sample: Sample, settings: ExtractSettings) -> None:
+    def __init__(self, space: LatentSpace, names: Sequence[str], settings: ExtractSettings) -> None:
         self._space = space
         self._settings = settings
         own = {survey.name: survey for survey in settings.surveys}
         self._encoders: dict[tuple[str, tuple[str, ...]], SurveyEncoder] = {}
-        self.surveys: dict[str, Survey] = {name: space.survey(name, own) for name in sample.surveys}
+        self.surveys: dict[str, Survey] = {name: space.survey(name, own) for name in names}
 
     @property
     def hashes(self) -> dict[str, str]:

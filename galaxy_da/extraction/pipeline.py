@@ -6,13 +6,13 @@ of the time of encoding one batch after the other on both.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from galaxy_da.errors import TableError
+from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.extraction.encoding import ExtractSettings, SampleEncoder
 from galaxy_da.extraction.loading import read_batches
 from galaxy_da.extraction.parts import (
@@ -22,13 +22,14 @@ from galaxy_da.extraction.parts import (
     write_parts,
 )
 from galaxy_da.extraction.prefetch import parallel_map
+from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.features import FEATURE_COLUMNS, Features
 from galaxy_da.io.files import output_folder
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.space import LatentSpace
 
-__all__ = ["extract"]
+__all__ = ["encode_batches", "extract"]
 
 _DEFAULTS = ExtractSettings()
 
@@ -67,12 +68,14 @@ def extract(
         If the output cannot be written; finished parts stay.
     """
     _check_columns(sample, space)
-    encoder = SampleEncoder(space, sample, settings)
+    encoder = SampleEncoder(space, sample.surveys, settings)
 
     def parts_from(start: int) -> Iterator[pa.Table]:
         if not len(sample):
             yield encoder.encode(sample.catalog, [])
-        yield from split_in_parts(_encode(encoder, sample, start, settings.progress))
+        batches = read_batches(sample, encoder.surveys, start)
+        progress = settings.progress
+        yield from split_in_parts(encode_batches(encoder, batches, len(sample), start, progress))
 
     if out is None:
         table = pa.concat_tables(parts_from(0))
@@ -102,19 +105,23 @@ def _check_columns(sample: Sample, space: LatentSpace) -> None:
         )
 
 
-def _encode(
-    encoder: SampleEncoder, sample: Sample, start: int, progress: bool
+def encode_batches(
+    encoder: SampleEncoder,
+    batches: Iterable[tuple[pa.Table, Sequence[Cutout | CutoutError]]],
+    total: int,
+    start: int,
+    progress: bool,
 ) -> Iterator[pa.Table]:
-    """Yield feature tables batch by batch."""
+    """Yield the feature table of each batch of rows and cutouts, of `total` rows from `start`."""
     threads = torch.get_num_threads()
     tables = parallel_map(
         lambda batch: encoder.encode(*batch),
-        read_batches(sample, encoder.surveys, start),
+        batches,
         threads=threads,
         prefetch=threads + 1,
         initializer=lambda: torch.set_num_threads(1),
     )
-    bar = tqdm(total=len(sample), initial=start, unit="img", desc="extract", disable=not progress)
+    bar = tqdm(total=total, initial=start, unit="img", desc="extract", disable=not progress)
     try:
         with bar:
             for table in tables:

@@ -21,7 +21,7 @@ their bands, put north up. An image that cannot be used becomes a `CutoutError` 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -38,12 +38,12 @@ from galaxy_da.images.calibration import calibrate, flux_factors
 from galaxy_da.images.cutout import Cutout, join_bands
 from galaxy_da.images.fits import FitsImage, is_fits, read_fits
 from galaxy_da.images.pictures import Picture, colour_planes, read_picture
-from galaxy_da.images.wcs import locate
+from galaxy_da.images.wcs import Placement, locate
 from galaxy_da.io.positions import BAD_POSITION, position_problem
 from galaxy_da.io.storage import Location, exists, read_bytes, resolve
 from galaxy_da.surveys import Survey
 
-__all__ = ["Cutout", "read_cutout", "read_cutouts", "read_image"]
+__all__ = ["Cutout", "placed_cutout", "read_cutout", "read_cutouts", "read_image"]
 
 _CONCURRENT_REQUESTS = 16
 _ARRAY_SUFFIXES = (".npy", ".h5", ".hdf5")
@@ -257,7 +257,22 @@ def _place_fits(
 ) -> Cutout:
     """Return an image of a FITS file calibrated and north up."""
     position = (row["ra"], row["dec"]) if row.get("ra") is not None else None
-    place = locate(image.header, image.pixels.shape[1:], position)
+    return placed_cutout(
+        row, survey, image, locate(image.header, image.pixels.shape[1:], position), bands
+    )
+
+
+def placed_cutout(
+    row: Mapping[str, Any],
+    survey: Survey,
+    image: FitsImage,
+    place: Placement | None,
+    bands: list[str] | None = None,
+) -> Cutout:
+    """Return an image at its place on the sky, calibrated and north up.
+
+    `row` may have the columns of a sample table, `bands` are the names that it states.
+    """
     scale = place.pixel_scale_arcsec if place else _pixel_scale(row, survey)
     pixels = calibrate(image.pixels, image.header, survey, scale)
     noise = _calibrated_noise(image, survey, scale)
@@ -284,7 +299,7 @@ def _calibrated_noise(image: FitsImage, survey: Survey, scale: float) -> np.ndar
 
 
 def _flux_cutout(
-    row: dict[str, Any],
+    row: Mapping[str, Any],
     survey: Survey,
     pixels: np.ndarray,
     bands: Sequence[str] | None,
@@ -320,7 +335,7 @@ def _colour_cutout(row: dict[str, Any], survey: Survey, picture: Picture) -> Cut
     )
 
 
-def _pixel_scale(row: dict[str, Any], survey: Survey) -> float:
+def _pixel_scale(row: Mapping[str, Any], survey: Survey) -> float:
     return float(row.get("pixel_scale_arcsec") or survey.pixel_scale_arcsec)
 
 

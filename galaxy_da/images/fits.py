@@ -37,7 +37,7 @@ _FITS_MAGIC = b"SIMPLE"
 _LARGEST_BYTES = 1 << 30
 """Largest size of a file after decompression."""
 
-_LARGEST_PIXELS = 1 << 28
+_LARGEST_PIXELS = 1 << 29  # a tile of Euclid has 3.7e8
 _MOST_MASKED = 0.9
 """Share of masked pixels above which an image is refused with the name of its mask."""
 

@@ -19,7 +19,16 @@ from galaxy_da.images.quiet import quiet
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["Placement", "celestial_wcs", "is_wcs_card", "locate", "pixels_of", "regrid", "sky_of"]
+__all__ = [
+    "Placement",
+    "celestial_wcs",
+    "is_wcs_card",
+    "locate",
+    "pixels_of",
+    "placement",
+    "regrid",
+    "sky_of",
+]
 
 _CELESTIAL = re.compile(r"(RA|DEC|[GES]LON|[GES]LAT)(-|$)", re.IGNORECASE)
 _MOST_AXES = 9
@@ -210,8 +219,13 @@ def locate(
         If the WCS cannot be read, or the position lies outside the image.
     """
     wcs = celestial_wcs(header)
-    if wcs is None:
-        return None
+    return None if wcs is None else placement(wcs, shape, position)
+
+
+def placement(
+    wcs: Any, shape: tuple[int, ...], position: tuple[float, float] | None = None
+) -> Placement:
+    """Return the placement of `locate` by a WCS of `celestial_wcs`."""
     height, width = shape
     x, y = (width - 1) / 2, (height - 1) / 2
     if position is not None:

@@ -1,0 +1,171 @@
+"""Features cut from tiles are those of cutouts that astropy cuts from the same tiles."""
+
+import json
+from functools import cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.io import fits
+from astropy.nddata import Cutout2D
+from astropy.wcs import WCS
+from conftest import make_space
+
+from galaxy_da.cli import main
+from galaxy_da.errors import CutoutError, SurveyError
+from galaxy_da.extraction.mosaic import extract_mosaic
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.images.tiles import Mosaic
+from galaxy_da.io.features import Features
+from galaxy_da.io.samples import Sample
+from galaxy_da.surveys import get_survey
+
+SCALE, SIDE = 0.262, 400
+SIZE = 40.0
+
+
+def tile_wcs(number):
+    """Tiles of 105 arcsec side by side that overlap by a fifth."""
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    wcs.wcs.crval = 150 + 0.8 * number * SIDE * SCALE / 3600, 2.0
+    wcs.wcs.crpix = (SIDE + 1) / 2, (SIDE + 1) / 2
+    wcs.wcs.cdelt = -SCALE / 3600, SCALE / 3600
+    return wcs
+
+
+@cache
+def tile_pixels(number, band):
+    rng = np.random.default_rng([number, ord(band)])
+    y, x = np.mgrid[:SIDE, :SIDE]
+    image = rng.normal(0, 0.02, (SIDE, SIDE))
+    for cx, cy, flux in zip(
+        *rng.uniform(20, SIDE - 20, (2, 40)), rng.uniform(1, 9, 40), strict=True
+    ):
+        image += flux * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 30)
+    return image.astype(np.float32)
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    for number in range(2):
+        for band in "grz":
+            hdu = fits.PrimaryHDU(tile_pixels(number, band), tile_wcs(number).to_header())
+            hdu.writeto(tmp_path / f"brick-{number}-image-{band}.fits")
+    return str(tmp_path / "brick-*-image-{band}.fits")
+
+
+def catalogue(n=40, seed=0):
+    rng = np.random.default_rng(seed)
+    wide = SIDE * SCALE / 3600
+    ra, dec = 150 + rng.uniform(-0.48, 1.28, n) * wide, 2 + rng.uniform(-0.48, 0.48, n) * wide
+    ids = [f"g{i}" for i in range(n)]
+    return pa.table({"object_id": ids, "ra": ra, "dec": dec, "mag": np.arange(n)})
+
+
+def mosaic_of(files, survey="decals"):
+    return Mosaic(files=files, survey=get_survey(survey), side_arcsec=SIZE)
+
+
+def cut_by_astropy(folder, table):
+    """Sample table whose cutouts astropy cuts from the tile with the farthest edges."""
+    side, names = round(SIZE / SCALE), []
+    for i, (ra, dec) in enumerate(
+        zip(table["ra"].to_pylist(), table["dec"].to_pylist(), strict=True)
+    ):
+        places = [tile_wcs(number).world_to_pixel_values(ra, dec) for number in range(2)]
+        edge = [min(x, y, SIDE - 1 - x, SIDE - 1 - y) for x, y in places]
+        number = int(np.argmax(edge))
+        cuts = [Cutout2D(tile_pixels(number, band), places[number], side, tile_wcs(number))
+                for band in "grz"]  # fmt: skip
+        header = cuts[0].wcs.to_header()
+        header["BANDS"] = "g,r,z"
+        fits.PrimaryHDU(np.stack([cut.data for cut in cuts]), header).writeto(folder / f"{i}.fits")
+        names.append(f"{i}.fits")
+    columns = {"survey": ["decals"] * len(names), "cutout": names}
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    pq.write_table(table, folder / "sample.parquet")
+    return Sample(folder / "sample.parquet")
+
+
+def test_features_equal_those_of_astropys_cutouts(tiles, tmp_path):
+    space, table = make_space(), catalogue()
+    found = extract_mosaic(space, mosaic_of(tiles), table, tmp_path / "features").table
+    (tmp_path / "cut").mkdir()
+    expected = extract(space, cut_by_astropy(tmp_path / "cut", table)).table
+    assert set(zip(found["status"].to_pylist(), found["message"].to_pylist(), strict=True)) == {
+        ("ok", None)
+    }
+    order = [found["object_id"].to_pylist().index(name) for name in table["object_id"].to_pylist()]
+    found = found.take(order)
+    assert found["mag"].to_pylist() == table["mag"].to_pylist()
+    assert found["flags"].to_pylist() == expected["flags"].to_pylist()
+    for name in ("embedding", "variance"):
+        ours, theirs = (np.array(t[name].to_pylist()) for t in (found, expected))
+        np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+def test_masks_and_variance_of_a_patch_are_used(tmp_path):
+    band = get_survey("rubin").band_names[2]
+    pixels, mask = tile_pixels(0, "r") * 1000, np.zeros((SIDE, SIDE), np.int32)
+    mask[200:204, 190:210] = 1 << 5
+    head = tile_wcs(0).to_header()
+    image = fits.ImageHDU(pixels, head, name="IMAGE")
+    image.header["BUNIT"], image.header["FILTER"] = "nJy", band
+    flags = fits.ImageHDU(mask, fits.Header({"MP_SAT": 5, "HIERARCH MP_DETECTED": 3}), name="MASK")
+    variance = fits.ImageHDU(
+        np.full_like(pixels, 400.0), fits.Header({"BUNIT": "nJy2"}), name="VARIANCE"
+    )
+    path = tmp_path / "patch-1.fits"
+    fits.HDUList([fits.PrimaryHDU(), image, flags, variance]).writeto(path)
+    mosaic = mosaic_of(str(tmp_path / "patch-*.fits"), "rubin")
+    assert mosaic.assign(np.array([150.0]), np.array([2.0])).tolist() == [0]
+    [cutout] = mosaic.cutouts(0, [{"ra": 150.0, "dec": 2.0}])
+    position = tile_wcs(0).world_to_pixel_values(150.0, 2.0)
+    side = round(SIZE / SCALE)
+    wanted = Cutout2D(np.where(mask > 0, np.nan, pixels), position, side).data
+    unit = get_survey("rubin").nanomaggy_per_unit
+    np.testing.assert_allclose(cutout.pixels[0] * unit, wanted / 3630.78, rtol=1e-3, atol=1e-9)
+    assert cutout.noise[0] * unit == pytest.approx(20 / 3630.78, rel=1e-3)
+
+
+def test_rows_off_the_tiles_and_bad_positions_have_their_status(tiles, tmp_path):
+    table = pa.table({"object_id": ["off", "far", "bad", "null", "in"],
+                      "ra": [150.5, 330.0, 400.0, None, 150.0],
+                      "dec": [2.0, -2.0, 0.0, 2.0, 2.0]})  # fmt: skip
+    found = extract_mosaic(make_space(), mosaic_of(tiles), table, tmp_path / "features").table
+    status = dict(zip(found["object_id"].to_pylist(), found["status"].to_pylist(), strict=True))
+    assert status == {"off": "outside_footprint", "far": "outside_footprint",
+                      "bad": "bad_position", "null": "bad_position", "in": "ok"}  # fmt: skip
+
+
+def test_no_tiles_or_no_wcs_is_named(tmp_path):
+    with pytest.raises(SurveyError, match="no such files"):
+        _ = mosaic_of(str(tmp_path / "*-{band}.fits")).tiles
+    fits.PrimaryHDU(np.ones((9, 9), np.float32)).writeto(tmp_path / "a-r.fits")
+    with pytest.raises(SurveyError, match="no celestial WCS"):
+        mosaic_of(str(tmp_path / "*-{band}.fits")).assign(np.zeros(1), np.zeros(1))
+
+
+def test_a_broken_tile_spoils_its_rows_only(tiles, tmp_path):
+    path = tmp_path / "brick-1-image-z.fits"
+    path.write_bytes(path.read_bytes()[:-5000])
+    mosaic, table = mosaic_of(tiles), catalogue(8)
+    number = mosaic.assign(table["ra"].to_numpy(), table["dec"].to_numpy())
+    for row, tile in zip(table.to_pylist(), number.tolist(), strict=True):
+        [cutout] = mosaic.cutouts(tile, [row])
+        assert isinstance(cutout, CutoutError) == (tile == 1)
+
+
+def test_the_verb_reads_tiles_and_goes_on(tiles, tmp_path, capsys):
+    make_space().save(tmp_path / "space")
+    pq.write_table(catalogue(12), tmp_path / "catalogue.parquet")
+    words = ["extract", "--space", str(tmp_path / "space"), "--sample"]
+    words += [str(tmp_path / "catalogue.parquet"), "--mosaic", tiles, "--out", str(tmp_path / "f")]
+    assert main(words) == 2
+    for _ in range(2):
+        assert main([*words, "--survey", "decals", "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["ok"] == 12
+    assert Features.open(tmp_path / "f").table.num_rows == 12
