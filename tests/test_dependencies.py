@@ -14,13 +14,16 @@ from galaxy_da.cli import EXTRAS, main
 ROOT = Path(__file__).resolve().parents[1]
 INSTALLED = ("galaxy_da", "catalogs", "evaluation", "training")
 LOADED_BY_OTHERS = {
-    "axe-playwright-python", "build", "flask", "flask-cors", "httptools", "ipykernel", "moto",
-    "mypy", "myst-nb", "pandas-stubs", "playwright", "py-rattler-build",
-    "pydata-sphinx-theme", "pytest-timeout", "pytest-xdist", "python-multipart", "ruff", "s3fs",
-    "scikit-image", "scipy-stubs", "setuptools-scm", "sphinx-copybutton", "sphinx-design",
-    "torchmetrics", "twine", "types-tqdm", "uvloop",
+    "axe-playwright-python", "build", "datasets", "flask", "flask-cors", "httptools",
+    "ipykernel", "moto", "mypy", "myst-nb", "pandas-stubs", "playwright", "py-rattler-build",
+    "pydata-sphinx-theme", "pytest-timeout", "pytest-xdist", "python-multipart", "regions",
+    "ruff", "s3fs", "scikit-image", "scipy-stubs", "setuptools-scm", "sphinx-copybutton",
+    "sphinx-design", "torchmetrics", "twine", "types-tqdm", "uvloop",
 }  # fmt: skip
 """Tools, plugins and stubs, and packages that tests import by `importorskip`."""
+
+LAZY = ("galaxy_da.service", "galaxy_da.plots", "catalogs.archives", "evaluation.reports")
+"""Modules that need an extra, and that earlier tests may have imported."""
 
 FOR_AUTHORS = {"dev", "docs", "release"}
 """Extras that no user needs."""
@@ -82,14 +85,29 @@ def test_messages_know_what_each_extra_brings():
         (["serve", "--index", "i", "--space", "decals"], "fastapi", "service"),
         (["serve", "--index", "i", "--space", "decals"], "uvicorn", "service"),
         (["serve", "--index", "i", "--space", "decals"], "httpx", "service"),
+        (
+            [
+                "evaluate",
+                "--space",
+                "decals",
+                "--anchor",
+                "a",
+                "--target",
+                "t",
+                "--pairs",
+                "p",
+                "--out",
+                "o",
+            ],
+            "matplotlib",
+            "plots",
+        ),
         (["fetch", "sdss", "--catalog", "c.csv", "--out", "o"], "httpx", "archives"),
     ],
 )
 def test_a_missing_extra_is_named(words, module, extra, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in [
-        name for name in sys.modules if name.startswith(("galaxy_da.service", "catalogs.archives"))
-    ]:
+    for name in [name for name in sys.modules if name.startswith(LAZY)]:
         monkeypatch.delitem(sys.modules, name)
     for name in [name for name in sys.modules if name.partition(".")[0] == module]:
         monkeypatch.delitem(sys.modules, name)

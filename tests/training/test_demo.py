@@ -7,10 +7,48 @@ import time
 
 import httpx
 import numpy as np
+import pyarrow as pa
 import pytest
+from conftest import blobs, make_space, write_sample
+from matplotlib.colors import to_hex
 from PIL import Image
 
+from galaxy_da import LatentIndex, Sample, extract
 from galaxy_da.cli import main
+from galaxy_da.io.tables import write_table
+from galaxy_da.plots.figure import MARK
+from training import demo
+
+
+def test_the_picture_marks_the_same_galaxy(tmp_path):
+    pixels = blobs(6, 140, 0.262)
+    bands = {"bands": pa.array(["g,r,z"] * 6)}
+    paths = {
+        name: write_sample(tmp_path / name, pixels, name, **(bands if name == "hsc" else {}))
+        for name in ("decals", "hsc")
+    }
+    samples = {name: Sample(path) for name, path in paths.items()}
+    space = make_space()
+    space.save(tmp_path / "space")
+    index = LatentIndex.build([extract(space, sample) for sample in samples.values()])
+    index.save(tmp_path / "index")
+    ids = {name: sample.catalog["object_id"] for name, sample in samples.items()}
+    pairs = {"anchor_id": ids["decals"], "target_id": ids["hsc"]}
+    known = {"separation_arcsec": np.zeros(6), "n_candidates": pa.array([1] * 6, pa.int32())}
+    write_table(pa.table({**pairs, **known, "ambiguous": [False] * 6}), tmp_path / "pairs.parquet")
+    plot = demo._drawing(
+        str(tmp_path / "space"), tmp_path / "index", paths, tmp_path / "pairs.parquet"
+    )
+    expected = [[False] * 6]
+    nearest = [
+        index.similar(f"hsc:{key}", 3, "decals")["object_id"].to_pylist()
+        for key in ids["hsc"].to_pylist()
+    ]
+    own = ids["decals"].to_pylist()
+    expected += [[near[rank] == own[i] for i, near in enumerate(nearest)] for rank in range(3)]
+    colours = [to_hex(axes.spines["left"].get_edgecolor()) for axes in plot.axes]
+    assert [colour == MARK for colour in colours] == [mark for row in expected for mark in row]
+    assert any(map(any, expected))
 
 
 @pytest.mark.slow
