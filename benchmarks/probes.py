@@ -35,6 +35,7 @@ from evaluation.probes.quantities import find_quantities
 from evaluation.targets import encoder_for
 from galaxy_da.errors import SpaceError
 from galaxy_da.extraction.loading import read_batches, row_numbers
+from galaxy_da.extraction.summary import summarise
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.preparation import to_surface_brightness
 from galaxy_da.io.samples import Sample
@@ -100,7 +101,7 @@ def probe_tables(
         for row in rows:
             row["encoder"] = "adapted" if row["survey"] in loaded.surveys else "by definition"
         return {
-            "quantities": _pick(rows, "r2", ("bias", "scatter", "rms", "r2")),
+            "quantities": _pick(rows, "r2", ("bias", "scatter", "rms", "r2", "pull")),
             "probabilities": _pick(
                 rows, "brier", ("log_loss", "base_log_loss", "brier", "ece", "auc")
             ),
@@ -148,7 +149,7 @@ def peer_rows(
             if probe.name not in peer or probe.name not in known:
                 continue
             ours = np.full(some.num_rows, np.nan)
-            ours[latents.rows] = probe.apply(latents.vectors[0])
+            ours[latents.rows] = probe.predict(latents.vectors[0]).value
             answers = {"ours": ours, "statmorph": peer[probe.name]}
             if f"sersic_{probe.name}" in peer:
                 answers["sersic"] = peer[f"sersic_{probe.name}"]
@@ -190,7 +191,9 @@ def real_rows(
     rows = []
     for name in surveys:
         guide = read_guide(path, name)
-        p = probe.apply(encode(space, guide.survey, guide.cutouts).mean)
+        found = encode(space, guide.survey, guide.cutouts)
+        summaries = summarise(space, found.inputs, space.encode(found.inputs, found.encoder))
+        p = probe.predict(summaries.values).value
         featured = guide.featured
         rows.append(
             {

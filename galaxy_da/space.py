@@ -18,6 +18,7 @@ from galaxy_da.io import html
 from galaxy_da.io.files import json_hash
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.models.devices import Precision, autocast, best_device, placed
+from galaxy_da.models.domain import Domain
 from galaxy_da.models.match_probability import MatchProbability
 from galaxy_da.models.networks import Posterior
 from galaxy_da.models.probes import Probe
@@ -46,6 +47,7 @@ class LatentSpace:
         self.training = dict(parts.training)
         self.metrics = dict(parts.metrics)
         self.probes = tuple(parts.probes)
+        self.domain = parts.domain
         for network in (parts.decoder, *(encoder.network for encoder in parts.encoders.values())):
             _freeze(network)
 
@@ -158,6 +160,10 @@ class LatentSpace:
     def with_probes(self, probes: Sequence[Probe]) -> LatentSpace:
         """Return a copy with other probes."""
         return self._with(probes=probes)
+
+    def with_domain(self, domain: Domain) -> LatentSpace:
+        """Return a copy with another model of its domain."""
+        return self._with(domain=domain)
 
     def with_metrics(self, metrics: Mapping[str, Any]) -> LatentSpace:
         """Return a copy with other validation scores."""

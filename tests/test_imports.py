@@ -24,8 +24,8 @@ ROOMS = {
         "transfer", "targets", "truth", "evaluate", "probes", "reports", "commands",
     ),
     "training": (
-        "checkpoints", "recipe_files", "parallel", "losses", "anchor", "pretraining", "adaptation",
-        "demo", "commands",
+        "checkpoints", "recipe_files", "parallel", "losses", "anchor", "readings", "pretraining",
+        "adaptation", "demo", "commands",
     ),
 }  # fmt: skip
 """Rooms of each package: a room imports only rooms before it."""

@@ -30,7 +30,7 @@ from galaxy_da.images.cutouts import Cutout, read_cutout, read_cutouts
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey, get_survey
 
-__all__ = ["SdssPool", "group_rows", "rank_rows"]
+__all__ = ["SdssPool", "gama_stamp", "group_rows", "rank_rows"]
 
 _WIDEST_ARCSEC = 24.0  # of the pictures of SDSS
 _GUIDE_WIDTH = 0.02 * 424 * R90_ARCSEC
@@ -160,14 +160,15 @@ def _gama_pairs(folder: Path) -> Iterator[_Pair]:
     """Read the stamps of the same galaxies in r by KiDS and SDSS; both have zeropoint 0."""
     for path in sorted((folder / "KiDS").glob("G*fitim.fits")):
         query, partner = (
-            _gama_stamp(folder / name / path.name, get_survey(name.lower())) for name in _FITS_SCALE
+            gama_stamp(folder / name / path.name, get_survey(name.lower())) for name in _FITS_SCALE
         )
         name = path.name.removesuffix("fitim.fits")
         survey = get_survey("kids")
         yield _Pair(group="KiDS r, FITS", name=name, survey=survey, query=query, partner=partner)
 
 
-def _gama_stamp(path: Path, survey: Survey) -> Cutout:
+def gama_stamp(path: Path, survey: Survey) -> Cutout:
+    """Read a stamp in r of ``kids_sdss_fits``, whose folder names the survey."""
     factor = np.float32(_MAGGIES / survey.nanomaggy_per_unit)
     pixels = np.asarray(fits.getdata(path), np.float32)[None] * factor
     height, width = pixels.shape[1:]

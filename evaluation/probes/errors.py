@@ -12,14 +12,14 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from evaluation.calibration import expected_calibration_error
 from evaluation.probes.labelled_latents import LabelledLatents
-from galaxy_da.models.probes import Link, Probe
+from galaxy_da.models.probes import Link, Predicted, Probe
 
-__all__ = ["FEWEST", "error_rows", "measure", "measure_probes", "residuals"]
+__all__ = ["FEWEST", "error_rows", "measure", "measure_probes", "pulls", "residuals"]
 
 FEWEST = 50
 """Smallest number of galaxies for a fit or a measurement."""
 
-_QUANTITY_ERRORS = ("bias", "scatter", "rms", "r2")
+_QUANTITY_ERRORS = ("bias", "scatter", "rms", "r2", "pull")
 _PROBABILITY_ERRORS = ("log_loss", "base_log_loss", "brier", "ece", "auc")
 
 
@@ -40,8 +40,11 @@ def measure_probes(
         for survey in latents:
             here = use[survey.rows] & np.isfinite(truth[survey.rows])
             if here.sum() >= FEWEST:
-                value = probe.apply(survey.vectors[0][here])
-                errors[survey.survey] = measure(probe.link, truth[survey.rows[here]], value)
+                found = probe.predict(survey.vectors[0][here])
+                known = truth[survey.rows[here]]
+                errors[survey.survey] = measure(probe.link, known, found.value) | pulls(
+                    probe.link, known, found
+                )
         measured.append(replace(probe, errors=errors))
     return tuple(measured)
 
@@ -53,6 +56,15 @@ def residuals(link: Link, truth: np.ndarray, value: np.ndarray) -> np.ndarray:
     if link == "angle":
         return np.asarray((value - truth + 90) % 180 - 90)
     return np.asarray(value - truth)
+
+
+def pulls(link: Link, truth: np.ndarray, found: Predicted) -> dict[str, float]:
+    """Return the robust width of residuals over stated errors as ``pull``, 1 if they are right."""
+    if link == "logistic":
+        return {}
+    error = found.error / found.value if link == "exp" else found.error
+    pull = residuals(link, truth, found.value) / np.maximum(error, 1e-9)
+    return {"pull": float(mad_std(pull))}
 
 
 def measure(link: Link, truth: np.ndarray, value: np.ndarray) -> dict[str, float]:

@@ -1,14 +1,14 @@
 """Fit probes to a space's anchor, or to several surveys, and measure them in every survey.
 
-A probe is fitted on the train and validation parts of the sky (`catalogs.splits`), with a penalty
-chosen there by cross-validation over sky cells. It is measured on the test part, which no encoder
-of the space was trained on. The probe stores these errors.
+A probe is fitted on the train and validation parts of the sky (`catalogs.splits`). A fifth of the
+cells there are left out and set the scale of its errors. It is measured on the test part, which no
+encoder of the space was trained on. The probe stores these errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +16,16 @@ from astropy import units as u
 from astropy_healpix import lonlat_to_healpix
 
 from catalogs.splits import choose_split
+from evaluation.probes.error_scale import error_factors
 from evaluation.probes.errors import FEWEST, measure_probes
-from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled, joined
-from evaluation.probes.network import ProbeNetwork
-from evaluation.probes.quantities import KnownQuantity, find_quantities
+from evaluation.probes.labelled_latents import (
+    FITTED_SYMMETRIES,
+    LabelledLatents,
+    encode_labelled,
+    joined,
+)
+from evaluation.probes.network import fit_networks
+from evaluation.probes.quantities import KnownQuantity, Quantity, find_quantities
 from evaluation.targets import encoder_for, known_splits
 from evaluation.truth import truth_positions
 from galaxy_da.errors import CatalogError, TableError
@@ -28,7 +34,13 @@ from galaxy_da.models.probes import Link, Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
-__all__ = ["ProbeSettings", "fit_probe", "fit_probes", "targets_by_symmetry"]
+__all__ = [
+    "ProbeSettings", "fit_probe", "fit_probes", "fit_summaries", "population_spread",
+    "targets_by_symmetry",
+]  # fmt: skip
+
+
+_FOLDS = 5  # of the cells, one of which sets the scale of the errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,8 +136,8 @@ def fit_probe(
 ) -> Probe:
     """Fit one probe to the galaxies of `use`, (truth rows,) bool.
 
-    All symmetries of the latents are fitted; the targets of an angle rotate with them.
-    Cross-validation keeps each of the `cells`, (truth rows,) int, whole.
+    All symmetries of the summaries are fitted; the targets of an angle rotate with them. A fifth of
+    the `cells`, (truth rows,) int, are left out of the fit and set the scale of the errors.
     """
     quantity, targets = known.quantity, known.targets
     fine = use[latents.rows] & np.isfinite(targets[latents.rows]).all(1)
@@ -135,14 +147,27 @@ def fit_probe(
             f"the sky have a value, at least {FEWEST} that differ are needed"
         )
     rows, vectors = latents.rows[fine], latents.vectors[:, fine]
-    centre, spread = vectors[0].mean(0), np.maximum(vectors[0].std(0), 1e-6)
-    x = (vectors - centre) / spread
-    y = np.stack(
-        [targets_by_symmetry(targets[rows], quantity.link, number) for number in range(len(x))]
+    names = np.unique(cells[rows])
+    if len(names) < 2:
+        raise CatalogError("all galaxies lie in one cell of the sky; a fit needs a larger area")
+    left_out = np.random.default_rng(seed).permutation(names)[: max(1, len(names) // _FOLDS)]
+    held = np.isin(cells[rows], left_out)
+    numbers = FITTED_SYMMETRIES[: len(vectors)]
+    y = np.stack([targets_by_symmetry(targets[rows], quantity.link, k) for k in numbers])
+    width = vectors.shape[-1]
+    probe = fit_summaries(
+        quantity, vectors[:, ~held].reshape(-1, width), y[:, ~held].reshape(-1, y.shape[-1]), seed
     )
-    network = ProbeNetwork(quantity.link, seed)
-    penalty = network.choose(x, y, cells[rows])
-    weights, biases = network.fit(x, y, penalty)
+    probe = replace(probe, population=population_spread(known.values[rows], quantity.link))
+    return error_factors(probe, vectors[0, held], known.values[rows[held]])
+
+
+def fit_summaries(
+    quantity: Quantity, summaries: np.ndarray, targets: np.ndarray, seed: int = 0
+) -> Probe:
+    """Fit a probe to (n, inputs) summaries and (n, k) targets, all of them known."""
+    centre, spread = summaries.mean(0), np.maximum(summaries.std(0), 1e-3)
+    weights, biases = fit_networks((summaries - centre) / spread, targets, quantity.link, seed)
     return Probe(
         name=quantity.name,
         description=quantity.description,
@@ -153,9 +178,18 @@ def fit_probe(
         high=quantity.high,
         centre=centre.astype(np.float32),
         spread=spread.astype(np.float32),
-        weights=tuple(weight.astype(np.float32) for weight in weights),
-        biases=tuple(bias.astype(np.float32) for bias in biases),
+        weights=weights,
+        biases=biases,
     )
+
+
+def population_spread(values: np.ndarray, link: Link) -> float | None:
+    """Return the spread of a quantity over the galaxies of the fit; none of a probability."""
+    if link == "logistic":
+        return None
+    if link == "angle":
+        return float(180 / np.sqrt(12))
+    return float(np.std(np.log(values) if link == "exp" else values))
 
 
 def targets_by_symmetry(targets: np.ndarray, link: Link, number: int) -> np.ndarray:

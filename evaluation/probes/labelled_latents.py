@@ -1,4 +1,4 @@
-"""Latents of the galaxies in a truth table."""
+"""Summaries of the galaxies in a truth table."""
 
 from __future__ import annotations
 
@@ -12,20 +12,24 @@ import torch
 from evaluation.truth import truth_rows
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import load_images
+from galaxy_da.extraction.summary import summarise
 from galaxy_da.io.samples import Sample
-from galaxy_da.models.symmetric_outputs import means_by_symmetry
+from galaxy_da.models.symmetries import apply_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["LabelledLatents", "encode_labelled", "joined"]
+__all__ = ["FITTED_SYMMETRIES", "LabelledLatents", "encode_labelled", "joined"]
+
+FITTED_SYMMETRIES = (0, 1, 4, 5)
+"""Symmetries of images that probes are fitted to: quarter turns and mirror images."""
 
 _ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledLatents:
-    """Latents of one survey, (symmetries, n, latents), each galaxy with its row in a truth table.
+    """Summaries of one survey, (symmetries, n, k), each galaxy with its row in a truth table.
 
-    The images as observed come first; where probes are fitted, the seven other dihedral symmetries
+    The images as observed come first; where probes are fitted, the others of `FITTED_SYMMETRIES`
     follow. `rows` may repeat a galaxy that several surveys observed.
     """
 
@@ -43,7 +47,7 @@ def encode_labelled(
     *,
     symmetric: bool = False,
 ) -> LabelledLatents:
-    """Encode the galaxies of a sample that are in a truth table, in one or all eight symmetries.
+    """Summarise the galaxies of a sample that are in a truth table, in one or more symmetries.
 
     `use`, (truth rows,) bool, marks the galaxies to encode; by default all. Raises TableError if
     sample and truth do not join, or share no galaxy that is to be encoded.
@@ -61,10 +65,11 @@ def encode_labelled(
     for start in range(0, len(known), _ROWS):
         inputs, ok = load_images(sample, known[start : start + _ROWS], encoder, space.frame)
         inputs = inputs[torch.from_numpy(ok)]
-        if symmetric:
-            vectors.append(means_by_symmetry(encoder.network, inputs).numpy())
-        else:
-            vectors.append(space.encode(inputs, encoder).mean.numpy()[None])
+        parts = []
+        for number in FITTED_SYMMETRIES if symmetric else (0,):
+            turned = inputs.with_images(apply_symmetry(inputs.images, number))
+            parts.append(summarise(space, turned, space.encode(turned, encoder)).values)
+        vectors.append(np.stack(parts))
         usable.append(ok)
     return LabelledLatents(
         survey=encoder.survey.name,

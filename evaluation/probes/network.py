@@ -1,104 +1,111 @@
-"""Network of a probe, fitted by scikit-learn; its weights are returned as arrays."""
+"""Fit the networks of a probe: an ensemble that predicts distributions, by maximum likelihood."""
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+import math
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GroupKFold
-from sklearn.neural_network import MLPClassifier, MLPRegressor
+import torch
+from torch import Tensor, nn
 
-from galaxy_da.errors import CatalogError
-from galaxy_da.models.probes import Link
+from galaxy_da.models.probes import OUTPUTS, Link
 
-__all__ = ["ProbeNetwork"]
+__all__ = ["Layers", "fit_networks"]
 
-_HIDDEN = 128
-_STEPS, _BATCH = 3000, 200
-_TRIAL_STEPS = 1000  # enough to compare penalties
-_PENALTIES = (0.3, 3.0, 30.0)
-_FOLDS = 3
-_SPARSE = 4  # every fourth symmetry serves to choose the penalty
+_HIDDEN, _NETWORKS = 64, 3
+_STEPS, _BATCH = 800, 512
+_RATE, _DECAY = 3e-3, 0.5
+_CLIP = 6.0  # as in galaxy_da.models.probes
+_LEAST_SIGMA = 0.02  # of standardised targets
+_MOST_RESIDUAL = 5.0  # standard deviations beyond which a residual counts linearly
 
-
-class ProbeNetwork:
-    """One hidden layer from standardised latents to the input of a link."""
-
-    def __init__(self, link: Link, seed: int) -> None:
-        self.link, self.seed = link, seed
-
-    def choose(self, x: np.ndarray, y: np.ndarray, cell: np.ndarray) -> float:
-        """Return the weight penalty with the smallest loss on held-out cells."""
-        folds = min(_FOLDS, len(np.unique(cell)))
-        if folds < 2:
-            raise CatalogError(
-                "all galaxies lie in one cell of the sky; cross-validation needs a larger area"
-            )
-        losses = np.zeros(len(_PENALTIES))
-        for fitted, held_out in GroupKFold(folds).split(x[0], groups=cell):
-            for i, penalty in enumerate(_PENALTIES):
-                part = x[::_SPARSE, fitted], y[::_SPARSE, fitted]
-                layers = self.fit(*part, penalty, steps=_TRIAL_STEPS)
-                predicted = _forward(x[0][held_out], *layers)
-                losses[i] += self._loss(predicted, y[0][held_out]) * len(held_out)
-        return _PENALTIES[int(losses.argmin())]
-
-    def fit(
-        self, x: np.ndarray, y: np.ndarray, penalty: float, *, steps: int | None = None
-    ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return weights and biases.
-
-        `x` is (symmetries, n, latents) and `y` (symmetries, n, k).
-        """
-        steps = steps or _STEPS
-        flat, goal = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
-        settings: dict[str, Any] = {
-            "hidden_layer_sizes": (_HIDDEN,),
-            "activation": "tanh",
-            "alpha": penalty,
-            "batch_size": min(_BATCH, len(flat)),
-            "max_iter": -(-steps * _BATCH // len(flat)),
-            "n_iter_no_change": steps,  # so that the fit ends after that many steps
-            "random_state": self.seed,
-        }
-        if self.link == "logistic":
-            return _fit_votes(MLPClassifier(**settings), flat, goal[:, 0])
-        middle, scale = goal.mean(0), goal.std()
-        standard = (goal - middle) / scale
-        model = MLPRegressor(**settings)
-        _run(model, flat, standard if standard.shape[1] > 1 else standard[:, 0])
-        *weights, last = model.coefs_
-        *biases, offset = model.intercepts_
-        return [*weights, last * scale], [*biases, offset * scale + middle]
-
-    def _loss(self, output: np.ndarray, goal: np.ndarray) -> float:
-        if self.link == "logistic":
-            return float((np.logaddexp(0, output) - goal * output).mean())
-        return float(np.square(output - goal).mean())
+Layers = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
+"""Weights (networks, inputs, outputs) and biases (networks, outputs) of each layer."""
 
 
-def _fit_votes(
-    model: MLPClassifier, x: np.ndarray, share: np.ndarray
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Fit to shares of votes: each galaxy enters as a yes and as a no, weighted by its votes."""
-    if np.isin(share, (0, 1)).all():
-        _run(model, x, share > 0.5)
-    else:
-        answers = np.repeat([True, False], len(x))
-        _run(model, np.concatenate([x, x]), answers, np.concatenate([share, 1 - share]))
-    return list(model.coefs_), list(model.intercepts_)
+def fit_networks(x: np.ndarray, y: np.ndarray, link: Link, seed: int) -> Layers:
+    """Fit an ensemble, each network to other batches and from other first weights.
+
+    Parameters
+    ----------
+    x : (n, inputs) array
+        Standardised summaries.
+    y : (n, k) array
+        Targets: values, logarithms for ``exp``, shares of yes for ``logistic``, or for ``angle``
+        cosine and sine of twice the angle times a weight of at most 1.
+    link : {"identity", "exp", "logistic", "angle"}
+        Distribution: normal of the value or of its logarithm, Bernoulli, or von Mises of twice the
+        angle.
+    seed : int
+        Seed of weights and batches.
+    """
+    random = torch.Generator().manual_seed(seed)
+    inputs = torch.from_numpy(np.asarray(x, np.float32)).clamp(-_CLIP, _CLIP)
+    middle, scale = np.zeros(y.shape[1]), 1.0
+    if link in ("identity", "exp"):
+        middle, scale = y.mean(0), float(max(y.std(), 1e-6))
+    goal = torch.from_numpy(((y - middle) / scale).astype(np.float32))
+    layers = _first_layers(inputs.shape[1], OUTPUTS[link], random)
+    optimiser = torch.optim.AdamW(layers, lr=_RATE, weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=_STEPS)
+    batch = min(_BATCH, len(inputs))
+    for _ in range(_STEPS):
+        rows = torch.randint(len(inputs), (_NETWORKS, batch), generator=random)
+        loss = _LOSSES[link](_forward(inputs[rows], layers), goal[rows]).mean()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    w1, b1, w2, b2 = (layer.detach().double().numpy() for layer in layers)
+    if link in ("identity", "exp"):
+        w2[..., 0] *= scale
+        b2 = np.stack([b2[:, 0] * scale + middle[0], b2[:, 1] + math.log(scale)], 1)
+    return (
+        (w1.astype(np.float32), w2.astype(np.float32)),
+        (b1.astype(np.float32), b2.astype(np.float32)),
+    )
 
 
-def _run(model: Any, x: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> None:
-    """Fit for a fixed number of epochs, which is no failure to converge."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(x, y, sample_weight=weight)
+def _first_layers(inputs: int, outputs: int, random: torch.Generator) -> list[nn.Parameter]:
+    shapes = ((inputs, _HIDDEN), (_HIDDEN, outputs))
+    layers = []
+    for rows, columns in shapes:
+        weight = torch.randn(_NETWORKS, rows, columns, generator=random) / math.sqrt(rows)
+        layers += [nn.Parameter(weight), nn.Parameter(torch.zeros(_NETWORKS, columns))]
+    return layers
 
 
-def _forward(x: np.ndarray, weights: list[np.ndarray], biases: list[np.ndarray]) -> np.ndarray:
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        x = np.tanh(x @ weight + bias)
-    return np.asarray(x @ weights[-1] + biases[-1])
+def _forward(x: Tensor, layers: list[nn.Parameter]) -> Tensor:
+    w1, b1, w2, b2 = layers
+    hidden = torch.tanh(torch.baddbmm(b1[:, None], x, w1))
+    return torch.baddbmm(b2[:, None], hidden, w2)
+
+
+def _normal(output: Tensor, goal: Tensor) -> Tensor:
+    """Negative log likelihood, linear in far residuals."""
+    log_sigma = output[..., 1].clamp_min(math.log(_LEAST_SIGMA))
+    residual = (goal[..., 0] - output[..., 0]) * torch.exp(-log_sigma)
+    return log_sigma + nn.functional.huber_loss(
+        residual, torch.zeros_like(residual), reduction="none", delta=_MOST_RESIDUAL
+    )
+
+
+def _bernoulli(output: Tensor, goal: Tensor) -> Tensor:
+    return nn.functional.binary_cross_entropy_with_logits(output, goal, reduction="none")
+
+
+def _von_mises(output: Tensor, goal: Tensor) -> Tensor:
+    """Weighted negative log likelihood of the natural parameters."""
+    kappa = output.norm(dim=-1)
+    weight = goal.norm(dim=-1)
+    unit = goal / weight.clamp_min(1e-6)[..., None]
+    log_norm = torch.special.i0e(kappa).log() + kappa
+    return (weight > 0) * (log_norm - (output * unit).sum(-1))
+
+
+_LOSSES = {
+    "identity": _normal,
+    "exp": _normal,
+    "logistic": _bernoulli,
+    "angle": _von_mises,
+}

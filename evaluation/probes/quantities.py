@@ -145,8 +145,17 @@ def _class(
         ucd="stat.probability;src.morph",
         link="logistic",
         columns=(column,),
-        truth=lambda values: np.asarray(holds(values[column]), dtype=float),
+        truth=lambda values: np.where(
+            _is_known(values[column]), np.asarray(holds(values[column]), dtype=float), np.nan
+        ),
     )
+
+
+def _is_known(values: np.ndarray) -> np.ndarray:
+    """Test values for missing text or NaN."""
+    if values.dtype == object:
+        return np.array([value is not None for value in values])
+    return np.asarray(np.isfinite(values))
 
 
 def _elongation(values: _Columns) -> np.ndarray:

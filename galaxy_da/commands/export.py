@@ -15,7 +15,8 @@ __all__ = ["export"]
 
 def export(
     features: Annotated[
-        UPath, typer.Argument(metavar="FEATURES", help="Feature folder made by `extract`.")
+        list[UPath],
+        typer.Argument(metavar="FEATURES...", help="Feature folders made by `extract`."),
     ],
     out: Annotated[
         UPath,
@@ -26,15 +27,21 @@ def export(
     ] = True,
     json: AsJson = False,
 ) -> None:
-    """Export features as a catalogue with descriptions, units and UCDs.
+    """Export features as a catalogue with descriptions, units, UCDs and provenance.
+
+    Several folders become one catalogue, if they were extracted with one space.
 
     Example: galaxy-da export features/sdss --out sdss-morphology.fits --no-latents
     """
     from galaxy_da.io.catalogue_output import write_catalogue
     from galaxy_da.io.features import Features
     from galaxy_da.io.positions import are_positions
+    from galaxy_da.io.provenance import join_features, provenance, with_provenance
 
-    table = Features.open(features).table
+    joined, warnings = join_features([Features.open(path) for path in features])
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)
+    table = with_provenance(joined.table, provenance(joined))
     if not latents:
         vectors = [
             name for name in ("embedding", "variance", "nuisance") if name in table.column_names

@@ -54,6 +54,10 @@ def extract(
     reconstruct: Annotated[
         bool, typer.Option(help="Write the reconstruction error of each cutout.")
     ] = True,
+    measured: Annotated[
+        bool,
+        typer.Option(help="Also write magnitudes, radii and shapes measured on the image."),
+    ] = False,
     precision: Annotated[str, typer.Option(help="Precision: auto, fp32 or bf16.")] = "auto",
     engine: Engine = "local",
     scheduler: Scheduler = None,
@@ -81,6 +85,7 @@ def extract(
         surveys=[load_survey(path) for path in survey_file or []],
         precision=cast(Precision, precision),
         reconstruct=reconstruct,
+        measured=measured,
         progress=True,
     )
     if (mosaic is None) != (survey is None):

@@ -10,8 +10,11 @@ import pyarrow as pa
 import torch
 
 from galaxy_da.errors import CutoutError
+from galaxy_da.extraction.measured_columns import join_measured, measured_columns
+from galaxy_da.extraction.summary import Summaries, summarise
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.inputs import Inputs
+from galaxy_da.io.samples import Flag
 from galaxy_da.models.devices import Precision
 from galaxy_da.models.probes import probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
@@ -32,7 +35,9 @@ class ExtractSettings:
         Precision of the networks; ``auto`` is bf16 where the processor has it.
     reconstruct : bool
         Also decode the latents and record ``reconstruction_error``, the mean squared difference
-        from the prepared image [asinh units].
+        from the prepared image [asinh units]. A space with a domain or probes decodes anyway.
+    measured : bool
+        Also write magnitudes, radii and shapes that are measured on the prepared image.
     progress : bool
         Show a progress bar on stderr.
     """
@@ -40,6 +45,7 @@ class ExtractSettings:
     surveys: Sequence[Survey] = ()
     precision: Precision = "auto"
     reconstruct: bool = True
+    measured: bool = False
     progress: bool = False
 
 
@@ -76,6 +82,8 @@ class SampleEncoder:
         flags = np.zeros(n, np.int32)
         mean, variance = np.zeros((2, n, latents), np.float32)
         error = np.zeros(n, np.float32)
+        summaries = np.zeros((n, self._summary_width), np.float32)
+        found: list[tuple[list[int], Summaries]] = []
         names = rows["survey"].to_pylist()
         groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
         for i, cutout in enumerate(cutouts):
@@ -90,7 +98,12 @@ class SampleEncoder:
             posterior = space.encode(prepared.inputs, encoder, precision=precision)
             mean[members], variance[members] = posterior.mean.numpy(), posterior.variance.numpy()
             flags[members] = prepared.flags
-            if self._settings.reconstruct:
+            if self._summary_width or self._settings.measured:
+                found.append((members, summarise(space, prepared.inputs, posterior, precision)))
+                error[members] = found[-1][1].reconstruction_error
+                if self._summary_width:
+                    summaries[members] = found[-1][1].values
+            elif self._settings.reconstruct:
                 error[members] = reconstruction_error(
                     space, prepared.inputs, posterior.mean, precision
                 )
@@ -101,6 +114,13 @@ class SampleEncoder:
         status[infinite] = "failed_quality"
         message[infinite] = "the latents are not finite: the fluxes are too large"
         good, galaxy = status == "ok", space.galaxy_latents
+        score = np.zeros(n, np.float32)
+        reasons: list[str | None] = [None] * n
+        outside = np.zeros(n, bool)
+        if space.domain is not None:
+            scores = space.domain.score(summaries)
+            score, reasons, outside = scores.score, scores.reasons, scores.outside & good
+            flags[outside] |= Flag.OUT_OF_DOMAIN
         columns = {
             "status": pa.array(status, pa.string()),
             "message": pa.array(message, pa.string()),
@@ -108,6 +128,8 @@ class SampleEncoder:
             "embedding": _vectors(mean[:, :galaxy], good),
             "variance": _vectors(variance[:, :galaxy], good),
             "reconstruction_error": pa.array(error, mask=~good | (not self._settings.reconstruct)),
+            "domain_score": pa.array(score, mask=~good | (space.domain is None)),
+            "domain_reason": pa.array(reasons, pa.string(), mask=~outside),
         }
         if galaxy < latents:
             columns["nuisance"] = _vectors(mean[:, galaxy:], good)
@@ -115,10 +137,19 @@ class SampleEncoder:
         table = rows.select(kept).replace_schema_metadata(None)
         for name, column in columns.items():
             table = table.append_column(name, column)
-        physical = probe_columns(space.probes, mean, good)
-        for field, values in zip(physical.schema, physical.columns, strict=True):
-            table = table.append_column(field, values)
+        added = [probe_columns(space.probes, summaries, good, outside)]
+        if self._settings.measured:
+            added.append(_measured(found, space, good))
+        for columns in added:
+            for field, values in zip(columns.schema, columns.columns, strict=True):
+                table = table.append_column(field, values)
         return table
+
+    @property
+    def _summary_width(self) -> int:
+        """Numbers of a summary; 0 if neither domain nor probes need one."""
+        models = [*self._space.probes, *filter(None, [self._space.domain])]
+        return len(models[0].centre) if models else 0
 
     def _encoder(self, survey: str, bands: tuple[str, ...]) -> SurveyEncoder:
         if (survey, bands) not in self._encoders:
@@ -138,6 +169,21 @@ def reconstruction_error(
     seen = (images != 0).float()
     squared = (space.decode(mean, precision=precision) - images).square() * seen
     return np.asarray((squared.sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1)).numpy())
+
+
+def _measured(
+    found: Sequence[tuple[list[int], Summaries]], space: LatentSpace, good: np.ndarray
+) -> pa.Table:
+    """Columns of measurements of all rows."""
+    rows = np.concatenate([np.array(members, int) for members, _ in found]) if found else None
+    if rows is None:
+        return measured_columns(None, space.frame.bands, np.zeros(len(good), bool))
+    order = np.argsort(rows)
+    seen = np.zeros(len(good), bool)
+    seen[rows] = True
+    order = order[good[rows[order]]]
+    measured = join_measured([part.measured for _, part in found], order)
+    return measured_columns(measured, space.frame.bands, seen & good)
 
 
 def _vectors(values: np.ndarray, good: np.ndarray) -> pa.Array:

@@ -38,12 +38,15 @@ def extraction_plan(
 ) -> dict[str, Any]:
     """Return the settings and hashes on which the features of a sample depend."""
     probes = {"probes": [probe.hash for probe in space.probes]} if space.probes else {}
+    if space.domain is not None:
+        probes["domain"] = [space.domain.hash]
     return {
         **probes,
         "space_id": space.id,
         "encoders": dict(encoders),
         "precision": settings.precision,
         "reconstruct": settings.reconstruct,
+        **({"measured": True} if settings.measured else {}),
     }
 
 

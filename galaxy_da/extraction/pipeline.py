@@ -15,6 +15,7 @@ from tqdm import tqdm
 from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.extraction.encoding import ExtractSettings, SampleEncoder
 from galaxy_da.extraction.loading import read_batches
+from galaxy_da.extraction.measured_columns import MEASURED_PREFIX
 from galaxy_da.extraction.parts import (
     extraction_plan,
     split_in_parts,
@@ -27,6 +28,7 @@ from galaxy_da.io.features import FEATURE_COLUMNS, Features
 from galaxy_da.io.files import output_folder
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
+from galaxy_da.models.probes import probe_names
 from galaxy_da.space import LatentSpace
 
 __all__ = ["encode_batches", "extract"]
@@ -96,8 +98,10 @@ def extract(
 
 
 def _check_columns(sample: Sample, space: LatentSpace) -> None:
-    taken = {*FEATURE_COLUMNS, *(probe.column for probe in space.probes)} - {"status", "message"}
-    clash = sorted(taken & set(sample.catalog.column_names))
+    taken = {*FEATURE_COLUMNS, *probe_names(space.probes)} - {"status", "message"}
+    names = sample.catalog.column_names
+    taken |= {name for name in names if name.startswith(MEASURED_PREFIX)}
+    clash = sorted(taken & set(names))
     if clash:
         raise TableError(
             f"{sample.path}: column {clash[0]!r} is one that extraction writes; rename yours, or "

@@ -22,14 +22,9 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "PER_BAND",
-    "PER_CUTOUT",
-    "describe",
-    "image_noise",
-    "linear_noise",
-    "sky_noise",
-    "without_bands",
-]
+    "PER_BAND", "PER_CUTOUT", "describe", "image_noise", "linear_noise", "sky_noise",
+    "wavelength_ratio", "with_noise", "without_bands",
+]  # fmt: skip
 
 PER_BAND, PER_CUTOUT = 5, 2
 """Numbers for each band of the frame, and for each cutout."""
@@ -39,6 +34,7 @@ _BLOCK = 8  # side of the blocks whose noise is measured [pixel]
 _QUIET_SHARE = 0.25  # quantile of the blocks that lies in the background
 _FEWEST_COVERED = 0.9  # share of a block's pixels with data
 _LEAST_NOISE = 1e-4  # asinh units
+_WAVELENGTH_SCALE = 0.2
 _LARGEST_ASINH = 30.0  # brightest pixel that counts; brighter ones would overflow
 _LARGEST_LINEAR = math.sinh(_LARGEST_ASINH)
 
@@ -70,9 +66,9 @@ def describe(
     columns = torch.stack(
         [
             (psf_fwhm_arcsec / 1.2).log() / 0.35,
-            (depth_noise.clamp_min(_LEAST_NOISE) / 0.3).log() / 1.2,
-            (noise.clamp_min(_LEAST_NOISE) / 0.3).log() / 1.2,
-            wavelength_ratio.log() / 0.2,
+            _scaled_noise(depth_noise),
+            _scaled_noise(noise),
+            wavelength_ratio.log() / _WAVELENGTH_SCALE,
         ],
         dim=-1,
     )
@@ -80,6 +76,26 @@ def describe(
     bands = torch.cat([present[..., None] * 2.0 - 1, columns], -1).flatten(1)
     cutout = torch.stack([(pixel_scale_arcsec / 0.3).log() / 0.4, picture * 2.0 - 1], -1)
     return torch.cat([bands, cutout], 1).float()
+
+
+def _scaled_noise(noise: Tensor) -> Tensor:
+    return (noise.clamp_min(_LEAST_NOISE) / 0.3).log() / 1.2
+
+
+def wavelength_ratio(conditions: Tensor, bands: int) -> Tensor:
+    """Return the wavelength of each band over the frame's, (n, bands); 1 where it is unknown."""
+    if not conditions.shape[1]:
+        return torch.ones(len(conditions), bands)
+    own = conditions[:, : bands * PER_BAND].reshape(len(conditions), bands, PER_BAND)
+    return (own[..., 4] * _WAVELENGTH_SCALE).exp()
+
+
+def with_noise(conditions: Tensor, noise: Tensor) -> Tensor:
+    """Return conditions of images that show another noise, (n, bands) as `image_noise`."""
+    n, bands = noise.shape
+    own = conditions[:, : bands * PER_BAND].reshape(n, bands, PER_BAND).clone()
+    own[..., 3] = torch.where(own[..., 0] > 0, _scaled_noise(noise), own[..., 3])
+    return torch.cat([own.flatten(1), conditions[:, bands * PER_BAND :]], 1)
 
 
 def without_bands(conditions: Tensor, missing: Tensor) -> Tensor:

@@ -8,6 +8,9 @@ VOTable    its own elements and attributes, version 1.4 and up, binary
 Parquet    metadata of each Arrow field, and a VOTable header (IVOA Note VOParquet 1.0)
 HATS       the same, in ``dataset/_common_metadata``
 =========  =====================================================================================
+
+The provenance of a table (`galaxy_da.io.provenance`) becomes HISTORY cards in FITS, INFO elements
+in VOTables, metadata in Parquet, and properties in HATS.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from astropy.io import fits
 from astropy.io.votable import from_table, writeto
 from astropy.io.votable.converters import get_converter
 from astropy.io.votable.exceptions import W50
-from astropy.io.votable.tree import VOTableFile
+from astropy.io.votable.tree import Info, VOTableFile
 from astropy.table import Column, MaskedColumn, Table
 
 from galaxy_da.errors import TableError
@@ -30,6 +33,7 @@ from galaxy_da.io.column_types import numpy_values
 from galaxy_da.io.described_tables import add_descriptions, field_notes, to_astropy
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.hats.catalogues import write_hats
+from galaxy_da.io.provenance import read_provenance
 from galaxy_da.io.regions import to_ds9_regions
 from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import write_table
@@ -47,6 +51,8 @@ def to_votable(table: pa.Table) -> VOTableFile:
         elif columns[name].dtype.kind == "U":
             columns[name] = _variable_length(columns[name])
     tree = from_table(columns)
+    for number, (name, words) in enumerate(read_provenance(table.schema).items()):
+        tree.resources[0].infos.append(Info(ID=f"provenance_{number}", name=name, value=words))
     for field, source in zip(
         tree.get_first_table().fields, add_descriptions(table).schema, strict=True
     ):
@@ -133,6 +139,8 @@ def _write_fits(table: pa.Table, path: Location) -> None:
             for card, key in (("TUNIT", "unit"), ("TUCD", "ucd"), ("TCOMM", "description")):
                 if notes.get(key):
                     hdu.header[f"{card}{number}"] = _plain(notes[key])
+        for name, words in read_provenance(table.schema).items():
+            hdu.header.add_history(_plain(f"{name}: {words}"))
         hdus.writeto(temporary)
 
 

@@ -33,6 +33,12 @@ COLUMN_NOTES: Mapping[str, tuple[str, str, str]] = {
         "stat.fit.residual",
         "Mean squared difference of the decoded image, asinh units",
     ),
+    "domain_score": (
+        "",
+        "stat.probability",
+        "Minus log10 of the share of galaxies that look as strange; outside the domain from 2",
+    ),
+    "domain_reason": ("", "meta.note", "Reason why the cutout lies outside the domain"),
     "rank": ("", "meta.number", "Rank in the result, from 1"),
     "distance": ("", "stat.param", "Euclidean distance in the latent space"),
     "separation_arcsec": ("arcsec", "pos.angDistance", "Angle between the positions"),

@@ -41,6 +41,8 @@ FEATURE_COLUMNS = (
     "variance",
     "nuisance",
     "reconstruction_error",
+    "domain_score",
+    "domain_reason",
 )
 """Columns that extraction adds to those of the sample table."""
 
@@ -59,7 +61,8 @@ class Features:
         ``message`` (string, null where ok), ``flags`` (int32, `galaxy_da.io.samples.Flag`),
         ``embedding`` and ``variance`` (fixed-size lists of float32, null where not ok) of the
         galaxy latents, ``nuisance`` (likewise) of the nuisance latents, which the decoder needs,
-        and ``reconstruction_error`` (float32).
+        ``reconstruction_error`` (float32), ``domain_score`` (float32) and ``domain_reason``
+        (string, null inside the domain).
     space_id : str
         Identity of the latent space: hash of its frame and anchor network.
     encoders : dict of str

@@ -51,6 +51,8 @@ class Flag(IntFlag):
     """The stamp does not cover the frame's whole field of view."""
     SUBSTITUTED_BAND = 16
     """A band of the frame was filled from a neighbouring band of the survey."""
+    OUT_OF_DOMAIN = 32
+    """The cutout does not look like the galaxies that the space has learnt; see its reason."""
 
 
 class Sample:

@@ -1,8 +1,8 @@
-"""Probes: physical columns predicted from the latents, such as size, shape and colours.
+"""Probes: physical columns with errors, such as size, shape and colours.
 
-A probe is a small network, fitted on the anchor's latents and stored with the space. Every survey
-maps into the same latents, so that one probe serves all of them. It stores its measured errors,
-survey by survey.
+A probe is an ensemble of small networks that predict a distribution. Their input is the summary of
+a cutout (`galaxy_da.extraction.summary`): latents, their variances, the instrument, and what was
+measured on the image. One probe serves all surveys. It stores its measured errors by survey.
 """
 
 from __future__ import annotations
@@ -18,29 +18,55 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pyarrow as pa
 import safetensors.numpy
-from scipy.special import expit
+from scipy.special import expit, i0e, i1e
 
 from galaxy_da.errors import SpaceError
 
-__all__ = ["COLUMN_PREFIX", "Link", "Probe", "probe_columns", "probe_tensors", "read_probes"]
+__all__ = [
+    "COLUMN_PREFIX", "ERROR_SUFFIX", "NOTE_COLUMN", "Link", "Predicted", "Probe", "probe_columns",
+    "probe_names", "probe_tensors", "read_probes",
+]  # fmt: skip
 
-COLUMN_PREFIX = "morph_"
-"""Prefix of the columns of probes, which avoids clashes with a catalogue's own columns."""
+COLUMN_PREFIX, ERROR_SUFFIX = "morph_", "_err"
+"""Prefix of the columns of probes, which avoids clashes with a catalogue's own columns, and suffix
+of their errors."""
+
+NOTE_COLUMN = "morph_note"
+"""Column of the reasons for missing values."""
 
 Link = Literal["identity", "exp", "logistic", "angle"]
 """Function from the network's output to the quantity: identity, exponential, logistic, or the
 position angle from two outputs proportional to the cosine and sine of twice the angle."""
 
-_CLIP = 6.0  # standard deviations of a latent beyond which a probe does not extrapolate
+OUTPUTS: Mapping[str, int] = {"identity": 2, "exp": 2, "logistic": 1, "angle": 2}
+"""Outputs of a network: mean and logarithm of the standard deviation, the logit of a probability,
+or the two natural parameters of a von Mises distribution of twice the angle."""
+
+_CLIP = 6.0  # standard deviations of an input beyond which a probe does not extrapolate
 _ROWS = 16384
+_LEAST_LOG_SIGMA, _MOST_LOG_SIGMA = -6.0, 6.0
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions of n rows.
+
+    `value` and `error` are (n,) float32 arrays; the error is one standard deviation, of a
+    probability that of the networks of the ensemble. `informative`, (n,) bool, is False where the
+    error exceeds the spread of the population, so that the value says nothing.
+    """
+
+    value: np.ndarray
+    error: np.ndarray
+    informative: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Probe:
-    """One quantity as a function of the latents.
+    """One quantity as a function of the summary of a cutout.
 
-    The function is ``link(W2 tanh(W1 z + b1) + b2)``, for any number of layers, of the latents
-    standardised by their spread over the anchor's galaxies.
+    Each network is ``W2 tanh(W1 x + b1) + b2``, for any number of layers, of the standardised
+    summary x. The result is the mixture of the networks' distributions.
 
     Attributes
     ----------
@@ -56,18 +82,23 @@ class Probe:
         See `Link`.
     low, high : float, optional
         Range to which values are clipped.
-    centre, spread : (latents,) float32 array
-        Mean and standard deviation of the anchor's latents.
-    weights : tuple of (inputs, outputs) float32 array
+    population : float, optional
+        Standard deviation of the quantity over the galaxies of the fit, of its logarithm for the
+        link ``exp``. Values of a larger error are not informative.
+    centre, spread : (inputs,) float32 array
+        Mean and standard deviation of the summaries.
+    weights : tuple of (networks, inputs, outputs) float32 array
         Weights of each layer.
-    biases : tuple of (outputs,) float32 array
+    biases : tuple of (networks, outputs) float32 array
         Biases of each layer.
+    magnitudes, factors : (k,) float32 array
+        Factor of the errors by measured magnitude, the first number of a summary; interpolated.
     errors : dict of str to dict of float
         By survey, measured on galaxies outside the fit: ``n``, and for a quantity ``bias`` (median
-        residual), ``scatter`` (1.4826 times the median absolute deviation), ``rms`` and ``r2``,
-        residuals being value minus truth, ``ln(value / truth)`` for the link ``exp``; for a
-        probability ``log_loss``, ``base_log_loss`` (of the constant best guess), ``brier``,
-        ``ece`` and ``auc``.
+        residual), ``scatter`` (1.4826 times the median absolute deviation), ``rms``, ``r2`` and
+        ``pull`` (the same scatter of residuals over stated errors), residuals being value minus
+        truth, ``ln(value / truth)`` for the link ``exp``; for a probability ``log_loss``,
+        ``base_log_loss`` (of the constant best guess), ``brier``, ``ece`` and ``auc``.
 
     Raises
     ------
@@ -82,10 +113,13 @@ class Probe:
     link: Link = "identity"
     low: float | None = None
     high: float | None = None
+    population: float | None = None
     centre: np.ndarray
     spread: np.ndarray
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
+    magnitudes: np.ndarray = field(default_factory=lambda: np.zeros(1, np.float32))
+    factors: np.ndarray = field(default_factory=lambda: np.ones(1, np.float32))
     errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -95,11 +129,16 @@ class Probe:
             )
         if self.link not in get_args(Link):
             raise ValueError(f"{self.name}: link is one of {get_args(Link)}, not {self.link!r}")
-        sizes = [len(self.centre), *(len(bias) for bias in self.biases)]
-        expected = list(pairwise(sizes))
+        sizes = [len(self.centre), *(bias.shape[-1] for bias in self.biases)]
         shapes = [weight.shape for weight in self.weights]
-        if shapes != expected or sizes[-1] != (2 if self.link == "angle" else 1):
+        expected = [(len(self.biases[0]), *pair) for pair in pairwise(sizes)]
+        if shapes != expected or sizes[-1] != OUTPUTS[self.link]:
             raise ValueError(f"{self.name}: layers {shapes} do not fit biases of sizes {sizes[1:]}")
+        if len(self.magnitudes) != len(self.factors):
+            raise ValueError(
+                f"{self.name}: has {len(self.factors)} factors of errors for "
+                f"{len(self.magnitudes)} magnitudes"
+            )
 
     @property
     def column(self) -> str:
@@ -117,69 +156,131 @@ class Probe:
         record = json.dumps({**self.record(), "errors": None}, sort_keys=True).encode()
         return hashlib.sha256(record + safetensors.numpy.save(self.tensors())).hexdigest()
 
-    def apply(self, vectors: np.ndarray) -> np.ndarray:
-        """Return the quantity of (n, latents) vectors as an (n,) float32 array."""
-        vectors = np.asarray(vectors, np.float32)
-        if vectors.ndim != 2 or vectors.shape[1] != len(self.centre):
+    def predict(self, summaries: np.ndarray) -> Predicted:
+        """Return the quantity and its error for (n, inputs) summaries."""
+        x = np.asarray(summaries, np.float32)
+        if x.ndim != 2 or x.shape[1] != len(self.centre):
             raise ValueError(
-                f"{self.name}: vectors must have shape (n, {len(self.centre)}) but have "
-                f"{vectors.shape}; are they of this space?"
+                f"{self.name}: summaries must have shape (n, {len(self.centre)}) but have "
+                f"{x.shape}; are they of this space?"
             )
-        parts = [
-            self._link(self._network(vectors[start : start + _ROWS]))
-            for start in range(0, len(vectors), _ROWS)
-        ]
+        parts = [self._linked(self._outputs(x[i : i + _ROWS])) for i in range(0, len(x), _ROWS)]
+        value, sigma = np.concatenate([np.empty((2, 0), np.float32), *parts], 1)
+        sigma = sigma * np.interp(x[:, 0], self.magnitudes, self.factors).astype(np.float32)
+        informative = np.isfinite(value) & np.isfinite(sigma)
+        if self.population is not None:
+            informative &= sigma <= self.population
+        if self.link == "exp":
+            value = np.exp(value)
+            sigma = sigma * value
         low = -np.inf if self.low is None else self.low
         high = np.inf if self.high is None else self.high
-        return np.asarray(np.clip(np.concatenate([np.empty(0, np.float32), *parts]), low, high))
+        return Predicted(value.clip(low, high), sigma, informative)
 
     def without_errors(self, survey: str) -> Probe:
         """Return a copy without the errors of one survey, whose encoder has changed."""
         kept = {name: error for name, error in self.errors.items() if name != survey}
         return replace(self, errors=kept)
 
-    def field(self) -> pa.Field:
-        """Return the column's Arrow field; unit, UCD, description and errors are its metadata."""
+    def fields(self) -> tuple[pa.Field, pa.Field]:
+        """Return the Arrow fields of value and error, described in their metadata."""
         metadata = {
             "unit": self.unit,
             "ucd": self.ucd,
             "description": self.description,
             "errors": json.dumps(_plain(self.errors)),
         }
-        return pa.field(self.column, pa.float32(), metadata=metadata)
+        of_networks = ", of the networks that predict it" if self.kind == "probability" else ""
+        error = {
+            "unit": self.unit,
+            "ucd": "stat.error;" + self.ucd.split(";")[0],
+            "description": f"Standard deviation of {self.column}{of_networks}",
+        }
+        return (
+            pa.field(self.column, pa.float32(), metadata=metadata),
+            pa.field(self.column + ERROR_SUFFIX, pa.float32(), metadata=error),
+        )
 
     def record(self) -> dict[str, Any]:
         """Return all but the arrays, as plain values for JSON."""
-        names = ("name", "description", "unit", "ucd", "link", "low", "high")
+        names = ("name", "description", "unit", "ucd", "link", "low", "high", "population")
         return {name: getattr(self, name) for name in names} | {"errors": _plain(self.errors)}
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
         layers = {f"weight_{i}": weight for i, weight in enumerate(self.weights)}
         layers |= {f"bias_{i}": bias for i, bias in enumerate(self.biases)}
-        arrays = {"centre": self.centre, "spread": self.spread, **layers}
-        return {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return {
+            name: np.ascontiguousarray(value, np.float32)
+            for name, value in {**arrays, **layers}.items()
+        }
 
-    def _network(self, vectors: np.ndarray) -> np.ndarray:
-        x = ((vectors - self.centre) / self.spread).clip(-_CLIP, _CLIP)
+    def _outputs(self, x: np.ndarray) -> np.ndarray:
+        """(networks, n, outputs) of (n, inputs)."""
+        x = np.nan_to_num((x - self.centre) / self.spread).clip(-_CLIP, _CLIP)[None]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            x = np.tanh(x @ weight + bias)
-        return np.asarray(x @ self.weights[-1] + self.biases[-1])
+            x = np.tanh(x @ weight + bias[:, None])
+        return np.asarray(x @ self.weights[-1] + self.biases[-1][:, None])
 
-    def _link(self, output: np.ndarray) -> np.ndarray:
+    def _linked(self, outputs: np.ndarray) -> np.ndarray:
+        """(2, n) value, of its logarithm for ``exp``, and standard deviation."""
+        if self.link == "logistic":
+            probability = expit(outputs[..., 0])
+            return np.stack([probability.mean(0), probability.std(0)])
         if self.link == "angle":
-            doubled = np.arctan2(output[:, 1], output[:, 0])
-            return np.asarray(np.degrees(0.5 * doubled) % np.float32(180))
-        value = output[:, 0]
-        if self.link == "exp":
-            value = np.exp(value)
-        return np.asarray(expit(value) if self.link == "logistic" else value)
+            cosine, sine = outputs.mean(0).T
+            doubled = np.arctan2(sine, cosine)
+            kappa = np.hypot(cosine, sine)
+            length = np.maximum(i1e(kappa) / i0e(kappa), 1e-12)
+            sigma = np.degrees(np.sqrt(-2 * np.log(length)) / 2)
+            return np.stack([np.degrees(doubled / 2) % 180, sigma])
+        mean = outputs[..., 0]
+        log_sigma = outputs[..., 1].clip(_LEAST_LOG_SIGMA, _MOST_LOG_SIGMA)
+        return np.stack([mean.mean(0), np.sqrt(np.exp(2 * log_sigma).mean(0) + mean.var(0))])
 
 
-def probe_columns(probes: Sequence[Probe], vectors: np.ndarray, good: np.ndarray) -> pa.Table:
-    """Compute every probe's float32 column; rows that are not good become null."""
-    values = [pa.array(probe.apply(vectors), mask=~good) for probe in probes]
-    return pa.table(values, schema=pa.schema([probe.field() for probe in probes]))
+_ARRAYS = ("centre", "spread", "magnitudes", "factors")
+
+
+def probe_names(probes: Sequence[Probe]) -> list[str]:
+    """Return the names of the columns that probes write."""
+    names = [name for p in probes for name in (p.column, p.column + ERROR_SUFFIX)]
+    return [*names, NOTE_COLUMN] if probes else []
+
+
+def probe_columns(
+    probes: Sequence[Probe],
+    summaries: np.ndarray,
+    good: np.ndarray,
+    outside: np.ndarray | None = None,
+) -> pa.Table:
+    """Compute every probe's float32 column and its error, and the reasons for missing values.
+
+    Rows that are not `good`, (n,) bool, become null without a reason; rows `outside` the domain
+    become null with one, and so do values whose error exceeds the spread of the population.
+    """
+    outside = np.zeros(len(good), bool) if outside is None else outside
+    columns: list[pa.Array] = []
+    uncertain: list[list[str]] = [[] for _ in good]
+    for probe in probes:
+        predicted = probe.predict(summaries)
+        missing = ~(good & ~outside & predicted.informative)
+        columns += [pa.array(v, mask=missing) for v in (predicted.value, predicted.error)]
+        for row in np.flatnonzero(good & ~outside & ~predicted.informative):
+            uncertain[row].append(probe.name)
+    fields = [item for probe in probes for item in probe.fields()]
+    if probes:
+        notes = [
+            "outside the domain"
+            if is_outside and is_good
+            else (f"too uncertain: {', '.join(names)}" if names else None)
+            for is_good, is_outside, names in zip(good, outside, uncertain, strict=True)
+        ]
+        columns.append(pa.array(notes, pa.string()))
+        note = {"ucd": "meta.note", "description": "Reason for missing physical columns"}
+        fields.append(pa.field(NOTE_COLUMN, pa.string(), metadata=note))
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def probe_tensors(probes: Sequence[Probe]) -> dict[str, np.ndarray]:
@@ -198,10 +299,10 @@ def _read_probe(record: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Pr
     name = record.get("name")
     layers = sum(key.startswith(f"{name}.weight_") for key in tensors)
     try:
+        arrays: dict[str, Any] = {key: tensors[f"{name}.{key}"] for key in _ARRAYS}
         return Probe(
             **record,
-            centre=tensors[f"{name}.centre"],
-            spread=tensors[f"{name}.spread"],
+            **arrays,
             weights=tuple(tensors[f"{name}.weight_{i}"] for i in range(layers)),
             biases=tuple(tensors[f"{name}.bias_{i}"] for i in range(layers)),
         )

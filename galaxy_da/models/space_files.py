@@ -35,6 +35,7 @@ from galaxy_da.io.storage import (
     remove_old_objects,
 )
 from galaxy_da.models.correction import InstrumentCorrection
+from galaxy_da.models.domain import read_domain
 from galaxy_da.models.networks import Architecture, Decoder, Encoder
 from galaxy_da.models.probes import probe_tensors, read_probes
 from galaxy_da.models.space_parts import SpaceParts, SurveyEncoder, network_state
@@ -44,9 +45,9 @@ __all__ = ["read_space", "write_space"]
 
 _FORMAT = 3
 _MANIFEST = "space.json"
-_DECODER, _PROBES, _SURVEY = "decoder", "probes", "survey-"
+_DECODER, _PROBES, _DOMAIN, _SURVEY = "decoder", "probes", "domain", "survey-"
 _SUFFIX = ".safetensors"
-_TENSOR_FILE = re.compile(rf"({_DECODER}|{_PROBES}|{_SURVEY}.+)-[0-9a-f]{{16}}{_SUFFIX}")
+_TENSOR_FILE = re.compile(rf"({_DECODER}|{_PROBES}|{_DOMAIN}|{_SURVEY}.+)-[0-9a-f]{{16}}{_SUFFIX}")
 
 TensorsByPart: TypeAlias = dict[str, dict[str, Tensor]]
 
@@ -76,7 +77,11 @@ def read_space(path: PathOrUrl) -> SpaceParts:
         architecture = Architecture.model_validate(manifest["architecture"])
         decoder = Decoder(architecture)
         decoder.load_state_dict(tensors[_DECODER])
-        arrays = {key: value.numpy() for key, value in tensors.get(_PROBES, {}).items()}
+        arrays = {
+            part: {key: value.numpy() for key, value in tensors.get(part, {}).items()}
+            for part in (_PROBES, _DOMAIN)
+        }
+        domain = manifest.get("domain")
         return SpaceParts(
             architecture=architecture,
             frame=Frame.model_validate(manifest["frame"]),
@@ -93,7 +98,8 @@ def read_space(path: PathOrUrl) -> SpaceParts:
             decoder=decoder,
             training=manifest["training"],
             metrics=manifest["metrics"],
-            probes=read_probes(manifest.get("probes", []), arrays),
+            probes=read_probes(manifest.get("probes", []), arrays[_PROBES]),
+            domain=None if domain is None else read_domain(domain, arrays[_DOMAIN]),
         )
     except (KeyError, ValidationError, RuntimeError) as error:
         raise SpaceError(f"{folder}: does not describe a latent space ({error})") from error
@@ -117,6 +123,7 @@ def _description(space: SpaceParts) -> dict[str, Any]:
         "training": dict(space.training),
         "metrics": dict(space.metrics),
         "probes": [probe.record() for probe in space.probes],
+        **({} if space.domain is None else {"domain": space.domain.record()}),
     }
 
 
@@ -154,6 +161,9 @@ def _tensors(space: SpaceParts) -> TensorsByPart:
     if space.probes:
         arrays = probe_tensors(space.probes)
         tensors[_PROBES] = {key: torch.from_numpy(arrays[key]) for key in arrays}
+    if space.domain is not None:
+        arrays = space.domain.tensors()
+        tensors[_DOMAIN] = {key: torch.from_numpy(arrays[key]) for key in arrays}
     return tensors
 
 

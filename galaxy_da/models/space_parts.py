@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.preparation import Frame, Prepared, prepare
 from galaxy_da.io.files import json_hash
+from galaxy_da.models.domain import Domain
 from galaxy_da.models.networks import Architecture, Decoder, Encoder
 from galaxy_da.models.probes import Probe
 from galaxy_da.surveys import Survey
@@ -90,6 +91,8 @@ class SpaceParts:
         Record of the anchor's training, and its validation scores.
     probes : sequence of Probe
         Physical columns that extraction writes beside the latents.
+    domain : Domain, optional
+        Model of the images that the space has learnt to read.
     """
 
     architecture: Architecture
@@ -100,6 +103,7 @@ class SpaceParts:
     training: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     probes: Sequence[Probe] = ()
+    domain: Domain | None = None
 
     @property
     def surveys(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from galaxy_da.io.hats.libraries import main_path, read_structure, using_lsdb
 from galaxy_da.io.hats.partitions import DATASET
 from galaxy_da.io.hats.pixels import Pixel, at_order, margin_order, sky_index
 from galaxy_da.io.positions import usable_positions
+from galaxy_da.io.provenance import read_provenance
 from galaxy_da.io.storage import Location, PathOrUrl, location
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def write_hats(table: pa.Table, out: Location, schema: pa.Schema) -> None:
             as_collection=False,
             progress_bar=False,
             create_per_partition_statistics=_has_statistics(table),
+            addl_hats_properties=_properties(schema),
         )
         _add_metadata(folder / DATASET / "_common_metadata", schema)
 
@@ -250,6 +252,12 @@ def _from_table(table: pa.Table, **options: Any) -> Catalog:
 def _has_statistics(table: pa.Table) -> bool:
     """Return whether HATS can write statistics: it fails on integers from 2⁶³."""
     return not any(pa.types.is_uint64(kind) for kind in table.schema.types)
+
+
+def _properties(schema: pa.Schema) -> dict[str, str]:
+    """Return the provenance as properties."""
+    words = read_provenance(schema)
+    return {f"galaxy_da_{name}": text for name, text in words.items()}
 
 
 def _add_metadata(path: Path, source: pa.Schema) -> None:

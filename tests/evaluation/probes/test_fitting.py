@@ -32,10 +32,10 @@ from galaxy_da.space import LatentSpace
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(probe_network, "_STEPS", 1000)
-    monkeypatch.setattr(probe_network, "_TRIAL_STEPS", 1)
+    monkeypatch.setattr(probe_network, "_STEPS", 800)
     monkeypatch.setattr(probe_network, "_HIDDEN", 32)
-    monkeypatch.setattr(probe_network, "_PENALTIES", (0.3,))
+    monkeypatch.setattr(probe_network, "_BATCH", 200)
+    monkeypatch.setattr(probe_network, "_DECAY", 0.02)
 
 
 def latents_of(x):
@@ -67,9 +67,9 @@ def test_probes_recover_what_latents_hold(quick):
     for name, least in (("half_light_arcsec", 0.9), ("ellipticity", 0.7), ("position_angle", 0.9)):
         probe, values = fit(name, truth, x)
         known = test & np.isfinite(values)
-        assert measure(probe.link, values[known], probe.apply(x[known]))["r2"] > least
+        assert measure(probe.link, values[known], probe.predict(x[known]).value)["r2"] > least
     probe, values = fit("p_edge_on", truth, x)
-    errors = measure("logistic", values[test], probe.apply(x[test]))
+    errors = measure("logistic", values[test], probe.predict(x[test]).value)
     assert errors["auc"] > 0.97 and errors["log_loss"] < 0.5 * errors["base_log_loss"]
 
 
@@ -83,7 +83,34 @@ def test_vote_shares_are_fitted_as_probabilities(quick):
     use = np.arange(1200) < 900
     probe = fit_probe(known, latents_of(x), use, np.arange(1200) % 9)
     assert probe.kind == "probability"
-    np.testing.assert_allclose(probe.apply(x[900:]), share[900:], atol=0.12)
+    np.testing.assert_allclose(probe.predict(x[900:]).value, share[900:], atol=0.12)
+
+
+def test_stated_errors_are_those_of_the_truth(quick):
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(4000, 3))
+    sigma = np.exp(0.5 + 0.8 * x[:, 1])
+    y = 3 * x[:, 0] + sigma * rng.normal(size=4000)
+    probe, _ = fit("r_mag", pa.table({"r_mag": y}), x, np.arange(4000) < 3000)
+    found = probe.predict(x[3000:])
+    pull = (found.value - y[3000:]) / found.error
+    assert median_abs_deviation(pull, scale="normal") == pytest.approx(1, abs=0.1)
+    assert np.corrcoef(np.log(found.error), np.log(sigma[3000:]))[0, 1] > 0.9
+
+
+def test_angles_state_their_errors(quick):
+    rng = np.random.default_rng(8)
+    x = rng.normal(size=(4000, 4))
+    angle = np.degrees(0.5 * np.arctan2(x[:, 3], x[:, 2]))
+    off = np.where(x[:, 0] > 0, 20.0, 4.0)
+    noisy = (angle + off * rng.normal(size=4000)) % 180
+    truth = pa.table({"position_angle_deg": noisy, "axis_ratio": np.full(4000, 0.4)})
+    probe, values = fit("position_angle", truth, x, np.arange(4000) < 3000)
+    found, known = probe.predict(x[3000:]), values[3000:]
+    for rows in (off[3000:] == 20, off[3000:] == 4):
+        pull = residuals("angle", known[rows], found.value[rows]) / found.error[rows]
+        assert median_abs_deviation(pull, scale="normal") == pytest.approx(1, abs=0.25)
+    assert np.median(found.error[off[3000:] == 20]) > 2 * np.median(found.error[off[3000:] == 4])
 
 
 def test_the_fit_does_not_use_the_test_part(quick):
@@ -197,7 +224,7 @@ def test_probe_verb_stores_probes_in_the_space(tmp_path, quick, capsys):
     assert (stored.name, stored.unit, stored.description) == ("flux", "nanomaggy", "sum")
     space = make_space()
     latents = encode_labelled(space, space.encoder("decals"), Sample(path), truth)
-    value = stored.apply(latents.vectors[0])
+    value = stored.predict(latents.vectors[0]).value
     assert np.corrcoef(value, bright[latents.rows])[0, 1] > 0.7
     assert printed["n"] == stored.errors["decals"]["n"] >= 50
     assert error_rows([stored])["r2"][0].as_py() == pytest.approx(printed["r2"])

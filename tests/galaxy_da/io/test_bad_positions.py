@@ -66,12 +66,12 @@ def test_bad_rows_are_not_in_an_index(space, spoilt):
 def test_bad_rows_are_left_out_of_hats_and_counted(space, spoilt, tmp_path, capsys):
     pytest.importorskip("lsdb", reason="needs the extra 'hats'")
     extract(space, spoilt[0], tmp_path / "features")
-    export(tmp_path / "features", tmp_path / "hats", json=True)
+    export([tmp_path / "features"], tmp_path / "hats", json=True)
     assert '"left_out": 5' in capsys.readouterr().out
     files = (tmp_path / "hats" / "dataset").rglob("Npix=*.parquet")
     ids = [one for file in files for one in pq.read_table(file)["object_id"].to_pylist()]
     assert sorted(ids) == [f"decals-{i:04d}" for i in range(20) if i not in BAD]
-    export(tmp_path / "features", tmp_path / "all.parquet", json=True)
+    export([tmp_path / "features"], tmp_path / "all.parquet", json=True)
     assert pq.read_table(tmp_path / "all.parquet").num_rows == 20
 
 

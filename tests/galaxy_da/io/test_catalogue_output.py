@@ -13,7 +13,9 @@ from conftest import blobs, make_space, write_sample
 
 from galaxy_da.commands.export import export
 from galaxy_da.errors import StorageError, TableError
+from galaxy_da.extraction.loading import load_images
 from galaxy_da.extraction.pipeline import extract
+from galaxy_da.extraction.summary import summarise
 from galaxy_da.io.catalogue_output import write_catalogue
 from galaxy_da.io.described_tables import COLUMN_NOTES, add_descriptions, to_astropy
 from galaxy_da.io.features import vectors
@@ -115,27 +117,29 @@ def test_metadata_of_a_column_is_kept(table):
 
 def test_export_verb_writes_extracted_features(tmp_path, capsys):
     space = make_space(nuisance_latents=2)
-    ones = np.ones(6, np.float32)
+    sample = Sample(write_sample(tmp_path / "decals", blobs(5, 132, 0.262)))
+    inputs, _ = load_images(sample, np.arange(5), space.encoder("decals"), space.frame)
+    width = summarise(space, inputs, space.encode(inputs, "decals")).values.shape[1]
+    ones = np.ones(width, np.float32)
     probe = Probe(
         name="size",
-        description="Sum of latents",
+        description="Sum of the summary",
         unit="arcsec",
         ucd="phys.angSize",
         centre=0 * ones,
         spread=ones,
-        weights=(ones[:, None],),
-        biases=(ones[:1],),
+        weights=(np.stack([ones, 0 * ones], 1)[None],),
+        biases=(np.zeros((1, 2), np.float32),),
     )
-    sample = Sample(write_sample(tmp_path / "decals", blobs(5, 132, 0.262)))
     found = extract(space.with_probes([probe]), sample, tmp_path / "features").table
-    export(tmp_path / "features", tmp_path / "f.fits", json=True)
+    export([tmp_path / "features"], tmp_path / "f.fits", json=True)
     assert json.loads(capsys.readouterr().out)["rows"] == 5
     read = Table.read(tmp_path / "f.fits")
     np.testing.assert_allclose(read["morph_size"], found["morph_size"], rtol=1e-6)
     np.testing.assert_allclose(read["nuisance"], vectors(found, "nuisance"), rtol=1e-6)
     assert str(read["morph_size"].unit) == "arcsec"
     assert fits.getheader(tmp_path / "f.fits", 1)["TUCD1"] == "meta.id;meta.main"
-    export(tmp_path / "features", tmp_path / "f.parquet", latents=False, json=True)
+    export([tmp_path / "features"], tmp_path / "f.parquet", latents=False, json=True)
     light = pq.read_table(tmp_path / "f.parquet")
     assert not {"embedding", "variance", "nuisance"} & set(light.column_names)
     assert light["morph_size"].equals(found["morph_size"])

@@ -9,50 +9,122 @@ import torch
 from conftest import blobs, make_space, write_sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import vonmises
 
 from galaxy_da.errors import SpaceError, TableError
 from galaxy_da.extraction.encoding import ExtractSettings
+from galaxy_da.extraction.loading import load_images
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.features import Features, vectors
+from galaxy_da.extraction.summary import summarise
+from galaxy_da.io.features import Features
 from galaxy_da.io.samples import Sample
-from galaxy_da.models.probes import Probe, probe_tensors, read_probes
+from galaxy_da.models.probes import (
+    NOTE_COLUMN,
+    OUTPUTS,
+    Probe,
+    probe_columns,
+    probe_tensors,
+    read_probes,
+)
 from galaxy_da.space import LatentSpace
 
 
-def make_probe(name="size", link="identity", hidden=5, latents=6, seed=0, **more):
+def make_probe(name="size", link="identity", hidden=5, inputs=6, seed=0, **more):
     rng = np.random.default_rng(seed)
-    outputs = 2 if link == "angle" else 1
-    sizes = [latents, *([hidden] if hidden else []), outputs]
+    sizes = [inputs, *([hidden] if hidden else []), OUTPUTS.get(link, 1)]
     return Probe(
         name=name,
         description="half-light radius",
         unit="arcsec",
         ucd="phys.angSize",
         link=link,
-        centre=rng.normal(size=latents).astype(np.float32),
-        spread=rng.uniform(0.5, 2, latents).astype(np.float32),
-        weights=tuple(rng.normal(size=(a, b)).astype(np.float32) for a, b in pairwise(sizes)),
-        biases=tuple(rng.normal(size=b).astype(np.float32) for b in sizes[1:]),
+        centre=rng.normal(size=inputs).astype(np.float32),
+        spread=rng.uniform(0.5, 2, inputs).astype(np.float32),
+        weights=tuple(rng.normal(size=(3, *p)).astype(np.float32) for p in pairwise(sizes)),
+        biases=tuple(rng.normal(size=(3, b)).astype(np.float32) for b in sizes[1:]),
         **more,
     )
 
 
-@pytest.mark.parametrize(("link", "finish"), [
-    ("identity", lambda y: y[:, 0]),
-    ("exp", lambda y: y[:, 0].exp()),
-    ("logistic", lambda y: y[:, 0].sigmoid()),
-    ("angle", lambda y: torch.rad2deg(0.5 * torch.angle(torch.complex(y[:, 0], y[:, 1]))) % 180),
-])  # fmt: skip
-def test_a_probe_is_the_torch_network_of_its_weights(link, finish):
-    probe = make_probe(link=link)
-    linear = [torch.nn.Linear(6, 5), torch.nn.Linear(5, 2 if link == "angle" else 1)]
-    for layer, weight, bias in zip(linear, probe.weights, probe.biases, strict=True):
-        layer.weight.data, layer.bias.data = torch.tensor(weight.T), torch.tensor(bias)
-    x = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+def torch_outputs(probe, x):
+    """Outputs of the networks of a probe, (networks, n, outputs), by torch."""
     z = torch.tensor((x - probe.centre) / probe.spread).clamp(-6, 6)
-    with torch.no_grad():
-        expected = finish(torch.nn.Sequential(linear[0], torch.nn.Tanh(), linear[1])(z))
-    np.testing.assert_allclose(probe.apply(x), expected, rtol=2e-4, atol=1e-4)
+    outputs = []
+    for member in range(3):
+        layers = []
+        for weight, bias in zip(probe.weights, probe.biases, strict=True):
+            layer = torch.nn.Linear(*weight.shape[1:])
+            layer.weight.data = torch.tensor(weight[member].T)
+            layer.bias.data = torch.tensor(bias[member])
+            layers += [layer, torch.nn.Tanh()]
+        with torch.no_grad():
+            outputs.append(torch.nn.Sequential(*layers[:-1])(z))
+    return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("link", ["identity", "exp", "logistic", "angle"])
+def test_a_probe_is_the_mixture_of_its_torch_networks(link):
+    probe = make_probe(link=link)
+    x = np.random.default_rng(1).normal(size=(40, 6)).astype(np.float32)
+    y, found = torch_outputs(probe, x), probe.predict(x)
+    if link == "logistic":
+        expected = y[..., 0].sigmoid().mean(0), y[..., 0].sigmoid().std(0, correction=0)
+    elif link == "angle":
+        c, s = y.mean(0).T
+        expected = torch.rad2deg(0.5 * torch.atan2(s, c)) % 180, None
+    else:
+        mixture = torch.distributions.MixtureSameFamily(
+            torch.distributions.Categorical(torch.ones(40, 3)),
+            torch.distributions.Normal(y[..., 0].T, y[..., 1].T.clamp(-6, 6).exp()),
+        )
+        value = mixture.mean.exp() if link == "exp" else mixture.mean
+        expected = value, mixture.stddev * (value if link == "exp" else 1)
+    np.testing.assert_allclose(found.value, expected[0], rtol=3e-4, atol=1e-3)
+    if expected[1] is not None:
+        np.testing.assert_allclose(found.error, expected[1], rtol=3e-4, atol=1e-4)
+
+
+def test_the_error_of_an_angle_is_that_of_drawn_angles():
+    kappa = 4.0
+    bias = np.zeros((1, 2), np.float32)
+    bias[0, 0] = kappa
+    probe = replace(
+        make_probe(link="angle", hidden=0),
+        weights=(np.zeros((1, 6, 2), np.float32),),
+        biases=(bias,),
+    )
+    drawn = vonmises(kappa).rvs(200_000, random_state=1) / 2  # of half the angle
+    expected = np.degrees(np.sqrt(-2 * np.log(np.cos(2 * drawn).mean())) / 2)
+    assert probe.predict(np.zeros((1, 6))).error[0] == pytest.approx(expected, rel=0.01)
+
+
+def test_errors_are_scaled_by_the_magnitude():
+    x = np.random.default_rng(3).normal(size=(5, 6))
+    x[:, 0] = [14, 15, 16, 18, 30]
+    plain = make_probe()
+    scaled = replace(
+        plain, magnitudes=np.array([15, 17], np.float32), factors=np.array([1, 3], np.float32)
+    )
+    ratio = scaled.predict(x).error / plain.predict(x).error
+    np.testing.assert_allclose(ratio, [1, 1, 2, 3, 3], rtol=1e-5)
+
+
+def test_an_error_above_the_spread_of_the_population_is_not_informative():
+    x = np.random.default_rng(4).normal(size=(30, 6))
+    error = make_probe().predict(x).error
+    limit = float(np.median(error))
+    probe = make_probe(population=limit)
+    assert probe.predict(x).informative.tolist() == (error <= limit).tolist()
+    outside = np.arange(30) == 5
+    columns = probe_columns([probe], x, np.arange(30) != 7, outside)
+    missing = np.array([value is None for value in columns["morph_size"].to_pylist()])
+    expected = (error > limit) | outside
+    expected[7] = True
+    assert missing.tolist() == expected.tolist()
+    assert columns["morph_size_err"].is_null().to_pylist() == missing.tolist()
+    notes = columns[NOTE_COLUMN].to_pylist()
+    assert notes[5] == "outside the domain" and notes[7] is None
+    assert notes[int(np.argmax(error))] in ("too uncertain: size", "outside the domain", None)
 
 
 @settings(max_examples=25, deadline=None)
@@ -60,16 +132,16 @@ def test_a_probe_is_the_torch_network_of_its_weights(link, finish):
 def test_any_vector_gives_a_value_in_range(seed, n, far):
     x = far * np.random.default_rng(seed).normal(size=(n, 6))
     for link, low, high in (("logistic", 0, 1), ("angle", 0, 180), ("exp", 0, np.inf)):
-        value = make_probe(link=link, seed=seed).apply(x)
+        value = make_probe(link=link, seed=seed).predict(x).value
         assert value.shape == (n,) and (value >= low).all() and (value <= high).all()
-    assert make_probe(seed=seed, low=-0.1, high=0.2).apply(x).clip(-0.1, 0.2).tolist() == (
-        make_probe(seed=seed, low=-0.1, high=0.2).apply(x).tolist()
-    )
+    bounded = make_probe(seed=seed, low=-0.1, high=0.2).predict(x).value
+    assert ((bounded >= -0.1) & (bounded <= 0.2)).all()
 
 
 def test_rows_do_not_depend_on_the_other_rows():
     probe, x = make_probe(), np.random.default_rng(2).normal(size=(20_000, 6))
-    np.testing.assert_allclose(probe.apply(x)[[3, 19_999]], probe.apply(x[[3, 19_999]]), rtol=1e-5)
+    some = probe.predict(x[[3, 19_999]]).value
+    np.testing.assert_allclose(probe.predict(x).value[[3, 19_999]], some, rtol=1e-5)
 
 
 def test_stored_probes_are_read_back(tmp_path):
@@ -83,7 +155,7 @@ def test_stored_probes_are_read_back(tmp_path):
     x = np.random.default_rng(0).normal(size=(9, 6))
     for before, after in zip(probes, loaded.probes, strict=True):
         assert after.record() == before.record() and after.hash == before.hash
-        np.testing.assert_array_equal(after.apply(x), before.apply(x))
+        np.testing.assert_array_equal(after.predict(x).error, before.predict(x).error)
     assert loaded.id == make_space().id
     assert loaded.probes[1].kind == "probability"
 
@@ -111,20 +183,23 @@ def test_extraction_writes_the_columns(tmp_path):
     images = blobs(5, 140, 0.262)
     images[1] = 0
     sample = Sample(write_sample(tmp_path / "d", images))
-    probes = [make_probe(), make_probe("p_bar", "logistic", seed=1)]
-    extract(
-        make_space().with_probes(probes),
-        sample,
-        tmp_path / "f",
-        settings=ExtractSettings(precision="fp32"),
-    )
+    space = make_space()
+    good = np.arange(5) != 1
+    inputs, _ = load_images(sample, np.flatnonzero(good), space.encoder("decals"), space.frame)
+    settings = ExtractSettings(precision="fp32")
+    summaries = summarise(space, inputs, space.encode(inputs, "decals", precision="fp32"), "fp32")
+    width = summaries.values.shape[1]
+    probes = [make_probe(inputs=width), make_probe("p_bar", "logistic", inputs=width, seed=1)]
+    extract(space.with_probes(probes), sample, tmp_path / "f", settings=settings)
     table = Features.open(tmp_path / "f").table
     ok = table.filter(pc.equal(table["status"], "ok"))
     assert ok.num_rows == 4 and table["morph_size"].null_count == 1
     for probe in probes:
-        expected = probe.apply(vectors(ok))
-        np.testing.assert_allclose(ok[probe.column], expected, rtol=1e-5)
+        expected = probe.predict(summaries.values)
+        np.testing.assert_allclose(ok[probe.column], expected.value, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(ok[probe.column + "_err"], expected.error, rtol=1e-3, atol=1e-3)
     assert table.schema.field("morph_size").metadata[b"unit"] == b"arcsec"
+    assert table.schema.field("morph_size_err").metadata[b"ucd"] == b"stat.error;phys.angSize"
 
 
 def test_features_of_other_probes_are_not_continued(tmp_path):
@@ -146,49 +221,11 @@ def test_invalid_probes_are_refused():
     with pytest.raises(ValueError, match="link is one of"):
         make_probe(link="log")
     with pytest.raises(ValueError, match="do not fit"):
-        replace(make_probe(), spread=np.ones(6), biases=(np.zeros(4), np.zeros(1)))
+        replace(make_probe(), spread=np.ones(6), biases=(np.zeros((3, 4)), np.zeros((3, 2))))
     with pytest.raises(ValueError, match=r"shape \(n, 6\) but have \(2, 7\)"):
-        make_probe().apply(np.zeros((2, 7)))
+        make_probe().predict(np.zeros((2, 7)))
     probe = make_probe()
     tensors = probe_tensors([probe])
     del tensors["size.weight_1"]
     with pytest.raises(SpaceError, match="probe 'size' is damaged"):
         read_probes([probe.record()], tensors)
-
-
-def test_the_shipped_space_measures_galaxies(tmp_path):
-    space = LatentSpace.load("decals")
-    names = {probe.name for probe in space.probes}
-    assert names >= {
-        "half_light_arcsec", "ellipticity", "position_angle", "concentration", "asymmetry",
-        "colour_gradient", "p_featured",
-    }  # fmt: skip
-    assert all({"decals", "sdss", "hsc"} <= set(probe.errors) for probe in space.probes)
-    images = blobs(40, 140, 0.262)
-    tables = [
-        extract(space, Sample(write_sample(tmp_path / name / "decals", pixels))).table
-        for name, pixels in (("upright", images), ("rotated", np.rot90(images, axes=(2, 3)).copy()))
-    ]
-    ellipticity, expected = moments(blobs(40, 140, 0.262, noise=0)[:, 1])
-    long = ellipticity > 0.3
-    assert long.sum() > 10
-    angles = [np.asarray(table["morph_position_angle"])[long] for table in tables]
-    assert np.median(apart(angles[0], expected[long])) < 12
-    assert np.median(apart(angles[1], expected[long] + 90)) < 12
-    sizes = [np.asarray(table["morph_half_light_arcsec"]) for table in tables]
-    assert np.corrcoef(*np.log(sizes))[0, 1] > 0.95
-    assert np.corrcoef(np.asarray(tables[0]["morph_ellipticity"]), ellipticity)[0, 1] > 0.7
-
-
-def moments(images):
-    """Ellipticity and position angle [deg] of images whose rows go north and columns west."""
-    north, east = np.mgrid[-69.5:70, 69.5:-70:-1]
-    weight = images / images.sum((1, 2), keepdims=True)
-    nn, ee, ne = ((weight * q).sum((1, 2)) for q in (north**2, east**2, north * east))
-    root = np.hypot(nn - ee, 2 * ne)
-    ratio = np.sqrt((nn + ee - root) / (nn + ee + root))
-    return 1 - ratio, np.degrees(0.5 * np.arctan2(2 * ne, nn - ee)) % 180
-
-
-def apart(one, other):
-    return np.abs((one - other + 90) % 180 - 90)
