@@ -13,7 +13,8 @@ PACKAGES = ("galaxy_da", "catalogs", "evaluation", "training", "benchmarks")
 ROOMS = {
     "galaxy_da": (
         "errors", "io", "cli", "surveys", "images", "cutouts", "plots", "models", "space",
-        "extraction", "index", "queries", "latent_index", "cluster", "client", "service", "commands",
+        "extraction", "index", "queries", "latent_index", "cluster", "client", "service",
+        "commands",
     ),
     "catalogs": (
         "reading", "splits", "selections", "datasets", "matching", "hats", "archives",
