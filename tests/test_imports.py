@@ -22,7 +22,7 @@ ROOMS = {
     ),
     "evaluation": (
         "calibration", "retrieval", "distractors", "domains", "match_probability", "strata",
-        "transfer", "targets", "truth", "evaluate", "probes", "reports", "commands",
+        "transfer", "targets", "truth", "embeddings", "evaluate", "probes", "reports", "commands",
     ),
     "training": (
         "checkpoints", "recipe_files", "parallel", "losses", "anchor", "readings", "pretraining",

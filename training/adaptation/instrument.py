@@ -2,8 +2,7 @@
 
 Six numbers of each band are fitted: zeropoint, sky level, PSF, depth, noise and wavelength. They
 correct the survey's definition, as an `InstrumentCorrection` before the network. Priors keep those
-at zero of which the images say nothing. With pairs, the latents come near the anchor's of the same
-galaxies; without, their distribution comes near the anchor's.
+at zero of which the images say nothing. The latents come near the anchor's of the same galaxies.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import Tensor
-from torch.distributions import MultivariateNormal, kl_divergence
 from torch.func import functional_call
 
 from galaxy_da.images.inputs import Inputs
@@ -31,7 +29,6 @@ __all__ = [
     "Objective",
     "corrected",
     "fit_instrument",
-    "fit_to_distribution",
     "fit_to_pairs",
     "instrument_record",
 ]
@@ -65,22 +62,6 @@ def fit_to_pairs(pairs: PairedImages) -> list[list[float]]:
         return len(some) / 2 * variance.clamp_min(_LEAST_VARIANCE).log().sum()
 
     return fit_instrument(pairs.space, pairs.encoder.network, some.target, objective)
-
-
-def fit_to_distribution(
-    space: LatentSpace, network: Encoder, target: Inputs, anchor: Tensor
-) -> list[list[float]]:
-    """Fit the instrument to images of any galaxies and the anchor's (m, latents) of others.
-
-    The objective is the divergence of the Gaussians with the means and covariances of the latents,
-    times half the number of images, since both samples scatter.
-    """
-    some, wanted = target[:_MOST_IMAGES], _gaussian(anchor)
-
-    def objective(mean: Tensor) -> Tensor:
-        return len(some) / 2 * kl_divergence(_gaussian(mean.cpu()), wanted)
-
-    return fit_instrument(space, network, some, objective)
 
 
 def fit_instrument(
@@ -166,13 +147,6 @@ def instrument_record(
             "wavelength_nm": own * math.expm1(wavelength),
         }
     return record
-
-
-def _gaussian(latents: Tensor) -> MultivariateNormal:
-    """Gaussian of the mean and covariance of (n, latents)."""
-    covariance = torch.cov(latents.T).reshape(latents.shape[1], -1)
-    floor = _LEAST_VARIANCE + 1e-3 * covariance.diagonal().mean().detach()
-    return MultivariateNormal(latents.mean(0), covariance + floor * torch.eye(len(covariance)))
 
 
 def _scaled(units: Tensor, priors: Tensor) -> Tensor:

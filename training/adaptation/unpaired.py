@@ -1,9 +1,10 @@
 """Adaptation without pairs, from images of any galaxies in both surveys.
 
-The instrument is fitted, and maps of the latents match their distribution to the anchor's. The
-candidate with the smallest held-out MMD to the anchor is kept, if it gains more than the error over
-the survey's definition. No measurement can then show that the same galaxy is found again.
-Distributions are not matched if the two samples hold galaxies of other brightness or size.
+Maps of the latents match their distribution to the anchor's. The candidate with the smallest
+held-out MMD to the anchor is kept, if it gains more than the error over the survey's definition. No
+measurement can then show that the same galaxy is found again. The instrument is not fitted: many
+instruments give the same distribution, and the wrong one loses galaxies. Distributions are not
+matched if the two samples hold galaxies of other brightness or size.
 """
 
 from __future__ import annotations
@@ -23,9 +24,8 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.networks import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
-from training.adaptation.candidates import BY_DEFINITION, INSTRUMENT, MAPS
+from training.adaptation.candidates import BY_DEFINITION, MAPS
 from training.adaptation.images import load_shared_images, shared_posterior
-from training.adaptation.instrument import corrected, fit_to_distribution, instrument_record
 from training.adaptation.populations import compare_populations, measure_galaxies
 from training.adaptation.selection import best_candidate, selection_record
 from training.adaptation.settings import AdaptSettings
@@ -127,7 +127,7 @@ def adapt_without_pairs(
     Candidates are fitted to every other image and compared on the rest. A map that is chosen is
     fitted again to all images.
     """
-    space, start = images.space, images.start.network
+    start = images.start.network
     populations, warning = images.populations
     record: dict[str, Any] = {
         "images": {"anchor": len(images.anchor), "target": len(images.target)},
@@ -139,28 +139,19 @@ def adapt_without_pairs(
         kept = {"judged_by": "definition, no pairs", "chosen": BY_DEFINITION, "candidates": []}
         refused = f"the samples hold different galaxies: {warning}; nothing was matched"
         return start, record | kept | {"warnings": [refused]}
-    every_other = slice(0, None, 2)
-    numbers = fit_to_distribution(
-        space, start, images.target[every_other], images.latents[every_other]
-    )
-    bases = {BY_DEFINITION: start, INSTRUMENT: corrected(space, start, numbers)}
-    latents = {base: images.encode(network) for base, network in bases.items()}
+    latents = images.encode(start)
 
-    def mapped(rows: slice) -> dict[str, Encoder]:
+    def candidates(rows: slice) -> dict[str, Encoder]:
         """Match the distributions of the images of some rows."""
-        return {
-            ("" if base == BY_DEFINITION else f"{base} + ") + name: MAPS[name](
-                network, latents[base][rows], images.latents[rows]
-            )
-            for base, network in bases.items()
-            for name in _UNPAIRED_MAPS
+        maps = {
+            name: MAPS[name](start, latents[rows], images.latents[rows]) for name in _UNPAIRED_MAPS
         }
+        return {BY_DEFINITION: start, **maps}
 
-    scores = _closeness(images, bases | mapped(every_other))
+    scores = _closeness(images, candidates(slice(0, None, 2)))
     chosen = agreed(best_candidate(scores))
     record |= selection_record("held-out images, no pairs", chosen, scores, "mmd")
-    record["instrument"] = instrument_record(space, images.start, numbers)
-    return (bases | mapped(slice(None)))[chosen], record
+    return candidates(slice(None))[chosen], record
 
 
 def _closeness(images: UnpairedImages, networks: dict[str, Encoder]) -> dict[str, np.ndarray]:
