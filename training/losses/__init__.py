@@ -5,8 +5,8 @@ Each is a mean over images, so that a weight means the same at any batch size.
 ===================  ======================  =====================================================
 loss                 weight                  gain
 ===================  ======================  =====================================================
-negative_elbo        recipe, ``beta``        the bound itself; all recipes (``docs/measured/anchor.md``)
-prior_mmd            recipe, ``mmd``         +0.11 dB over the ELBO (``docs/measured/anchor.md``)
+negative_elbo        recipe, ``beta``        the bound itself; all recipes (docs, The anchor)
+prior_mmd            recipe, ``mmd``         +0.11 dB over the ELBO (docs, The anchor)
 class_error          recipe, ``classes``     separate classes in ``decals-galaxy10``; not measured
 known_error          recipe, ``redshift``    predicted redshifts in ``hst-cvae-predict``
 known_error          recipe, ``truth``       shapes and classes in ``anchor`` (``docs/anchor.md``)
