@@ -17,10 +17,25 @@ def probe(
     space: Space,
     sample: Annotated[
         list[UPath],
-        typer.Option(help="Sample table of the anchor; repeat to measure other surveys too."),
+        typer.Option(
+            help="Sample table of the anchor; repeat to measure other surveys too. With --votes, "
+            "of any surveys."
+        ),
     ],
-    truth: Annotated[UPath, typer.Option(help="Parquet table of truth or labels.")],
     out: Annotated[UPath, typer.Option(help="Folder of the new space.")],
+    truth: Annotated[
+        UPath | None, typer.Option(help="Parquet table of truth or labels; this or --votes.")
+    ] = None,
+    votes: Annotated[
+        UPath | None, typer.Option(help="Parquet table of numbers of votes, as of Galaxy Zoo.")
+    ] = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN,COLUMN,...",
+            help="Columns of --votes with the answers to one question; repeat for more questions.",
+        ),
+    ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(help="Column of --truth to fit; by default all that are known."),
@@ -45,9 +60,16 @@ def probe(
     Example: galaxy-da probe --space space --sample sky/decals/sample.parquet
     --sample sky/sdss/sample.parquet --truth sky/truth.parquet --sky-seed 1 --out space-probed
     """
+    if (truth is None) == (votes is None):
+        raise typer.BadParameter("give --truth or --votes, one of them")
+    if (votes is None) != (not question):
+        raise typer.BadParameter("--votes and --question belong together")
+    if votes is not None and (column or every_survey or sky_seed is not None):
+        raise typer.BadParameter("--column, --every-survey and --sky-seed belong to --truth")
     from evaluation.probes.errors import error_rows
     from evaluation.probes.fitting import ProbeSettings, fit_probes
     from evaluation.probes.ideal_images import add_structure
+    from evaluation.probes.votes import fit_votes
     from galaxy_da.io.samples import Sample
     from galaxy_da.io.tables import read_table
     from galaxy_da.space import LatentSpace
@@ -55,22 +77,20 @@ def probe(
 
     loaded = LatentSpace.load(space)
     samples = [Sample(path) for path in sample]
-    first = next((s for s in samples if s.survey == loaded.anchor), samples[0])
-    table = read_table(truth)
-    if sky_seed is not None:
-        table = add_structure(table, sky_seed)
-    fitted = fit_probes(
-        loaded,
-        first,
-        table,
-        [s for s in samples if s is not first],
-        ProbeSettings(
-            columns=tuple(column or ()),
-            every_survey=every_survey,
-            own_surveys={survey.name: survey for survey in map(load_survey, survey_file or [])},
-            seed=seed,
-        ),
-    )
+    own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
+    if votes is not None:
+        answers = [tuple(map(str.strip, one.split(","))) for one in question or []]
+        fitted = fit_votes(loaded, samples, read_table(votes), answers, own, seed)
+    elif truth is not None:
+        first = next((s for s in samples if s.survey == loaded.anchor), samples[0])
+        table = read_table(truth)
+        if sky_seed is not None:
+            table = add_structure(table, sky_seed)
+        settings = ProbeSettings(
+            columns=tuple(column or ()), every_survey=every_survey, own_surveys=own, seed=seed
+        )
+        others = [s for s in samples if s is not first]
+        fitted = fit_probes(loaded, first, table, others, settings)
     names = {probe.name for probe in fitted}
     kept = [probe for probe in loaded.probes if probe.name not in names]
     loaded.with_probes([*kept, *fitted]).save(out)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from galaxy_da.models.probes import OUTPUTS, Link
+from galaxy_da.models.probes import MOST_LOG_CONCENTRATION, OUTPUTS, Link
 
-__all__ = ["Layers", "fit_networks"]
+__all__ = ["Layers", "fit_networks", "votes_loss"]
 
 _HIDDEN, _NETWORKS = 64, 3
 _STEPS, _BATCH = 800, 512
@@ -23,7 +23,9 @@ Layers = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
 """Weights (networks, inputs, outputs) and biases (networks, outputs) of each layer."""
 
 
-def fit_networks(x: np.ndarray, y: np.ndarray, link: Link, seed: int) -> Layers:
+def fit_networks(
+    x: np.ndarray, y: np.ndarray, link: Link, seed: int, start: np.ndarray | None = None
+) -> Layers:
     """Fit an ensemble, each network to other batches and from other first weights.
 
     Parameters
@@ -32,12 +34,15 @@ def fit_networks(x: np.ndarray, y: np.ndarray, link: Link, seed: int) -> Layers:
         Standardised summaries.
     y : (n, k) array
         Targets: values, logarithms for ``exp``, shares of yes for ``logistic``, or for ``angle``
-        cosine and sine of twice the angle times a weight of at most 1.
-    link : {"identity", "exp", "logistic", "angle"}
-        Distribution: normal of the value or of its logarithm, Bernoulli, or von Mises of twice the
-        angle.
+        cosine and sine of twice the angle times a weight of at most 1, for ``votes`` the numbers of
+        votes for k answers.
+    link : {"identity", "exp", "logistic", "angle", "votes"}
+        Distribution: normal of the value or of its logarithm, Bernoulli, von Mises of twice the
+        angle, or Dirichlet-multinomial.
     seed : int
         Seed of weights and batches.
+    start : (outputs,) array, optional
+        Outputs for which weights of zero stand; by default zero.
     """
     random = torch.Generator().manual_seed(seed)
     inputs = torch.from_numpy(np.asarray(x, np.float32)).clamp(-_CLIP, _CLIP)
@@ -45,13 +50,16 @@ def fit_networks(x: np.ndarray, y: np.ndarray, link: Link, seed: int) -> Layers:
     if link in ("identity", "exp"):
         middle, scale = y.mean(0), float(max(y.std(), 1e-6))
     goal = torch.from_numpy(((y - middle) / scale).astype(np.float32))
-    layers = _first_layers(inputs.shape[1], OUTPUTS[link], random)
+    outputs = y.shape[1] if link == "votes" else OUTPUTS[link]
+    start = np.zeros(outputs) if start is None else start
+    offset = torch.from_numpy(np.asarray(start, np.float32))
+    layers = _first_layers(inputs.shape[1], outputs, random)
     optimiser = torch.optim.AdamW(layers, lr=_RATE, weight_decay=_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=_STEPS)
     batch = min(_BATCH, len(inputs))
     for _ in range(_STEPS):
         rows = torch.randint(len(inputs), (_NETWORKS, batch), generator=random)
-        loss = _LOSSES[link](_forward(inputs[rows], layers), goal[rows]).mean()
+        loss = _LOSSES[link](_forward(inputs[rows], layers) + offset, goal[rows]).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -60,6 +68,7 @@ def fit_networks(x: np.ndarray, y: np.ndarray, link: Link, seed: int) -> Layers:
     if link in ("identity", "exp"):
         w2[..., 0] *= scale
         b2 = np.stack([b2[:, 0] * scale + middle[0], b2[:, 1] + math.log(scale)], 1)
+    b2 = b2 + start
     return (
         (w1.astype(np.float32), w2.astype(np.float32)),
         (b1.astype(np.float32), b2.astype(np.float32)),
@@ -103,9 +112,24 @@ def _von_mises(output: Tensor, goal: Tensor) -> Tensor:
     return (weight > 0) * (log_norm - (output * unit).sum(-1))
 
 
+def votes_loss(output: Tensor, goal: Tensor) -> Tensor:
+    """Return the negative log likelihood of numbers of votes, given their totals.
+
+    `output` (..., k) are logarithms of the concentrations of a Dirichlet-multinomial distribution,
+    `goal` (..., k) the votes.
+    """
+    limit = MOST_LOG_CONCENTRATION
+    concentration = output.clamp(-limit, limit).exp()
+    total, votes = concentration.sum(-1), goal.sum(-1)
+    each = (goal + concentration).lgamma() - concentration.lgamma() - (goal + 1).lgamma()
+    of_totals = total.lgamma() + (votes + 1).lgamma() - (votes + total).lgamma()
+    return torch.neg(each.sum(-1) + of_totals)
+
+
 _LOSSES = {
     "identity": _normal,
     "exp": _normal,
     "logistic": _bernoulli,
     "angle": _von_mises,
+    "votes": votes_loss,
 }

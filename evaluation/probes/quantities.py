@@ -121,6 +121,8 @@ def own_quantity(truth: pa.Table, column: str) -> Quantity:
     if not (is_bool or pa.types.is_integer(field.type) or pa.types.is_floating(field.type)):
         raise TableError(f"column {column!r} must hold numbers or booleans but holds {field.type}")
     link = metadata.get("link", "logistic" if is_bool else "identity")
+    if link == "votes":
+        raise TableError(f"column {column!r} holds votes; fit them with --votes and --question")
     return Quantity(
         name=column.lower(),
         description=metadata.get("description", f"as column {column} of the truth table"),

@@ -18,13 +18,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import pyarrow as pa
 import safetensors.numpy
-from scipy.special import expit, i0e, i1e
+from scipy.special import expit, i0e, i1e, logsumexp, softmax
 
 from galaxy_da.errors import SpaceError
 
 __all__ = [
-    "COLUMN_PREFIX", "ERROR_SUFFIX", "NOTE_COLUMN", "Link", "Predicted", "Probe", "probe_columns",
-    "probe_names", "probe_tensors", "read_probes",
+    "COLUMN_PREFIX", "ERROR_SUFFIX", "MOST_LOG_CONCENTRATION", "NOTE_COLUMN", "Link", "Predicted",
+    "Probe", "probe_columns", "probe_names", "probe_tensors", "read_probes",
 ]  # fmt: skip
 
 COLUMN_PREFIX, ERROR_SUFFIX = "morph_", "_err"
@@ -34,13 +34,18 @@ of their errors."""
 NOTE_COLUMN = "morph_note"
 """Column of the reasons for missing values."""
 
-Link = Literal["identity", "exp", "logistic", "angle"]
-"""Function from the network's output to the quantity: identity, exponential, logistic, or the
-position angle from two outputs proportional to the cosine and sine of twice the angle."""
+Link = Literal["identity", "exp", "logistic", "angle", "votes"]
+"""Function from the network's output to the quantity: identity, exponential, logistic, the position
+angle from two outputs proportional to the cosine and sine of twice the angle, or the share of votes
+for one answer from the concentrations of all answers."""
 
-OUTPUTS: Mapping[str, int] = {"identity": 2, "exp": 2, "logistic": 1, "angle": 2}
+OUTPUTS: Mapping[str, int] = {"identity": 2, "exp": 2, "logistic": 1, "angle": 2, "votes": 2}
 """Outputs of a network: mean and logarithm of the standard deviation, the logit of a probability,
-or the two natural parameters of a von Mises distribution of twice the angle."""
+the two natural parameters of a von Mises distribution of twice the angle, or the logarithms of two
+or more concentrations of a Dirichlet distribution, the first that of the answer."""
+
+MOST_LOG_CONCENTRATION = 8.0
+"""Largest absolute logarithm of a concentration."""
 
 _CLIP = 6.0  # standard deviations of an input beyond which a probe does not extrapolate
 _ROWS = 16384
@@ -78,7 +83,7 @@ class Probe:
         Unit as the FITS standard spells it; empty for a pure number.
     ucd : str
         IVOA UCD1+.
-    link : {"identity", "exp", "logistic", "angle"}
+    link : {"identity", "exp", "logistic", "angle", "votes"}
         See `Link`.
     low, high : float, optional
         Range to which values are clipped.
@@ -98,7 +103,9 @@ class Probe:
         residual), ``scatter`` (1.4826 times the median absolute deviation), ``rms``, ``r2`` and
         ``pull`` (the same scatter of residuals over stated errors), residuals being value minus
         truth, ``ln(value / truth)`` for the link ``exp``; for a probability ``log_loss``,
-        ``base_log_loss`` (of the constant best guess), ``brier``, ``ece`` and ``auc``.
+        ``base_log_loss`` (of the constant best guess), ``brier``, ``ece`` and ``auc``; for a share
+        of votes as for a quantity, the pull with the noise of counting, and both log losses of the
+        numbers of votes.
 
     Raises
     ------
@@ -132,7 +139,9 @@ class Probe:
         sizes = [len(self.centre), *(bias.shape[-1] for bias in self.biases)]
         shapes = [weight.shape for weight in self.weights]
         expected = [(len(self.biases[0]), *pair) for pair in pairwise(sizes)]
-        if shapes != expected or sizes[-1] != OUTPUTS[self.link]:
+        outputs = OUTPUTS[self.link]
+        enough = sizes[-1] >= outputs if self.link == "votes" else sizes[-1] == outputs
+        if shapes != expected or not enough:
             raise ValueError(f"{self.name}: layers {shapes} do not fit biases of sizes {sizes[1:]}")
         if len(self.magnitudes) != len(self.factors):
             raise ValueError(
@@ -158,12 +167,7 @@ class Probe:
 
     def predict(self, summaries: np.ndarray) -> Predicted:
         """Return the quantity and its error for (n, inputs) summaries."""
-        x = np.asarray(summaries, np.float32)
-        if x.ndim != 2 or x.shape[1] != len(self.centre):
-            raise ValueError(
-                f"{self.name}: summaries must have shape (n, {len(self.centre)}) but have "
-                f"{x.shape}; are they of this space?"
-            )
+        x = self._checked(summaries)
         parts = [self._linked(self._outputs(x[i : i + _ROWS])) for i in range(0, len(x), _ROWS)]
         value, sigma = np.concatenate([np.empty((2, 0), np.float32), *parts], 1)
         sigma = sigma * np.interp(x[:, 0], self.magnitudes, self.factors).astype(np.float32)
@@ -176,6 +180,10 @@ class Probe:
         low = -np.inf if self.low is None else self.low
         high = np.inf if self.high is None else self.high
         return Predicted(value.clip(low, high), sigma, informative)
+
+    def log_concentrations(self, summaries: np.ndarray) -> np.ndarray:
+        """Return the outputs of a probe of ``votes``, (networks, n, answers) float64."""
+        return _log_concentrations(self._outputs(self._checked(summaries)))
 
     def without_errors(self, survey: str) -> Probe:
         """Return a copy without the errors of one survey, whose encoder has changed."""
@@ -216,6 +224,15 @@ class Probe:
             for name, value in {**arrays, **layers}.items()
         }
 
+    def _checked(self, summaries: np.ndarray) -> np.ndarray:
+        x = np.asarray(summaries, np.float32)
+        if x.ndim != 2 or x.shape[1] != len(self.centre):
+            raise ValueError(
+                f"{self.name}: summaries must have shape (n, {len(self.centre)}) but have "
+                f"{x.shape}; are they of this space?"
+            )
+        return x
+
     def _outputs(self, x: np.ndarray) -> np.ndarray:
         """(networks, n, outputs) of (n, inputs)."""
         x = np.nan_to_num((x - self.centre) / self.spread).clip(-_CLIP, _CLIP)[None]
@@ -228,6 +245,12 @@ class Probe:
         if self.link == "logistic":
             probability = expit(outputs[..., 0])
             return np.stack([probability.mean(0), probability.std(0)])
+        if self.link == "votes":
+            logs = _log_concentrations(outputs)
+            share = softmax(logs, axis=-1)[..., 0]
+            variance = share * (1 - share) / (1 + np.exp(logsumexp(logs, axis=-1)))
+            found = np.stack([share.mean(0), np.sqrt(variance.mean(0) + share.var(0))])
+            return found.astype(np.float32)
         if self.link == "angle":
             cosine, sine = outputs.mean(0).T
             doubled = np.arctan2(sine, cosine)
@@ -308,6 +331,11 @@ def _read_probe(record: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Pr
         )
     except (KeyError, TypeError, ValueError) as error:
         raise SpaceError(f"probe {name!r} is damaged ({error}); fit it again") from error
+
+
+def _log_concentrations(outputs: np.ndarray) -> np.ndarray:
+    limit = MOST_LOG_CONCENTRATION
+    return outputs.astype(np.float64).clip(-limit, limit)
 
 
 def _plain(errors: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

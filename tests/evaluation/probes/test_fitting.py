@@ -36,6 +36,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(probe_network, "_HIDDEN", 32)
     monkeypatch.setattr(probe_network, "_BATCH", 200)
     monkeypatch.setattr(probe_network, "_DECAY", 0.02)
+    monkeypatch.setattr(probe_network, "_RATE", 1e-2)
 
 
 def latents_of(x):
@@ -216,7 +217,7 @@ def test_probe_verb_stores_probes_in_the_space(tmp_path, quick, capsys):
     pq.write_table(truth, tmp_path / "truth.parquet")
     make_space().save(tmp_path / "space")
     probe_verb(
-        str(tmp_path / "space"), [path], tmp_path / "truth.parquet", tmp_path / "new",
+        str(tmp_path / "space"), [path], tmp_path / "new", truth=tmp_path / "truth.parquet",
         column=["flux"], json=True,
     )  # fmt: skip
     printed = json.loads(capsys.readouterr().out)["probes"]["flux"]["decals"]
