@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CLASS_COLOURS", "class_dots", "curve", "dots", "shade"]
+__all__ = ["CLASS_COLOURS", "class_dots", "curve", "dots", "histogram", "shade"]
 
 # Dark to bright in even steps, distinguishable without colour vision; as (red, green, blue).
 _SCALE = np.array(
@@ -102,3 +102,11 @@ def _path(x: np.ndarray, y: np.ndarray, rows: np.ndarray, size: float) -> str:
     """Draw points as strokes of zero length, which round caps make visible."""
     across, down = np.clip(x[rows], 0, 1) * size, (1 - np.clip(y[rows], 0, 1)) * size
     return "".join(f"M{a:.1f} {b:.1f}h0" for a, b in zip(across, down, strict=True))
+
+
+def histogram(values: np.ndarray, edges: np.ndarray, side: float) -> str:
+    """Draw a histogram as the ``points`` of a polygon on the lower edge of a square."""
+    counts = np.histogram(values, edges)[0]
+    x = np.repeat(np.linspace(0, side, len(edges)), 2)
+    tops = np.pad(np.repeat(counts / max(counts.max(), 1), 2), 1)
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, side * (1 - tops), strict=True))

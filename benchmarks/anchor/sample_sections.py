@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.anchor.charts import CLASS_COLOURS, class_dots, curve, dots
+from benchmarks.anchor.charts import CLASS_COLOURS, class_dots, curve, dots, histogram
 from benchmarks.anchor.context import PageContext, Picture
 from benchmarks.anchor.forests import Answer, answer
 from benchmarks.anchor.maps import density, fit_map, principal_components
@@ -19,7 +19,6 @@ from benchmarks.anchor.rates import Rate, pca_rates, rate
 from benchmarks.anchor.sampling import draw_latents
 from benchmarks.measures.image_quality import mse_and_psnr, value_range
 from benchmarks.measures.reconstruction import EncodedSample
-from evaluation.reports.drawings import histogram
 from evaluation.reports.picture_sections import evenly
 from galaxy_da.models.latents import join_latents
 
@@ -84,7 +83,7 @@ def pair_plot(context: PageContext) -> dict[str, Any]:
     n = unit.shape[1]
     cells = [
         [
-            {"histogram": histogram([unit[:, row]], edges, PLOT, PLOT)[0]}
+            {"histogram": histogram(unit[:, row], edges, PLOT)}
             if row == column
             else {"dots": dots(unit[:, column], unit[:, row], -context.magnitude, PLOT)}
             for column in range(row + 1)

@@ -148,8 +148,9 @@ class SampleEncoder:
     @property
     def _summary_width(self) -> int:
         """Numbers of a summary; 0 if neither domain nor probes need one."""
-        models = [*self._space.probes, *filter(None, [self._space.domain])]
-        return len(models[0].centre) if models else 0
+        if self._space.domain:
+            return len(self._space.domain.centre)
+        return len(self._space.probes[0].centre) if self._space.probes else 0
 
     def _encoder(self, survey: str, bands: tuple[str, ...]) -> SurveyEncoder:
         if (survey, bands) not in self._encoders:

@@ -91,7 +91,7 @@ def _photometry(m: Measured) -> np.ndarray:
     ]
     signal = np.arcsinh(m.aperture_flux / m.aperture_noise)
     columns = np.column_stack([first, total, inner, *colours, signal])
-    return np.nan_to_num(columns)
+    return np.asarray(np.nan_to_num(columns))
 
 
 def _shapes(m: Measured, inputs: Inputs, space: LatentSpace) -> np.ndarray:
@@ -119,7 +119,7 @@ def _shapes(m: Measured, inputs: Inputs, space: LatentSpace) -> np.ndarray:
         m.complete,
         np.isfinite(m.petrosian_arcsec),
     ]
-    return np.nan_to_num(np.column_stack(columns))
+    return np.asarray(np.nan_to_num(np.column_stack(columns)))
 
 
 def _residuals(

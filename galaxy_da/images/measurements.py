@@ -257,7 +257,7 @@ def _radius_of(radii: np.ndarray, growth: np.ndarray, level: np.ndarray) -> np.n
     row = np.arange(len(growth))
     low, high = y[row, place - 1], y[row, place]
     share = ((level - low) / np.maximum(high - low, _TINY)).clip(0, 1)
-    return np.sqrt(x[place - 1] + share * (x[place] - x[place - 1]))
+    return np.asarray(np.sqrt(x[place - 1] + share * (x[place] - x[place - 1])))
 
 
 def _main_grid(

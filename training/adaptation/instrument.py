@@ -123,6 +123,9 @@ def instrument_record(
 ) -> dict[str, dict[str, float]]:
     """Return the fitted numbers of each band in physical units.
 
+    They make the latents agree. They are no measurement of the instrument where the network hardly
+    minds it, as that of `decals` hardly minds the zeropoint.
+
     Returns
     -------
     dict of dict

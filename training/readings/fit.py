@@ -140,7 +140,7 @@ def _fit_probes(
 def _usable(name: str, targets: np.ndarray, part: Summarised) -> np.ndarray:
     """Rows whose target is known; angles also need an image that was not rotated."""
     fine = np.isfinite(targets).all(1)
-    return fine & part.upright if name == "position_angle" else fine
+    return np.asarray(fine & part.upright if name == "position_angle" else fine)
 
 
 def _turned(values: np.ndarray, part: Summarised, link: str) -> np.ndarray:

@@ -169,7 +169,10 @@ _SPOILERS: dict[str, Callable[[Light, int, Tensor, int, np.random.Generator], Te
 def enlarged(light: Light, half_light_arcsec: np.ndarray, rng: np.random.Generator) -> Light:
     """Enlarge noise-free images of galaxies until they do not fit the frame, and add noise."""
     side = light.frame.pixels
-    factor = np.exp(rng.uniform(*np.log(_LARGE_ARCSEC), len(light))) / half_light_arcsec
+    factor = (
+        np.exp(rng.uniform(np.log(_LARGE_ARCSEC[0]), np.log(_LARGE_ARCSEC[1]), len(light)))
+        / half_light_arcsec
+    )
     factor = torch.from_numpy(factor.clip(1, 24)).float()
     random = torch.Generator().manual_seed(int(rng.integers(2**62)))
     zero = torch.zeros(len(light))

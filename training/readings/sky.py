@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -113,7 +113,7 @@ def _too_large(
     clean = Light.of(
         _read(sky, rows[:half], np.full(half, OBSERVATIONS)), noisy.conditions[:half], space.frame
     )
-    clean = Light(clean.grids, noisy.noise[:half], *_rest(clean))
+    clean = replace(clean, noise=noisy.noise[:half])
     parts = []
     if half:
         images, conditions = enlarged(clean, half_light[:half], rng).scaled()
@@ -123,10 +123,6 @@ def _too_large(
     stamps = half_light[half:] * rng.uniform(*_TOO_SMALL, len(rows) - half)
     parts.append(_cut(Inputs(whole, conditions[half:]), stamps.clip(4), space))
     return _summaries(space, Inputs.join(parts))
-
-
-def _rest(light: Light) -> tuple[Tensor, Tensor, Tensor, object]:
-    return light.softening, light.present, light.conditions, light.frame
 
 
 def _covered(images: Tensor) -> Tensor:
