@@ -109,7 +109,7 @@ def _von_mises(output: Tensor, goal: Tensor) -> Tensor:
     weight = goal.norm(dim=-1)
     unit = goal / weight.clamp_min(1e-6)[..., None]
     log_norm = torch.special.i0e(kappa).log() + kappa
-    return (weight > 0) * (log_norm - (output * unit).sum(-1))
+    return torch.where(weight > 0, log_norm - (output * unit).sum(-1), 0.0)
 
 
 def votes_loss(output: Tensor, goal: Tensor) -> Tensor:
