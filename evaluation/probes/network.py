@@ -15,6 +15,7 @@ __all__ = ["Layers", "fit_networks", "votes_loss"]
 _HIDDEN, _NETWORKS = 64, 3
 _STEPS, _BATCH = 800, 512
 _RATE, _DECAY = 3e-3, 0.5
+_VOTES_PRIOR = 2500.0  # decay times the number of galaxies: a prior on the weights
 _CLIP = 6.0  # as in galaxy_da.models.probes
 _LEAST_SIGMA = 0.02  # of standardised targets
 _MOST_RESIDUAL = 5.0  # standard deviations beyond which a residual counts linearly
@@ -54,7 +55,8 @@ def fit_networks(
     start = np.zeros(outputs) if start is None else start
     offset = torch.from_numpy(np.asarray(start, np.float32))
     layers = _first_layers(inputs.shape[1], outputs, random)
-    optimiser = torch.optim.AdamW(layers, lr=_RATE, weight_decay=_DECAY)
+    decay = _VOTES_PRIOR / len(inputs) if link == "votes" else _DECAY
+    optimiser = torch.optim.AdamW(layers, lr=_RATE, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=_STEPS)
     batch = min(_BATCH, len(inputs))
     for _ in range(_STEPS):

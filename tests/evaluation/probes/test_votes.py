@@ -35,7 +35,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(probe_network, "_HIDDEN", 16)
     monkeypatch.setattr(probe_network, "_BATCH", 200)
     monkeypatch.setattr(probe_network, "_RATE", 1e-2)
-    monkeypatch.setattr(probe_network, "_DECAY", 0.02)
+    monkeypatch.setattr(probe_network, "_VOTES_PRIOR", 500.0)
 
 
 def draw(concentrations, totals, seed=0):
