@@ -7,7 +7,11 @@ from galaxy_da.space import LatentSpace
 
 
 def test_real_bright_galaxies_have_about_their_magnitude(data):
-    rows = compare(data / "decals_fits", LatentSpace.load("decals"))
-    assert len(rows) == 10
-    inside = [row["difference"] for row in rows if row["pixel_arcsec"] < 0.5]
-    assert len(inside) == 9 and np.abs(inside).max() < 0.6 and abs(np.median(inside)) < 0.3
+    rows = compare(data, LatentSpace.load("decals"))
+    assert len(rows) == 30
+    measured, inferred, error = (
+        np.array([row[name] for row in rows])
+        for name in ("measured - peer", "inferred - peer", "stated error")
+    )
+    assert np.mean(np.abs(measured) < 0.15) > 0.8 and abs(np.median(measured)) < 0.05
+    assert (np.abs(inferred) < 3 * error).all() and abs(np.median(inferred)) < 0.2

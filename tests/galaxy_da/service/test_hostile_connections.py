@@ -7,6 +7,7 @@ import httpx
 import pytest
 from service_helpers import running
 
+from galaxy_da.service import middleware
 from galaxy_da.service.limits import Limits
 
 
@@ -44,7 +45,7 @@ def test_request_heads_are_bounded(address):
 
 
 def test_slow_clients_are_disconnected(address, monkeypatch):
-    monkeypatch.setattr("galaxy_da.service.middleware.HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(middleware, "HEAD_SECONDS", 0.5)
     with connected(address) as silent, connected(address) as slow, connected(address) as stalled:
         slow.sendall(b"GET / HT")
         stalled.sendall(
