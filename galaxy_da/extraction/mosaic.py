@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import CutoutError
 from galaxy_da.extraction.encoding import ExtractSettings, SampleEncoder
-from galaxy_da.extraction.parts import extraction_plan, split_in_parts, write_parts
-from galaxy_da.extraction.pipeline import encode_batches
+from galaxy_da.extraction.parts import extraction_plan, write_parts
+from galaxy_da.extraction.pipeline import feature_parts
 from galaxy_da.extraction.prefetch import parallel_map
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.tiles import Mosaic
@@ -81,16 +82,10 @@ def extract_mosaic(
     order = np.argsort(number, kind="stable")
     rows, number = rows.take(pa.array(order)), number[order]
     own = (*settings.surveys, mosaic.survey)
-    encoder = SampleEncoder(space, [mosaic.survey.name], ExtractSettings(
-        surveys=own, precision=settings.precision, reconstruct=settings.reconstruct))  # fmt: skip
-
-    def parts_from(start: int) -> Iterator[pa.Table]:
-        if not len(rows):
-            yield encoder.encode(rows, [])
-        batches = _read(mosaic, rows, number, start)
-        progress = settings.progress
-        yield from split_in_parts(encode_batches(encoder, batches, len(rows), start, progress))
-
+    encoder = SampleEncoder(space, [mosaic.survey.name], replace(settings, surveys=own))
+    parts_from = feature_parts(
+        encoder, rows, lambda start: _read(mosaic, rows, number, start), settings.progress
+    )
     states = [path.stat() for tile in mosaic.tiles for path in tile.values()]
     plan = {
         **extraction_plan(space, encoder.hashes, settings),

@@ -6,7 +6,7 @@ of the time of encoding one batch after the other on both.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import torch
@@ -31,7 +31,10 @@ from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.models.probes import probe_names
 from galaxy_da.space import LatentSpace
 
-__all__ = ["encode_batches", "extract"]
+__all__ = ["encode_batches", "extract", "feature_parts"]
+
+Batches = Iterable[tuple[pa.Table, Sequence[Cutout | CutoutError]]]
+"""Rows with their cutouts."""
 
 _DEFAULTS = ExtractSettings()
 
@@ -71,14 +74,12 @@ def extract(
     """
     _check_columns(sample, space)
     encoder = SampleEncoder(space, sample.surveys, settings)
-
-    def parts_from(start: int) -> Iterator[pa.Table]:
-        if not len(sample):
-            yield encoder.encode(sample.catalog, [])
-        batches = read_batches(sample, encoder.surveys, start)
-        progress = settings.progress
-        yield from split_in_parts(encode_batches(encoder, batches, len(sample), start, progress))
-
+    parts_from = feature_parts(
+        encoder,
+        sample.catalog,
+        lambda start: read_batches(sample, encoder.surveys, start),
+        settings.progress,
+    )
     if out is None:
         table = pa.concat_tables(parts_from(0))
         return Features(
@@ -109,9 +110,27 @@ def _check_columns(sample: Sample, space: LatentSpace) -> None:
         )
 
 
+def feature_parts(
+    encoder: SampleEncoder, rows: pa.Table, batches_from: Callable[[int], Batches], progress: bool
+) -> Callable[[int], Iterator[pa.Table]]:
+    """Return the function of the first missing row that `write_parts` calls.
+
+    `batches_from` returns the batches from a row on.
+    """
+
+    def parts_from(start: int) -> Iterator[pa.Table]:
+        if not len(rows):
+            yield encoder.encode(rows, [])
+        yield from split_in_parts(
+            encode_batches(encoder, batches_from(start), len(rows), start, progress)
+        )
+
+    return parts_from
+
+
 def encode_batches(
     encoder: SampleEncoder,
-    batches: Iterable[tuple[pa.Table, Sequence[Cutout | CutoutError]]],
+    batches: Batches,
     total: int,
     start: int,
     progress: bool,

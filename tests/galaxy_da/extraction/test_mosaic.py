@@ -14,6 +14,7 @@ from conftest import make_space
 
 from galaxy_da.cli import main
 from galaxy_da.errors import CutoutError, SurveyError
+from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.mosaic import extract_mosaic
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.tiles import Mosaic
@@ -105,6 +106,19 @@ def test_features_equal_those_of_astropys_cutouts(tiles, tmp_path):
     for name in ("embedding", "variance"):
         ours, theirs = (np.array(t[name].to_pylist()) for t in (found, expected))
         np.testing.assert_allclose(ours, theirs, atol=2e-3)
+
+
+def test_measurements_are_written_for_tiles_too(tiles, tmp_path):
+    space, table, settings = make_space(), catalogue(), ExtractSettings(measured=True)
+    found = extract_mosaic(space, mosaic_of(tiles), table, tmp_path / "features", settings).table
+    (tmp_path / "cut").mkdir()
+    expected = extract(space, cut_by_astropy(tmp_path / "cut", table), settings=settings).table
+    names = [name for name in expected.column_names if name.startswith("measured_")]
+    assert names
+    order = [found["object_id"].to_pylist().index(name) for name in table["object_id"].to_pylist()]
+    sizes = (t["measured_half_light_arcsec"].to_numpy() for t in (found.take(order), expected))
+    np.testing.assert_allclose(*sizes, rtol=1e-3)
+    assert set(names) <= set(found.column_names)
 
 
 def test_masks_and_variance_of_a_patch_are_used(tmp_path):
