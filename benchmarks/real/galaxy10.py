@@ -21,7 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from benchmarks.real.encoding import Encoded, encode, options
 from benchmarks.support.tables import print_rows
 from galaxy_da.errors import TableError
-from galaxy_da.extraction.encoding import reconstruction_error
+from galaxy_da.extraction.summary import reconstruction_error
 from galaxy_da.images.cutouts import read_image
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey

@@ -11,8 +11,8 @@ import numpy as np
 from evaluation.reports.pictures import to_data_uris, to_decals_colour
 from evaluation.reports.survey_images import SEED, PairsInIndex, Picture, SurveyImages
 from galaxy_da.extraction.loading import load_images, row_numbers
-from galaxy_da.io.samples import Flag
 from galaxy_da.latent_index import LatentIndex
+from galaxy_da.plots.galleries import flag_words
 from galaxy_da.queries.rows import all_latents
 from galaxy_da.space import LatentSpace
 
@@ -22,7 +22,6 @@ __all__ = [
     "decoded_images",
     "evenly",
     "extreme_pairs",
-    "flag_words",
     "neighbours",
     "outliers",
     "same_galaxies",
@@ -111,11 +110,6 @@ def outliers(index: LatentIndex, images: SurveyImages) -> list[Picture]:
     scores, flags = found["outlier_score"].to_pylist(), found["flags"].to_pylist()
     captions = [f"{s:.2f} · {flag_words(bits)}" for s, bits in zip(scores, flags, strict=True)]
     return images.pictures(row_numbers(images.sample, found["object_id"]), captions)
-
-
-def flag_words(flags: int) -> str:
-    """Return the names of `galaxy_da.io.samples.Flag` bits."""
-    return ", ".join(str(flag.name).replace("_", " ").lower() for flag in Flag(flags)) or "no flags"
 
 
 def decoded_images(

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from galaxy_da.errors import CutoutError
 from galaxy_da.extraction.measured_columns import join_measured, measured_columns
-from galaxy_da.extraction.summary import Summaries, summarise
+from galaxy_da.extraction.summary import Summaries, reconstruction_error, summarise
 from galaxy_da.images.cutouts import Cutout
-from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Flag
 from galaxy_da.models.devices import Precision
 from galaxy_da.models.probes import probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["ExtractSettings", "SampleEncoder", "reconstruction_error"]
+__all__ = ["ExtractSettings", "SampleEncoder"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,20 +154,6 @@ class SampleEncoder:
         if (survey, bands) not in self._encoders:
             self._encoders[survey, bands] = self._space.encoder(self.surveys[survey], bands)
         return self._encoders[survey, bands]
-
-
-def reconstruction_error(
-    space: LatentSpace, inputs: Inputs, mean: torch.Tensor, precision: Precision = "auto"
-) -> np.ndarray:
-    """Return the mean squared difference of decoded latents and prepared images [asinh units].
-
-    `mean` (n, latents) are the posterior means of `inputs`. Planes without data do not count.
-    """
-    bands = len(space.frame.bands)
-    images = inputs.images[:, :bands]
-    seen = (images != 0).float()
-    squared = (space.decode(mean, precision=precision) - images).square() * seen
-    return np.asarray((squared.sum((1, 2, 3)) / seen.sum((1, 2, 3)).clamp_min(1)).numpy())
 
 
 def _measured(

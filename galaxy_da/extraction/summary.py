@@ -20,7 +20,7 @@ from galaxy_da.models.devices import Precision
 from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace
 
-__all__ = ["Summaries", "summarise"]
+__all__ = ["Summaries", "reconstruction_error", "summarise"]
 
 _SOFTENING = 0.1  # of asinh fluxes [nanomaggy]
 _MAGNITUDE = 2.5 / np.log(10)
@@ -54,8 +54,6 @@ def summarise(
     """Summarise prepared images with their posteriors."""
     measured = measure(inputs, space.frame)
     residual, seen = _residuals(space, inputs, posterior.mean, precision)
-    count = seen.sum((1, 2, 3)).clamp_min(1)
-    error = (residual.square().sum((1, 2, 3)) / count).numpy()
     parts = [
         _photometry(measured),
         _shapes(measured, inputs, space),
@@ -68,8 +66,18 @@ def summarise(
     return Summaries(
         values=np.nan_to_num(values, posinf=0.0, neginf=0.0),
         measured=measured,
-        reconstruction_error=error,
+        reconstruction_error=_mean_square(residual, seen),
     )
+
+
+def reconstruction_error(
+    space: LatentSpace, inputs: Inputs, mean: Tensor, precision: Precision = "auto"
+) -> np.ndarray:
+    """Return the mean squared difference of decoded latents and prepared images [asinh units].
+
+    `mean` (n, latents) are the posterior means of `inputs`. Planes without data do not count.
+    """
+    return _mean_square(*_residuals(space, inputs, mean, precision))
 
 
 def asinh_magnitude(flux: np.ndarray) -> np.ndarray:
@@ -130,6 +138,12 @@ def _residuals(
     images = inputs.images[:, :bands].float().cpu()
     seen = (images != 0).float()
     return (space.decode(mean, precision=precision) - images) * seen, seen
+
+
+def _mean_square(residual: Tensor, seen: Tensor) -> np.ndarray:
+    """Mean square of residuals over the pixels with data."""
+    count = seen.sum((1, 2, 3)).clamp_min(1)
+    return np.asarray((residual.square().sum((1, 2, 3)) / count).numpy())
 
 
 def _residual_numbers(residual: Tensor, seen: Tensor) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 import safetensors.numpy
 
 from galaxy_da.errors import SpaceError
+from galaxy_da.models.layers import layer_tensors, read_layers
 
 __all__ = ["OUTSIDE", "UNLIKE", "Domain", "DomainScores", "read_domain"]
 
@@ -123,13 +124,8 @@ class Domain:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
-        layers = {f"weight_{i}": weight for i, weight in enumerate(self.weights)}
-        layers |= {f"bias_{i}": bias for i, bias in enumerate(self.biases)}
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        return {
-            name: np.ascontiguousarray(value, np.float32)
-            for name, value in {**arrays, **layers}.items()
-        }
+        return layer_tensors(arrays, self.weights, self.biases)
 
 
 _ARRAYS = ("centre", "spread", "axes", "levels")
@@ -137,15 +133,10 @@ _ARRAYS = ("centre", "spread", "axes", "levels")
 
 def read_domain(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Domain:
     """Build a domain from `Domain.record` and `Domain.tensors`."""
-    layers = sum(key.startswith("weight_") for key in tensors)
     try:
         arrays: dict[str, Any] = {key: tensors[key] for key in _ARRAYS}
-        return Domain(
-            reasons=tuple(record["reasons"]),
-            **arrays,
-            weights=tuple(tensors[f"weight_{i}"] for i in range(layers)),
-            biases=tuple(tensors[f"bias_{i}"] for i in range(layers)),
-        )
+        weights, biases = read_layers(tensors)
+        return Domain(reasons=tuple(record["reasons"]), weights=weights, biases=biases, **arrays)
     except (KeyError, TypeError, ValueError) as error:
         raise SpaceError(f"the domain is damaged ({error}); fit it again") from error
 

@@ -21,6 +21,7 @@ import safetensors.numpy
 from scipy.special import expit, i0e, i1e, logsumexp, softmax
 
 from galaxy_da.errors import SpaceError
+from galaxy_da.models.layers import layer_tensors, read_layers
 
 __all__ = [
     "COLUMN_PREFIX", "ERROR_SUFFIX", "MOST_LOG_CONCENTRATION", "NOTE_COLUMN", "Link", "Predicted",
@@ -216,13 +217,8 @@ class Probe:
 
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
-        layers = {f"weight_{i}": weight for i, weight in enumerate(self.weights)}
-        layers |= {f"bias_{i}": bias for i, bias in enumerate(self.biases)}
         arrays = {name: getattr(self, name) for name in _ARRAYS}
-        return {
-            name: np.ascontiguousarray(value, np.float32)
-            for name, value in {**arrays, **layers}.items()
-        }
+        return layer_tensors(arrays, self.weights, self.biases)
 
     def _checked(self, summaries: np.ndarray) -> np.ndarray:
         x = np.asarray(summaries, np.float32)
@@ -320,15 +316,10 @@ def read_probes(
 
 def _read_probe(record: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Probe:
     name = record.get("name")
-    layers = sum(key.startswith(f"{name}.weight_") for key in tensors)
     try:
         arrays: dict[str, Any] = {key: tensors[f"{name}.{key}"] for key in _ARRAYS}
-        return Probe(
-            **record,
-            **arrays,
-            weights=tuple(tensors[f"{name}.weight_{i}"] for i in range(layers)),
-            biases=tuple(tensors[f"{name}.bias_{i}"] for i in range(layers)),
-        )
+        weights, biases = read_layers(tensors, f"{name}.")
+        return Probe(**record, **arrays, weights=weights, biases=biases)
     except (KeyError, TypeError, ValueError) as error:
         raise SpaceError(f"probe {name!r} is damaged ({error}); fit it again") from error
 

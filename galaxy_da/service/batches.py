@@ -81,7 +81,7 @@ def encode_images(
     """Encode prepared images of one survey with the same bands, (n, planes, y, x) float32."""
     import torch
 
-    from galaxy_da.extraction.encoding import reconstruction_error
+    from galaxy_da.extraction.summary import reconstruction_error
 
     space = service.space
     inputs = Inputs(torch.from_numpy(images), torch.from_numpy(conditions))

@@ -1,4 +1,4 @@
-"""What the service answers from: a space, an index, cutouts, a map; and how to open it again."""
+"""Space, index, cutouts and map that the service answers from, and their files."""
 
 from __future__ import annotations
 

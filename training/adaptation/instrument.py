@@ -8,7 +8,6 @@ at zero of which the images say nothing. The latents come near the anchor's of t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from scipy.optimize import minimize
 from torch import Tensor
 from torch.func import functional_call
 
-from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.instrument import describe
 from galaxy_da.models.correction import InstrumentCorrection
 from galaxy_da.models.devices import best_device
@@ -25,16 +23,7 @@ from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation.images import PairedImages
 from training.parallel.processes import Share, everyones
 
-__all__ = [
-    "Objective",
-    "corrected",
-    "fit_instrument",
-    "fit_to_pairs",
-    "instrument_record",
-]
-
-Objective = Callable[[Tensor], Tensor]
-"""Loss [nat] of all images together, from their (n, latents)."""
+__all__ = ["corrected", "fit_to_pairs", "instrument_record"]
 
 _COMMON = (0.3, 0.0, 0.3, 0.3, 0.3, 0.0)
 _SINGLE = (0.08, 0.3, 0.08, 0.15, 0.15, 0.04)
@@ -49,25 +38,10 @@ _BATCH = 256
 
 
 def fit_to_pairs(pairs: PairedImages) -> list[list[float]]:
-    """Fit the instrument to at most 400 pairs; returns as `fit_instrument`.
+    """Fit the instrument to at most 400 pairs, each process with its share of images.
 
     The objective is the likelihood of Gaussian differences of unknown variance in each latent. A
     contrast of the pairs would reward numbers that spread the latents.
-    """
-    rows = np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_IMAGES)).astype(int)
-    some = pairs.take(rows)
-
-    def objective(mean: Tensor) -> Tensor:
-        variance = (mean - some.mean.to(mean.device)).square().mean(0)
-        return len(some) / 2 * variance.clamp_min(_LEAST_VARIANCE).log().sum()
-
-    return fit_instrument(pairs.space, pairs.encoder.network, some.target, objective)
-
-
-def fit_instrument(
-    space: LatentSpace, network: Encoder, inputs: Inputs, objective: Objective
-) -> list[list[float]]:
-    """Minimise an objective over the instrument's numbers, each process with its share of images.
 
     Returns
     -------
@@ -75,6 +49,9 @@ def fit_instrument(
         Numbers of each band of the frame: logarithm of the gain, sky over the softening, and
         logarithms of the factors on PSF, depth noise, measured noise and wavelength.
     """
+    rows = np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_IMAGES)).astype(int)
+    some, space, network = pairs.take(rows), pairs.space, pairs.encoder.network
+    inputs = some.target
     share, device = Share.of(len(inputs)), best_device()
     frozen = network.to(device)
     layer = _empty_correction(space).to(device)
@@ -91,7 +68,7 @@ def fit_instrument(
         units = torch.from_numpy(flat).float().reshape(size).requires_grad_(True)
         values = {k: v.to(device) for k, v in _parameters(space, _scaled(units, priors)).items()}
         means = [frozen(functional_call(layer, values, (batch,))).mean for batch in own]
-        loss = objective(share.whole(torch.cat(means))).cpu() + units.square().sum() / 2
+        loss = _disagreement(share.whole(torch.cat(means)), some.mean) + units.square().sum() / 2
         (gradient,) = torch.autograd.grad(loss, units)
         # Each process has the sum of the gradients through all, of its own images.
         found = np.mean(everyones([float(loss.detach()), *gradient.flatten().tolist()]), axis=0)
@@ -150,6 +127,12 @@ def instrument_record(
             "wavelength_nm": own * math.expm1(wavelength),
         }
     return record
+
+
+def _disagreement(mean: Tensor, anchor: Tensor) -> Tensor:
+    """Negative log likelihood [nat] of (n, latents) beside the anchor's, but for a constant."""
+    variance = (mean - anchor.to(mean.device)).square().mean(0)
+    return (len(anchor) / 2 * variance.clamp_min(_LEAST_VARIANCE).log().sum()).cpu()
 
 
 def _scaled(units: Tensor, priors: Tensor) -> Tensor:

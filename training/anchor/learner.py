@@ -48,17 +48,14 @@ class AnchorLearner(VariationalAutoencoder):
 
     def continue_from(self, space: LatentSpace) -> None:
         """Take the networks of a space, or raise TableError if they have another architecture."""
+        encoder = space.encoder(space.anchor).network
         try:
-            self._load(space)
+            self.encoder.load_state_dict(encoder.state_dict())
+            self.decoder.load_state_dict(space.decoder.state_dict())
         except RuntimeError as error:
             raise TableError(
                 f"space {space.id}: its networks are not those of the recipe ({error})"
             ) from error
-
-    def _load(self, space: LatentSpace) -> None:
-        encoder = space.encoder(space.anchor).network
-        self.encoder.load_state_dict(encoder.state_dict())
-        self.decoder.load_state_dict(space.decoder.state_dict())
 
     def contrast(self, first: Tensor, second: Tensor) -> Tensor:
         """Contrast [nat] of paired latents, by squared distances over a learnt temperature."""

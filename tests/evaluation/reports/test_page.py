@@ -15,13 +15,13 @@ from catalogs.matching.pairs import PairedRows
 from evaluation.evaluate import evaluate
 from evaluation.reports.details import SurveyResult
 from evaluation.reports.page import write_report
-from evaluation.reports.picture_sections import flag_words
 from evaluation.targets import PairedSample, TargetSurvey
 from galaxy_da.errors import CatalogError, LatentIndexError, StorageError
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import vectors
 from galaxy_da.io.samples import Flag, Sample
 from galaxy_da.latent_index import LatentIndex
+from galaxy_da.plots.galleries import flag_words
 from galaxy_da.surveys import get_survey
 
 N = 90
