@@ -156,7 +156,7 @@ def _varied(stretch: Stretch, rng: np.random.Generator) -> Stretch:
 def _draw_details(rng: np.random.Generator) -> Details:
     return Details(
         jpeg_quality=int(rng.integers(75, 97)),
-        noise_blur_px=float(rng.choice([0.0, rng.uniform(0.3, 1.0)])),
+        noise_blur_px=float(rng.choice([0.0, rng.uniform(0.3, 1.4)])),
         halo_share=float(rng.uniform(0, 0.06)),
         halo_fwhm=float(rng.uniform(3, 8)),
         sky_residual=float(rng.uniform(0, 0.25)),
