@@ -25,6 +25,7 @@ from galaxy_da.images.instrument import sky_noise
 from galaxy_da.images.preparation import Frame
 from galaxy_da.images.resampling import overlap_weights
 from galaxy_da.images.stretches import apply_stretch, invert_stretch
+from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
 __all__ = ["frequencies_of", "observe_in_frame", "surround"]
 
@@ -95,23 +96,27 @@ def observe_in_frame(
 
 
 def surround(inner: Tensor, wide_pixels: int, factor: int, rng: np.random.Generator) -> Tensor:
-    """Build the wide grid of small patches: each amid others of the same batch.
+    """Build the wide grid of small patches: each amid others of the same batch, at random angles.
 
     Parameters
     ----------
     inner : (n, bands, y, x) tensor
-        Surface brightness on the first grid.
+        Surface brightness on the first grid of at least two patches.
     wide_pixels, factor : int
         Side of the wide grid, and of its pixels over those of the first.
     rng : numpy.random.Generator
-        Order of the patches around.
+        Order and symmetries of the patches around.
     """
     small = functional.avg_pool2d(inner, factor)
     n, tile = len(inner), small.shape[-1]
     tiles = 2 * math.ceil((wide_pixels / tile - 1) / 2) + 1
-    order = rng.integers(n, size=(n, tiles, tiles))
-    order[:, tiles // 2, tiles // 2] = np.arange(n)
-    mosaic = small[torch.from_numpy(order)]  # (n, tiles, tiles, bands, y, x)
+    others = (np.arange(n)[:, None, None] + rng.integers(1, n, (n, tiles, tiles))) % n
+    mosaic = small[torch.from_numpy(others)]  # (n, tiles, tiles, bands, y, x)
+    symmetry = rng.integers(SYMMETRIES, size=others.shape)
+    for number in range(1, SYMMETRIES):
+        members = torch.from_numpy(symmetry == number)
+        mosaic[members] = apply_symmetry(mosaic[members], number)
+    mosaic[:, tiles // 2, tiles // 2] = small
     whole = mosaic.permute(0, 3, 1, 4, 2, 5).reshape(n, small.shape[1], tiles * tile, -1)
     margin = (tiles * tile - wide_pixels) // 2
     return whole[..., margin : margin + wide_pixels, margin : margin + wide_pixels]

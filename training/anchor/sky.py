@@ -36,7 +36,7 @@ from training.anchor.recipe import AnchorRecipe, Layer
 
 __all__ = ["draw_sky"]
 
-_CHUNK = 4  # galaxies that share an instrument; more of them would save no time
+_CHUNK = 8  # galaxies that share an instrument; more of them would save no time
 _WIDE_ARCSEC, _SHARPEST_WIDE = 60.0, 0.9  # size of large patches, and the least PSF there
 _OFFSET_ARCSEC = 0.2  # standard deviation of the position, per axis
 _MOST_SCENES, _SHRINK = 9000, (0.75, 4.0)  # real galaxies, and their reduction in apparent size

@@ -96,7 +96,18 @@ def test_small_patches_are_surrounded_by_others_of_the_batch():
     wide = surround(inner, 64, 4, np.random.default_rng(0))
     assert wide.shape == (4, 2, 64, 64)
     assert torch.equal(wide[:, 0, 24:40, 24:40].amax((1, 2)), torch.arange(4.0))
-    assert len(wide[0].unique()) > 2
+    around = wide.clone()
+    around[..., 24:40, 24:40] = -1
+    for own in range(4):
+        assert set(around[own].unique().tolist()) == {-1.0, 0.0, 1.0, 2.0, 3.0} - {float(own)}
+
+
+def test_surroundings_are_at_random_angles():
+    inner = torch.zeros(2, 1, 64, 64)
+    inner[..., :8, :] = 1.0  # a bar at the top
+    wide = surround(inner, 64, 4, np.random.default_rng(0))
+    tiles = wide[0, 0].reshape(4, 16, 4, 16).transpose(1, 2).reshape(16, 16, 16)
+    assert len(torch.unique(tiles, dim=0)) > 4
 
 
 def test_instruments_cover_the_surveys_and_their_planes():
