@@ -9,8 +9,8 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from platformdirs import user_cache_path
 
@@ -22,13 +22,7 @@ __all__ = ["Cache", "Cached"]
 _MAX_VARIABLES = 500
 _TIMEOUT_S = 30.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class Cached:
-    """Path and checksum of a cutout on this machine."""
-
-    path: Path
-    sha256: str
+Cached: TypeAlias = tuple[Path, str]  # a cutout on this machine, and its SHA-256
 
 
 class Cache:
@@ -56,12 +50,12 @@ class Cache:
                 marks = ",".join("?" * len(part))
                 query = f"SELECT request, path, sha256 FROM cutouts WHERE request IN ({marks})"
                 for key, path, sha256 in database.execute(query, part):
-                    cutouts[key] = Cached(path=Path(path), sha256=sha256)
+                    cutouts[key] = Path(path), sha256
         return cutouts
 
     def add(self, files: Mapping[str, Cached]) -> None:
         """Record the cutouts of some requests, all or none of them."""
-        rows = [(key, str(file.path.resolve()), file.sha256) for key, file in files.items()]
+        rows = [(key, str(path.resolve()), sha256) for key, (path, sha256) in files.items()]
         with self._open() as database:
             database.executemany("INSERT OR REPLACE INTO cutouts VALUES (?, ?, ?)", rows)
 

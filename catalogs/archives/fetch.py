@@ -33,7 +33,7 @@ from catalogs.archives.cache import Cache
 from catalogs.archives.http import Http
 from catalogs.archives.job import Job, cutout_path
 from catalogs.archives.journal import Journal, Outcome
-from catalogs.archives.protocol import ArchiveSource, CutoutSource, FloatArray
+from catalogs.archives.source import CutoutSource, FloatArray
 from galaxy_da.errors import CatalogError, StorageError
 from galaxy_da.io.files import ensure_folder, json_hash, remove_drafts, write_json
 from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
@@ -66,6 +66,8 @@ def fetch(
 
     Parameters
     ----------
+    source : CutoutSource
+        Survey and archive, as of `catalogs.archives.registry.open_source`.
     catalog : pa.Table
         ``object_id``, ``ra`` and ``dec`` [ICRS deg], and any other columns, which are kept. Those
         that describe another survey's cutout (``survey``, ``bands``, ...) become ``NAME_catalog``.
@@ -98,13 +100,16 @@ def fetch(
     folder = ensure_folder(out)
     opened = nullcontext(http) if http else Http(source.service, source.limits)
     with _locked(folder), opened as client:
-        source = _settled(source, folder, client, ra, dec)
+        old, inside = _read_plan(folder), are_positions(ra, dec)
+        if inside.any():
+            first = int(np.argmax(inside))
+            before = old.get("identity") or {}
+            source = source.settled(client, float(ra[first]), float(dec[first]), before)
         keys, plan = request_keys(source, ra, dec), _plan(source, sample)
-        _check_plan(folder, plan)
+        _check_plan(folder, plan, old)
         with Journal(folder / _JOURNAL) as journal:
             job = Job(source, folder, client, journal, cache or Cache(), progress)
             resumed, damaged = job.verify(set(keys))
-            inside = are_positions(ra, dec)
             covered = source.covers(ra[inside], dec[inside])
             inside[inside] = True if covered is None else covered
             positions = zip(keys, inside.tolist(), ra.tolist(), dec.tolist(), strict=True)
@@ -125,17 +130,6 @@ def fetch(
         "damaged": damaged,
         **{name: value for name, value in source.identity().items() if name == "layer"},
     }
-
-
-def _settled(
-    source: CutoutSource, folder: Path, http: Http, ra: FloatArray, dec: FloatArray
-) -> CutoutSource:
-    """Return the source with its choices made, as in an earlier run of the fetch in the folder."""
-    usable = np.flatnonzero(are_positions(ra, dec))
-    if not isinstance(source, ArchiveSource) or not len(usable):
-        return source
-    before = _read_plan(folder).get("identity") or {}
-    return source.settled(http, float(ra[usable[0]]), float(dec[usable[0]]), before)
 
 
 def request_keys(source: CutoutSource, ra: FloatArray, dec: FloatArray) -> list[str]:
@@ -178,23 +172,20 @@ def _plan(source: CutoutSource, sample: pa.Table) -> dict[str, Any]:
     return {**plan, "identity": dict(source.identity()), **of_rows}
 
 
-def _check_plan(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Write the plan of a new fetch, or compare it with that of the fetch in the folder."""
-    path = folder / _PLAN
-    if not path.is_file():
+def _check_plan(folder: Path, plan: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+    """Write the plan of a new fetch, or compare it with the old one in the folder."""
+    if not old:
         if any(child.name != _LOCK for child in folder.iterdir()):
             raise CatalogError(f"{folder}: is not empty and holds no fetch; give another --out")
-        write_json(path, plan)
+        write_json(folder / _PLAN, plan)
         return
-    old = _read_plan(folder)
-    differ = [name for name in plan if plan[name] != old.get(name)]
-    if "identity" in differ:
-        now, then = plan["identity"], old.get("identity") or {}
-        differ[differ.index("identity")] = "; ".join(
-            f"{name} is {now.get(name)!r} but was {then.get(name)!r}"
-            for name in sorted(now.keys() | then.keys())
-            if now.get(name) != then.get(name)
-        )
+    differ = [name for name in plan if name != "identity" and plan[name] != old.get(name)]
+    now, then = plan["identity"], old.get("identity") or {}
+    differ += [
+        f"{name} is {now.get(name)!r} but was {then.get(name)!r}"
+        for name in sorted(now.keys() | then.keys())
+        if now.get(name) != then.get(name)
+    ]
     if differ:
         raise CatalogError(
             f"{folder}: holds another fetch (differs in {', '.join(differ)}); give another --out, "
@@ -236,24 +227,23 @@ def _with_outcomes(
     """Add the outcome of its request to each row."""
     reason = f"outside the footprint of {source.survey}; not requested"
     outside = Outcome(key="", status="outside_footprint", message=reason)
-    places = zip(sample["ra"].to_pylist(), sample["dec"].to_pylist(), strict=True)
-    problems = [position_problem(ra, dec) for ra, dec in places]
-    rows = [
-        vars(Outcome(key="", status=BAD_POSITION, message=problem))
-        if problem
-        else vars(outcomes.get(key, outside))
-        for key, problem in zip(keys, problems, strict=True)
-    ]
+    rows = []
+    for key, *place in zip(keys, *(sample[n].to_pylist() for n in ("ra", "dec")), strict=True):
+        problem = position_problem(*place)
+        bad = Outcome(key="", status=BAD_POSITION, message=problem)
+        rows.append(vars(bad if problem else outcomes.get(key, outside)))
     cutouts = [
         cutout_path(row["key"], source.suffix).as_posix() if row["status"] == "ok" else None
         for row in rows
     ]
-    sample = sample.append_column("cutout", pa.array(cutouts, pa.string()))
+    added: dict[str, Any] = {"cutout": pa.array(cutouts, pa.string())}
     scale = source.identity().get("pixel_scale_arcsec")
     if scale is not None:
-        scales = pa.repeat(pa.scalar(float(scale)), len(rows))
-        sample = sample.append_column("pixel_scale_arcsec", scales)
-    columns = pa.Table.from_pylist(rows, _OUTCOME_COLUMNS)
-    for name in columns.column_names:
-        sample = sample.append_column(name, columns[name])
+        added["pixel_scale_arcsec"] = pa.repeat(pa.scalar(float(scale)), len(rows))
+    outcome = pa.Table.from_pylist(rows, _OUTCOME_COLUMNS)
+    for name, column in {
+        **added,
+        **dict(zip(_OUTCOME_COLUMNS.names, outcome, strict=True)),
+    }.items():
+        sample = sample.append_column(name, column)
     return sample

@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http, Query
-from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource
-from catalogs.archives.stamps import flux_stamp, write_cube
+from catalogs.archives.source import BandSource
+from catalogs.archives.stamps import Place, Stamp, flux_stamp
 from galaxy_da.errors import CatalogError
-from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.surveys import find_survey
 
 __all__ = ["LARGEST_ARCSEC", "PASSWORD", "URL", "USER", "HyperSuprimeCam"]
@@ -29,17 +27,16 @@ _ROUNDING_PX = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class HyperSuprimeCam(ArchiveSource):
+class HyperSuprimeCam(BandSource):
     """The cutout service of HSC-SSP."""
 
+    survey: str = "hsc"
+    service: str = "hsc-release.mtk.nao.ac.jp"
     side_arcsec: float = 45.0
     bands: str = "grizy"  # in the order of the cube
     rerun: str = "pdr3_wide"  # data release and layer, also pdr3_dud_rev
     url: str = URL
-    survey: ClassVar[str] = "hsc"
-    service: ClassVar[str] = "hsc-release.mtk.nao.ac.jp"
-    limits: ClassVar[Limits] = Limits(requests_per_second=4, concurrency=4)
-    suffix: ClassVar[str] = ".fits"
+    cards: ClassVar[dict[str, str]] = {"SURVEY": "HSC"}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bands", "".join(self.bands))
@@ -50,26 +47,17 @@ class HyperSuprimeCam(ArchiveSource):
                 f"HSC cuts up to {LARGEST_ARCSEC:g} arcsec a side, not {self.side_arcsec:g}"
             )
 
-    def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        label = f"{self.service} {self.rerun} at {ra:.5f}, {dec:.5f}"
-        survey = find_survey(self.survey)
-        side = math.ceil(self.side_arcsec / survey.pixel_scale_arcsec)
-        stamps = {}
-        for band in self.bands:
-            where = f"{label} {band}"
-            data = self._get(ra, dec, band, http, where)
-            stamps[band] = flux_stamp(data, where, survey, side=side, slack=_ROUNDING_PX)
-        return write_cube(stamps, label, {"SURVEY": "HSC", **calibration_cards(survey)})
-
-    def _get(self, ra: float, dec: float, band: str, http: Http, label: str) -> bytes:
-        side = f"{self.side_arcsec / 2:g}arcsec"
+    def _stamp(self, band: str, images: Any, place: Place, http: Http) -> Stamp:
+        half, survey = f"{self.side_arcsec / 2:g}arcsec", find_survey(self.survey)
         query: Query = {
-            "ra": ra, "dec": dec, "sw": side, "sh": side, "type": "coadd", "image": "on",
-            "mask": "off", "variance": "off", "filter": f"HSC-{band.upper()}", "rerun": self.rerun,
+            "ra": place.ra, "dec": place.dec, "sw": half, "sh": half, "type": "coadd",
+            "image": "on", "mask": "off", "variance": "off", "filter": f"HSC-{band.upper()}",
+            "rerun": self.rerun,
         }  # fmt: skip
-        with http_errors(label, no_data=(404,), refused=(400,)):
-            return http.get(self.url, params=query, auth=_account())
+        with http_errors(place.label, no_data=(404,), refused=(400,)):
+            data = http.get(self.url, params=query, auth=_account())
+        side = math.ceil(self.side_arcsec / survey.pixel_scale_arcsec)
+        return flux_stamp(data, place.label, survey, side=side, slack=_ROUNDING_PX)
 
 
 def _account() -> tuple[str, str]:

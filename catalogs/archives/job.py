@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 from tqdm import tqdm
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from catalogs.archives.cache import Cache, Cached
 from catalogs.archives.http import Http
 from catalogs.archives.journal import Journal, Outcome
-from catalogs.archives.protocol import CutoutSource
+from catalogs.archives.source import CutoutSource
 from galaxy_da.errors import CatalogError, CutoutError, GalaxyDAError
 from galaxy_da.io.files import atomic_path, file_hash
 
@@ -34,6 +34,8 @@ _UNSETTLED = ("fetch_failed", "unreadable")  # worth another try
 _FAILURES_IN_A_ROW = 20
 _READS = 3
 _PREFETCHED = 4  # requests queued per worker
+
+_Result: TypeAlias = tuple[Outcome, str] | None  # and "requested" or "reused"; None if stopped
 
 
 def cutout_path(key: str, suffix: str) -> Path:
@@ -52,8 +54,7 @@ class Job:
     cache: Cache
     progress: bool
 
-    def path(self, key: str) -> Path:
-        """Return the path of a request's cutout."""
+    def _path(self, key: str) -> Path:
         return self.folder / cutout_path(key, self.source.suffix)
 
     def verify(self, keys: set[str]) -> tuple[set[str], int]:
@@ -66,7 +67,7 @@ class Job:
         cutouts = [key for key, outcome in settled.items() if outcome.status == "ok"]
 
         def is_whole(key: str) -> bool:
-            path = self.path(key)
+            path = self._path(key)
             whole = path.is_file() and file_hash(path) == settled[key].sha256
             if not whole:
                 path.unlink(missing_ok=True)
@@ -86,18 +87,17 @@ class Job:
         failures = 0
         with tqdm(total=len(positions), desc="fetch", unit="img", disable=not self.progress) as bar:
 
-            def record(results: list[_Result | None]) -> None:
+            def record(results: list[_Result]) -> None:
                 nonlocal failures
                 kept = [result for result in results if result is not None]
-                self.journal.add(result.outcome for result in kept)
-                for result in kept:
-                    counts["requested" if result.requested else "reused"] += 1
-                    failed = result.outcome.status in _UNSETTLED
-                    failures = failures + 1 if failed else 0
+                self.journal.add(outcome for outcome, _ in kept)
+                for outcome, how in kept:
+                    counts[how] += 1
+                    failures = failures + 1 if outcome.status in _UNSETTLED else 0
                     if failures >= _FAILURES_IN_A_ROW:
                         raise CatalogError(
                             f"{self.source.service}: {failures} cutouts in a row failed, the last "
-                            f"because {result.outcome.message}; what is done is kept, run the same "
+                            f"because {outcome.message}; what is done is kept, run the same "
                             "command again to go on"
                         )
                 bar.update(len(kept))
@@ -115,17 +115,15 @@ class Job:
         """Add this job's cutouts to the cache."""
         outcomes = self.journal.outcomes
         done = {key for key in keys if key in outcomes and outcomes[key].status == "ok"}
-        self.cache.add({k: Cached(path=self.path(k), sha256=str(outcomes[k].sha256)) for k in done})
+        self.cache.add({k: (self._path(k), str(outcomes[k].sha256)) for k in done})
 
-    def _obtain(
-        self, key: str, position: tuple[float, float], known: Cached | None
-    ) -> _Result | None:
+    def _obtain(self, key: str, position: tuple[float, float], known: Cached | None) -> _Result:
         """Obtain one cutout from this machine or from the service; None if the job was stopped."""
-        target = self.path(key)
+        target = self._path(key)
         try:
             # a kill left it unrecorded, or another fetch on this machine has it
             if target.is_file() or (known is not None and _link(known, target)):
-                return _Result(_ok(key, target.read_bytes()), requested=False)
+                return _ok(key, target.read_bytes()), "reused"
             data = self._fetch(*position)
         except CatalogError:
             self.http.stop()  # before this thread takes another item
@@ -133,10 +131,10 @@ class Job:
         except CutoutError as error:
             if self.http.stopped:
                 return None
-            return _Result(Outcome(key=key, status=error.status, message=str(error)), True)
+            return Outcome(key=key, status=error.status, message=str(error)), "requested"
         with atomic_path(target) as temporary:
             temporary.write_bytes(data)
-        return _Result(_ok(key, data), requested=True)
+        return _ok(key, data), "requested"
 
     def _fetch(self, ra: float, dec: float) -> bytes:
         """Fetch from the service, again if the reply is not a whole image."""
@@ -147,39 +145,34 @@ class Job:
         return retrying(self.source.fetch, ra, dec, self.http)
 
 
-@dataclass(frozen=True)
-class _Result:
-    outcome: Outcome
-    requested: bool
-
-
 def _ok(key: str, data: bytes) -> Outcome:
     return Outcome(key=key, status="ok", sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
 def _link(known: Cached, target: Path) -> bool:
     """Link (across file systems: copy) an unchanged cutout that is on this machine."""
-    if not known.path.is_file() or file_hash(known.path) != known.sha256:
+    path, sha256 = known
+    if not path.is_file() or file_hash(path) != sha256:
         return False
     with atomic_path(target) as temporary:
         try:
-            temporary.hardlink_to(known.path)
+            temporary.hardlink_to(path)
         except OSError:
-            shutil.copyfile(known.path, temporary)
+            shutil.copyfile(path, temporary)
     return True
 
 
 def _in_threads(
-    work: Callable[[Any], _Result | None],
+    work: Callable[[Any], _Result],
     items: Iterable[Any],
-    record: Callable[[list[_Result | None]], None],
+    record: Callable[[list[_Result]], None],
     workers: int,
     stop: Callable[[], None],
 ) -> None:
     """Work on items in threads; on an error let running items end, and record them."""
     todo = iter(items)
     pool = ThreadPoolExecutor(workers)
-    running: set[Future[_Result | None]] = set()
+    running: set[Future[_Result]] = set()
     try:
         while True:
             room = _PREFETCHED * workers - len(running)
@@ -201,7 +194,7 @@ def _in_threads(
         pool.shutdown()
 
 
-def _good(futures: Iterable[Future[_Result | None]]) -> list[_Result | None]:
+def _good(futures: Iterable[Future[_Result]]) -> list[_Result]:
     return [
         future.result()
         for future in futures

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal, Self
 from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http, Query
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource
+from catalogs.archives.source import CutoutSource
 from catalogs.archives.stamps import check_colour, check_flux, read_fits
 from galaxy_da.errors import CatalogError
 from galaxy_da.surveys import find_survey
@@ -36,10 +36,12 @@ _HALVES = {"decals": "south", "decals-dr11": "south", "bass-mzls": "north"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class LegacySurvey(ArchiveSource):
+class LegacySurvey(CutoutSource):
     """The sky viewer of the Legacy Surveys."""
 
     survey: str = "decals"  # the southern half; bass-mzls is the northern one
+    service: str = "legacysurvey.org"
+    limits: ClassVar[Limits] = Limits(requests_per_second=5, concurrency=4)
     layer: str = ""  # such as ls-dr10-south; by default that of DR11
     fallback: str = ""  # layer in place of one that the viewer does not serve
     size_px: int = 160
@@ -47,11 +49,10 @@ class LegacySurvey(ArchiveSource):
     bands: str = "grz"  # one letter each, in the order of the cube
     form: Literal["fits", "jpg"] = "fits"  # flux, or the viewer's colours
     url: str = URL
-    service: ClassVar[str] = "legacysurvey.org"
-    limits: ClassVar[Limits] = Limits(requests_per_second=5, concurrency=4)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bands", "".join(self.bands))
+        object.__setattr__(self, "suffix", f".{self.form}")
         if self.survey not in _HALVES:
             raise ValueError(f"the viewer's surveys are {', '.join(_HALVES)}, not {self.survey!r}")
         half = _HALVES[self.survey]
@@ -74,16 +75,8 @@ class LegacySurvey(ArchiveSource):
         if self.form == "jpg" and self.bands != "grz":
             raise ValueError("colour cutouts are of bands grz: the stretch of others is unknown")
 
-    @property
-    def suffix(self) -> str:
-        """Ending of a cutout's file."""
-        return f".{self.form}"
-
     def settled(self, http: Http, ra: float, dec: float, before: Mapping[str, Any]) -> Self:
-        """Return the source with one layer: that of an earlier run, or the newest that is served.
-
-        See `ArchiveSource.settled`.
-        """
+        """Return the source with the layer of an earlier run, or the newest that is served."""
         if not self.fallback:
             return self
         layer = before.get("layer")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import BoolArray, FloatArray, band_names
+from catalogs.archives.source import BandSource, BoolArray, FloatArray
 from catalogs.archives.stamps import Stamp, check_flux, in_survey_flux, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.images.calibration import calibration_cards
@@ -38,27 +38,25 @@ _SCALING_CARDS = ("BSCALE", "BZERO", "BLANK")  # of pixels that cannot be mapped
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalMosaic:
+class LocalMosaic(BandSource):
     """A mosaic of one survey in FITS files, one per band."""
 
-    survey: str  # built-in name or TOML file
+    service: str = "local"
+    limits: ClassVar[Limits] = Limits(requests_per_second=100_000, concurrency=4)
     files: str  # path with {band} in it, as tiles/K1_{band}.fits
     bands: tuple[str, ...] | str = ()  # by default those with a file
     size_px: int = 160  # pixels of the mosaic
-    service: ClassVar[str] = "local"
-    limits: ClassVar[Limits] = Limits(requests_per_second=100_000, concurrency=4)
-    suffix: ClassVar[str] = ".fits"
 
     def __post_init__(self) -> None:
         survey = find_survey(self.survey)
-        if self.size_px < 1:
-            raise ValueError(f"size_px must be positive but is {self.size_px}")
-        present = tuple(name for name in survey.band_names if self._path(name).is_file())
-        object.__setattr__(self, "bands", band_names(self.bands, survey) or present)
+        if not self.bands:
+            present = tuple(name for name in survey.band_names if self._path(name).is_file())
+            object.__setattr__(self, "bands", present)
+        super().__post_init__()
         missing = [str(self._path(name)) for name in self.bands if not self._path(name).is_file()]
-        if missing or not self.bands:
+        if missing:
             raise CatalogError(
-                f"{', '.join(missing) or self.files}: no such mosaic; name the files with "
+                f"{', '.join(missing)}: no such mosaic; name the files with "
                 f"{{band}} for {', '.join(survey.band_names)}"
             )
         shapes = {}

@@ -13,37 +13,37 @@ The exposure time differs by band, so each band is divided by its own and ``EXPT
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http, Query
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource
-from catalogs.archives.stamps import flux_stamp, write_cube
+from catalogs.archives.source import BandSource
+from catalogs.archives.stamps import Place, Stamp, flux_stamp
 from galaxy_da.errors import CutoutError
-from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.surveys import find_survey
 
-__all__ = ["PIXEL_ARCSEC", "URL", "PanStarrs"]
+__all__ = ["URL", "PanStarrs"]
 
 URL = "https://ps1images.stsci.edu/cgi-bin"
-PIXEL_ARCSEC = 0.25
 
 _FILTERS = "grizy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PanStarrs(ArchiveSource):
+class PanStarrs(BandSource):
     """The image cutout service of the PS1 archive."""
 
+    survey: str = "ps1"
+    service: str = "ps1images.stsci.edu"
+    limits: ClassVar[Limits] = Limits(requests_per_second=8, concurrency=4)
     size_px: int = 180  # of 0.25″
     bands: str = _FILTERS  # in the order of the cube
     url: str = URL  # folder of ps1filenames.py and fitscut.cgi
-    survey: ClassVar[str] = "ps1"
-    service: ClassVar[str] = "ps1images.stsci.edu"
-    limits: ClassVar[Limits] = Limits(requests_per_second=8, concurrency=4)
-    suffix: ClassVar[str] = ".fits"
+    cards: ClassVar[dict[str, str]] = {"SURVEY": "PS1"}
+    product: ClassVar[dict[str, str | int]] = {"type": "stack"}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "bands", "".join(self.bands))
@@ -52,27 +52,9 @@ class PanStarrs(ArchiveSource):
         if self.size_px < 1:
             raise ValueError(f"size_px must be positive but is {self.size_px}")
 
-    def identity(self) -> Query:
-        """Return everything besides the position that decides a cutout's bytes."""
-        return {**super().identity(), "type": "stack"}
-
-    def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        label = f"{self.service} at {ra:.5f}, {dec:.5f}"
-        survey = find_survey(self.survey)
-        files = self._files(ra, dec, http, label)
-        stamps = {}
-        for band in self.bands:
-            query: Query = {
-                "red": files[band], "ra": ra, "dec": dec, "size": self.size_px, "format": "fits"
-            }  # fmt: skip
-            with http_errors(f"{label}: fitscut.cgi", refused=(400, 404)):
-                data = http.get(f"{self.url}/fitscut.cgi", params=query)
-            stamps[band] = flux_stamp(data, f"{label} {band}", survey, side=self.size_px)
-        return write_cube(stamps, label, {**calibration_cards(survey), "SURVEY": "PS1"})
-
-    def _files(self, ra: float, dec: float, http: Http, label: str) -> dict[str, str]:
+    def _images(self, place: Place, http: Http) -> dict[str, str]:
         """Return the stack of each band at a position, from the service's text table."""
+        ra, dec, label = place
         query: Query = {"ra": ra, "dec": dec, "filters": self.bands, "type": "stack"}
         with http_errors(f"{label}: ps1filenames.py", refused=(400, 404)):
             text = http.get(f"{self.url}/ps1filenames.py", params=query).decode(errors="replace")
@@ -81,9 +63,15 @@ class PanStarrs(ArchiveSource):
             raise CutoutError(f"{label}: expected a list of stacks but got {text[:60]!r}")
         table = [dict(zip(head, row, strict=False)) for row in rows]
         files = {row["filter"]: row["filename"] for row in table}
-        missing = set(self.bands) - set(files)
-        if missing:
-            raise CutoutError(
-                f"{label}: no stack in {', '.join(sorted(missing))} here", status="no_data"
-            )
+        if missing := sorted(set(self.bands) - set(files)):
+            raise CutoutError(f"{label}: no stack in {', '.join(missing)} here", status="no_data")
         return files
+
+    def _stamp(self, band: str, images: Mapping[str, str], place: Place, http: Http) -> Stamp:
+        ra, dec, label = place
+        query: Query = {
+            "red": images[band], "ra": ra, "dec": dec, "size": self.size_px, "format": "fits"
+        }  # fmt: skip
+        with http_errors(f"{label}: fitscut.cgi", refused=(400, 404)):
+            data = http.get(f"{self.url}/fitscut.cgi", params=query)
+        return flux_stamp(data, label, find_survey(self.survey), side=self.size_px)

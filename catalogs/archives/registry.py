@@ -15,7 +15,7 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.surveys import find_survey
 
 if TYPE_CHECKING:
-    from catalogs.archives.protocol import CutoutSource
+    from catalogs.archives.source import CutoutSource
 
 __all__ = ["open_source", "services"]
 
@@ -57,14 +57,6 @@ _OWN: dict[str, dict[str, _Service]] = {
 _ANY = {"mosaic": "mosaic:LocalMosaic", "sia": "sia:SimpleImageAccess", "hips": "hips:Hips"}
 
 
-def services(survey: str) -> tuple[str, ...]:
-    """Return the names of the services with cutouts of a survey, the default first.
-
-    The survey is a built-in name or a TOML file; an unknown one raises SurveyError.
-    """
-    return tuple(_services(survey))
-
-
 def open_source(survey: str, service: str | None = None, **options: Any) -> CutoutSource:
     """Return the source of a survey's cutouts from a service, by default its first.
 
@@ -78,7 +70,7 @@ def open_source(survey: str, service: str | None = None, **options: Any) -> Cuto
     SurveyError, ValueError
         If the survey is unknown, or an option has a value that the service does not take.
     """
-    known = _services(survey)
+    known = services(survey)
     if service is None and survey not in _OWN:
         raise CatalogError(
             f"{survey}: no archive cuts it; name a service: {', '.join(known)} (hips is not "
@@ -98,7 +90,8 @@ def open_source(survey: str, service: str | None = None, **options: Any) -> Cuto
         raise CatalogError(f"{survey}: {name} does not take these options ({reason})") from error
 
 
-def _services(survey: str) -> dict[str, _Service]:
+def services(survey: str) -> dict[str, _Service]:
+    """Return the services with cutouts of a survey (name or TOML file), the default first."""
     find_survey(survey)
     anywhere = {name: (path, {"survey": survey}) for name, path in _ANY.items()}
     return {**_OWN.get(survey, {}), **anywhere}

@@ -13,7 +13,7 @@ from typing import ClassVar
 from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http, Query
 from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource
+from catalogs.archives.source import CutoutSource
 from catalogs.archives.stamps import check_colour
 
 __all__ = ["SIZES_PX", "URL", "ImgCutout"]
@@ -23,16 +23,16 @@ SIZES_PX = (64, 2048)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImgCutout(ArchiveSource):
+class ImgCutout(CutoutSource):
     """SkyServer's colour cutouts."""
 
+    survey: str = "sdss"
+    service: str = "sdss-skyserver"
+    limits: ClassVar[Limits] = Limits(requests_per_second=2, concurrency=2)
+    suffix: str = ".jpg"
     size_px: int = 120
     pixel_scale_arcsec: float = 0.396  # native
     url: str = URL  # of getjpeg, with the data release in it
-    survey: ClassVar[str] = "sdss"
-    service: ClassVar[str] = "sdss-skyserver"
-    limits: ClassVar[Limits] = Limits(requests_per_second=2, concurrency=2)
-    suffix: ClassVar[str] = ".jpg"
 
     def __post_init__(self) -> None:
         low, high = SIZES_PX
@@ -41,12 +41,11 @@ class ImgCutout(ArchiveSource):
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
         """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        label = f"{self.service} at {ra:.5f}, {dec:.5f}"
-        side = self.size_px
+        label, side = f"{self.service} at {ra:.5f}, {dec:.5f}", self.size_px
         query: Query = {
             "ra": ra, "dec": dec, "scale": self.pixel_scale_arcsec, "width": side, "height": side
         }  # fmt: skip
         with http_errors(label, no_data=(404,), refused=(400,)):
             data = http.get(self.url, params=query)
-        check_colour(data, label, side=self.size_px)
+        check_colour(data, label, side=side)
         return data

@@ -23,17 +23,13 @@ import numpy as np
 
 from catalogs.archives.errors import http_errors
 from catalogs.archives.http import Http, Query
-from catalogs.archives.limits import Limits
-from catalogs.archives.protocol import ArchiveSource, band_names
-from catalogs.archives.stamps import check_reach, flux_stamp, write_cube
+from catalogs.archives.source import BandSource
+from catalogs.archives.stamps import Place, Stamp, reaching_stamp
 from galaxy_da.errors import CatalogError, CutoutError
-from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import Band, find_survey
 
 __all__ = ["SimpleImageAccess", "call_pyvo"]
-
-_LIMITS = Limits(requests_per_second=4, concurrency=4)
 
 
 def call_pyvo(http: Http, request: Callable[[], Any], label: str) -> Any:
@@ -54,7 +50,7 @@ def call_pyvo(http: Http, request: Callable[[], Any], label: str) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimpleImageAccess(ArchiveSource):
+class SimpleImageAccess(BandSource):
     """Images of one survey in one SIA service.
 
     `cut` is the method of the cut; ``sia`` means version 1 of the protocol. `select` has columns
@@ -62,54 +58,30 @@ class SimpleImageAccess(ArchiveSource):
     stands for the band's name.
     """
 
-    survey: str  # built-in name or TOML file
-    url: str  # query address
+    service: str = ""  # the host of the query address
+    url: str
     cut: Literal["soda", "ibe", "sia"]
     collection: str = ""  # of the images (SIA 2)
     select: Mapping[str, str] = field(default_factory=dict)
     side_arcsec: float = 45.0
-    bands: tuple[str, ...] | str = ()  # by default all
     token: str = ""  # environment variable of the access token, if one is needed
-    limits: Limits = _LIMITS
-    suffix: str = ".fits"
 
     def __post_init__(self) -> None:
-        survey = find_survey(self.survey)
-        object.__setattr__(self, "bands", band_names(self.bands, survey) or survey.band_names)
+        super().__post_init__()
+        object.__setattr__(self, "service", urlsplit(self.url).netloc)
         if self.cut not in ("soda", "ibe", "sia"):
             raise ValueError(f"cut is soda, ibe or sia, not {self.cut!r}")
-        if not self.side_arcsec > 0:
-            raise ValueError(f"side_arcsec must be positive but is {self.side_arcsec}")
-
-    @property
-    def service(self) -> str:
-        """The service's host, the key of limiter and cache."""
-        return urlsplit(self.url).netloc
 
     def identity(self) -> Query:
         """Return everything besides the position that decides a cutout's bytes."""
         select = ",".join(f"{name}={value}" for name, value in sorted(self.select.items()))
         return {**super().identity(), "select": select}
 
-    def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Fetch one cutout centred on a position [ICRS deg]; see `CutoutSource.fetch`."""
-        label = f"{self.service} at {ra:.5f}, {dec:.5f}"
-        survey = find_survey(self.survey)
-        side = self.side_arcsec / survey.pixel_scale_arcsec
-        records = self._search(ra, dec, http, label)
-        stamps = {}
-        for band in map(survey.band, self.bands):
-            record = self._choose(records, band, ra, dec, label)
-            data = self._cut(record, ra, dec, http, label)
-            stamps[band.name] = flux_stamp(data, f"{label} {band.name}", survey)
-            check_reach(stamps[band.name], ra, dec, side, f"{label} {band.name}")
-        return write_cube(stamps, label, calibration_cards(survey))
-
-    def _search(self, ra: float, dec: float, http: Http, label: str) -> list[Any]:
+    def _images(self, place: Place, http: Http) -> list[Any]:
         """Return the records of images that cover a position."""
         from pyvo.dal import SIA2Service, SIAService
 
-        degrees = self.side_arcsec / 3600
+        (ra, dec, label), degrees = place, self.side_arcsec / 3600
         if self.cut == "sia":
             service = SIAService(self.url, session=self._session())
             request = partial(service.search, pos=(ra, dec), size=degrees)
@@ -119,7 +91,22 @@ class SimpleImageAccess(ArchiveSource):
             request = partial(service.search, pos=(ra, dec, degrees / 2), collection=only)
         return list(call_pyvo(http, request, label))
 
-    def _choose(self, records: list[Any], band: Band, ra: float, dec: float, label: str) -> Any:
+    def _stamp(self, band: str, images: list[Any], place: Place, http: Http) -> Stamp:
+        survey = find_survey(self.survey)
+        record = self._choose(images, survey.band(band), place)
+        url, query = _text(record, "access_url") or str(record.getdataurl()), None
+        if self.cut == "ibe":
+            size = f"{self.side_arcsec}arcsec"
+            query = {"center": f"{place.ra},{place.dec}deg", "size": size, "gzip": "false"}
+        if self.cut == "soda":
+            url, query = self._soda(record, place, http)
+        with http_errors(place.label, no_data=(400, 404)):  # it does not reach the position
+            data = http.get(url, params=query, auth=self._account())
+        if not data:
+            raise CutoutError(f"{place.label}: nothing to cut (empty reply)", status="no_data")
+        return reaching_stamp(data, place, survey, self.side_arcsec)
+
+    def _choose(self, records: list[Any], band: Band, place: Place) -> Any:
         """Return the record of a band whose image centre is nearest."""
         wanted = {name: value.format(band=band.name) for name, value in self.select.items()}
         fitting = [
@@ -128,30 +115,12 @@ class SimpleImageAccess(ArchiveSource):
             if _holds(record, band) and {name: _text(record, name) for name in wanted} == wanted
         ]
         if not fitting:
-            raise CutoutError(
-                f"{label}: no {band.name} image among {len(records)} here", status="no_data"
-            )
+            raise CutoutError(f"{place.label}: no image among {len(records)} here", "no_data")
         centres = [(_number(record, "s_ra"), _number(record, "s_dec")) for record in fitting]
-        apart = np.nan_to_num(separation_arcsec(ra, dec, *np.transpose(centres)), nan=np.inf)
-        return fitting[int(np.argmin(apart))]
+        apart = separation_arcsec(place.ra, place.dec, *np.transpose(centres))
+        return fitting[int(np.argmin(np.nan_to_num(apart, nan=np.inf)))]
 
-    def _cut(self, record: Any, ra: float, dec: float, http: Http, label: str) -> bytes:
-        url = _text(record, "access_url") or str(record.getdataurl())
-        query: Query = {}
-        if self.cut == "ibe":
-            size = f"{self.side_arcsec}arcsec"
-            query = {"center": f"{ra},{dec}deg", "size": size, "gzip": "false"}
-        if self.cut == "soda":
-            url, query = self._soda(record, ra, dec, http, label)
-        with http_errors(label, no_data=(400, 404)):  # it does not reach the position
-            data = http.get(url, params=query or None, auth=self._account())
-        if not data:
-            raise CutoutError(f"{label}: nothing to cut (empty reply)", status="no_data")
-        return data
-
-    def _soda(
-        self, record: Any, ra: float, dec: float, http: Http, label: str
-    ) -> tuple[str, Query]:
+    def _soda(self, record: Any, place: Place, http: Http) -> tuple[str, Query]:
         """Return the address and parameters that cut a circle out of an image."""
         import astropy.units as u
         from pyvo.dal import DALServiceError
@@ -161,17 +130,17 @@ class SimpleImageAccess(ArchiveSource):
         form = _text(record, "access_format")
         if "content=datalink" not in form:
             raise CatalogError(
-                f"{label}: the image comes as {form!r}, without DataLink, so that it could only be "
-                "downloaded whole; is `cut` right for this service?"
+                f"{place.label}: the image comes as {form!r}, without DataLink, so that it could "
+                "only be downloaded whole; is `cut` right for this service?"
             )
         request = partial(DatalinkResults.from_result_url, address, session=session)
-        links = call_pyvo(http, request, label)
+        links = call_pyvo(http, request, place.label)
         try:
             resource = links.get_adhocservice_by_ivoid(SODA_SYNC_IVOID)
         except DALServiceError as error:
-            raise CatalogError(f"{label}: {address} names no SODA service to cut with") from error
+            raise CatalogError(f"{place.label}: {address} names no SODA service") from error
         radius = self.side_arcsec / 3600 / np.sqrt(2)  # the square lies within the circle
-        circle = (ra, dec, radius) * u.deg
+        circle = (place.ra, place.dec, radius) * u.deg
         query = SodaQuery.from_resource(links[0], resource, circle=circle, session=session)
         return query.queryurl, dict(query)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
 
 __all__ = [
-    "Stamp", "check_colour", "check_flux", "check_reach", "flux_stamp", "in_survey_flux",
-    "read_fits", "write_cube",
+    "Place", "Stamp", "check_colour", "check_flux", "flux_stamp", "in_survey_flux",
+    "reaching_stamp", "read_fits", "write_cube",
 ]  # fmt: skip
 
 BLACK_SHARE = 0.85
@@ -36,6 +36,14 @@ footprint" tile has 0.91; of 9,000 real SDSS cutouts 99.9% are below 0.25, the h
 _EXCERPT = 60
 _GRID_TOLERANCE_PX = 0.05
 _REACH_SLACK_PX = 2
+
+
+class Place(NamedTuple):
+    """Position [ICRS deg] of a cutout, and the words for it in messages."""
+
+    ra: float
+    dec: float
+    label: str
 
 
 @dataclass(frozen=True)
@@ -85,19 +93,6 @@ def check_flux(
         raise CutoutError(f"{label}: blank, every pixel is NaN or the same", status="no_data")
 
 
-def check_reach(stamp: Stamp, ra: float, dec: float, side_px: float, label: str) -> None:
-    """Refuse a stamp that ends within half a side of a position [ICRS deg]: ``failed_quality``."""
-    x, y = pixels_of(_celestial(stamp.header, label), ra, dec)
-    height, width = stamp.pixels.shape[1:]
-    reach = min(x, width - 1 - x, y, height - 1 - y)
-    if not reach >= side_px / 2 - _REACH_SLACK_PX:
-        raise _bad(
-            label,
-            f"asked for {side_px:.0f} pixels around the galaxy, which lies at pixel "
-            f"({x:.0f}, {y:.0f}) of {width} x {height}: at the edge of an image",
-        )
-
-
 def check_colour(data: bytes, label: str, *, side: int) -> None:
     """Refuse a reply that is not a whole JPEG or PNG of the sky.
 
@@ -138,6 +133,21 @@ def flux_stamp(
     """Read and check the image of one band in the survey's flux unit; see `check_flux`."""
     stamp = in_survey_flux(read_fits(data, label, survey), survey, label)
     check_flux(stamp.pixels, label, planes=1, side=side, slack=slack)
+    return stamp
+
+
+def reaching_stamp(data: bytes, place: Place, survey: Survey, side_arcsec: float) -> Stamp:
+    """Read one band as `flux_stamp`; an end within half a side of the place is failed_quality."""
+    ra, dec, label = place
+    stamp, side_px = flux_stamp(data, label, survey), side_arcsec / survey.pixel_scale_arcsec
+    x, y = pixels_of(_celestial(stamp.header, label), ra, dec)
+    height, width = stamp.pixels.shape[1:]
+    if not min(x, width - 1 - x, y, height - 1 - y) >= side_px / 2 - _REACH_SLACK_PX:
+        raise _bad(
+            label,
+            f"asked for {side_px:.0f} pixels around the galaxy, which lies at pixel "
+            f"({x:.0f}, {y:.0f}) of {width} x {height}: at the edge of an image",
+        )
     return stamp
 
 

@@ -3,13 +3,13 @@
 import hashlib
 import io
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from PIL import Image
 from server import Reply
 
 from catalogs.archives.limits import Limits
+from catalogs.archives.source import CutoutSource
 from galaxy_da.errors import CutoutError
 
 LIMITS = Limits(requests_per_second=1000, concurrency=4)
@@ -29,18 +29,11 @@ def reply(request):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StampSource:
+class StampSource(CutoutSource):
     url: str
-    service: str
+    survey: str = "sdss"
     limits: Limits = LIMITS
-    survey: ClassVar[str] = "sdss"
-    suffix: ClassVar[str] = ".png"
-
-    def identity(self):
-        return {"url": self.url}
-
-    def covers(self, ra, dec):
-        return None
+    suffix: str = ".png"
 
     def fetch(self, ra, dec, http):
         data = http.get(f"{self.url}/stamp", params={"ra": ra, "dec": dec})
