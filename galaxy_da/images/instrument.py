@@ -21,6 +21,8 @@ import math
 import torch
 from torch import Tensor
 
+from galaxy_da.images.hyperbolic import sinh
+
 __all__ = [
     "PER_BAND", "PER_CUTOUT", "describe", "image_noise", "linear_noise", "sky_noise",
     "wavelength_ratio", "with_noise", "without_bands",
@@ -136,7 +138,7 @@ def image_noise(images: Tensor, covered: Tensor) -> Tensor:
     (n, bands) tensor
         Zero where no block has data.
     """
-    return linear_noise(images.clamp(-_LARGEST_ASINH, _LARGEST_ASINH).sinh(), covered)
+    return linear_noise(sinh(images.clamp(-_LARGEST_ASINH, _LARGEST_ASINH)), covered)
 
 
 def linear_noise(images: Tensor, covered: Tensor) -> Tensor:

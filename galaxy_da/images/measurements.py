@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from galaxy_da.images.hyperbolic import sinh
 from galaxy_da.images.inputs import Inputs
-from galaxy_da.images.instrument import image_noise, wavelength_ratio
+from galaxy_da.images.instrument import linear_noise, wavelength_ratio
+from galaxy_da.images.moments import adaptive_shape
 from galaxy_da.images.preparation import Frame
 
 __all__ = ["APERTURE_ARCSEC", "Measured", "brightness", "measure"]
@@ -30,7 +32,6 @@ PETROSIAN_RATIO, PETROSIAN_RADII = 0.2, 2.0
 _R_NM = 642.0
 _NEIGHBOUR_SIGMA, _NEIGHBOUR_SHARE = 4.0, 0.5
 _FEWEST_COVERED = 0.6  # share of a ring with data
-_ITERATIONS = 16  # of adaptive moments
 _SUBPIXELS = 10  # of a pixel that a ring cuts, along each axis
 _TINY = 1e-12
 
@@ -146,13 +147,14 @@ def brightness(inputs: Inputs, frame: Frame) -> tuple[list[Tensor], Tensor, Tens
     wavelengths = ratio * torch.tensor(frame.wavelengths_nm)
     log = np.interp(wavelengths.numpy(), frame.wavelengths_nm, np.log(frame.softening))
     softening = torch.from_numpy(np.exp(log)).float()
-    grids = [
-        images[:, number * bands : (number + 1) * bands].sinh() * softening[..., None, None]
+    linear = [
+        sinh(images[:, number * bands : (number + 1) * bands])
         for number in range(len(frame.scales_arcsec))
     ]
+    grids = [grid * softening[..., None, None] for grid in linear]
     present = (images[:, :bands] != 0).flatten(2).any(2)
     covered = _coverage(inputs, frame, grids)[0]
-    return grids, image_noise(images[:, :bands], covered) * softening, present
+    return grids, linear_noise(linear[0], covered) * softening, present
 
 
 def _coverage(inputs: Inputs, frame: Frame, light: list[Tensor]) -> list[Tensor]:
@@ -278,37 +280,8 @@ def _main_grid(
 
 def _shape(image: Tensor, scale: np.ndarray, r50: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return axis ratio and position angle [deg] of adaptive moments."""
-    n, side = image.shape[0], image.shape[-1]
-    ramp = torch.arange(side) - (side - 1) / 2
-    start = torch.from_numpy(np.nan_to_num(r50, nan=1.0) / scale).float().clamp(1.0, side / 4)
-    xx, yy, xy = start**2, start**2, torch.zeros(n)
-    x, y = ramp[None, None, :], ramp[None, :, None]
-    products = torch.stack(
-        [(x * x).expand(1, side, side), (y * y).expand(1, side, side), x * y], -1
-    ).reshape(side * side, 3)
-    table = torch.cat([products, torch.ones(side * side, 1)], 1)
-    for _ in range(_ITERATIONS):
-        determinant = (xx * yy - xy**2).clamp_min(1e-3)
-        a, b, c = yy / determinant, xx / determinant, -2 * xy / determinant
-        weight = torch.exp(-0.5 * (products @ torch.stack([a, b, c])).T.clamp(0, 60))
-        sums = (weight * image.flatten(1)) @ table
-        norm = sums[:, 3].clamp_min(_TINY)
-        moments = 2 * sums[:, :3] / norm[:, None]
-        good = (
-            (sums[:, 3] > 0)
-            & (moments[:, 0] > 0.3)
-            & (moments[:, 1] > 0.3)
-            & (moments[:, 0] * moments[:, 1] > moments[:, 2] ** 2)
-            & (moments[:, :2].amax(1) < (side / 3) ** 2)
-        )
-        xx, yy, xy = (
-            torch.where(good, new, old)
-            for new, old in zip(moments.unbind(1), (xx, yy, xy), strict=True)
-        )
-    spread = torch.sqrt((yy - xx) ** 2 + 4 * xy**2)
-    low, high = (xx + yy - spread) / 2, (xx + yy + spread) / 2
-    ratio = torch.sqrt((low / high.clamp_min(_TINY)).clamp(0, 1))
-    angle = torch.rad2deg(0.5 * torch.atan2(-2 * xy, yy - xx)) % 180  # east is to the left
+    start = torch.from_numpy(np.nan_to_num(r50, nan=1.0) / scale).float()
+    ratio, angle = adaptive_shape(image, start.clamp(1.0, image.shape[-1] / 4))
     return ratio.numpy(), angle.numpy()
 
 

@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.hyperbolic import asinh
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.instrument import describe, linear_noise, sky_noise
 from galaxy_da.images.quality import Coverage, problem, quality_flags
@@ -187,7 +188,7 @@ def prepare(
         for number, grid in enumerate(grids):
             relative = grid.brightness / softening[:, None, None]
             at = number * len(bands) + filled
-            images[torch.tensor(members)[:, None], at] = _asinh(relative)
+            images[torch.tensor(members)[:, None], at] = asinh(relative)
             if number == 0:
                 measured[members] = linear_noise(relative, grid.covered)
             if len(grids) > 1:
@@ -267,12 +268,6 @@ def to_surface_brightness(
     scales = [survey.flux_pixel_scale_arcsec or cutout.pixel_scale_arcsec for cutout in cutouts]
     per_area = survey.nanomaggy_per_unit / torch.tensor(scales, device=device) ** 2
     return stacked.float() * per_area[:, None, None, None]
-
-
-def _asinh(x: Tensor) -> Tensor:
-    """Inverse hyperbolic sine to 3e-7, ten times faster on CPUs than `torch.asinh`."""
-    size = x.square().add_(1).sqrt_().add_(x.abs())
-    return torch.copysign(size.log_(), x)
 
 
 def _stackable(cutouts: Sequence[Cutout]) -> list[list[int]]:

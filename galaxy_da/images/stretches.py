@@ -57,9 +57,10 @@ def invert_stretch(colour: Tensor, stretch: AnyStretch) -> Tensor:
     total = torch.arange(3 * 255 + 1, device=colour.device)  # every sum of three planes
     mean = total.clamp_min(1) / (3 * 255)
     gain = torch.sinh(stretch.divisor * mean) / (stretch.q * mean)
-    red, green, blue = colour.unbind(-3)
-    ratio = (gain / 255).take(red.long() + green + blue).unsqueeze(-3)
-    flux = colour.float().mul_(ratio)  # a product of bytes and floats is 60 times slower
+    light = colour.float()  # operations on bytes and floats together are 60 times slower
+    level = light[..., 0, :, :].add(light[..., 1, :, :]).add_(light[..., 2, :, :]).int()
+    ratio = (gain / 255).index_select(0, level.flatten()).reshape(level.shape).unsqueeze(-3)
+    flux = light.mul_(ratio)
     return flux.sub_(stretch.offset).div_(_planes(stretch.scales, ratio))
 
 
