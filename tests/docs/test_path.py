@@ -72,7 +72,7 @@ def write_cutouts(sky, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(3600)
 def test_from_fits_cutouts_to_an_adapted_survey(tmp_path):
     binaries = Path(sys.executable).parent
     environment = os.environ | {"PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
