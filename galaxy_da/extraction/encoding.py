@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import CutoutError
+from galaxy_da.extraction.checks import TOTALS, light_at_edge, magnitudes_differ
 from galaxy_da.extraction.measured_columns import join_measured, measured_columns
 from galaxy_da.extraction.summary import Summaries, reconstruction_error, summarise
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.samples import Flag
 from galaxy_da.models.devices import Precision
-from galaxy_da.models.probes import probe_columns
+from galaxy_da.models.probes import Withheld, probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
@@ -80,6 +81,7 @@ class SampleEncoder:
         flags = np.zeros(n, np.int32)
         mean, variance = np.zeros((2, n, latents), np.float32)
         error = np.zeros(n, np.float32)
+        outside, at_edge, differ = np.zeros((3, n), bool)
         summaries = np.zeros((n, self._summary_width), np.float32)
         found: list[tuple[list[int], Summaries]] = []
         names = rows["survey"].to_pylist()
@@ -97,10 +99,15 @@ class SampleEncoder:
             mean[members], variance[members] = posterior.mean.numpy(), posterior.variance.numpy()
             flags[members] = prepared.flags
             if self._summary_width or self._settings.measured:
-                found.append((members, summarise(space, prepared.inputs, posterior, precision)))
-                error[members] = found[-1][1].reconstruction_error
+                summarised = summarise(space, prepared.inputs, posterior, precision)
+                found.append((members, summarised))
+                error[members] = summarised.reconstruction_error
                 if self._summary_width:
-                    summaries[members] = found[-1][1].values
+                    summaries[members] = summarised.values
+                at_edge[members] = light_at_edge(summarised.measured)
+                differ[members] = magnitudes_differ(
+                    space.probes, summarised, prepared.inputs, space.frame
+                )
             elif self._settings.reconstruct:
                 error[members] = reconstruction_error(
                     space, prepared.inputs, posterior.mean, precision
@@ -114,11 +121,12 @@ class SampleEncoder:
         good, galaxy = status == "ok", space.galaxy_latents
         score = np.zeros(n, np.float32)
         reasons: list[str | None] = [None] * n
-        outside = np.zeros(n, bool)
         if space.domain is not None:
             scores = space.domain.score(summaries)
             score, reasons, outside = scores.score, scores.reasons, scores.outside & good
-            flags[outside] |= Flag.OUT_OF_DOMAIN
+        flags[outside] |= Flag.OUT_OF_DOMAIN
+        flags[at_edge & good] |= Flag.LIGHT_AT_EDGE
+        flags[differ & good] |= Flag.MAGNITUDES_DIFFER
         columns = {
             "status": pa.array(status, pa.string()),
             "message": pa.array(message, pa.string()),
@@ -135,7 +143,12 @@ class SampleEncoder:
         table = rows.select(kept).replace_schema_metadata(None)
         for name, column in columns.items():
             table = table.append_column(name, column)
-        added = [probe_columns(space.probes, summaries, good, outside)]
+        withheld = (
+            Withheld("outside the domain", outside),
+            Withheld("light at the edge", at_edge, TOTALS),
+            Withheld("measured magnitude differs", differ, TOTALS),
+        )
+        added = [probe_columns(space.probes, summaries, good, withheld)]
         if self._settings.measured:
             added.append(_measured(found, space, good))
         for columns in added:

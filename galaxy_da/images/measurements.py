@@ -33,6 +33,8 @@ _R_NM = 642.0
 _NEIGHBOUR_SIGMA, _NEIGHBOUR_SHARE = 4.0, 0.5
 _FEWEST_COVERED = 0.6  # share of a ring with data
 _SUBPIXELS = 10  # of a pixel that a ring cuts, along each axis
+_EDGE_RINGS = (0.3, 0.5, 0.7, 0.85, 1.0)  # radii of rings over the largest with data
+_EDGE_SIGMA = 5.0  # least signal of the last ring
 _TINY = 1e-12
 
 
@@ -59,6 +61,9 @@ class Measured:
         Radius up to which rings have data.
     complete : (n,) bool array
         True where the Petrosian aperture lies within that radius.
+    edge_share : (n,) float32 array
+        Brightness near that radius over the mean within it; zero where it is less than five times
+        its noise. An exponential disc that is cut at 2.5 half-light radii has 0.20.
     """
 
     aperture_flux: np.ndarray
@@ -72,6 +77,7 @@ class Measured:
     position_angle: np.ndarray
     reach_arcsec: np.ndarray
     complete: np.ndarray
+    edge_share: np.ndarray
 
 
 def measure(inputs: Inputs, frame: Frame) -> Measured:
@@ -97,7 +103,8 @@ def measure(inputs: Inputs, frame: Frame) -> Measured:
     fixed = np.full(n, APERTURE_ARCSEC)
     inner = np.stack([_at(radii_np, growth_np[:, band], fixed) for band in range(bands)], 1)
     area = math.pi * APERTURE_ARCSEC**2
-    inner_noise = noise.numpy() * np.sqrt(area) * frame.pixel_scale_arcsec
+    pixel_noise = noise.numpy() * frame.pixel_scale_arcsec
+    inner_noise = pixel_noise * np.sqrt(area)
     inner_noise = np.maximum(inner_noise, _TINY)
     missing = ~present.numpy()
     for array in (flux, inner, inner_noise):
@@ -126,6 +133,7 @@ def measure(inputs: Inputs, frame: Frame) -> Measured:
         **{name: np.where(bad, np.nan, value).astype(np.float32) for name, value in values.items()},
         reach_arcsec=reach.astype(np.float32),
         complete=~bad & (PETROSIAN_RADII * petrosian <= reach),
+        edge_share=_edge_share(radii_np, own, reach, pixel_noise[np.arange(n), plane]),
     )
 
 
@@ -260,6 +268,24 @@ def _radius_of(radii: np.ndarray, growth: np.ndarray, level: np.ndarray) -> np.n
     low, high = y[row, place - 1], y[row, place]
     share = ((level - low) / np.maximum(high - low, _TINY)).clip(0, 1)
     return np.asarray(np.sqrt(x[place - 1] + share * (x[place] - x[place - 1])))
+
+
+def _edge_share(
+    radii: np.ndarray, growth: np.ndarray, reach: np.ndarray, noise: np.ndarray
+) -> np.ndarray:
+    """Return the brightness at the edge over the mean brightness; zero if it is noise.
+
+    It is the least of several rings, since only neighbours make a galaxy brighter outwards. `noise`
+    is that of the flux in one square arcsecond.
+    """
+    total = _at(radii, growth, reach)
+    within = [_at(radii, growth, share * reach) for share in _EDGE_RINGS]
+    rings = np.diff(np.stack(within), axis=0) / np.diff(np.square(_EDGE_RINGS))[:, None]
+    edge = rings.min(0)  # flux of the whole area at that brightness
+    area = math.pi * np.maximum(reach, _TINY) ** 2
+    width = 1 - _EDGE_RINGS[-2] ** 2
+    seen = (total > 0) & (edge * width > _EDGE_SIGMA * noise * np.sqrt(width * area))
+    return np.where(seen, edge / np.where(seen, total, 1), 0.0).astype(np.float32)
 
 
 def _main_grid(

@@ -25,6 +25,8 @@ _FLAGS = {
     Flag.PARTIAL_COVERAGE: "the cutout does not cover the frame",
     Flag.SUBSTITUTED_BAND: "a band stands in for another",
     Flag.OUT_OF_DOMAIN: "outside the domain, see domain_reason",
+    Flag.LIGHT_AT_EDGE: "the light reaches the edge of the image",
+    Flag.MAGNITUDES_DIFFER: "inferred and measured magnitude differ",
 }
 _REFERENCES = {
     "units": "FITS standard 4.0, section 4.3",
@@ -63,11 +65,7 @@ def read_provenance(schema: pa.Schema) -> dict[str, str]:
 def join_features(parts: Sequence[Features]) -> tuple[Features, list[str]]:
     """Join feature tables of one space, and return warnings about what should not be mixed.
 
-    Raises
-    ------
-    TableError
-        If the tables are of different spaces, whose numbers cannot be compared, or of different
-        columns.
+    Tables of different spaces, whose numbers cannot be compared, or columns raise TableError.
     """
     first = parts[0]
     for other in parts[1:]:

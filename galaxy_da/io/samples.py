@@ -53,6 +53,10 @@ class Flag(IntFlag):
     """A band of the frame was filled from a neighbouring band of the survey."""
     OUT_OF_DOMAIN = 32
     """The cutout does not look like the galaxies that the space has learnt; see its reason."""
+    LIGHT_AT_EDGE = 64
+    """The galaxy's light reaches the edge of the stamp or the frame; total magnitudes are null."""
+    MAGNITUDES_DIFFER = 128
+    """Inferred and measured magnitude differ by more than their errors; both are doubtful."""
 
 
 class Sample:

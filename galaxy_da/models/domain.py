@@ -18,7 +18,7 @@ import numpy as np
 import safetensors.numpy
 
 from galaxy_da.errors import SpaceError
-from galaxy_da.models.layers import layer_tensors, read_layers
+from galaxy_da.models.layers import layer_tensors, read_layers, standardise
 
 __all__ = ["OUTSIDE", "UNLIKE", "Domain", "DomainScores", "read_domain"]
 
@@ -102,13 +102,7 @@ class Domain:
 
     def measures(self, summaries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return both measures, (2, n), and the most probable reason, (n,) int."""
-        x = np.asarray(summaries, np.float32)
-        if x.ndim != 2 or x.shape[1] != len(self.centre):
-            raise ValueError(
-                f"summaries must have shape (n, {len(self.centre)}) but have {x.shape}; are they "
-                "of this space?"
-            )
-        x = ((x - self.centre) / self.spread).clip(-_CLIP, _CLIP)
+        x = standardise(summaries, self.centre, self.spread, _CLIP)
         distance = np.square(x @ self.axes).mean(1)
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = np.tanh(x @ weight + bias)

@@ -1,4 +1,4 @@
-"""Layers of a small network as named float32 arrays, as probes and domains store them."""
+"""Small networks of summaries, as probes and domains store them: standardised inputs and layers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["layer_tensors", "read_layers"]
+__all__ = ["layer_tensors", "read_layers", "standardise"]
+
+
+def standardise(
+    summaries: np.ndarray, centre: np.ndarray, spread: np.ndarray, limit: float
+) -> np.ndarray:
+    """Return (n, inputs) summaries in standard deviations from their mean, within a limit.
+
+    Numbers that are not finite become 0. Raises ValueError if the summaries have another width.
+    """
+    x = np.asarray(summaries, np.float32)
+    if x.ndim != 2 or x.shape[1] != len(centre):
+        raise ValueError(
+            f"summaries must have shape (n, {len(centre)}) but have {x.shape}; are they of this "
+            "space?"
+        )
+    return np.nan_to_num((x - centre) / spread, nan=0.0).clip(-limit, limit)
 
 
 def layer_tensors(

@@ -21,11 +21,11 @@ import safetensors.numpy
 from scipy.special import expit, i0e, i1e, logsumexp, softmax
 
 from galaxy_da.errors import SpaceError
-from galaxy_da.models.layers import layer_tensors, read_layers
+from galaxy_da.models.layers import layer_tensors, read_layers, standardise
 
 __all__ = [
     "COLUMN_PREFIX", "ERROR_SUFFIX", "MOST_LOG_CONCENTRATION", "NOTE_COLUMN", "Link", "Predicted",
-    "Probe", "probe_columns", "probe_names", "probe_tensors", "read_probes",
+    "Probe", "Withheld", "probe_columns", "probe_names", "probe_tensors", "read_probes",
 ]  # fmt: skip
 
 COLUMN_PREFIX, ERROR_SUFFIX = "morph_", "_err"
@@ -168,10 +168,11 @@ class Probe:
 
     def predict(self, summaries: np.ndarray) -> Predicted:
         """Return the quantity and its error for (n, inputs) summaries."""
-        x = self._checked(summaries)
+        x = self._standardised(summaries)
         parts = [self._linked(self._outputs(x[i : i + _ROWS])) for i in range(0, len(x), _ROWS)]
         value, sigma = np.concatenate([np.empty((2, 0), np.float32), *parts], 1)
-        sigma = sigma * np.interp(x[:, 0], self.magnitudes, self.factors).astype(np.float32)
+        magnitude = np.asarray(summaries, np.float32)[:, 0]
+        sigma = sigma * np.interp(magnitude, self.magnitudes, self.factors).astype(np.float32)
         informative = np.isfinite(value) & np.isfinite(sigma)
         if self.population is not None:
             informative &= sigma <= self.population
@@ -184,7 +185,7 @@ class Probe:
 
     def log_concentrations(self, summaries: np.ndarray) -> np.ndarray:
         """Return the outputs of a probe of ``votes``, (networks, n, answers) float64."""
-        return _log_concentrations(self._outputs(self._checked(summaries)))
+        return _log_concentrations(self._outputs(self._standardised(summaries)))
 
     def without_errors(self, survey: str) -> Probe:
         """Return a copy without the errors of one survey, whose encoder has changed."""
@@ -220,18 +221,12 @@ class Probe:
         arrays = {name: getattr(self, name) for name in _ARRAYS}
         return layer_tensors(arrays, self.weights, self.biases)
 
-    def _checked(self, summaries: np.ndarray) -> np.ndarray:
-        x = np.asarray(summaries, np.float32)
-        if x.ndim != 2 or x.shape[1] != len(self.centre):
-            raise ValueError(
-                f"{self.name}: summaries must have shape (n, {len(self.centre)}) but have "
-                f"{x.shape}; are they of this space?"
-            )
-        return x
+    def _standardised(self, summaries: np.ndarray) -> np.ndarray:
+        return standardise(summaries, self.centre, self.spread, _CLIP)
 
     def _outputs(self, x: np.ndarray) -> np.ndarray:
-        """(networks, n, outputs) of (n, inputs)."""
-        x = np.nan_to_num((x - self.centre) / self.spread).clip(-_CLIP, _CLIP)[None]
+        """(networks, n, outputs) of (n, inputs) standardised summaries."""
+        x = x[None]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             x = np.tanh(x @ weight + bias[:, None])
         return np.asarray(x @ self.weights[-1] + self.biases[-1][:, None])
@@ -268,38 +263,56 @@ def probe_names(probes: Sequence[Probe]) -> list[str]:
     return [*names, NOTE_COLUMN] if probes else []
 
 
+@dataclass(frozen=True)
+class Withheld:
+    """Rows, (n,) bool, whose columns are null for a reason; by default all columns of probes."""
+
+    reason: str
+    rows: np.ndarray
+    names: tuple[str, ...] | None = None
+
+    def of(self, name: str) -> np.ndarray:
+        """Return the rows, (n,) bool, where the column of a probe is null."""
+        own = self.names is None or name in self.names
+        return self.rows if own else np.zeros_like(self.rows)
+
+
 def probe_columns(
     probes: Sequence[Probe],
     summaries: np.ndarray,
     good: np.ndarray,
-    outside: np.ndarray | None = None,
+    withheld: Sequence[Withheld] = (),
 ) -> pa.Table:
     """Compute every probe's float32 column and its error, and the reasons for missing values.
 
-    Rows that are not `good`, (n,) bool, become null without a reason; rows `outside` the domain
-    become null with one, and so do values whose error exceeds the spread of the population.
+    Rows that are not `good`, (n,) bool, become null without a reason. Values become null with a
+    reason if they are `withheld`, or if their error exceeds the spread of the population.
     """
-    outside = np.zeros(len(good), bool) if outside is None else outside
     columns: list[pa.Array] = []
-    uncertain: list[list[str]] = [[] for _ in good]
+    doubts = [dict[str, list[str]]() for _ in good]
     for probe in probes:
         predicted = probe.predict(summaries)
-        missing = ~(good & ~outside & predicted.informative)
+        uncertain = Withheld("too uncertain", ~predicted.informative, (probe.name,))
+        missing = ~good
+        for doubt in (*withheld, uncertain):
+            new = doubt.of(probe.name) & ~missing
+            for row in np.flatnonzero(new):
+                names = doubts[row].setdefault(doubt.reason, [])
+                names += [] if doubt.names is None else [probe.name]
+            missing = missing | new
         columns += [pa.array(v, mask=missing) for v in (predicted.value, predicted.error)]
-        for row in np.flatnonzero(good & ~outside & ~predicted.informative):
-            uncertain[row].append(probe.name)
     fields = [item for probe in probes for item in probe.fields()]
     if probes:
-        notes = [
-            "outside the domain"
-            if is_outside and is_good
-            else (f"too uncertain: {', '.join(names)}" if names else None)
-            for is_good, is_outside, names in zip(good, outside, uncertain, strict=True)
-        ]
-        columns.append(pa.array(notes, pa.string()))
+        columns.append(pa.array([_note(doubt) for doubt in doubts], pa.string()))
         note = {"ucd": "meta.note", "description": "Reason for missing physical columns"}
         fields.append(pa.field(NOTE_COLUMN, pa.string(), metadata=note))
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def _note(doubts: Mapping[str, Sequence[str]]) -> str | None:
+    """Return reasons with the names of the columns, unless all of them are meant."""
+    words = [f"{why}: {', '.join(names)}" if names else why for why, names in doubts.items()]
+    return "; ".join(words) or None
 
 
 def probe_tensors(probes: Sequence[Probe]) -> dict[str, np.ndarray]:

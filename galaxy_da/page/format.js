@@ -6,6 +6,9 @@ const FLAGS = [
   [4, "blank band"],
   [8, "partial coverage"],
   [16, "substituted band"],
+  [32, "outside the domain"],
+  [64, "light at the edge"],
+  [128, "magnitudes differ"],
 ];
 
 export function number(value, digits = 4) {

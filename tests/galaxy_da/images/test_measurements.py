@@ -129,3 +129,22 @@ def test_a_frame_of_one_grid_is_measured():
     inputs = Inputs.plain(drawn([exponential(100, 1.0)]).images[:, :3])
     found = measure(inputs, space.frame)
     assert found.petrosian_flux[0, 1] == pytest.approx(100, rel=0.05)
+
+
+@pytest.mark.parametrize("side", [128, 600])
+def test_the_light_at_the_edge_is_that_of_the_profile(side):
+    scale = 10.0 if side == 128 else 40.0
+    profiles = [
+        galsim.Exponential(flux=5000, scale_radius=scale),
+        galsim.Exponential(flux=500, scale_radius=1.0),
+    ]
+    found = measure(drawn(profiles, side, noise=0.001), FRAME)
+    edge = found.reach_arcsec[0] / scale
+
+    def light(x):
+        return 1 - (1 + x) * np.exp(-x)
+
+    expected = (1 - light(0.85 * edge) / light(edge)) / (1 - 0.85**2)
+    assert found.edge_share[0] == pytest.approx(expected, rel=0.05)
+    assert found.edge_share[1] < 0.02
+    assert found.complete.tolist() == [False, True]

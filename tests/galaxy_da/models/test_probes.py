@@ -22,6 +22,7 @@ from galaxy_da.models.probes import (
     NOTE_COLUMN,
     OUTPUTS,
     Probe,
+    Withheld,
     probe_columns,
     probe_tensors,
     read_probes,
@@ -116,7 +117,8 @@ def test_an_error_above_the_spread_of_the_population_is_not_informative():
     probe = make_probe(population=limit)
     assert probe.predict(x).informative.tolist() == (error <= limit).tolist()
     outside = np.arange(30) == 5
-    columns = probe_columns([probe], x, np.arange(30) != 7, outside)
+    withheld = Withheld("outside the domain", outside)
+    columns = probe_columns([probe], x, np.arange(30) != 7, [withheld])
     missing = np.array([value is None for value in columns["morph_size"].to_pylist()])
     expected = (error > limit) | outside
     expected[7] = True

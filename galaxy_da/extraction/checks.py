@@ -1,0 +1,60 @@
+"""Check physical columns against the image that they were inferred from.
+
+Total magnitudes and sizes are wrong where the light reaches the edge of the image, and doubtful
+where the inferred magnitude differs from the measured one. Both set a flag and withhold the columns
+that depend on all of the light.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from galaxy_da.extraction.summary import Summaries
+from galaxy_da.images.inputs import Inputs
+from galaxy_da.images.instrument import wavelength_ratio
+from galaxy_da.images.measurements import APERTURE_ARCSEC, PETROSIAN_RADII, Measured
+from galaxy_da.images.preparation import Frame
+from galaxy_da.models.probes import Probe
+
+__all__ = ["TOTALS", "light_at_edge", "magnitudes_differ"]
+
+TOTALS = ("half_light_arcsec", "concentration", "r_mag", "bulge_fraction")
+"""Names of the columns that depend on all of a galaxy's light."""
+
+_EDGE_SHARE = 0.2  # of an exponential disc cut at 2.5 half-light radii, as in the fit of the probes
+_MAGNITUDE, _R_NM = "r_mag", 642.0
+_NEAR = 0.12  # logarithm of the ratio of wavelengths up to which a band stands for r
+_SIGMAS, _LEAST_MAG = 3.0, 0.3
+_MAG_OF_SHARE = 2.5 / np.log(10)
+
+
+def light_at_edge(measured: Measured) -> np.ndarray:
+    """Return True, (n,), where much of the light lies beyond the image."""
+    return np.asarray(~measured.complete & (measured.edge_share > _EDGE_SHARE))
+
+
+def magnitudes_differ(
+    probes: Sequence[Probe], summaries: Summaries, inputs: Inputs, frame: Frame
+) -> np.ndarray:
+    """Return True, (n,), where inferred and measured r differ by 3 sigma and 0.3 mag.
+
+    The errors of both are added in quadrature. Rows without a band near r are not compared.
+    """
+    found = [probe for probe in probes if probe.name == _MAGNITUDE]
+    if not found:
+        return np.zeros(len(summaries.values), bool)
+    inferred = found[0].predict(summaries.values)
+    measured = summaries.measured
+    plane = int(np.abs(np.log(np.array(frame.wavelengths_nm) / _R_NM)).argmin())
+    flux = measured.petrosian_flux[:, plane]
+    reach = np.fmin(PETROSIAN_RADII * measured.petrosian_arcsec, measured.reach_arcsec)
+    noise = measured.aperture_noise[:, plane] * np.maximum(reach / APERTURE_ARCSEC, 1)
+    ratio = wavelength_ratio(inputs.conditions.cpu(), len(frame.bands))[:, plane].numpy()
+    near = np.abs(np.log(ratio * frame.wavelengths_nm[plane] / _R_NM)) < _NEAR
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = np.abs(inferred.value - (22.5 - 2.5 * np.log10(flux)))
+        error = np.hypot(inferred.error, _MAG_OF_SHARE * noise / flux)
+    comparable = near & (flux > 0) & np.isfinite(difference)
+    return np.asarray(comparable & (difference > np.maximum(_SIGMAS * error, _LEAST_MAG)))

@@ -1,0 +1,91 @@
+"""Rows whose total magnitude or size cannot be right are flagged, and lack these columns."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from conftest import make_space, write_sample
+
+from galaxy_da.extraction.encoding import ExtractSettings
+from galaxy_da.extraction.loading import load_images
+from galaxy_da.extraction.pipeline import extract
+from galaxy_da.extraction.summary import summarise
+from galaxy_da.io.samples import Flag, Sample
+from galaxy_da.models.probes import NOTE_COLUMN, Probe
+
+MEASURED = ExtractSettings(measured=True, precision="fp32")
+
+
+def galaxies(scales_arcsec, side=140, pixel=0.262):
+    """Draw exponential discs of 500 nanomaggies, in three bands."""
+    ramp = (np.arange(side) - (side - 1) / 2) * pixel
+    radius = np.hypot(ramp[:, None], ramp)
+    rng = np.random.default_rng(0)
+    images = []
+    for scale in scales_arcsec:
+        disc = 500 * pixel**2 / (2 * np.pi * scale**2) * np.exp(-radius / scale)
+        images.append(np.stack([disc] * 3) + rng.normal(0, 0.01, (3, side, side)))
+    return np.array(images, np.float32)
+
+
+def probe_of(name, width, value, sigma):
+    """Return a probe that always says one value with one error."""
+    weights = tuple(np.zeros((1, *shape), np.float32) for shape in pairwise((width, 2, 2)))
+    last = np.array([[value, np.log(sigma)]], np.float32)
+    return Probe(
+        name=name, description="", ucd="phot.mag", centre=np.zeros(width, np.float32),
+        spread=np.ones(width, np.float32), weights=weights,
+        biases=(np.zeros((1, 2), np.float32), last),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def sample(tmp_path):
+    return Sample(write_sample(tmp_path / "d", galaxies([1.0, 1.5, 9.0])))
+
+
+def width_of(space, sample):
+    inputs, _ = load_images(sample, np.arange(2), space.encoder("decals"), space.frame)
+    return summarise(space, inputs, space.encode(inputs, "decals")).values.shape[1]
+
+
+def test_light_beyond_the_edge_withholds_totals(sample):
+    space = make_space()
+    width = width_of(space, sample)
+    probes = [probe_of("r_mag", width, 15.75, 5.0), probe_of("asymmetry", width, 0.1, 0.1)]
+    table = extract(space.with_probes(probes), sample, settings=MEASURED).table
+    flags = np.array(table["flags"].to_pylist())
+    assert [bool(flag & Flag.LIGHT_AT_EDGE) for flag in flags] == [False, False, True]
+    assert table["morph_r_mag"].is_null().to_pylist() == [False, False, True]
+    assert table["morph_asymmetry"].null_count == 0
+    assert table[NOTE_COLUMN].to_pylist() == [None, None, "light at the edge: r_mag"]
+
+
+@pytest.mark.parametrize(("value", "sigma", "differs"), [
+    (15.75, 0.1, False),  # right: 500 nanomaggies
+    (17.5, 0.1, True),
+    (17.5, 2.0, False),  # the error says so
+    (15.95, 0.01, False),  # closer than magnitudes are defined
+])  # fmt: skip
+def test_inferred_and_measured_magnitudes_are_compared(sample, value, sigma, differs):
+    space = make_space()
+    probe = probe_of("r_mag", width_of(space, sample), value, sigma)
+    table = extract(space.with_probes([probe]), sample, settings=MEASURED).table
+    measured = np.array(table["measured_r_mag"].to_pylist()[:2])
+    np.testing.assert_allclose(measured, 15.75, atol=0.05)
+    flags = np.array(table["flags"].to_pylist())[:2]
+    assert ((flags & Flag.MAGNITUDES_DIFFER) > 0).tolist() == [differs] * 2
+    assert table["morph_r_mag"].is_null().to_pylist()[:2] == [differs] * 2
+    if differs:
+        assert table[NOTE_COLUMN][0].as_py() == "measured magnitude differs: r_mag"
+
+
+def test_a_band_far_from_r_is_not_compared(tmp_path):
+    images = galaxies([1.0])[:, :1]
+    path = write_sample(tmp_path / "d", images, "vhs", bands=["J"])
+    space = make_space()
+    sample = Sample(path)
+    inputs, _ = load_images(sample, np.arange(1), space.encoder("vhs", ("J",)), space.frame)
+    width = summarise(space, inputs, space.encode(inputs, "decals")).values.shape[1]
+    table = extract(space.with_probes([probe_of("r_mag", width, 25, 0.1)]), sample).table
+    assert not table["flags"][0].as_py() & Flag.MAGNITUDES_DIFFER
