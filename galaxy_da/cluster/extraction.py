@@ -25,8 +25,8 @@ from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.parts import extraction_plan, start_or_resume, table_fingerprint
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.catalogue_output import with_votable_header
-from galaxy_da.io.features import FORMAT, MANIFEST, Features
-from galaxy_da.io.files import json_hash, output_folder, remove_drafts, write_json
+from galaxy_da.io.features import MANIFEST, Features, write_header
+from galaxy_da.io.files import json_hash, output_folder, remove_drafts
 from galaxy_da.io.hats.partitions import AT_ONCE, DATASET, finish_hats, in_sky_order, partition_name
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import Location, PathOrUrl, list_files, read_text
@@ -54,34 +54,14 @@ def extract_partitions(
 ) -> dict[str, Any]:
     """Encode a sample partition by partition into a HATS catalogue of features.
 
-    Parameters
-    ----------
-    space : LatentSpace
-        The space to map into; sent to each worker once.
-    sample : path or URL
-        A sample table, a folder of them, or a HATS catalogue with their columns; visible to the
-        workers.
-    out : path or URL
-        HATS catalogue to write; visible to the workers. An unfinished extraction there is
-        continued. `Features.open` and an index read it too.
-    settings : ExtractSettings
-        As for `galaxy_da.extraction.pipeline.extract`, which raises the same errors.
-    scheduler : str, optional
-        As for `galaxy_da.cluster.scheduling.running`.
-    partition_rows : int, optional
-        As for `galaxy_da.cluster.partitions.partitions_of`.
+    `sample` is a sample table, a folder of them, or a HATS catalogue with their columns. The
+    workers must see it and `out`, where an unfinished extraction is continued; `Features.open`
+    reads `out` too. `scheduler` is as for `running`, `partition_rows` as for `partitions_of`.
 
-    Returns
-    -------
-    dict
-        ``rows``, ``partitions``, the number of rows of each status, ``readings``, the way in which
-        each survey was read, and ``left_out``, the number of rows without a usable position, which
-        HATS cannot order, if there are any.
-
-    Raises
-    ------
-    ClusterError
-        If the scheduler or all workers that take a partition are lost; finished partitions stay.
+    Returns ``rows``, ``partitions``, the number of rows of each status, ``readings`` (the way in
+    which each survey was read) and ``left_out``, the number of rows without a usable position, if
+    there are any: HATS cannot order them. Raises the errors of `extract`, and ClusterError if the
+    scheduler or all workers that take a partition are lost; finished partitions stay.
     """
     source, target = (worker_location(where, scheduler) for where in (sample, out))
     parts = partitions_of(source, partition_rows)
@@ -160,9 +140,10 @@ def _finish(folder: Location, parts: list[Partition], plan: dict[str, Any]) -> N
     n_read = sum(open_parquet(path).metadata.num_rows for path in files.values())
     left_out = n_read - sum(rows.values()) if files else 0
     finish_hats(folder, rows, with_votable_header(columns.empty_table()).schema)
-    manifest = {"format": FORMAT, "parts": names, "rows": status.total(), "status": dict(status)}
-    manifest |= {"left_out": left_out} if left_out else {}
-    write_json(folder / MANIFEST, {**plan, **manifest, "encoders": encoders, "readings": readings})
+    record = {**plan, "status": dict(status), **({"left_out": left_out} if left_out else {})}
+    write_header(
+        folder, names, status.total(), record | {"encoders": encoders, "readings": readings}
+    )
 
 
 def _counts(folder: Location) -> dict[str, Any]:

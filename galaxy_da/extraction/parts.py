@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.encoding import ExtractSettings
-from galaxy_da.io.features import FORMAT, MANIFEST, part_path
+from galaxy_da.io.features import MANIFEST, part_path, write_header
 from galaxy_da.io.files import json_hash, write_json
 from galaxy_da.io.storage import Location, exists, list_names, read_text, store_errors
 from galaxy_da.io.tables import write_table
@@ -100,7 +100,7 @@ def write_parts(
     done = next((i for i in range(total) if part_path(folder, i).name not in names), total)
     for number, part in enumerate(parts_from(done * _PART_ROWS), done):
         write_table(part, part_path(folder, number))
-    write_json(folder / MANIFEST, {"format": FORMAT, "parts": max(total, 1), "rows": rows, **plan})
+    write_header(folder, max(total, 1), rows, plan)
 
 
 def split_in_parts(tables: Iterable[pa.Table], rows: int | None = None) -> Iterator[pa.Table]:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from galaxy_da.errors import TableError
 from galaxy_da.io import html
+from galaxy_da.io.files import write_json
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location, read_text
 from galaxy_da.io.tables import read_table
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEATURE_COLUMNS", "FORMAT", "MANIFEST", "SKY_INDEX", "Features", "part_path", "part_paths",
-    "read_header", "read_part", "vectors",
+    "read_header", "read_part", "vectors", "write_header",
 ]  # fmt: skip
 
 MANIFEST = "features.json"
@@ -136,6 +137,17 @@ def read_header(folder: Location) -> dict[str, Any]:
             f"format {FORMAT}; run `galaxy-da extract` again with another --out"
         )
     return header
+
+
+def write_header(
+    folder: Location, parts: int | Sequence[str], rows: int, record: Mapping[str, Any]
+) -> None:
+    """Write the manifest, which marks a feature folder as finished.
+
+    `parts` are the number of its parts or, for HATS, their names. `record` has ``space_id``,
+    ``encoders`` and ``readings``, and whatever else the writer keeps.
+    """
+    write_json(folder / MANIFEST, {"format": FORMAT, "parts": parts, "rows": rows, **record})
 
 
 def part_path(folder: Location, number: int) -> Location:
