@@ -39,16 +39,9 @@ def create_on_workers(
 ) -> None:
     """Index every row that has an embedding, as `galaxy_da.index.create` does.
 
-    Parameters
-    ----------
-    path : path or URL
-        Folder of the index, visible to the workers. At a URL only workers of this machine can be
-        used, because the index is made in the user's cache first.
-    features, kind, memory_bytes
-        As for `create`.
-    scheduler : str, optional
-        As for `galaxy_da.cluster.scheduling.running`. If all its workers are lost, an old index
-        stays.
+    The workers must see `path`. For a URL only workers of this machine can be used, because the
+    index is made in the user's cache first. `scheduler` is as for `running`; if all its workers are
+    lost, an old index stays.
     """
     folder = worker_location(path, IN_PROCESS[0])
     if scheduler not in (None, *IN_PROCESS) and not isinstance(folder, Path):

@@ -102,16 +102,10 @@ class PartitionSample(Sample):
 def partitions_of(path: PathOrUrl, partition_rows: int | None = None) -> list[Partition]:
     """Return the partitions of a sample, in order of the sky.
 
-    Rows of tables without a usable position are in none.
-
-    Parameters
-    ----------
-    path : path or URL
-        A HATS catalogue, a Parquet table, or a folder of Parquet tables of the same columns.
-        Relative cutout URIs start at the folder, or beside the table.
-    partition_rows : int, optional
-        Largest number of rows of a partition cut from tables; pixels of HEALPix order 10 are not
-        cut. By default from 500 to 100,000, for 64 partitions or more.
+    `path` is a HATS catalogue, a Parquet table, or a folder of Parquet tables of the same columns.
+    Tables are cut into partitions of at most `partition_rows`, by default from 500 to 100,000, for
+    64 partitions or more; pixels of HEALPix order 10 are not cut. Rows of tables without a usable
+    position are in none.
     """
     place = location(path)
     if exists(place):

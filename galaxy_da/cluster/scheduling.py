@@ -98,17 +98,10 @@ class Runner(Protocol):
 def running(scheduler: str | None) -> Iterator[Runner]:
     """Yield a runner of tasks; the tasks of lost workers are computed again.
 
-    Parameters
-    ----------
-    scheduler : str, optional
-        Address of a Dask scheduler, such as ``tcp://host:8786``; or ``threads`` or ``synchronous``,
-        in this process. By default a cluster of processes on this machine, for as long as the
-        block lasts.
-
-    Raises
-    ------
-    ClusterError
-        If no scheduler answers there, it is lost, or a task ends every worker that takes it.
+    `scheduler` is the address of a Dask scheduler, such as ``tcp://host:8786``, or ``threads`` or
+    ``synchronous``, in this process. By default a cluster of processes runs on this machine for as
+    long as the block lasts. Raises ClusterError if no scheduler answers there, it is lost, or a
+    task ends every worker that takes it.
     """
     if scheduler in IN_PROCESS:
         yield _Here(scheduler)

@@ -66,29 +66,10 @@ def to_votable(table: pa.Table) -> VOTableFile:
 
 
 def write_catalogue(table: pa.Table, path: PathOrUrl) -> str:
-    """Write a feature table in the format its name ends in.
+    """Write a feature table in the format that the name ends in; return the name of the format.
 
-    Parameters
-    ----------
-    table : pa.Table
-        Feature table, as `galaxy_da.io.features.Features.table`.
-    path : path or URL
-        ``.fits``, ``.vot`` or ``.xml``, ``.parquet``, ``.reg``; a name without ending becomes a
-        HATS folder.
-
-    Returns
-    -------
-    str
-        ``FITS``, ``VOTable``, ``Parquet``, ``DS9 regions`` or ``HATS``.
-
-    Raises
-    ------
-    TableError
-        If the name has another ending.
-    CatalogError
-        If the name has no ending and LSDB is not installed.
-    StorageError
-        If the output cannot be written, or a HATS folder is there already.
+    A name without ending becomes a HATS folder. Raises TableError for another ending, CatalogError
+    for HATS without LSDB, and StorageError if a HATS folder is there already.
     """
     target = location(path)
     writers = {

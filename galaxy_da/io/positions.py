@@ -45,10 +45,7 @@ def are_positions(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
 def usable_positions(ra: np.ndarray, dec: np.ndarray, where: str) -> np.ndarray:
     """Return `are_positions` of a table, which `where` names in errors.
 
-    Raises
-    ------
-    CatalogError
-        If there are rows but none can be used, or ra and dec look swapped.
+    Raises CatalogError if there are rows but none can be used, or ra and dec look swapped.
     """
     good = are_positions(ra, dec)
     if look_swapped(ra, dec):

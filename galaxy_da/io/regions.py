@@ -18,12 +18,8 @@ _COLOURS = ("green", "cyan", "yellow", "magenta", "red", "blue", "white")
 def to_ds9_regions(table: pa.Table) -> str:
     """Return the rows as circles of 5 arcsec in ICRS, named ``survey:object_id``.
 
-    Each survey has its own colour. Rows without a usable position are left out.
-
-    Raises
-    ------
-    TableError
-        If the table lacks ``ra`` or ``dec``.
+    Each survey has its own colour. Rows without a usable position are left out. Raises TableError
+    if the table lacks ``ra`` or ``dec``.
     """
     missing = [name for name in ("ra", "dec") if name not in table.column_names]
     if missing:

@@ -33,25 +33,12 @@ def send_table(
     to: str | None = None,
     hub: Mapping[str, Any] | None = None,
 ) -> tuple[str, ...]:
-    """Send a table to the programs that are open, and return their names.
+    """Send a table with its units and descriptions to open programs, and return their names.
 
-    Parameters
-    ----------
-    table : astropy Table or pa.Table
-        Table; units and descriptions are sent too.
-    name : str
-        Name of the table in the other program.
-    to : str, optional
-        Name of one program, such as ``topcat``; by default every program that takes tables.
-    hub : mapping, optional
-        Address and secret of the hub; by default as in the user's ``.samp`` file.
-
-    Raises
-    ------
-    SampError
-        If no hub runs, no such program is open, or one does not take the table.
-    ModuleNotFoundError
-        If pyvo is not installed (extra ``archives``).
+    `name` is that of the table in the other program, `to` the name of one program, such as
+    ``topcat``; by default every program that takes tables gets it. `hub` has the address and secret
+    of the hub, by default as in the user's ``.samp`` file. Raises SampError if no hub runs, no such
+    program is open, or one does not take the table. It needs pyvo (extra ``archives``).
     """
     from pyvo.samp import SAMPHubError, SAMPIntegratedClient, accessible_table
 

@@ -42,31 +42,12 @@ def to_hats(
     margin_arcsec: float = _MARGIN_ARCSEC,
     partition_rows: int = _PARTITION_ROWS,
 ) -> Location:
-    """Write a table that fits in memory as a HATS collection: the catalogue and its margin.
+    """Write a table that fits in memory as a new HATS collection: the catalogue and its margin.
 
-    For more than some 10⁷ rows use ``hats-import``, which streams files.
-
-    Parameters
-    ----------
-    table : pa.Table
-        Catalogue with ``ra``, ``dec`` [ICRS deg], as `catalogs.reading.read_catalog` returns. Rows
-        without a usable position are left out: HATS orders rows by position.
-    out : path or URL
-        Folder to write; must not exist. It is returned.
-    margin_arcsec : float
-        Width of the margin [arcsec].
-    partition_rows : int
-        Largest number of rows of a partition. Pixels of HEALPix order 10, and those hardly wider
-        than the margin, are not split further.
-
-    Raises
-    ------
-    ValueError
-        If the margin or the number of rows is not positive.
-    CatalogError
-        If the table is empty, no position is usable, or LSDB is not installed.
-    StorageError
-        If `out` exists or cannot be written.
+    For more than some 10⁷ rows use ``hats-import``, which streams files. Rows without a usable
+    position are left out: HATS orders rows by position. A partition holds at most `partition_rows`,
+    but pixels of HEALPix order 10, and those hardly wider than the margin, are not split further.
+    Raises CatalogError if no row is left or LSDB is not installed, StorageError if `out` exists.
     """
     target = location(out)
     if not margin_arcsec > 0 or partition_rows < 1:
@@ -104,15 +85,8 @@ def to_hats(
 def write_hats(table: pa.Table, out: Location, schema: pa.Schema) -> None:
     """Write a table that fits in memory as a HATS catalogue without a margin.
 
-    Rows without a usable position are left out: HATS orders rows by position. The metadata of
-    `schema` and its fields go to ``dataset/_common_metadata``.
-
-    Raises
-    ------
-    CatalogError
-        If no row has a usable position, or LSDB is not installed.
-    StorageError
-        If `out` exists or cannot be written.
+    The metadata of `schema` and its fields go to ``dataset/_common_metadata``. Rows are left out,
+    and errors raised, as by `to_hats`.
     """
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
     table = table.filter(pa.array(usable_positions(ra, dec, str(out))))
@@ -131,17 +105,9 @@ def write_hats(table: pa.Table, out: Location, schema: pa.Schema) -> None:
 def add_margin(path: str | os.PathLike[str], margin_arcsec: float = _MARGIN_ARCSEC) -> Path:
     """Write a margin [arcsec] beside a local HATS catalogue that has none, or a narrower one.
 
-    Returns
-    -------
-    Path
-        The margin, where `open_hats` finds it: beside the catalogue, ``NAME_10arcs``.
-
-    Raises
-    ------
-    CatalogError
-        If there is no catalogue, or partitions of it are smaller than the margin.
-    StorageError
-        If the margin exists or cannot be written.
+    Its folder, which is returned and which `open_hats` finds, is named like ``NAME_10arcs``. Raises
+    CatalogError if there is no catalogue, or partitions of it are smaller than the margin, and
+    StorageError if the margin exists.
     """
     with using_lsdb():
         from dask.distributed import Client
@@ -174,20 +140,9 @@ def add_margin(path: str | os.PathLike[str], margin_arcsec: float = _MARGIN_ARCS
 def open_hats(path: PathOrUrl, margin_arcsec: float, columns: list[str] | None = None) -> Catalog:
     """Open a HATS catalogue or collection with a margin that is wide enough; no row is read yet.
 
-    Parameters
-    ----------
-    path : path or URL
-        A HATS catalogue or collection.
-    margin_arcsec : float
-        Width needed [arcsec]. The narrowest margin that has it is opened, among those that the
-        collection names and those beside the catalogue as ``NAME_*arcs``.
-    columns : list of str, optional
-        Columns to load; all by default.
-
-    Raises
-    ------
-    CatalogError
-        If there is no catalogue, or no margin is wide enough; the message tells how to make one.
+    The narrowest such margin is opened, among those that the collection names and those beside the
+    catalogue as ``NAME_*arcs``. Raises CatalogError if there is no catalogue, or no margin is wide
+    enough; the message tells how to make one.
     """
     with using_lsdb():
         import lsdb

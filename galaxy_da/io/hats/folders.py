@@ -26,13 +26,7 @@ def is_hats(folder: Location) -> bool:
 
 
 def main_catalogue(folder: Location) -> Location:
-    """Return the main catalogue of a collection, or the folder itself if it is no collection.
-
-    Raises
-    ------
-    CatalogError
-        If a collection does not name its catalogue.
-    """
+    """Return the main catalogue of a collection, or the folder itself if it is no collection."""
     collection = folder / _COLLECTION
     if not exists(collection):
         return folder
@@ -49,13 +43,7 @@ def read_properties(catalogue: Location) -> dict[str, str]:
 
 
 def check_row_count(n_rows: int, properties: Mapping[str, str], catalogue: Location) -> None:
-    """Compare the rows found in a catalogue's partitions with the number it states.
-
-    Raises
-    ------
-    CatalogError
-        If they differ.
-    """
+    """Raise CatalogError unless a catalogue's partitions hold the number of rows it states."""
     stated = properties.get("hats_nrows", "").replace(",", "").strip()
     if stated.isdigit() and int(stated) != n_rows:
         raise CatalogError(

@@ -17,10 +17,7 @@ __all__ = ["main_path", "read_structure", "using_lsdb"]
 def using_lsdb() -> Iterator[None]:
     """Suppress warnings raised inside LSDB and HATS in a block that imports and calls them.
 
-    Raises
-    ------
-    CatalogError
-        If an import in the block fails; the message names the extra.
+    An import that fails in the block raises CatalogError, which names the extra.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Computing partitions from catalog parquet files")
@@ -38,12 +35,7 @@ def using_lsdb() -> Iterator[None]:
 def read_structure(path: Location | str) -> Any:
     """Return the structure of a HATS catalogue or collection; call inside `using_lsdb`.
 
-    Raises
-    ------
-    CatalogError
-        If there is no catalogue of objects.
-    StorageError
-        If the store it is in fails.
+    Raises CatalogError if there is no catalogue of objects, StorageError if the store fails.
     """
     import hats
 

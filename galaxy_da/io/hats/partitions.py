@@ -65,12 +65,7 @@ def partition_name(pixel: Pixel) -> str:
 def list_partitions(path: Location) -> list[StoredPartition]:
     """Return the partitions of a catalogue, or of a collection's main one, in order of the sky.
 
-    Raises
-    ------
-    CatalogError
-        If there is no HATS catalogue, it lacks rows, or its libraries are not installed.
-    StorageError
-        If the store it is in fails.
+    Raises CatalogError if there is no HATS catalogue, or it lacks rows.
     """
     with using_lsdb():
         from hats.io.paths import pixel_catalog_file
