@@ -57,17 +57,17 @@ def make_room(folder: Path, needed: int) -> None:
     The caller has locked the folder; its present files are not counted, and stay. So do copies in
     use by a process, so that the limit can be exceeded.
     """
-    excess, others = needed - _limit(), []
+    surplus, others = needed - _limit(), []  # bytes to remove
     for path in folder.parent.iterdir():
         if path.name.startswith(_CHANGE):
             _remove_abandoned(path)
         elif path != folder and path.is_dir():
             others.append(path)
-            excess += _size(path)
+            surplus += _size(path)
     for other in sorted(others, key=lambda path: path.stat().st_mtime_ns):  # opening changes it
-        if excess <= 0:
+        if surplus <= 0:
             return
-        excess -= _empty(other)
+        surplus -= _empty(other)
 
 
 def _limit() -> int:

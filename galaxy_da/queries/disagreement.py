@@ -1,8 +1,8 @@
 """Galaxies whose images disagree between two surveys: transients, artefacts, wrong matches.
 
-Two images of a galaxy never have the same latents. Noise, seeing and the encoders separate them.
-The separation to expect depends on brightness, on direction and on the part of the latent space.
-`excess` is the distance over this expectation.
+Two images of a galaxy never have the same latents: noise, seeing and the encoders separate them.
+The expected distance depends on brightness, on direction and on the part of the latent space.
+`relative_distance` divides the distance by it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from galaxy_da.queries.neighbours import nearest_others, whitened
 from galaxy_da.queries.rows import posteriors, result_table
 from galaxy_da.queries.sky import counterparts
 
-__all__ = ["disagreement", "excess"]
+__all__ = ["disagreement", "relative_distance"]
 
 _PAIRS_PER_LATENT = 5
 _KEPT_SHARE = 0.8
@@ -36,7 +36,7 @@ def disagreement(
 
     The galaxies are those whose positions in two surveys are mutual nearest neighbours. A given
     survey is compared with each other one; without it, all pairs of surveys are. The result is that
-    of `galaxy_da.queries.outliers.outliers`, with `excess` as ``outlier_score``.
+    of `galaxy_da.queries.outliers.outliers`, with `relative_distance` as ``outlier_score``.
     """
     index.span(survey)
     if "variance" not in index.rows.column_names:
@@ -58,7 +58,7 @@ def disagreement(
         if len(pair[0]) >= enough:
             here, there = posteriors(index, pair[0]), posteriors(index, pair[1])
             distance = np.linalg.norm(here[0] - there[0], axis=1)
-            parts.append((*pair, excess(*here, *there), distance))
+            parts.append((*pair, relative_distance(*here, *there), distance))
     if not parts:
         raise LatentIndexError(
             f"disagreement needs two surveys with at least {enough} galaxies in common within "
@@ -80,7 +80,7 @@ def disagreement(
     return table.set_column(table.num_columns - 1, "flags", flags)
 
 
-def excess(
+def relative_distance(
     mean1: np.ndarray, variance1: np.ndarray, mean2: np.ndarray, variance2: np.ndarray
 ) -> np.ndarray:
     """Return the ratio of the distance between two images of each galaxy to the expected one, (n,).

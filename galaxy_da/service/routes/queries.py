@@ -200,9 +200,9 @@ async def distances(
     The body is a Parquet pair table with the columns `anchor_id` and `target_id`, as
     `galaxy-da crossmatch` writes it.
     """
-    asked = PairQuery(anchor=anchor, target=target, prior=prior, format=format)
+    query = PairQuery(anchor=anchor, target=target, prior=prior, format=format)
     data = await request.body()
-    return await _distances(service=service, accept=accept, query=asked, data=data)
+    return await _distances(service=service, accept=accept, query=query, data=data)
 
 
 @slow

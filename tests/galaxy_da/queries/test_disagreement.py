@@ -9,7 +9,7 @@ from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import Subset
 from galaxy_da.io.features import Features
 from galaxy_da.latent_index import LatentIndex
-from galaxy_da.queries.disagreement import excess
+from galaxy_da.queries.disagreement import relative_distance
 from galaxy_da.queries.outliers import OutlierMethod
 
 
@@ -26,7 +26,7 @@ def observations(n=400, d=4, seed=0):
 
 def test_excess_is_about_one_at_any_noise():
     one, variance, other, _ = observations()
-    found = excess(one, variance, other, variance)
+    found = relative_distance(one, variance, other, variance)
     assert_allclose(np.median(found), 1, atol=0.05)
     noisy = variance[:, 0] > np.median(variance[:, 0])
     assert 0.85 < np.median(found[noisy]) / np.median(found[~noisy]) < 1.18
@@ -40,8 +40,8 @@ def test_excess_is_invariant_to_affine_maps_of_the_latents():
     one, variance, other, _ = observations()
     turn = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0].astype(np.float32)
     flat = np.broadcast_to(variance[:, :1], variance.shape)
-    before = excess(one, flat, other, flat)
-    after = excess(one @ turn + 3, flat, other @ turn - 5, flat)
+    before = relative_distance(one, flat, other, flat)
+    after = relative_distance(one @ turn + 3, flat, other @ turn - 5, flat)
     assert np.corrcoef(np.log(before), np.log(after))[0, 1] > 0.98
 
 
