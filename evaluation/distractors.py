@@ -20,17 +20,11 @@ _QUERIES_AT_ONCE = 500
 
 
 def matched_distractors(properties: np.ndarray, own: np.ndarray, k: int) -> np.ndarray:
-    """Find the galaxies most similar to each query's own, (n, k) rows of the pool.
+    """Find the `k` galaxies most similar to each query's own, (n, k) rows of the pool.
 
-    Parameters
-    ----------
-    properties : (m, p) float array
-        Finite properties of each galaxy of the pool, such as r magnitude, log half-light radius and
-        g-r; columns are standardised first.
-    own : (n,) int array
-        Row of the pool that is each query's galaxy, which is left out.
-    k : int
-        Number of distractors per query, most similar first; less than m.
+    `properties`, (m, p), are finite properties of the galaxies of the pool, such as r magnitude,
+    log half-light radius and g-r; columns are standardised first. `own`, (n,), is each query's own
+    row of the pool, which is left out. The most similar comes first; k is less than m.
     """
     if not 0 < k < len(properties):
         raise ValueError(f"k must be from 1 to {len(properties) - 1} (pool less one) but is {k}")

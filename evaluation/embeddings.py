@@ -18,23 +18,10 @@ def recall_of_features(
 ) -> Recall:
     """Measure how often a target's own galaxy is the nearest of the anchor's paired ones.
 
-    Use one pair table for every model compared: pairs that one model lacks shrink its pool.
-
-    Parameters
-    ----------
-    anchor, target : Features
-        Features of one space, such as `catalogs.datasets.read_embeddings` makes of other models.
-    pairs : pa.Table
-        Pair table; ambiguous pairs are left out.
-    seed : int
-        Seed of the bootstrap of the intervals.
-
-    Raises
-    ------
-    ValueError
-        If the features are of two spaces.
-    TableError
-        If no pair has an embedding on both sides.
+    The features are of one space, such as `catalogs.datasets.read_embeddings` makes of another
+    model. Use one pair table for every model compared: pairs that one model lacks shrink its pool.
+    Ambiguous pairs are left out. `seed` is that of the bootstrap of the intervals. Raises
+    ValueError for features of two spaces, TableError if no pair has an embedding on both sides.
     """
     if anchor.space_id != target.space_id:
         raise ValueError(

@@ -22,15 +22,7 @@ __all__ = ["PairedSample", "TargetSurvey", "encoder_for", "known_splits", "sampl
 
 @dataclass(frozen=True, kw_only=True)
 class PairedSample:
-    """Cutouts paired with those of the anchor.
-
-    Attributes
-    ----------
-    sample : Sample
-        Cutouts of one survey.
-    pairs : pa.Table
-        Pair table from the anchor to the sample.
-    """
+    """Cutouts of one survey, and their pair table from the anchor."""
 
     sample: Sample
     pairs: pa.Table
@@ -45,20 +37,10 @@ class PairedSample:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetSurvey(PairedSample):
-    """A survey to compare with the anchor.
-
-    Attributes
-    ----------
-    sample, pairs
-        As for `PairedSample`.
-    survey : Survey
-        Definition of the survey.
-    rotated : PairedSample, optional
-        The same galaxies observed with the camera at random angles, for pose-free recall.
-    """
+    """A survey to compare with the anchor."""
 
     survey: Survey
-    rotated: PairedSample | None = None
+    rotated: PairedSample | None = None  # the same galaxies with the camera at random angles
 
     def paired_rows(self, anchor: Sample, space: LatentSpace) -> PairedRows:
         """Return the row numbers of the pairs in the anchor's sample and in this one.
@@ -87,10 +69,7 @@ def known_splits(space: LatentSpace) -> tuple[SkySplit, ...]:
 def sample_bands(sample: Sample, survey: Survey) -> tuple[str, ...]:
     """Return the bands of a sample's first readable cutout.
 
-    Raises
-    ------
-    CatalogError
-        If no cutout is readable, with the most common reason.
+    If there is none, CatalogError gives the reasons.
     """
     problems = []
     for _, cutouts in read_batches(sample, {survey.name: survey}):

@@ -51,33 +51,10 @@ def write_report(
 ) -> None:
     """Write one self-contained page: figures, and pictures of the galaxies behind them.
 
-    Pairs are of the test part of the sky; neighbours and outliers come from the whole index.
-
-    Parameters
-    ----------
-    path : path
-        HTML file to write.
-    space : LatentSpace
-        Space of the evaluation; other surveys are read by definition.
-    anchor : Sample
-        Cutouts of the anchor survey.
-    results : sequence of SurveyResult
-        Results of the target surveys.
-    index : LatentIndex, optional
-        Features of all the samples in this space; by default they are extracted.
-    next_steps : sequence of str
-        Commands to run next, at the end of the page.
-
-    Raises
-    ------
-    ValueError
-        If there is no result.
-    LatentIndexError
-        If the index is of another space or encoder, or lacks a survey.
-    CatalogError
-        If fewer than two test pairs of a target are in the index.
-    StorageError
-        If the page cannot be written.
+    Pairs are of the test part of the sky; neighbours and outliers come from the whole `index` of
+    all the samples, by default extracted here. `next_steps` are commands, at the end of the page.
+    Raises LatentIndexError if the index is of another space or encoder, or lacks a survey, and
+    CatalogError if fewer than two test pairs of a target are in it.
     """
     if not results:
         raise ValueError("a report takes at least one result but got none")

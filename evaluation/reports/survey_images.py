@@ -82,22 +82,12 @@ class SurveyImages:
 
 @dataclass(frozen=True, kw_only=True)
 class PairsInIndex:
-    """A survey's test pairs that are in the index.
-
-    Attributes
-    ----------
-    rows : (anchor sample,) int array
-        Row of each anchor galaxy in the survey's sample, -1 without a pair.
-    distance : (anchor sample,) float array
-        Latent distance of its two images, NaN without a pair.
-    random : (20000,) float array
-        Distances of images of two different galaxies, ascending.
-    """
+    """A survey's test pairs that are in the index; the first two arrays are by anchor galaxy."""
 
     images: SurveyImages
-    rows: np.ndarray
-    distance: np.ndarray
-    random: np.ndarray
+    rows: np.ndarray  # in the survey's sample, -1 without a pair
+    distance: np.ndarray  # in latents, of the two images, NaN without a pair
+    random: np.ndarray  # (20000,) distances of images of two different galaxies, ascending
 
 
 def survey_images(

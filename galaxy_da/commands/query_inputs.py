@@ -29,16 +29,9 @@ def encode_file(
 ) -> np.ndarray:
     """Encode an image file as a query, and return its galaxy latents, (d,) float32.
 
-    `survey` is a name or the path of a TOML definition, `stretch` the name of another than the
-    archive's stretch of a colour picture. `pixel_scale_arcsec` is that of an image without WCS, by
-    default the survey's.
-
-    Raises
-    ------
-    LatentIndexError
-        If the index is of another space, or the image shows too little.
-    CutoutError, SurveyError
-        If the file cannot be read, or the survey is unknown.
+    `survey` is a name or the path of a TOML definition. `stretch` names the stretch of a colour
+    picture, if it is not that of the archive. `pixel_scale_arcsec` is that of an image without WCS,
+    by default the survey's. Raises LatentIndexError if the image shows too little.
     """
     from galaxy_da.images.cutouts import read_image
     from galaxy_da.space import LatentSpace
@@ -57,13 +50,7 @@ def encode_file(
 
 
 def read_vector(path: Location) -> np.ndarray:
-    """Read a latent vector from ``.npy`` or from text, numbers parted by blanks or lines.
-
-    Raises
-    ------
-    TableError
-        If the file holds no such thing.
-    """
+    """Read a latent vector from ``.npy``, or from text with numbers between blanks or lines."""
     try:
         file = local_copy(path)
         read = np.load(file) if file.suffix.lower() == ".npy" else np.loadtxt(file)
@@ -73,13 +60,7 @@ def read_vector(path: Location) -> np.ndarray:
 
 
 def read_rows(path: Location) -> pa.Table:
-    """Read a Parquet or CSV table of objects, ids as text.
-
-    Raises
-    ------
-    TableError
-        If it cannot be read.
-    """
+    """Read a Parquet or CSV table of objects, ids as text."""
     try:
         if path.suffix.lower() != ".csv":
             return read_table(path)

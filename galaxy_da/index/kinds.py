@@ -50,24 +50,14 @@ _ROW_BYTES = 60
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """Memory and disk that an index takes [bytes].
-
-    Attributes
-    ----------
-    memory_bytes : int
-        Data that every search reads, so searches are fast only while it stays in memory.
-    disk_bytes : int
-        All files: vectors, search structures, ids, positions, variances and a few columns.
-    build_bytes : int
-        Memory needed to build the index from feature folders.
-    """
+    """Memory and disk that an index takes [bytes]."""
 
     kind: str
     rows: int
     dimension: int
-    memory_bytes: int
-    disk_bytes: int
-    build_bytes: int
+    memory_bytes: int  # that every search reads: searches are fast only while it stays in memory
+    disk_bytes: int  # of all files: vectors, search structures and rows
+    build_bytes: int  # memory needed to build the index from feature folders
 
     def as_dict(self) -> dict[str, int | str]:
         """Return the figures by name."""
@@ -75,14 +65,9 @@ class Cost:
 
 
 def cost(rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None = None) -> Cost:
-    """Estimate the memory and disk of an index before it is built.
+    """Estimate the memory and disk of an index of some vectors before it is built.
 
-    Parameters
-    ----------
-    rows, dimension : int
-        Number and width of the vectors.
-    kind, memory_bytes
-        As for `StoredIndex.build`.
+    `kind` and `memory_bytes` are as for `StoredIndex.build`.
     """
     kind = choose(rows, dimension, kind, memory_bytes)[0]
     vectors, search = 4 * rows * dimension, 0

@@ -36,24 +36,12 @@ Method = Literal["umap", "pca"]
 
 @dataclass(frozen=True, kw_only=True)
 class LatentMap:
-    """Positions of the rows of an index in the plane.
-
-    Attributes
-    ----------
-    points : (n, 2) float32 array
-        Positions in the order of the index's rows.
-    method : str
-        ``umap`` or ``pca``.
-    generation : int
-        Generation of the index.
-    fitted_on : int
-        Number of rows that the method was fitted on.
-    """
+    """Positions of the rows of an index in the plane, (n, 2) float32, in their order."""
 
     points: np.ndarray
-    method: str
-    generation: int
-    fitted_on: int
+    method: str  # umap or pca
+    generation: int  # of the index
+    fitted_on: int  # number of rows
 
 
 def draw_map(

@@ -229,14 +229,9 @@ class StoredIndex:
     ) -> Selection:
         """Select rows of a survey, by default of every survey, that meet conditions.
 
-        `where`, `cone` and `clean` are those of `galaxy_da.index.Subset`.
-
-        Raises
-        ------
-        LatentIndexError
-            If the survey or a column is not in the index, or no row meets the conditions.
-        ValueError
-            If a condition cannot be read.
+        `where`, `cone` and `clean` are those of `galaxy_da.index.Subset`. Raises LatentIndexError
+        if the survey or a column is not in the index, or no row meets the conditions, and
+        ValueError if a condition cannot be read.
         """
         span = self.span(survey)
         conditions = Subset(where=where, clean=clean).conditions

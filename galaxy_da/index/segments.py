@@ -48,27 +48,15 @@ _EXACT_SHARE = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """Rows of an index that were written together.
+    """Rows of an index that were written together."""
 
-    Attributes
-    ----------
-    rows : pa.Table
-        Every column but the embedding, sorted by survey and object id.
-    vectors : (n, d) float32 array
-        Read-only, may be mapped.
-    surveys : dict of str
-        Number of rows of each survey, sorted by name.
-    deleted : (m,) int64 array
-        Places of deleted rows, ascending.
-    """
-
-    rows: pa.Table
-    vectors: np.ndarray
-    surveys: dict[str, int]
+    rows: pa.Table  # every column but the embedding, sorted by survey and object id
+    vectors: np.ndarray  # (n, d) float32, read-only, may be mapped
+    surveys: dict[str, int]  # number of rows of each survey, sorted by name
     kind: str
     reason: str
     search: faiss.Index | None
-    deleted: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    deleted: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # ascending places
     pins: tuple[Pin, ...] = ()
     files: SegmentFiles | None = None
 

@@ -41,20 +41,10 @@ def create(
 ) -> None:
     """Index every row that has an embedding, with one part in memory at a time.
 
-    Parameters
-    ----------
-    path : path or URL
-        Folder of the index; an index already there stays whole until replaced.
-    features, kind, memory_bytes
-        As for `StoredIndex.build`, which raises the same errors.
-    build : callable
-        Builds the FAISS index from the mapped vectors and the kind.
-
-    Raises
-    ------
-    StorageError
-        If another process is writing to the folder, or it cannot be written; likewise in the
-        functions below. The index is then as it was.
+    An index already there stays whole until replaced. Other arguments are as for
+    `StoredIndex.build`, which raises the same errors; `build` makes the FAISS index from the mapped
+    vectors and the kind. This function and those below raise StorageError if another process is
+    writing to the folder, or it cannot be written; the index is then as it was.
     """
     check_kind(kind)
     opened = Sources(features)
@@ -102,18 +92,10 @@ def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -
 def delete(path: PathOrUrl, objects: Iterable[str] | Callable[[StoredIndex], Selection]) -> int:
     """Delete objects; return their number.
 
-    They are only marked as deleted; `rebuild` frees their disk space.
-
-    Parameters
-    ----------
-    objects : iterable of str, or callable
-        Keys ``survey:object_id``; or a function of the index that returns a selection, such as
-        ``delete(path, lambda index: index.select(where="flags != 0"))``.
-
-    Raises
-    ------
-    LatentIndexError
-        If a key is unknown (then nothing is deleted), or no object would be left.
+    They are only marked as deleted; `rebuild` frees their disk space. `objects` are keys
+    ``survey:object_id``, or a function of the index that returns a selection, such as
+    ``delete(path, lambda index: index.select(where="flags != 0"))``. If a key is unknown or no
+    object would be left, LatentIndexError is raised and nothing is deleted.
     """
 
     def change(drafts: Drafts, index: StoredIndex, now: Manifest) -> tuple[Manifest, int]:

@@ -25,18 +25,10 @@ _TINY = 1e-12
 
 @dataclass(frozen=True)
 class LatentEffect:
-    """Change of a decoded image from ``-REACH`` to ``REACH`` standard deviations of a latent.
+    """Change of a decoded image from ``-REACH`` to ``REACH`` standard deviations of a latent."""
 
-    Attributes
-    ----------
-    words : tuple of str
-        At most two changes, such as ``larger``, the stronger first; empty for a change too small.
-    strength : float
-        Sum of the absolute change over the sum of the light.
-    """
-
-    words: tuple[str, ...]
-    strength: float
+    words: tuple[str, ...]  # at most two, such as "larger", the stronger first; none if too small
+    strength: float  # sum of the absolute change over the sum of the light
 
 
 @dataclass(frozen=True)
@@ -65,22 +57,9 @@ def latent_effects(
 ) -> tuple[LatentEffect, ...]:
     """Describe the effect of each latent on the decoded image of one galaxy.
 
-    Magnitude, radius, axis ratio, colour, concentration, position and angle of the decoded images
-    are measured by moments of their light.
-
-    Parameters
-    ----------
-    space : LatentSpace
-        Space that decodes.
-    latents : (latents,) float array
-        Galaxy and nuisance latents of the galaxy.
-    std : (latents,) float array
-        Standard deviation of each latent.
-
-    Returns
-    -------
-    tuple of LatentEffect
-        One for each latent.
+    `latents` and `std`, (latents,), are the galaxy and nuisance latents of the galaxy, and the
+    standard deviation of each. Magnitude, radius, axis ratio, colour, concentration, position and
+    angle of the decoded images are measured by moments of their light.
     """
     n = len(latents)
     moves = np.diag(REACH * np.asarray(std, np.float32))

@@ -82,22 +82,10 @@ class Tokens:
 
 
 def add_token(path: str | os.PathLike[str], name: str, days: float | None) -> str:
-    """Create a token and add its hash to a file that only its owner can read.
+    """Create a token of an owner, valid for some days or without end; it is stored nowhere.
 
-    Parameters
-    ----------
-    path : path
-        Token file, created if missing; TableError if it is another kind of file. Calls of several
-        processes at once wait for each other.
-    name : str
-        Owner. An earlier token of the same name stays valid.
-    days : float, optional
-        Validity [days]; by default unlimited.
-
-    Returns
-    -------
-    str
-        The token, which is stored nowhere.
+    Its hash is added to a file that only the file's owner can read. An earlier token of the same
+    name stays valid. Processes that add tokens at once wait for each other.
     """
     target = Path(path)
     text = secrets.token_urlsafe(_BYTES)
