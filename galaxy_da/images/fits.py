@@ -24,6 +24,7 @@ from galaxy_da.images.calibration import linearise, noise_header, states_unit
 from galaxy_da.images.hdu_roles import NOISE_KINDS, Role, role_of
 from galaxy_da.images.masks import bad_pixels, noise_of
 from galaxy_da.images.pictures import refuse_colour_values
+from galaxy_da.images.plain_fits import read_plain
 from galaxy_da.images.quiet import quiet
 from galaxy_da.images.wcs import is_wcs_card
 from galaxy_da.surveys import Survey
@@ -121,9 +122,13 @@ def read_fits(data: bytes, survey: Survey) -> list[FitsImage]:
     if not content.startswith(_FITS_MAGIC):
         raise CutoutError("the compressed file is not FITS")
     try:
-        with quiet(), fits.open(io.BytesIO(content), memmap=False) as hdus:
-            _check_length(hdus, content)
-            return _read(hdus, survey)
+        with quiet():
+            plain = read_plain(content)
+            if plain is not None:
+                return _read([plain], survey)
+            with fits.open(io.BytesIO(content), memmap=False) as hdus:
+                _check_length(hdus, content)
+                return _read(hdus, survey)
     except CutoutError:
         raise
     except Exception as error:  # astropy raises many kinds for damaged files

@@ -17,8 +17,8 @@ _TINY = 1e-12
 def adaptive_shape(image: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     """Return axis ratio and position angle [deg, north through east] about the middle, both (n,).
 
-    `image` is (n, y, x), `start` (n,) the width with which the iteration begins [pixel]. The weights
-    are even about the middle, so half of the pixels, each with the one across it, are enough.
+    `image` is (n, y, x), and `start` (n,) the first width of the weights [pixel]. The weights are
+    even about the middle, so half of the pixels, each with the one across it, are enough.
     """
     n, side = image.shape[0], image.shape[-1]
     products = _products(side)

@@ -22,7 +22,7 @@ from galaxy_da.images.hyperbolic import asinh
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.instrument import describe, linear_noise, sky_noise
 from galaxy_da.images.quality import Coverage, problem, quality_flags
-from galaxy_da.images.resampling import resample, white_noise_share
+from galaxy_da.images.resampling import covered_share, resample, white_noise_share
 from galaxy_da.images.stretches import invert_stretch
 from galaxy_da.surveys import Band, Survey
 
@@ -296,8 +296,7 @@ def _place(brightness: Tensor, group: Sequence[Cutout], pixels: int, scale: floa
     placed = resample(brightness, pixels, ratio, (x, y))
     partial = ~_covers(brightness.shape[-2:], pixels * ratio, x, y).expand(len(group)).numpy()
     missing = np.zeros(len(group))
-    flat = torch.ones(1, 1, *brightness.shape[-2:], device=brightness.device)
-    inside = resample(flat.expand(len(ratio), -1, -1, -1), pixels, ratio, (x, y))
+    inside = covered_share(brightness.shape[-2:], pixels, ratio, (x, y)).to(placed)
     weight = inside
     # One pixel that is not finite spoils its row and column of the matrix product.
     spoiled = (~torch.isfinite(placed.flatten(1).sum(1))).nonzero().flatten()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,19 +11,21 @@ from threading import RLock
 __all__ = ["quiet"]
 
 _LOCK = RLock()
-"""The filters of `warnings` and the level of a logger belong to the process, not to a thread."""
+"""The filters of `warnings` and of a logger belong to the process, not to a thread."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Suppress warnings and astropy's log, in one thread at a time."""
+    """Suppress warnings and astropy's log below errors, in one thread at a time."""
     from astropy import log
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
 
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        level = log.level
-        log.setLevel("ERROR")
+        log.addFilter(is_error)  # a level would clear the caches of all loggers, which takes longer
         try:
             yield
         finally:
-            log.setLevel(level)
+            log.removeFilter(is_error)

@@ -6,12 +6,14 @@ shrinking does not alias, and the average is separable: one small matrix per axi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-__all__ = ["overlap_weights", "resample", "white_noise_share"]
+__all__ = ["covered_share", "overlap_weights", "resample", "white_noise_share"]
 
 
 def overlap_weights(
@@ -23,12 +25,27 @@ def overlap_weights(
     result, (n, n_out, n_in) float32, sum to 1 where the output pixel lies wholly on the input; n is
     1 for floats.
     """
-    ratio = torch.as_tensor(scale_ratio, dtype=torch.float64).reshape(-1, 1, 1)
-    centre = torch.as_tensor(centre_px, dtype=torch.float64).reshape(-1, 1, 1)
-    low = (torch.arange(n_out, dtype=torch.float64)[:, None] - n_out / 2) * ratio + centre
-    pixel = torch.arange(n_in, dtype=torch.float64)
-    overlap = torch.minimum(low + ratio, pixel + 0.5) - torch.maximum(low, pixel - 0.5)
-    return (overlap.clamp_min(0) / ratio).float()
+    ratio, low = _edges(n_out, scale_ratio, centre_px)
+    return _overlap(low, ratio, (0, n_in))
+
+
+def covered_share(
+    shape: Sequence[int],
+    pixels: int,
+    scale_ratio: float | Tensor,
+    centre_xy: tuple[float | Tensor, float | Tensor],
+) -> Tensor:
+    """Return the share of each output pixel that lies on images of a (y, x) shape.
+
+    It is (n, 1, pixels, pixels), what `resample` makes of ones, with the same arguments.
+    """
+    shares = []
+    for length, centre in zip(shape, reversed(centre_xy), strict=True):
+        ratio, low = _edges(pixels, scale_ratio, centre)
+        overlap = (low + ratio).clamp_max(length - 0.5) - low.clamp_min(-0.5)
+        shares.append((overlap.clamp_min(0) / ratio).float())
+    rows, columns = shares
+    return (rows * columns.transpose(1, 2))[:, None]
 
 
 def resample(
@@ -45,14 +62,15 @@ def resample(
     """
     height, width = image.shape[-2:]
     x, y = ((width - 1) / 2, (height - 1) / 2) if centre_xy is None else centre_xy
-    rows, top, upper = _within(overlap_weights(height, pixels, scale_ratio, y))
-    columns, left, lower = _within(overlap_weights(width, pixels, scale_ratio, x))
+    rows, top, upper = _within(height, pixels, scale_ratio, y)
+    columns, left, lower = _within(width, pixels, scale_ratio, x)
     rows, columns = rows.to(image), columns.to(image).transpose(1, 2)
     inside = image[..., top[0] : top[1], left[0] : left[1]]
     if len(rows) == len(columns) == 1:  # one matrix for all images
         placed = rows[0] @ (inside @ columns[0])
     else:
-        placed = rows[:, None] @ (inside @ columns[:, None])
+        across = inside.flatten(1, 2) @ columns
+        placed = rows[:, None] @ across.reshape(len(across), *inside.shape[1:3], columns.shape[2])
     if placed.shape[-2:] == (pixels, pixels):
         return placed
     result = image.new_zeros(*image.shape[:-2], pixels, pixels)
@@ -60,15 +78,38 @@ def resample(
     return result
 
 
-def _within(weights: Tensor) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
-    """Cut (n, out, in) weights to the pixels that overlap, and return their spans, in and out."""
-    overlap = (weights > 0).any(0)
-    spans = []
-    for axis in (0, 1):
-        used = overlap.any(axis).nonzero().flatten()
-        spans.append((int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0))
-    (first, stop), (low, high) = spans
-    return weights[:, low:high, first:stop], spans[0], spans[1]
+def _edges(
+    n_out: int, scale_ratio: float | Tensor, centre_px: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the side, (n, 1, 1), and the lower edges, (n, n_out, 1), of output pixels: float64."""
+    ratio = torch.as_tensor(scale_ratio, dtype=torch.float64).reshape(-1, 1, 1)
+    centre = torch.as_tensor(centre_px, dtype=torch.float64).reshape(-1, 1, 1)
+    return ratio, (torch.arange(n_out)[:, None] - n_out / 2) * ratio + centre
+
+
+def _overlap(low: Tensor, ratio: Tensor, pixels: tuple[int, int]) -> Tensor:
+    """Return the share of output pixels on a span of input pixels, (n, out, in) float32."""
+    # Whole pixels and fractions apart, float32 is exact enough, and three times faster.
+    whole, ratio = low.floor(), ratio.float()
+    into = whole.float() - torch.arange(*pixels, dtype=torch.float32)
+    into = into.add_((low - whole + 0.5).float())
+    overlap = into.add(ratio).clamp_max_(1).sub_(into.clamp_min_(0))
+    return overlap.clamp_min_(0).div_(ratio)
+
+
+def _within(
+    n_in: int, n_out: int, scale_ratio: float | Tensor, centre_px: float | Tensor
+) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
+    """Return the weights of pixels that overlap in any image, and their spans, in and out."""
+    ratio, low = _edges(n_out, scale_ratio, centre_px)
+    used = ((low + ratio > -0.5) & (low < n_in - 0.5)).any(0).flatten().nonzero().flatten()
+    if not len(used):
+        return low.new_zeros(len(low), 0, 0), (0, 0), (0, 0)
+    out = int(used[0]), int(used[-1]) + 1
+    low = low[:, out[0] : out[1]]
+    first = max(0, math.floor(float(low[:, 0].min()) + 0.5))
+    stop = min(n_in, math.ceil(float((low + ratio)[:, -1].max()) + 0.5))
+    return _overlap(low, ratio, (first, stop)), (first, stop), out
 
 
 def white_noise_share(pixels: int, scale_ratio: float, centre_xy: tuple[float, float]) -> float:

@@ -41,6 +41,34 @@ def test_colour_pictures_of_any_format(kind):
     assert_array_equal(got.pixels, UPRIGHT)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"quality": 20}]
+)
+def test_jpeg_pixels_are_those_of_pillow(options):
+    data = encoded(Image.fromarray(RGB), "JPEG", **options)
+    expected = np.moveaxis(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[::-1], -1, 0)
+    assert_array_equal(read_image(data, SDSS).pixels, expected)
+
+
+def test_damaged_jpeg_files_are_read_or_refused_as_by_pillow():
+    data, rng = encoded(Image.fromarray(RGB), "JPEG"), np.random.default_rng(0)
+    read = 0
+    for _ in range(60):
+        damaged = bytearray(data)
+        damaged[rng.integers(150, len(data) - 2)] = rng.integers(256)
+        try:
+            image = Image.open(io.BytesIO(damaged)).convert("RGB")
+        except (OSError, ValueError, SyntaxError):
+            with pytest.raises(CutoutError):
+                read_image(bytes(damaged), SDSS)
+            continue
+        if np.ptp(np.asarray(image), axis=-1).max() > 2:  # a grey one is refused
+            read += 1
+            expected = np.moveaxis(np.asarray(image)[::-1], -1, 0)
+            assert_array_equal(read_image(bytes(damaged), SDSS).pixels, expected)
+    assert read > 20
+
+
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "I", "I;16", "F", "CMYK", "YCbCr", "LAB"])
 def test_other_modes_are_refused_by_name(mode):
     numbers = {"I": np.int32, "I;16": np.uint16, "F": np.float32}

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from galaxy_da.images.resampling import overlap_weights, resample
+from galaxy_da.images.resampling import covered_share, overlap_weights, resample
 
 
 def brute_force(image, pixels, ratio, x, y, steps=64):
@@ -69,3 +69,16 @@ def test_rows_and_columns_without_overlap_are_skipped_exactly(shape, centres):
         part.expand(3, *part.shape[1:]).double() for part in (rows, image, columns)
     ))  # fmt: skip
     torch.testing.assert_close(resample(image, 16, ratio, (x, y)), whole.float())
+
+
+@pytest.mark.parametrize("ratio", [0.3, 2.37, 40.0])
+def test_covered_share_is_what_becomes_of_ones(ratio):
+    ratios, centre = torch.tensor([ratio, ratio * 1.1]), (torch.tensor([9.0, 12.5]), 15.0)
+    expected = resample(torch.ones(2, 1, 30, 20), 16, ratios, centre)
+    torch.testing.assert_close(covered_share((30, 20), 16, ratios, centre), expected)
+
+
+@pytest.mark.parametrize("ratio", [2.0, torch.tensor([2.0, 3.0])])
+def test_an_image_beside_the_grid_gives_zeros(ratio):
+    far = torch.tensor([500.0, 500.0])
+    assert (resample(torch.ones(2, 3, 20, 20), 8, ratio, (far, 9.5)) == 0).all()
