@@ -37,9 +37,10 @@ _INTRODUCTION = """\
 # Survey definitions
 
 {number} surveys are built in. A definition says how a survey's images are read: bands, pixels, flux
-unit, PSF and depth. The network reads images by these numbers, and the header of a file overrides
-them where it speaks ([how](../reference/reading.md)). [Your own survey](../howto/my-survey.md) is a
-file of the same form.
+unit, PSF and depth. The network reads images by these numbers. What the header of a file states
+comes first ([how](../reference/reading.md)). [Your own survey](../howto/my-survey.md) is a file of
+the same form. Comments in a definition name the source of its numbers, and say where one is not
+confirmed.
 
 PSF (median full width at half maximum) and depth (5σ, point source, AB) in this table are those of
 the band nearest to r."""
