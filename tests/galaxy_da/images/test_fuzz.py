@@ -189,13 +189,13 @@ surveys = st.sampled_from([SURVEYS[0]] * 6 + SURVEYS)
 positions = st.sampled_from([None, *[(150.0, 2.0)] * 4, (0.0, -90.0), (np.nan, 1.0), (None, 2.0)])
 
 
-@settings(max_examples=700, **FUZZ)
+@settings(max_examples=300, **FUZZ)
 @given(fits_files(), surveys, positions)
 def test_odd_headers_and_shapes(data, survey, position):
     read(data, survey, position)
 
 
-@settings(max_examples=900, **FUZZ)
+@settings(max_examples=500, **FUZZ)
 @given(damaged(GOOD), surveys, positions)
 def test_damaged_files(data, survey, position):
     read(data, survey, position)
