@@ -53,14 +53,7 @@ def resolve(
         The most probable one-to-one pairs, in the candidates' order, with the probability that the
         pair is one galaxy: ``p_position`` by position alone, ``match_probability`` with appearance.
         A source without a pair is more probably alone. The metadata hold ``expected_false_pairs``
-        and ``expected_false_share`` by ``match_probability``; ``position_sigma_arcsec``, the median
-        standard error of a separation along one axis; and ``share_with_counterpart`` of the
-        targets.
-
-    Raises
-    ------
-    ValueError
-        If the candidates are not of mode "all", or ratios and candidates differ in number.
+        and ``expected_false_share`` by ``match_probability``, and the numbers of `position_ratios`.
     """
     metadata = read_metadata(candidates.schema)
     if metadata.get("mode") != "all":
@@ -85,10 +78,7 @@ def resolve(
     false = float((1 - match_probability[chosen]).sum())
     kept = {key: value for key, value in metadata.items() if not key.startswith("expected_false")}
     summary = {"mode": "resolved", "n_candidates": len(candidates), "n_pairs": len(chosen)}
-    summary |= {  # one to one
-        "n_anchor_unmatched": len(anchor) - len(chosen),
-        "n_target_unmatched": len(target) - len(chosen),
-    }
+    summary |= {f"n_{side}_unmatched": len(t) - len(chosen) for side, t in _sides(anchor, target)}
     summary |= {**measured, "expected_false_pairs": false}
     if len(chosen):
         summary["expected_false_share"] = false / len(chosen)
@@ -101,8 +91,8 @@ def appearance_ratios(
     """Return the log likelihood ratio of each candidate pair's images, one galaxy over two.
 
     The features are of one survey each, by encoders of `space`; the ratio is zero for images
-    without features. Raises SpaceError if they are of other encoders, or the space has no model of
-    the two surveys, and CatalogError if no candidate has features on both sides.
+    without features. SpaceError is raised if they are of other encoders, or the space has no model
+    of both.
     """
     model = space.match_probability(
         *(_survey(f, space, side) for side, f in _sides(anchor, target))
@@ -138,13 +128,8 @@ def position_ratios(
     a counterpart (Sutherland & Saunders 1992, MNRAS 259, 413, without magnitudes; f / ρ is the
     Bayes factor of Budavári & Szalay 2008 times their prior). c is fitted to all separations by
     maximum likelihood, and so is σ unless both catalogues state errors. The model is Rayleigh for
-    counterparts and uniform over the area for chance pairs.
-
-    Returns
-    -------
-    log_odds : (n,) float array
-    measured : dict
-        ``position_sigma_arcsec`` and ``share_with_counterpart``.
+    counterparts and uniform over the area for chance pairs. Also returns the median σ,
+    ``position_sigma_arcsec``, and c, ``share_with_counterpart``.
     """
     separation = candidates["separation_arcsec"].to_numpy()
     i, j = (_rows(candidates, table, side) for side, table in _sides(anchor, target))

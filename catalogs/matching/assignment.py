@@ -15,25 +15,16 @@ __all__ = ["Match", "match_zones"]
 class Match(NamedTuple):
     """The kept pairs and the neighbours of each position, all as places in zones.
 
-    Attributes
-    ----------
-    anchor, target : (n_pairs,) int array
-        In order of the anchor's row, then the target's.
-    separation : (n_pairs,) float array
-        [arcsec]
-    n_targets, n_anchors : (n_anchor,) and (n_target,) int array
-        Number of neighbours of each anchor and of each target.
-    nearest_target, nearest_anchor : (n_anchor,) and (n_target,) float array
-        Separation of the nearest neighbour [arcsec], infinite if there is none.
+    Pairs are in order of the anchor's row, then the target's.
     """
 
-    anchor: np.ndarray
+    anchor: np.ndarray  # (n_pairs,)
     target: np.ndarray
-    separation: np.ndarray
-    n_targets: np.ndarray
-    n_anchors: np.ndarray
-    nearest_target: np.ndarray
-    nearest_anchor: np.ndarray
+    separation: np.ndarray  # [arcsec]
+    n_targets: np.ndarray  # neighbours of each anchor
+    n_anchors: np.ndarray  # and of each target
+    nearest_target: np.ndarray  # separation of each anchor's nearest [arcsec], inf without one
+    nearest_anchor: np.ndarray  # and of each target's
 
 
 def match_zones(anchor: Zones, target: Zones, settings: MatchSettings) -> Match:
@@ -66,7 +57,6 @@ def match_zones(anchor: Zones, target: Zones, settings: MatchSettings) -> Match:
 
 
 def _is_lowest(row: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
-    """Mark the lowest row of each group."""
     lowest = np.full(n_groups, np.iinfo(np.int64).max)
     np.minimum.at(lowest, group, row)
     return np.asarray(row == lowest[group])

@@ -35,10 +35,9 @@ def chance_matches(
     chance target at separation s would have become a pair of the unmoved anchor if neither of the
     two has a neighbour nearer than s. Their number estimates the chance pairs kept, by local
     density and in competition with the true pairs. It is unbiased for targets scattered at random
-    about the anchors (Mecke's formula for a Poisson process).
-
-    Clustering on scales below the shift is missed. In a field only a few shifts wide, anchors moved
-    off its edge make all numbers too small. The match itself is needed only once anchors are moved.
+    about the anchors (Mecke's formula for a Poisson process). Clustering on scales below the shift
+    is missed. In a field only a few shifts wide, anchors moved off its edge make all numbers too
+    small.
 
     Returns
     -------

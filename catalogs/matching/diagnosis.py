@@ -42,9 +42,10 @@ def explain_no_pairs(anchor: Zones, target: Zones, settings: MatchSettings) -> s
         side: cKDTree(unit_vectors(zones.ra, zones.dec))
         for side, zones in (("anchor", anchor), ("target", target))
     }
-    advice = _advice(anchor, target, trees, settings) or (
-        "check the radius, that both are ICRS degrees, and that both cover the same field"
-    )
+    advice = "check the radius, that both are ICRS degrees, and that both cover the same field"
+    if best := max(_tried(anchor, target, trees, settings), default=None):
+        share, n, side, supposition = best
+        advice = f"{n} of {round(n / share)} {side} rows tried would pair if {supposition}"
     within = f"within {settings.radius_arcsec:g} arcsec"
     if settings.min_radius_arcsec:
         within += f" but beyond {settings.min_radius_arcsec:g} arcsec"
@@ -54,15 +55,6 @@ def explain_no_pairs(anchor: Zones, target: Zones, settings: MatchSettings) -> s
         f"no pairs {within}: anchor covers {_extent(anchor)}, target covers {_extent(target)}, and "
         f"they come no closer than {_nearest_approach(trees):.6g} arcsec; {advice}"
     )
-
-
-def _advice(anchor: Zones, target: Zones, trees: _Trees, settings: MatchSettings) -> str | None:
-    """Name the supposition about one side under which most of its rows would pair."""
-    best = max(_tried(anchor, target, trees, settings), default=None)
-    if best is None:
-        return None
-    share, n, side, supposition = best
-    return f"{n} of {round(n / share)} {side} rows tried would pair if {supposition}"
 
 
 def _tried(

@@ -33,15 +33,10 @@ _UNLIKELY = 1e-5
 
 
 def refuse_same_survey(anchor: pa.Table, target: pa.Table) -> None:
-    """Refuse two tables of the same survey.
+    """Refuse two tables of one survey: all surveys of one side are on the other side too.
 
     Surveys are named by a column ``survey``, or by ``SURVEY`` and ``VERSION`` in the headers of the
     file and its cutouts, which `read_catalog` notes.
-
-    Raises
-    ------
-    CatalogError
-        If all surveys of one side are on the other side too, by their columns or their headers.
     """
     columns = [
         set(pc.unique(t["survey"].drop_null()).to_pylist()) if "survey" in t.column_names else set()
@@ -75,12 +70,9 @@ def measure_offset(
 ) -> dict[str, Any]:
     """Measure the offset of targets from their anchors, and note signs of false counterparts.
 
-    Returns
-    -------
-    dict
-        ``offset_east_arcsec`` and ``offset_north_arcsec``, the medians of target minus anchor;
-        ``offset_scatter_arcsec``, their robust standard deviation per axis (1.4826 times the median
-        absolute deviation); and ``notes``, lines to show the user. Without pairs only ``notes``.
+    Returns ``offset_east_arcsec`` and ``offset_north_arcsec``, the medians of target minus anchor;
+    ``offset_scatter_arcsec``, their robust standard deviation per axis; and ``notes``, lines to
+    show the user. Without pairs there are only ``notes``.
     """
     if not len(match.anchor):
         return {"notes": []}
@@ -92,7 +84,8 @@ def measure_offset(
     offset = np.median(steps, axis=1)
     scatter = float(SIGMA_PER_MAD * np.median(np.abs(steps - offset[:, None])))
     size = float(np.hypot(*offset))
-    notes = []
+    middling, notes = float(np.median(separation)), []
+    central = int((separation < middling / 2).sum())
     if len(i) >= _FEWEST_PAIRS:
         copies = int((separation < _SAME_ARCSEC).sum())
         if copies > len(i) / 2:
@@ -107,20 +100,19 @@ def measure_offset(
                 f"deg, with a scatter of {scatter:.2g} arcsec: an astrometric shift, another "
                 "epoch, or images of one survey cut off centre"
             )
-        elif not settings.min_radius_arcsec and _is_hollow(separation):
+        elif settings.min_radius_arcsec:
+            pass
+        elif bdtr(central, len(i), _CHANCE_CENTRAL) < _UNLIKELY:  # fewer than by chance
             notes.append(
-                f"pairs keep a distance: half are more than {np.median(separation):.3g} arcsec "
-                f"apart, but only {_n_central(separation)} of {len(i)} less than half as much, "
-                f"where even chance would put {_CHANCE_CENTRAL:.0%}: images of one survey cut off "
-                "centre?"
+                f"pairs keep a distance: half are more than {middling:.3g} arcsec apart, but only "
+                f"{central} of {len(i)} less than half as much, where even chance would put "
+                f"{_CHANCE_CENTRAL:.0%}: images of one survey cut off centre?"
             )
-        elif not settings.min_radius_arcsec and (
-            np.median(separation) > _CHANCE_MEDIAN * settings.radius_arcsec
-        ):
+        elif middling > _CHANCE_MEDIAN * settings.radius_arcsec:
             notes.append(
-                f"half of the pairs are more than {np.median(separation):.3g} arcsec apart, as "
-                f"chance pairs within {settings.radius_arcsec:g} arcsec are; counterparts crowd "
-                "towards zero: see false_match_rate, and whether both sides are one survey re-cut"
+                f"half of the pairs are more than {middling:.3g} arcsec apart, as chance pairs "
+                f"within {settings.radius_arcsec:g} arcsec are; counterparts crowd towards zero: "
+                "see false_match_rate, and whether both sides are one survey re-cut"
             )
     return {
         "offset_east_arcsec": float(offset[0]),
@@ -128,13 +120,3 @@ def measure_offset(
         "offset_scatter_arcsec": scatter,
         "notes": notes,
     }
-
-
-def _n_central(separation: np.ndarray) -> int:
-    """Count pairs nearer than half the median separation."""
-    return int((separation < np.median(separation) / 2).sum())
-
-
-def _is_hollow(separation: np.ndarray) -> bool:
-    """Return whether fewer pairs lie near zero than chance pairs would."""
-    return bool(bdtr(_n_central(separation), len(separation), _CHANCE_CENTRAL) < _UNLIKELY)

@@ -15,84 +15,31 @@ from galaxy_da.io.tables import validate_pairs, write_table
 __all__ = ["join_catalogs", "recentre", "write_centred"]
 
 
-def join_catalogs(
-    pairs: pa.Table,
-    anchor: pa.Table,
-    target: pa.Table,
-    *,
-    suffixes: tuple[str, str] = ("_anchor", "_target"),
-) -> pa.Table:
-    """Put the columns of both catalogues beside their pairs.
+def join_catalogs(pairs: pa.Table, anchor: pa.Table, target: pa.Table) -> pa.Table:
+    """Put the columns of both catalogues beside their pairs, in the rows of `pairs`.
 
-    Parameters
-    ----------
-    pairs : pa.Table
-        Pairs of any mode, as `crossmatch` returns them.
-    anchor, target : pa.Table
-        The matched catalogues.
-    suffixes : (str, str)
-        Endings of the names of anchor and target columns; ``object_id`` is not repeated.
-
-    Returns
-    -------
-    pa.Table
-        The rows of `pairs` with its columns, then the anchor's, then the target's; null if a row
-        has no such side. The metadata are those of `pairs`.
-
-    Raises
-    ------
-    ValueError
-        If the suffixes are equal.
-    CatalogError
-        If two columns would have one name, or a pair names an id that a catalogue lacks.
+    Names get the endings ``_anchor`` and ``_target``; ``object_id`` is not repeated. Rows without
+    such a side have nulls. The metadata are those of `pairs`. CatalogError is raised if a pair
+    names an id that a catalogue lacks.
     """
-    if suffixes[0] == suffixes[1]:
-        raise ValueError(f"the two suffixes must differ but both are {suffixes[0]!r}")
     validate_pairs(pairs, "pairs")
     joined = pairs
-    for side, table, suffix in zip(("anchor", "target"), (anchor, target), suffixes, strict=True):
+    for side, table in (("anchor", anchor), ("target", target)):
         rows = _rows(pairs[f"{side}_id"], table, side)
-        for name in table.column_names:
-            if name == "object_id":
-                continue
-            if name + suffix in joined.column_names:
-                raise CatalogError(
-                    f"{side}: column {name!r} would be called {name + suffix!r}, a name that is "
-                    f"taken; choose other suffixes than {suffixes[0]!r} and {suffixes[1]!r}"
-                )
-            field = table.schema.field(name).with_name(name + suffix).with_nullable(True)
-            joined = joined.append_column(field, table[name].take(rows))
+        for field in table.drop_columns("object_id").schema:
+            named = field.with_name(f"{field.name}_{side}").with_nullable(True)
+            joined = joined.append_column(named, table[field.name].take(rows))
     return joined
 
 
 def recentre(sample: pa.Table, pairs: pa.Table, side: str) -> pa.Table:
-    """Return the paired rows of a sample, moved to the common positions of their pairs.
+    """Return the paired rows of a sample, moved to the common positions of their pairs, in order.
 
     FITS cutouts are centred on their row's position through the WCS, and archives cut there. With
     each catalogue's own positions, two surveys' cutouts of a galaxy are shifted by the separation;
-    with common positions both show the same sky.
-
-    Parameters
-    ----------
-    sample : pa.Table
-        A catalogue or sample table.
-    pairs : pa.Table
-        Pairs with ``ra`` and ``dec`` [ICRS deg], at most one for each row of the sample.
-    side : {"anchor", "target"}
-        Side of the sample in the pairs.
-
-    Returns
-    -------
-    pa.Table
-        One row for each pair, in their order; the sample's own position is kept as ``ra_input`` and
-        ``dec_input`` [ICRS deg].
-
-    Raises
-    ------
-    ValueError
-        If there is no such side.
-    CatalogError
-        If a row is in several pairs, a pair's id is not in the sample, or a name is taken.
+    with common positions both show the same sky. `side` of the pairs, anchor or target, is that of
+    the sample, whose own positions are kept as ``ra_input`` and ``dec_input`` [ICRS deg].
+    CatalogError is raised if a row is in several pairs, or a pair's id is not in the sample.
     """
     if side not in ("anchor", "target"):
         raise ValueError(f"side must be anchor or target but is {side!r}")
@@ -120,11 +67,6 @@ def write_centred(
     """Write the paired rows of a sample table, each centred on its pair's common position.
 
     Relative cutouts start from `folder`; they become absolute paths or URLs.
-
-    Raises
-    ------
-    CatalogError
-        If it has no cutouts, or as for `recentre`.
     """
     if not {"cutout", "image"} & set(sample.column_names):
         raise CatalogError(
@@ -143,7 +85,6 @@ def write_centred(
 
 
 def _rows(ids: pa.ChunkedArray, table: pa.Table, side: str) -> pa.Array:
-    """Return the row of each id in a catalogue, null for null."""
     known = table["object_id"].cast(pa.string()).combine_chunks()
     rows = pc.index_in(ids.combine_chunks(), value_set=known)
     lost = np.flatnonzero(

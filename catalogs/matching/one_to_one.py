@@ -17,20 +17,11 @@ _MOST_LOG_ODDS = 60.0
 def match_probabilities(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
     """Return the probability of each candidate pair if a source has at most one counterpart.
 
-    The weight of a set of pairs that share no source is the product of their odds. A pair's
-    probability is the weighted share of the sets that hold it, by belief propagation: exact if
-    candidates form no loops, else approximate.
-
-    Parameters
-    ----------
-    i, j : (n,) int array
-        Anchor and target of each candidate.
-    log_odds : (n,) float array
-        Log odds that the two are one galaxy, against both being alone.
-
-    References
-    ----------
-    Williams & Lau 2014, IEEE Trans. Aerosp. Electron. Syst. 50, 2942.
+    `i` and `j` are anchor and target of each candidate, `log_odds` those of being one galaxy
+    against both being alone. The weight of a set of pairs that share no source is the product of
+    their odds. A pair's probability is the weighted share of the sets that hold it, by belief
+    propagation: exact if candidates form no loops, else approximate (Williams & Lau 2014, IEEE
+    Trans. Aerosp. Electron. Syst. 50, 2942).
     """
     odds = np.exp(np.clip(log_odds, -_MOST_LOG_ODDS, _MOST_LOG_ODDS))
     message = np.ones(len(odds))  # to targets: probability that the anchor has no other
@@ -46,13 +37,7 @@ def match_probabilities(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> n
 
 
 def assign(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Choose the most probable set of pairs that share no source, for such candidates.
-
-    Returns
-    -------
-    (k,) int array
-        Places of the chosen candidates, ascending.
-    """
+    """Return the places of the most probable set of candidates that share no source, ascending."""
     use = np.flatnonzero(log_odds > 0)
     n_anchors = i.max(initial=-1) + 1
     sources = n_anchors + j.max(initial=-1) + 1
@@ -82,5 +67,4 @@ def _best_pairs(i: np.ndarray, j: np.ndarray, log_odds: np.ndarray) -> np.ndarra
 
 
 def _others(group: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the sum over the other members of each group."""
     return np.asarray(np.maximum(np.bincount(group, weights=values)[group] - values, 0))

@@ -18,22 +18,12 @@ __all__ = ["PairedRows"]
 
 @dataclass(frozen=True, kw_only=True)
 class PairedRows:
-    """Row numbers of the same galaxies in two samples.
+    """Row numbers of the same galaxies in two samples."""
 
-    Attributes
-    ----------
-    anchor, target : (n,) int array
-        Row of each pair in the two samples.
-    part : (n,) str array
-        ``train``, ``validation`` or ``test``, by the anchor's position.
-    split : SkySplit
-        Split of the sky that gave `part`.
-    """
-
-    anchor: np.ndarray
+    anchor: np.ndarray  # (n,) rows in the two samples
     target: np.ndarray
-    part: np.ndarray
-    split: SkySplit
+    part: np.ndarray  # train, validation or test, by the anchor's position
+    split: SkySplit  # of the sky, that gave the parts
 
     @classmethod
     def of(
@@ -52,10 +42,7 @@ class PairedRows:
         together to be split.
         """
         clear = pairs.filter(pa.compute.invert(pairs["ambiguous"]))
-        rows = [
-            row_numbers(anchor, clear["anchor_id"]),
-            row_numbers(target, clear["target_id"]),
-        ]
+        rows = row_numbers(anchor, clear["anchor_id"]), row_numbers(target, clear["target_id"])
         both = (rows[0] >= 0) & (rows[1] >= 0)
         if not both.any():
             raise CatalogError(
@@ -72,12 +59,8 @@ class PairedRows:
         chosen = np.flatnonzero(self.part == part)
         if most is not None and len(chosen) > most:
             chosen = np.sort(np.random.default_rng(seed).choice(chosen, most, replace=False))
-        return replace(
-            self,
-            anchor=self.anchor[chosen],
-            target=self.target[chosen],
-            part=self.part[chosen],
-        )
+        rows = {name: getattr(self, name)[chosen] for name in ("anchor", "target", "part")}
+        return replace(self, **rows)
 
     def __len__(self) -> int:
         return len(self.anchor)

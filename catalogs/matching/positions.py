@@ -144,7 +144,6 @@ def _zones(table: pa.Table, where: str, settings: MatchSettings) -> Zones:
 
 
 def _errors(table: pa.Table, where: str) -> np.ndarray | None:
-    """Return the position errors of a catalogue [arcsec], if it has them, NaN for a bad one."""
     if POSITION_ERROR not in table.column_names:
         return None
     error = np.asarray(table[POSITION_ERROR].cast(pa.float64()).to_numpy())
@@ -176,7 +175,6 @@ def _common_positions(anchor: Zones, target: Zones, match: Match) -> tuple[np.nd
 def _pair_table(
     tables: dict[str, pa.Table], near: Zones, far: Zones, match: Match, how: How
 ) -> pa.Table:
-    """Return the pairs, and rows without a pair, as a table."""
     ra, dec = _common_positions(near, far, match)
     paired = pa.table(
         {
@@ -191,13 +189,9 @@ def _pair_table(
     )
     parts = [paired]
     if how != "inner":
-        alone = _unpaired(len(near.row), match.anchor)
-        parts.append(_alone("anchor", near, alone, match.n_targets[alone]))
-        parts.append(_unplaced("anchor", near, len(tables["anchor"])))
+        parts.append(_alone("anchor", tables, near, match.anchor, match.n_targets))
     if how == "outer":
-        alone = _unpaired(len(far.row), match.target)
-        parts.append(_alone("target", far, alone, None))
-        parts.append(_unplaced("target", far, len(tables["target"])))
+        parts.append(_alone("target", tables, far, match.target))
     rows = pa.concat_tables(parts, promote_options="default")
     if how != "inner":
         order = [("anchor", "ascending"), ("target", "ascending")]
@@ -208,20 +202,15 @@ def _pair_table(
     return rows
 
 
-def _unpaired(n_rows: int, paired: np.ndarray) -> np.ndarray:
-    alone = np.ones(n_rows, dtype=bool)
-    alone[paired] = False
-    return np.flatnonzero(alone)
-
-
-def _unplaced(side: str, zones: Zones, n_rows: int) -> pa.Table:
-    """Return the rows that have no usable position."""
-    return pa.table({side: np.setdiff1d(np.arange(n_rows), zones.row)})
-
-
-def _alone(side: str, zones: Zones, places: np.ndarray, n_targets: np.ndarray | None) -> pa.Table:
-    """Return rows that have no pair."""
-    columns = {side: zones.row[places], "ra": zones.ra[places], "dec": zones.dec[places]}
-    if n_targets is not None:
-        columns["n_candidates"] = n_targets.astype(np.int32)
+def _alone(
+    side: str, tables: dict[str, pa.Table], zones: Zones, paired: np.ndarray, *counts: np.ndarray
+) -> pa.Table:
+    """Return rows that have no pair, with their position if it is usable."""
+    place = np.full(len(tables[side]), -1)
+    place[zones.row] = np.arange(len(zones.row))
+    rows = np.setdiff1d(np.arange(len(place)), zones.row[paired])
+    places = pa.array(place[rows], mask=place[rows] < 0)
+    columns = {side: rows} | {n: pa.array(getattr(zones, n)).take(places) for n in ("ra", "dec")}
+    for count in counts:
+        columns["n_candidates"] = pa.array(count.astype(np.int32)).take(places)
     return pa.table(columns)

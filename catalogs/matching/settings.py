@@ -76,11 +76,8 @@ class MatchSettings:
             )
         if self.sigmas is not None and not 0 < self.sigmas < np.inf:
             raise ValueError(f"sigmas must be positive but is {self.sigmas}")
-        for name, value, choices in (
-            ("mode", self.mode, get_args(Mode)),
-            ("how", self.how, get_args(How)),
-        ):
-            if value not in choices:
+        for name, value, kind in (("mode", self.mode, Mode), ("how", self.how, How)):
+            if value not in (choices := get_args(kind)):
                 raise ValueError(f"{name} must be one of {', '.join(choices)} but is {value!r}")
         if self.n_offsets < 2:
             raise ValueError(f"n_offsets must be at least 2 but is {self.n_offsets}")

@@ -26,25 +26,13 @@ _BATCH_CANDIDATES = 1 << 22  # candidates measured at a time: bounds memory in c
 
 
 class Zones(NamedTuple):
-    """Positions in order of declination zone, then right ascension.
+    """Positions in order of declination zone, then right ascension."""
 
-    Attributes
-    ----------
-    row : (n,) int array
-        Row in the catalogue.
-    key : (n,) float array
-        Sort key.
-    ra, dec : (n,) float array
-        Position [deg].
-    error : (n,) float array
-        Standard error along one axis [arcsec]; a single zero if errors are not known.
-    """
-
-    row: np.ndarray
-    key: np.ndarray
-    ra: np.ndarray
+    row: np.ndarray  # (n,) in the catalogue
+    key: np.ndarray  # of the order
+    ra: np.ndarray  # [deg]
     dec: np.ndarray
-    error: np.ndarray
+    error: np.ndarray  # along one axis [arcsec]; a single zero if errors are not known
 
 
 def sort_zones(
@@ -88,7 +76,6 @@ def close_pairs(
 
 
 def _zone(dec: np.ndarray, radius_arcsec: float) -> np.ndarray:
-    """Return the number of the declination zone of each position."""
     height_deg = max(_ZONE_RADII * radius_arcsec, _MIN_ZONE_ARCSEC) / 3600
     return np.asarray(np.floor((dec + 90) / height_deg))
 

@@ -33,10 +33,7 @@ def read_angles(
 ) -> np.ndarray:
     """Return a coordinate [deg], NaN where it is empty or no angle; `notes` get remarks.
 
-    Raises
-    ------
-    CatalogError
-        If the unit is no angle, or the column holds neither numbers nor text.
+    CatalogError is raised if the unit is no angle, or the column holds neither numbers nor text.
     """
     column = table[source]
     try:

@@ -103,18 +103,14 @@ def read_votable(path: Location, wanted: Wanted) -> Loaded:
     ]
     chosen = choose_table(tables, wanted, str(path))
     part = parts[chosen.number - 1]
-    systems = [
-        system
-        for holder in (tree, *_resources(tree.resources))
-        for system in holder.coordinate_systems
-    ]
+    holders = tree, *_resources(tree.resources)
+    systems = [system for holder in holders for system in holder.coordinate_systems]
     frames = {}
     for field in part.fields:
-        named = [one for one in systems if field.ref == one.ID]
-        system = (named or [None])[0]
-        if field.ref is None:
-            system = systems[0] if len(systems) == 1 else None
-        if system is not None:
+        named = [one for one in systems if field.ref == one.ID][:1]
+        fitting = systems if field.ref is None else named
+        if len(fitting) == 1:
+            system = fitting[0]
             equinox = f" {system.equinox}" if system.equinox else ""
             frame = {"frame": f"{system.system}{equinox}"} if system.system else {}
             frames[field.name] = frame | ({"epoch": str(system.epoch)} if system.epoch else {})
@@ -137,7 +133,6 @@ def _parse_votable(file: Any) -> tuple[votable.tree.VOTableFile, list[str]]:
 
 
 def _resources(resources: Sequence[Any]) -> list[Any]:
-    """Return VOTable resources and all within them."""
     return [one for r in resources for one in (r, *_resources(r.resources))]
 
 
@@ -191,7 +186,6 @@ def _to_array(values: np.ndarray, mask: np.ndarray) -> pa.Array:
 
 
 def _to_lists(values: np.ndarray) -> pa.Array:
-    """Turn a column (n,) of arrays of varying length into an Arrow array of lists."""
     rows = [np.atleast_1d(np.ma.getdata(value)) for value in values]
     flat = np.concatenate(rows)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int32)

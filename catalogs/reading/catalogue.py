@@ -22,8 +22,8 @@ from catalogs.reading.columns import (
     make_ids,
     prepend,
 )
-from catalogs.reading.formats import CatalogFile, load_file
-from catalogs.reading.loaded import Wanted, is_text
+from catalogs.reading.formats import load_file
+from catalogs.reading.loaded import Loaded, Wanted, is_text
 from catalogs.reading.options import CatalogOptions
 from catalogs.reading.positions import read_position_errors, read_positions
 from galaxy_da.errors import CatalogError
@@ -129,7 +129,7 @@ def _has_positions(names: Sequence[str], options: CatalogOptions) -> bool:
     return True
 
 
-def _surveys(file: CatalogFile, path: Location) -> list[str]:
+def _surveys(file: Loaded, path: Location) -> list[str]:
     """Return the surveys, with version, named by the headers of the file and its cutouts."""
     headers: list[Any] = [file.header]
     if "cutout" in file.table.column_names and is_text(file.table["cutout"].type):

@@ -14,20 +14,9 @@ from catalogs.reading.loaded import is_text
 from galaxy_da.errors import CatalogError
 
 __all__ = [
-    "OTHER_FRAMES",
-    "POSITION_ERROR",
-    "ROW_NUMBER",
-    "SPELLINGS",
-    "PositionColumns",
-    "find_column",
-    "find_ids",
-    "find_motion",
-    "find_positions",
-    "make_ids",
-    "prepend",
-    "spelled",
-    "unit_in_name",
-]
+    "OTHER_FRAMES", "POSITION_ERROR", "ROW_NUMBER", "SPELLINGS", "PositionColumns", "find_column",
+    "find_ids", "find_motion", "find_positions", "make_ids", "prepend", "spelled", "unit_in_name",
+]  # fmt: skip
 
 SPELLINGS = {
     "object_id": (
@@ -67,15 +56,7 @@ _COLUMNS_SHOWN = 20
 
 
 class PositionColumns(NamedTuple):
-    """Columns of longitude and latitude.
-
-    Attributes
-    ----------
-    lon, lat : str
-        Names of the columns.
-    frame : str or None
-        Frame that the names state.
-    """
+    """Names of the columns of longitude and latitude, and the frame that they state."""
 
     lon: str
     lat: str
@@ -87,10 +68,7 @@ def find_positions(
 ) -> PositionColumns:
     """Return the columns of longitude and latitude: `ra` and `dec` if given, else by their names.
 
-    Raises
-    ------
-    CatalogError
-        If one is missing or could be one of several, or the two are of different systems.
+    CatalogError is raised if one is missing or could be one of several, or their systems differ.
     """
     if ra is None and dec is None and not _spelled(names, "ra"):
         for frame, spellings in OTHER_FRAMES.items():
@@ -128,10 +106,7 @@ def find_motion(names: Sequence[str], where: str) -> tuple[str, str] | None:
 def find_column(names: Sequence[str], wanted: str, name: str | None, where: str) -> str:
     """Return the named column, else the one called `wanted` or with a usual spelling of it.
 
-    Raises
-    ------
-    CatalogError
-        If there is no such column, or it could be one of several.
+    CatalogError is raised if there is no such column, or it could be one of several.
     """
     if name is not None:
         found = [column for column in names if column == name]
@@ -155,10 +130,7 @@ def find_column(names: Sequence[str], wanted: str, name: str | None, where: str)
 def make_ids(table: pa.Table, sources: Sequence[str], where: str) -> pa.ChunkedArray:
     """Return ids as text: as written, integers in full, several columns joined, or row numbers.
 
-    Raises
-    ------
-    CatalogError
-        If a column holds neither text nor integers, or a row has no id.
+    CatalogError is raised if a column holds neither text nor integers, or a row has no id.
     """
     if not sources:
         return pa.chunked_array([pa.array(np.arange(len(table))).cast(pa.string())])
@@ -243,7 +215,6 @@ def _system(name: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """List column names, or only the first of many."""
     more = f", ... ({len(names)} in all)" if len(names) > _COLUMNS_SHOWN else ""
     return ", ".join(names[:_COLUMNS_SHOWN]) + more
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -23,46 +23,18 @@ from galaxy_da.io.hats.folders import (
     main_catalogue,
     read_properties,
 )
-from galaxy_da.io.storage import (
-    Location,
-    exists,
-    is_folder,
-    parquet_source,
-    store_errors,
-)
+from galaxy_da.io.storage import Location, exists, is_folder, parquet_source, store_errors
 
-__all__ = ["CatalogFile", "load_file"]
+__all__ = ["load_file"]
 
 _WARNINGS_KEPT = 3
 _WITH_TABLES = ("FITS", "VOTable")
 
 
-class CatalogFile(NamedTuple):
-    """Contents of a file.
-
-    Attributes
-    ----------
-    table : pa.Table
-        Columns; the field metadata hold ``unit``, ``frame`` and ``epoch`` if the file states them.
-    form : str
-        Format.
-    header : dict
-        Cards of the header; of a HATS catalogue its properties.
-    notes : list of str
-        Notes, and the first warnings, of the reader.
-    """
-
-    table: pa.Table
-    form: str
-    header: dict[str, Any]
-    notes: list[str]
-
-
-def load_file(path: Location, wanted: Wanted) -> CatalogFile:
+def load_file(path: Location, wanted: Wanted) -> Loaded:
     """Read a catalogue file, whose ending tells the format, or a HATS folder.
 
-    Parquet and HATS are read from a URL, other files are copied first. Raises CatalogError if there
-    is no such file or table, its format is unknown, or it cannot be read.
+    Parquet and HATS are read from a URL, other files are copied first.
     """
     name = re.sub(r"\.(gz|bz2|fz)$", "", path.name.lower())
     suffix = name.rsplit(".", 1)[-1] if "." in name else ""
@@ -94,9 +66,8 @@ def load_file(path: Location, wanted: Wanted) -> CatalogFile:
         raise CatalogError(f"{path}: cannot be read as {form} ({reason})") from error
     refuse_repeated(loaded.table.column_names, str(path))
     messages = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
-    return CatalogFile(
-        loaded.table, form, loaded.header, [*loaded.notes, *list(messages)[:_WARNINGS_KEPT]]
-    )
+    notes = [*loaded.notes, *list(messages)[:_WARNINGS_KEPT]]
+    return replace(loaded, form=form, notes=notes)
 
 
 def _read_parquet(path: Location, wanted: Wanted) -> Loaded:
@@ -105,7 +76,6 @@ def _read_parquet(path: Location, wanted: Wanted) -> Loaded:
 
 
 def _read_hats(path: Location, wanted: Wanted) -> Loaded:
-    """Read the partitions of a HATS catalogue, or of the main one of a collection."""
     catalogue = main_catalogue(path)
     properties, files = read_properties(catalogue), list_hats_files(catalogue)
     if not properties or not files:
@@ -132,17 +102,9 @@ def _light_columns(schema: pa.Schema) -> list[str]:
 
 
 _READERS: dict[str, tuple[str, Callable[[Location, Wanted], Loaded] | None]] = {
-    "fits": ("FITS", read_fits),
-    "fit": ("FITS", read_fits),
-    "fts": ("FITS", read_fits),
-    "vot": ("VOTable", read_votable),
-    "votable": ("VOTable", read_votable),
-    "xml": ("VOTable", read_votable),
+    **dict.fromkeys(("fits", "fit", "fts"), ("FITS", read_fits)),
+    **dict.fromkeys(("vot", "votable", "xml"), ("VOTable", read_votable)),
     "ecsv": ("ECSV", read_ecsv),
-    "csv": ("CSV", read_csv),
-    "tsv": ("CSV", read_csv),
-    "txt": ("CSV", read_csv),
-    "dat": ("CSV", read_csv),
-    "asc": ("CSV", read_csv),
+    **dict.fromkeys(("csv", "tsv", "txt", "dat", "asc"), ("CSV", read_csv)),
     "parquet": ("Parquet", _read_parquet),
 }

@@ -25,15 +25,9 @@ from astropy.utils.exceptions import AstropyUserWarning
 from erfa import ErfaWarning  # type: ignore[import-untyped]
 
 __all__ = [
-    "FRAMES",
-    "angle_unit",
-    "equatorial_frame",
-    "frame_named",
-    "is_equatorial",
-    "sexagesimal_to_deg",
-    "to_epoch",
-    "to_icrs",
-]
+    "FRAMES", "angle_unit", "equatorial_frame", "frame_named", "is_equatorial",
+    "sexagesimal_to_deg", "to_epoch", "to_icrs",
+]  # fmt: skip
 
 FRAMES = ("icrs", "fk5", "fk4", "galactic", "ecliptic", "supergalactic")
 """Names of frames; fk5, fk4 and ecliptic can be followed by an equinox (``fk5 J1975``)."""
@@ -44,29 +38,16 @@ _WITH_EQUINOX = {
     "ecliptic": (BarycentricMeanEcliptic, "j2000"),
 }
 _WITHOUT = {"icrs": ICRS, "galactic": Galactic, "supergalactic": Supergalactic}
-_UNIT_ALIASES = {
-    "radians": u.rad,
-    "degrees": u.deg,
-    "d:m:s": u.deg,
-    "h": u.hourangle,
-    "hr": u.hourangle,
-    "hour": u.hourangle,
-    "hours": u.hourangle,
-    "h:m:s": u.hourangle,
-}
+_UNIT_ALIASES = {"radians": u.rad, "degrees": u.deg, "d:m:s": u.deg} | dict.fromkeys(
+    ("h", "hr", "hour", "hours", "h:m:s"), u.hourangle
+)
 
 
 def frame_named(name: str) -> BaseCoordinateFrame:
-    """Return a frame from its name.
+    """Return a frame from its name, one of `FRAMES` in any case; ValueError if it is not known.
 
-    Names are those of `FRAMES` in any case, also as VOTable writes them (``eq_FK5``, ``ecl_FK5``),
-    with an optional equinox if the frame has one: ``fk5 J1975``. ``J2000`` alone is FK5, ``B1950``
-    is FK4.
-
-    Raises
-    ------
-    ValueError
-        If the name is not known.
+    Names of VOTable (``eq_FK5``, ``ecl_FK5``) are known too. An equinox may follow: ``fk5 J1975``.
+    ``J2000`` alone is FK5, ``B1950`` is FK4.
     """
     words = re.sub(r"[\s,:/]+", " ", name.strip().lower())
     words = re.sub(r"^(?=[jb]\d)", lambda _: "fk5 " if words[0] == "j" else "fk4 ", words)
@@ -89,13 +70,7 @@ def frame_named(name: str) -> BaseCoordinateFrame:
 
 
 def equatorial_frame(equinox: str) -> str:
-    """Return the frame of right ascensions of an equinox: FK4 before 1984, else FK5.
-
-    Raises
-    ------
-    ValueError
-        If the text is no equinox.
-    """
+    """Return the frame of right ascensions of an equinox: FK4 before 1984, else FK5."""
     text = equinox.strip().lower()
     name = "fk4" if _equinox(text, besselian=False).jyear < 1984 else "fk5"
     return f"{name} {text}"
@@ -107,13 +82,7 @@ def is_equatorial(frame: str) -> bool:
 
 
 def to_icrs(lon: np.ndarray, lat: np.ndarray, frame: str) -> tuple[np.ndarray, np.ndarray]:
-    """Transform positions of a frame [deg] into right ascension and declination [ICRS deg].
-
-    Raises
-    ------
-    ValueError
-        If the frame is not known.
-    """
+    """Transform positions of a frame [deg] into right ascension and declination [ICRS deg]."""
     sky = SkyCoord(lon, lat, unit="deg", frame=frame_named(frame)).icrs
     return np.asarray(sky.ra.deg), np.asarray(sky.dec.deg)
 
@@ -133,17 +102,11 @@ def to_epoch(
     moves = UnitSphericalCosLatDifferential(
         *(np.nan_to_num(speed) * u.mas / u.yr for speed in motion)
     )
-    points = UnitSphericalRepresentation(
-        *(angle * u.deg for angle in position), differentials={"s": moves}
-    )
-    sky = SkyCoord(frame_named(frame).realize_frame(points)).transform_to(ICRS())
-    sky = SkyCoord(
-        sky.ra,
-        sky.dec,
-        pm_ra_cosdec=sky.pm_ra_cosdec,
-        pm_dec=sky.pm_dec,
-        obstime=Time(reference_epoch, format="jyear"),
-    )
+    lon, lat = (angle * u.deg for angle in position)
+    points = UnitSphericalRepresentation(lon, lat, differentials={"s": moves})
+    icrs = SkyCoord(frame_named(frame).realize_frame(points)).transform_to(ICRS())
+    speed = {"pm_ra_cosdec": icrs.pm_ra_cosdec, "pm_dec": icrs.pm_dec}
+    sky = SkyCoord(icrs.ra, icrs.dec, **speed, obstime=Time(reference_epoch, format="jyear"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ErfaWarning)  # no distance: assumed infinite
         warnings.simplefilter("ignore", AstropyUserWarning)
@@ -152,13 +115,7 @@ def to_epoch(
 
 
 def angle_unit(text: str) -> u.UnitBase:
-    """Return the unit of an angle from its name in a file.
-
-    Raises
-    ------
-    ValueError
-        If it is no unit of angle.
-    """
+    """Return the unit of an angle from its name in a file; ValueError if it is none."""
     name = text.strip("\"' ")
     try:
         unit = _UNIT_ALIASES.get(name.lower()) or u.Unit(name)
@@ -171,14 +128,9 @@ def angle_unit(text: str) -> u.UnitBase:
 
 
 def sexagesimal_to_deg(text: np.ndarray, unit: u.UnitBase) -> np.ndarray:
-    """Return angles (n,) written like ``12:34:56.7`` [deg].
+    """Return angles (n,) written like ``12:34:56.7`` [deg]; ValueError if a text is no angle.
 
     `unit` is that of the first number, unless the text states it (``12h34m56.7s``).
-
-    Raises
-    ------
-    ValueError
-        If a text is no angle.
     """
     try:
         return np.asarray(Angle(text.tolist(), unit).degree)

@@ -11,53 +11,28 @@ import pyarrow as pa
 from galaxy_da.errors import CatalogError
 
 __all__ = [
-    "Loaded",
-    "TableInFile",
-    "Wanted",
-    "choose_table",
-    "field_note",
-    "is_number",
-    "is_text",
+    "Loaded", "TableInFile", "Wanted", "choose_table", "field_note", "is_number", "is_text",
     "refuse_repeated",
-]
+]  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Table and columns that a caller needs.
+    """Table and columns that a caller needs."""
 
-    Attributes
-    ----------
-    id_columns : callable
-        Function that returns, from all column names, those of ids, which CSV files hold as text.
-    has_positions : callable
-        Function that tells, from all column names, whether a table has positions.
-    table : str, optional
-        Name or number of the table, where a file holds several.
-    """
-
-    id_columns: Callable[[Sequence[str]], Sequence[str]]
-    has_positions: Callable[[Sequence[str]], bool]
-    table: str | None = None
+    id_columns: Callable[[Sequence[str]], Sequence[str]]  # of all columns those held as text
+    has_positions: Callable[[Sequence[str]], bool]  # of a table, from the names of its columns
+    table: str | None = None  # name or number, where a file holds several
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """Contents of a file.
+    """Contents of a file."""
 
-    Attributes
-    ----------
-    table : pa.Table
-        Columns; the field metadata hold ``unit``, ``frame`` and ``epoch`` if the file states them.
-    header : dict
-        Cards of the header; of a HATS catalogue its properties.
-    notes : list of str
-        Lines for the user.
-    """
-
-    table: pa.Table
-    header: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
+    table: pa.Table  # field metadata hold ``unit``, ``frame`` and ``epoch``, if the file has them
+    form: str = ""  # format
+    header: dict[str, Any] = field(default_factory=dict)  # of a HATS catalogue its properties
+    notes: list[str] = field(default_factory=list)  # lines for the user
 
 
 class TableInFile(NamedTuple):
@@ -72,15 +47,7 @@ class TableInFile(NamedTuple):
 
 
 def choose_table(tables: Sequence[TableInFile], wanted: Wanted, where: str) -> TableInFile:
-    """Return the wanted table of a file, or the only one that has positions.
-
-    Raises
-    ------
-    ValueError
-        If the file holds no table.
-    CatalogError
-        If it holds no such table, or several that could be meant.
-    """
+    """Return the wanted table of a file, or the only one that has positions."""
     found = list(tables)
     if not found:
         raise ValueError("it holds no table")
@@ -117,10 +84,8 @@ def field_note(field: pa.Field, key: str) -> str | None:
 
 def is_text(kind: pa.DataType) -> bool:
     """Return whether a column of this type holds text."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
-    return any(test(kind) for test in tests)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return kind in (pa.string(), pa.large_string(), pa.string_view())
 
 
 def is_number(kind: pa.DataType) -> bool:

@@ -16,30 +16,10 @@ YEARS = (1800.0, 2200.0)
 class CatalogOptions:
     """Table, columns, unit, frame and epoch of a catalogue's positions.
 
-    Attributes
-    ----------
-    ra, dec, object_id : str, optional
-        Columns to use. By default the column of that name, else the one with a usual spelling
-        (`catalogs.reading.columns.SPELLINGS`, in any case). Without right ascension, Galactic,
-        ecliptic or B1950 columns are used. Legacy Survey tables get ``release_brickid_objid``;
-        without an id column rows are numbered from 0.
-    position_error : str, optional
-        Column of the standard error of positions along one axis; or two columns joined by ``+``,
-        of the errors along right ascension and declination.
-    position_error_unit : str, optional
-        Unit of that column, such as ``mas``; needed if neither the file nor the column's name says.
-    table : str, optional
-        Name or number of the table in a FITS or VOTable file of several, from 1. By default the
-        only one that has positions.
-    unit : str, optional
-        Unit of right ascension: ``deg``, ``hourangle``, ``rad``. Declination has the same, but
-        degrees beside hours.
-    frame : str, optional
-        Frame of the positions, one of `catalogs.reading.frames.FRAMES`.
-    epoch : float, optional
-        Epoch to move positions to along their proper motion [Julian year].
-    reference_epoch : float, optional
-        Epoch of the positions in the file [Julian year].
+    By default a column is that of the option's name, else the one with a usual spelling
+    (`catalogs.reading.columns.SPELLINGS`). Without right ascension, Galactic, ecliptic or B1950
+    columns are used. Legacy Survey tables get ``release_brickid_objid``; without an id column rows
+    are numbered from 0.
 
     Raises
     ------
@@ -47,16 +27,16 @@ class CatalogOptions:
         If there is no such frame or unit, or an epoch is out of range.
     """
 
-    ra: str | None = None
+    ra: str | None = None  # columns to use
     dec: str | None = None
     object_id: str | None = None
-    position_error: str | None = None
-    position_error_unit: str | None = None
-    table: str | None = None
-    unit: str | None = None
-    frame: str | None = None
-    epoch: float | None = None
-    reference_epoch: float | None = None
+    position_error: str | None = None  # column of errors along one axis, or RA_ERROR+DEC_ERROR
+    position_error_unit: str | None = None  # such as ``mas``, if neither file nor name says
+    table: str | None = None  # of a FITS or VOTable file of several: name, or number from 1
+    unit: str | None = None  # of ra: deg, hourangle or rad; dec has the same, or degrees for hours
+    frame: str | None = None  # one of `catalogs.reading.frames.FRAMES`
+    epoch: float | None = None  # to move positions to along their proper motion [Julian year]
+    reference_epoch: float | None = None  # of the positions in the file [Julian year]
 
     def __post_init__(self) -> None:
         for year in (self.epoch, self.reference_epoch):

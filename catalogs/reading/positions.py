@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,6 @@ from catalogs.reading.columns import (
     spelled,
     unit_in_name,
 )
-from catalogs.reading.formats import CatalogFile
 from catalogs.reading.frames import (
     angle_unit,
     equatorial_frame,
@@ -27,7 +26,7 @@ from catalogs.reading.frames import (
     to_epoch,
     to_icrs,
 )
-from catalogs.reading.loaded import field_note, is_number, is_text
+from catalogs.reading.loaded import Loaded, field_note, is_number, is_text
 from catalogs.reading.options import YEARS, CatalogOptions
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.positions import look_swapped
@@ -35,41 +34,27 @@ from galaxy_da.io.positions import look_swapped
 __all__ = ["Positions", "read_position_errors", "read_positions"]
 
 _ABSURD_SHARE = 0.05  # of rows: fewer are bad rows, not a wrong unit
+_Units: TypeAlias = dict[str, str | None]
 _FRAME_COLUMNS = ("radesys", "radecsys", "frame", "coordsys", "coord_frame")
 
 
 class Positions(NamedTuple):
-    """Positions of a catalogue and their origin.
+    """Positions of a catalogue and their origin."""
 
-    Attributes
-    ----------
-    ra, dec : (n,) float array
-        Positions [ICRS deg], NaN for a row without a usable one.
-    columns : PositionColumns
-        Columns of the file.
-    units : dict of str to (str or None)
-        Units of the columns, None where nothing states them.
-    frame : str
-        Frame of the columns.
-    """
-
-    ra: np.ndarray
+    ra: np.ndarray  # (n,) [ICRS deg], NaN for a row without a usable one
     dec: np.ndarray
-    columns: PositionColumns
-    units: dict[str, str | None]
-    frame: str
+    columns: PositionColumns  # of the file
+    units: _Units  # of the columns, None where nothing states them
+    frame: str  # of the columns
 
 
 def read_positions(
-    file: CatalogFile, options: CatalogOptions, where: str, notes: list[str]
+    file: Loaded, options: CatalogOptions, where: str, notes: list[str]
 ) -> Positions:
     """Read the positions of a loaded file; `where` names it in messages, `notes` get more lines.
 
-    Raises
-    ------
-    CatalogError
-        If a column is missing or could be one of several, a unit or frame cannot be used, or no row
-        has a usable position or epoch.
+    CatalogError is raised if a column is missing or could be one of several, a unit or frame
+    cannot be used, or no row has a usable position or epoch.
     """
     raw, ra, dec = file.table, options.ra, options.dec
     if file.form == "HATS" and ra is None and dec is None:
@@ -114,12 +99,7 @@ def read_position_errors(
     """Read position errors per axis [arcsec]: a column, or the mean square of two, NaN for none.
 
     Their unit is `unit`, else what the file states, else the end of the column's name (``_mas``).
-
-    Raises
-    ------
-    CatalogError
-        If a column is missing, without a unit, of another kind of unit, or empty or negative in
-        every row.
+    CatalogError is raised if it is unknown or no angle, or no row has a usable error.
     """
     names = [find_column(table.column_names, "position_error", s, where) for s in sources]
     for name in names:
@@ -141,7 +121,7 @@ def read_position_errors(
     return np.where(bad, np.nan, error)
 
 
-def _frame(file: CatalogFile, columns: PositionColumns, where: str) -> str:
+def _frame(file: Loaded, columns: PositionColumns, where: str) -> str:
     """Return the frame by the columns' notes, the columns' names, the rows or the header."""
     fields = [file.table.schema.field(name) for name in (columns.lon, columns.lat)]
     notes = [field_note(field, "frame") for field in fields]
@@ -178,19 +158,14 @@ def _row_frame(table: pa.Table, where: str) -> str | None:
     return None
 
 
-def _units(
-    table: pa.Table, columns: PositionColumns, unit: str | None, frame: str
-) -> dict[str, str | None]:
+def _units(table: pa.Table, columns: PositionColumns, unit: str | None, frame: str) -> _Units:
     """Return the unit of both coordinates, None where nothing states it."""
-    if unit is None:
-        units = {
-            name: field_note(table.schema.field(name), "unit") or unit_in_name(name)
-            for name in columns[:2]
-        }
-    else:
+    if unit is not None:
         lat = "deg" if angle_unit(unit) == u.hourangle else unit
-        units = {columns.lon: unit, columns.lat: lat}
+        return {columns.lon: unit, columns.lat: lat}
+    units = {}
     for name in columns[:2]:
+        units[name] = field_note(table.schema.field(name), "unit") or unit_in_name(name)
         if units[name] is None and is_sexagesimal(table[name]):
             hours = name == columns.lon and is_equatorial(frame)
             units[name] = "hourangle" if hours else "deg"
@@ -198,11 +173,7 @@ def _units(
 
 
 def _refuse_absurd(
-    lon: np.ndarray,
-    lat: np.ndarray,
-    columns: PositionColumns,
-    units: dict[str, str | None],
-    where: str,
+    lon: np.ndarray, lat: np.ndarray, columns: PositionColumns, units: _Units, where: str
 ) -> None:
     """Refuse positions [deg] of which several show swapped columns or another unit."""
     for name, values, largest in ((columns.lon, lon, 360.0), (columns.lat, lat, 90.0)):

@@ -43,17 +43,12 @@ class _Layout(NamedTuple):
 
 
 def read_csv(path: Location, wanted: Wanted) -> Loaded:
-    """Read a separated text file.
+    """Read a separated text file; CatalogError if it has no header, or its ids are decimals.
 
     The header is the first line without ``#``, or a comment above values, as SExtractor writes it,
     too. Columns are separated by commas, else tabs, semicolons, bars or spaces; units may stand
     above a line of dashes, as in files of VizieR. Bytes that are not UTF-8 or UTF-16 are read as
     Latin-1. Ids are text; other integers keep every digit.
-
-    Raises
-    ------
-    CatalogError
-        If there is no header, two columns have one name, or ids are decimals.
     """
     file, where = local_copy(path), str(path)
     encoding = _encoding(file)
@@ -127,14 +122,8 @@ def _layout(head: Sequence[str], where: str) -> _Layout:
         listed = [(int(found[1]), found[2]) for found in numbered if found]
         if [number for number, _ in listed] == list(range(1, len(fields) + 1)):  # of SExtractor
             return _Layout(skip, separator, [name for _, name in listed])
-        names = [
-            one
-            for one in comments
-            if len(one) == len(fields)
-            and len(set(one)) == len(one)
-            and all(one)
-            and not any(map(_VALUE.fullmatch, one))
-        ]
+        fitting = [one for one in comments if len(one) == len(set(one)) == len(fields) and all(one)]
+        names = [one for one in fitting if not any(map(_VALUE.fullmatch, one))]
         if names:
             return _Layout(skip, separator, names[-1])
     if n_values > 1 and 2 * n_values >= len(fields):
@@ -160,11 +149,9 @@ def _source(
     below = 0 if layout.units is None else 1 + bool(layout.units)
     if layout.separator != _SPACES:
         options = pa.csv.ReadOptions(
-            skip_rows=layout.skip,
-            column_names=layout.names,
+            skip_rows=layout.skip, skip_rows_after_names=below, column_names=layout.names,
             encoding=encoding,
-            skip_rows_after_names=below,
-        )
+        )  # fmt: skip
         return lambda: file, options, pa.csv.ParseOptions(delimiter=layout.separator)
     with pa.input_stream(file) as stream:
         lines = stream.read().decode(encoding).splitlines()[layout.skip :]
@@ -186,13 +173,9 @@ def _restore_integers(table: pa.Table, read: _Read) -> tuple[pa.Table, list[str]
     notes: list[str] = []
     if not suspects:
         return table, notes
-    texts = read(
-        pa.csv.ConvertOptions(
-            include_columns=suspects,
-            column_types=dict.fromkeys(suspects, pa.string()),
-            strings_can_be_null=True,
-        )
-    )
+    types = dict.fromkeys(suspects, pa.string())
+    known = {"include_columns": suspects, "column_types": types}
+    texts = read(pa.csv.ConvertOptions(**known, strings_can_be_null=True))
     for name in suspects:
         digits = pc.utf8_trim_whitespace(texts[name])
         if not pc.all(pc.match_substring_regex(digits, _INTEGER)).as_py():

@@ -44,14 +44,6 @@ def test_pairs_get_the_columns_of_both_sides():
     assert len(joined.column_names) == len(set(joined.column_names)) == 7 + 4 + 4
 
 
-def test_no_column_is_overwritten():
-    pairs = crossmatch(ANCHOR, TARGET)
-    with pytest.raises(ValueError, match="suffixes must differ but both are '_x'"):
-        join_catalogs(pairs, ANCHOR, TARGET, suffixes=("_x", "_x"))
-    with pytest.raises(CatalogError, match="column 'ra' would be called 'ra', a name"):
-        join_catalogs(pairs, ANCHOR, TARGET, suffixes=("", "_t"))
-
-
 def test_pairs_of_another_catalogue_are_refused():
     pairs = crossmatch(ANCHOR, TARGET)
     with pytest.raises(CatalogError, match=r"target: 1 of 1 pairs name ids .* for example t0"):
