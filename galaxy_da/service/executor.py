@@ -1,54 +1,21 @@
-"""Threads beside the event loop: bounded queues, time limits, and batches."""
+"""Batches computed in a thread beside the event loop, with a bounded queue and a time limit."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial, wraps
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Generic, TypeVar
 
 from galaxy_da.service.errors import RequestError
 
-__all__ = ["Batcher", "Workers", "busy", "in_thread", "too_late"]
+__all__ = ["Batcher", "busy", "too_late"]
 
-P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 
 _RETRY = {"Retry-After": "1"}
-
-
-class Workers:
-    """A pool of threads; at most `max_waiting` calls wait for one, each for `timeout_s` seconds."""
-
-    def __init__(self, threads: int, max_waiting: int, timeout_s: float) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="worker")
-        self._max_pending = threads + max_waiting
-        self._timeout_s = timeout_s
-        self._pending = 0
-
-    async def run(self, call: Callable[[], R]) -> R:
-        """Run a call in a thread; RequestError 503 if too many wait, 504 if it takes too long.
-
-        A call that takes too long goes on, and keeps its thread until it ends.
-        """
-        if self._pending >= self._max_pending:
-            raise busy()
-        self._pending += 1
-        future = asyncio.get_running_loop().run_in_executor(self._pool, call)
-        future.add_done_callback(self._ended)
-        return await _in_time(asyncio.shield(future), self._timeout_s)
-
-    def close(self) -> None:
-        """Drop the waiting calls; let running calls end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _ended(self, future: asyncio.Future[Any]) -> None:
-        self._pending -= 1
-        if not future.cancelled():
-            future.exception()  # mark it as retrieved, in case the client left
 
 
 @dataclass(eq=False)
@@ -118,18 +85,6 @@ class Batcher(Generic[T, R]):
             (batch if fits else rest).append((item, future))
         self._waiting = rest
         return batch
-
-
-def in_thread(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Make a route run in the threads of the service's `Workers`."""
-
-    @wraps(function)
-    async def route(*args: P.args, **kwargs: P.kwargs) -> R:
-        service: Any = kwargs["service"]
-        workers: Workers = service.workers
-        return await workers.run(partial(function, *args, **kwargs))
-
-    return route
 
 
 def busy() -> RequestError:

@@ -13,7 +13,6 @@ from galaxy_da.images.drawing import SampleCutouts
 from galaxy_da.index.latent_map import LatentMap, draw_map
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.batches import encoding_batcher, neighbour_batcher
-from galaxy_da.service.executor import Workers
 from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.jobs.queue import JobQueue
 from galaxy_da.service.lanes import Crew, Forker, Lane
@@ -61,7 +60,6 @@ class ServiceOptions:
     hosts: tuple[str, ...] = ()
 
 
-_THREADS = 2
 _QUICK_NICE, _SLOW_NICE = 5, 15
 """Niceness of the processes that answer questions; the service itself comes first."""
 
@@ -83,7 +81,6 @@ class Service(Holdings):
         self._forker = Forker(Holdings(space, index, limits, options.cutouts, drawn))
         self._crews = [Crew(self._forker, nice) for nice in (_QUICK_NICE, _QUICK_NICE, _SLOW_NICE)]
         encoding, quick, slow = self._crews
-        self.workers = Workers(_THREADS, waiting, seconds)
         self.quick = Lane(quick, limits.quick_processes, waiting, seconds)
         self.slow = Lane(slow, limits.slow_processes, waiting, seconds)
         observe = self.metrics.batches
@@ -119,7 +116,7 @@ class Service(Holdings):
 
     def close(self) -> None:
         """Drop the waiting work; let running work end."""
-        for part in (self.workers, self.encoder, self.neighbours, self.quick, self.slow):
+        for part in (self.encoder, self.neighbours, self.quick, self.slow):
             part.close()
         for crew in self._crews:
             crew.renew(self._forker)

@@ -17,7 +17,6 @@ from galaxy_da.io.column_types import json_value
 from galaxy_da.queries.latent_effects import latent_effects
 from galaxy_da.queries.rows import all_latents, rows_of
 from galaxy_da.service.errors import error_responses
-from galaxy_da.service.executor import in_thread
 from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.lanes import quick, slow
 from galaxy_da.service.links import Link, sky_links
@@ -75,7 +74,6 @@ class LatentsAnswer(BaseModel):
 
 
 @router.get("/info")
-@in_thread
 def info(service: Parts) -> dict[str, Any]:
     """Describe the space, the index and the limits of the service."""
     space, index, frame = service.space, service.index, service.space.frame

@@ -1,13 +1,11 @@
-"""Threads and batches: order, errors, queue limits and time limits."""
+"""Batches: order, errors, queue limits and time limits."""
 
 import asyncio
 import threading
 import time
 
-import pytest
-
 from galaxy_da.service.errors import RequestError
-from galaxy_da.service.executor import Batcher, Workers
+from galaxy_da.service.executor import Batcher
 
 
 def batcher(compute, **limits):
@@ -92,41 +90,18 @@ def test_the_number_of_waiting_requests_is_bounded():
         return items
 
     async def run():
-        work, workers = batcher(compute, batch_size=1, max_waiting=2), Workers(1, 2, 10)
+        work = batcher(compute, batch_size=1, max_waiting=2)
         first = asyncio.create_task(work.run(0))
         await asyncio.sleep(0.05)
         asked = [first, *(asyncio.create_task(work.run(n)) for n in range(1, 5))]
-        calls = [asyncio.create_task(workers.run(lambda: go_on.wait(10))) for _ in range(5)]
         await asyncio.sleep(0.05)
         go_on.set()
-        batched = await asyncio.gather(*asked, return_exceptions=True)
-        called = await asyncio.gather(*calls, return_exceptions=True)
-        again = await workers.run(lambda: "free")
-        workers.close()
-        return batched, called, again
+        return await asyncio.gather(*asked, return_exceptions=True)
 
-    batched, called, again = asyncio.run(run())
-    assert batched[:3] == [0, 1, 2] and again == "free"
-    refused = [*batched[3:], *called[3:]]
-    assert len(refused) == 4 and called[:3] == [True] * 3
+    batched = asyncio.run(run())
+    assert batched[:3] == [0, 1, 2]
+    refused = batched[3:]
+    assert len(refused) == 2
     for error in refused:
         assert isinstance(error, RequestError)
         assert error.status == 503 and error.headers["Retry-After"]
-
-
-def test_a_call_over_the_time_limit_keeps_its_thread_until_it_ends():
-    go_on = threading.Event()
-
-    async def run():
-        workers = Workers(1, 0, 0.1)
-        with pytest.raises(RequestError) as late:
-            await workers.run(lambda: go_on.wait(10))
-        with pytest.raises(RequestError) as busy:
-            await workers.run(lambda: None)
-        go_on.set()
-        while workers._pending:
-            await asyncio.sleep(0.01)
-        assert await workers.run(lambda: 1) == 1
-        return late.value.status, busy.value.status
-
-    assert asyncio.run(run()) == (504, 503)
