@@ -170,7 +170,7 @@ def _hostile(port: int, n: int) -> list[Asked]:
     queries: list[tuple[str, dict[str, Any]]] = [
         ("outliers", {"where": [" " * 1024] * 11}),
         ("outliers", {"where": " not" * 256}),
-        ("outliers", {"method": "lof", "neighbours": 1000}),
+        ("outliers", {"k": 1000}),
         ("outliers", {"method": "forest", "k": 10_000}),
         ("outliers", {"method": "knn", "neighbours": 1000}),
         ("duplicates", {"survey": "decals", "arcsec": 3600}),

@@ -162,14 +162,14 @@ class Client:
         return self._table("/api/distances", "POST", content=content, params=params)
 
     def outliers(self, survey: str | None = None, k: int = 50, **options: Any) -> Table:
-        """Rank outliers, see `galaxy_da.LatentIndex.outliers`.
+        """Rank bad data and strange galaxies, see `galaxy_da.LatentIndex.outliers`.
 
-        ``sky.outliers("sdss", method="lof", clean=True)``
+        ``sky.outliers("sdss", k=20, where=["ra > 180"])``
         """
         return self._get("/api/outliers", survey=survey, k=k, **options)
 
     def rank(self, scores: Mapping[str, float], k: int = 50, **options: Any) -> Table:
-        """Rank outliers by a person's scores of some, see `galaxy_da.LatentIndex.rank`.
+        """Rank strange galaxies by a person's scores, see `galaxy_da.LatentIndex.rank`.
 
         ``sky.rank({"sdss:1": 5, "sdss:2": 0})``
         """

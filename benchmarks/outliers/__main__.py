@@ -1,21 +1,22 @@
-"""Measure outlier rankings on simulated skies and on Galaxy Zoo's guide images.
+"""Measure both rankings of outliers, bad data and strange galaxies.
 
-``python -m benchmarks.outliers [--space S] [--n N] [--skies N] [--scenes IMAGES] [--guide TABLE]``
-prints recall at 1% and AUC by method and kind, purity of the top before and after quality cuts, the
-gain by a few human scores and its time, and the ranks of the guide's stars and artefacts.
+``python -m benchmarks.outliers [--space S] [--n N] [--skies N] [--scenes IMAGES] [--data DATA]``
+prints, on real images, the shares called bad data, their reasons, and how mergers are ranked; then,
+on simulated skies, recall at 1% false alarms by kind, measures of the difference between surveys,
+what a person finds by 60 scores, and the time of a new ranking. DATA is the folder of real images.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.outliers.recall import method_rows
-from benchmarks.outliers.tables import (
+from benchmarks.outliers.real_images import real_indexes, real_rows, reason_rows
+from benchmarks.outliers.recall import kind_rows
+from benchmarks.outliers.simulated import (
     SURVEYS,
-    guide_rows,
+    injected_skies,
     learning_rows,
-    purity_rows,
-    simulated_indexes,
+    pair_rows,
     speed_rows,
 )
 from benchmarks.support.commands import command_parser
@@ -28,18 +29,17 @@ def main() -> None:
     parser.add_argument("--space", default="decals")
     parser.add_argument("--n", type=int, default=800, help="galaxies of each sky")
     parser.add_argument("--skies", type=int, default=3)
-    parser.add_argument("--scenes", type=Path, help="sample table of real images")
-    parser.add_argument("--guide", type=Path, help="table of Galaxy Zoo's guide images")
+    parser.add_argument("--scenes", type=Path, help="sample table of real images to draw skies of")
+    parser.add_argument("--data", type=Path, help="folder of real images")
     given = parser.parse_args()
-    indexes = simulated_indexes(given.space, given.n, given.skies, given.scenes)
-    print_rows("Outliers by kind, mean over skies and surveys", method_rows(indexes, SURVEYS))
-    print_rows("Share of outliers at the top", purity_rows(indexes))
-    print_rows("Share of rings found, by number of objects scored", learning_rows(indexes))
+    real = real_indexes(given.space, given.data)
+    print_rows("Real images", real_rows(real))
+    print_rows("Reasons of bad data in real images", reason_rows(real))
+    skies = injected_skies(given.space, given.n, given.skies, given.scenes)
+    print_rows("Injected kinds, means over skies and surveys", kind_rows(skies, SURVEYS))
+    print_rows("Difference between two surveys' images", pair_rows(skies))
+    print_rows("Share of an unseen class found by 60 scores", learning_rows(skies))
     print_rows("Time to rank anew from scores", speed_rows())
-    if given.guide is None or not given.guide.is_file():
-        print("\nGalaxy Zoo guide images: skipped, no --guide table given or found")
-    else:
-        print_rows("Stars and artefacts of the guide", guide_rows(given.space, given.guide))
 
 
 if __name__ == "__main__":

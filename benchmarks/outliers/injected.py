@@ -1,6 +1,6 @@
 """Simulate a sky with injected outliers of known kinds, to measure outlier rankings on.
 
-Kinds of `SINGLE_SURVEY_KINDS` affect the image by one survey. Ring galaxies, a class otherwise
+Kinds of `SINGLE_SURVEY_KINDS` affect the image by one survey. Odd galaxies, of kinds otherwise
 absent from the sky, appear in both surveys. Mismatched objects of the second survey carry another
 galaxy's image, as after a wrong crossmatch.
 """
@@ -16,11 +16,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from benchmarks.outliers.odd_galaxies import ODD_KINDS, add_odd_light, in_components
 from catalogs.simulation.artefacts import ARTEFACTS
+from catalogs.simulation.colours import STAR_COLOURS, star_shares
 from catalogs.simulation.conditions import Conditions, draw_conditions, frame_bands
 from catalogs.simulation.galaxies import draw_galaxies
 from catalogs.simulation.observing import frequencies_for, observe
-from catalogs.simulation.patches import Sky
+from catalogs.simulation.patches import Frequencies, Sky, nanomaggies
 from catalogs.simulation.scenes import ScenePool
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import write_table
@@ -30,15 +32,16 @@ __all__ = ["ORDINARY", "SINGLE_SURVEY_KINDS", "simulate_with_outliers"]
 
 ORDINARY = "ordinary"
 
-SINGLE_SURVEY_KINDS = (*ARTEFACTS, "wrong-band", "blank", "empty", "transient")
+SINGLE_SURVEY_KINDS = (*ARTEFACTS, "wrong-band", "blank", "empty", "star", "transient")
 """Kinds in the image by one survey: artefacts, bands in the wrong order, a band of zeros, sky
-without a galaxy, a point source."""
+without a galaxy, a star in place of the galaxy, a point source beside it."""
 
-_KINDS = (*SINGLE_SURVEY_KINDS, "ring", "mismatch")
+_KINDS = (*SINGLE_SURVEY_KINDS, *ODD_KINDS, "mismatch")
 _AT_A_TIME = 32
+_SPARE = 12  # galaxies drawn beyond those, to leave out classes that are injected
+_STAR_MAG = (15.0, 20.5)
 _TRANSIENT_MAG = (17.5, 20.0)
 _TRANSIENT_ARCSEC = (1.5, 7.0)  # from the galaxy
-_RING_RADII, _RING_WIDTH = (1.3, 2.2), 0.2  # over half-light radius, over its own radius
 _MOFFAT_BETA = 3.5
 
 
@@ -98,13 +101,12 @@ def simulate_with_outliers(
     for low in range(0, n, _AT_A_TIME):
         rows = slice(low, min(low + _AT_A_TIME, n))
         count = rows.stop - low
-        drawn = draw_galaxies(count, rng) if pool is None else pool.draw(count, rng)
-        truth.append(drawn.truth.select(["ra", "dec", "r_mag", "half_light_arcsec"]))
-        sky = drawn.render(frequencies)
-        _add_rings(sky, truth[-1], kinds[surveys[0].name][rows] == "ring", rng)
+        sky, drawn = _ordinary_sky(count, pool, frequencies, rng)
+        truth.append(drawn)
+        add_odd_light(sky, drawn, kinds[surveys[0].name][rows], rng)
         for survey in surveys:
             some = states[survey.name][rows]
-            observed = _without_galaxy(sky, kinds[survey.name][rows] == "empty")
+            observed = _replaced(sky, kinds[survey.name][rows], rng)
             image = observe(observed, survey, bands[survey.name], some, rng)
             flux[survey.name].append(
                 _spoil(image, kinds[survey.name][rows], survey, some.psf_fwhm_arcsec, rng)
@@ -123,6 +125,20 @@ def simulate_with_outliers(
     }
 
 
+def _ordinary_sky(
+    n: int, pool: ScenePool | None, frequencies: Frequencies, rng: np.random.Generator
+) -> tuple[Sky, pa.Table]:
+    """Draw galaxies of no kind that is injected, and return their patches and truth."""
+    drawn = draw_galaxies(n + _SPARE, rng) if pool is None else pool.draw(n, rng)
+    truth, sky = drawn.truth, drawn.render(frequencies)
+    kept = np.arange(n)
+    if pool is None:
+        odd = np.isin(truth["label"].to_numpy(), ODD_KINDS)
+        kept = np.sort(np.argsort(odd, kind="stable")[:n])
+    columns = ["ra", "dec", "r_mag", "half_light_arcsec"]
+    return replace(sky, spectra=sky.spectra[kept]), truth.select(columns).take(kept)
+
+
 def _assign(
     surveys: Sequence[Survey], n: int, each: int, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
@@ -131,7 +147,7 @@ def _assign(
     order = rng.permutation(n)
     for number, kind in enumerate(_KINDS):
         some = order[number * each : (number + 1) * each]
-        if kind == "ring":
+        if kind in ODD_KINDS:
             first[some] = second[some] = kind
         elif kind == "mismatch":
             second[some] = kind
@@ -146,25 +162,15 @@ def _states(bands: Sequence[Band], kinds: np.ndarray, rng: np.random.Generator) 
     return replace(draw_conditions(len(kinds), bands, rng), artefact=wanted)
 
 
-def _add_rings(sky: Sky, truth: pa.Table, rows: np.ndarray, rng: np.random.Generator) -> None:
-    """Add a thin ring, randomly inclined, to some galaxies, with the flux of the galaxy."""
-    y, x = sky.frequencies.offsets[:, None], sky.frequencies.offsets[None, :]
-    r_mag, half_light = (truth[name].to_numpy() for name in ("r_mag", "half_light_arcsec"))
-    for row in np.flatnonzero(rows):
-        radius = half_light[row] * rng.uniform(*_RING_RADII)
-        ratio, angle = rng.uniform(0.5, 1), rng.uniform(0, np.pi)
-        along = x * np.cos(angle) + y * np.sin(angle)
-        across = (y * np.cos(angle) - x * np.sin(angle)) / ratio
-        distance = (torch.hypot(along, across) - radius) / (_RING_WIDTH * radius)
-        light = torch.exp(-0.5 * distance.square())
-        total = 10 ** (0.4 * (NANOMAGGY_ZEROPOINT - r_mag[row]))
-        light *= total / (light.sum() * sky.frequencies.pixel_arcsec**2)
-        sky.spectra[row, 0] += sky.frequencies.spectrum(light)
-
-
-def _without_galaxy(sky: Sky, rows: np.ndarray) -> Sky:
-    kept = torch.from_numpy(~rows)[:, None, None, None]
-    return replace(sky, spectra=sky.spectra * kept)
+def _replaced(sky: Sky, kinds: np.ndarray, rng: np.random.Generator) -> Sky:
+    """Take galaxies away where the sky is empty, and put stars in the place of some."""
+    kept = torch.from_numpy(~np.isin(kinds, ("empty", "star")))[:, None, None, None]
+    changed = replace(sky, spectra=sky.spectra * kept)
+    for row in np.flatnonzero(kinds == "star"):
+        light = in_components(sky, star_shares(rng.uniform(*STAR_COLOURS, 1))[0])
+        flux = float(nanomaggies(rng.uniform(*_STAR_MAG, 1))[0])
+        changed.spectra[row] = flux * light[:, None, None]
+    return changed
 
 
 def _spoil(

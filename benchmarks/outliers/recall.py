@@ -1,134 +1,140 @@
-"""Measure outlier rankings: recall at 1% false alarms, AUC, and purity of the top."""
+"""Measure the rankings of outliers on skies with injected kinds: recall at 1% false alarms."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-from sklearn.metrics import roc_auc_score
+from sklearn.ensemble import IsolationForest
 
 from benchmarks.outliers.injected import ORDINARY
-from galaxy_da.index import Subset
+from benchmarks.outliers.odd_galaxies import ODD_KINDS
+from galaxy_da.io.features import Features
 from galaxy_da.latent_index import LatentIndex
-from galaxy_da.queries.outliers import METHODS
+from galaxy_da.queries.outliers import BAD_DATA, STRANGE
 
-__all__ = ["detection", "method_rows", "purity", "ranked_kinds"]
+__all__ = ["InjectedSky", "kind_rows", "ranked_scores", "recall_at"]
+
+_FALSE_ALARMS = 0.01
+_TREES, _SEED = 200, 0
 
 
-def detection(
-    score: np.ndarray, is_outlier: np.ndarray, share: float = 0.01
-) -> tuple[float, float]:
-    """Measure how well a score separates outliers from ordinary objects.
+@dataclass(frozen=True, eq=False)
+class InjectedSky:
+    """Features of one sky by each survey, with ``kind`` (`benchmarks.outliers.injected`)."""
 
-    Parameters
-    ----------
-    score : (n,) float array
-        Outlier score, higher for outliers.
-    is_outlier : (n,) bool array
-        True for outliers; both must occur.
-    share : float
-        Share of ordinary objects above the threshold.
+    features: Mapping[str, Features]
 
-    Returns
-    -------
-    recall, auc : float
-        Share of outliers above that threshold, and the probability that an outlier scores higher
-        than an ordinary object.
+    @cached_property
+    def index(self) -> LatentIndex:
+        """Index of all surveys."""
+        return LatentIndex.build(list(self.features.values()))
 
-    Raises
-    ------
-    ValueError
-        If all objects are outliers or none is.
+    def alone(self, survey: str) -> LatentIndex:
+        """Return an index of one survey."""
+        return LatentIndex.build([self.features[survey]])
+
+    def kinds(self, survey: str) -> dict[str, str]:
+        """Return the kind of every image of a survey by object id, refused images included."""
+        table = self.features[survey].table
+        return dict(zip(table["object_id"].to_pylist(), table["kind"].to_pylist(), strict=True))
+
+
+def recall_at(score: np.ndarray, kinds: np.ndarray, kind: str) -> float:
+    """Return the share of a kind above the score that 1% of the ordinary galaxies exceed."""
+    return float((score[kinds == kind] > _limit(score, kinds)).mean())
+
+
+def ranked_scores(index: LatentIndex, survey: str) -> dict[str, np.ndarray]:
+    """Return both rankings of a survey as scores of all its rows, (n,) each, 0 where not ranked."""
+    ids = survey_ids(index, survey)
+    place = {name: row for row, name in enumerate(ids)}
+    found = index.outliers(survey, len(ids))
+    scores = {name: np.zeros(len(ids)) for name in (BAD_DATA, STRANGE)}
+    columns = [found[name].to_pylist() for name in ("ranking", "object_id", "outlier_score")]
+    for ranking, object_id, score in zip(*columns, strict=True):
+        scores[ranking][place[object_id]] = score
+    return scores
+
+
+def survey_ids(index: LatentIndex, survey: str) -> list[str]:
+    """Return the object ids of a survey in the order of the index."""
+    start, stop = index.span(survey)
+    ids: list[str] = index.rows["object_id"].slice(start, stop - start).to_pylist()
+    return ids
+
+
+def kind_rows(skies: Sequence[InjectedSky], surveys: Sequence[str]) -> list[dict[str, Any]]:
+    """Measure each kind of outlier: one row per kind, means over skies and surveys.
+
+    ``bad data`` is the share in that ranking, and ``survey alone`` the same without the other
+    survey's images. ``bad data at 1%`` and ``strange at 1%`` are recalls of the rankings at 1%
+    false alarms, ``either`` the share that one of them finds, ``forest at 1%`` the recall of an
+    isolation forest for comparison. An image that `extract` refuses counts as bad data.
     """
-    if is_outlier.all() or not is_outlier.any():
-        raise ValueError(
-            f"{is_outlier.sum()} of {len(is_outlier)} objects are outliers; both kinds are needed"
-        )
-    threshold = np.quantile(score[~is_outlier], 1 - share)
-    return float((score[is_outlier] > threshold).mean()), float(roc_auc_score(is_outlier, score))
-
-
-def purity(is_outlier: np.ndarray, top: int) -> float:
-    """Return the share of outliers, (n,) bool in ranked order, among the first `top`."""
-    return float(is_outlier[:top].mean())
-
-
-def ranked_kinds(
-    index: LatentIndex, method: str, survey: str | None, *, clean: bool = False
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rank all images of a survey, or by disagreement all pairs of images.
-
-    Returns
-    -------
-    score : (n,) float array
-        Descending.
-    kinds : (n,) object array
-        Kind of each image, or of either image of a pair.
-    """
-    found = index.outliers(survey, len(index), method, within=Subset(clean=clean))
-    kinds = _kinds(index, found["survey"], found["object_id"])
-    if "other_id" in found.column_names:
-        other = _kinds(index, found["other_survey"], found["other_id"])
-        kinds = np.where(kinds == ORDINARY, other, kinds)
-    return found["outlier_score"].to_numpy(), kinds
-
-
-def method_rows(
-    indexes: Sequence[LatentIndex], surveys: Sequence[str], methods: Sequence[str] = METHODS
-) -> list[dict[str, Any]]:
-    """Compare methods on skies with outliers, kind by kind.
-
-    Parameters
-    ----------
-    indexes : sequence of LatentIndex
-        Index of each sky, with ``kind`` (`benchmarks.outliers.injected`).
-    surveys : sequence of str
-        Surveys, ranked separately; by disagreement together.
-    methods : sequence of str
-        Methods of outlier ranking.
-
-    Returns
-    -------
-    list of dict
-        Two rows per method: ``method``, ``measure`` (recall at 1%, AUC), a column per kind with the
-        mean over skies and surveys, and their ``mean`` without mismatches, which show between
-        surveys only.
-    """
-    rows = []
-    for method in methods:
-        groups = [None] if method == "disagreement" else surveys
-        parts = [
-            _by_kind(*ranked_kinds(index, method, survey)) for index in indexes for survey in groups
-        ]
-        names = sorted({name for part in parts for name in part})
-        for place, measure in enumerate(("recall at 1%", "AUC")):
-            row: dict[str, Any] = {"method": method, "measure": measure}
-            for name in names:
-                if not (name == "mismatch" and method != "disagreement"):
-                    values = [part[name][place] for part in parts if name in part]
-                    row[name] = float(np.mean(values))
-            row["mean"] = float(
-                np.mean([row[name] for name in names if name in row and name != "mismatch"])
-            )
-            rows.append(row)
-    return rows
-
-
-def _by_kind(score: np.ndarray, kinds: np.ndarray) -> Mapping[str, tuple[float, float]]:
-    """Return recall and AUC of each kind beside ordinary objects."""
-    ordinary = kinds == ORDINARY
-    found = {}
-    for name in set(kinds[~ordinary]):
-        some = ordinary | (kinds == name)
-        found[name] = detection(score[some], ~ordinary[some])
-    return found
-
-
-def _kinds(index: LatentIndex, surveys: pa.ChunkedArray, ids: pa.ChunkedArray) -> np.ndarray:
-    rows = [
-        index.row(f"{survey}:{object_id}")
-        for survey, object_id in zip(surveys.to_pylist(), ids.to_pylist(), strict=True)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for sky in skies:
+        for survey in surveys:
+            for kind, row in _one_survey(sky, survey).items():
+                rows.setdefault(kind, []).append(row)
+    order = sorted(rows, key=lambda kind: (kind != ORDINARY, kind in ODD_KINDS, kind))
+    return [
+        {
+            "kind": kind,
+            "images": sum(row["images"] for row in rows[kind]),
+            **{
+                name: float(np.mean([row[name] for row in rows[kind]]))
+                for name in rows[kind][0]
+                if name != "images"
+            },
+        }
+        for kind in order
     ]
-    return np.array(index.take(np.array(rows), ["kind"])["kind"].to_pylist(), dtype=object)
+
+
+def _one_survey(sky: InjectedSky, survey: str) -> dict[str, dict[str, Any]]:
+    kind_of, ids = sky.kinds(survey), survey_ids(sky.index, survey)
+    refused = sorted(set(kind_of) - set(ids))
+    elsewhere = [sky.kinds(other) for other in sky.features if other != survey]
+    kinds = np.array([_kind(name, kind_of, elsewhere) for name in [*ids, *refused]], object)
+    start, stop = sky.index.span(survey)
+    points = sky.index.vectors[start:stop]
+    forest = IsolationForest(n_estimators=_TREES, random_state=_SEED).fit(points)
+    scores = {
+        **ranked_scores(sky.index, survey),
+        "alone": ranked_scores(sky.alone(survey), survey)[BAD_DATA],
+        "forest": -forest.score_samples(points),
+    }
+    found = {
+        name: np.append(score, np.full(len(refused), 0.0 if name == STRANGE else np.inf))
+        for name, score in scores.items()
+    }
+    bad, strange = found[BAD_DATA], found[STRANGE]
+    either = (bad > _limit(bad, kinds)) | (strange > _limit(strange, kinds))
+    return {
+        kind: {
+            "images": int((kinds == kind).sum()),
+            "bad data": float((bad[kinds == kind] > 0).mean()),
+            "survey alone": float((found["alone"][kinds == kind] > 0).mean()),
+            "bad data at 1%": recall_at(bad, kinds, kind),
+            "strange at 1%": recall_at(strange, kinds, kind),
+            "either": float(either[kinds == kind].mean()),
+            "forest at 1%": recall_at(found["forest"], kinds, kind),
+        }
+        for kind in sorted(set(kinds) - {_BESIDE})
+    }
+
+
+_BESIDE = "ordinary, but the other survey's image is not"
+
+
+def _kind(name: str, own: Mapping[str, str], elsewhere: Sequence[Mapping[str, str]]) -> str:
+    ordinary = own[name] == ORDINARY
+    return _BESIDE if ordinary and any(e[name] != ORDINARY for e in elsewhere) else own[name]
+
+
+def _limit(score: np.ndarray, kinds: np.ndarray) -> float:
+    return float(np.quantile(score[kinds == ORDINARY], 1 - _FALSE_ALARMS))

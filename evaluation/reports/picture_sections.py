@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from evaluation.reports.pictures import to_data_uris, to_decals_colour
 from evaluation.reports.survey_images import SEED, PairsInIndex, Picture, SurveyImages
 from galaxy_da.extraction.loading import load_images, row_numbers
 from galaxy_da.latent_index import LatentIndex
-from galaxy_da.plots.galleries import flag_words
+from galaxy_da.queries.outliers import STRANGE
 from galaxy_da.queries.rows import all_latents
 from galaxy_da.space import LatentSpace
 
@@ -105,11 +106,12 @@ def neighbours(
 
 
 def outliers(index: LatentIndex, images: SurveyImages) -> list[Picture]:
-    """Show the galaxies of a survey with the highest outlier scores."""
+    """Show the strangest galaxies of a survey with the reasons."""
     found = index.outliers(images.name, OUTLIERS)
-    scores, flags = found["outlier_score"].to_pylist(), found["flags"].to_pylist()
-    captions = [f"{s:.2f} · {flag_words(bits)}" for s, bits in zip(scores, flags, strict=True)]
-    return images.pictures(row_numbers(images.sample, found["object_id"]), captions)
+    found = found.filter(pc.equal(found["ranking"], STRANGE))
+    return images.pictures(
+        row_numbers(images.sample, found["object_id"]), found["reason"].to_pylist()
+    )
 
 
 def decoded_images(

@@ -21,12 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["distances", "duplicates", "interpolate", "outliers", "rank", "same", "similar"]
 
 _Survey = Annotated[str | None, typer.Option("--survey", help="Only this survey.")]
-_Method = Annotated[
-    str,
-    typer.Option(
-        "--method", help="Score: combined, knn, lof, forest, reconstruction or disagreement."
-    ),
-]
 _OutTable = Annotated[UPath | None, typer.Option("--out", help="Write the table as Parquet.")]
 
 
@@ -209,36 +203,22 @@ def duplicates(
 def outliers(
     index: IndexPath,
     survey: _Survey = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="Number of results.")] = 50,
-    method: _Method = "combined",
-    neighbours: Annotated[
-        int | None, typer.Option(min=1, help="Number of neighbours of the methods knn and lof.")
-    ] = None,
-    radius: Annotated[
-        float, typer.Option(min=0, help="Search radius of the method disagreement [arcsec].")
-    ] = 1.0,
-    clean: Clean = False,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of results of each ranking.")] = 50,
     where: Where = None,
     cone: Cone = None,
     out: _OutTable = None,
     json: AsJson = False,
 ) -> None:
-    """Rank outliers, or galaxies whose images disagree between two surveys.
+    """Rank bad data and strange galaxies, with the reasons.
 
-    Example: galaxy-da outliers index --survey sdss -k 20 --clean
+    Example: galaxy-da outliers index --survey sdss -k 20
     """
     from galaxy_da.index import Subset
     from galaxy_da.latent_index import LatentIndex
-    from galaxy_da.queries.outliers import OutlierMethod
 
     opened = LatentIndex.open(index)
     with user_mistakes():
-        found = opened.outliers(
-            survey,
-            k,
-            OutlierMethod(name=method, neighbours=neighbours, radius_arcsec=radius),
-            within=Subset(where=where or (), cone=cone, clean=clean),
-        ).table
+        found = opened.outliers(survey, k, within=Subset(where=where or (), cone=cone)).table
     _write_or_print(found, out, json)
 
 
@@ -249,16 +229,14 @@ def rank(
     ],
     out: Out,
     survey: _Survey = None,
-    method: _Method = "combined",
     start: Annotated[
         UPath | None, typer.Option(help="Earlier ranking, to update instead of starting anew.")
     ] = None,
-    clean: Clean = False,
     where: Where = None,
     cone: Cone = None,
     json: AsJson = False,
 ) -> None:
-    """Rank outliers by a person's scores of some of them.
+    """Rank strange galaxies by a person's scores of some of them.
 
     Example: galaxy-da rank index --scores scores.csv --out ranking.parquet
     """
@@ -273,9 +251,8 @@ def rank(
         found = opened.rank(
             given,
             survey,
-            method,
             start=before,
-            within=Subset(where=where or (), cone=cone, clean=clean),
+            within=Subset(where=where or (), cone=cone),
         ).table
     write_table(found, out)
     ranked = {"rows": found.num_rows, "scored": found.num_rows - found["score"].null_count}

@@ -1,118 +1,100 @@
-"""Galaxies whose images disagree between two surveys: transients, artefacts, wrong matches.
+"""Images of one galaxy that differ between two surveys: transients, artefacts, wrong matches.
 
-Two images of a galaxy never have the same latents: noise, seeing and the encoders separate them.
-The expected distance depends on brightness, on direction and on the part of the latent space.
-`relative_distance` divides the distance by it.
+Each survey's latents are predicted from the other's. ``python -m benchmarks.outliers`` compares the
+residual with plain distances.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.reading import StoredIndex
-from galaxy_da.index.selections import Selection
-from galaxy_da.queries.neighbours import nearest_others, whitened
-from galaxy_da.queries.rows import posteriors, result_table
 from galaxy_da.queries.sky import counterparts
 
-__all__ = ["disagreement", "relative_distance"]
+__all__ = ["RADIUS_ARCSEC", "Disagreements", "find_disagreements", "log_share", "residual"]
+
+RADIUS_ARCSEC = 1.0
+"""Largest separation of the two positions of a galaxy."""
 
 _PAIRS_PER_LATENT = 5
-_KEPT_SHARE = 0.8
-_STEPS = 10
-_SIMILAR = 50
+_FOLDS, _SEED = 5, 0
+_PENALTIES = tuple(10.0**power for power in range(-1, 5))
+_MAD_TO_SIGMA = 1.4826
 _TINY = 1e-12
 
 
-def disagreement(
-    index: StoredIndex, within: Selection, survey: str | None, k: int, radius_arcsec: float
-) -> pa.Table:
-    """Rank galaxies by the latent distance between two surveys, relative to the expected one.
+@dataclass(frozen=True, eq=False)
+class Disagreements:
+    """Pairs of images of one galaxy by two surveys.
 
-    The galaxies are those whose positions in two surveys are mutual nearest neighbours. A given
-    survey is compared with each other one; without it, all pairs of surveys are. The result is that
-    of `galaxy_da.queries.outliers.outliers`, with `relative_distance` as ``outlier_score``.
+    Attributes
+    ----------
+    first, second : (n,) int array
+        Places of the images among the rows that were compared.
+    ratio : (n,) float64 array
+        Difference of the images over the median difference of these surveys.
+    score : (n,) float64 array
+        Minus the decimal logarithm of the share of pairs that differ at least as much.
     """
-    index.span(survey)
-    if "variance" not in index.rows.column_names:
-        raise LatentIndexError("the index holds no variances, which disagreement needs")
-    enough = _PAIRS_PER_LATENT * (index.dimension + 1)
-    parts, counts = [], []
-    rows = within.rows
-    for one, other in combinations(index.surveys, 2):
-        if survey not in (None, one, other):
-            continue
-        one, other = (other, one) if survey == other else (one, other)
-        pair = counterparts(
-            index,
-            _rows_of_survey(index, rows, one),
-            _rows_of_survey(index, rows, other),
-            radius_arcsec,
-        )
-        counts.append(f"{one} and {other} {len(pair[0])}")
-        if len(pair[0]) >= enough:
-            here, there = posteriors(index, pair[0]), posteriors(index, pair[1])
-            distance = np.linalg.norm(here[0] - there[0], axis=1)
-            parts.append((*pair, relative_distance(*here, *there), distance))
-    if not parts:
-        raise LatentIndexError(
-            f"disagreement needs two surveys with at least {enough} galaxies in common within "
-            f"{radius_arcsec:g} arcsec; in common: {', '.join(counts) or 'no two surveys'}"
-        )
-    first, second, separation, score, distance = map(np.concatenate, zip(*parts, strict=True))
-    top = np.argsort(-score, kind="stable")[:k]
-    there = index.take(second[top], ["survey", "object_id", "flags"])
-    table = result_table(
-        index,
-        first[top],
-        other_survey=there["survey"],
-        other_id=there["object_id"],
-        separation_arcsec=separation[top],
-        distance=distance[top],
-        outlier_score=score[top],
-    )
-    flags = pc.bit_wise_or(table["flags"], there["flags"])
-    return table.set_column(table.num_columns - 1, "flags", flags)
+
+    first: np.ndarray
+    second: np.ndarray
+    ratio: np.ndarray
+    score: np.ndarray
 
 
-def relative_distance(
-    mean1: np.ndarray, variance1: np.ndarray, mean2: np.ndarray, variance2: np.ndarray
-) -> np.ndarray:
-    """Return the ratio of the distance between two images of each galaxy to the expected one, (n,).
+def find_disagreements(index: StoredIndex, rows: np.ndarray) -> Disagreements:
+    """Compare the images of each galaxy by every two surveys, among ascending rows of an index.
 
-    Means and variances are (n, d) posteriors of n galaxies in two surveys, a few of them wrong
-    pairs. The distance is the Mahalanobis distance of the pair's shift. The mean shift and the
-    scatter of the two surveys come from the 80% of pairs that agree best (concentration steps of
-    the deterministic MCD, Hubert et al. 2012, J. Comput. Graph. Stat. 21, 618). The distance is
-    divided by the distance predicted from the posterior variances, then by the median of this
-    ratio over the 50 most similar galaxies. The median result is therefore about 1.
+    The galaxies are those whose positions in two surveys are mutual nearest neighbours within
+    `RADIUS_ARCSEC`. Two surveys with fewer than five galaxies per latent in common are not
+    compared.
     """
-    shift = np.subtract(mean1, mean2, dtype=np.float64)
-    log_squared = np.log(_squared_distance(shift) + _TINY)
-    noise = [
-        np.log(np.maximum(variance, _TINY)).mean(axis=1) for variance in (variance1, variance2)
-    ]
-    terms = np.stack([np.ones(len(shift)), *noise], axis=1)
-    residual = log_squared - terms @ np.linalg.lstsq(terms, log_squared, rcond=None)[0]
-    _, similar = nearest_others((mean1 + mean2) / 2, _SIMILAR)
-    return np.asarray(np.exp((residual - np.median(residual[similar], axis=1)) / 2))
+    none = np.empty(0)
+    parts: list[tuple[np.ndarray, ...]] = [(none.astype(int), none.astype(int), none, none)]
+    surveys = {survey: _rows_of_survey(index, rows, survey) for survey in index.surveys}
+    for one, other in combinations([name for name, own in surveys.items() if len(own)], 2):
+        first, second, _ = counterparts(index, surveys[one], surveys[other], RADIUS_ARCSEC)
+        if len(first) >= _PAIRS_PER_LATENT * (index.dimension + 1):
+            difference = residual(index.vectors[first], index.vectors[second])
+            places = (np.searchsorted(rows, some) for some in (first, second))
+            ratio = difference / max(float(np.median(difference)), _TINY)
+            parts.append((*places, ratio, log_share(ratio)))
+    return Disagreements(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _squared_distance(shift: np.ndarray) -> np.ndarray:
-    """Return the squared Mahalanobis distance from the centre of the majority of points."""
-    kept = int(np.ceil(_KEPT_SHARE * len(shift)))
-    centred = shift - np.median(shift, axis=0)
-    spread = np.median(np.abs(centred), axis=0) + _TINY
-    squared = np.square(centred / spread).sum(axis=1)
-    for _ in range(_STEPS):
-        most = np.argpartition(squared, kept - 1)[:kept]
-        squared = np.square(whitened(shift, shift[most])).sum(axis=1, dtype=np.float64)
-    return np.asarray(squared)
+def residual(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return how much each galaxy's latents in two surveys, (n, d) each, differ from predictions.
+
+    Ridge regression predicts either survey's latents from the other's, for each galaxy from a fit
+    without it. The result, (n,), is the norm of both residuals.
+    """
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import KFold, cross_val_predict
+
+    folds = KFold(_FOLDS, shuffle=True, random_state=_SEED)
+    squared = np.zeros(len(one))
+    for known, wanted in ((one, other), (other, one)):
+        predicted = cross_val_predict(RidgeCV(_PENALTIES), known, wanted, cv=folds)
+        squared += np.square(predicted - wanted).sum(1)
+    return np.sqrt(squared)
+
+
+def log_share(values: np.ndarray) -> np.ndarray:
+    """Return minus log10 of the share of positive values that are higher, if log-normal.
+
+    Centre and scatter are the median and the median absolute deviation, which a few pairs of
+    different galaxies hardly change.
+    """
+    from scipy.stats import norm
+
+    log = np.log(values + _TINY)
+    centre = np.median(log)
+    scatter = _MAD_TO_SIGMA * float(np.median(np.abs(log - centre))) + _TINY
+    return np.asarray(np.abs(norm.logsf((log - centre) / scatter)) / np.log(10))
 
 
 def _rows_of_survey(index: StoredIndex, rows: np.ndarray, survey: str) -> np.ndarray:

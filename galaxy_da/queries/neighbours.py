@@ -1,4 +1,4 @@
-"""Whitened coordinates, nearest neighbours, and the local outlier factor."""
+"""Whitened coordinates and nearest neighbours."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import numpy as np
 
 from galaxy_da.queries.rows import BATCH, without_self
 
-__all__ = ["local_outlier_factor", "nearest_others", "whitened"]
+__all__ = ["nearest_others", "whitened"]
 
 _LEAST_VARIANCE = 0.03
 """Floor added to the variance of each direction, over the mean variance of all directions."""
 _EXACT_ROWS = 200_000
 _PROBES = 24
-_TINY = 1e-10
 
 
 def whitened(points: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
@@ -53,18 +52,6 @@ def nearest_others(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarr
         distance, near = (np.take_along_axis(values, order, 1) for values in (distance, near))
         distances[own], rows[own] = without_self(own, distance, near)
     return distances, rows
-
-
-def local_outlier_factor(points: np.ndarray, count: int) -> np.ndarray:
-    """Return the local outlier factor of (n, d) points: density of neighbours over own density.
-
-    It is about 1 for an ordinary point, more for an outlier (Breunig et al. 2000, SIGMOD,
-    definitions 5 to 7).
-    """
-    distances, rows = nearest_others(points, count)
-    reach = np.maximum(distances, distances[:, -1][rows])
-    density = 1 / (reach.mean(axis=1, dtype=np.float64) + _TINY)
-    return np.asarray(density[rows].mean(axis=1) / density)
 
 
 def _searcher(points: np.ndarray) -> Any:

@@ -1,8 +1,8 @@
-"""Active learning: outliers ranked by a person's interest, learnt from a few scores.
+"""Active learning: strange galaxies ranked by a person's interest, learnt from a few scores.
 
-The method is that of Astronomaly (Lochner & Bassett 2021, Astronomy and Computing 36, 100481). A
-regression predicts the person's score of every galaxy. Near scored galaxies the rank follows the
-prediction, far from them the outlier score.
+As in Astronomaly (Lochner & Bassett 2021, Astronomy and Computing 36, 100481), a model predicts the
+person's score of every galaxy and is weighed with the outlier score. ``python -m
+benchmarks.outliers`` measures how many galaxies of an unseen class a person finds.
 """
 
 from __future__ import annotations
@@ -16,38 +16,40 @@ from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Subset
 from galaxy_da.io.tables import check_columns
 from galaxy_da.queries.neighbours import whitened
-from galaxy_da.queries.outliers import OutlierMethod, outlier_score
-from galaxy_da.queries.rows import result_table, rows_of, select
+from galaxy_da.queries.outliers import STRANGE, strange_galaxies
+from galaxy_da.queries.rows import result_table, rows_of
 
 __all__ = ["BEST_SCORE", "rank", "trained_scores"]
 
 BEST_SCORE = 5.0
 """Score of a galaxy of which the person wants more; 0 means no more of its kind."""
 
-_LEAST_BELIEF = 0.1
-_TREES = 50
-_SEED = 0
+_LEAST_SHARE = 0.02  # so that neither class is empty
+_INVERSE_PENALTY = 0.1
+_STEPS = 500
 
 
 def rank(
     index: StoredIndex,
     scores: pa.Table,
     survey: str | None = None,
-    method: str | OutlierMethod = "combined",
     *,
     start: pa.Table | None = None,
     within: Subset | None = None,
 ) -> pa.Table:
-    """Rank all galaxies by outlier score and by a person's scores of some of them.
+    """Rank galaxies by outlier score and by a person's scores of some of them.
+
+    Bad data are left out; see `galaxy_da.queries.outliers.outliers`.
 
     Parameters
     ----------
-    index, survey, method, within
-        As for `galaxy_da.queries.outliers.outliers`, without ``disagreement``.
+    index, survey, within
+        As for `galaxy_da.queries.outliers.outliers`.
     scores : pa.Table
         ``survey``, ``object_id`` and ``score`` (0 to `BEST_SCORE`) of any galaxies of the index.
     start : pa.Table, optional
-        An earlier result, whose objects and outlier scores are used again to save time.
+        An earlier result, of this function or of `galaxy_da.queries.outliers.outliers`, whose
+        galaxies and outlier scores are used again to save time.
 
     Returns
     -------
@@ -64,10 +66,12 @@ def rank(
         If a table lacks a column, a galaxy is scored twice, or a score is missing or not 0 to 5.
     """
     if start is None:
-        selection = select(index, survey, within)
-        rows, outlier = selection.rows, outlier_score(index, selection, method)
+        strange = strange_galaxies(index, survey, within)
+        rows, outlier = strange.rows, strange.score
     else:
         check_columns(start, ("survey", "object_id", "outlier_score"), "start")
+        if "ranking" in start.column_names:
+            start = start.filter(pc.equal(start["ranking"], STRANGE))
         rows, outlier = _rows(index, start), start["outlier_score"].to_numpy()
         if (rows < 0).any():
             raise LatentIndexError(
@@ -99,22 +103,22 @@ def trained_scores(
     """Weight the outlier scores of all galaxies with the predicted score of a person.
 
     `points` (n, d) and `scored` (m, d) are whitened latents, `outlier` (n,) and `score` (m,) scores
-    that are not negative. Returns the person's score predicted by a random forest, and ``outlier
-    tanh(exp(d) - 1 + artanh(u))``, where u is the predicted score scaled to 0.1 to 1, and d is the
-    distance to the nearest scored galaxy over its mean (section 2.5 of the paper).
+    that are not negative. A logistic regression predicts the person's score: each scored galaxy
+    counts as wanted with the weight of its score, and as unwanted with the rest; both classes weigh
+    the same. Returns the predicted score, and the probability of wanted galaxies at prior odds in
+    proportion to the root of the outlier score.
     """
-    from scipy.spatial import cKDTree
-    from sklearn.ensemble import RandomForestRegressor
+    from scipy.special import expit
+    from sklearn.linear_model import LogisticRegression
 
-    forest = RandomForestRegressor(n_estimators=_TREES, random_state=_SEED).fit(scored, score)
-    predicted = np.clip(forest.predict(points), 0, BEST_SCORE)
-    distance = np.asarray(cKDTree(scored).query(points)[0])
-    distance = distance.astype(np.float32).astype(np.float64)  # its mean then ignores the order
-    relative = distance / max(float(distance.mean()), np.finfo(np.float32).tiny)
-    belief = _LEAST_BELIEF + (1 - _LEAST_BELIEF) * predicted / BEST_SCORE
-    with np.errstate(divide="ignore"):
-        weight = np.tanh(np.exp(np.minimum(relative, 50)) - 1 + np.arctanh(np.minimum(belief, 1)))
-    return predicted, outlier * weight
+    wanted = np.clip(score / BEST_SCORE, _LEAST_SHARE, 1 - _LEAST_SHARE)
+    shares = np.concatenate([wanted / wanted.mean(), (1 - wanted) / (1 - wanted).mean()]) / 2
+    labels = np.repeat([1, 0], len(scored))
+    model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=_STEPS)
+    model.fit(np.concatenate([scored, scored]), labels, sample_weight=shares)
+    log_odds = model.decision_function(points)
+    prior = np.log(np.maximum(outlier, np.finfo(np.float32).tiny)) / 2
+    return BEST_SCORE * expit(log_odds), np.asarray(expit(log_odds + prior))
 
 
 def _scored(index: StoredIndex, scores: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -81,7 +81,7 @@ def test_speed_command_runs_at_its_smallest_size(line):
             "benchmark.md",
         ),
         ("pixel_likelihood --surveys sdss --pool 64 --queries 32", "limit"),
-        ("outliers --n 200 --skies 1", "Share of rings found"),
+        ("outliers --n 200 --skies 1", "Share of an unseen class found"),
         ("probes --n 96 --peers 2", "half_light_arcsec"),
     ],
 )

@@ -3,37 +3,38 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from index_helpers import make
-from sklearn.metrics import roc_auc_score
 
 from benchmarks.outliers import injected as module
 from benchmarks.outliers.injected import ORDINARY, SINGLE_SURVEY_KINDS, simulate_with_outliers
-from benchmarks.outliers.recall import detection, method_rows, purity, ranked_kinds
-from benchmarks.outliers.tables import guide_rows
+from benchmarks.outliers.odd_galaxies import ODD_KINDS, in_components
+from benchmarks.outliers.real_images import real_indexes, real_rows
+from benchmarks.outliers.recall import InjectedSky, kind_rows, recall_at
+from benchmarks.outliers.simulated import learning_rows, pair_rows
+from catalogs.simulation.colours import population_shares
+from catalogs.simulation.galaxies import draw_galaxies
+from catalogs.simulation.observing import frequencies_for
 from galaxy_da.extraction.loading import read_batches
 from galaxy_da.io.features import Features
-from galaxy_da.latent_index import LatentIndex
 from galaxy_da.surveys import get_survey
 
 
-def test_detection_equals_that_by_hand():
+def test_recall_equals_that_by_hand():
     rng = np.random.default_rng(0)
-    is_outlier = rng.random(1000) < 0.2
-    score = rng.normal(size=1000) + 2 * is_outlier
-    recall, auc = detection(score, is_outlier, share=0.05)
-    above = np.sort(score[~is_outlier])[-int(0.05 * (~is_outlier).sum()) - 1]
-    assert recall == pytest.approx((score[is_outlier] > above).mean(), abs=0.01)
-    assert auc == pytest.approx(roc_auc_score(is_outlier, score))
-    assert purity(is_outlier[np.argsort(-score)], 20) == is_outlier[np.argsort(-score)[:20]].mean()
-    with pytest.raises(ValueError, match="0 of 10 objects are outliers"):
-        detection(score[:10], np.zeros(10, bool))
+    kinds = np.where(rng.random(1000) < 0.2, "odd", ORDINARY).astype(object)
+    score = rng.normal(size=1000) + 2 * (kinds == "odd")
+    ordinary = np.sort(score[kinds == ORDINARY])
+    above = ordinary[-int(0.01 * len(ordinary)) - 1]
+    by_hand = (score[kinds == "odd"] > above).mean()
+    assert recall_at(score, kinds, "odd") == pytest.approx(by_hand, abs=0.02)
 
 
 @pytest.fixture(scope="module")
 def sky(tmp_path_factory):
     surveys = [get_survey("decals"), get_survey("sdss")]
     samples = simulate_with_outliers(
-        surveys, 32, 2, seed=3, out=tmp_path_factory.mktemp("outliers")
+        surveys, 40, 2, seed=3, out=tmp_path_factory.mktemp("outliers")
     )
     pixels = {}
     for name, sample in samples.items():
@@ -49,8 +50,10 @@ def test_each_kind_is_in_its_survey(sky):
         assert [(kinds[name] == kind).sum() for name in samples] == [1, 1]
         assert not ((kinds["decals"] == kind) & (kinds["sdss"] == kind)).any()
     assert [(kinds[name] == "mismatch").sum() for name in samples] == [0, 2]
-    assert ((kinds["decals"] == "ring") == (kinds["sdss"] == "ring")).all()
-    assert (kinds["decals"] == ORDINARY).sum() == 32 - len(SINGLE_SURVEY_KINDS) - 2
+    for kind in ODD_KINDS:
+        assert (kinds["decals"] == kind).sum() == 2
+        assert ((kinds["decals"] == kind) == (kinds["sdss"] == kind)).all()
+    assert (kinds["decals"] == ORDINARY).sum() == 40 - len(SINGLE_SURVEY_KINDS) - 2 * 3
     assert samples["decals"].catalog["object_id"].equals(samples["sdss"].catalog["object_id"])
 
 
@@ -81,34 +84,59 @@ def test_a_transient_has_the_flux_of_its_magnitude(monkeypatch):
         np.testing.assert_allclose(total, expected, rtol=0.04)
 
 
-def test_methods_are_compared_kind_by_kind():
+def test_added_light_has_its_colour_in_the_components_of_a_sky():
+    drawn = draw_galaxies(1, np.random.default_rng(0))
+    sky = drawn.render(frequencies_for(get_survey("sdss").bands))
+    light = in_components(sky, population_shares(np.array([0.4]))[0])
+    green, red = sky.mix([481.0, 642.0]) @ light
+    assert -2.5 * torch.log10(green / red) == pytest.approx(0.4, abs=0.01)
+    assert red == pytest.approx(1, abs=0.01)
+
+
+def injected_sky(n=300):
+    """Skies whose odd galaxies, mismatches and stars are known."""
     rng = np.random.default_rng(0)
-    kinds = np.array([ORDINARY] * 280 + ["far"] * 10 + ["blurred"] * 10)
-    place, features = rng.normal(size=(300, 4)), []
+    place, features = rng.normal(size=(n, 4)), {}
     for survey in ("decals", "sdss"):
-        points = (place + 0.1 * rng.normal(size=(300, 4))).astype(np.float32)
-        if survey == "decals":
-            points[kinds == "far"] += 9
-        made = make(survey, list(points), kind=pa.array(kinds))
-        error = np.where(kinds == "blurred", 9, rng.uniform(1, 2, 300)).astype(np.float32)
-        variance = pa.array(list(np.full((300, 4), 0.01)), pa.list_(pa.float32(), 4))
-        table = made.table
-        for name, column in (("reconstruction_error", [error]), ("variance", variance)):
-            table = table.set_column(table.column_names.index(name), name, column)
-        features.append(Features(table=table, space_id="s" * 64, encoders={survey: "e"}))
-    index = LatentIndex.build(features)
-    rows = {(r["method"], r["measure"]): r for r in method_rows([index], ["decals"])}
-    assert rows["lof", "AUC"]["far"] == rows["lof", "recall at 1%"]["far"] == 1
-    assert 0.2 < rows["lof", "AUC"]["blurred"] < 0.8
-    assert rows["reconstruction", "AUC"]["blurred"] == 1
-    assert rows["combined", "AUC"]["mean"] > 0.98
-    assert rows["disagreement", "recall at 1%"]["far"] == 1
-    score, ranked = ranked_kinds(index, "lof", "decals")
-    assert (np.diff(score) <= 0).all() and purity(ranked == "far", 10) == 1
+        kinds = np.array([ORDINARY] * (n - 40) + ["ring"] * 20 + [ORDINARY] * 20, object)
+        points = place + 0.1 * rng.normal(size=(n, 4))
+        points[kinds == "ring"] += 3
+        score, reasons = np.zeros(n, np.float32), np.full(n, None)
+        if survey == "sdss":
+            kinds[-20:-10], kinds[-10:] = "mismatch", "star"
+            points[-20:-10] = np.roll(points[-20:-10], 1, axis=0)
+            score[-10:], reasons[-10:] = 4, "a star"
+        made = make(
+            survey,
+            list(points.astype(np.float32)),
+            kind=pa.array(kinds.tolist()),
+            domain_score=score,
+            domain_reason=pa.array(reasons.tolist(), pa.string()),
+        )
+        flags = made.table.column_names.index("flags")
+        table = made.table.set_column(flags, "flags", pa.array([0] * n, pa.int32()))
+        features[survey] = Features(table=table, space_id="s" * 64, encoders={survey: "e"})
+    return InjectedSky(features)
+
+
+def test_kinds_are_measured_one_by_one():
+    sky = injected_sky()
+    rows = {row["kind"]: row for row in kind_rows([sky], ["decals", "sdss"])}
+    assert rows["star"]["images"] == 10 and rows["ring"]["images"] == 40
+    assert rows["star"]["bad data"] == rows["star"]["survey alone"] == 1
+    assert rows["mismatch"]["bad data"] > 0.7 and rows["mismatch"]["survey alone"] == 0
+    assert rows[ORDINARY]["bad data"] < 0.03
+    assert rows["ring"]["strange at 1%"] > rows["ring"]["bad data"]
+    by_measure = {row["measure"]: row for row in pair_rows([sky])}
+    assert by_measure["residual of prediction"]["mismatch"] > 0.7
+    learnt = {row["class"]: row for row in learning_rows([InjectedSky(sky.features)])[:1]}
+    assert learnt["ring"]["random"] == 60 / 300
+    assert learnt["ring"]["learning"] > 0.9
 
 
 @pytest.mark.slow
-def test_the_guides_artefacts_are_ranked(data):
-    rows = guide_rows("decals", data / "galaxy_zoo_guide.parquet", ("sdss",))
-    assert all(0 < row["artefacts"] < row["images"] for row in rows)
-    assert all(0 <= row["AUC"] <= 1 for row in rows)
+def test_real_images_are_ranked(data):
+    rows = {row["images"]: row for row in real_rows(real_indexes("decals", data))}
+    assert rows["guide, SDSS"]["stars and artefacts"] == 2
+    assert all(0 <= row["bad data"] < 0.5 for row in rows.values())
+    assert rows["Galaxy10 DECaLS"]["random"] == pytest.approx(60 / 110, abs=0.02)

@@ -1,23 +1,16 @@
-// Outliers, which a person can score and re-rank.
+// Strange galaxies, which a person can score and re-rank, and bad data.
 
 import { get, info, keyOf, post } from "../api.js";
-import { announce, button, choice, field, h } from "../dom.js";
+import { announce, button, h } from "../dom.js";
 import { exportMenu } from "../export.js";
 import { filters } from "../filters.js";
-import { number, plural } from "../format.js";
+import { plural } from "../format.js";
 import { gallery } from "../gallery.js";
 import { plate } from "../plates.js";
 import { go, link, read, saveState } from "../route.js";
 import { loadSurveys } from "../surveys.js";
 
-const METHODS = [
-  ["combined", "Combined"],
-  ["knn", "Distance to neighbours"],
-  ["lof", "Local outlier factor"],
-  ["forest", "Isolation forest"],
-  ["reconstruction", "Reconstruction error"],
-  ["disagreement", "Disagreement of surveys"],
-];
+const BAD_DATA = "bad data";
 const BEST = 5;
 
 export async function view({ params, signal }) {
@@ -40,15 +33,17 @@ export async function view({ params, signal }) {
     paint(key, scores.get(key));
     bar.refresh();
   };
-  const scored = values.method !== "disagreement";
-  const wall = gallery(answer.rows, {
-    label: "Outliers, highest score first",
-    measure: (row) => (row.trained_score ?? row.outlier_score).toFixed(3),
-    actions: scored ? { like: (key) => give(key, BEST), dislike: (key) => give(key, 0) } : {},
+  const strange = answer.rows.filter((row) => row.ranking !== BAD_DATA);
+  const bad = answer.rows.filter((row) => row.ranking === BAD_DATA);
+  const measure = (row) => (row.trained_score ?? row.outlier_score).toFixed(3);
+  const wall = gallery(strange, {
+    label: "Strange galaxies, the strangest first",
+    measure,
+    actions: { like: (key) => give(key, BEST), dislike: (key) => give(key, 0) },
     verdict: (key) => verdict(scores.get(key)),
-    foot: (row) => (scored ? pips(keyOf(row), scores.get(keyOf(row)), give) : partner(row)),
+    foot: (row) => h("div", {}, pips(keyOf(row), scores.get(keyOf(row)), give), reason(row)),
     keys: (event, key) => {
-      if (!scored || !/^[0-5]$/.test(event.key)) return false;
+      if (!/^[0-5]$/.test(event.key)) return false;
       give(key, Number(event.key));
       return true;
     },
@@ -58,39 +53,30 @@ export async function view({ params, signal }) {
       h("h1", {}, ranked.size ? `Outliers, ranked by ${plural(ranked.size, "score")}` : "Outliers"),
       h("p", { class: "lead" }, ranked.size
         ? "Ranked by outlier score and by a model of your scores."
-        : "The most unusual galaxies first. Score some from 0 (uninteresting) to 5 (very interesting), then re-rank.")),
+        : "The strangest galaxies first, then images that are bad data. Score galaxies from 0 (uninteresting) to 5 (very interesting), then re-rank.")),
     h("div", { class: "toolbar" },
       filters({
         surveys, values, columns: about.index.columns,
-        apply: ({ clean, ...filtered }) => go("/outliers", state({ ...filtered, clean: clean ?? "" })),
-        extra: [
-          field("Method", choice("method", METHODS, values.method ?? "combined", { id: "filter-method" })),
-          h("label", { class: "tick" },
-            h("input", { type: "checkbox", name: "clean", value: "1", id: "filter-clean", checked: values.clean === "1" }),
-            "Exclude flagged images"),
-        ],
+        apply: (filtered) => go("/outliers", state(filtered)),
       }),
       exportMenu({ path: ask.path, values: ask.values, body: ask.body, shown: answer.rows.map(keyOf), name: "outliers" })),
-    answer.rows.length ? wall : h("p", { class: "empty" }, "No galaxy meets the conditions."),
-    scored ? bar : null);
+    strange.length ? wall : h("p", { class: "empty" }, "No galaxy meets the conditions."),
+    bad.length ? h("section", { "aria-labelledby": "bad-data" },
+      h("h2", { id: "bad-data" }, "Bad data"),
+      gallery(bad, { label: "Bad data, the worst first", measure, foot: reason })) : null,
+    bar);
   page.addEventListener("keydown", (event) => {
     if (event.key === "r" && !event.target.closest("input, textarea, select") && !event.ctrlKey && !event.metaKey) rerank();
   });
   return page;
 }
 
-function request({ survey, method, clean, where, cone, k = "60" }, ranked) {
-  if (!ranked.size || method === "disagreement") {
-    return {
-      path: "/api/outliers",
-      values: { survey, method, k, where, cone, clean: clean === "1" ? "true" : "" },
-    };
-  }
+function request({ survey, where, cone, k = "60" }, ranked) {
+  if (!ranked.size) return { path: "/api/outliers", values: { survey, k, where, cone } };
   return {
     path: "/api/rank",
     body: {
-      survey: survey || undefined, method: method || undefined, k: Number(k), clean: clean === "1", where,
-      cone: cone || undefined,
+      survey: survey || undefined, k: Number(k), where, cone: cone || undefined,
       scores: [...ranked].map(([id, score]) => ({ id, score })),
     },
   };
@@ -139,9 +125,10 @@ function scoreBar({ scores, ranked, rerank, pending, clear }) {
   return bar;
 }
 
-/** Link to the other image of a pair that disagrees. */
-function partner(row) {
-  const key = `${row.other_survey}:${row.other_id}`;
-  return h("a", { class: "partner", href: link("/object", { id: key }), tabindex: "-1" },
-    plate(key, { size: 64 }), h("span", {}, `${row.other_survey}, ${number(row.separation_arcsec, 2)}″ away`));
+/** Reason of the rank; for an image that differs from another survey's, also that image. */
+function reason(row) {
+  if (!row.reason) return null;
+  if (row.ranking !== BAD_DATA || !row.compare_with) return h("p", { class: "reason" }, row.reason);
+  return h("a", { class: "partner", href: link("/object", { id: row.compare_with }), tabindex: "-1" },
+    plate(row.compare_with, { size: 64 }), h("span", {}, row.reason));
 }

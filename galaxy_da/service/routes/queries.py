@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, cast
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +11,6 @@ from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from galaxy_da.index import Subset
-from galaxy_da.queries.outliers import OutlierMethod
 from galaxy_da.service.batches import NeighbourQuery
 from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
 from galaxy_da.service.holdings import Holdings
@@ -52,9 +51,6 @@ _PRIOR = "Prior probability that two objects are the same galaxy."
 
 _FEW = 100
 """Most neighbours of a quick question."""
-
-Score = Literal["combined", "knn", "lof", "forest", "reconstruction"]
-Method = Literal["combined", "knn", "lof", "forest", "reconstruction", "disagreement"]
 
 
 Vector = Annotated[list[float], Field(max_length=4096)]
@@ -222,31 +218,18 @@ def _distances(service: Holdings, accept: str, query: PairQuery, data: bytes) ->
 
 
 class Outliers(FilteredQuery):
-    """Search for outliers."""
+    """Search for outliers; `k` is the number of each ranking."""
 
     survey: SurveyName = None
     k: Count = 50
-    method: Method = Field(
-        "combined", description="Outlier score; `disagreement` ranks pairs of images of one galaxy."
-    )
-    neighbours: int | None = Field(
-        None, ge=1, le=1000, description="Neighbours that `knn` and `lof` use."
-    )
-    radius_arcsec: Radius = 1.0
-    clean: Clean = False
 
 
 @router.get("/outliers", responses=TABLE_RESPONSES, response_class=Response)
 @slow
 def outliers(service: Parts, accept: Accept, query: Annotated[Outliers, Query()]) -> Response:
-    """Rank outliers, or galaxies whose images disagree between two surveys."""
-    method = OutlierMethod(
-        name=query.method, neighbours=query.neighbours, radius_arcsec=query.radius_arcsec
-    )
+    """Rank bad data and strange galaxies, with the reasons."""
     with report_bad_arguments():
-        found = service.index.outliers(
-            query.survey, query.k, method, within=query.subset(clean=query.clean)
-        ).table
+        found = service.index.outliers(query.survey, query.k, within=query.subset()).table
     return table_response(accept, found, query.format, name="outliers")
 
 
@@ -260,13 +243,11 @@ class ScoredObject(BaseModel):
 
 
 class Rank(FilteredQuery):
-    """Ranking of outliers by a person's scores."""
+    """Ranking of strange galaxies by a person's scores."""
 
     survey: SurveyName = None
     scores: list[ScoredObject] = Field(min_length=1, max_length=10_000)
-    method: Score = Field("combined", description="Outlier score to start from.")
     k: Count = 50
-    clean: Clean = False
 
 
 @router.post(
@@ -274,15 +255,13 @@ class Rank(FilteredQuery):
 )
 @slow
 def rank(service: Parts, accept: Accept, body: JsonBody) -> Response:
-    """Rank outliers by a model trained on a person's scores of some of them."""
+    """Rank strange galaxies by a model trained on a person's scores of some of them."""
     query = parse_json(Rank, body)
     surveys, _, ids = zip(*(item.id.partition(":") for item in query.scores), strict=True)
     scores = [item.score for item in query.scores]
     scored = pa.table({"survey": surveys, "object_id": ids, "score": scores})
     with report_bad_arguments():
-        found = service.index.rank(
-            scored, query.survey, query.method, within=query.subset(clean=query.clean)
-        ).table
+        found = service.index.rank(scored, query.survey, within=query.subset()).table
     return table_response(accept, found.slice(0, query.k), query.format, name="ranking")
 
 

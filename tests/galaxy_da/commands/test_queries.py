@@ -25,7 +25,6 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_metadata
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.interpolation import draw_strip
-from galaxy_da.queries.outliers import OutlierMethod
 from galaxy_da.space import LatentSpace
 
 AWKWARD = ["a,b", "ü:1", 'quo"te', " lead", "-k", "x=1"]
@@ -167,18 +166,12 @@ def test_same_and_duplicates(folder, index):
     assert rows("duplicates", folder, *options, *FILTERS) == expected
 
 
-@pytest.mark.parametrize("method", ["combined", "knn", "lof", "reconstruction", "disagreement"])
-def test_outliers(folder, index, method, tmp_path):
-    settings = {"name": method, "neighbours": 7}
-    options = ["--survey", "sdss", "-k", 9, "--method", method, "--neighbours", 7]
-    options += ["--where", "z < 0.7"]
-    expected = index.outliers("sdss", 9, OutlierMethod(**settings), within=Subset(where="z < 0.7"))
+def test_outliers(folder, index, tmp_path):
+    options = ["--survey", "sdss", "-k", 9, "--where", "z < 0.7"]
+    expected = index.outliers("sdss", 9, within=Subset(where="z < 0.7"))
     assert rows("outliers", folder, *options) == expected.to_pylist()
     assert run("outliers", folder, *options, "--out", tmp_path / "o.parquet").exit_code == 0
     assert pq.read_table(tmp_path / "o.parquet").equals(expected.table)
-    assert rows("outliers", folder, "--method", "knn", "--clean") == (
-        index.outliers(method="knn", within=Subset(clean=True)).to_pylist()
-    )
 
 
 def test_rank(folder, index, tmp_path):
@@ -187,9 +180,9 @@ def test_rank(folder, index, tmp_path):
     )
     pyarrow.csv.write_csv(scores, tmp_path / "s.csv")
     pq.write_table(scores, tmp_path / "s.parquet")
-    expected = index.rank(scores, "sdss", "lof", within=SUBSET)
+    expected = index.rank(scores, "sdss", within=Subset(where="z < 0.7"))
     for name in ("s.csv", "s.parquet"):
-        options = ["--scores", tmp_path / name, "--survey", "sdss", "--method", "lof", *FILTERS]
+        options = ["--scores", tmp_path / name, "--survey", "sdss", "--where", "z < 0.7"]
         assert run("rank", folder, *options, "--out", tmp_path / "r.parquet").exit_code == 0
         assert pq.read_table(tmp_path / "r.parquet").equals(expected.table)
     again = ["--start", tmp_path / "r.parquet", "--out", tmp_path / "a.parquet"]
@@ -201,7 +194,6 @@ def test_mistakes_are_said(folder, tmp_path):
     for verb, options, said in (
         ("similar", [], "give exactly one of --id"),
         ("similar", ["--id", "sdss:id 1", "--where", "z"], "expected COLUMN OPERATOR"),
-        ("outliers", ["--method", "odd"], "but is 'odd'"),
         ("duplicates", ["--survey", "sdss"], "give arcsec, distance or both"),
     ):
         result = run(verb, folder, *options)

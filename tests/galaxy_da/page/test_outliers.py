@@ -1,10 +1,10 @@
 """Outliers, their scores and the re-ranking."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from browser_helpers import cards, settle, visit, wait_until
 
-from galaxy_da.index import Subset
 from galaxy_da.latent_index import LatentIndex
 
 
@@ -17,23 +17,15 @@ def keys_of(table):
     return [f"{row['survey']}:{row['object_id']}" for row in table.to_pylist()]
 
 
-@pytest.mark.parametrize("method", ["combined", "knn"])
-def test_order_is_the_librarys(page, index, method):
+def test_order_is_the_librarys(page, index):
     visit(page, "/outliers")
-    page.select_option("#filter-method", method)
     page.select_option("#filter-survey", "sdss")
     page.select_option("#filter-k", "24")
     wait_until(page, "location.hash.includes('k=24')")
     settle(page)
-    assert cards(page) == keys_of(index.outliers("sdss", 24, method))
-
-
-def test_only_clean_images(page, index):
-    visit(page, "/outliers?k=12")
-    page.check("#filter-clean")
-    wait_until(page, "location.hash.includes('clean=1')")
-    settle(page)
-    assert cards(page) == keys_of(index.outliers(k=12, within=Subset(clean=True)))
+    found = index.outliers("sdss", 24)
+    assert cards(page) == keys_of(found)
+    assert found["reason"][0].as_py() in page.inner_text(".card:first-child")
 
 
 def test_scores_rerank_as_the_library_does(page, index):
@@ -71,11 +63,15 @@ def test_scores_rerank_as_the_library_does(page, index):
     assert cards(page) == shown
 
 
-def test_disagreeing_pairs_show_both_images(page, index):
-    found = index.outliers(None, 12, "disagreement")
-    visit(page, "/outliers?method=disagreement&k=12")
-    assert cards(page) == keys_of(found)
-    others = page.locator(".partner").evaluate_all("all => all.map(one => one.hash)")
+def test_bad_data_have_a_gallery_with_the_image_that_they_differ_from(page, index):
+    found = index.outliers(None, 60)
+    bad = found.filter(pc.equal(found["ranking"], "bad data"))
+    visit(page, "/outliers?k=60")
+    section = page.locator("section[aria-labelledby=bad-data]")
+    assert section.locator(".card").count() == len(bad) > 0
+    others = section.locator(".partner").evaluate_all("all => all.map(one => one.hash)")
     assert others == [
-        f"#/object?id={row['other_survey']}%3A{row['other_id']}" for row in found.to_pylist()
+        "#/object?id=" + key.replace(":", "%3A")
+        for key in bad["compare_with"].to_pylist()
+        if key is not None
     ]

@@ -1,101 +1,87 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from index_helpers import make, random_vectors
 from numpy.testing import assert_allclose
-from query_helpers import build, cloud, keys, objects
-from sklearn.ensemble import IsolationForest
-from sklearn.neighbors import LocalOutlierFactor
+from query_helpers import build, cloud, keys
+from sklearn.neighbors import NearestNeighbors
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import Subset
+from galaxy_da.io.samples import Flag
 from galaxy_da.latent_index import LatentIndex
+from galaxy_da.models.domain import UNLIKE
 from galaxy_da.queries import neighbours as module
-from galaxy_da.queries.neighbours import local_outlier_factor, nearest_others, whitened
-from galaxy_da.queries.outliers import METHODS, OutlierMethod
+from galaxy_da.queries.neighbours import nearest_others, whitened
 
 
-@given(objects, objects, st.integers(1, 15), st.integers(1, 30), st.booleans())
-@settings(max_examples=80, deadline=None)
-def test_knn_matches_brute_force(one, other, neighbours, k, whole):
-    index = build(decals={**other, "z1": [0, 0], "z2": [0, 0]}, sdss=one)
-    survey = None if whole else "decals"
-    start, stop = index.span(survey)
-
-    answer = index.outliers(survey, k, OutlierMethod(name="knn", neighbours=neighbours))
-
-    points = index.vectors[start:stop].astype(float)
-    apart = np.linalg.norm(points[:, None] - points[None], axis=-1)
-    np.fill_diagonal(apart, np.inf)
-    scores = np.sort(apart, axis=1)[:, : min(neighbours, len(points) - 1)].mean(axis=1)
-    rows = [index.row(key) - start for key in keys(answer)]
-    assert answer.column_names[5:] == ["outlier_score", "flags"]
-    assert len(set(rows)) == len(rows) == min(k, len(points))
-    found = answer["outlier_score"].to_numpy()
-    assert_allclose(found, np.sort(scores)[::-1][:k], rtol=1e-5, atol=1e-6)
-    assert_allclose(found, scores[rows], rtol=1e-5, atol=1e-6)
+def index_of(n=60, flags=(), **columns):
+    """Index of one survey whose rows have the given flags, and 0 from there."""
+    made = make("sdss", list(random_vectors(n, 4)), **columns)
+    values = pa.array([*map(int, flags), *[0] * (n - len(flags))], pa.int32())
+    table = made.table.set_column(made.table.column_names.index("flags"), "flags", values)
+    return LatentIndex.build([type(made)(table=table, space_id="s", encoders={"sdss": "e"})])
 
 
-def test_every_method_finds_an_outlier_in_the_selection():
-    rng = np.random.default_rng(0)
-    vectors = random_vectors(300, 4)
-    vectors[7] = 12
-    error = rng.uniform(1, 2, 300).astype(np.float32)
-    error[7] = 40
-    features = make("sdss", list(vectors), kind=["a"] * 250 + ["b"] * 50)
-    place = features.table.column_names.index("reconstruction_error")
-    table = features.table.set_column(place, "reconstruction_error", [error])
-    index = LatentIndex.build([type(features)(table=table, space_id="s", encoders={"sdss": "e"})])
-    for method in set(METHODS) - {"disagreement"}:
-        assert keys(index.outliers("sdss", 1, method)) == ["sdss:id 7"], method
-        assert "sdss:id 7" not in keys(
-            index.outliers("sdss", 300, method, within=Subset(where="kind = b"))
-        )
-        assert len(index.outliers("sdss", 300, method, within=Subset(where="kind = b"))) == 50
+def ranking(table, name):
+    return [row for row in table.to_pylist() if row["ranking"] == name]
 
 
-def test_lof_is_sklearns_of_whitened_latents():
-    points = random_vectors(200, 5) * [1, 2, 3, 4, 50]
-    mine = local_outlier_factor(whitened(points), 20)
-    peer = LocalOutlierFactor(20).fit(whitened(points))
-    assert_allclose(mine, -peer.negative_outlier_factor_, rtol=1e-4)
-    index = build(sdss={str(i): point for i, point in enumerate(points)})
-    answer = index.outliers(k=200, method="lof")
-    assert_allclose(answer["outlier_score"], np.sort(mine)[::-1], rtol=1e-4)
+def test_strange_galaxies_are_far_from_their_neighbours():
+    index = build(sdss=cloud(40), decals=cloud(70, seed=4))
+    found = index.outliers("decals", 12)
+
+    points = whitened(index.vectors[slice(*index.span("decals"))])
+    apart = NearestNeighbors(n_neighbors=11).fit(points).kneighbors(points)[0][:, 1:].mean(1)
+    expected = np.sort(apart / np.median(apart))[::-1][:12]
+    assert [row["rank"] for row in ranking(found, "strange galaxy")] == list(range(1, 13))
+    assert_allclose(found["outlier_score"].to_numpy()[:12], expected, rtol=1e-4)
+    own = NearestNeighbors(n_neighbors=4).fit(points).kneighbors(points)[1][:, 1:]
+    first = index.row(keys(found)[0]) - index.span("decals")[0]
+    near = [index.key(int(row) + index.span("decals")[0]) for row in own[first]]
+    assert found["compare_with"][0].as_py() == ", ".join(near)
+    assert f"{expected[0]:.1f} times as far" in found["reason"][0].as_py()
 
 
-def test_forest_is_sklearns():
-    index = build(sdss=cloud(150))
-    peer = IsolationForest(n_estimators=200, random_state=0).fit(index.vectors[:])
-    answer = index.outliers(k=150, method="forest")
-    expected = np.sort(-peer.score_samples(index.vectors[:]))[::-1]
-    assert_allclose(answer["outlier_score"], expected, rtol=1e-6)
-
-
-def test_reconstruction_is_over_the_survey_median_and_combined_takes_the_higher_rank():
-    one, other = (random_vectors(40, 3, seed) for seed in (1, 2))
-    features = []
-    for survey, vectors, scale in (("a", one, 1), ("b", other, 100)):
-        made = make(survey, list(vectors))
-        place = made.table.column_names.index("reconstruction_error")
-        error = scale * np.linspace(1, 3, 40, dtype=np.float32)
-        table = made.table.set_column(place, "reconstruction_error", [error])
-        features.append(type(made)(table=table, space_id="s", encoders={survey: "e"}))
-    index = LatentIndex.build(features)
-    scores = {
-        method: dict(zip(keys(table), table["outlier_score"].to_pylist(), strict=True))
-        for method in ("lof", "reconstruction", "combined")
-        for table in [index.outliers(k=80, method=method)]
+def test_rare_flags_make_bad_data_and_leave_the_strange_galaxies():
+    flags = [Flag.NAN_PIXELS, Flag.SATURATED | Flag.BLANK_BAND, Flag.SUBSTITUTED_BAND]
+    found = index_of(flags=flags).outliers(k=60)
+    bad = {row["object_id"]: row["reason"] for row in ranking(found, "bad data")}
+    assert bad == {
+        "id 0": "pixels are missing or masked",
+        "id 1": "a band is blank; pixels are saturated",
     }
-    assert_allclose(scores["reconstruction"]["a:id 3"], scores["reconstruction"]["b:id 3"])
-    assert_allclose(scores["reconstruction"]["b:id 39"], 3 / 2)
-    for key, value in scores["combined"].items():
-        ranks = [
-            np.mean([other <= scores[name][key] for other in scores[name].values()])
-            for name in ("lof", "reconstruction")
-        ]
-        assert_allclose(value, max(ranks), err_msg=key)
+    strange = {row["object_id"] for row in ranking(found, "strange galaxy")}
+    assert strange == {f"id {i}" for i in range(2, 60)}
+
+
+@given(st.integers(0, 60))
+@settings(max_examples=15, deadline=None)
+def test_a_flag_of_more_than_a_tenth_is_the_surveys(count):
+    found = index_of(flags=[Flag.PARTIAL_COVERAGE] * count).outliers(k=60)
+    assert len(ranking(found, "bad data")) == (count if count <= 6 else 0)
+
+
+def test_domain_reasons_rank_bad_data_but_not_unlike_galaxies():
+    score = np.zeros(60, np.float32)
+    score[:3] = [2.5, 3.5, 4.0]
+    reasons = ["a star", "an artefact", UNLIKE, *[None] * 57]
+    index = index_of(domain_score=score, domain_reason=pa.array(reasons), flags=[1])
+    found = index.outliers(k=60)
+    bad = [(row["object_id"], row["reason"]) for row in ranking(found, "bad data")]
+    assert bad == [("id 1", "an artefact"), ("id 0", "pixels are missing or masked; a star")]
+    assert_allclose(found["outlier_score"].to_numpy()[-2:], [3.5, 2.5])
+    (unlike,) = (r for r in ranking(found, "strange galaxy") if r["object_id"] == "id 2")
+    assert unlike["reason"].endswith(f"; {UNLIKE}")
+    assert len(index.outliers(k=1)) == 2
+
+
+def test_only_selected_galaxies_are_ranked():
+    index = index_of(kind=["a"] * 40 + ["b"] * 20, flags=[Flag.NAN_PIXELS])
+    assert len(index.outliers(k=99, within=Subset(where="kind = a"))) == 40
+    assert not ranking(index.outliers(k=99, within=Subset(where="kind = b")), "bad data")
 
 
 def test_whitened_has_unit_covariance_except_in_thin_directions():
@@ -129,28 +115,11 @@ def test_many_points_are_searched_by_cells(monkeypatch):
     assert np.mean(np.isclose(near, exact, rtol=1e-4)) > 0.9
 
 
-def test_clean_excludes_flagged_images_but_not_substituted_bands():
-    index = build(sdss=cloud(40))  # flags 0 to 39
-    for method in ("knn", "lof", "forest"):
-        assert set(index.outliers(k=40, method=method)["flags"].to_pylist()) == set(range(40))
-        assert set(
-            index.outliers(k=40, method=method, within=Subset(clean=True))["flags"].to_pylist()
-        ) == {0, 16}
-
-
 def test_outliers_refuse():
     index = build(sdss=cloud(5), decals=cloud(1, seed=1))
-    with pytest.raises(LatentIndexError, match="one object only"):
-        index.outliers("decals", method="knn")
+    with pytest.raises(LatentIndexError, match="galaxies left without bad data: 1; ranking"):
+        index.outliers("decals")
     with pytest.raises(LatentIndexError, match="'hsc' is not in this index"):
         index.outliers("hsc")
-    with pytest.raises(LatentIndexError, match="lacks reconstruction errors; extract without --no"):
-        index.outliers()
-    with pytest.raises(LatentIndexError, match="no variances"):
-        index.outliers(method="disagreement")
-    with pytest.raises(ValueError, match=r"one of combined, knn, .* but is 'odd'"):
-        index.outliers(method="odd")
     with pytest.raises(ValueError, match="k must be at least 1 but is 0"):
         index.outliers(k=0)
-    with pytest.raises(ValueError, match="neighbours must be at least 1 but is 0"):
-        OutlierMethod(neighbours=0)

@@ -49,7 +49,7 @@ def test_a_result_is_the_table_of_its_query():
     assert found["object_id"].to_pylist() == expected["object_id"].to_pylist()
     assert pa.table(found) == expected
     assert found.to_pandas().equals(expected.to_pandas())
-    assert index.outliers("decals", 4, "lof") == outliers(index, "decals", 4, "lof")
+    assert index.outliers("decals", 4) == outliers(index, "decals", 4)
     assert index.similar.__doc__ == similar.__doc__
 
 

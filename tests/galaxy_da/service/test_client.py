@@ -65,7 +65,7 @@ def test_queries_return_what_the_library_returns(sky, workspace, tmp_path):
     nearest = index.at_position(row["ra"], row["dec"])
     same_objects(sky.similar_to_position(**row, k=4), index.similar(nearest, 4))
     same_objects(sky.same(KEY, 2.0), index.same(KEY, 2.0, space=workspace.space))
-    same_objects(sky.outliers("sdss", 5, method="lof"), index.outliers("sdss", 5, "lof"))
+    same_objects(sky.outliers("sdss", 5), index.outliers("sdss", 5))
     same_objects(sky.duplicates("hsc", arcsec=900), index.duplicates("hsc", arcsec=900))
     scores = {"survey": ["sdss"] * 2, "object_id": ["sdss-0003", "sdss-0004"], "score": [5.0, 0.0]}
     ranked = sky.rank({"sdss:sdss-0003": 5, "sdss:sdss-0004": 0}, k=6, survey="sdss")

@@ -73,7 +73,7 @@ def test_a_browser_gets_json(http):
     [
         ("/api/similar", ASKED),
         ("/api/same", {"id": "decals:decals-0003"}),
-        ("/api/outliers", {"method": "lof"}),
+        ("/api/outliers", {"k": 5}),
         ("/api/duplicates", {"survey": "hsc", "arcsec": 900}),
         ("/vo/conesearch", {"RA": 150.2, "DEC": 2, "SR": 0.2, "VERB": 3}),
         ("/vo/conesearch", {"RA": 150.2, "DEC": 2, "SR": 0}),

@@ -73,7 +73,7 @@ def test_garbage_is_answered_with_400(address):
 def test_disconnected_clients_leave_no_open_requests(address, workspace):
     for _ in range(20):
         with connected(address) as line:
-            line.sendall(b"GET /api/outliers?method=lof HTTP/1.1\r\nHost: x\r\n\r\n")
+            line.sendall(b"GET /api/outliers?k=5 HTTP/1.1\r\nHost: x\r\n\r\n")
     deadline = time.monotonic() + 30
     while "galaxy_da_requests_open 1.0" not in httpx.get(f"{address}/metrics", timeout=60).text:
         assert time.monotonic() < deadline

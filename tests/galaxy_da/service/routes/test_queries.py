@@ -98,17 +98,16 @@ def test_same(http, workspace, key, radius, prior):
     same_rows(http.get("/api/same", params=asked), expected)
 
 
-@pytest.mark.parametrize("method", ["combined", "knn", "lof", "forest", "reconstruction"])
-def test_outliers_and_ranking(http, workspace, method):
-    asked = {"survey": "sdss", "k": 7, "method": method, "where": ["magnitude > 0"]}
-    expected = workspace.index.outliers("sdss", 7, method, within=Subset(where=["magnitude > 0"]))
+def test_outliers_and_ranking(http, workspace):
+    asked = {"survey": "sdss", "k": 7, "where": ["magnitude > 0"]}
+    expected = workspace.index.outliers("sdss", 7, within=Subset(where=["magnitude > 0"]))
     same_rows(http.get("/api/outliers", params=asked), expected)
     scores = [{"id": "sdss:sdss-0003", "score": 5}, {"id": "sdss:sdss-0004", "score": 0}]
-    body = {"scores": scores, "survey": "sdss", "method": method, "k": 6}
+    body = {"scores": scores, "survey": "sdss", "k": 6}
     table = pa.table(
         {"survey": ["sdss"] * 2, "object_id": ["sdss-0003", "sdss-0004"], "score": [5.0, 0.0]}
     )
-    expected = workspace.index.rank(table, "sdss", method).slice(0, 6)
+    expected = workspace.index.rank(table, "sdss").slice(0, 6)
     same_rows(http.post("/api/rank", json=body), expected)
 
 
@@ -246,7 +245,7 @@ def test_latents_hold_galaxy_and_nuisance(http, workspace):
         ("/api/similar", {"id": "sdss:sdss-0001", "cone": "1,2"}, 422, "RA,DEC"),
         ("/api/similar", {"id": "sdss:sdss-0001", "cone": "1,95,3"}, 422, "dec"),
         ("/api/similar", {"ra": 10, "dec": 10}, 404, "no object within"),
-        ("/api/outliers", {"method": "magic"}, 422, "method"),
+        ("/api/outliers", {"k": 0}, 422, "k"),
         ("/api/duplicates", {"survey": "sdss"}, 422, "give arcsec"),
         ("/api/nothing", {}, 404, "Not Found"),
     ],
