@@ -194,7 +194,6 @@ def _check_plan(folder: Path, plan: Mapping[str, Any], old: Mapping[str, Any]) -
 
 
 def _read_plan(folder: Path) -> dict[str, Any]:
-    """Return the plan of the fetch in a folder, empty if there is none."""
     path = folder / _PLAN
     if not path.is_file():
         return {}
@@ -224,7 +223,6 @@ def _locked(folder: Path) -> Iterator[None]:
 def _with_outcomes(
     sample: pa.Table, keys: list[str], outcomes: Mapping[str, Outcome], source: CutoutSource
 ) -> pa.Table:
-    """Add the outcome of its request to each row."""
     reason = f"outside the footprint of {source.survey}; not requested"
     outside = Outcome(key="", status="outside_footprint", message=reason)
     rows = []

@@ -89,14 +89,10 @@ class Http:
     ) -> bytes:
         """Get the body of a whole reply; `auth` is an HTTP basic account.
 
-        Raises
-        ------
-        HttpError
-            If the request kept failing (timeouts, lost connections, 429, 5xx), or at once on
-            another 4xx; its status is ``fetch_failed``.
-        CatalogError
-            If the service refuses the account (401, 403), the address is invalid, or
-            ``Retry-After`` asks for a longer pause than a quarter of an hour.
+        HttpError (``fetch_failed``) is raised if the request kept failing (timeouts, lost
+        connections, 429, 5xx), or at once on another 4xx. CatalogError is raised if the service
+        refuses the account (401, 403), the address is invalid, or ``Retry-After`` is above a
+        quarter of an hour.
         """
         return self._retry(lambda: self._send("GET", url, auth, params=params))
 
@@ -215,7 +211,6 @@ def _retry_after_s(headers: Mapping[str, str]) -> float:
 
 
 def _chain(error: BaseException | None) -> Iterator[Any]:
-    """Yield an error and its causes."""
     while error is not None:
         yield error
         inner = getattr(error, "cause", None)

@@ -92,8 +92,7 @@ class LocalMosaic(BandSource):
         if not self.covers(np.array([ra]), np.array([dec]))[0]:
             raise CutoutError(f"{label}: not on the mosaic", status="outside_footprint")
         survey = find_survey(self.survey)
-        stamps = {name: self._cut(name, ra, dec) for name in self.bands}
-        scaled = {name: in_survey_flux(stamp, survey, label) for name, stamp in stamps.items()}
+        scaled = {b: in_survey_flux(self._cut(b, ra, dec), survey, label) for b in self.bands}
         check_flux(np.concatenate([stamp.pixels for stamp in scaled.values()]), label)
         header = scaled[self.bands[0]].header
         cards = {name: header[name] for name in _KEPT_CARDS if name in header}

@@ -53,7 +53,6 @@ class PanStarrs(BandSource):
             raise ValueError(f"size_px must be positive but is {self.size_px}")
 
     def _images(self, place: Place, http: Http) -> dict[str, str]:
-        """Return the stack of each band at a position, from the service's text table."""
         ra, dec, label = place
         query: Query = {"ra": ra, "dec": dec, "filters": self.bands, "type": "stack"}
         with http_errors(f"{label}: ps1filenames.py", refused=(400, 404)):

@@ -78,7 +78,6 @@ class SimpleImageAccess(BandSource):
         return {**super().identity(), "select": select}
 
     def _images(self, place: Place, http: Http) -> list[Any]:
-        """Return the records of images that cover a position."""
         from pyvo.dal import SIA2Service, SIAService
 
         (ra, dec, label), degrees = place, self.side_arcsec / 3600

@@ -73,17 +73,11 @@ class CutoutSource:
         return self
 
     def fetch(self, ra: float, dec: float, http: Http) -> bytes:
-        """Fetch a whole file of type `suffix`, centred on a position [ICRS deg].
+        """Fetch a whole file of type `suffix`, centred on a position [ICRS deg], in any thread.
 
-        Several threads call it at once.
-
-        Raises
-        ------
-        CutoutError
-            If this position has no cutout. Its status is ``no_data``, ``outside_footprint``,
-            ``fetch_failed``, ``unreadable`` or ``failed_quality``.
-        CatalogError
-            If no position can succeed: a wrong account, a misconfigured service.
+        CutoutError is raised if this position has no cutout, with the status ``no_data``,
+        ``outside_footprint``, ``fetch_failed``, ``unreadable`` or ``failed_quality``; CatalogError
+        if no position can succeed: a wrong account, a misconfigured service.
         """
         raise NotImplementedError
 

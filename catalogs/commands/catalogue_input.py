@@ -21,6 +21,11 @@ RaColumn = Annotated[str | None, typer.Option("--ra", help="Column of the right 
 DecColumn = Annotated[str | None, typer.Option("--dec", help="Column of the declination.")]
 IdColumn = Annotated[str | None, typer.Option("--id", help="Column of the ids.")]
 
+_FIELDS = {
+    "id": "object_id", "error": "position_error", "error-unit": "position_error_unit",
+    "reference-epoch": "reference_epoch",
+}  # fmt: skip
+
 
 def read_and_report(
     path: PathOrUrl,
@@ -37,9 +42,7 @@ def read_and_report(
     from galaxy_da.io.storage import location
     from galaxy_da.io.tables import read_metadata
 
-    named = {"id": "object_id", "reference-epoch": "reference_epoch"}
-    named |= {"error": "position_error", "error-unit": "position_error_unit"}
-    options: dict[str, Any] = {named.get(k, k): value for k, value in (asked or {}).items()}
+    options: dict[str, Any] = {_FIELDS.get(k, k): value for k, value in (asked or {}).items()}
     if year := options.get("reference_epoch"):
         try:
             options["reference_epoch"] = float(year)

@@ -86,7 +86,7 @@ def crossmatch(
 
     Example: galaxy-da crossmatch decals/sample.parquet sdss/sample.parquet --out pairs.parquet
     """
-    from typing import cast, get_args
+    from typing import cast
 
     from catalogs.matching import MatchSettings
     from catalogs.matching import crossmatch as run
@@ -95,15 +95,12 @@ def crossmatch(
     from galaxy_da.io.storage import location
     from galaxy_da.io.tables import read_metadata, write_table
 
-    for name, value, choices in (("mode", mode, get_args(Mode)), ("how", how, get_args(How))):
-        if value not in choices:
-            raise typer.BadParameter(f"{name} is one of {', '.join(choices)}, not {value!r}")
     with user_mistakes():
         settings = MatchSettings(
             radius_arcsec=radius,
             min_radius_arcsec=min_radius,
             sigmas=sigmas,
-            mode=cast(Mode, mode) if space is None else "all",
+            mode=cast(Mode, mode if space is None else "all"),
             how=cast(How, how),
             allow_same_survey=repeat,
         )
@@ -144,7 +141,6 @@ def crossmatch(
 
 
 def _refuse(options: Mapping[str, Any], engine: str) -> None:
-    """Refuse options that an engine does not have."""
     given = [f"--{name}" for name, value in options.items() if value]
     if given:
         raise typer.BadParameter(f"{', '.join(given)} cannot be used with {engine}")
@@ -178,7 +174,6 @@ def _resolve(
 
 
 def _print_match(result: Mapping[str, Any], out: UPath, as_json: bool) -> None:
-    """Print the summary of a match, and its notes on stderr."""
     for note in result.get("notes", []):
         print(f"note: {note}", file=sys.stderr)
     if as_json:

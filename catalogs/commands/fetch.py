@@ -125,7 +125,7 @@ def _open(
             native = find_survey(survey).pixel_scale_arcsec
             scale = float(source.identity().get("pixel_scale_arcsec", native))
             options["size_px"] = max(1, round(size_arcsec / scale))
-        if "footprint" in names and moc != _NO_MOC:
+        if service != "mosaic" and moc != _NO_MOC:  # a mosaic covers what its files cover
             options["footprint"] = _footprint(survey, moc)
         return open_source(survey, service, **options)
     except ValueError as error:

@@ -114,7 +114,6 @@ def sample(
 def _write_embeddings(
     source: UPath, out: UPath, survey: str, embedding: str, options: ImageSetOptions
 ) -> dict[str, Any]:
-    """Write features of another model's embeddings, and return a report."""
     from catalogs.datasets import read_embeddings, write_embeddings
 
     model, _, column = embedding.rpartition("=")

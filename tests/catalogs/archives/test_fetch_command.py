@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from archives_sky import DEC, RA, fits_bytes, sky, tan_wcs
 from astropy.io import fits
 from mocpy import MOC
 from server import ArchiveServer, Reply
@@ -120,6 +121,19 @@ def test_the_surveys_own_footprint_is_requested_once(run, catalog, moc, tmp_path
     assert "CDS/P/DESI-Legacy-Surveys/DR10/color" in str(requests[0].params)
     status = pq.read_table(tmp_path / "two" / "sample.parquet")["status"].to_pylist()
     assert status == ["ok", "ok", "outside_footprint"]
+
+
+def test_own_coadds_are_cut_without_a_footprint(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(footprints, "MOC_SERVER", "http://127.0.0.1:9/nothing")
+    wcs = tan_wcs(RA, DEC, 0.2, 300, 280)
+    tile = fits_bytes(1e-9 * sky(wcs, 300, 280, "r"), wcs)
+    (tmp_path / "tile_r.fits").write_bytes(tile)
+    (tmp_path / "mine.csv").write_text(f"name,ra,dec\na,{RA},{DEC}\nb,{RA + 9},{DEC}\n")
+    words = ["kids", "--catalog", tmp_path / "mine.csv", "--out", tmp_path / "out"]
+    status, _, err = run(*words, "--mosaic", tmp_path / "tile_{band}.fits")
+    assert status == 0, err
+    table = pq.read_table(tmp_path / "out" / "sample.parquet")
+    assert table["status"].to_pylist() == ["ok", "outside_footprint"]
 
 
 @pytest.mark.parametrize(

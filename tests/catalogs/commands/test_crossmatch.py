@@ -91,14 +91,14 @@ def test_a_table_of_a_file_is_chosen_and_unmatched_rows_are_printed(tmp_path, ca
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--mode", "best"], "mode is one of mutual, nearest, all, not 'best'"),
+        (["--mode", "best"], "mode must be one of mutual, nearest, all but is 'best'"),
         (["--engine", "gpu"], "engine is one of local, dask, not 'gpu'"),
         (
             ["--engine", "dask", "--ra", "alpha,", "--how", "left"],
             "--ra, --how cannot be used with --engine dask",
         ),
         (["--scheduler", "tcp://x:1"], "--scheduler cannot be used with --engine local"),
-        (["--how", "right"], "how is one of inner, left, outer, not 'right'"),
+        (["--how", "right"], "how must be one of inner, left, outer but is 'right'"),
         (["--ra", "a,b,c"], "ra takes one value or ANCHOR,TARGET, not 'a,b,c'"),
         (["--ra", "alpha,", "--frame", ",fk9"], "frame 'fk9' is not known"),
         (
