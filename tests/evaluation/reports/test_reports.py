@@ -18,7 +18,7 @@ from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import get_survey
 
-N = 300
+N = 200
 
 
 @pytest.fixture(scope="module")
