@@ -1,7 +1,8 @@
 """Extract the features of a sample: read, prepare and encode its cutouts, and write parts.
 
 Each batch is encoded on one thread, several batches at once: on two cores this takes three quarters
-of the time of encoding one batch after the other on both.
+of the time of encoding one batch after the other on both. Threads of NumPy's matrix products would
+wait for each other: on busy cores they cost several times the extraction.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import torch
+from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from galaxy_da.errors import CutoutError, TableError
@@ -146,7 +148,7 @@ def encode_batches(
     )
     bar = tqdm(total=total, initial=start, unit="img", desc="extract", disable=not progress)
     try:
-        with bar:
+        with bar, threadpool_limits(1, user_api="blas"):
             for table in tables:
                 bar.update(table.num_rows)
                 yield table

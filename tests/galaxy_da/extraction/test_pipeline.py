@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import blobs, make_space, write_sample
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from galaxy_da.errors import StorageError, SurveyError, TableError
 from galaxy_da.extraction import parts
-from galaxy_da.extraction.encoding import ExtractSettings
+from galaxy_da.extraction.encoding import ExtractSettings, SampleEncoder
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.preparation import prepare
@@ -80,6 +81,18 @@ def test_threads_do_not_change_the_result_and_are_restored(space, sample, precis
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(1)
+
+
+def test_matrix_products_of_numpy_have_one_thread_each(space, sample, monkeypatch):
+    def threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    seen, encode = [], SampleEncoder.encode
+    monkeypatch.setattr(SampleEncoder, "encode", lambda *a: (seen.append(threads()), encode(*a))[1])
+    with threadpool_limits(2, user_api="blas"):
+        extract(space, sample)
+        assert threads() == {2}
+    assert seen and all(pools == {1} for pools in seen)
 
 
 def test_finished_extraction_is_not_repeated(space, sample, tmp_path, monkeypatch):
