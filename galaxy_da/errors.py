@@ -12,7 +12,7 @@
     ├── StorageError     an output that cannot be written, or an object store that fails
     └── ClusterError     a Dask scheduler or workers that do not answer
 
-Bad arguments to a function are plain ``ValueError``.
+Bad arguments to a function are plain ``ValueError``. `SampleWarning` is the one warning.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ __all__ = [
     "CutoutError",
     "GalaxyDAError",
     "LatentIndexError",
+    "SampleWarning",
     "SpaceError",
     "StorageError",
     "SurveyError",
@@ -46,6 +47,10 @@ class GalaxyDAError(Exception):
     ...     print(type(error).__name__)
     SpaceError
     """
+
+
+class SampleWarning(UserWarning):
+    """A sample whose galaxies have the colours of no galaxies."""
 
 
 class SurveyError(GalaxyDAError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -100,7 +102,7 @@ def extract(
 
         tiles = Mosaic(files=mosaic, survey=find_survey(survey), side_arcsec=size_arcsec)
         loaded = LatentSpace.load(space)
-        counts = _counts(extract_mosaic(loaded, tiles, read_table(sample), out, settings))
+        counts = _counts(lambda: extract_mosaic(loaded, tiles, read_table(sample), out, settings))
     elif is_dask(engine, scheduler):
         from galaxy_da.cluster.extraction import extract_partitions
 
@@ -111,19 +113,23 @@ def extract(
         from galaxy_da.extraction.pipeline import extract as run
         from galaxy_da.io.samples import Sample
 
-        counts = _counts(run(LatentSpace.load(space), Sample(sample), out, settings))
+        counts = _counts(lambda: run(LatentSpace.load(space), Sample(sample), out, settings))
     read = {survey: {"read": words} for survey, words in counts.pop("readings").items()}
     print_result({"features": str(out), **counts, "surveys": read}, json)
     if counts["rows"] and not counts.get("ok"):
         raise typer.Exit(_NO_USABLE_ROW)
 
 
-def _counts(features: Features) -> dict[str, Any]:
-    """Return the rows of each status, problems, and how surveys were read."""
+def _counts(run: Callable[[], Features]) -> dict[str, Any]:
+    """Extract; return the rows of each status, problems, warnings, and how surveys were read."""
     import pyarrow.compute as pc
 
+    from galaxy_da.errors import SampleWarning
     from galaxy_da.extraction.problems import count_problems
 
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SampleWarning)
+        features = run()
     table = features.table
     counts: dict[str, Any] = {"rows": table.num_rows, "readings": features.readings}
     for item in pc.value_counts(table["status"]).to_pylist():
@@ -132,4 +138,6 @@ def _counts(features: Features) -> dict[str, Any]:
     if bad.num_rows:
         messages = (message or "" for message in bad["message"].to_pylist())
         counts["problems"] = count_problems(zip(bad["status"].to_pylist(), messages, strict=True))
+    if caught:
+        counts["warning"] = "; ".join(str(one.message) for one in caught)
     return counts

@@ -27,6 +27,7 @@ _EDGE_SHARE = 0.2  # of an exponential disc cut at 2.5 half-light radii, as in t
 _MAGNITUDE, _R_NM = "r_mag", 642.0
 _NEAR = 0.12  # logarithm of the ratio of wavelengths up to which a band stands for r
 _SIGMAS, _LEAST_MAG = 3.0, 0.3
+_MOST_ERROR = 1 / 3  # of an inferred magnitude; a larger one excuses no larger difference
 _MAG_OF_SHARE = 2.5 / np.log(10)
 
 
@@ -40,7 +41,9 @@ def magnitudes_differ(
 ) -> np.ndarray:
     """Return True, (n,), where inferred and measured r differ by 3 sigma and 0.3 mag.
 
-    The errors of both are added in quadrature. Rows without a band near r are not compared.
+    The errors of both are added in quadrature; the inferred one counts up to a third of a
+    magnitude, so that a value that says little is not kept beside one that says more. Rows without
+    a band near r are not compared.
     """
     found = [probe for probe in probes if probe.name == _MAGNITUDE]
     if not found:
@@ -55,6 +58,6 @@ def magnitudes_differ(
     near = np.abs(np.log(ratio * frame.wavelengths_nm[plane] / _R_NM)) < _NEAR
     with np.errstate(invalid="ignore", divide="ignore"):
         difference = np.abs(inferred.value - (22.5 - 2.5 * np.log10(flux)))
-        error = np.hypot(inferred.error, _MAG_OF_SHARE * noise / flux)
+        error = np.hypot(np.minimum(inferred.error, _MOST_ERROR), _MAG_OF_SHARE * noise / flux)
     comparable = near & (flux > 0) & np.isfinite(difference)
     return np.asarray(comparable & (difference > np.maximum(_SIGMAS * error, _LEAST_MAG)))

@@ -11,6 +11,7 @@ import pyarrow as pa
 from galaxy_da.errors import CutoutError
 from galaxy_da.extraction.checks import TOTALS, light_at_edge, magnitudes_differ
 from galaxy_da.extraction.measured_columns import join_measured, measured_columns
+from galaxy_da.extraction.sample_check import SampleCheck
 from galaxy_da.extraction.summary import Summaries, reconstruction_error, summarise
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.samples import Flag
@@ -60,6 +61,7 @@ class SampleEncoder:
         self._settings = settings
         own = {survey.name: survey for survey in settings.surveys}
         self._encoders: dict[tuple[str, tuple[str, ...]], SurveyEncoder] = {}
+        self.check = SampleCheck(space)
         self.surveys: dict[str, Survey] = {name: space.survey(name, own) for name in names}
 
     @property
@@ -104,6 +106,8 @@ class SampleEncoder:
                 error[members] = summarised.reconstruction_error
                 if self._summary_width:
                     summaries[members] = summarised.values
+                usable = [problem is None for problem in prepared.problems]
+                self.check.add(name, encoder.bands, summarised.values[usable])
                 at_edge[members] = light_at_edge(summarised.measured)
                 differ[members] = magnitudes_differ(
                     space.probes, summarised, prepared.inputs, space.frame

@@ -7,6 +7,7 @@ wait for each other: on busy cores they cost several times the extraction.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from galaxy_da.errors import CutoutError, TableError
+from galaxy_da.errors import CutoutError, SampleWarning, TableError
 from galaxy_da.extraction.encoding import ExtractSettings, SampleEncoder
 from galaxy_da.extraction.loading import read_batches
 from galaxy_da.extraction.measured_columns import MEASURED_PREFIX
@@ -73,6 +74,11 @@ def extract(
         If a survey has no definition.
     StorageError
         If the output cannot be written; finished parts stay.
+
+    Warns
+    -----
+    SampleWarning
+        If the colours of a survey's galaxies show a wrong zeropoint, or bands in another order.
     """
     _check_columns(sample, space)
     encoder = SampleEncoder(space, sample.surveys, settings)
@@ -117,7 +123,8 @@ def feature_parts(
 ) -> Callable[[int], Iterator[pa.Table]]:
     """Return the function of the first missing row that `write_parts` calls.
 
-    `batches_from` returns the batches from a row on.
+    `batches_from` returns the batches from a row on. After the last of them, colours that are not
+    those of galaxies raise a `SampleWarning`.
     """
 
     def parts_from(start: int) -> Iterator[pa.Table]:
@@ -126,6 +133,8 @@ def feature_parts(
         yield from split_in_parts(
             encode_batches(encoder, batches_from(start), len(rows), start, progress)
         )
+        for message in encoder.check.warnings():
+            warnings.warn(message, SampleWarning, stacklevel=2)
 
     return parts_from
 

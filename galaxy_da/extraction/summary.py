@@ -7,6 +7,7 @@ measured on the image, and how far the decoded image is from it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,13 +15,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from galaxy_da.images.inputs import Inputs
-from galaxy_da.images.instrument import PER_BAND
+from galaxy_da.images.instrument import PER_BAND, PER_CUTOUT, wavelength_ratio
 from galaxy_da.images.measurements import APERTURE_ARCSEC, Measured, measure
+from galaxy_da.images.preparation import Frame
 from galaxy_da.models.devices import Precision
 from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace
 
-__all__ = ["Summaries", "reconstruction_error", "summarise"]
+__all__ = ["Photometry", "Summaries", "photometry_of", "reconstruction_error", "summarise"]
 
 _SOFTENING = 0.1  # of asinh fluxes [nanomaggy]
 _MAGNITUDE = 2.5 / np.log(10)
@@ -46,6 +48,27 @@ class Summaries:
     values: np.ndarray
     measured: Measured
     reconstruction_error: np.ndarray
+
+
+class Photometry(NamedTuple):
+    """Aperture magnitudes (AB), signal over noise, and wavelengths [nm], each (n, bands)."""
+
+    magnitudes: np.ndarray
+    signal: np.ndarray
+    wavelengths_nm: np.ndarray
+
+
+def photometry_of(values: np.ndarray, frame: Frame) -> Photometry:
+    """Return the photometry in (n, k) summaries; magnitude and signal of a missing band are 0."""
+    bands = len(frame.bands)
+    inner, signal = 1 + bands, 1 + 2 * bands + 2 * (bands - 1)
+    conditions = torch.from_numpy(values[:, -(PER_BAND * bands + PER_CUTOUT) :])
+    ratio = wavelength_ratio(conditions, bands).numpy()
+    return Photometry(
+        values[:, inner : inner + bands],
+        np.sinh(values[:, signal : signal + bands]),
+        ratio * np.array(frame.wavelengths_nm),
+    )
 
 
 def summarise(

@@ -61,6 +61,8 @@ class Domain:
         Axes that whiten the standardised summaries of galaxies.
     levels : (2, m) float32 array
         Rising quantiles of both measures over galaxies outside the fit.
+    colours : (`COEFFICIENTS`,) float32 array, optional
+        Relation of two colours (`galaxy_da.models.colours`); None in a domain without one.
     """
 
     reasons: tuple[str, ...]
@@ -70,6 +72,7 @@ class Domain:
     biases: tuple[np.ndarray, ...]
     axes: np.ndarray
     levels: np.ndarray
+    colours: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         sizes = [len(self.centre), *(len(bias) for bias in self.biases)]
@@ -119,6 +122,7 @@ class Domain:
     def tensors(self) -> dict[str, np.ndarray]:
         """Return the arrays by name."""
         arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {} if self.colours is None else {"colours": self.colours}
         return layer_tensors(arrays, self.weights, self.biases)
 
 
@@ -129,6 +133,7 @@ def read_domain(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) ->
     """Build a domain from `Domain.record` and `Domain.tensors`."""
     try:
         arrays: dict[str, Any] = {key: tensors[key] for key in _ARRAYS}
+        arrays["colours"] = tensors.get("colours")
         weights, biases = read_layers(tensors)
         return Domain(reasons=tuple(record["reasons"]), weights=weights, biases=biases, **arrays)
     except (KeyError, TypeError, ValueError) as error:

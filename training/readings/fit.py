@@ -13,6 +13,8 @@ from evaluation.probes.error_scale import error_factors
 from evaluation.probes.errors import measure, pulls
 from evaluation.probes.fitting import fit_summaries, population_spread, targets_by_symmetry
 from evaluation.probes.quantities import QUANTITIES, find_quantities
+from galaxy_da.extraction.summary import photometry_of
+from galaxy_da.models.colours import fit_colour_relation
 from galaxy_da.models.domain import OUTSIDE, Domain
 from galaxy_da.models.probes import Probe
 from galaxy_da.space import LatentSpace
@@ -30,6 +32,7 @@ __all__ = ["Fitted", "fit_readings"]
 
 _SHARES = (0.7, 0.15)  # of galaxies that are fitted, and that calibrate; the others test
 _SKY = "training sky"  # name under which probes store their errors
+_COLOUR_SIGNAL = 10.0  # least signal over noise in each band
 _KIND_SHARE = 0.12  # images of each kind over the galaxies
 _NOISE_FREE = "as measured on a noise-free image with DECaLS' PSF"
 _DESCRIPTIONS = {
@@ -87,9 +90,20 @@ def fit_readings(
         {name: parts[0] for name, parts in outside.items()},
         seed,
     )
+    domain = replace(domain, colours=_colours(space, inside[0].values))
     probes, rows = _fit_probes(inside, [truth_of(space, sky, part.rows) for part in inside], seed)
     tested = {name: parts[1] for name, parts in outside.items()}
     return Fitted(domain, probes, _domain_rows(domain, inside[2].values, tested), rows)
+
+
+def _colours(space: LatentSpace, summaries: np.ndarray) -> np.ndarray | None:
+    """Fit the relation of colours to bright galaxies in all three bands; None if they are few."""
+    found = photometry_of(summaries, space.frame)
+    use = (found.signal > _COLOUR_SIGNAL).all(1)
+    if found.signal.shape[1] != 3 or use.sum() < 100:
+        return None
+    frame_nm = np.array(space.frame.wavelengths_nm)
+    return fit_colour_relation(found.magnitudes[use], found.wavelengths_nm[use], frame_nm)
 
 
 def _some(sky: TrainingSky, rows: np.ndarray, number: int, kind: str) -> np.ndarray:

@@ -64,7 +64,8 @@ def test_light_beyond_the_edge_withholds_totals(sample):
 @pytest.mark.parametrize(("value", "sigma", "differs"), [
     (15.75, 0.1, False),  # right: 500 nanomaggies
     (17.5, 0.1, True),
-    (17.5, 2.0, False),  # the error says so
+    (16.6, 2.0, False),  # the error says so
+    (17.5, 2.0, True),  # and says too little
     (15.95, 0.01, False),  # closer than magnitudes are defined
 ])  # fmt: skip
 def test_inferred_and_measured_magnitudes_are_compared(sample, value, sigma, differs):

@@ -1,0 +1,103 @@
+"""Check the colours of a whole sample against those that a space expects.
+
+A wrong zeropoint makes one galaxy redder or bluer than it is, and such galaxies exist. The median
+of a sample shows it: galaxies lie near a line in the plane of two colours. The check needs three
+bands, 20 galaxies, and a space that knows this line. It does not notice an error that all bands
+share, and one of 0.3 mag in the bluest band only in some samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+from astropy.stats import mad_std
+
+from galaxy_da.extraction.summary import photometry_of
+from galaxy_da.models.colours import colour_residuals, colour_slope
+from galaxy_da.space import LatentSpace
+
+__all__ = ["SampleCheck"]
+
+_BANDS = 3
+_SHIFTS, _EXPLAINED = np.linspace(-3, 3, 61), 0.5  # errors [mag] that are tried; share of tolerance
+_FEWEST, _SIGNAL = 20, 10.0  # galaxies, and their least signal over noise in each band
+_SLOPES = (1.2, 4.2)  # of median galaxies: g - r from 0.35 to 1.2 mag
+_TOLERANCE_MAG = 0.17  # real samples are within 0.08 mag
+_SIGMAS, _MEDIAN = 3.0, 1.25  # least significance; error of a median over that of a mean
+
+
+class _Colours(NamedTuple):
+    """Median slope, distance from the relation and its tolerance [mag]."""
+
+    slope: float
+    off: float
+    tolerance: float
+
+    def plausible(self, share: float = 1.0) -> bool:
+        """Test if the colours are those of galaxies, within a share of the tolerance."""
+        return _SLOPES[0] <= self.slope <= _SLOPES[1] and abs(self.off) <= share * self.tolerance
+
+
+class SampleCheck:
+    """Colours of the galaxies that an extraction has read, by survey and bands."""
+
+    def __init__(self, space: LatentSpace) -> None:
+        self._frame = space.frame
+        self._relation = None if space.domain is None else space.domain.colours
+        self._found: dict[tuple[str, tuple[str | None, ...]], list[tuple[np.ndarray, ...]]] = {}
+
+    def add(self, survey: str, bands: tuple[str | None, ...], summaries: np.ndarray) -> None:
+        """Add the (n, inputs) summaries of usable cutouts; `bands` are those in the planes."""
+        if self._relation is None or None in bands or len(bands) != _BANDS:
+            return
+        found = photometry_of(summaries, self._frame)
+        use = (found.signal > _SIGNAL).all(1)
+        own = self._found.setdefault((survey, bands), [])
+        own.append((found.magnitudes[use], found.wavelengths_nm[use]))
+
+    def warnings(self) -> list[str]:
+        """Return a sentence about each survey whose colours are not those of galaxies."""
+        said = []
+        for (survey, bands), parts in self._found.items():
+            magnitudes, wavelengths = (np.concatenate(part) for part in zip(*parts, strict=True))
+            if len(magnitudes) < _FEWEST:
+                continue
+            colours = self._medians(magnitudes, wavelengths)
+            if not colours.plausible():
+                causes = self._causes(magnitudes, wavelengths, [str(band) for band in bands])
+                first, middle, last = bands
+                said.append(
+                    f"{survey}: the median colours of {len(magnitudes)} galaxies are not those of "
+                    f"galaxies: {middle} - {last} is {colours.off:+.2f} mag from its value beside "
+                    f"{first} - {middle}, with a tolerance of {colours.tolerance:.2f}; "
+                    f"{' or '.join(causes) or 'the bands or the units may be wrong'}"
+                )
+        return said
+
+    def _medians(self, magnitudes: np.ndarray, wavelengths: np.ndarray) -> _Colours:
+        assert self._relation is not None
+        frame_nm = np.array(self._frame.wavelengths_nm)
+        off = colour_residuals(self._relation, magnitudes, wavelengths, frame_nm)
+        error = _SIGMAS * _MEDIAN * mad_std(off) / np.sqrt(len(off))
+        slope = float(np.median(colour_slope(magnitudes, wavelengths)))
+        return _Colours(slope, float(np.median(off)), max(_TOLERANCE_MAG, float(error)))
+
+    def _causes(
+        self, magnitudes: np.ndarray, wavelengths: np.ndarray, bands: Sequence[str]
+    ) -> list[str]:
+        """Return other orders of the bands, and errors of zeropoints, that explain the colours."""
+        causes = [
+            f"the order of the bands may be {', '.join(bands[k] for k in order)}"
+            for order in list(permutations(range(_BANDS)))[1:]
+            if self._medians(magnitudes[:, np.argsort(order)], wavelengths).plausible()
+        ]
+        for band, name in enumerate(bands):
+            for mag in sorted(_SHIFTS, key=abs):
+                error = mag * np.eye(_BANDS)[band]
+                if self._medians(magnitudes - error, wavelengths).plausible(_EXPLAINED):
+                    causes.append(f"the magnitudes of {name} may be off by {mag:+.1f}")
+                    break
+        return causes
