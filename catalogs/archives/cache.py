@@ -5,6 +5,7 @@ Cutouts stay in the folders of their fetches. A file that was deleted or changed
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +20,6 @@ from galaxy_da.io.files import ensure_folder
 
 __all__ = ["Cache", "Cached"]
 
-_MAX_VARIABLES = 500
 _TIMEOUT_S = 30.0
 
 Cached: TypeAlias = tuple[Path, str]  # a cutout on this machine, and its SHA-256
@@ -43,15 +43,11 @@ class Cache:
 
     def find(self, keys: Sequence[str]) -> dict[str, Cached]:
         """Return the known cutouts of some requests, unverified."""
-        cutouts = {}
+        wanted = "SELECT value FROM json_each(?)"
+        query = f"SELECT request, path, sha256 FROM cutouts WHERE request IN ({wanted})"
         with self._open() as database:
-            for start in range(0, len(keys), _MAX_VARIABLES):
-                part = keys[start : start + _MAX_VARIABLES]
-                marks = ",".join("?" * len(part))
-                query = f"SELECT request, path, sha256 FROM cutouts WHERE request IN ({marks})"
-                for key, path, sha256 in database.execute(query, part):
-                    cutouts[key] = Path(path), sha256
-        return cutouts
+            rows = database.execute(query, [json.dumps(list(keys))])
+            return {key: (Path(path), sha256) for key, path, sha256 in rows}
 
     def add(self, files: Mapping[str, Cached]) -> None:
         """Record the cutouts of some requests, all or none of them."""

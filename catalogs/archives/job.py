@@ -7,7 +7,6 @@ and not requested again.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +19,7 @@ from typing import Any, TypeAlias
 
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 from tqdm import tqdm
+from tqdm.contrib.concurrent import thread_map
 
 from catalogs.archives.cache import Cache, Cached
 from catalogs.archives.http import Http
@@ -73,10 +73,8 @@ class Job:
                 path.unlink(missing_ok=True)
             return whole
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = pool.map(is_whole, cutouts)
-            hidden = not (self.progress and cutouts)
-            whole = list(tqdm(results, "verify", len(cutouts), unit="img", disable=hidden))
+        hidden = not (self.progress and cutouts)
+        whole = thread_map(is_whole, cutouts, desc="verify", unit="img", disable=hidden)
         lost = {key for key, good in zip(cutouts, whole, strict=True) if not good}
         return settled.keys() - lost, len(lost)
 
