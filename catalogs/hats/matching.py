@@ -78,18 +78,7 @@ def crossmatch_hats(
     dict
         The table's metadata, as of `crossmatch`. The offset of the targets is the mean over
         partitions of their medians, by pairs. The false-match rate and the expected false pairs are
-        measured within each partition and weighted by its anchors; they are too small if partitions
-        are only a few shifts wide.
-
-    Raises
-    ------
-    ValueError, CatalogError, TableError
-        As `crossmatch`, or if a setting is not available with Dask, a catalogue or a wide enough
-        margin is missing, or LSDB is not installed.
-    ClusterError
-        If the scheduler or all workers that take a partition are lost.
-    StorageError
-        If `out` cannot be written.
+        weighted by anchors; they are too small if partitions are only a few shifts wide.
     """
     settings = replace(settings or MatchSettings(), **options)
     if settings.min_radius_arcsec or settings.sigmas is not None or settings.how != "inner":

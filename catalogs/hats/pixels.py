@@ -27,46 +27,22 @@ _OFFSETS = tuple(f"offset_{part}_arcsec" for part in ("east", "north", "scatter"
 
 
 class Side(NamedTuple):
-    """Columns and margin of one of the two catalogues.
+    """Columns and margin of one of the two catalogues."""
 
-    Attributes
-    ----------
-    name : str
-        Name of the catalogue in messages.
-    ra, dec : str
-        Columns of positions [ICRS deg].
-    ids : list of str
-        Columns of ids.
-    margin_arcsec : float
-        Width of the margin needed around a pixel [arcsec].
-    """
-
-    name: str
-    ra: str
+    name: str  # in messages
+    ra: str  # columns of positions [ICRS deg]
     dec: str
-    ids: list[str]
-    margin_arcsec: float
+    ids: list[str]  # columns of ids
+    margin_arcsec: float  # needed around a pixel
 
 
 class PixelMatch(NamedTuple):
-    """The pairs of one pixel's anchors.
+    """The pairs of one pixel's anchors."""
 
-    Attributes
-    ----------
-    pairs : pa.Table
-        As of `crossmatch`, without metadata.
-    n_anchor : int
-        Number of anchors in the pixel.
-    n_around : int
-        Number of anchors in the pixel and its margin.
-    metadata : dict
-        Metadata of the match with the margins.
-    """
-
-    pairs: pa.Table
-    n_anchor: int
-    n_around: int
-    metadata: dict[str, Any]
+    pairs: pa.Table  # as of `crossmatch`, without metadata
+    n_anchor: int  # anchors in the pixel
+    n_around: int  # and in the pixel and its margin
+    metadata: dict[str, Any]  # of the match with the margins
 
 
 def match_pixel(
@@ -78,16 +54,8 @@ def match_pixel(
 ) -> PixelMatch:
     """Match the anchors of one pixel.
 
-    Parameters
-    ----------
-    rows : sequence of 4 pd.DataFrame or None
-        Anchors, their margin, targets and their margin, of partitions that cover the pixel.
-    pixel : Pixel
-        Pixel of the anchors to match.
-    is_whole : (bool, bool)
-        The pixel is the whole partition of the anchors, and of the targets.
-    sides, settings
-        Columns of the anchors and the targets, and settings of the match.
+    `rows` are anchors, their margin, targets and their margin, of partitions that cover the pixel;
+    `is_whole` tells for both sides if the pixel is the whole partition.
     """
     with using_lsdb():
         near, own = _gather(rows[:2], pixel, is_whole[0], sides[0])
