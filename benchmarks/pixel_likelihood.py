@@ -1,78 +1,103 @@
 """Recall by a likelihood of pixels that knows PSF and noise: the physical limit of the latents.
 
 ``python -m benchmarks.pixel_likelihood [--surveys decals sdss] [--pool N] [--queries N]`` simulates
-a sky, and searches each query by a survey among observations by DECaLS, north up. Images in bands
-of nearly one wavelength are smoothed to a common PSF, by the true PSF of each. Their fluxes are
-scaled so that the difference of two images has unit variance: with the variance A + B f of the
-difference at a flux f, that scale is 2 sqrt(A + B f) / B (Anscombe 1948, Biometrika 35, 246).
-Spatial frequencies are weighed by the noise that smoothing left. The shift and the gain of each
-band have Gaussian priors of the errors of astrometry and calibration, and are marginalised with
-the likelihood linear in them. The same galaxies are searched by latents, by definition.
+a sky, and searches each query by a survey among observations by DECaLS, north up. Two images of one
+galaxy through PSFs A and B agree where B times the one equals A times the other, at every spatial
+frequency; the difference over its noise is that of Zackay, Ofek & Gal-Yam (2016, ApJ 830, 27). The
+shift and the gain of each band are fitted, with Gaussian priors of the errors of astrometry and
+calibration. The same galaxies are searched by latents,
+by definition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from benchmarks.adaptation.settings import benchmark_survey
 from benchmarks.support.commands import command_parser
 from benchmarks.support.observations import as_cutouts
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.observing import dark_sky, moffat_transfer, pixel_noise
+from catalogs.simulation.patches import STAMP_ARCSEC, unit_phase
 from catalogs.simulation.sky import Observation, SkySettings, sky_chunks
 from evaluation.retrieval import match_ranks, recall_of
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.preparation import to_surface_brightness
-from galaxy_da.images.resampling import resample
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
-__all__ = ["Stamps", "likelihood_ranks", "limit_rows", "marginal_chi2"]
+__all__ = ["Spectra", "gauss_newton", "likelihood_ranks", "limit_rows"]
 
-_PIXEL_ARCSEC, _PIXELS = 0.524, 64
-_ASTROMETRY_PX = 0.1 * np.sqrt(2) / _PIXEL_ARCSEC  # of the difference of two positions
+_MODES = 33  # up to 0.96 cycle / arcsec
+_ASTROMETRY_ARCSEC = 0.1 * np.sqrt(2)  # of the difference of two positions
 _CALIBRATION = 0.02 * np.sqrt(2) * np.log(10) / 2.5  # of the logarithm of the ratio of two gains
 _SAME_BAND = 0.1  # relative difference of wavelengths; beyond it, colours spread the gain
-_FEWEST_POSITIVE = 0.1  # of the variance of the sky: a floor for negative fluxes
+_TAPER_ARCSEC = 5.0
+_REFINED, _STEPS = 50, 3  # most rivals whose shift and gains are fitted by several steps
+_AT_ONCE = 250  # galaxies of the pool
 _SEED = 505
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stamps:
-    """Observations on common pixels.
+class Spectra:
+    """Fourier transforms of observations, at the same frequencies for every survey.
 
-    `brightness` (n, bands, y, x) is in nanomaggy / arcsec^2, `psf_fwhm_arcsec` and `noise` (n,
-    bands) are the true PSF width and the sky noise of a pixel, `sky` (bands,) is the dark sky.
+    `values` (n, bands, y, x) are complex [nanomaggy], `transfer` (n, bands, y, x) is that of the
+    true PSF, and `noise` (n, bands) the variance of a value, shot noise of the galaxy included.
     """
 
-    brightness: Tensor
-    psf_fwhm_arcsec: Tensor
+    values: Tensor
+    transfer: Tensor
     noise: Tensor
-    sky: Tensor
 
-    def bands(self, planes: Sequence[int]) -> Stamps:
+    def __getitem__(self, rows: slice | Tensor) -> Spectra:
+        return Spectra(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def bands(self, planes: Sequence[int]) -> Spectra:
         """Return some of the bands."""
-        return Stamps(
-            brightness=self.brightness[:, planes],
-            psf_fwhm_arcsec=self.psf_fwhm_arcsec[:, planes],
-            noise=self.noise[:, planes],
-            sky=self.sky[planes],
+        return Spectra(**{f.name: getattr(self, f.name)[:, planes] for f in fields(self)})
+
+    @staticmethod
+    def join(parts: Sequence[Spectra]) -> Spectra:
+        """Join spectra of one survey."""
+        return Spectra(
+            **{f.name: torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Spectra)}
         )
 
     @staticmethod
-    def join(parts: Sequence[Stamps]) -> Stamps:
-        """Join stamps of one survey."""
-        return Stamps(
-            brightness=torch.cat([part.brightness for part in parts]),
-            psf_fwhm_arcsec=torch.cat([part.psf_fwhm_arcsec for part in parts]),
-            noise=torch.cat([part.noise for part in parts]),
-            sky=parts[0].sky,
+    def of(flux: Tensor, pixel_arcsec: float, fwhm: Tensor, sigma: Tensor, sky: Tensor) -> Spectra:
+        """Transform images.
+
+        Parameters
+        ----------
+        flux : (n, bands, y, x) float32 tensor
+            Flux of each pixel [nanomaggy], the galaxy in the middle.
+        pixel_arcsec : float
+            Side of a pixel [arcsec].
+        fwhm, sigma : (n, bands) float32 tensors
+            True PSF width [arcsec], and sky noise of a pixel [nanomaggy].
+        sky : (bands,) float32 tensor
+            Dark sky [nanomaggy / arcsec^2].
+        """
+        north, east = _frequencies()
+        y, x = (torch.arange(side) - (side - 1) / 2 for side in flux.shape[-2:])
+        window = _taper(pixel_arcsec * y)[:, None] * _taper(pixel_arcsec * x)
+        rows = unit_phase(-pixel_arcsec * north * y)
+        columns = unit_phase(-pixel_arcsec * east[:, None] * x)
+        counts = 1 + flux.clamp_min(0) / (sky * pixel_arcsec**2)[:, None, None]
+        slope = torch.hypot(*torch.gradient(window, spacing=pixel_arcsec))
+        moved = (flux * slope * _ASTROMETRY_ARCSEC).square().sum((2, 3))  # light at the border
+        return Spectra(
+            values=rows @ (flux * window).to(rows.dtype) @ columns.T,
+            transfer=moffat_transfer(fwhm[..., None, None], torch.hypot(north, east)),
+            noise=sigma.square() * (counts * window.square()).sum((2, 3)) + moved,
         )
 
 
@@ -101,25 +126,25 @@ def limit_rows(
     anchor = space.survey(space.anchor)
     others = [survey for survey in surveys if survey.name != anchor.name]
     names = [f"{s.name}-repeat" if s.name == anchor.name else s.name for s in surveys]
-    found: dict[str, list[Stamps]] = {}
+    spectra: dict[str, list[Spectra]] = {}
     inputs: dict[str, list[Inputs]] = {}
     for chunk in sky_chunks([anchor, *others], SkySettings(seed=seed), pool):
         wanted = [anchor.name, *(names if chunk.first < queries else ())]
         for name, one in chunk.observe(wanted).items():
             state = chunk.conditions[name]
-            found.setdefault(name, []).append(_stamps(one, state.psf_fwhm_arcsec, state.depth_mag))
+            seen = _spectra(one, state.psf_fwhm_arcsec, state.depth_mag)
+            spectra.setdefault(name, []).append(seen)
             inputs.setdefault(name, []).append(_prepared(space, one))
-    stamps = {name: Stamps.join(parts) for name, parts in found.items()}
+    joined = {name: Spectra.join(parts) for name, parts in spectra.items()}
     latents = {
         name: space.encode(Inputs.join(parts), space.anchor).mean.numpy()
         for name, parts in inputs.items()
     }
     rows = []
     for name, survey in zip(names, surveys, strict=True):
-        here, there, ratios = _common_bands(stamps[name], stamps[anchor.name], survey, space)
-        n = min(queries, len(here.brightness))
-        ranks = likelihood_ranks(here, there, ratios)[:n]
-        limit = recall_of(ranks, pool)
+        here, there, ratios = _common_bands(joined[name], joined[anchor.name], survey, space)
+        n = min(queries, len(here.values))
+        limit = recall_of(likelihood_ranks(here[:n], there, ratios), pool)
         ours = {
             kind: recall_of(
                 match_ranks(latents[name][:n, :width], latents[anchor.name][:, :width]), pool
@@ -141,123 +166,100 @@ def limit_rows(
     return rows
 
 
-def likelihood_ranks(queries: Stamps, pool: Stamps, ratios: np.ndarray) -> np.ndarray:
+def likelihood_ranks(queries: Spectra, pool: Spectra, ratios: np.ndarray) -> np.ndarray:
     """Rank each query's own galaxy, its own row of the pool; 1 is the most likely.
 
     `ratios` (bands,) are wavelengths of the queries over those of the pool.
     """
-    common = torch.maximum(
-        queries.psf_fwhm_arcsec.quantile(0.9, 0), pool.psf_fwhm_arcsec.quantile(0.9, 0)
-    )
-    a = queries.noise.square().mean(0) + pool.noise.square().mean(0)
-    b = queries.noise.square().mean(0) / queries.sky + pool.noise.square().mean(0) / pool.sky
-    weight = _noise_weight(queries, pool, common)
-    here, there = (_stabilised(_smoothed(side, common), a, b) for side in (queries, pool))
     spread = np.hypot(
         _CALIBRATION, np.where(np.abs(ratios - 1) > _SAME_BAND, np.abs(np.log(ratios)), 0.0)
     )
-    prior = torch.tensor([_ASTROMETRY_PX, _ASTROMETRY_PX, *spread], dtype=torch.float32)
-    galaxies = _weighed(there, weight)
-    return np.array(
-        [_rank(i, image, galaxies, weight, prior, (a, b)) for i, image in enumerate(here)], int
-    )
+    prior = torch.tensor([_ASTROMETRY_ARCSEC, _ASTROMETRY_ARCSEC, *spread], dtype=torch.float32)
+    ranks = []
+    for own in range(len(queries.values)):
+        query = queries[own : own + 1]
+        parts = range(0, len(pool.values), _AT_ONCE)
+        chi2 = torch.cat([_chi2(query, pool[i : i + _AT_ONCE], prior) for i in parts])
+        rivals = torch.nonzero(chi2 <= chi2[own]).flatten()
+        if 1 < len(rivals) <= _REFINED:
+            chi2[rivals] = _chi2(query, pool[rivals], prior, steps=_STEPS)
+        ranks.append(int((chi2[rivals] <= chi2[own]).sum()))
+    return np.array(ranks, int)
 
 
-def _rank(
-    own: int,
-    image: Tensor,
-    pool: Tensor,
-    weight: Tensor,
-    prior: Tensor,
-    noise: tuple[Tensor, Tensor],
-) -> int:
-    """Rank one galaxy by chi^2, less what a shift and gains of its bands explain."""
-    jacobian = _weighed(_derivatives(image, *noise), weight)  # (parameters, pixels)
-    residual = _weighed(image[None], weight) - pool
-    chi2 = marginal_chi2(residual, jacobian, prior)
-    return int((chi2 <= chi2[own]).sum())
+def _chi2(query: Spectra, pool: Spectra, prior: Tensor, steps: int = 1) -> Tensor:
+    """Return the (n,) least chi^2 of one query and the galaxies of a pool, by Gauss-Newton steps.
 
-
-def marginal_chi2(residual: Tensor, jacobian: Tensor, prior: Tensor) -> Tensor:
-    """Return the (n,) chi^2 of residuals of unit noise whose parameters are marginalised.
-
-    `residual` is (n, pixels), `jacobian` (parameters, pixels), and `prior` (parameters,) are the
-    standard deviations of the parameters. The determinant is the same for all.
+    The parameters are the shifts to the east and north [arcsec] and the log gain of each band.
     """
-    projected = residual @ jacobian.T
-    normal = jacobian @ jacobian.T + torch.diag(prior**-2)
-    explained = (projected * torch.linalg.solve(normal, projected.T).T).sum(1)
-    chi2: Tensor = residual.square().sum(1) - explained
+    north, east = _frequencies()
+    a, b = query.transfer, pool.transfer
+    variance = a.square() * pool.noise[..., None, None] + b.square() * query.noise[..., None, None]
+    count = torch.full_like(north * east, 2.0)  # each stands for its complex conjugate too
+    count[:, 0] = 1.0
+    count[_MODES, 0] = 0.0  # the level of the sky
+    weight = (count / variance).sqrt()
+    theirs, signal = pool.values * a * weight, _signal_share(query)
+    each_band = torch.eye(len(a[0]))[:, :, None, None]
+    parameters = torch.zeros(len(b), len(prior))
+    for _ in range(steps):
+        shift_east, shift_north, *gain = parameters[..., None, None].unbind(1)
+        phase = unit_phase(shift_east * east + shift_north * north)[:, None]
+        ours = query.values * phase * b * weight
+        smooth = ours * signal * torch.stack(gain, 1).exp()
+        ours = ours + smooth - ours * signal  # a gain of the noise would lower chi^2
+        shifts = [smooth * (2j * torch.pi * k) for k in (east, north)]
+        jacobian = torch.cat([torch.stack(shifts, 1), smooth[:, None] * each_band], 1)
+        residual, slopes = (torch.view_as_real(each) for each in (ours - theirs, jacobian))
+        chi2, change = gauss_newton(residual.flatten(1), slopes.flatten(2), parameters, prior)
+        parameters = parameters + change
     return chi2
 
 
-def _derivatives(image: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Return (2 + bands, bands, y, x) derivatives by shifts along x and y, and by log gains."""
-    y, x = torch.gradient(image, dim=(1, 2))
-    scale = b[:, None, None] / 2
-    root = image * scale
-    flux = (root.square() - a[:, None, None]) / b[:, None, None]
-    gains = flux / root.clamp_min(1e-6)  # dy / df = 1 / sqrt(A + B f)
-    by_band = torch.diag_embed(torch.ones(len(image)))[:, :, None, None] * gains
-    return torch.cat([torch.stack([x, y]), by_band])
+def gauss_newton(
+    residual: Tensor, jacobian: Tensor, parameters: Tensor, prior: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the (n,) chi^2 after one step, if the model were linear, and the (n, k) step.
+
+    `residual` (n, values) has unit noise, `jacobian` is (n, k, values), `parameters` (n, k), and
+    `prior` (k,) are the standard deviations of the parameters.
+    """
+    slope = (jacobian @ residual[..., None])[..., 0] + parameters / prior**2
+    normal = jacobian @ jacobian.mT + torch.diag(prior**-2)
+    step = -torch.linalg.solve(normal, slope)
+    chi2 = residual.square().sum(1) + (parameters / prior).square().sum(1)
+    return chi2 + (slope * step).sum(1), step
 
 
-def _stabilised(flux: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    a, b = a[:, None, None], b[:, None, None]
-    return 2 * torch.maximum(a + b * flux, _FEWEST_POSITIVE * a).sqrt() / b
+def _signal_share(spectra: Spectra) -> Tensor:
+    """Return (n, bands, y, x) Wiener filters by the mean power about each frequency."""
+    power = spectra.values.abs().square()
+    mean = functional.avg_pool2d(power, 5, 1, 2, count_include_pad=False)
+    return (1 - spectra.noise[..., None, None] / mean).clamp_min(0)
 
 
-def _frequencies() -> Tensor:
-    """Return (y, x) frequencies of the real Fourier transform [cycle / arcsec]."""
-    along = torch.fft.fftfreq(_PIXELS, _PIXEL_ARCSEC)
-    across = torch.fft.rfftfreq(_PIXELS, _PIXEL_ARCSEC)
-    return torch.hypot(along[:, None], across)
+def _frequencies() -> tuple[Tensor, Tensor]:
+    """Return (y, 1) and (x,) frequencies, the half that real images need [cycle / arcsec]."""
+    along = torch.arange(-_MODES, _MODES + 1) / STAMP_ARCSEC
+    return along[:, None], along[_MODES:]
 
 
-def _transfer(own: Tensor, common: Tensor) -> Tensor:
-    """Return (..., bands, y, x) factors that widen the PSF; one that is wider already stays."""
-    k = _frequencies()
-    wide, narrow = (moffat_transfer(f[..., None, None], k) for f in (common, own))
-    return (wide / narrow).clamp_max(1.0)
+def _taper(arcsec: Tensor) -> Tensor:
+    """Return weights that fall to zero at the border, so that what lies beyond does not matter."""
+    within = (STAMP_ARCSEC / 2 - arcsec.abs()).clamp(0, _TAPER_ARCSEC) / _TAPER_ARCSEC
+    return torch.sin(torch.pi / 2 * within).square()
 
 
-def _smoothed(stamps: Stamps, common: Tensor) -> Tensor:
-    spectra = torch.fft.rfft2(stamps.brightness) * _transfer(stamps.psf_fwhm_arcsec, common)
-    images: Tensor = torch.fft.irfft2(spectra, s=(_PIXELS, _PIXELS))
-    return images
-
-
-def _noise_weight(queries: Stamps, pool: Stamps, common: Tensor) -> Tensor:
-    """Return (bands, y, x) factors that whiten the noise of the difference, at median PSFs."""
-    powers = [
-        side.noise.square().mean(0)[:, None, None]
-        * _transfer(side.psf_fwhm_arcsec.median(0).values, common).square()
-        for side in (queries, pool)
-    ]
-    total = queries.noise.square().mean(0) + pool.noise.square().mean(0)
-    return ((powers[0] + powers[1]) / total[:, None, None]).clamp_min(1e-4).rsqrt()
-
-
-def _weighed(images: Tensor, weight: Tensor) -> Tensor:
-    """Whiten (n, bands, y, x) images, without their mean, and flatten them."""
-    spectra = torch.fft.rfft2(images) * weight
-    spectra[..., 0, 0] = 0  # the level of the sky
-    whitened: Tensor = torch.fft.irfft2(spectra, s=(_PIXELS, _PIXELS))
-    return whitened.flatten(1)
-
-
-def _stamps(one: Observation, psf_fwhm_arcsec: np.ndarray, depth_mag: np.ndarray) -> Stamps:
-    """Bring an observation onto the common pixels."""
+def _spectra(one: Observation, psf_fwhm_arcsec: np.ndarray, depth_mag: np.ndarray) -> Spectra:
     survey, pixel = one.survey, one.survey.pixel_scale_arcsec
-    brightness = to_surface_brightness(_cutouts(one), survey)
-    native = pixel_noise(depth_mag, psf_fwhm_arcsec, pixel)  # nanomaggy
-    wavelengths = [band.wavelength_nm for band in one.bands]
-    n = len(brightness)
-    return Stamps(
-        brightness=resample(brightness, _PIXELS, _PIXEL_ARCSEC / pixel),
-        psf_fwhm_arcsec=torch.from_numpy(psf_fwhm_arcsec[:n]).float(),
-        noise=torch.from_numpy(native[:n] / (pixel * _PIXEL_ARCSEC)).float(),
-        sky=torch.from_numpy(dark_sky(wavelengths)).float(),
+    n, wavelengths = len(one.flux), [band.wavelength_nm for band in one.bands]
+    sigma = pixel_noise(depth_mag, psf_fwhm_arcsec, pixel)[:n]
+    return Spectra.of(
+        to_surface_brightness(_cutouts(one), survey) * pixel**2,
+        pixel,
+        torch.from_numpy(psf_fwhm_arcsec[:n]).float(),
+        torch.from_numpy(sigma).float(),
+        torch.from_numpy(dark_sky(wavelengths)).float(),
     )
 
 
@@ -271,8 +273,8 @@ def _prepared(space: LatentSpace, one: Observation) -> Inputs:
 
 
 def _common_bands(
-    queries: Stamps, pool: Stamps, survey: Survey, space: LatentSpace
-) -> tuple[Stamps, Stamps, np.ndarray]:
+    queries: Spectra, pool: Spectra, survey: Survey, space: LatentSpace
+) -> tuple[Spectra, Spectra, np.ndarray]:
     """Return the bands that both surveys have, and the ratios of their wavelengths."""
     bands = [band for band in survey.bands if band.name in _observed(survey, space)]
     names = [band.name for band in bands]
