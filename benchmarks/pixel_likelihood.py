@@ -255,7 +255,7 @@ def _spectra(one: Observation, psf_fwhm_arcsec: np.ndarray, depth_mag: np.ndarra
     n, wavelengths = len(one.flux), [band.wavelength_nm for band in one.bands]
     sigma = pixel_noise(depth_mag, psf_fwhm_arcsec, pixel)[:n]
     return Spectra.of(
-        to_surface_brightness(_cutouts(one), survey) * pixel**2,
+        to_surface_brightness(_cutouts(one), survey).nan_to_num(0) * pixel**2,
         pixel,
         torch.from_numpy(psf_fwhm_arcsec[:n]).float(),
         torch.from_numpy(sigma).float(),
