@@ -96,7 +96,8 @@ def wait_for(url, job_id, *states, seconds=120, headers=None):
     """Poll a job until it is in one of the states."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        job = httpx.get(f"{url}/api/jobs/{job_id}", headers=headers).raise_for_status().json()
+        answer = httpx.get(f"{url}/api/jobs/{job_id}", headers=headers, timeout=60)
+        job = answer.raise_for_status().json()
         if job["state"] in states:
             return job
         time.sleep(0.1)
