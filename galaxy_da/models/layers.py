@@ -22,7 +22,7 @@ def standardise(
             f"summaries must have shape (n, {len(centre)}) but have {x.shape}; are they of this "
             "space?"
         )
-    return np.nan_to_num((x - centre) / spread, nan=0.0).clip(-limit, limit)
+    return np.asarray(np.nan_to_num((x - centre) / spread).clip(-limit, limit))
 
 
 def layer_tensors(
