@@ -47,9 +47,17 @@ export function columnTitle(column) {
 /** Value with its error and unit: "3.46 ± 0.22″". */
 export function quantity(value, unit, error) {
   const missing = value === null || value === undefined;
-  const text = number(value, 4) + (!missing && typeof error === "number" ? ` ± ${number(error, 2)}` : "");
+  const text = typeof value === "number" && typeof error === "number" && error > 0
+    ? `${rounded(value, error)} ± ${number(error, 2)}`
+    : number(value, 4);
   if (!unit || missing) return text;
   return UNITS[unit] ? text + UNITS[unit] : `${text} ${unit}`;
+}
+
+/** Value to the second digit of its error. */
+function rounded(value, error) {
+  const decimals = Math.min(Math.max(1 - Math.floor(Math.log10(error)), 0), 12);
+  return String(Number(value.toFixed(decimals)));
 }
 
 /** Rows [column, value, error] to show: an error joins the value that it belongs to. */

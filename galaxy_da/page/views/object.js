@@ -107,11 +107,15 @@ function facts(own, columns) {
   const names = flags(own.flags);
   const line = (name, text, { description, column } = {}) =>
     h("div", { title: column }, h("dt", {}, name, description ? h("small", {}, description) : null), h("dd", {}, text));
+  const rows = withErrors(columns, own.columns);
+  const known = rows.filter(([, value]) => value !== null && value !== "");
+  const empty = rows.filter(([, value]) => value === null || value === "").map(([column]) => columnName(column.name));
   return h("section", { "aria-labelledby": "facts" }, h("h2", { id: "facts" }, "Catalogue columns"),
     h("dl", { class: "facts" },
       line("Quality flags", names.length ? names.join(", ") : "none", { column: "flags" }),
-      withErrors(columns, own.columns).map(([column, value, error]) =>
-        line(columnName(column.name), quantity(value, unitOf(column), error), { description: column.description, column: column.name }))));
+      known.map(([column, value, error]) =>
+        line(columnName(column.name), quantity(value, unitOf(column), error), { description: column.description, column: column.name })),
+      empty.length ? line("Without a value", empty.join(", ")) : null));
 }
 
 function closer({ percentile_same: same, percentile_random: random }) {
