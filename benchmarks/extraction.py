@@ -1,6 +1,6 @@
-"""Compare extraction with the bare encoder, Zoobot's encoder, and the matrix-product rate.
+"""Compare extraction with its parts, the encoder with other encoders and the matrix product.
 
-``python -m benchmarks.extraction [--images N] [--repeats N]`` prints both tables, for the shipped
+``python -m benchmarks.extraction [--images N] [--repeats N]`` prints three tables, for the shipped
 space and random galaxies: float cutouts of 138 px and JPEG stamps of 120 px.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +26,27 @@ from benchmarks.support.tables import print_rows
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.loading import load_images, read_batches
 from galaxy_da.extraction.pipeline import extract
+from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
 from galaxy_da.models.devices import Precision, autocast, has_bf16
+from galaxy_da.models.networks import Architecture, Encoder
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
-__all__ = ["extraction_rows", "jpeg_stamps"]
+__all__ = ["extraction_rows", "jpeg_stamps", "ratio_rows"]
 
 _CPU = torch.device("cpu")
+_FIRST_RELEASE = Architecture(latents=40, nuisance_latents=12, symmetric=True)
+"""Network of the first release: one grid, not conditioned, averaged over eight passes."""
+
+_RATIOS = (
+    ("bare encoder", "encoder of the first release", 6.0),
+    ("bare encoder", "timm convnext_nano, 224 px", 150.0),
+    ("extract JPEG, with reconstruction error", "decode JPEG alone", 0.7),
+    ("extract floats, with reconstruction error", "read and prepare floats alone", 0.7),
+)
+"""Tasks, those that they are compared with, and the ratios aimed at."""
 
 
 def extraction_rows(n: int = 3000, repeats: int = 5, seed: int = 1) -> list[dict[str, Any]]:
@@ -66,23 +78,48 @@ def extraction_rows(n: int = 3000, repeats: int = 5, seed: int = 1) -> list[dict
         def bare(precision: Precision) -> Callable[[], object]:
             return lambda: space.encode(inputs, plain, precision=precision, device=_CPU)
 
+        first_release = Encoder(_FIRST_RELEASE).eval().to(memory_format=torch.channels_last)
+        plain_inputs = Inputs.plain(inputs.images[:, : _FIRST_RELEASE.input_planes])
+
+        def read_and_prepare() -> None:
+            for _, cutouts in read_batches(floats, {"decals": own}):
+                plain.prepare([c for c in cutouts if isinstance(c, Cutout)], space.frame)
+
         def run(sample: Sample, reconstruct: bool) -> Callable[[], object]:
             return lambda: extract(space, sample, settings=ExtractSettings(reconstruct=reconstruct))
 
         tasks = {
             "bare encoder": bare("auto"),
             "bare encoder, fp32": bare("fp32"),
+            "encoder of the first release": lambda: first_release.encode(plain_inputs, device=_CPU),
             "extract floats, latents only": run(floats, False),
             "extract floats, with reconstruction error": run(floats, True),
             "extract JPEG, latents only": run(jpegs, False),
             "extract JPEG, with reconstruction error": run(jpegs, True),
             "decode JPEG alone": lambda: list(read_batches(jpegs, {"decals": own})),
+            "read and prepare floats alone": read_and_prepare,
         }
         rates = _rates(tasks, n, repeats)
     rates["timm convnext_nano, 224 px"] = _convnext_rate()
     return [
         {"task": task, "images_per_s": rate, "to_bare_encoder": rate / rates["bare encoder"]}
         for task, rate in rates.items()
+    ]
+
+
+def ratio_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the ratios of some tasks of `extraction_rows`, beside those aimed at."""
+    rates = {row["task"]: row["images_per_s"] for row in rows}
+    return [
+        {
+            "ours": ours,
+            "images_per_s": rates[ours],
+            "peer": peer,
+            "peer_images_per_s": rates[peer],
+            "ratio": rates[ours] / rates[peer],
+            "aim": aim,
+        }
+        for ours, peer, aim in _RATIOS
     ]
 
 
@@ -210,7 +247,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=3000)
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    print_rows("Extraction [images/s]", extraction_rows(given.images, given.repeats))
+    rows = extraction_rows(given.images, given.repeats)
+    print_rows("Extraction", rows)
+    print_rows("Ratios", ratio_rows(rows))
     print_rows("Encoder beside the matrix product", product_rows(2 * given.repeats - 1))
 
 

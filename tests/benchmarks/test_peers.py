@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.crossmatch import crossmatch_rows
 from benchmarks.distributed import distributed_rows
-from benchmarks.extraction import extraction_rows, product_rows
+from benchmarks.extraction import extraction_rows, product_rows, ratio_rows
 from benchmarks.index import benchmark_search, filter_rows, growth_rows
 from benchmarks.peers.catalogue_matching import PEERS
 
@@ -26,10 +26,15 @@ def test_crossmatch_finds_the_pairs_of_its_peers():
 
 
 def test_extraction_has_rates_beside_peers():
-    rows = {row["task"]: row for row in extraction_rows(n=128, repeats=1)}
+    found = extraction_rows(n=128, repeats=1)
+    rows = {row["task"]: row for row in found}
     assert rows["bare encoder"]["to_bare_encoder"] == 1
     assert any("convnext_nano" in task for task in rows)
     assert all(row["images_per_s"] > 0 for row in rows.values())
+    encoder, *_ = ratio_rows(found)
+    assert encoder["ratio"] * rows["encoder of the first release"]["images_per_s"] == pytest.approx(
+        rows["bare encoder"]["images_per_s"]
+    )
 
 
 def test_encoder_rate_is_below_that_of_the_product():
