@@ -98,7 +98,6 @@ def check_colours(cutouts: Sequence[Cutout], survey: Survey) -> ColourCheck:
 
 
 def _colours(magnitudes: np.ndarray, bands: Sequence[str], survey: Survey) -> dict[str, Colour]:
-    """Return the median colours of neighbours in wavelength."""
     nm = [survey.band(band).wavelength_nm for band in bands]
     colours = {}
     for blue, red in pairwise(np.argsort(nm)):

@@ -50,15 +50,11 @@ def write_folder(
 ) -> dict[str, Any]:
     """Write the sample table of the FITS, JPEG, PNG and NPY files below a folder.
 
-    Files become rows by a catalogue, or by their WCS and names. Up to 50 of them are read, and
-    their colours are compared with those of galaxies. Positions are compared with the WCS.
-
-    The report has ``sample`` (path, or None if no file can be used), ``rows``, ``layout``, and
-    counts of what was understood: ``files``, ``matches``, ``bands``, ``units``, ``sizes_px``,
-    ``pixel_scales_arcsec``, ``offset`` (of positions from the middles of images), ``colours``,
-    ``refused``; ``unmatched_files`` and ``unmatched_rows`` in full; ``warning``, if there is any.
-    CatalogError is raised if there is no image, or the colours are those of another order of
-    the bands.
+    Files become rows by a catalogue, or by their WCS and names. The colours of up to 50 are
+    compared with those of galaxies, positions with the WCS. The report has ``sample`` (path, or
+    None if no file can be used), ``rows``, ``layout`` and counts of what was understood;
+    ``unmatched_files`` and ``unmatched_rows`` in full; ``warning``, if there is any. CatalogError
+    is raised if there is no image, or the colours are those of another order of the bands.
     """
     definition = find_survey(survey)
     own = None if options.catalog is None else location(options.catalog)
@@ -96,9 +92,9 @@ def write_folder(
         has_ids = read_metadata(catalog.schema)["catalog"]["columns"]["object_id"] != ROW_NUMBER
         matching = match_images(images, catalog, options.match, has_ids)
         sky = np.stack([catalog[name].to_numpy() for name in ("ra", "dec")], axis=-1)
-        check = check_positions_of_images(images, matching, sky, ids if has_ids else IdNames([]))
-        notes = read_metadata(catalog.schema)["catalog"]["notes"]
-        warnings, offsets = [*notes, *check.warnings], check.offsets
+        known = ids if has_ids else IdNames([])
+        offsets, doubts = check_positions_of_images(images, matching, sky, known)
+        warnings = [*read_metadata(catalog.schema)["catalog"]["notes"], *doubts]
     for i, reason in matching.refused.items():
         refused += [(file.name, reason) for file in images[i].files]
     used = [images[i] for i in matching.rows.values()]

@@ -86,7 +86,6 @@ def write_galaxy10(
 
 
 def _catalog_columns(path: Location, n: int, source: Location) -> dict[str, np.ndarray]:
-    """Return ids, positions and pixel scales of a catalogue with one row per image."""
     table = read_catalog(path)
     if len(table) != n:
         raise CatalogError(f"{path}: has {len(table)} rows but {source} holds {n} images")

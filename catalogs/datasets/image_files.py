@@ -152,7 +152,6 @@ def _refuse_auxiliary(name: str, survey: Survey) -> None:
 
 @lru_cache(maxsize=1024)
 def _kind(word: str) -> str:
-    """Return the kind of an HDU of that name."""
     return role_of(Header([("EXTNAME", word)]), get_survey("decals")).kind
 
 

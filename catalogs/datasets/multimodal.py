@@ -56,17 +56,12 @@ def write_multimodal(
 
 
 def _catalog(path: Location) -> pa.Table:
-    """Read the datasets of one dimension as columns."""
     import h5py
 
     with h5py.File(local_copy(path), "r") as file:
         rows = file[_BAND].shape[0]
-        names = [name for name in file if file[name].shape == (rows,) and not _is_image(name)]
+        names = [name for name in file if file[name].shape == (rows,) and name[:6] != "image_"]
         return pa.table({name: pa.array(_values(file[name][:])) for name in names})
-
-
-def _is_image(name: str) -> bool:
-    return name.startswith("image_")
 
 
 def _values(values: np.ndarray) -> np.ndarray | list[str]:
@@ -77,7 +72,6 @@ def _values(values: np.ndarray) -> np.ndarray | list[str]:
 
 
 def _images(files: Sequence[Location]) -> Iterator[pa.Array]:
-    """Yield nested images, a batch at a time."""
     import h5py
 
     for path in files:
@@ -95,9 +89,8 @@ def _images(files: Sequence[Location]) -> Iterator[pa.Array]:
 
 def _nested(cube: np.ndarray) -> pa.Array:
     """Convert an array to nested lists, one level for each axis but the first."""
-    shape, values = cube.shape, pa.array(_values(cube.ravel()))
-    for level in range(len(shape) - 1, 0, -1):
-        count = int(np.prod(shape[:level]))
-        offsets = np.arange(count + 1, dtype=np.int32) * shape[level]
+    values = pa.array(_values(cube.ravel()))
+    for size in cube.shape[:0:-1]:
+        offsets = np.arange(0, len(values) + 1, size, dtype=np.int32)
         values = pa.ListArray.from_arrays(offsets, values)
     return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 from astropy import units as u
@@ -12,7 +11,7 @@ from astropy.coordinates import SkyCoord
 from catalogs.datasets.file_matching import IdNames, Matching
 from catalogs.datasets.folder_images import FolderImage
 
-__all__ = ["PositionCheck", "check_positions_of_images"]
+__all__ = ["check_positions_of_images"]
 
 _LEAST_ARCSEC, _LEAST_PIXELS = 0.5, 2.0  # smaller offsets are those of cutting at whole pixels
 _SIGNIFICANT = 5.0  # standard errors of a median offset
@@ -20,29 +19,14 @@ _FEWEST = 2  # images that show a common offset
 _SHARE = 0.1  # of images in doubt: fewer are not told
 
 
-@dataclass(frozen=True, kw_only=True)
-class PositionCheck:
-    """Offsets of the catalogue from the middles of images [arcsec], and signs of a bad match."""
-
-    offsets: dict[str, float] = field(default_factory=dict)  # empty without a WCS
-    warnings: list[str] = field(default_factory=list)
-
-
 def check_positions_of_images(
     images: Sequence[FolderImage], matching: Matching, sky: np.ndarray, names: IdNames
-) -> PositionCheck:
+) -> tuple[dict[str, float], list[str]]:
     """Measure how far the galaxies of matched rows lie from the middles of their images.
 
-    Parameters
-    ----------
-    images : sequence of FolderImage
-        All images of the folder.
-    matching : Matching
-        Their rows.
-    sky : (rows, 2) float array
-        Positions of the catalogue [ICRS deg], NaN for a row without one.
-    names : IdNames
-        Ids of the catalogue.
+    Returns the offsets [arcsec], empty without a WCS, and signs of a bad match, a line each.
+    `sky` are the (rows, 2) positions of the catalogue [ICRS deg], NaN for a row without one, and
+    `names` its ids.
     """
     pairs = [
         (row, images[i])
@@ -50,7 +34,7 @@ def check_positions_of_images(
         if images[i].files[0].centre is not None and np.isfinite(sky[row]).all()
     ]
     if not pairs:
-        return PositionCheck()
+        return {}, []
     rows = np.array([row for row, _ in pairs])
     middles = SkyCoord([image.files[0].centre for _, image in pairs], unit=u.deg)
     placed = np.flatnonzero(np.isfinite(sky).all(1))
@@ -71,10 +55,8 @@ def check_positions_of_images(
     warnings = [_of_offset(east, north, apart, pixel), _of_nearer(pairs, is_nearer)]
     if matching.method == "position":
         warnings.append(_of_names(pairs, names))
-    return PositionCheck(
-        offsets={name: round(value, 3) for name, value in offsets.items()},
-        warnings=[text for text in warnings if text],
-    )
+    rounded = {name: round(value, 3) for name, value in offsets.items()}
+    return rounded, [text for text in warnings if text]
 
 
 def _of_offset(east: np.ndarray, north: np.ndarray, apart: np.ndarray, pixel: float) -> str:
@@ -103,13 +85,11 @@ def _of_offset(east: np.ndarray, north: np.ndarray, apart: np.ndarray, pixel: fl
 
 def _of_nearer(pairs: Sequence[tuple[int, FolderImage]], is_nearer: np.ndarray) -> str:
     """Tell of rows other than the matched ones that are nearer to the middle of their image."""
-    other = np.flatnonzero(is_nearer)
-    if len(other) <= _SHARE * len(pairs):
-        return ""
-    return (
-        f"of {len(other)} of {len(pairs)} images another row of the catalogue is nearer to the "
-        f"middle ({pairs[other[0]][1].name} is the first): ids or positions are those of other "
-        "galaxies; compare some, or match by --match position"
+    return _of_doubtful(
+        [image.name for (_, image), nearer in zip(pairs, is_nearer, strict=True) if nearer],
+        len(pairs),
+        "another row of the catalogue is nearer to the middle of {} images",
+        "compare some, or match by --match position",
     )
 
 
@@ -120,10 +100,19 @@ def _of_names(pairs: Sequence[tuple[int, FolderImage]], names: IdNames) -> str:
         ids = {names.within(image.stem), *map(names.equal, image.files[0].cards)} - {None}
         if ids and row not in ids:
             other.append(image.name)
-    if len(other) <= _SHARE * len(pairs):
+    return _of_doubtful(
+        other,
+        len(pairs),
+        "the names or headers of {} images hold the id of another row than that at their position",
+        "correct the catalogue, or match by --match name or --match position",
+    )
+
+
+def _of_doubtful(names: list[str], n: int, doubt: str, advice: str) -> str:
+    """Tell of images in doubt, if they are many of `n`."""
+    if len(names) <= _SHARE * n:
         return ""
     return (
-        f"the names or headers of {len(other)} of {len(pairs)} images hold the id of another row "
-        f"than that at their position ({other[0]} is the first): ids or positions are those of "
-        "other galaxies; correct the catalogue, or match by --match name or --match position"
+        f"{doubt.format(f'{len(names)} of {n}')} ({names[0]} is the first): ids or positions are "
+        f"those of other galaxies; {advice}"
     )

@@ -20,12 +20,7 @@ from galaxy_da.io.files import atomic_path
 from galaxy_da.io.hats.folders import is_hats, list_hats_files, list_parquet_files, main_catalogue
 from galaxy_da.io.positions import usable_positions
 from galaxy_da.io.storage import Location, exists, store_errors
-from galaxy_da.io.tables import (
-    check_unique,
-    open_parquet,
-    read_table,
-    with_metadata,
-)
+from galaxy_da.io.tables import check_unique, open_parquet, read_table, with_metadata
 from galaxy_da.surveys import find_survey
 
 __all__ = ["BATCH_ROWS", "ImageSet", "write_set", "write_shards"]
@@ -96,7 +91,6 @@ def write_set(
 
 
 def _shards(source: Location) -> tuple[list[Location], str]:
-    """Return the Parquet files of an image set, and its layout."""
     if exists(source):
         return [source], "Parquet"
     if is_hats(source):
@@ -124,12 +118,11 @@ def _common_schema(files: Sequence[Location], source: Location) -> pa.Schema:
 
 def _images(schema: pa.Schema) -> list[str]:
     """Return the columns that hold images: the bytes of files, or structs of bytes or pixels."""
-    is_bytes = pa.types.is_binary, pa.types.is_large_binary
     return [
         field.name
         for field in schema
         if _has_field(field.type, "flux", "bytes")
-        or any(test(_item(field.type)) for test in is_bytes)
+        or _item(field.type) in (pa.binary(), pa.large_binary())
     ]
 
 
@@ -188,7 +181,6 @@ def _keep(images: pa.Array, bands: tuple[str, ...], source: Location) -> pa.Arra
 def _stream(
     catalog: pa.Table, images: Iterator[pa.Array], out: Location, metadata: Mapping[str, Any]
 ) -> None:
-    """Write the catalogue with its images, batch by batch."""
     writer, row = None, 0
     with atomic_path(out) as path:
         try:

@@ -43,22 +43,10 @@ def write_sample(
 ) -> dict[str, Any]:
     """Write the sample table of a published image set, or of a folder of image files.
 
-    Parameters
-    ----------
-    source : path or URL
-        A Galaxy10 HDF5 file, HDF5 files of the Multimodal Universe, a Parquet file, a folder of
-        Parquet shards or image files, or HATS.
-    out : path or URL
-        Sample table to write, Parquet.
-    options : ImageSetOptions, optional
-        Columns, bands, pixel scale and positions, in place of what the files say.
-    **fields
-        Fields of `ImageSetOptions` in place of those of `options`.
-
-    Returns
-    -------
-    dict
-        ``sample`` (path), ``rows``, ``layout``; of a folder also the report of `write_folder`.
+    `source` is a Galaxy10 HDF5 file, HDF5 files of the Multimodal Universe, a Parquet file, a
+    folder of Parquet shards or image files, or HATS. `fields` of `ImageSetOptions` replace those of
+    `options`. Returns ``sample`` (path), ``rows``, ``layout``; of a folder also the report of
+    `write_folder`.
 
     Raises
     ------

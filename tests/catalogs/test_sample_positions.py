@@ -77,7 +77,7 @@ def test_permuted_ids_are_told_where_the_galaxies_share_images(tmp_path):
         write(tmp_path / "images" / f"{IDS[i]}.fits", planes(seed=i), own)
     assert "warning" not in report_of(tmp_path, close, match="name")
     warning = report_of(tmp_path, close, ids=np.roll(IDS, 1), match="name")["warning"]
-    assert f"of {N} of {N} images another row of the catalogue is nearer" in warning
+    assert f"another row of the catalogue is nearer to the middle of {N} of {N} images" in warning
 
 
 def test_rows_without_a_usable_position_are_told_and_matched_by_name(tmp_path):
