@@ -61,10 +61,10 @@ def test_bands_change_places(light):
     assert order.shape == (12, 3)
 
 
-def test_zeropoints_are_off_by_three_quarters_of_a_magnitude_or_more(light):
+def test_zeropoints_are_off_by_a_third_of_a_magnitude_or_more(light):
     changed = KINDS["zeropoint"](light, np.random.default_rng(0))
     off = np.abs(2.5 * np.log10(measured(changed).aperture_flux / measured(light).aperture_flux))
-    assert (off.max(1) > 0.74).all() and off.max() < 2.6
+    assert (off.max(1) > 0.29).all() and off.max() < 2.6
     alone = (off < 0.01).sum(1) == 2
     assert 0 < alone.sum() < 12
 
