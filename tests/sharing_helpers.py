@@ -23,10 +23,15 @@ from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from training import losses
 from training.adaptation import AdaptSettings, FineTuningSettings, adapt, fine_tuning
-from training.adaptation.fine_tuning import MeanOfTensors, anchor_latents, batch_means, fine_tune
+from training.adaptation.fine_tuning import (
+    MeanOfTensors,
+    PairLosses,
+    anchor_latents,
+    batch_means,
+    fine_tune,
+)
 from training.adaptation.images import PairedImages, load_shared_images
 from training.adaptation.instrument import fit_to_pairs
-from training.adaptation.pair_losses import PairLosses
 from training.parallel import fabric
 from training.parallel.launch import process_group
 from training.parallel.processes import Share, is_first, wait

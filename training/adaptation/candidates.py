@@ -35,14 +35,9 @@ from training.adaptation.closed_form import match_covariances, match_moments, ri
 from training.adaptation.images import PairedImages
 
 __all__ = [
-    "BY_DEFINITION",
-    "FINE_TUNED",
-    "INSTRUMENT",
-    "MAPS",
-    "UNPAIRED",
-    "calibrate_variances",
+    "BY_DEFINITION", "FINE_TUNED", "INSTRUMENT", "MAPS", "UNPAIRED", "calibrate_variances",
     "with_maps",
-]
+]  # fmt: skip
 
 BY_DEFINITION, INSTRUMENT = "by definition", "instrument"
 UNPAIRED, FINE_TUNED = "unpaired", "fine-tuned"

@@ -1,7 +1,7 @@
 """Fine-tuning of all weights of an encoder on pairs, while held-out pairs improve.
 
 Each process computes its share of a batch; every loss is that of the whole batch
-(`training.parallel.processes`). `training.adaptation.pair_losses` defines the losses.
+(`training.parallel.processes`).
 """
 
 from __future__ import annotations
@@ -26,13 +26,40 @@ from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from training.adaptation.candidates import FINE_TUNED
 from training.adaptation.images import PairedImages
-from training.adaptation.pair_losses import PairLosses
 from training.adaptation.settings import AdaptSettings
 from training.checkpoints import load_best, load_checkpoint, save_checkpoint
+from training.losses import contrastive, paired
 from training.parallel.fabric import make_fabric
 from training.parallel.processes import Share, agreed, check_process_group, is_first
 
-__all__ = ["MeanOfTensors", "anchor_latents", "batch_means", "fine_tune"]
+__all__ = ["MeanOfTensors", "PairLosses", "anchor_latents", "batch_means", "fine_tune"]
+
+
+class PairLosses:
+    """Squared distance of paired latents, and contrast over galaxy latents and over all.
+
+    The median squared distance of some pairs in a network is the temperature of the contrast.
+    """
+
+    def __init__(self, pairs: PairedImages, network: Encoder) -> None:
+        space = pairs.space
+        self._widths = sorted({space.galaxy_latents, space.architecture.latents})
+        self._spread = pairs.mean.var(0).clamp_min(1e-3)
+        squared = (pairs.encode(network).mean - pairs.mean).square()
+        self._temperatures = [
+            float(squared[:, :width].sum(1).median().clamp_min(1e-3)) for width in self._widths
+        ]
+
+    def __call__(self, mean: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        """Return the losses of (n, latents) before their weights, by the name of their weight."""
+        contrasts = [
+            contrastive(mean[:, :width], wanted[:, :width], temperature)
+            for width, temperature in zip(self._widths, self._temperatures, strict=True)
+        ]
+        return {
+            "paired": paired(mean, wanted, self._spread.to(mean.device)),
+            "contrastive": torch.stack(contrasts).mean(),
+        }
 
 
 class MeanOfTensors(nn.Module):

@@ -26,25 +26,13 @@ _ROWS = ("anchor", "target", "mean", "variance")
 
 @dataclass(frozen=True, kw_only=True)
 class PairedImages:
-    """Prepared pairs with the anchor's posterior.
-
-    Attributes
-    ----------
-    space : LatentSpace
-        Gives the anchor's encoder.
-    encoder : SurveyEncoder
-        An encoder of the target, with its survey and bands.
-    anchor, target : Inputs
-        Prepared images with their instruments, row by row the same galaxy.
-    mean, variance : (n, latents) float tensor
-        The anchor's posterior.
-    """
+    """Prepared pairs with the anchor's posterior."""
 
     space: LatentSpace
-    encoder: SurveyEncoder
-    anchor: Inputs
+    encoder: SurveyEncoder  # of the target
+    anchor: Inputs  # prepared images with their instruments, row by row the same galaxy
     target: Inputs
-    mean: Tensor
+    mean: Tensor  # (n, latents), the anchor's posterior
     variance: Tensor
 
     def __len__(self) -> int:
@@ -57,17 +45,11 @@ class PairedImages:
 
     def extended(self, other: PairedImages) -> PairedImages:
         """Return these pairs followed by others of the same survey."""
-        return replace(
-            self,
-            anchor=Inputs.join([self.anchor, other.anchor]),
-            target=Inputs.join([self.target, other.target]),
-            mean=torch.cat([self.mean, other.mean]),
-            variance=torch.cat([self.variance, other.variance]),
-        )
-
-    def with_network(self, network: Encoder) -> PairedImages:
-        """Return these pairs with another network in the target's encoder."""
-        return replace(self, encoder=replace(self.encoder, network=network))
+        joined: dict[str, Any] = {}
+        for name in _ROWS:
+            both = [getattr(pairs, name) for pairs in (self, other)]
+            joined[name] = Inputs.join(both) if isinstance(both[0], Inputs) else torch.cat(both)
+        return replace(self, **joined)
 
     def encode(self, network: Encoder) -> Posterior:
         """Encode the target images with another network, each process its share."""

@@ -41,13 +41,9 @@ def fit_to_pairs(pairs: PairedImages) -> list[list[float]]:
     """Fit the instrument to at most 400 pairs, each process with its share of images.
 
     The objective is the likelihood of Gaussian differences of unknown variance in each latent. A
-    contrast of the pairs would reward numbers that spread the latents.
-
-    Returns
-    -------
-    list of 6 lists
-        Numbers of each band of the frame: logarithm of the gain, sky over the softening, and
-        logarithms of the factors on PSF, depth noise, measured noise and wavelength.
+    contrast of the pairs would reward numbers that spread the latents. Returns six numbers of each
+    band of the frame: logarithm of the gain, sky over the softening, and logarithms of the factors
+    on PSF, depth noise, measured noise and wavelength.
     """
     rows = np.linspace(0, len(pairs) - 1, min(len(pairs), _MOST_IMAGES)).astype(int)
     some, space, network = pairs.take(rows), pairs.space, pairs.encoder.network
@@ -101,15 +97,10 @@ def instrument_record(
     """Return the fitted numbers of each band in physical units.
 
     They make the latents agree. They are no measurement of the instrument where the network hardly
-    minds it, as that of `decals` hardly minds the zeropoint.
-
-    Returns
-    -------
-    dict of dict
-        By band: ``zeropoint_mag`` to add to the definition's zeropoint [mag]; ``sky`` to subtract
-        [nanomaggy / arcsec^2]; ``psf_factor`` and ``noise_factor`` on the PSF of the definition and
-        on the noise that images show; ``depth_mag`` to add to the depth [mag]; ``wavelength_nm`` to
-        add to the wavelength [nm].
+    minds it, as that of `decals` hardly minds the zeropoint. ``zeropoint_mag`` is added to that of
+    the definition [mag], ``sky`` subtracted [nanomaggy / arcsec^2], ``depth_mag`` and
+    ``wavelength_nm`` added [mag, nm]; ``psf_factor`` and ``noise_factor`` are on the PSF and on the
+    measured noise.
     """
     record = {}
     for name, (gain, sky, psf, depth, noise, wavelength) in zip(

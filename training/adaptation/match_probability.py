@@ -14,7 +14,6 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from scipy.special import expit
-from torch import Tensor
 
 from evaluation.match_probability import Trials, calibration, match_trials
 from galaxy_da.models.match_probability import MatchProbability, Population, statistics
@@ -22,12 +21,9 @@ from galaxy_da.models.networks import Encoder
 from training.adaptation.images import PairedImages
 
 __all__ = [
-    "PairedPosteriors",
-    "cross_validated_trials",
-    "draw_different_pairs",
-    "fit_match_probability",
+    "PairedPosteriors", "cross_validated_trials", "draw_different_pairs", "fit_match_probability",
     "match_probability_record",
-]
+]  # fmt: skip
 
 MOST_PAIRS = 2000
 """Most pairs for the fit."""
@@ -63,16 +59,13 @@ def match_probability_record(
     ``cross_validated``: Brier score, calibration error and reliability by cross-validation.
     """
     galaxy = held.space.galaxy_latents
-    mean, variance = held.encode(network)
-    posteriors = PairedPosteriors(
-        *(_array(x, galaxy) for x in (held.mean, held.variance, mean, variance))
-    )
+    values = held.mean, held.variance, *held.encode(network)
+    posteriors = PairedPosteriors(*(x[:, :galaxy].double().numpy() for x in values))
     rng = np.random.default_rng(seed)
     posteriors = posteriors.take(rng.permutation(len(held))[:MOST_PAIRS])
+    model = fit_match_probability(posteriors, wrong_share=wrong_share, seed=seed)
     return {
-        "model": fit_match_probability(posteriors, wrong_share=wrong_share, seed=seed).model_dump(
-            mode="json"
-        ),
+        "model": model.model_dump(mode="json"),
         "pairs": len(posteriors.anchor_mean),
         "cross_validated": calibration(cross_validated_trials(posteriors, wrong_share, seed)),
     }
@@ -127,13 +120,8 @@ def cross_validated_trials(
         queries = posteriors.target_mean[in_fold], posteriors.target_variance[in_fold]
         pool = posteriors.anchor_mean, posteriors.anchor_variance
         parts.append(match_trials(model, queries, pool, np.flatnonzero(in_fold), seed))
-    return {
-        task: (
-            np.concatenate([part[task][0] for part in parts]),
-            np.concatenate([part[task][1] for part in parts]),
-        )
-        for task in parts[0]
-    }
+    joined = {task: zip(*(part[task] for part in parts), strict=True) for task in parts[0]}
+    return {task: (np.concatenate(p), np.concatenate(truth)) for task, (p, truth) in joined.items()}
 
 
 def draw_different_pairs(
@@ -155,12 +143,7 @@ def draw_different_pairs(
     return np.repeat(np.arange(n), anchor.shape[1]), anchor.ravel(), np.tile(weight, n)
 
 
-def _array(values: Tensor, latents: int) -> np.ndarray:
-    return values[:, :latents].double().numpy()
-
-
 def _population(posteriors: PairedPosteriors) -> Population:
-    """Mean and variance of the anchor's galaxies without measurement errors."""
     total = posteriors.anchor_mean.var(0)
     own = np.maximum(total - posteriors.anchor_variance.mean(0), 0.1 * total)
     return Population(

@@ -69,23 +69,18 @@ def measure_galaxies(
 
 
 def compare_populations(anchor: Measured, target: Measured) -> tuple[dict[str, Any], str]:
-    """Compare two samples.
+    """Compare two samples; return a record and a warning, empty if nothing differs.
 
-    Returns
-    -------
-    record : dict
-        ``brightness_mag`` and ``log_size``: mean differences of their quantiles; ``medians`` of
-        anchor and target; ``near_share`` of the target's galaxies within 2 degrees, or three times
-        the usual spacing, of an anchor galaxy; ``match``, false if brightness or size differ.
-    warning : str
-        One sentence, empty if nothing differs.
+    The record has ``brightness_mag`` and ``log_size``: mean differences of their quantiles;
+    ``medians`` of anchor and target; ``near_share`` of the target's galaxies within 2 degrees, or
+    three times the usual spacing, of an anchor galaxy; ``match``, false if brightness or size
+    differ.
     """
     distance = _quantile_distance(anchor.magnitude, target.magnitude)
     limit = np.median(anchor.magnitude)  # brighter galaxies have sizes, in both surveys
     bright = [side.log_size[side.magnitude < limit] for side in (anchor, target)]
-    size = math.nan
-    if min(map(len, bright)) >= _FEWEST_SIZES:
-        size = _quantile_distance(*bright)
+    enough = min(map(len, bright)) >= _FEWEST_SIZES
+    size = _quantile_distance(*bright) if enough else math.nan
     own, other = (SkyCoord(s.ra, s.dec, unit="deg") for s in (anchor, target))
     _, spacing, _ = match_coordinates_sky(own, own, nthneighbor=2)
     _, separation, _ = match_coordinates_sky(other, own)
@@ -93,27 +88,21 @@ def compare_populations(anchor: Measured, target: Measured) -> tuple[dict[str, A
     share = float(np.mean(separation < near))
     magnitudes = [float(np.median(side.magnitude)) for side in (anchor, target)]
     sizes = [float(np.exp(np.median(log))) if len(log) else math.nan for log in bright]
-    known = [None if math.isnan(value) else value for value in sizes]
-    medians = {"magnitude": magnitudes, "size_arcsec": known}
+    known = [None if math.isnan(value) else value for value in (*sizes, size)]
     record = {
         "brightness_mag": distance,
-        "log_size": None if math.isnan(size) else size,
-        "medians": medians,
+        "log_size": known[2],
+        "medians": {"magnitude": magnitudes, "size_arcsec": known[:2]},
         "near_share": share,
         "match": not (distance > _MOST_MAG or size > _MOST_SIZE),
     }
     told = []
     if distance > _MOST_MAG:
-        first, second = magnitudes
-        told.append(
-            f"magnitudes differ by {distance:.2f} mag (medians {first:.2f} and {second:.2f})"
-        )
+        medians = "medians {:.2f} and {:.2f}".format(*magnitudes)
+        told.append(f"magnitudes differ by {distance:.2f} mag ({medians})")
     if size > _MOST_SIZE:
-        first, second = sizes
-        told.append(
-            f"sizes differ by a factor of {math.exp(size):.2f} "
-            f"(medians {first:.2f} and {second:.2f} arcsec)"
-        )
+        medians = "medians {:.2f} and {:.2f} arcsec".format(*sizes)
+        told.append(f"sizes differ by a factor of {math.exp(size):.2f} ({medians})")
     if share < _LEAST_SHARE:
         told.append(f"only {share:.0%} of the target's galaxies lie near an anchor galaxy")
     return record, ", ".join(told)
@@ -124,6 +113,5 @@ def _total(images: Tensor) -> Tensor:
 
 
 def _quantile_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """Mean difference of the quantiles from 5 to 95%."""
     differences = np.quantile(first, _QUANTILES) - np.quantile(second, _QUANTILES)
     return float(np.abs(differences).mean())

@@ -14,14 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from catalogs.matching.pairs import PairedRows
-from catalogs.splits import SkySplit, choose_split
+from catalogs.splits import choose_split
 from evaluation.targets import known_splits, sample_bands
 from galaxy_da.errors import CatalogError, SpaceError
 from galaxy_da.extraction.problems import describe_problems
 from galaxy_da.io.files import json_hash
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_metadata
-from galaxy_da.space import LatentSpace, SurveyEncoder
+from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey, get_survey
 from training.adaptation.decisions import Decisions
 from training.adaptation.images import load_paired_images
@@ -90,12 +90,15 @@ def adapt(
     if survey.name == space.anchor:
         raise SpaceError(f"{survey.name}: is the anchor of this space and stays as it is")
     start = space.by_definition(survey, sample_bands(target, survey))
-    facts = [space.id, _sample_key(anchor), _sample_key(target), _pair_ids(pairs), survey.name]
+    ids = [] if pairs is None else [pairs[name].to_pylist() for name in ("anchor_id", "target_id")]
+    facts = [space.id, _sample_key(anchor), _sample_key(target), ids, survey.name]
     identity = json_hash([facts, settings.fine_tuning.model_dump(), settings.seed])
     Decisions(settings).claim(identity)
     samples, seed = (anchor, target), settings.seed
     if pairs is None:
-        split = _split_of_samples(space, samples)
+        catalogs, known = [sample.catalog for sample in (target, anchor)], known_splits(space)
+        splits = [choose_split(*(np.asarray(c[x]) for x in ("ra", "dec")), known) for c in catalogs]
+        split = max(splits, key=lambda split: split.order)  # of the sample that needs finer cells
         images = UnpairedImages.load(space, samples, start, seed, split)
         network, record = adapt_without_pairs(images, settings)
         record |= {"split": split.as_record()}
@@ -114,7 +117,10 @@ def adapt(
             + describe_problems(target, rows.target, start, space.frame)
         )
     if len(held) < FEW_HELD_OUT:
-        few = _enough_images(space, samples, start, seed, rows.split)
+        try:
+            few = UnpairedImages.load(space, samples, start, seed, rows.split)
+        except CatalogError:  # too few images
+            few = None
         others = None if few is None else few.latents_except(rows.anchor)
         network, record = adapt_with_few_pairs(train.extended(held), few, others, settings)
     else:
@@ -125,34 +131,5 @@ def adapt(
 
 
 def _sample_key(sample: Sample) -> list[Any]:
-    """Return a short identity of a sample's galaxies."""
     sums = [float(pc.sum(sample.catalog[axis]).as_py()) for axis in ("ra", "dec")]
     return [sample.path.name, len(sample), *sums]
-
-
-def _split_of_samples(space: LatentSpace, samples: tuple[Sample, Sample]) -> SkySplit:
-    """Return the split of the sample that needs finer cells."""
-    catalogs, known = [sample.catalog for sample in reversed(samples)], known_splits(space)
-    splits = [choose_split(np.asarray(c["ra"]), np.asarray(c["dec"]), known) for c in catalogs]
-    return max(splits, key=lambda split: split.order)
-
-
-def _pair_ids(pairs: pa.Table | None) -> list[Any]:
-    """List the ids of the pairs."""
-    if pairs is None:
-        return []
-    return [pairs[name].to_pylist() for name in ("anchor_id", "target_id")]
-
-
-def _enough_images(
-    space: LatentSpace,
-    samples: tuple[Sample, Sample],
-    start: SurveyEncoder,
-    seed: int,
-    split: SkySplit,
-) -> UnpairedImages | None:
-    """Return images of any galaxies, or None if there are too few."""
-    try:
-        return UnpairedImages.load(space, samples, start, seed, split)
-    except CatalogError:
-        return None

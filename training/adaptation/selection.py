@@ -87,6 +87,5 @@ def selection_record(
 
 
 def _gain(name: str, scores: Mapping[str, np.ndarray]) -> tuple[float, float]:
-    """Mean gain over the survey's definition, and its standard error."""
     gain = scores[name] - scores[BY_DEFINITION]
     return float(gain.mean()), float(gain.std() / np.sqrt(len(gain)))

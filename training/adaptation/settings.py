@@ -13,29 +13,17 @@ __all__ = ["AdaptSettings", "FineTuningSettings"]
 
 
 class FineTuningSettings(BaseModel):
-    """Settings of the candidate that is trained.
-
-    Attributes
-    ----------
-    steps, batch : int
-        Most steps, and pairs per step. With 0 steps nothing is trained.
-    learning_rate, weight_decay : float
-        Parameters of AdamW, with cosine decay.
-    check_every, patience : int
-        Steps between checks on held-out pairs, and checks without gain before training stops.
-    paired, contrastive : float
-        Weights of the losses; see `training.adaptation.pair_losses`.
-    """
+    """Settings of the candidate that is trained."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(default=200, ge=0)
-    batch: int = Field(default=128, gt=1)
-    learning_rate: float = Field(default=3e-4, gt=0)
+    steps: int = Field(default=200, ge=0)  # at most; with 0 nothing is trained
+    batch: int = Field(default=128, gt=1)  # pairs per step
+    learning_rate: float = Field(default=3e-4, gt=0)  # of AdamW, with cosine decay
     weight_decay: float = Field(default=1e-3, ge=0)
-    check_every: int = Field(default=40, gt=0)
-    patience: int = Field(default=2, gt=0)
-    paired: float = Field(default=1.0, ge=0)
+    check_every: int = Field(default=40, gt=0)  # steps between checks on held-out pairs
+    patience: int = Field(default=2, gt=0)  # checks without gain before training stops
+    paired: float = Field(default=1.0, ge=0)  # weights of the losses
     contrastive: float = Field(default=1.0, ge=0)
 
     def rate(self, step: int) -> float:

@@ -45,27 +45,15 @@ _UNPAIRED_MAPS = ("moments", "covariances")
 
 @dataclass(frozen=True, kw_only=True)
 class UnpairedImages:
-    """Images of any galaxies in two surveys, outside the test part of the sky.
-
-    Attributes
-    ----------
-    start : SurveyEncoder
-        The target's encoder by definition.
-    anchor, target : Inputs
-        Prepared images of n and m galaxies, in random order.
-    anchor_rows, target_rows : (n,) and (m,) int array
-        Their rows in `samples`.
-    samples : (Sample, Sample)
-        Samples of the anchor and of the target.
-    """
+    """Images of any galaxies in two surveys, outside the test part of the sky."""
 
     space: LatentSpace
-    start: SurveyEncoder
-    anchor: Inputs
+    start: SurveyEncoder  # of the target, by definition
+    anchor: Inputs  # prepared images, in random order
     target: Inputs
-    anchor_rows: np.ndarray
+    anchor_rows: np.ndarray  # of the images in the samples
     target_rows: np.ndarray
-    samples: tuple[Sample, Sample]
+    samples: tuple[Sample, Sample]  # of the anchor and of the target
 
     @classmethod
     def load(
@@ -77,19 +65,12 @@ class UnpairedImages:
         split: SkySplit | None = None,
     ) -> Self:
         """Read the images of two samples, or raise CatalogError if either has too few."""
-        sides = zip(samples, (space.encoder(space.anchor), start), strict=True)
-        (anchor, anchor_rows), (target, target_rows) = (
-            _load(space, sample, encoder, seed, split or SkySplit()) for sample, encoder in sides
-        )
-        return cls(
-            space=space,
-            start=start,
-            anchor=anchor,
-            target=target,
-            anchor_rows=anchor_rows,
-            target_rows=target_rows,
-            samples=samples,
-        )
+        read: dict[str, Any] = {}
+        encoders = space.encoder(space.anchor), start
+        for side, sample, own in zip(("anchor", "target"), samples, encoders, strict=True):
+            found = _load(space, sample, own, seed, split or SkySplit())
+            read[side], read[f"{side}_rows"] = found
+        return cls(space=space, start=start, samples=samples, **read)
 
     @cached_property
     def latents(self) -> Tensor:
@@ -99,16 +80,14 @@ class UnpairedImages:
     @cached_property
     def populations(self) -> tuple[dict[str, Any], str]:
         """Comparison of the two samples; see `compare_populations`."""
+        space, own = self.space, self.space.encoder(self.space.anchor)
+        sides = (self.anchor, own, self.anchor_rows), (self.target, self.start, self.target_rows)
         return compare_populations(
             *(
-                measure_galaxies(inputs, encoder, self.space.frame, *_positions(sample, rows))
-                for inputs, encoder, sample, rows in (
-                    (self.anchor, self.space.encoder(self.space.anchor),
-                     self.samples[0], self.anchor_rows),
-                    (self.target, self.start, self.samples[1], self.target_rows),
-                )
+                measure_galaxies(inputs, encoder, space.frame, *_positions(sample, rows))
+                for sample, (inputs, encoder, rows) in zip(self.samples, sides, strict=True)
             )
-        )  # fmt: skip
+        )
 
     def latents_except(self, rows: np.ndarray) -> Tensor:
         """Return the anchor's latents without those of some rows of its sample."""

@@ -21,15 +21,6 @@ from training.losses.latents import contrastive, dependence, mmd, paired, prior_
 from training.losses.supervised import class_error, known_error
 
 __all__ = [
-    "Beta",
-    "beta_at",
-    "class_error",
-    "contrastive",
-    "dependence",
-    "kl_divergence",
-    "known_error",
-    "mmd",
-    "negative_elbo",
-    "paired",
-    "prior_mmd",
-]
+    "Beta", "beta_at", "class_error", "contrastive", "dependence", "kl_divergence", "known_error",
+    "mmd", "negative_elbo", "paired", "prior_mmd",
+]  # fmt: skip

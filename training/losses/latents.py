@@ -8,14 +8,8 @@ import torch
 from torch import Tensor
 
 __all__ = [
-    "check_widths",
-    "contrastive",
-    "dependence",
-    "mmd",
-    "paired",
-    "prior_mmd",
-    "squared_distances",
-]
+    "check_widths", "contrastive", "dependence", "mmd", "paired", "prior_mmd", "squared_distances",
+]  # fmt: skip
 
 
 def paired(target: Tensor, anchor: Tensor, scale: Tensor) -> Tensor:
@@ -65,8 +59,8 @@ def dependence(latents: Tensor, conditions: Tensor) -> Tensor:
     """Dependence of (n, latents) on (n, k) conditions, 0 if they are independent, at most 1.
 
     It is the Hilbert-Schmidt criterion of Gaussian kernels (Gretton et al. 2005, Algorithmic
-    Learning Theory, 63), over that of each with itself, as a correlation is a covariance over the
-    standard deviations. The kernels are as wide as the mean squared distance.
+    Learning Theory, 63), over that of each with itself. The kernels are as wide as the mean squared
+    distance.
     """
     first, second = (_centred_kernel(values) for values in (latents, conditions))
     scale = (first.square().sum() * second.square().sum()).clamp_min(1e-12).sqrt()

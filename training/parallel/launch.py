@@ -70,7 +70,6 @@ def check_shared_folder(out: PathOrUrl) -> None:
 
 
 def _connect() -> TCPStore:
-    """Connect to the store through which the processes found each other."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     return TCPStore(host, port, timeout=_TO_ANSWER)
 

@@ -3,15 +3,10 @@ import ot
 import torch
 from numpy.testing import assert_allclose
 
+from benchmarks.baselines.ridge import ridge_from_features, ridge_from_latents
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.networks import Architecture, Encoder
-from training.adaptation.closed_form import (
-    match_covariances,
-    match_moments,
-    ridge_from_features,
-    ridge_from_latents,
-    ridge_to_identity,
-)
+from training.adaptation.closed_form import match_covariances, match_moments, ridge_to_identity
 
 SMALL = Architecture(widths=(8, 16), blocks=(1, 1), features=12, latents=4, pixels=16)
 
