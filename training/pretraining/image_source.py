@@ -31,7 +31,7 @@ from training.parallel.processes import everyones
 from training.pretraining.prepared_images import ImageWriter
 from training.pretraining.recipe import Recipe
 
-__all__ = ["draw_sky", "prepare_observation", "read_sample", "standard_redshift"]
+__all__ = ["draw_sky", "read_sample", "standard_redshift"]
 
 _STANDARD_MAG = -21.5
 """Absolute r magnitude that places a simulated galaxy in redshift [AB mag]."""
@@ -56,10 +56,10 @@ def draw_sky(
                 continue
             rows = min(CHUNK, n - row)
             observation = chunk.observe([survey.name])[survey.name]
-            writer.add(prepare_observation(observation, recipe.frame)[:rows].numpy())
+            images = _prepare_observation(observation, recipe.frame)[:rows].numpy()
             truth = chunk.truth.slice(0, rows)
             redshift = standard_redshift(truth["r_mag"].to_numpy())
-            writer.add_rows(truth, "label", pa.array(redshift))
+            writer.add(images, truth, "label", pa.array(redshift))
             bar.update(rows)
     writer.finish()
 
@@ -79,13 +79,12 @@ def read_sample(
     first, end = writer.first, writer.end
     with tqdm(total=end - first, desc="read", unit="img", disable=not progress) as bar:
         for table, cutouts in read_batches(sample, {sample.survey: survey}, first, stop=end):
-            good = [i for i, cutout in enumerate(cutouts) if isinstance(cutout, Cutout)]
+            good = np.flatnonzero([isinstance(cutout, Cutout) for cutout in cutouts])
             chosen = [cutout for cutout in cutouts if isinstance(cutout, Cutout)]
             prepared = prepare(chosen, survey, recipe.frame, recipe.frame.bands)
             usable = np.array([problem is None for problem in prepared.problems], bool)
-            kept = table.take(np.array(good, int)[usable])
-            writer.add(prepared.images.numpy()[usable])
-            writer.add_rows(kept, recipe.objective.class_column, _redshift(kept))
+            kept, column = table.take(good[usable]), recipe.objective.class_column
+            writer.add(prepared.images.numpy()[usable], kept, column, _redshift(kept))
             bar.update(len(table))
     if not sum(everyones(writer.written)):
         raise TableError(
@@ -99,15 +98,14 @@ def standard_redshift(r_mag: np.ndarray) -> np.ndarray:
     """Redshift at which a galaxy of absolute magnitude -21.5 has (n,) apparent magnitudes [AB mag].
 
     The simulated sky has no distances. Conditional networks are trained with these redshifts: as in
-    nature, distant galaxies are faint, small and red. The cosmology is that of Planck Collaboration
-    (2020), A&A 641, A6, without K-correction.
+    nature, distant galaxies are faint, small and red. The cosmology is Planck18, without
+    K-correction.
     """
     moduli = Planck18.distmod(_REDSHIFTS).to_value(u.mag)
     return np.interp(r_mag - _STANDARD_MAG, moduli, _REDSHIFTS).astype(np.float32)
 
 
-def prepare_observation(observation: Observation, frame: Frame) -> Tensor:
-    """Prepare a simulated observation, artefacts included: (n, bands, y, x)."""
+def _prepare_observation(observation: Observation, frame: Frame) -> Tensor:
     middle = (observation.flux.shape[-1] - 1) / 2
     cutouts = [
         Cutout(

@@ -34,22 +34,10 @@ def scan_latents(
 ) -> pa.Table:
     """Train a recipe at each latent size of its scan, on the same images.
 
-    An interrupted scan skips the finished sizes.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Recipe with a scan.
-    out : path
-        Folder of the spaces ``latents-N`` and of ``scan.json``.
-    sample, scenes, options
-        As for `training.pretraining.pretrain`; the scan sets the folder of prepared images.
-
-    Returns
-    -------
-    pa.Table
-        One row per size: ``latents``, ``validation_images``, ``reconstruction`` (mean squared
-        error: the distortion), ``kl_nat`` (the rate), ``active_latents``, ``sky_bias``.
+    The folder gets the spaces ``latents-N`` and ``scan.json``; an interrupted scan skips the
+    finished sizes. Other parameters are those of `training.pretraining.pretrain`. The table has one
+    row per size: ``latents``, ``validation_images``, ``reconstruction`` (mean squared error: the
+    distortion), ``kl_nat`` (the rate), ``active_latents``, ``sky_bias``.
     """
     if not recipe.scan:
         raise ValueError(f"recipe {recipe.name!r} has no scan")

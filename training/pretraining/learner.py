@@ -11,13 +11,7 @@ from torch import Tensor, nn
 
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.networks import Architecture, Posterior, VariationalAutoencoder
-from training.losses import (
-    beta_at,
-    class_error,
-    known_error,
-    negative_elbo,
-    prior_mmd,
-)
+from training.losses import beta_at, class_error, known_error, negative_elbo, prior_mmd
 from training.parallel.processes import Share
 from training.pretraining.recipe import Recipe
 

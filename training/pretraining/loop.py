@@ -61,7 +61,8 @@ def train(
     held_share = Share.of(len(rows.held_out))
     held = read_batch(data, rows.held_out[held_share.own])
     per_epoch = len(rows.training) // share.rows
-    while len(curves) < settings.epochs and not _is_stale(curves, settings.patience):
+    patience = settings.patience or settings.epochs
+    while len(curves) < settings.epochs and _epochs_since_best(curves) < patience:
         epoch = len(curves)
         seed = recipe.seed * 1000 + epoch
         torch.manual_seed(seed)
@@ -82,8 +83,7 @@ def train(
         if settings.patience and not _epochs_since_best(curves):
             best = {name: value.clone() for name, value in learner.state_dict().items()}
         if is_first():
-            record = {"curves": curves}
-            save_checkpoint(work / _CHECKPOINT, learner, plain_optimiser, record, best)
+            save_checkpoint(work / _CHECKPOINT, learner, plain_optimiser, {"curves": curves}, best)
     if best is not None:
         learner.load_state_dict(best)
     return learner.cpu(), curves
@@ -99,23 +99,15 @@ def read_batch(data: TrainingImages, rows: np.ndarray) -> Batch:
 
 
 def _learner(recipe: Recipe, data: TrainingImages, rows: np.ndarray) -> Learner:
-    """Make the network, with weights by the recipe's seed."""
     torch.manual_seed(recipe.seed)
     classes = len(data.classes) if recipe.objective.classes else 0
     if recipe.condition is None:
         return Learner(recipe.architecture, classes)
-    redshift = data.redshift[rows]
+    z = data.redshift[rows]
+    centre, spread = float(z.mean()), float(z.std())
     return ConditionalAutoencoder(
-        recipe.architecture,
-        recipe.condition,
-        centre=float(redshift.mean()),
-        spread=float(redshift.std()),
-        classes=classes,
+        recipe.architecture, recipe.condition, centre=centre, spread=spread, classes=classes
     )
-
-
-def _is_stale(curves: list[dict[str, float]], patience: int) -> bool:
-    return bool(patience) and _epochs_since_best(curves) >= patience
 
 
 def _epochs_since_best(curves: list[dict[str, float]]) -> int:

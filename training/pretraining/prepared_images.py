@@ -124,12 +124,11 @@ class ImageWriter:
         path = folder / _IMAGES.format(self._share.number)
         self._images = np.lib.format.open_memmap(path, "w+", np.float16, shape)
 
-    def add(self, images: np.ndarray) -> None:
-        """Write the images of the next galaxies, (n, bands, y, x)."""
+    def add(
+        self, images: np.ndarray, table: pa.Table, class_column: str, redshift: pa.Array
+    ) -> None:
+        """Write images (n, bands, y, x), part of the sky, class and redshift of more galaxies."""
         self._images[self.written : self.written + len(images)] = images
-
-    def add_rows(self, table: pa.Table, class_column: str, redshift: pa.Array) -> None:
-        """Write part of the sky, class and redshift of the galaxies just written."""
         label = pa.nulls(len(table), pa.string())
         if class_column in table.column_names:
             label = table[class_column].cast(pa.string())

@@ -20,48 +20,24 @@ class _Frozen(BaseModel):
 
 
 class Sky(_Frozen):
-    """Simulated sky to train on.
+    """Simulated sky to train on."""
 
-    Attributes
-    ----------
-    galaxies : int
-        Number of galaxies to draw.
-    scene_share : float
-        Share of galaxies made from real scenes, if a scene table is given.
-    """
-
-    galaxies: int = Field(gt=0)
-    scene_share: float = Field(default=0.5, ge=0, le=1)
+    galaxies: int = Field(gt=0)  # to draw
+    scene_share: float = Field(default=0.5, ge=0, le=1)  # of real scenes, if there is a table
 
 
 class Objective(_Frozen):
     """Evidence lower bound and the weights of further losses; see `training.losses`.
 
     A weight of 1 counts a loss in nats as the bound does; 0 leaves it out.
-
-    Attributes
-    ----------
-    noise : float
-        Standard deviation of a pixel about the decoded image [asinh units].
-    beta : float or tuple of (epoch, weight)
-        Weight of the Kullback-Leibler divergence, linear between points.
-    mmd : float
-        Weight of the discrepancy between all latents and the prior (InfoVAE).
-    classes : float
-        Weight of the classification of morphological classes.
-    class_column : str
-        Column of the classes in a sample table; ``label`` on the simulated sky.
-    redshift : float
-        Weight of the squared error of the predicted redshift, in standard deviations of the
-        sample's, for the condition ``cvae-predict``.
     """
 
-    noise: float = Field(gt=0)
-    beta: Beta = 1.0
-    mmd: float = Field(default=0.0, ge=0)
-    classes: float = Field(default=0.0, ge=0)
-    class_column: str = "label"
-    redshift: float = Field(default=0.0, ge=0)
+    noise: float = Field(gt=0)  # of a pixel about the decoded image [asinh units]
+    beta: Beta = 1.0  # weight of the divergence, or (epoch, weight) points, linear between them
+    mmd: float = Field(default=0.0, ge=0)  # between all latents and the prior (InfoVAE)
+    classes: float = Field(default=0.0, ge=0)  # of morphology
+    class_column: str = "label"  # in a sample table, as on the simulated sky
+    redshift: float = Field(default=0.0, ge=0)  # squared error of ``cvae-predict`` [sample's std]
 
     @field_validator("beta")
     @classmethod
@@ -76,26 +52,16 @@ class Objective(_Frozen):
 
 
 class Optimiser(_Frozen):
-    """AdamW with linear warm-up and cosine decay.
-
-    Attributes
-    ----------
-    epochs, batch, warmup_steps : int
-        Passes over the data, images per step, and steps up to the full rate (at most a quarter of
-        all steps).
-    learning_rate, weight_decay : float
-        Parameters of AdamW.
-    patience : int
-        Epochs without a better validation reconstruction before training stops and keeps the best
-        weights. With 0, all epochs run and the last weights are kept.
-    """
+    """AdamW with linear warm-up and cosine decay."""
 
     epochs: int = Field(gt=0)
-    batch: int = Field(default=128, gt=1)
+    batch: int = Field(default=128, gt=1)  # images per step
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
-    warmup_steps: int = Field(default=300, ge=0)
+    warmup_steps: int = Field(default=300, ge=0)  # at most a quarter of all steps
     patience: int = Field(default=0, ge=0)
+    """Epochs without a better validation reconstruction before training stops and keeps the best
+    weights. With 0, all epochs run and the last weights are kept."""
 
 
 Condition = Literal["cvae", "cvae2", "cvae-predict"]
@@ -103,29 +69,13 @@ Condition = Literal["cvae", "cvae2", "cvae-predict"]
 
 
 class Recipe(_Frozen):
-    """Settings of one anchor.
+    """Settings of one anchor."""
 
-    Attributes
-    ----------
-    name : str
-        Name for the record.
-    survey : str
-        Anchor survey: built-in name, or a TOML file beside the recipe.
-    seed : int
-        Seed of the sky, the initial weights, the order and the noise.
-    condition : {"cvae", "cvae2", "cvae-predict"}, optional
-        Use of the redshift by the networks; none by default.
-    scan : tuple of int
-        Latent sizes to train one after the other, in place of the architecture's.
-    sky, architecture, frame, objective, optimiser
-        See their classes.
-    """
-
-    name: str
-    survey: str = "decals"
-    seed: int = 1
+    name: str  # for the record
+    survey: str = "decals"  # built-in name, or a TOML file beside the recipe
+    seed: int = 1  # of the sky, the initial weights, the order and the noise
     condition: Condition | None = None
-    scan: tuple[int, ...] = ()
+    scan: tuple[int, ...] = ()  # latent sizes to train in turn, in place of the architecture's
     sky: Sky
     architecture: Architecture = Architecture()
     frame: Frame = Frame()

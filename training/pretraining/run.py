@@ -39,23 +39,11 @@ _HELD_OUT = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """Options of a run that do not change its result.
+    """Options of a run that do not change its result."""
 
-    Attributes
-    ----------
-    devices : int
-        GPUs, or processes on the CPU, that share each batch; see
-        `training.parallel.fabric.make_fabric`.
-    images : Path, optional
-        Folder that keeps the prepared images for further runs. By default they lie in the output
-        folder and are deleted at the end.
-    progress : bool
-        Show progress bars of the first process on stderr.
-    """
-
-    devices: int = 1
-    images: Path | None = None
-    progress: bool = False
+    devices: int = 1  # GPUs, or processes on the CPU, that share each batch (`make_fabric`)
+    images: Path | None = None  # folder that keeps the prepared images for further runs
+    progress: bool = False  # show progress bars of the first process on stderr
 
 
 def pretrain(
@@ -66,7 +54,7 @@ def pretrain(
     scenes: Location | None = None,
     options: RunOptions | None = None,
 ) -> LatentSpace:
-    """Train an anchor and save its space.
+    """Train an anchor and save its space, with metrics of the validation part of the sky.
 
     Parameters
     ----------
@@ -74,25 +62,17 @@ def pretrain(
         All settings that decide the result.
     out : path
         Folder of the space. Its subfolder ``work/`` holds the state of an unfinished run and is
-        deleted at the end.
+        deleted at the end. With a condition, the space holds the network at the median redshift,
+        and the folder also the whole network (`training.pretraining.conditional`).
     sample : Sample, optional
         Images to train on; by default the recipe's simulated sky.
-    scenes : Path, optional
+    scenes : path, optional
         Sample table of real images for the recipe's ``scene_share`` of a simulated sky.
     options : RunOptions, optional
         Processes, folder of prepared images, progress bars.
 
-    Returns
-    -------
-    LatentSpace
-        With metrics of the validation part of the sky. With a condition, it holds the network at
-        the median redshift; the folder also holds the whole network
-        (`training.pretraining.conditional`).
-
     Raises
     ------
-    ValueError
-        If both a sample and scenes are given.
     TableError
         If ``work/`` holds another run, the image folder holds other images, or the sample does not
         suit the recipe.
@@ -113,15 +93,12 @@ def pretrain(
     middle = float(np.median(redshift)) if recipe.condition else float("nan")
     plain = learner.plain(middle)
     survey = find_survey(recipe.survey)
+    encoder = SurveyEncoder(survey=survey, bands=recipe.frame.bands, network=plain.encoder)
     parts = SpaceParts(
         architecture=recipe.architecture,
         frame=recipe.frame,
         anchor=survey.name,
-        encoders={
-            survey.name: SurveyEncoder(
-                survey=survey, bands=recipe.frame.bands, network=plain.encoder
-            )
-        },
+        encoders={survey.name: encoder},
         decoder=plain.decoder,
         training={
             "recipe": recipe.model_dump(mode="json"),
@@ -158,7 +135,9 @@ def _prepared(
     if is_first():
         source = sample.path if sample else scenes
         _claim(work, "recipe.json", recipe.model_dump(mode="json"), source)
-        _claim(store, "images.json", _image_settings(recipe), source)
+        decisive = recipe.model_dump(mode="json", include={"survey", "seed", "sky", "frame"})
+        decisive["class_column"] = recipe.objective.class_column
+        _claim(store, "images.json", decisive, source)
     if not agreed(TrainingImages.finished(store)):
         if sample is None:
             draw_sky(recipe, survey, scenes, store, progress)
@@ -179,27 +158,18 @@ def _claim(folder: Path, name: str, settings: dict[str, Any], source: Location |
     write_json(marker, {"hash": identity, **settings})
 
 
-def _image_settings(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings of a recipe that decide the prepared images."""
-    settings = recipe.model_dump(mode="json", include={"survey", "seed", "sky", "frame"})
-    return {
-        **settings,
-        "class_column": recipe.objective.class_column,
-    }
-
-
 def _split(recipe: Recipe, data: TrainingImages) -> SplitRows:
     """Return rows to train on, and rows of the validation part of the sky."""
     usable = np.isfinite(data.redshift) if recipe.condition else np.ones(len(data.part), bool)
     rows = np.flatnonzero(usable & (data.part == "train"))
     held = np.flatnonzero(usable & (data.part == "validation"))[:_HELD_OUT]
-    if len(rows) < recipe.optimiser.batch or not len(held):
+    share = Share.of(recipe.optimiser.batch)
+    if len(rows) < share.rows or not len(held):
         raise TableError(
             f"{len(rows)} training and {len(held)} validation galaxies are too few for batches of "
-            f"{recipe.optimiser.batch}; give more images, raise sky.galaxies in the recipe, or "
-            "lower optimiser.batch"
+            f"{share.rows}; give more images, raise sky.galaxies in the recipe, or lower "
+            "optimiser.batch"
         )
-    share = Share.of(recipe.optimiser.batch)
     if share.rows < share.processes:
         raise TableError(
             f"batches of {share.rows} galaxies cannot be shared by {share.processes} processes; "

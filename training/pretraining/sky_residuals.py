@@ -22,18 +22,13 @@ _FEWEST_PIXELS, _ARTEFACT_SIGMA = 50, 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class SkyResidual:
-    """Decoded minus observed light on empty sky, in one band.
-
-    `noise` is the scatter of a sky pixel [asinh units], `residual` the mean over sky pixels in
-    units of it, `error` its standard error over images (NaN with fewer than two), and `share` the
-    share of all pixels that counts as sky.
-    """
+    """Decoded minus observed light on empty sky, in one band."""
 
     band: str
-    noise: float
-    residual: float
-    error: float
-    share: float
+    noise: float  # scatter of a sky pixel [asinh units]
+    residual: float  # mean over sky pixels, in units of the noise
+    error: float  # its standard error over images, NaN with fewer than two
+    share: float  # of all pixels that counts as sky
 
 
 def beyond_galaxy(frame: Frame) -> np.ndarray:

@@ -13,12 +13,9 @@ from galaxy_da.space import LatentSpace
 from training.pretraining.sky_residuals import sky_residuals
 
 __all__ = [
-    "ACTIVE_VARIANCE",
-    "active_latents",
-    "encode_for_decoder",
-    "kl_per_latent",
+    "ACTIVE_VARIANCE", "active_latents", "encode_for_decoder", "kl_per_latent",
     "validation_metrics",
-]
+]  # fmt: skip
 
 ACTIVE_VARIANCE = 0.01
 """Variance of the posterior means above which a latent is in use (Burda et al. 2016)."""
