@@ -57,8 +57,7 @@ def test_cutouts_are_in_nanomaggies_and_centred(small_field, tmp_path):
         assert sample.survey == survey.name
 
 
-def test_a_small_field_is_read_by_definition_and_adapted(small_field, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.adaptation.instrument._MOST_STEPS", 2)  # any fit will do
+def test_a_small_field_is_read_by_definition_and_adapted(small_field, tmp_path):
     settings = AdaptSettings(fine_tuning=FineTuningSettings(steps=0))
     field = read_deep_field(small_field, tmp_path)
     space = make_space(grids=2, conditioned=True)
