@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.probes [--space SPACE] [--n N] [--peers N] [--guide TABLE]`` simulates a
 sky on which the space's probes were not fitted and measures them in every survey, adapted or by
-definition. Some galaxies go through statmorph too. With Galaxy
-Zoo's guide images it also measures smooth against featured, by the simulated probe ``p_featured``
-and by classifiers fitted to them.
+definition. Some galaxies go through statmorph too, beside the columns of ``extract --measured``.
+With Galaxy Zoo's guide images it also measures smooth against featured, by the simulated probe
+``p_featured`` and by classifiers fitted to them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +29,16 @@ from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.sky import SkySettings
 from catalogs.simulation.writing import simulate
-from evaluation.probes.errors import error_rows, measure, measure_probes
+from evaluation.probes.errors import error_rows, measure, measure_probes, pulls
 from evaluation.probes.ideal_images import add_structure
 from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled
 from evaluation.probes.quantities import find_quantities
 from evaluation.targets import encoder_for
 from galaxy_da.errors import SpaceError
-from galaxy_da.extraction.loading import read_batches, row_numbers
+from galaxy_da.extraction.loading import load_images, read_batches, row_numbers
 from galaxy_da.extraction.summary import summarise
 from galaxy_da.images.cutouts import Cutout
+from galaxy_da.images.measurements import measure as measure_images
 from galaxy_da.images.preparation import to_surface_brightness
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_table
@@ -44,10 +46,11 @@ from galaxy_da.models.probes import Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
-__all__ = ["peer_rows", "probe_tables", "real_rows"]
+__all__ = ["peer_rows", "probe_tables", "pull_rows", "real_rows"]
 
 _R_NM, _G_NM = 642.0, 481.0
 _SURVEYS = ("decals", "sdss", "hsc")
+_MAGNITUDES, _FEWEST = (14.0, 17.0, 18.5, 20.0, 21.5), 30  # bins of r, and galaxies in one
 
 
 def probe_tables(
@@ -75,8 +78,8 @@ def probe_tables(
     Returns
     -------
     dict of str to list of dict
-        ``quantities`` and ``probabilities``: one row per probe and survey; ``peers``: as
-        `peer_rows`.
+        ``quantities`` and ``probabilities``: one row per probe and survey; ``pulls``: as
+        `pull_rows`; ``peers``: as `peer_rows`.
 
     Raises
     ------
@@ -105,8 +108,36 @@ def probe_tables(
             "probabilities": _pick(
                 rows, "brier", ("log_loss", "base_log_loss", "brier", "ece", "auc")
             ),
+            "pulls": pull_rows(fresh, latents, values),
             "peers": peer_rows(loaded, probes, truth, samples, peers),
         }
+
+
+def pull_rows(
+    probes: Sequence[Probe], latents: Sequence[LabelledLatents], values: Mapping[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    """Return the pull of each quantity by survey and true magnitude, NaN for fewer than 30 rows.
+
+    `values` are the truth of each probe by row of the truth table.
+    """
+    rows = []
+    for survey in latents:
+        magnitude = values["r_mag"][survey.rows]
+        for low, high in pairwise(_MAGNITUDES):
+            within = (magnitude >= low) & (magnitude < high)
+            row: dict[str, Any] = {"survey": survey.survey, "r": f"{low:g} to {high:g}"}
+            row["n"] = int(within.sum())
+            for probe in probes:
+                truth = values[probe.name][survey.rows]
+                use = within & np.isfinite(truth)
+                if probe.kind == "regression":
+                    found = probe.predict(survey.vectors[0][use])
+                    fine = use.sum() >= _FEWEST
+                    row[probe.name] = (
+                        pulls(probe.link, truth[use], found)["pull"] if fine else np.nan
+                    )
+            rows.append(row)
+    return rows
 
 
 def peer_rows(
@@ -135,8 +166,9 @@ def peer_rows(
     -------
     list of dict
         One row per quantity and survey: ``n`` galaxies measured by statmorph, and ``bias``,
-        ``scatter`` and ``r2`` of the probe (``ours``), of statmorph, and of its PSF-convolved
-        Sersic fit where that gives the quantity.
+        ``scatter`` and ``r2`` of the probe (``inferred``), of the column of ``extract --measured``
+        (``measured``), of statmorph, and of its PSF-convolved Sersic fit (``sersic``) where these
+        give the quantity.
     """
     complete = np.logical_and.reduce([truth[f"{name}_id"].is_valid() for name in samples])
     some = truth.take(pa.array(np.flatnonzero(complete)[:most]))
@@ -145,12 +177,16 @@ def peer_rows(
     for name, sample in samples.items():
         peer = _statmorph(sample, some)
         latents = _labelled(space, sample, some)
+        own = _measured(space, sample, some)
         for probe in probes:
             if probe.name not in peer or probe.name not in known:
                 continue
-            ours = np.full(some.num_rows, np.nan)
-            ours[latents.rows] = probe.predict(latents.vectors[0]).value
-            answers = {"ours": ours, "statmorph": peer[probe.name]}
+            inferred = np.full(some.num_rows, np.nan)
+            inferred[latents.rows] = probe.predict(latents.vectors[0]).value
+            answers = {"inferred": inferred}
+            if probe.name in own:
+                answers["measured"] = own[probe.name]
+            answers["statmorph"] = peer[probe.name]
             if f"sersic_{probe.name}" in peer:
                 answers["sersic"] = peer[f"sersic_{probe.name}"]
             value = known[probe.name].values
@@ -234,6 +270,28 @@ def _statmorph(sample: Sample, truth: pa.Table) -> dict[str, np.ndarray]:
     }
 
 
+def _measured(space: LatentSpace, sample: Sample, truth: pa.Table) -> dict[str, np.ndarray]:
+    """Return what ``extract --measured`` measures, for each row of the truth."""
+    encoder = encoder_for(space, sample, space.survey(sample.survey))
+    numbers = row_numbers(sample, truth[f"{sample.survey}_id"])
+    inputs, _ = load_images(sample, numbers, encoder, space.frame)
+    found = measure_images(inputs, space.frame)
+    g, r = (int(np.abs(np.log(np.array(space.frame.wavelengths_nm) / nm)).argmin())
+            for nm in (_G_NM, _R_NM))  # fmt: skip
+    with np.errstate(invalid="ignore", divide="ignore"):
+        magnitude = 22.5 - 2.5 * np.log10(found.petrosian_flux)
+        aperture = 22.5 - 2.5 * np.log10(found.aperture_flux)
+    return {
+        "half_light_arcsec": found.half_light_arcsec,
+        "ellipticity": (1 - found.axis_ratio) / (1 + found.axis_ratio),
+        "position_angle": found.position_angle,
+        "concentration": found.concentration,
+        "asymmetry": found.asymmetry,
+        "r_mag": magnitude[:, r],
+        "g_minus_r": aperture[:, g] - aperture[:, r],
+    }
+
+
 def _aperture_colour(g: np.ndarray, r: np.ndarray, radius_px: np.ndarray) -> np.ndarray:
     """Return g - r within statmorph's Petrosian radius [mag]."""
     ramp = np.arange(g.shape[-1]) - (g.shape[-1] - 1) / 2
@@ -261,6 +319,7 @@ def main() -> None:
     tables = probe_tables(given.space, given.n, given.peers)
     print_rows("Physical columns by survey (relative where the unit is ln)", tables["quantities"])
     print_rows("Probabilities by survey", tables["probabilities"])
+    print_rows("Pulls by survey and magnitude", tables["pulls"])
     print_rows("Beside statmorph on the same cutouts", tables["peers"])
     if given.guide is not None:
         loaded = LatentSpace.load(given.space)
