@@ -50,7 +50,7 @@ __all__ = ["peer_rows", "probe_tables", "pull_rows", "real_rows"]
 
 _R_NM, _G_NM = 642.0, 481.0
 _SURVEYS = ("decals", "sdss", "hsc")
-_MAGNITUDES, _FEWEST = (14.0, 17.0, 18.5, 20.0, 21.5), 30  # bins of r, and galaxies in one
+_MAGNITUDES, _FEWEST = (17.0, 18.5, 19.5, 20.5, 21.5), 30  # bins of r, and galaxies in one
 
 
 def probe_tables(
