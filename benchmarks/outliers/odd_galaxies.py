@@ -34,7 +34,7 @@ def add_odd_light(sky: Sky, truth: pa.Table, kinds: np.ndarray, rng: np.random.G
     for row in np.flatnonzero(np.isin(kinds, list(_ADDED))):
         galaxy = {name: truth[name][row].as_py() for name in ("r_mag", "half_light_arcsec")}
         if kinds[row] == "merger":
-            other = (row + 1) % len(kinds)
+            other = (int(row) + 1) % len(kinds)
             sky.spectra[row] += _companion(sky, before[other], galaxy, truth, other, rng)
         light, mag = _ADDED[kinds[row]](sky, galaxy, rng)
         total = float(nanomaggies(np.array(mag)))
@@ -46,7 +46,8 @@ def add_odd_light(sky: Sky, truth: pa.Table, kinds: np.ndarray, rng: np.random.G
 def in_components(sky: Sky, shares: np.ndarray) -> Tensor:
     """Return light of (4,) shares of the stellar populations in components of a sky."""
     wanted = population_fluxes(_NODES_NM) @ float_tensor(shares)
-    return torch.linalg.lstsq(sky.mix(_NODES_NM), wanted[:, None]).solution[:, 0]
+    light: Tensor = torch.linalg.lstsq(sky.mix(_NODES_NM), wanted[:, None]).solution
+    return light[:, 0]
 
 
 def _companion(
@@ -63,7 +64,8 @@ def _companion(
     apart, angle = rng.uniform(*_APART) * galaxy["half_light_arcsec"], rng.uniform(0, 2 * np.pi)
     place = np.array([apart * np.cos(angle)]), np.array([apart * np.sin(angle)])
     north, east = sky.frequencies.phase(*place)
-    return spectrum * north[0] * east[0] * factor
+    moved: Tensor = spectrum * north[0] * east[0]
+    return moved * float(factor)
 
 
 def _ring(sky: Sky, galaxy: Mapping[str, float], rng: np.random.Generator) -> tuple[Tensor, float]:

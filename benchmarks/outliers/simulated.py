@@ -65,8 +65,8 @@ def pair_rows(skies: Sequence[InjectedSky]) -> list[dict[str, Any]]:
     rows: dict[str, list[dict[str, float]]] = {}
     for sky in skies:
         index = sky.index
-        spans = [np.arange(*index.span(name)) for name in SURVEYS]
-        first, second, _ = counterparts(index, *spans, RADIUS_ARCSEC)
+        decals, sdss = (np.arange(*index.span(name)) for name in SURVEYS)
+        first, second, _ = counterparts(index, decals, sdss, RADIUS_ARCSEC)
         here, there = (
             np.array(index.take(some, ["kind"])["kind"].to_pylist(), object)
             for some in (first, second)
