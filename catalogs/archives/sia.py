@@ -93,7 +93,8 @@ class SimpleImageAccess(BandSource):
     def _stamp(self, band: str, images: list[Any], place: Place, http: Http) -> Stamp:
         survey = find_survey(self.survey)
         record = self._choose(images, survey.band(band), place)
-        url, query = _text(record, "access_url") or str(record.getdataurl()), None
+        url = _text(record, "access_url") or str(record.getdataurl())
+        query: Query | None = None
         if self.cut == "ibe":
             size = f"{self.side_arcsec}arcsec"
             query = {"center": f"{place.ra},{place.dec}deg", "size": size, "gzip": "false"}
