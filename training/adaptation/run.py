@@ -97,7 +97,7 @@ def adapt(
     samples, seed = (anchor, target), settings.seed
     if pairs is None:
         catalogs, known = [sample.catalog for sample in (target, anchor)], known_splits(space)
-        splits = [choose_split(*(np.asarray(c[x]) for x in ("ra", "dec")), known) for c in catalogs]
+        splits = [choose_split(np.asarray(c["ra"]), np.asarray(c["dec"]), known) for c in catalogs]
         split = max(splits, key=lambda split: split.order)  # of the sample that needs finer cells
         images = UnpairedImages.load(space, samples, start, seed, split)
         network, record = adapt_without_pairs(images, settings)
