@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from contextlib import contextmanager
 
 import httpx
@@ -14,6 +15,7 @@ import pytest
 from browser_helpers import PHONE, open_page
 from conftest import blobs, write_sample
 
+from galaxy_da.errors import SampleWarning
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features
 from galaxy_da.io.samples import Sample
@@ -113,7 +115,9 @@ def sky(tmp_path_factory):
     }
     space = _two_surveys()
     space.save(folder / "space")
-    features = [extract(space, Sample(path)) for path in samples.values()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SampleWarning)  # blobs have not the colours of galaxies
+        features = [extract(space, Sample(path)) for path in samples.values()]
     LatentIndex.build(features).save(folder / "index")
     return folder
 
