@@ -21,7 +21,8 @@ def kill_writers(kinds, folder, kills, seed):
     ends = json.loads(done.stdout.splitlines()[-1])
     for kind in kinds:
         assert ends[kind]["before"] + ends[kind]["after"] == kills and ends[kind]["before"]
-    assert not list(folder.rglob("*.partial"))
+    # A draft stays until its name is written again; those of kinds with a new name each time may.
+    assert not [path for path in folder.rglob("*.partial") if not path.name.startswith(".sky-")]
 
 
 def test_killed_writers_leave_a_whole_output(tmp_path):
