@@ -22,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.support.commands import command_parser
+from benchmarks.support.features import synthetic_table
 from benchmarks.support.tables import print_rows
 from galaxy_da.index import create, kinds
-from galaxy_da.io.features import FORMAT, MANIFEST, part_path
-from galaxy_da.io.files import write_json
+from galaxy_da.io.features import part_path, write_header
 from galaxy_da.io.tables import write_table
 from galaxy_da.latent_index import LatentIndex
 
@@ -358,25 +358,12 @@ def write_features(folder: Path, n: int, dimension: int) -> Path:
     out = folder / "features"
     starts = range(0, n, _PART_ROWS)
     for number, low in enumerate(starts):
-        rows = np.arange(low, min(low + _PART_ROWS, n))
-        latents = synthetic_latents(len(rows), dimension, seed=2 + number)
-        uniform = np.random.default_rng(number).random(len(rows))
-        table = pa.table(
-            {
-                "object_id": [f"{row:019d}" for row in rows.tolist()],
-                "survey": pa.array(["decals"] * len(rows)),
-                "ra": rows * (360 / n),
-                "dec": np.zeros(len(rows)),
-                "flags": np.zeros(len(rows), np.int32),
-                "uniform": uniform,
-                "embedding": pa.FixedSizeListArray.from_arrays(
-                    pa.array(latents.ravel()), dimension
-                ),
-            }
-        )
-        write_table(table, part_path(out, number))
-    header = {"format": FORMAT, "parts": len(starts), "space_id": "benchmark"}
-    write_json(out / MANIFEST, {**header, "encoders": {"decals": "benchmark"}})
+        rows = min(_PART_ROWS, n - low)
+        table = synthetic_table(synthetic_latents(rows, dimension, seed=2 + number), low, n)
+        uniform = np.random.default_rng(number).random(rows)
+        write_table(table.append_column("uniform", pa.array(uniform)), part_path(out, number))
+    made_by = {"space_id": "benchmark", "encoders": {"decals": "benchmark"}}
+    write_header(out, len(starts), n, made_by)
     return out
 
 

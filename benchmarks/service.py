@@ -19,12 +19,12 @@ from typing import Any
 import faiss
 import httpx
 import numpy as np
-import pyarrow as pa
 import uvicorn
 from astropy.io import fits
 
 from benchmarks.index import synthetic_latents
 from benchmarks.support.commands import command_parser
+from benchmarks.support.features import synthetic_table
 from benchmarks.support.service_clients import Load, run_load
 from benchmarks.support.tables import print_rows
 from galaxy_da.images.cutouts import Cutout
@@ -163,18 +163,7 @@ def _in_turn(bare: Callable[[], _Bare], load: Load, turns: Turns) -> dict[str, f
 def _index(space: LatentSpace, n: int) -> LatentIndex:
     """Index synthetic latents in the name of a space."""
     latents = synthetic_latents(n, space.galaxy_latents)
-    table = pa.table(
-        {
-            "object_id": [f"{row:09d}" for row in range(n)],
-            "survey": pa.array(["decals"] * n),
-            "ra": np.arange(n) * (360 / n),
-            "dec": np.zeros(n),
-            "flags": np.zeros(n, np.int32),
-            "embedding": pa.FixedSizeListArray.from_arrays(
-                pa.array(latents.ravel()), latents.shape[1]
-            ),
-        }
-    )
+    table = synthetic_table(latents, digits=9)
     encoders = {"decals": space.encoder("decals").hash}
     return LatentIndex.build([Features(table=table, space_id=space.id, encoders=encoders)])
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from benchmarks.outliers.injected import ORDINARY, simulate_with_outliers
 from benchmarks.outliers.odd_galaxies import ODD_KINDS
 from benchmarks.outliers.recall import InjectedSky, recall_at
+from benchmarks.support.features import synthetic_table
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.io.features import Features
 from galaxy_da.latent_index import LatentIndex
@@ -139,17 +140,7 @@ def found_by_scores(
 def speed_rows(n: int = 100_000, dimension: int = 28, scored: int = 100) -> list[dict[str, Any]]:
     """Time `LatentIndex.rank` from an earlier ranking, the best of three runs."""
     rng = np.random.default_rng(0)
-    points = pa.array(rng.standard_normal(n * dimension, dtype=np.float32))
-    table = pa.table(
-        {
-            "object_id": [f"{row:019d}" for row in range(n)],
-            "survey": pa.array(["decals"] * n),
-            "ra": np.arange(n) * (360 / n),
-            "dec": np.zeros(n),
-            "flags": np.zeros(n, np.int32),
-            "embedding": pa.FixedSizeListArray.from_arrays(points, dimension),
-        }
-    )
+    table = synthetic_table(rng.standard_normal((n, dimension), dtype=np.float32))
     index = LatentIndex.build(
         [Features(table=table, space_id="benchmark", encoders={"decals": "benchmark"})]
     )

@@ -12,6 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from galaxy_da.index.reading import StoredIndex
+from galaxy_da.queries.rows import places_of_survey
 from galaxy_da.queries.sky import counterparts
 
 __all__ = ["RADIUS_ARCSEC", "Disagreements", "find_disagreements", "log_share", "residual"]
@@ -55,7 +56,7 @@ def find_disagreements(index: StoredIndex, rows: np.ndarray) -> Disagreements:
     """
     none = np.empty(0)
     parts: list[tuple[np.ndarray, ...]] = [(none.astype(int), none.astype(int), none, none)]
-    surveys = {survey: _rows_of_survey(index, rows, survey) for survey in index.surveys}
+    surveys = {survey: rows[places_of_survey(index, rows, survey)] for survey in index.surveys}
     for one, other in combinations([name for name, own in surveys.items() if len(own)], 2):
         first, second, _ = counterparts(index, surveys[one], surveys[other], RADIUS_ARCSEC)
         if len(first) >= _PAIRS_PER_LATENT * (index.dimension + 1):
@@ -95,9 +96,3 @@ def log_share(values: np.ndarray) -> np.ndarray:
     centre = np.median(log)
     scatter = _MAD_TO_SIGMA * float(np.median(np.abs(log - centre))) + _TINY
     return np.asarray(np.abs(norm.logsf((log - centre) / scatter)) / np.log(10))
-
-
-def _rows_of_survey(index: StoredIndex, rows: np.ndarray, survey: str) -> np.ndarray:
-    start, stop = index.span(survey)
-    low, high = np.searchsorted(rows, [start, stop])
-    return rows[low:high]

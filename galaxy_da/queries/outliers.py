@@ -16,7 +16,7 @@ from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Subset
 from galaxy_da.queries.bad_data import find_bad_data
 from galaxy_da.queries.neighbours import nearest_others, whitened
-from galaxy_da.queries.rows import result_table, select
+from galaxy_da.queries.rows import places_of_survey, result_table, select
 
 __all__ = ["BAD_DATA", "STRANGE", "Strangeness", "outliers", "strange_galaxies", "strangeness"]
 
@@ -60,7 +60,7 @@ def outliers(
         raise ValueError(f"k must be at least 1 but is {k}")
     rows = select(index, None, within).rows
     bad = find_bad_data(index, rows)
-    own = _of_survey(index, rows, survey)
+    own = places_of_survey(index, rows, survey)
     worst = own[bad.found[own]]
     worst = worst[np.argsort(-bad.score[worst], kind="stable")][:k]
     others = [[row] if row >= 0 else [] for row in bad.others[worst].tolist()]
@@ -78,13 +78,13 @@ def outliers(
 def strange_galaxies(index: StoredIndex, survey: str | None, within: Subset | None) -> Strangeness:
     """Return how strange the galaxies of a survey are, without those whose data are bad."""
     rows = select(index, None, within).rows
-    own = _of_survey(index, rows, survey)
+    own = places_of_survey(index, rows, survey)
     return strangeness(index, rows[own[~find_bad_data(index, rows).found[own]]])
 
 
 @dataclass(frozen=True, eq=False)
 class Strangeness:
-    """How strange n galaxies of an index are.
+    """Strangeness of n galaxies of an index.
 
     Attributes
     ----------
@@ -122,12 +122,6 @@ def _strange_reasons(index: StoredIndex, found: Strangeness, top: np.ndarray) ->
         domain = index.take(found.rows[top], ["domain_reason"])["domain_reason"].to_pylist()
         words = [f"{w}; {d}" if d else w for w, d in zip(words, domain, strict=True)]
     return words
-
-
-def _of_survey(index: StoredIndex, rows: np.ndarray, survey: str | None) -> np.ndarray:
-    """Return the places of a survey's rows among ascending rows."""
-    start, stop = index.span(survey)
-    return np.arange(*np.searchsorted(rows, [start, stop]))
 
 
 def _ranking(

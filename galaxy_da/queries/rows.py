@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
 __all__ = [
-    "BATCH", "all_latents", "match_model", "posteriors", "result_table", "rows_of", "select",
-    "separations", "without_self",
+    "BATCH", "all_latents", "match_model", "places_of_survey", "posteriors", "result_table",
+    "rows_of", "select", "separations", "without_self",
 ]  # fmt: skip
 
 BATCH = 4096
@@ -62,6 +62,11 @@ def rows_of(index: StoredIndex, survey: str, ids: pa.ChunkedArray) -> np.ndarray
     known = index.rows["object_id"].slice(start, stop - start).combine_chunks()
     places = pc.fill_null(pc.index_in(ids.cast(pa.string()), value_set=known), -1).to_numpy()
     return np.where(places < 0, -1, places + start).astype(np.int64)
+
+
+def places_of_survey(index: StoredIndex, rows: np.ndarray, survey: str | None) -> np.ndarray:
+    """Return the places of a survey's rows among ascending rows; all places without a survey."""
+    return np.arange(*np.searchsorted(rows, index.span(survey)))
 
 
 def posteriors(index: StoredIndex, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
