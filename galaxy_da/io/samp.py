@@ -6,6 +6,7 @@ The programs meet at a SAMP hub on the same machine, which TOPCAT and Aladin sta
 from __future__ import annotations
 
 from collections.abc import Mapping
+from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["SampError", "send_table"]
 
 _MESSAGE = "table.load.votable"
-_WAIT_SECONDS = "30"
+_TAG = "galaxy_da-table"
+_WAIT_SECONDS = 30.0
 
 
 class SampError(GalaxyDAError):
@@ -42,7 +44,7 @@ def send_table(
     """
     from pyvo.samp import SAMPHubError, SAMPIntegratedClient, accessible_table
 
-    client = SAMPIntegratedClient(name="galaxy_da", addr="127.0.0.1", callable=False)
+    client = SAMPIntegratedClient(name="galaxy_da", addr="127.0.0.1")
     try:
         client.connect(hub_params=hub)
     except SAMPHubError as error:
@@ -75,12 +77,24 @@ def _programs(client: SAMPIntegratedClient, to: str | None) -> dict[str, str]:
 def _deliver(
     client: SAMPIntegratedClient, client_id: str, program: str, message: Mapping[str, Any]
 ) -> None:
+    """Hand over the message and wait for the program's answer.
+
+    The answer comes as a call of our own. `call_and_wait` of pyvo's hub loses an answer that is
+    faster than its caller.
+    """
     from pyvo.samp import SAMPProxyError
 
+    answers: Queue[Mapping[str, Any]] = Queue()
+    client.bind_receive_response(_TAG, lambda _key, _program, _tag, answer: answers.put(answer))
     try:
-        answer = client.call_and_wait(client_id, dict(message), _WAIT_SECONDS)
+        client.call(client_id, _TAG, dict(message))
+        answer = answers.get(timeout=_WAIT_SECONDS)
     except SAMPProxyError as error:
         raise SampError(f"{program} did not take the table ({error})") from error
+    except Empty:
+        raise SampError(
+            f"{program} gave no answer in {_WAIT_SECONDS:.0f} s; it may still be reading the table"
+        ) from None
     if answer.get("samp.status") != "samp.ok":
         reason = answer.get("samp.error", {}).get("samp.errortxt", "no reason given")
         raise SampError(f"{program} did not take the table ({reason})")

@@ -58,6 +58,13 @@ def test_astropy_table_goes_to_the_named_program(program):
         send_table(TABLE, to="aladin")
 
 
+def test_silent_program_is_named(program, monkeypatch):
+    monkeypatch.setattr("galaxy_da.io.samp._WAIT_SECONDS", 0.2)
+    program.reply = lambda message_id, answer: None
+    with pytest.raises(SampError, match="topcat gave no answer"):
+        send_table(TABLE)
+
+
 def test_refusal_is_an_error_with_its_reason(program):
     program.answer = {
         "samp.status": "samp.error",
