@@ -67,7 +67,7 @@ _QUICK_NICE, _SLOW_NICE = 5, 15
 class Service(Holdings):
     """Parts of one running application, made from its space, index and options.
 
-    Only the search for the neighbours of an object and the description of the service are
+    Only an object's columns, the search for its neighbours and the description of the service are
     computed in this process; `quick` and `slow` answer everything else in processes of their own.
     """
 

@@ -108,7 +108,6 @@ def info(service: Parts) -> dict[str, Any]:
 
 
 @router.get("/objects", response_model=ObjectAnswer, responses=error_responses(404, 422))
-@quick
 def get_object(service: Parts, id: Annotated[Key, Query()]) -> ObjectAnswer:
     """Return an object with all its columns."""
     index = service.index
