@@ -113,8 +113,8 @@ def compare(data: Path, space: LatentSpace) -> list[dict[str, Any]]:
             "peer size": peer.half_light_arcsec,
             "ln measured / peer": np.log(size / peer.half_light_arcsec),
         }
-        if "r_mag" in probes:
-            inferred = probes["r_mag"].predict(found.values)
+        inferred = probes["r_mag"].predict(found.values) if "r_mag" in probes else None
+        if inferred is not None:
             row |= {
                 "inferred - peer": inferred.value[0] - peer.mag,
                 "stated error": inferred.error[0],
@@ -124,7 +124,7 @@ def compare(data: Path, space: LatentSpace) -> list[dict[str, Any]]:
             row |= {"score": scores.score[0], "reason": scores.reasons[0] or ""}
         if light_at_edge(found.measured)[0]:
             row["reason"] = row.get("reason") or "light at the edge"
-        if magnitudes_differ(space.probes, found, prepared.inputs, space.frame)[0]:
+        if magnitudes_differ(inferred, found, space.frame)[0]:
             row["reason"] = row.get("reason") or "measured magnitude differs"
         rows.append(
             {k: round(float(v), 2) if k not in ("image", "reason") else v for k, v in row.items()}

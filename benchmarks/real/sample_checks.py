@@ -28,6 +28,7 @@ from galaxy_da.extraction.sample_check import SampleCheck
 from galaxy_da.extraction.summary import Summaries, photometry_of, summarise
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.colours import colour_residuals
+from galaxy_da.models.probes import predict_all
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
 __all__ = ["RealSample", "colour_rows", "field_rows", "real_samples"]
@@ -92,14 +93,14 @@ def field_rows(space: LatentSpace, sample: RealSample, found: Summaries) -> list
     """Return median differences from the catalogue where magnitudes differ, and where not."""
     assert sample.catalogue_mag is not None
     (probe,) = (probe for probe in space.probes if probe.name == "r_mag")
-    inferred = probe.predict(found.values).value
+    inferred = probe.predict(found.values)
     measured = 22.5 - 2.5 * np.log10(found.measured.petrosian_flux[:, 1])
-    differ = magnitudes_differ(space.probes, found, sample.inputs, space.frame)
+    differ = magnitudes_differ(inferred, found, space.frame)
     return [
         {
             "magnitudes": words,
             "galaxies": int(use.sum()),
-            "inferred - catalogue": float(np.median((inferred - sample.catalogue_mag)[use])),
+            "inferred - catalogue": float(np.median((inferred.value - sample.catalogue_mag)[use])),
             "measured - catalogue": float(np.nanmedian((measured - sample.catalogue_mag)[use])),
         }
         for words, use in (("differ", differ), ("agree", ~differ))
@@ -117,7 +118,9 @@ def main() -> None:
         check.add(sample.name, sample.encoder.bands, found.values)
         row = colour_rows(space, sample.name, found)
         colours.append(row | {"warning": "yes" if check.warnings() else "no"})
-        differ = magnitudes_differ(space.probes, found, sample.inputs, space.frame)
+        differ = magnitudes_differ(
+            predict_all(space.probes, found.values).get("r_mag"), found, space.frame
+        )
         assert space.domain is not None
         flags.append(
             {

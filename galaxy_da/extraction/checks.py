@@ -7,24 +7,23 @@ that depend on all of the light.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from galaxy_da.extraction.summary import Summaries
-from galaxy_da.images.inputs import Inputs
-from galaxy_da.images.instrument import wavelength_ratio
+from galaxy_da.extraction.summary import Summaries, photometry_of
 from galaxy_da.images.measurements import APERTURE_ARCSEC, PETROSIAN_RADII, Measured
 from galaxy_da.images.preparation import Frame
-from galaxy_da.models.probes import Probe
+from galaxy_da.models.probes import Predicted
 
-__all__ = ["TOTALS", "light_at_edge", "magnitudes_differ"]
+__all__ = ["MAGNITUDE", "TOTALS", "light_at_edge", "magnitudes_differ"]
 
 TOTALS = ("half_light_arcsec", "concentration", "r_mag", "bulge_fraction")
 """Names of the columns that depend on all of a galaxy's light."""
 
 _EDGE_SHARE = 0.2  # of an exponential disc cut at 2.5 half-light radii, as in the fit of the probes
-_MAGNITUDE, _R_NM = "r_mag", 642.0
+MAGNITUDE = "r_mag"
+"""Name of the column that is compared with the measured magnitude."""
+
+_R_NM = 642.0
 _NEAR = 0.12  # logarithm of the ratio of wavelengths up to which a band stands for r
 _SIGMAS, _LEAST_MAG = 3.0, 0.3
 _MOST_ERROR = 1 / 3  # of an inferred magnitude; a larger one excuses no larger difference
@@ -36,26 +35,22 @@ def light_at_edge(measured: Measured) -> np.ndarray:
     return np.asarray(~measured.complete & (measured.edge_share > _EDGE_SHARE))
 
 
-def magnitudes_differ(
-    probes: Sequence[Probe], summaries: Summaries, inputs: Inputs, frame: Frame
-) -> np.ndarray:
+def magnitudes_differ(inferred: Predicted | None, summaries: Summaries, frame: Frame) -> np.ndarray:
     """Return True, (n,), where inferred and measured r differ by 3 sigma and 0.3 mag.
 
     The errors of both are added in quadrature; the inferred one counts up to a third of a
     magnitude, so that a value that says little is not kept beside one that says more. Rows without
     a band near r are not compared.
     """
-    found = [probe for probe in probes if probe.name == _MAGNITUDE]
-    if not found:
+    if inferred is None:
         return np.zeros(len(summaries.values), bool)
-    inferred = found[0].predict(summaries.values)
     measured = summaries.measured
     plane = int(np.abs(np.log(np.array(frame.wavelengths_nm) / _R_NM)).argmin())
     flux = measured.petrosian_flux[:, plane]
     reach = np.fmin(PETROSIAN_RADII * measured.petrosian_arcsec, measured.reach_arcsec)
     noise = measured.aperture_noise[:, plane] * np.maximum(reach / APERTURE_ARCSEC, 1)
-    ratio = wavelength_ratio(inputs.conditions.cpu(), len(frame.bands))[:, plane].numpy()
-    near = np.abs(np.log(ratio * frame.wavelengths_nm[plane] / _R_NM)) < _NEAR
+    wavelength = photometry_of(summaries.values, frame).wavelengths_nm[:, plane]
+    near = np.abs(np.log(wavelength / _R_NM)) < _NEAR
     with np.errstate(invalid="ignore", divide="ignore"):
         difference = np.abs(inferred.value - (22.5 - 2.5 * np.log10(flux)))
         error = np.hypot(np.minimum(inferred.error, _MOST_ERROR), _MAG_OF_SHARE * noise / flux)

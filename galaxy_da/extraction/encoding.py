@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import CutoutError
-from galaxy_da.extraction.checks import TOTALS, light_at_edge, magnitudes_differ
+from galaxy_da.extraction.checks import MAGNITUDE, TOTALS, light_at_edge, magnitudes_differ
 from galaxy_da.extraction.measured_columns import join_measured, measured_columns
 from galaxy_da.extraction.sample_check import SampleCheck
 from galaxy_da.extraction.summary import Summaries, reconstruction_error, summarise
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.samples import Flag
 from galaxy_da.models.devices import Precision
-from galaxy_da.models.probes import Withheld, probe_columns
+from galaxy_da.models.probes import Withheld, predict_all, probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
@@ -109,9 +109,6 @@ class SampleEncoder:
                 usable = [problem is None for problem in prepared.problems]
                 self.check.add(name, encoder.bands, summarised.values[usable])
                 at_edge[members] = light_at_edge(summarised.measured)
-                differ[members] = magnitudes_differ(
-                    space.probes, summarised, prepared.inputs, space.frame
-                )
             elif self._settings.reconstruct:
                 error[members] = reconstruction_error(
                     space, prepared.inputs, posterior.mean, precision
@@ -128,6 +125,10 @@ class SampleEncoder:
         if space.domain is not None:
             scores = space.domain.score(summaries)
             score, reasons, outside = scores.score, scores.reasons, scores.outside & good
+        predicted = predict_all(space.probes, summaries)
+        for members, part in found:
+            inferred = predicted[MAGNITUDE][members] if MAGNITUDE in predicted else None
+            differ[members] = magnitudes_differ(inferred, part, space.frame)
         flags[outside] |= Flag.OUT_OF_DOMAIN
         flags[at_edge & good] |= Flag.LIGHT_AT_EDGE
         flags[differ & good] |= Flag.MAGNITUDES_DIFFER
@@ -152,7 +153,7 @@ class SampleEncoder:
             Withheld("light at the edge", at_edge, TOTALS),
             Withheld("measured magnitude differs", differ, TOTALS),
         )
-        added = [probe_columns(space.probes, summaries, good, withheld)]
+        added = [probe_columns(space.probes, predicted, good, withheld)]
         if self._settings.measured:
             added.append(_measured(found, space, good))
         for columns in added:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import permutations
+from threading import Lock
 from typing import NamedTuple
+from zlib import crc32
 
 import numpy as np
 from astropy.stats import mad_std
@@ -24,6 +26,7 @@ __all__ = ["SampleCheck"]
 _BANDS = 3
 _SHIFTS, _EXPLAINED = np.linspace(-3, 3, 61), 0.5  # errors [mag] that are tried; share of tolerance
 _FEWEST, _SIGNAL = 20, 10.0  # galaxies, and their least signal over noise in each band
+_MOST = 10_000  # galaxies of a survey that are kept
 _SLOPES = (1.2, 4.2)  # of median galaxies: g - r from 0.35 to 1.2 mag
 _TOLERANCE_MAG = 0.17  # real samples are within 0.08 mag
 _SIGMAS, _MEDIAN = 3.0, 1.25  # least significance; error of a median over that of a mean
@@ -41,13 +44,40 @@ class _Colours(NamedTuple):
         return _SLOPES[0] <= self.slope <= _SLOPES[1] and abs(self.off) <= share * self.tolerance
 
 
+class _Kept:
+    """A random sample of rows, bounded in memory and independent of their order."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self._parts: list[np.ndarray] = []
+
+    def add(self, rows: np.ndarray) -> None:
+        """Add (n, k) rows."""
+        self.seen += len(rows)
+        self._parts.append(rows)
+        if sum(map(len, self._parts)) > 2 * _MOST:
+            self._parts = [self.rows()]
+
+    def rows(self) -> np.ndarray:
+        """Return the rows of the smallest checksums, at most `_MOST`."""
+        rows = np.concatenate(self._parts)
+        if len(rows) <= _MOST:
+            return rows
+        checksums = [crc32(row.tobytes()) for row in rows]
+        return np.asarray(rows[np.argsort(checksums, kind="stable")[:_MOST]])
+
+
 class SampleCheck:
-    """Colours of the galaxies that an extraction has read, by survey and bands."""
+    """Colours of the galaxies that an extraction has read, by survey and bands.
+
+    Of each survey a random sample is kept. Threads may add rows at once.
+    """
 
     def __init__(self, space: LatentSpace) -> None:
         self._frame = space.frame
         self._relation = None if space.domain is None else space.domain.colours
-        self._found: dict[tuple[str, tuple[str | None, ...]], list[tuple[np.ndarray, ...]]] = {}
+        self._found: dict[tuple[str, tuple[str | None, ...]], _Kept] = {}
+        self._lock = Lock()
 
     def add(self, survey: str, bands: tuple[str | None, ...], summaries: np.ndarray) -> None:
         """Add the (n, inputs) summaries of usable cutouts; `bands` are those in the planes."""
@@ -55,14 +85,15 @@ class SampleCheck:
             return
         found = photometry_of(summaries, self._frame)
         use = (found.signal > _SIGNAL).all(1)
-        own = self._found.setdefault((survey, bands), [])
-        own.append((found.magnitudes[use], found.wavelengths_nm[use]))
+        rows = np.concatenate([found.magnitudes[use], found.wavelengths_nm[use]], 1)
+        with self._lock:
+            self._found.setdefault((survey, bands), _Kept()).add(rows)
 
     def warnings(self) -> list[str]:
         """Return a sentence about each survey whose colours are not those of galaxies."""
         said = []
-        for (survey, bands), parts in self._found.items():
-            magnitudes, wavelengths = (np.concatenate(part) for part in zip(*parts, strict=True))
+        for (survey, bands), kept in self._found.items():
+            magnitudes, wavelengths = np.split(kept.rows(), 2, axis=1)
             if len(magnitudes) < _FEWEST:
                 continue
             colours = self._medians(magnitudes, wavelengths)
@@ -70,7 +101,7 @@ class SampleCheck:
                 causes = self._causes(magnitudes, wavelengths, [str(band) for band in bands])
                 first, middle, last = bands
                 said.append(
-                    f"{survey}: the median colours of {len(magnitudes)} galaxies are not those of "
+                    f"{survey}: the median colours of {kept.seen} galaxies are not those of "
                     f"galaxies: {middle} - {last} is {colours.off:+.2f} mag from its value beside "
                     f"{first} - {middle}, with a tolerance of {colours.tolerance:.2f}; "
                     f"{' or '.join(causes) or 'the bands or the units may be wrong'}"

@@ -25,7 +25,8 @@ from galaxy_da.models.layers import layer_tensors, read_layers, standardise
 
 __all__ = [
     "COLUMN_PREFIX", "ERROR_SUFFIX", "MOST_LOG_CONCENTRATION", "NOTE_COLUMN", "Link", "Predicted",
-    "Probe", "Withheld", "probe_columns", "probe_names", "probe_tensors", "read_probes",
+    "Probe", "Withheld", "predict_all", "probe_columns", "probe_names", "probe_tensors",
+    "read_probes",
 ]  # fmt: skip
 
 COLUMN_PREFIX, ERROR_SUFFIX = "morph_", "_err"
@@ -65,6 +66,9 @@ class Predicted:
     value: np.ndarray
     error: np.ndarray
     informative: np.ndarray
+
+    def __getitem__(self, rows: Sequence[int]) -> Predicted:
+        return Predicted(self.value[rows], self.error[rows], self.informative[rows])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -277,13 +281,18 @@ class Withheld:
         return self.rows if own else np.zeros_like(self.rows)
 
 
+def predict_all(probes: Sequence[Probe], summaries: np.ndarray) -> dict[str, Predicted]:
+    """Return the predictions of each probe for (n, inputs) summaries, by its name."""
+    return {probe.name: probe.predict(summaries) for probe in probes}
+
+
 def probe_columns(
     probes: Sequence[Probe],
-    summaries: np.ndarray,
+    predicted: Mapping[str, Predicted],
     good: np.ndarray,
     withheld: Sequence[Withheld] = (),
 ) -> pa.Table:
-    """Compute every probe's float32 column and its error, and the reasons for missing values.
+    """Return the columns of `predict_all` with their errors, and the reasons for missing values.
 
     Rows that are not `good`, (n,) bool, become null without a reason. Values become null with a
     reason if they are `withheld`, or if their error exceeds the spread of the population.
@@ -291,8 +300,8 @@ def probe_columns(
     columns: list[pa.Array] = []
     doubts = [dict[str, list[str]]() for _ in good]
     for probe in probes:
-        predicted = probe.predict(summaries)
-        uncertain = Withheld("too uncertain", ~predicted.informative, (probe.name,))
+        found = predicted[probe.name]
+        uncertain = Withheld("too uncertain", ~found.informative, (probe.name,))
         missing = ~good
         for doubt in (*withheld, uncertain):
             new = doubt.of(probe.name) & ~missing
@@ -300,7 +309,7 @@ def probe_columns(
                 names = doubts[row].setdefault(doubt.reason, [])
                 names += [] if doubt.names is None else [probe.name]
             missing = missing | new
-        columns += [pa.array(v, mask=missing) for v in (predicted.value, predicted.error)]
+        columns += [pa.array(v, mask=missing) for v in (found.value, found.error)]
     fields = [item for probe in probes for item in probe.fields()]
     if probes:
         columns.append(pa.array([_note(doubt) for doubt in doubts], pa.string()))

@@ -7,6 +7,7 @@ import pytest
 from conftest import make_space, write_sample
 
 from galaxy_da.errors import SampleWarning
+from galaxy_da.extraction import sample_check
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.extraction.sample_check import SampleCheck
@@ -38,7 +39,7 @@ def domain(colours=RELATION, inputs=4):
     )  # fmt: skip
 
 
-def check_of(magnitudes, wavelengths_nm=FRAME_NM):
+def check_of(magnitudes, wavelengths_nm=FRAME_NM, parts=3):
     """Check magnitudes, written as summaries."""
     n = len(magnitudes)
     conditions = np.zeros((n, 3, 5), np.float32)
@@ -48,7 +49,7 @@ def check_of(magnitudes, wavelengths_nm=FRAME_NM):
     summaries[:, 4:7], summaries[:, 11:14] = magnitudes, np.arcsinh(50)
     summaries[:, -17:-2] = conditions.reshape(n, 15)
     check = SampleCheck(make_space(grids=2).with_domain(domain()))
-    for part in np.array_split(summaries, 3):
+    for part in np.array_split(summaries, parts):
         check.add("mine", BANDS, part)
     return check.warnings()
 
@@ -85,6 +86,20 @@ def test_a_wrong_zeropoint_is_noticed(band, mag):
 def test_another_order_of_the_bands_is_named(order):
     (said,) = check_of(spectra(100, FRAME_NM)[:, list(order)])
     assert f"the order of the bands may be {', '.join(BANDS[k] for k in order)}" in said
+
+
+def test_a_large_sample_takes_bounded_memory_and_its_order_does_not_count(monkeypatch):
+    monkeypatch.setattr(sample_check, "_MOST", 500)
+    magnitudes = spectra(5000, FRAME_NM) + 0.3 * np.eye(3)[1]
+    kept = sample_check._Kept()
+    for part in np.array_split(magnitudes, 100):
+        kept.add(part)
+        assert sum(map(len, kept._parts)) <= 1000
+    assert kept.seen == 5000 and len(kept.rows()) == 500
+    np.testing.assert_allclose(np.median(kept.rows(), 0), np.median(magnitudes, 0), atol=0.15)
+    (said,) = check_of(magnitudes, parts=20)
+    assert said.startswith("mine: the median colours of 5000 galaxies")
+    assert check_of(magnitudes[::-1], parts=7) == [said]
 
 
 def test_extraction_warns_once(tmp_path):

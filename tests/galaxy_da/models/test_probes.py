@@ -23,6 +23,7 @@ from galaxy_da.models.probes import (
     OUTPUTS,
     Probe,
     Withheld,
+    predict_all,
     probe_columns,
     probe_tensors,
     read_probes,
@@ -118,7 +119,7 @@ def test_an_error_above_the_spread_of_the_population_is_not_informative():
     assert probe.predict(x).informative.tolist() == (error <= limit).tolist()
     outside = np.arange(30) == 5
     withheld = Withheld("outside the domain", outside)
-    columns = probe_columns([probe], x, np.arange(30) != 7, [withheld])
+    columns = probe_columns([probe], predict_all([probe], x), np.arange(30) != 7, [withheld])
     missing = np.array([value is None for value in columns["morph_size"].to_pylist()])
     expected = (error > limit) | outside
     expected[7] = True
