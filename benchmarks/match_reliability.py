@@ -1,20 +1,24 @@
 """Measure the reliability of the match probability by survey and magnitude.
 
-``python -m benchmarks.match_reliability [--space S] [--n N] [--surveys NAME ...]`` simulates two
-skies, reads them by definition, fits the probability on the true pairs of one, and states it for
-pairs of the other: true pairs, and galaxies paired with random others. It prints mean stated less
-true share, and the calibration error, in bins of r, at two prior probabilities.
+``python -m benchmarks.match_reliability [--space S] [--n N] [--surveys NAME ...] [--adapted NAME
+...]`` simulates two skies and states the probability for pairs of the second: true pairs, and
+galaxies paired with random others. Surveys are read by definition, with a probability fitted on the
+true pairs of the first sky; or they are adapted to that sky, with the probability that `adapt`
+stores. It prints mean stated less true share with its noise, and the calibration error, in bins of
+r, at two prior probabilities.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.support.commands import command_parser
@@ -22,17 +26,18 @@ from benchmarks.support.tables import print_rows
 from catalogs.simulation.sky import SkySettings
 from catalogs.simulation.writing import simulate
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.features import Features, vectors
+from galaxy_da.io.features import vectors
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import read_table
 from galaxy_da.models.match_probability import MatchProbability, probability
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 from training.adaptation.match_probability import PairedPosteriors, fit_match_probability
+from training.adaptation.run import adapt
 
 __all__ = ["reliability_rows"]
 
-_SURVEYS = ("sdss", "hsc", "bass-mzls")
+_SURVEYS = ("sdss", "hsc", "bass-mzls", "kids")
 _SEEDS = (101, 102)  # of the sky of the fit and of the test
 _PRIORS = (0.5, 0.95)
 _EDGES = (0.0, 19.0, 20.0, 20.75, 30.0)  # r [mag]
@@ -46,8 +51,9 @@ def reliability_rows(
     """State match probabilities of pairs outside the fit, and compare with the truth.
 
     Returns a row for each bin of `r_mag`, (n,), and prior: ``pairs``; ``excess``, the mean stated
-    probability less the share of true pairs; and ``error``, the mean absolute difference of the
-    two over ten bins of probability. Random pairs are weighed so that the prior is the true one.
+    probability less the share of true pairs; ``noise``, the standard error of this; and ``error``,
+    the mean absolute difference of the two over ten bins of probability. Random pairs are weighed
+    so that the prior is the true one.
     """
     n, rng = len(r_mag), np.random.default_rng(seed)
     own = np.arange(n)
@@ -82,41 +88,56 @@ def reliability_rows(
                     "r": f"{low:g} to {high:g}",
                     "pairs": int(some[:n].sum()),
                     "excess": float(off.sum()),
+                    "noise": float(np.sqrt(np.square(off).sum())),
                     "error": float(np.abs(by_bin).sum()),
                 }
             )
     return rows
 
 
-def _observed(
-    space: LatentSpace, names: Sequence[str], n: int, seed: int
-) -> dict[str, tuple[PairedPosteriors, np.ndarray]]:
-    """Simulate a sky, and return posteriors and r of the galaxies common to DECaLS and a survey."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder)
-        definitions = [get_survey(name) for name in (space.anchor, *names)]
+@dataclass(frozen=True)
+class _Sky:
+    """Folder of a simulated sky, and its truth."""
+
+    folder: Path
+    truth: pa.Table
+
+    @classmethod
+    def drawn(cls, names: Sequence[str], n: int, seed: int, folder: Path) -> _Sky:
+        """Simulate a sky as several surveys observe it."""
         settings = SkySettings(seed=seed, repeat_anchor=False)
-        simulate(definitions, n, out, settings, progress=False)
-        features = {
-            survey.name: extract(space, Sample(out / survey.name / "sample.parquet"))
-            for survey in definitions
-        }
-        truth = read_table(out / "truth.parquet")
-    return {name: _paired(truth, features, space.anchor, name) for name in names}
+        simulate([get_survey(name) for name in names], n, folder, settings, progress=False)
+        return cls(folder, read_table(folder / "truth.parquet"))
+
+    def sample(self, name: str) -> Sample:
+        """Return the sample of a survey."""
+        return Sample(self.folder / name / "sample.parquet")
+
+    def posteriors(self, space: LatentSpace, target: str) -> tuple[PairedPosteriors, np.ndarray]:
+        """Return posteriors and r of the galaxies common to the anchor and a survey."""
+        arrays, known = [], np.ones(len(self.truth), bool)
+        for name in (space.anchor, target):
+            table = extract(space, self.sample(name)).ok()
+            ids = table["object_id"].combine_chunks()
+            rows = pc.fill_null(pc.index_in(self.truth[f"{name}_id"], value_set=ids), -1).to_numpy()
+            known &= rows >= 0
+            arrays += [(vectors(table, column), rows) for column in ("embedding", "variance")]
+        posteriors = PairedPosteriors(
+            *(values[rows[known]].astype(float) for values, rows in arrays)
+        )
+        return posteriors, self.truth["r_mag"].to_numpy()[known]
 
 
-def _paired(
-    truth: Any, features: Mapping[str, Features], anchor: str, target: str
-) -> tuple[PairedPosteriors, np.ndarray]:
-    arrays, known = [], np.ones(truth.num_rows, bool)
-    for name in (anchor, target):
-        table = features[name].ok()
-        rows = pc.index_in(truth[f"{name}_id"], value_set=table["object_id"].combine_chunks())
-        rows = pc.fill_null(rows, -1).to_numpy()
-        known &= rows >= 0
-        arrays += [(vectors(table, column), rows) for column in ("embedding", "variance")]
-    posteriors = PairedPosteriors(*(values[rows[known]].astype(float) for values, rows in arrays))
-    return posteriors, truth["r_mag"].to_numpy()[known]
+def _by_definition(space: LatentSpace, name: str, fit: _Sky, test: _Sky) -> list[dict[str, Any]]:
+    model = fit_match_probability(fit.posteriors(space, name)[0])
+    return reliability_rows(model, *test.posteriors(space, name))
+
+
+def _adapted(space: LatentSpace, name: str, fit: _Sky, test: _Sky) -> list[dict[str, Any]]:
+    pairs = read_table(fit.folder / f"pairs-{space.anchor}-{name}.parquet")
+    adapted = adapt(space, fit.sample(space.anchor), fit.sample(name), pairs)
+    model = adapted.match_probability(space.anchor, name)
+    return reliability_rows(model, *test.posteriors(adapted, name))
 
 
 def main() -> None:
@@ -124,14 +145,18 @@ def main() -> None:
     parser = command_parser("match_reliability", __doc__)
     parser.add_argument("--space", default="decals")
     parser.add_argument("--n", type=int, default=1000, help="galaxies of either sky")
-    parser.add_argument("--surveys", nargs="+", default=list(_SURVEYS))
+    parser.add_argument("--surveys", nargs="*", default=list(_SURVEYS), help="by definition")
+    parser.add_argument("--adapted", nargs="*", default=[], help="surveys to adapt")
     given = parser.parse_args()
     space = LatentSpace.load(given.space)
-    fit, test = (_observed(space, given.surveys, given.n, seed) for seed in _SEEDS)
+    names = [space.anchor, *dict.fromkeys([*given.surveys, *given.adapted])]
     rows = []
-    for name in given.surveys:
-        model = fit_match_probability(fit[name][0])
-        rows += [{"survey": name, **row} for row in reliability_rows(model, *test[name])]
+    with tempfile.TemporaryDirectory() as folder:
+        fit, test = (_Sky.drawn(names, given.n, s, Path(folder) / str(s)) for s in _SEEDS)
+        for reading, surveys in ((_by_definition, given.surveys), (_adapted, given.adapted)):
+            for name in surveys:
+                start = {"survey": name, "reading": reading.__name__[1:].replace("_", " ")}
+                rows += [start | row for row in reading(space, name, fit, test)]
     print_rows("Reliability of the match probability", rows)
 
 
