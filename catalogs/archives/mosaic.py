@@ -21,7 +21,8 @@ from catalogs.archives.source import BandSource, BoolArray, FloatArray
 from catalogs.archives.stamps import Stamp, check_flux, in_survey_flux, write_cube
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.images.calibration import calibration_cards
-from galaxy_da.images.fits import select_hdus, without_blank
+from galaxy_da.images.fits import select_hdus
+from galaxy_da.images.fits_source import without_blank
 from galaxy_da.images.hdu_roles import Role
 from galaxy_da.images.masks import bad_pixels
 from galaxy_da.images.wcs import celestial_wcs, pixels_of, sky_of

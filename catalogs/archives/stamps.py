@@ -18,7 +18,8 @@ from galaxy_da.errors import CutoutError
 from galaxy_da.images import fits as images
 from galaxy_da.images.calibration import calibrate
 from galaxy_da.images.fits import is_fits
-from galaxy_da.images.wcs import celestial_wcs, locate, pixels_of, sky_of
+from galaxy_da.images.placement import locate
+from galaxy_da.images.wcs import celestial_wcs, pixels_of, sky_of
 from galaxy_da.surveys import Survey
 
 if TYPE_CHECKING:

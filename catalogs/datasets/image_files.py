@@ -14,10 +14,12 @@ from astropy.io.fits import Header
 from galaxy_da.errors import CutoutError, GalaxyDAError, first_line
 from galaxy_da.images.arrays import image_planes, read_array
 from galaxy_da.images.calibration import calibrate
-from galaxy_da.images.fits import FitsImage, read_fits
+from galaxy_da.images.fits import read_fits
+from galaxy_da.images.fits_source import FitsImage
 from galaxy_da.images.hdu_roles import role_of
 from galaxy_da.images.pictures import colour_planes, read_picture
-from galaxy_da.images.wcs import celestial_wcs, locate, sky_of
+from galaxy_da.images.placement import locate
+from galaxy_da.images.wcs import celestial_wcs, sky_of
 from galaxy_da.io.storage import Location, list_files, read_bytes
 from galaxy_da.surveys import Survey, get_survey
 

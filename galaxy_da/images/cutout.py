@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from galaxy_da.errors import CutoutError, shape_text
-from galaxy_da.images.wcs import regrid
+from galaxy_da.images.placement import regrid
 from galaxy_da.surveys import AnyStretch, Survey
 
 __all__ = ["Cutout", "join_bands"]

@@ -36,9 +36,10 @@ from galaxy_da.images.arrays import image_bytes, image_planes, read_array, read_
 from galaxy_da.images.bands import agreed_bands, match_bands, split_bands
 from galaxy_da.images.calibration import calibrate, flux_factors
 from galaxy_da.images.cutout import Cutout, join_bands
-from galaxy_da.images.fits import FitsImage, is_fits, read_fits
+from galaxy_da.images.fits import is_fits, read_fits
+from galaxy_da.images.fits_source import FitsImage
 from galaxy_da.images.pictures import Picture, colour_planes, read_picture
-from galaxy_da.images.wcs import Placement, locate
+from galaxy_da.images.placement import Placement, locate
 from galaxy_da.io.positions import BAD_POSITION, position_problem
 from galaxy_da.io.storage import Location, exists, read_bytes, resolve
 from galaxy_da.surveys import Survey

@@ -16,7 +16,7 @@ import numpy as np
 from galaxy_da.errors import CutoutError, SurveyError, first_line
 from galaxy_da.images.cutouts import read_image
 from galaxy_da.images.fits import is_fits, read_fits
-from galaxy_da.images.wcs import locate
+from galaxy_da.images.placement import locate
 from galaxy_da.images.zeropoints import card_number, card_text, find_zeropoint
 from galaxy_da.io.storage import PathOrUrl, location, read_bytes
 from galaxy_da.surveys import Band, Survey, builtin_surveys

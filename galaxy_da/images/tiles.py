@@ -21,8 +21,9 @@ from galaxy_da.errors import CutoutError, SurveyError, first_line
 from galaxy_da.images.cutout import Cutout, join_bands
 from galaxy_da.images.cutouts import placed_cutout
 from galaxy_da.images.fits import FitsImage, read_fits, select_hdus
+from galaxy_da.images.placement import Placement, placement
 from galaxy_da.images.quiet import quiet
-from galaxy_da.images.wcs import Placement, celestial_wcs, is_wcs_card, pixels_of, placement, sky_of
+from galaxy_da.images.wcs import celestial_wcs, is_wcs_card, pixels_of, sky_of
 from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import Survey

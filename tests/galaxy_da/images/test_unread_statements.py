@@ -10,7 +10,7 @@ from galaxy_da.images.arrays import image_planes, read_nested_image
 from galaxy_da.images.calibration import calibrate
 from galaxy_da.images.cutouts import read_cutout, read_image
 from galaxy_da.images.hdu_roles import role_of
-from galaxy_da.images.wcs import locate
+from galaxy_da.images.placement import locate
 from galaxy_da.surveys import get_survey
 
 DECALS, PS1 = get_survey("decals"), get_survey("ps1")

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from galaxy_da.errors import CutoutError
-from galaxy_da.images.wcs import celestial_wcs, locate, pixels_of, regrid, sky_of
+from galaxy_da.images.placement import locate, regrid
+from galaxy_da.images.wcs import celestial_wcs, pixels_of, sky_of
 
 SHAPE = (110, 120)
 FRAMES = {
