@@ -37,6 +37,9 @@ _MAX_ZEROS = 0.02
 _COVERED = 0.5
 """Share of a pixel that must have data; the pixel then holds the mean of that share."""
 
+_ROUNDING = 1e-5
+"""Share of a pixel up to which lost data are rounding."""
+
 
 class Frame(BaseModel):
     """Image format of the anchor network.
@@ -182,21 +185,24 @@ def prepare(
             continue
         planes = [group[0].bands.index(name) for name in names]
         brightness = to_surface_brightness(group, survey, device)
-        if planes != list(range(brightness.shape[1])):
-            brightness = brightness[:, planes]
-        grids = [_place(brightness, group, frame.pixels, scale) for scale in frame.scales_arcsec]
-        for number, grid in enumerate(grids):
+        rows = torch.tensor(members)
+        for number, scale in enumerate(frame.scales_arcsec):
+            grid = _place(brightness, planes, group, frame.pixels, scale)
+            at, (y, x) = number * len(bands) + filled, grid.window
             relative = grid.brightness / softening[:, None, None]
-            at = number * len(bands) + filled
-            images[torch.tensor(members)[:, None], at] = asinh(relative)
+            images[rows[:, None], at, y, x] = asinh(relative[..., y, x])
+            if len(frame.scales_arcsec) > 1:
+                covers = len(frame.scales_arcsec) * len(bands) + number
+                images[rows, covers] = grid.covered
             if number == 0:
                 measured[members] = linear_noise(relative, grid.covered)
-            if len(grids) > 1:
-                images[members, len(grids) * len(bands) + number] = grid.covered
-        coverage = grids[0].coverage
-        flags[members] = quality_flags(group, coverage, _substitutes(survey, bands, frame))
-        for i, missing, blank in zip(members, coverage.missing, coverage.blank, strict=True):
-            problems[i] = problem(missing, blank, names)
+                coverage = _coverage(grid, group)
+                substituted = _substitutes(survey, bands, frame)
+                flags[members] = quality_flags(group, coverage, substituted)
+                for i, missing, blank in zip(
+                    members, coverage.missing, coverage.blank, strict=True
+                ):
+                    problems[i] = problem(missing, blank, names)
     conditions = _conditions(cutouts, survey, frame, bands, measured.cpu())
     return Prepared(inputs=Inputs(images, conditions.to(device)), flags=flags, problems=problems)
 
@@ -260,10 +266,10 @@ def to_surface_brightness(
     stacked = torch.from_numpy(np.stack([cutout.pixels for cutout in cutouts])).to(device)
     stretch = cutouts[0].stretch
     if stretch is not None:
-        brightness = invert_stretch(stacked, stretch) / stretch.pixel_scale_arcsec**2
-        for image, cutout in zip(brightness, cutouts, strict=True):
+        brightness = invert_stretch(stacked, stretch).div_(stretch.pixel_scale_arcsec**2)
+        for i, cutout in enumerate(cutouts):
             if cutout.missing is not None:
-                image[:, torch.from_numpy(cutout.missing.copy()).to(device)] = torch.nan
+                brightness[i, :, torch.from_numpy(cutout.missing.copy()).to(device)] = torch.nan
         return brightness
     scales = [survey.flux_pixel_scale_arcsec or cutout.pixel_scale_arcsec for cutout in cutouts]
     per_area = survey.nanomaggy_per_unit / torch.tensor(scales, device=device) ** 2
@@ -280,25 +286,36 @@ def _stackable(cutouts: Sequence[Cutout]) -> list[list[int]]:
 
 
 class _Grid(NamedTuple):
-    """Cutouts on one grid: brightness, pixels with data (n, y, x), and quality."""
+    """Cutouts on one grid.
+
+    `brightness` is (n, bands, y, x), zero where `covered`, (n, y, x), is 0; `window` are the rows
+    and columns that any cutout reaches; `missing`, (n,), is the share without finite pixels, and
+    `partial`, (n,), is True for a cutout that does not reach all of the grid.
+    """
 
     brightness: Tensor
     covered: Tensor
-    coverage: Coverage
+    window: tuple[slice, slice]
+    missing: np.ndarray
+    partial: np.ndarray
 
 
-def _place(brightness: Tensor, group: Sequence[Cutout], pixels: int, scale: float) -> _Grid:
-    """Resample onto a grid; a pixel holds the mean of its part with data."""
+def _place(
+    brightness: Tensor, planes: list[int], group: Sequence[Cutout], pixels: int, scale: float
+) -> _Grid:
+    """Resample some planes onto a grid; a pixel holds the mean of its part with data."""
     ratio = torch.tensor([scale / c.pixel_scale_arcsec for c in group])
     x, y = torch.tensor([c.centre_xy for c in group]).T
     if bool((ratio == ratio[0]).all() & (x == x[0]).all() & (y == y[0]).all()):
         ratio, x, y = ratio[:1], x[:1], y[:1]
+    if len(planes) < brightness.shape[1]:
+        brightness, planes = brightness[:, planes], list(range(len(planes)))
     placed = resample(brightness, pixels, ratio, (x, y))
     partial = ~_covers(brightness.shape[-2:], pixels * ratio, x, y).expand(len(group)).numpy()
     missing = np.zeros(len(group))
     inside = covered_share(brightness.shape[-2:], pixels, ratio, (x, y)).to(placed)
     weight = inside
-    # One pixel that is not finite spoils its row and column of the matrix product.
+    # One pixel that is not finite spoils those that it overlaps, and their neighbours.
     spoiled = (~torch.isfinite(placed.flatten(1).sum(1))).nonzero().flatten()
     if len(spoiled):
         where = spoiled.cpu() if len(ratio) > 1 else torch.zeros(1, dtype=torch.long)
@@ -307,21 +324,39 @@ def _place(brightness: Tensor, group: Sequence[Cutout], pixels: int, scale: floa
         known = resample(finite.float(), pixels, ratio[where], centre)
         light = torch.where(finite, brightness[spoiled], 0.0)
         placed[spoiled] = resample(light, pixels, ratio[where], centre)
-        lost = (inside[where.to(inside.device)] - known).clamp_min(0).amax(1).mean((1, 2))
+        lost = (inside[where.to(inside.device)] - known).amax(1)
+        lost = torch.where(lost > _ROUNDING, lost, 0.0).mean((1, 2))
         missing[spoiled.cpu().numpy()] = lost.cpu().numpy()
         weight = inside.expand(len(group), *placed.shape[1:]).clone()
         weight[spoiled] = known
     covered = weight >= _COVERED
-    placed = torch.where(covered, placed / weight.clamp_min(_COVERED), 0.0)
-    if group[0].stretch is None:
-        zeros = (placed == 0).float().mean((2, 3)).amax(1).cpu().numpy()
-        partial = partial | (zeros > _MAX_ZEROS)
-    blank = _blank_bands(placed)
+    placed.mul_(torch.where(covered, 1 / weight, 0.0))
+    if planes != sorted(planes):  # few pixels are left to be put in order
+        placed = placed[:, planes]
     return _Grid(
-        placed,
-        covered.all(1).float().expand(len(group), -1, -1),
-        Coverage(missing=missing, partial=partial, blank=blank),
+        brightness=placed,
+        covered=covered.all(1).float().expand(len(group), -1, -1),
+        window=_window(inside),
+        missing=missing,
+        partial=partial,
     )
+
+
+def _window(share: Tensor) -> tuple[slice, slice]:
+    """Return the rows and columns in which any (n, 1, y, x) share is positive."""
+    spans = []
+    for axis in (2, 3):
+        used = share.amax(tuple({0, 1, 2, 3} - {axis})).nonzero().flatten()
+        spans.append(slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0))
+    return spans[0], spans[1]
+
+
+def _coverage(grid: _Grid, group: Sequence[Cutout]) -> Coverage:
+    partial = grid.partial
+    if group[0].stretch is None:
+        zeros = (grid.brightness == 0).float().mean((2, 3)).amax(1).cpu().numpy()
+        partial = partial | (zeros > _MAX_ZEROS)
+    return Coverage(missing=grid.missing, partial=partial, blank=_blank_bands(grid.brightness))
 
 
 def _covers(shape: Sequence[int], field_px: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Resample images of any pixel scale onto one square grid, conserving surface brightness.
 
 Each output pixel is the mean of the input surface brightness over its area. Flux is conserved,
-shrinking does not alias, and the average is separable: one small matrix per axis.
+shrinking does not alias, and the average is separable.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 __all__ = ["covered_share", "overlap_weights", "resample", "white_noise_share"]
 
@@ -62,20 +64,65 @@ def resample(
     """
     height, width = image.shape[-2:]
     x, y = ((width - 1) / 2, (height - 1) / 2) if centre_xy is None else centre_xy
-    rows, top, upper = _within(height, pixels, scale_ratio, y)
-    columns, left, lower = _within(width, pixels, scale_ratio, x)
-    rows, columns = rows.to(image), columns.to(image).transpose(1, 2)
-    inside = image[..., top[0] : top[1], left[0] : left[1]]
-    if len(rows) == len(columns) == 1:  # one matrix for all images
-        placed = rows[0] @ (inside @ columns[0])
-    else:
-        across = inside.flatten(1, 2) @ columns
-        placed = rows[:, None] @ across.reshape(len(across), *inside.shape[1:3], columns.shape[2])
-    if placed.shape[-2:] == (pixels, pixels):
-        return placed
     result = image.new_zeros(*image.shape[:-2], pixels, pixels)
-    result[..., upper[0] : upper[1], lower[0] : lower[1]] = placed
+    rows = _taps(height, pixels, scale_ratio, y)
+    columns = _taps(width, pixels, scale_ratio, x)
+    if rows is not None and columns is not None:
+        inside = image[..., columns.first : columns.stop]
+        placed = _average(_average(inside, rows).transpose(2, 3), columns, columns.first)
+        result[..., rows.out, columns.out] = placed.transpose(2, 3)
     return result
+
+
+class _Taps(NamedTuple):
+    """Input pixels of each output pixel along one axis, and their weights.
+
+    `index` and `weight` are (n, out, taps), or (1, out, taps) for one geometry. `first` and `stop`
+    bound the input pixels, and `out` the output pixels with any overlap.
+    """
+
+    index: Tensor
+    weight: Tensor
+    first: int
+    stop: int
+    out: slice
+
+
+def _taps(
+    n_in: int, n_out: int, scale_ratio: float | Tensor, centre_px: float | Tensor
+) -> _Taps | None:
+    """Return the pixels to average along one axis, or None if none overlaps."""
+    ratio, low = _edges(n_out, scale_ratio, centre_px)
+    used = ((low + ratio > -0.5) & (low < n_in - 0.5)).any(0).flatten().nonzero().flatten()
+    if not len(used):
+        return None
+    out = slice(int(used[0]), int(used[-1]) + 1)
+    low = low[:, out]
+    taps = min(math.ceil(float(ratio.max())) + 1, n_in)
+    first = (low + 0.5).floor().clamp(0, n_in - taps)
+    into = first + torch.arange(taps) - 0.5 - low
+    weight = (into + 1).minimum(ratio).sub_(into.clamp_min(0)).clamp_min_(0).div_(ratio)
+    index = first.long() + torch.arange(taps)
+    return _Taps(index, weight, int(index.min()), int(index.max()) + 1, out)
+
+
+def _average(image: Tensor, taps: _Taps, first: int = 0) -> Tensor:
+    """Average the rows of (n, bands, y, x) images, whose first row has the number `first`.
+
+    A weighted bag of embeddings is the same sum. Unlike a product of matrices, it reads only the
+    rows that overlap, and each image may have its own.
+    """
+    n, bands, length, width = image.shape
+    starts = torch.arange(0, n * bands * length, length).reshape(n, bands, 1, 1) - first
+    index = (starts + taps.index[:, None]).flatten(0, 2)
+    weight = taps.weight.to(image)[:, None].expand(n, bands, -1, -1).flatten(0, 2)
+    placed = functional.embedding_bag(
+        index.to(image.device),
+        image.reshape(-1, width),
+        per_sample_weights=weight,
+        mode="sum",
+    )
+    return placed.reshape(n, bands, taps.index.shape[1], width)
 
 
 def _edges(
@@ -95,21 +142,6 @@ def _overlap(low: Tensor, ratio: Tensor, pixels: tuple[int, int]) -> Tensor:
     into = into.add_((low - whole + 0.5).float())
     overlap = into.add(ratio).clamp_max_(1).sub_(into.clamp_min_(0))
     return overlap.clamp_min_(0).div_(ratio)
-
-
-def _within(
-    n_in: int, n_out: int, scale_ratio: float | Tensor, centre_px: float | Tensor
-) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
-    """Return the weights of pixels that overlap in any image, and their spans, in and out."""
-    ratio, low = _edges(n_out, scale_ratio, centre_px)
-    used = ((low + ratio > -0.5) & (low < n_in - 0.5)).any(0).flatten().nonzero().flatten()
-    if not len(used):
-        return low.new_zeros(len(low), 0, 0), (0, 0), (0, 0)
-    out = int(used[0]), int(used[-1]) + 1
-    low = low[:, out[0] : out[1]]
-    first = max(0, math.floor(float(low[:, 0].min()) + 0.5))
-    stop = min(n_in, math.ceil(float((low + ratio)[:, -1].max()) + 0.5))
-    return _overlap(low, ratio, (first, stop)), (first, stop), out
 
 
 def white_noise_share(pixels: int, scale_ratio: float, centre_xy: tuple[float, float]) -> float:

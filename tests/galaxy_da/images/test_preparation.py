@@ -157,6 +157,18 @@ def test_bad_pixels_become_flags(change, flag, status):
     assert torch.isfinite(prepared.images).all()
 
 
+def test_a_cutout_does_not_depend_on_its_batch():
+    """Pixels beyond the frame of the first are inside that of the second, which is larger."""
+    small = with_pixels(lambda p: p.__setitem__((0, slice(None), slice(0, 12)), np.nan))
+    small = replace(small, pixel_scale_arcsec=0.32)
+    batch = [small, with_pixels(lambda p: None)]
+    both = prepare(batch, DECALS, WIDE, ("g", "r", "z"))
+    for i, cutout in enumerate(batch):
+        alone = prepare([cutout], DECALS, WIDE, ("g", "r", "z"))
+        torch.testing.assert_close(both.images[i : i + 1], alone.images)
+        assert both.flags[i] == alone.flags[0] == 0
+
+
 def test_one_missing_pixel_hardly_changes_the_image():
     def lose(pixels):
         pixels[:, 75, 75] = np.nan
