@@ -185,7 +185,8 @@ def _read_paths(function: Callable[..., None]) -> None:
 
     from galaxy_da.io.storage import location
 
-    function.__annotations__ = get_type_hints(function, include_extras=True)
+    names = {"UPath": UPath}  # verbs import it for type checkers only, since it is slow
+    function.__annotations__ = get_type_hints(function, None, names, include_extras=True)
     for hint in function.__annotations__.values():
         kind, *notes = get_args(hint) or [None]
         kinds = {kind, *get_args(kind), *get_args(get_args(kind)[0] if get_args(kind) else None)}

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from upath import UPath
 
 from catalogs.commands.catalogue_input import read_and_report
 from galaxy_da.commands.options import AsJson, Engine, Out, Scheduler, is_dask, user_mistakes
@@ -15,6 +14,7 @@ from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from upath import UPath
 
 
 __all__ = ["crossmatch"]

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from upath import UPath
 
 from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn, read_and_report
 from galaxy_da.commands.options import AsJson, Out
 from galaxy_da.commands.printing import print_result
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 __all__ = ["fetch"]
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from upath import UPath
 
 from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn
 from galaxy_da.commands.options import AsJson, Out, user_mistakes
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
+    from upath import UPath
+
     from catalogs.datasets import ImageSetOptions
 
 __all__ = ["sample"]

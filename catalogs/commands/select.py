@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from upath import UPath
 
 from catalogs.commands.catalogue_input import read_and_report
 from galaxy_da.commands.options import AsJson, Out, user_mistakes
 from galaxy_da.commands.printing import print_result
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 __all__ = ["select"]
 

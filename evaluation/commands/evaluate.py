@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from upath import UPath
 
 from galaxy_da.commands.options import AsJson, Space, SurveyFiles
 from galaxy_da.commands.printing import print_result, print_table
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 __all__ = ["evaluate"]
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from upath import UPath
 
 from galaxy_da.commands.options import (
     AsJson,
@@ -21,6 +20,8 @@ from galaxy_da.commands.options import (
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
+    from upath import UPath
+
     from galaxy_da.io.features import Features
 
 __all__ = ["extract"]

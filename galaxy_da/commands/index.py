@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from upath import UPath
 
 from galaxy_da.cli import VerbGroup
 from galaxy_da.commands.options import (
@@ -20,6 +19,9 @@ from galaxy_da.commands.options import (
     user_mistakes,
 )
 from galaxy_da.commands.printing import print_result
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 __all__ = ["VERBS"]
 

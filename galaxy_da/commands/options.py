@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from upath import UPath
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 __all__ = [
     "AsJson",
@@ -27,10 +29,10 @@ __all__ = [
 ]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Out = Annotated[UPath, typer.Option(help="Folder or file to write.")]
+Out = Annotated["UPath", typer.Option(help="Folder or file to write.")]
 Space = Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")]
 SurveyFiles = Annotated[
-    list[UPath] | None,
+    "list[UPath] | None",
     typer.Option("--survey-file", help="TOML definition of a survey that is not built in."),
 ]
 Engine = Annotated[
@@ -41,10 +43,10 @@ Scheduler = Annotated[
     typer.Option(help="Address of a Dask scheduler; by default one starts on this machine."),
 ]
 Scenes = Annotated[
-    UPath | None, typer.Option(help="Sample table of real images to use as galaxies.")
+    "UPath | None", typer.Option(help="Sample table of real images to use as galaxies.")
 ]
-IndexPath = Annotated[UPath, typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
-FeatureFolders = Annotated[list[UPath], typer.Argument(help="Feature folders made by `extract`.")]
+IndexPath = Annotated["UPath", typer.Argument(metavar="INDEX", help="Folder made by `index`.")]
+FeatureFolders = Annotated["list[UPath]", typer.Argument(help="Feature folders made by `extract`.")]
 Where = Annotated[
     list[str] | None,
     typer.Option("--where", help="COLUMN OPERATOR VALUE; repeat to require several."),

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from upath import UPath
 
 from galaxy_da.commands.options import AsJson, Clean, Cone, IndexPath, Out, Where, user_mistakes
 from galaxy_da.commands.printing import print_result, print_table
@@ -14,6 +13,7 @@ from galaxy_da.commands.printing import print_result, print_table
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
+    from upath import UPath
 
     from galaxy_da.latent_index import LatentIndex
     from galaxy_da.space import LatentSpace
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["distances", "duplicates", "interpolate", "outliers", "rank", "same", "similar"]
 
 _Survey = Annotated[str | None, typer.Option("--survey", help="Only this survey.")]
-_OutTable = Annotated[UPath | None, typer.Option("--out", help="Write the table as Parquet.")]
+_OutTable = Annotated["UPath | None", typer.Option("--out", help="Write the table as Parquet.")]
 
 
 def similar(
@@ -67,7 +67,6 @@ def similar(
 
     Example: galaxy-da similar index --id sdss:1237648720693755918 -k 10 --in decals
     """
-    from galaxy_da.commands.query_inputs import encode_file, read_vector
     from galaxy_da.index import Subset
     from galaxy_da.latent_index import LatentIndex
 
@@ -82,10 +81,14 @@ def similar(
     if image is not None:
         if survey is None or space is None:
             raise typer.BadParameter("--image needs --survey and --space")
+        from galaxy_da.commands.query_inputs import encode_file
+
         query = encode_file(
             image, survey, space, opened, stretch=stretch, pixel_scale_arcsec=pixel_scale
         )
     if vector is not None:
+        from galaxy_da.commands.query_inputs import read_vector
+
         query = read_vector(vector)
     with user_mistakes():
         found = opened.similar(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from upath import UPath
 
 from galaxy_da.commands.options import AsJson
 from galaxy_da.commands.printing import print_result
+
+if TYPE_CHECKING:
+    from upath import UPath
 
 __all__ = ["draw", "serve", "token"]
 

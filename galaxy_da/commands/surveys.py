@@ -6,12 +6,13 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from upath import UPath
 
 from galaxy_da.commands.options import AsJson
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
+    from upath import UPath
+
     from galaxy_da.surveys import Survey
 
 __all__ = ["surveys"]

@@ -7,12 +7,13 @@ import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from upath import UPath
 
 from galaxy_da.commands.options import AsJson, Out, Space
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
+    from upath import UPath
+
     from galaxy_da.space import LatentSpace
 
 __all__ = ["adapt"]

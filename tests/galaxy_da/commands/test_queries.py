@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-import typer
 from astropy.io import fits
 from conftest import blobs, make_space, write_sample
 from index_helpers import make, random_vectors
@@ -17,7 +16,7 @@ from PIL import Image
 from query_helpers import pair_table
 from typer.testing import CliRunner
 
-from galaxy_da.commands import queries as query_commands
+from galaxy_da import cli
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.index import Subset
@@ -58,9 +57,7 @@ def index(folder):
 
 
 def run(verb, *arguments):
-    app = typer.Typer()
-    app.command()(getattr(query_commands, verb))
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return CliRunner().invoke(cli._shell, [verb, *map(str, arguments)])
 
 
 def rows(verb, *arguments):
