@@ -52,7 +52,7 @@ class Turns:
     repeats: int = 3
 
 
-def similar_rows(n: int = 100_000, turns: Turns = Turns()) -> list[dict[str, Any]]:
+def similar_rows(n: int = 100_000, turns: Turns = Turns(), loads: int = 3) -> list[dict[str, Any]]:
     """Time similar-by-id over HTTP beside FAISS alone in the same number of threads.
 
     Parameters
@@ -61,6 +61,8 @@ def similar_rows(n: int = 100_000, turns: Turns = Turns()) -> list[dict[str, Any
         Number of vectors in the index.
     turns : Turns
         Length and number of the measurements.
+    loads : int
+        Number of loads; the first is 16 clients alone.
 
     Returns
     -------
@@ -75,14 +77,14 @@ def similar_rows(n: int = 100_000, turns: Turns = Turns()) -> list[dict[str, Any
     requests = [_get(f"/api/similar?{query}") for query in queries]
     raw = faiss.IndexFlatL2(index.dimension)
     raw.add(index.vectors[:])
-    loads: dict[str, dict[str, Any]] = {
+    kinds: dict[str, dict[str, Any]] = {
         f"{_CLIENTS} clients": {"clients": _CLIENTS},
         f"{_CLIENTS} clients, 200 slow ones beside": {"clients": _CLIENTS, "slow": 200},
         "bursts of 200 connections": {"clients": 200, "burst": True},
     }
     with _served(create_app(space, index)) as port:
         rows = []
-        for name, kind in loads.items():
+        for name, kind in list(kinds.items())[:loads]:
             load = Load(port=port, requests=requests, seconds=turns.seconds, **kind)
             rows.append({"load": name, **_in_turn(lambda: _faiss(raw, index, turns), load, turns)})
     return rows

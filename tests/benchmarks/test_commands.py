@@ -1,5 +1,6 @@
 """Every command is listed in the README, prints its usage, and runs at its smallest size."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import BENCH, SMALL
+from benchmarks.__main__ import page as speed_page
+from benchmarks.speed_rows import SECTIONS, SpeedRow
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = [
@@ -33,8 +35,15 @@ def test_readme_lists_every_command():
     assert listed & set(COMMANDS) == set(COMMANDS) - {"benchmarks"}
 
 
-def test_bench_and_its_small_sizes_run_the_same_commands():
-    assert [line.split()[0] for line in BENCH] == [line.split()[0] for line in SMALL]
+def test_ratio_above_one_means_faster_or_smaller():
+    time = SpeedRow(task="a", peer="b", ours=2.0, theirs=3.0, unit="s", aim=1.4, larger="index")
+    rate = SpeedRow(
+        task="a", peer="b", ours=2.0, theirs=3.0, unit="rows/s", aim=1.0, larger="index"
+    )
+    help = SpeedRow(task="a", peer="b", ours=2.0, theirs=1.0, unit="s", limit=2.5, larger="index")
+    assert (time.ratio, rate.ratio, help.ratio) == (1.5, pytest.approx(2 / 3), 0.5)
+    assert (time.reached, rate.reached, help.reached) == (True, False, True)
+    assert "2 of 3 aims reached" in speed_page([time, rate, help], {"cores": 2})
 
 
 def test_docs_quote_commands_that_exist():
@@ -54,11 +63,19 @@ def test_command_prints_its_usage(command):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", SMALL)
-def test_speed_command_runs_at_its_smallest_size(line):
-    done = run(f"benchmarks.{line}")
+@pytest.mark.parametrize("section", SECTIONS)
+def test_page_of_speed_at_its_smallest_size(section, tmp_path):
+    done = run(f"benchmarks --small --only {section} --out {tmp_path}")
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) > 3
+    assert (tmp_path / "bench.md").read_text(encoding="utf-8") == done.stdout.removesuffix("\n")
+    rows = json.loads((tmp_path / "bench.json").read_text(encoding="utf-8"))["rows"]
+    assert rows
+    for row in rows:
+        less = row["unit"] in ("s", "bytes")
+        upper, lower = ("theirs", "ours") if less else ("ours", "theirs")
+        assert row["ratio"] == pytest.approx(row[upper] / row[lower])
+        assert 0 < row["ratio"] < 1000
+        assert f"benchmarks.{row['larger'].split()[0]}" in COMMANDS
 
 
 @pytest.mark.slow
