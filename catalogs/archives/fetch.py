@@ -112,10 +112,10 @@ def fetch(
             resumed, damaged = job.verify(set(keys))
             covered = source.covers(ra[inside], dec[inside])
             inside[inside] = True if covered is None else covered
-            positions = zip(keys, inside.tolist(), ra.tolist(), dec.tolist(), strict=True)
-            counts = job.run(
-                {key: (x, y) for key, within, x, y in positions if within and key not in resumed}
-            )
+            rows = np.flatnonzero(inside)
+            rows = rows[source.order(ra[rows], dec[rows])]
+            places = zip(rows.tolist(), ra[rows].tolist(), dec[rows].tolist(), strict=True)
+            counts = job.run({keys[k]: (x, y) for k, x, y in places if keys[k] not in resumed})
             sample = _with_outcomes(sample, keys, journal.outcomes, source)
             metadata = {**read_metadata(catalog.schema), "fetch": plan}
             write_table(with_metadata(sample, metadata), folder / SAMPLE)

@@ -64,6 +64,10 @@ class CutoutSource:
 
         return np.asarray(self.footprint.contains_lonlat(ra * u.deg, dec * u.deg), dtype=np.bool_)
 
+    def order(self, ra: FloatArray, dec: FloatArray) -> np.ndarray:
+        """Return the order in which (n,) positions [ICRS deg] are fetched, (n,) int."""
+        return np.arange(len(ra))
+
     def settled(self, http: Http, ra: float, dec: float, before: Mapping[str, Any]) -> Self:
         """Return the source with every choice made that depends on the service.
 

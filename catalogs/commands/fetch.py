@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn, read_and_report
-from galaxy_da.commands.options import AsJson, Out
+from galaxy_da.commands.options import AsJson, Out, Planes
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
@@ -39,8 +39,11 @@ def fetch(
     ] = None,
     mosaic: Annotated[
         str | None,
-        typer.Option(help="Cut from your own coadds: FITS files, with {band} in the name."),
+        typer.Option(
+            help="Cut your own coadds: FITS files, with * for the tile and {band} for the band."
+        ),
     ] = None,
+    planes: Planes = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Option of the service; may repeat."),
@@ -85,7 +88,8 @@ def fetch(
         raise typer.BadParameter(f"--mosaic cuts local files, --service {service} does not")
     options = dict(map(_parse_option, option or []))
     if mosaic is not None:
-        service, options = "mosaic", {**options, "files": mosaic}
+        service = "mosaic"
+        options |= {"files": mosaic, "planes": tuple(planes or ())}
     source = _open(survey, service, options, size_arcsec, moc)
     columns = {"ra": ra, "dec": dec, "id": id, "unit": unit, "frame": frame, "table": table}
     rows = read_and_report(catalog, "catalogue", columns)

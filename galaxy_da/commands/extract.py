@@ -12,6 +12,7 @@ from galaxy_da.commands.options import (
     AsJson,
     Engine,
     Out,
+    Planes,
     Scheduler,
     Space,
     SurveyFiles,
@@ -47,6 +48,7 @@ def extract(
             "the band. --sample then is a Parquet catalogue."
         ),
     ] = None,
+    planes: Planes = None,
     survey: Annotated[
         str | None, typer.Option(help="Survey of --mosaic: built-in name or TOML file.")
     ] = None,
@@ -101,7 +103,12 @@ def extract(
         from galaxy_da.io.tables import read_table
         from galaxy_da.surveys import find_survey
 
-        tiles = Mosaic(files=mosaic, survey=find_survey(survey), side_arcsec=size_arcsec)
+        tiles = Mosaic(
+            files=mosaic,
+            planes=tuple(planes or ()),
+            survey=find_survey(survey),
+            side_arcsec=size_arcsec,
+        )
         loaded = LatentSpace.load(space)
         counts = _counts(lambda: extract_mosaic(loaded, tiles, read_table(sample), out, settings))
     elif is_dask(engine, scheduler):

@@ -19,6 +19,7 @@ __all__ = [
     "FeatureFolders",
     "IndexPath",
     "Out",
+    "Planes",
     "Scenes",
     "Scheduler",
     "Space",
@@ -41,6 +42,12 @@ Engine = Annotated[
 Scheduler = Annotated[
     str | None,
     typer.Option(help="Address of a Dask scheduler; by default one starts on this machine."),
+]
+Planes = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Masks, weights or noise of --mosaic in other files, named likewise; may repeat."
+    ),
 ]
 Scenes = Annotated[
     "UPath | None", typer.Option(help="Sample table of real images to use as galaxies.")

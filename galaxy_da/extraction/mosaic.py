@@ -86,7 +86,7 @@ def extract_mosaic(
     parts_from = feature_parts(
         encoder, rows, lambda start: _read(mosaic, rows, number, start), settings.progress
     )
-    states = [path.stat() for tile in mosaic.tiles for path in tile.values()]
+    states = [path.stat() for tile in mosaic.tiles for path in tile.paths()]
     plan = {
         **extraction_plan(space, encoder.hashes, settings),
         "readings": encoder.readings,

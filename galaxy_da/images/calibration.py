@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from astropy.units import Quantity, UnitBase
 
 __all__ = [
-    "calibrate", "calibration_cards", "flux_factors", "linearise", "noise_header", "states_unit",
+    "SAME_UNIT", "calibrate", "calibration_cards", "flux_factors", "follows_area", "linearise",
+    "noise_header", "states_unit",
 ]  # fmt: skip
 
 _JANSKY_ZEROPOINT = 8.9
@@ -42,7 +43,7 @@ _JANSKY_ZEROPOINT = 8.9
 
 _EXPOSURE_CARD = "EXPTIME"
 _GAIN_CARDS = ("GAIN", "EGAIN", "CCDGAIN", "ATODGAIN")
-_SAME_UNIT = 1e-3
+SAME_UNIT = 1e-3
 """Relative difference of two flux units that is ignored, such as 3631 from 3630.8 Jy."""
 
 _COUNTS = re.compile(
@@ -99,7 +100,7 @@ def calibrate(
     """
     factors = flux_factors(header, survey, pixel_scale_arcsec, len(pixels))
     linear = linearise(pixels, header)
-    if (abs(factors - 1) < _SAME_UNIT).all():
+    if (abs(factors - 1) < SAME_UNIT).all():
         return linear
     return np.asarray(linear * factors.astype(np.float32)[:, None, None])
 
@@ -112,6 +113,14 @@ def flux_factors(
     if all(own is header for own in headers):
         return np.full(planes, _flux_factor(header, survey, pixel_scale_arcsec))
     return np.array([_flux_factor(own, survey, pixel_scale_arcsec) for own in headers])
+
+
+def follows_area(header: Header, survey: Survey) -> bool:
+    """Test if the factors of `flux_factors` are proportional to the area of a pixel."""
+    unit = card_text(header, "BUNIT")
+    if not unit or _COUNTS.fullmatch(unit) or survey.flux_pixel_scale_arcsec:
+        return False
+    return _janskys(unit)[1]
 
 
 def _flux_factor(header: Header, survey: Survey, pixel_scale_arcsec: float) -> float:

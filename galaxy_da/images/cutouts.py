@@ -39,12 +39,12 @@ from galaxy_da.images.cutout import Cutout, join_bands
 from galaxy_da.images.fits import is_fits, read_fits
 from galaxy_da.images.fits_source import FitsImage
 from galaxy_da.images.pictures import Picture, colour_planes, read_picture
-from galaxy_da.images.placement import Placement, locate
+from galaxy_da.images.placement import locate
 from galaxy_da.io.positions import BAD_POSITION, position_problem
 from galaxy_da.io.storage import Location, exists, read_bytes, resolve
 from galaxy_da.surveys import Survey
 
-__all__ = ["Cutout", "placed_cutout", "read_cutout", "read_cutouts", "read_image"]
+__all__ = ["Cutout", "check_core", "read_cutout", "read_cutouts", "read_image"]
 
 _CONCURRENT_REQUESTS = 16
 _ARRAY_SUFFIXES = (".npy", ".h5", ".hdf5")
@@ -258,22 +258,7 @@ def _place_fits(
 ) -> Cutout:
     """Return an image of a FITS file calibrated and north up."""
     position = (row["ra"], row["dec"]) if row.get("ra") is not None else None
-    return placed_cutout(
-        row, survey, image, locate(image.header, image.pixels.shape[1:], position), bands
-    )
-
-
-def placed_cutout(
-    row: Mapping[str, Any],
-    survey: Survey,
-    image: FitsImage,
-    place: Placement | None,
-    bands: list[str] | None = None,
-) -> Cutout:
-    """Return an image at its place on the sky, calibrated and north up.
-
-    `row` may have the columns of a sample table, `bands` are the names that it states.
-    """
+    place = locate(image.header, image.pixels.shape[1:], position)
     scale = place.pixel_scale_arcsec if place else _pixel_scale(row, survey)
     pixels = calibrate(image.pixels, image.header, survey, scale)
     noise = _calibrated_noise(image, survey, scale)
@@ -309,10 +294,7 @@ def _flux_cutout(
 ) -> Cutout:
     """Return a cutout of the planes whose bands the survey has; by default of its middle."""
     centre_xy = centre_xy or _middle(pixels)
-    x, y = (max(0, round(value) - _CORE_PX) for value in centre_xy)
-    if np.isinf(pixels[:, y : y + 2 * _CORE_PX + 1, x : x + 2 * _CORE_PX + 1]).any():
-        raise CutoutError("the flux at the galaxy is infinite; mask the pixels that are saturated",
-                          status="failed_quality")  # fmt: skip
+    check_core(pixels, centre_xy)
     matched = match_bands(bands, pixels.shape[0], survey)
     kept = [plane for plane, band in enumerate(matched) if band is not None]
     return Cutout(
@@ -322,6 +304,14 @@ def _flux_cutout(
         centre_xy=centre_xy,
         noise=None if noise is None else tuple(noise[kept].tolist()),
     )
+
+
+def check_core(pixels: np.ndarray, centre_xy: tuple[float, float]) -> None:
+    """Refuse (planes, y, x) flux that is infinite at the galaxy."""
+    x, y = (max(0, round(value) - _CORE_PX) for value in centre_xy)
+    if np.isinf(pixels[:, y : y + 2 * _CORE_PX + 1, x : x + 2 * _CORE_PX + 1]).any():
+        raise CutoutError("the flux at the galaxy is infinite; mask the pixels that are saturated",
+                          status="failed_quality")  # fmt: skip
 
 
 def _colour_cutout(row: dict[str, Any], survey: Survey, picture: Picture) -> Cutout:

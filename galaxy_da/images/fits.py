@@ -12,13 +12,21 @@ import gzip
 import io
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from galaxy_da.errors import CutoutError, first_line
 from galaxy_da.images.bands import check_agree, header_bands
 from galaxy_da.images.calibration import states_unit
-from galaxy_da.images.fits_source import FitsImage, FitsSource, Plane, hdu_name, hdu_values
-from galaxy_da.images.hdu_roles import Role, role_of
+from galaxy_da.images.fits_source import (
+    FitsImage,
+    FitsSource,
+    Plane,
+    blank_value,
+    hdu_name,
+    hdu_values,
+)
+from galaxy_da.images.hdu_roles import Role, kind_of_name, role_of
 from galaxy_da.images.plain_fits import read_plain
 from galaxy_da.images.quiet import quiet
 from galaxy_da.images.wcs import is_wcs_card
@@ -27,7 +35,10 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["check_length", "decompress", "is_fits", "open_images", "read_fits", "select_hdus"]
+__all__ = [
+    "check_length", "decompress", "is_fits", "open_images", "read_fits", "select_hdus",
+    "select_planes",
+]  # fmt: skip
 
 _FITS_MAGIC = b"SIMPLE"
 _LARGEST_BYTES = 1 << 30
@@ -126,6 +137,30 @@ def select_hdus(
     return _choose(science, survey), others
 
 
+def select_planes(hdus: Sequence[Any], survey: Survey, file_name: str) -> list[tuple[Role, Any]]:
+    """Return the masks, weights and noise of a file that holds no image, with their roles.
+
+    A single image that its header does not name is what a word of the file's name says.
+
+    Raises
+    ------
+    CutoutError
+        If there is none.
+    """
+    images = [(role_of(hdu.header, survey), hdu) for hdu in hdus if _is_image(hdu)]
+    planes = [item for item in images if item[0].kind not in ("science", "other")]
+    kind = kind_of_name(file_name)
+    if not planes and len(images) == 1 and kind not in (None, "other"):
+        [(role, hdu)] = images
+        planes = [(replace(role, kind=kind), hdu)]
+    if not planes:
+        raise CutoutError(
+            f"{file_name}: holds no mask, weight or noise; name its extension, or the file, for "
+            "what it holds: MASK, INVVAR, VARIANCE, RMS"
+        )
+    return planes
+
+
 def _choose(images: list[tuple[Role, Any]], survey: Survey) -> list[tuple[Role, Any]]:
     """Return the HDU of the image, or those of its bands in the survey's order."""
     if len(images) == 1:
@@ -217,7 +252,7 @@ def open_images(
                 header=header,
                 values=values,
                 bands=bands,
-                stored=stored,
+                blank=blank_value(stored, is_integer=values.dtype.kind in "iu"),
                 survey=survey,
                 planes=tuple(planes),
             )

@@ -21,7 +21,7 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["FitsImage", "FitsSource", "Plane", "hdu_name", "hdu_values", "without_blank"]
+__all__ = ["FitsImage", "FitsSource", "Plane", "blank_value", "hdu_name", "hdu_values"]
 
 _LARGEST_PIXELS = 1 << 29  # a tile of Euclid has 3.7e8
 _MOST_MASKED = 0.9
@@ -89,8 +89,8 @@ class FitsSource:
         As of `FitsImage`.
     values : (planes, y, x) array
         Values of the file, mapped where it is not compressed.
-    stored : Header
-        Header as it is in the file.
+    blank : float or None
+        Value that marks a missing pixel.
     survey : Survey
         Survey of the image.
     planes : tuple
@@ -100,9 +100,14 @@ class FitsSource:
     header: Header
     values: np.ndarray
     bands: list[str] | None
-    stored: Header
+    blank: float | None
     survey: Survey
     planes: tuple[Plane, ...]
+
+    @property
+    def has_noise(self) -> bool:
+        """True if a plane states the noise."""
+        return any(plane.role.kind in NOISE_KINDS for plane in self.planes)
 
     @cached_property
     def noise_headers(self) -> list[Header]:
@@ -118,8 +123,19 @@ class FitsSource:
     def _states_unit(self) -> bool:
         return states_unit(self.header)
 
-    def read(self, window: tuple[slice, slice] = (slice(None), slice(None))) -> FitsImage:
+    def read(
+        self,
+        window: tuple[slice, slice] = (slice(None), slice(None)),
+        out: np.ndarray | None = None,
+    ) -> FitsImage:
         """Read the rows and columns of a window, masked pixels as NaN.
+
+        Parameters
+        ----------
+        window : (rows, columns) slice
+            Part of the image; by default all of it.
+        out : (planes, y, x) float32 array, optional
+            Array to read into.
 
         Raises
         ------
@@ -127,10 +143,13 @@ class FitsSource:
             If they are the colours of a picture, or nearly all masked.
         """
         rows, columns = window
-        values = without_blank(self.values[:, rows, columns], self.stored)
+        values = self.values[:, rows, columns]
+        if self.blank is not None:
+            values = np.where(values == self.blank, np.nan, values)
         if not self._states_unit:
             refuse_colour_values(values, self.survey)
-        pixels, noise = values.astype(np.float32), None
+        pixels, noise = np.empty(values.shape, np.float32) if out is None else out, None
+        np.copyto(pixels, values, casting="unsafe")
         for plane in self.planes:
             part, kind = plane.values[:, rows, columns], plane.role.kind
             bad = bad_pixels(part, kind, plane.header)
@@ -139,7 +158,8 @@ class FitsSource:
                     f"extension {plane.name} masks {bad.mean():.0%} of the pixels",
                     status="failed_quality",
                 )
-            pixels[plane.rows] = np.where(bad, np.nan, pixels[plane.rows])
+            for k, row in enumerate(plane.rows):
+                pixels[row][bad[min(k, len(bad) - 1)]] = np.nan
             if kind in NOISE_KINDS:
                 stated = noise_of(linearise(part.astype(np.float32), plane.header), kind)
                 noise = np.full(len(pixels), np.nan, np.float32) if noise is None else noise
@@ -158,17 +178,17 @@ def hdu_name(hdu: Any) -> str:
     return hdu.name or "an unnamed one"
 
 
-def without_blank(values: np.ndarray, header: Header) -> np.ndarray:
-    """Return scaled values with NaN for a ``BLANK`` that astropy 8.0 overlooks.
+def blank_value(header: Header, *, is_integer: bool) -> float | None:
+    """Return the scaled value of a ``BLANK`` that astropy 8.0 overlooks.
 
-    These are a ``BLANK`` of zero, and every one of unsigned integers. `header` is that of the file.
+    These are a ``BLANK`` of zero, and every one of unsigned integers. `header` is that of the file,
+    and `is_integer` says if astropy reads integers.
     """
     blank = header.get("BLANK") if header["BITPIX"] > 0 else None
-    if not isinstance(blank, int) or (blank != 0 and values.dtype.kind not in "iu"):
-        return values
+    if not isinstance(blank, int) or (blank != 0 and not is_integer):
+        return None
     zero, scale = header.get("BZERO", 0), header.get("BSCALE", 1)
-    stored = zero if blank == 0 else int(zero) + blank * int(scale)
-    return np.where(values == stored, np.nan, values)
+    return float(zero) if blank == 0 else float(int(zero) + blank * int(scale))
 
 
 def hdu_values(hdu: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["NOISE_KINDS", "Kind", "Role", "role_of"]
+__all__ = ["NOISE_KINDS", "Kind", "Role", "kind_of_name", "role_of"]
 
 Kind = Literal["science", "mask", "maskbits", "inverse variance", "weight", "variance", "sigma",
                "other"]  # fmt: skip
@@ -61,18 +61,17 @@ def role_of(header: Header, survey: Survey) -> Role:
     """Return the role of an image HDU.
 
     A name is split at everything but letters and digits, so that ``INVVAR_G`` is the inverse
-    variance of the band ``g``. Without a name, ``IMAGETYP`` decides, as in files of the Legacy
-    Surveys viewer.
+    variance of the band ``g``. Without a name, ``IMAGETYP`` or ``IMTYPE`` decides, as in files of
+    the Legacy Surveys.
 
     Raises
     ------
     CutoutError
         If its name and its cards say different bands.
     """
-    named = (str(header.get(card, "") or "").strip() for card in ("EXTNAME", "IMAGETYP"))
+    named = (str(header.get(card, "") or "").strip() for card in ("EXTNAME", "IMAGETYP", "IMTYPE"))
     name = next((text for text in named if text not in ("", "COMPRESSED_IMAGE")), "")
-    words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
-    kinds = [kind for word in words if (kind := _kind_of(word.upper())) is not None]
+    words, kind = _words(name), kind_of_name(name)
     named_band = next(
         (found for word in (*words, name) if (found := find_band(word, survey))), None
     )
@@ -83,10 +82,20 @@ def role_of(header: Header, survey: Survey) -> Role:
             f"an extension is named {name} but its FILTER or BAND card says {band}; correct one"
         )
     band = named_band or band
-    if kinds:
-        return Role(kind=kinds[0], band=band, is_named=False)
+    if kind is not None:
+        return Role(kind=kind, band=band, is_named=False)
     is_named = any(word.upper() in _SCIENCE_NAMES for word in words)
     return Role(kind="science", band=band, is_named=is_named)
+
+
+def kind_of_name(name: str) -> Kind | None:
+    """Return the kind that a word of a name states, None for science data."""
+    kinds = (_kind_of(word.upper()) for word in _words(name))
+    return next((kind for kind in kinds if kind is not None), None)
+
+
+def _words(name: str) -> list[str]:
+    return [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
 
 
 def _kind_of(word: str) -> Kind | None:

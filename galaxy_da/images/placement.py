@@ -47,7 +47,9 @@ class Placement:
     pixel_scale_arcsec: float
     jacobian: np.ndarray
 
-    def north_up(self, pixels: np.ndarray) -> tuple[np.ndarray, tuple[float, float]]:
+    def north_up(
+        self, pixels: np.ndarray, centre_xy: tuple[float, float] | None = None
+    ) -> tuple[np.ndarray, tuple[float, float]]:
         """Return pixels north up and east left, and the galaxy's place among them.
 
         An image that is rotated, mirrored, sheared or of oblong pixels is interpolated onto an
@@ -57,16 +59,19 @@ class Placement:
         ----------
         pixels : (planes, y, x) float array
             Flux per pixel. Not modified.
+        centre_xy : (x, y) float, optional
+            Pixel coordinates of the galaxy in a section of the image.
         """
+        centre_xy = centre_xy or self.centre_xy
         upright = np.array([[-self.pixel_scale_arcsec, 0.0], [0.0, self.pixel_scale_arcsec]])
         matrix = np.linalg.solve(self.jacobian, upright)  # upright pixel offsets to this file's
         if np.abs(matrix - np.eye(2)).max() < _SAME_ORIENTATION:
-            return pixels, self.centre_xy
+            return pixels, centre_xy
         lengths = np.hypot(*self.jacobian) / self.pixel_scale_arcsec  # of steps in x and y
         side = int(np.ceil(max(pixels.shape[:0:-1] * lengths) - _SAME_ORIENTATION))
         middle = (side - 1) / 2
         rows_columns = matrix[::-1, ::-1]
-        offset = np.array(self.centre_xy[::-1]) - rows_columns @ np.full(2, middle)
+        offset = np.array(centre_xy[::-1]) - rows_columns @ np.full(2, middle)
         return _interpolate(pixels, rows_columns, offset, (side, side)), (middle, middle)
 
 

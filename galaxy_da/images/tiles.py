@@ -1,37 +1,36 @@
-"""Cut galaxies out of coadded tiles. Each tile is read once, into memory.
+"""Cut galaxies out of the coadded tiles of a survey. Each tile is opened once.
 
 A tile is one FITS file per band, or one file of all bands, with masks, weights and noise planes as
-`galaxy_da.images.fits` knows them: bricks of the Legacy Surveys, DES and HSC, patches of Rubin, MER
-tiles of Euclid. Tiles overlap; a galaxy is cut from the tile whose edges are farthest from it.
+`galaxy_da.images.fits` knows them, in the same files or in others: bricks of the Legacy Surveys,
+tiles of DES, patches of HSC and Rubin, MER tiles of Euclid. Tiles overlap; a galaxy is cut from the
+tile whose edges are farthest from it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from galaxy_da.errors import CutoutError, SurveyError, first_line
 from galaxy_da.images.cutout import Cutout, join_bands
-from galaxy_da.images.cutouts import placed_cutout
-from galaxy_da.images.fits import FitsImage, read_fits, select_hdus
-from galaxy_da.images.placement import Placement, placement
-from galaxy_da.images.quiet import quiet
-from galaxy_da.images.wcs import celestial_wcs, is_wcs_card, pixels_of, sky_of
+from galaxy_da.images.fits import select_hdus
+from galaxy_da.images.tile import Section, Tile, open_hdus
+from galaxy_da.images.tile_files import TileFiles, find_tiles
+from galaxy_da.images.wcs import celestial_wcs, pixels_of, sky_of
 from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
-from galaxy_da.io.sphere import separation_arcsec
+from galaxy_da.io.sphere import chord, separation_arcsec, unit_vectors
 from galaxy_da.surveys import Survey
 
 __all__ = ["Mosaic"]
 
-_BAND = "{band}"
 _SLACK = 1.2  # of the distance from a tile's middle to its corners; no projection is used beyond
+_OPEN_TILES = 2  # of threads on both sides of a boundary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,166 +40,132 @@ class Mosaic:
     Attributes
     ----------
     files : str
-        Path of the FITS files, with ``*`` for what differs between tiles and ``{band}`` for the
-        band, such as ``bricks/*-image-{band}.fits.fz``.
+        Pattern of the FITS files, as of `galaxy_da.images.tile_files.find_tiles`:
+        ``bricks/*-image-{band}.fits.fz``.
     survey : Survey
         Survey of the tiles.
     side_arcsec : float
         Side of a cutout [arcsec].
+    planes : tuple of str
+        Patterns of masks, weights and noise in files of their own.
     """
 
     files: str
     survey: Survey
     side_arcsec: float
+    planes: tuple[str, ...] = ()
 
     @cached_property
-    def tiles(self) -> tuple[dict[str, Path], ...]:
-        """Files of each tile by band, in the survey's order, or one of all bands, named "".
-
-        SurveyError if there is no tile.
-        """
-        grouped: dict[tuple[str, ...], dict[str, Path]] = {}
-        bands = self.survey.band_names if _BAND in self.files else ("",)
-        for band in bands:
-            named = Path(self.files.replace(_BAND, band))
-            shape = re.compile("([^/]*)".join(map(re.escape, str(named).split("*"))))
-            below = str(named.relative_to(named.anchor)).replace("[", "[[]")
-            for path in sorted(Path(named.anchor).glob(below)):
-                match = shape.fullmatch(str(path))
-                if match is not None:
-                    grouped.setdefault(match.groups(), {})[band] = path
-        if not grouped:
-            raise SurveyError(
-                f"{self.files}: no such files; write * for the part that differs between tiles and "
-                f"{{band}} for {', '.join(self.survey.band_names)}"
-            )
-        return tuple(grouped[key] for key in sorted(grouped))
+    def tiles(self) -> tuple[TileFiles, ...]:
+        """Files of each tile; SurveyError if there is none."""
+        return find_tiles(self.files, self.planes, self.survey)
 
     def assign(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
         """Return the number of the tile for each ICRS position [deg], -1 for none, (n,) int."""
+        from scipy.spatial import cKDTree
+
         best, chosen = np.full(len(ra), -np.inf), np.full(len(ra), -1)
-        usable = are_positions(ra, dec)
-        for number, files in enumerate(self.tiles):
-            wcs, (height, width) = _grid(next(iter(files.values())), self.survey)
-            ra0, dec0 = sky_of(wcs, width / 2, height / 2)
-            corners = sky_of(wcs, [0, width, 0, width], [0, 0, height, height])
-            reach = separation_arcsec(ra0, dec0, *corners).max()
-            near = usable & (separation_arcsec(ra0, dec0, ra, dec) < _SLACK * reach)
-            x, y = pixels_of(wcs, ra[near], dec[near])
-            edge = np.full(len(ra), -np.inf)
-            edge[near] = np.minimum.reduce([x, y, width - 1 - x, height - 1 - y])
-            nearer = (edge >= -0.5) & (edge > best)
-            best[nearer], chosen[nearer] = edge[nearer], number
+        usable = np.flatnonzero(are_positions(ra, dec))
+        if not len(usable):
+            return chosen
+        tree = cKDTree(unit_vectors(ra[usable], dec[usable]))
+        middles = np.array([outline.middle for outline in self._outlines])
+        around = tree.query_ball_point(middles, [outline.reach for outline in self._outlines])
+        for number in np.flatnonzero([len(rows) for rows in around]):
+            outline, near = self._outlines[number], usable[np.sort(around[number])]
+            height, width = outline.shape
+            x, y = pixels_of(outline.wcs, ra[near], dec[near])
+            edge = np.minimum.reduce([x, y, width - 1 - x, height - 1 - y])
+            nearer = (edge >= -0.5) & (edge > best[near])
+            best[near[nearer]], chosen[near[nearer]] = edge[nearer], number
         return chosen
 
+    def sections(
+        self, number: int, rows: Sequence[Mapping[str, Any]]
+    ) -> list[list[Section] | CutoutError]:
+        """Cut squares out of a tile, -1 for none, on its own pixels.
+
+        Each row has ``ra`` and ``dec`` [ICRS deg]. The result is a section for each grid of pixels
+        that the tile has, or the error of the row.
+        """
+        if number < 0:
+            off = CutoutError(f"{self.files}: not on any tile", status="outside_footprint")
+            return [_bad_position(row) or off for row in rows]
+        with self._lock:
+            tile = self._opened(number)
+        if isinstance(tile, CutoutError):
+            return [_bad_position(row) or tile for row in rows]
+        ra, dec = (np.array([row[name] for row in rows], float) for name in ("ra", "dec"))
+        try:
+            return tile.sections(ra, dec, self.side_arcsec)
+        except Exception as error:  # a damaged tile never ends a run
+            return [CutoutError(f"{self.tiles[number].first.name}: {first_line(error)}")] * len(ra)
+
     def cutouts(self, number: int, rows: Sequence[Mapping[str, Any]]) -> list[Cutout | CutoutError]:
-        """Cut galaxies out of a tile, -1 for none.
+        """Cut galaxies out of a tile, -1 for none, and put them north up.
 
         Each row has ``ra`` and ``dec`` [ICRS deg], and may have ``psf_fwhm_arcsec``. The result is
         a cutout, smaller at an edge, or the error of the row.
         """
-        return [self._cutout(number, row) for row in rows]
+        found: list[Cutout | CutoutError] = []
+        for row, sections in zip(rows, self.sections(number, rows), strict=True):
+            try:
+                if isinstance(sections, CutoutError):
+                    raise sections
+                parts = [section.cutout(row.get("psf_fwhm_arcsec")) for section in sections]
+                found.append(join_bands(parts, self.survey))
+            except CutoutError as error:
+                found.append(error)
+        return found
 
-    def _cutout(self, number: int, row: Mapping[str, Any]) -> Cutout | CutoutError:
-        if problem := position_problem(row["ra"], row["dec"]):
-            return CutoutError(problem, status=BAD_POSITION)
-        if number < 0:
-            return CutoutError(f"{self.files}: not on any tile", status="outside_footprint")
-        try:
-            with self._lock:
-                images = self._opened(number)
-            if isinstance(images, CutoutError):
-                return images
-            position, places = (row["ra"], row["dec"]), dict[int, Placement]()
-            for tile in images:
-                if id(tile.wcs) not in places:  # bands mostly share one
-                    shape = tile.image.pixels.shape[1:]
-                    places[id(tile.wcs)] = placement(tile.wcs, shape, position)
-            parts = [self._part(tile, places[id(tile.wcs)], row) for tile in images]
-            cutout = join_bands(parts, self.survey)
-        except CutoutError as error:
-            return error
-        except Exception as error:  # one row never ends a run
-            file = next(iter(self.tiles[number].values()))
-            return CutoutError(f"{file.name}: {first_line(error)}")
-        return replace(cutout, psf_fwhm_arcsec=row.get("psf_fwhm_arcsec"))
+    @cached_property
+    def _outlines(self) -> list[_Outline]:
+        return [_outline(tile.first, self.survey) for tile in self.tiles]
 
     @cached_property
     def _lock(self) -> Lock:
         return Lock()
 
     @cached_property
-    def _opened(self) -> Callable[[int], list[_TileImage] | CutoutError]:
-        """Reader of a tile by its number, which keeps the last one, or its error."""
+    def _opened(self) -> Callable[[int], Tile | CutoutError]:
+        """Reader of a tile by its number, which keeps the last ones, or its error."""
 
-        @lru_cache(maxsize=1)
-        def read(number: int) -> list[_TileImage] | CutoutError:
+        @lru_cache(maxsize=_OPEN_TILES)
+        def read(number: int) -> Tile | CutoutError:
             try:
-                return _read(self.tiles[number], self.survey)
+                return Tile(self.tiles[number], self.survey)
             except CutoutError as error:
                 return error
 
         return read
 
-    def _part(self, tile: _TileImage, place: Placement, row: Mapping[str, Any]) -> Cutout:
-        """Cut the bands of one image of a tile."""
-        from astropy.nddata.utils import overlap_slices
-
-        shape = tile.image.pixels.shape[1:]
-        x, y = place.centre_xy
-        side = max(1, round(self.side_arcsec / place.pixel_scale_arcsec))
-        (rows, columns), _ = overlap_slices(shape, (side, side), (y, x), mode="trim")
-        pixels = tile.image.pixels[:, rows, columns]
-        inside = Placement(
-            centre_xy=(x - columns.start, y - rows.start),
-            pixel_scale_arcsec=place.pixel_scale_arcsec,
-            jacobian=place.jacobian,
-        )
-        bare = {key: value for key, value in row.items() if key != "pixel_scale_arcsec"}
-        image = replace(tile.image, pixels=pixels)
-        return placed_cutout(bare, self.survey, image, inside, tile.bands)
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
 
-@dataclass(frozen=True)
-class _TileImage:
-    image: FitsImage
+class _Outline(NamedTuple):
     wcs: Any
-    bands: list[str] | None
+    shape: tuple[int, int]
+    middle: np.ndarray  # unit vector
+    reach: float  # chord
 
 
-def _read(files: Mapping[str, Path], survey: Survey) -> list[_TileImage]:
-    """Read all bands of a tile."""
-    images, known = [], dict[tuple[Any, ...], Any]()
-    for band, path in files.items():
-        try:
-            found = read_fits(path.read_bytes(), survey)
-        except OSError as error:
-            raise CutoutError(f"{path.name}: {error.strerror or error}") from error
-        for image in found:
-            cards = image.pixels.shape[1:], *map(str, filter(_places, image.header.cards))
-            if cards not in known:
-                known[cards] = celestial_wcs(image.header)
-            wcs = known[cards]
-            if wcs is None:
-                raise CutoutError(f"{path.name}: the image has no celestial WCS")
-            images.append(_TileImage(image, wcs, [band] if band else None))
-    return images
+def _bad_position(row: Mapping[str, Any]) -> CutoutError | None:
+    problem = position_problem(row["ra"], row["dec"])
+    return CutoutError(problem, status=BAD_POSITION) if problem else None
 
 
-def _places(card: Any) -> bool:
-    return is_wcs_card(card.keyword)
-
-
-def _grid(path: Path, survey: Survey) -> tuple[Any, tuple[int, int]]:
-    """Return the WCS and the (y, x) size of the first image of a file, from its headers."""
-    from astropy.io import fits
-
+def _outline(path: Path, survey: Survey) -> _Outline:
+    """Return the WCS, the size and the surroundings of the first image of a file."""
     try:
-        with quiet(), fits.open(path, memmap=True) as hdus:
+        with open_hdus(path) as hdus:
             hdu = select_hdus(hdus, survey)[0][0][1]
-            wcs, shape = celestial_wcs(hdu.header), hdu.shape[-2:]
+            wcs, (height, width) = celestial_wcs(hdu.header), hdu.shape[-2:]
     except (OSError, CutoutError) as error:
         raise SurveyError(f"{path}: cannot be read as a tile ({first_line(error)})") from error
     if wcs is None:
         raise SurveyError(f"{path}: the image has no celestial WCS; tiles need one")
-    return wcs, shape
+    ra, dec = sky_of(wcs, width / 2, height / 2)
+    corners = sky_of(wcs, [0, width, 0, width], [0, 0, height, height])
+    reach = _SLACK * float(separation_arcsec(ra, dec, *corners).max())
+    return _Outline(wcs, (height, width), unit_vectors(ra, dec), chord(min(reach, 180 * 3600)))
