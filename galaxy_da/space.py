@@ -237,7 +237,7 @@ class LatentSpace:
         planes = slice(grid * bands, (grid + 1) * bands)
         with placed(self.decoder, place), torch.inference_mode(), autocast(place, precision):
             images = [
-                self.decoder(batch.to(place))[:, planes].float().cpu()
+                self.decoder(batch.to(place), planes).float().cpu()
                 for batch in torch.split(points, _BATCH)
             ]
         side = self.frame.pixels

@@ -1,7 +1,7 @@
 """Networks of the anchor: a small residual encoder, and a decoder that mirrors it.
 
-Both are strided convolutions. A 64 px image costs the encoder about 16 million multiply-adds.
-There is no batch normalisation, so the latents of an image do not depend on its batch.
+A 64 px image costs the encoder about 16 million multiply-adds. There is no batch normalisation, so
+the latents of an image do not depend on its batch.
 
 A conditioned encoder knows the instrument: its numbers scale and shift the feature maps (FiLM:
 Perez et al. 2018, arXiv 1709.07871), so that one network reads the images of every survey.
@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+from torch.nn import functional
 
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.instrument import PER_BAND, PER_CUTOUT
@@ -37,8 +38,7 @@ class Architecture(BaseModel):
     Attributes
     ----------
     kind : {"residual", "galaxy-vae"}
-        Networks of this module, or those of `galaxy_da.models.xu2023`, which ignore `patch`,
-        `blocks` and `features`.
+        Networks of this module, or of `xu2023`, which ignore `patch`, `blocks` and `features`.
     pixels, bands, grids : int
         Side, bands and grids of the frame. If the stages do not divide the side, images are padded
         with zeros and decoded images cropped.
@@ -50,8 +50,8 @@ class Architecture(BaseModel):
         Number of nuisance latents, the last ones. They describe the observation (orientation,
         seeing, centring); the others describe the galaxy.
     symmetric : bool
-        Average the galaxy latents over the eight dihedral symmetries after training. They are
-        then invariant to rotations by 90 degrees and to mirroring, at eight times the cost.
+        Average the galaxy latents over the eight dihedral symmetries after training, which makes
+        them invariant to rotations by 90 degrees and mirroring at eight times the cost.
     patch : int
         Side of the first, non-overlapping convolution [pixels].
     widths : tuple of int
@@ -148,7 +148,7 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the block to (n, width, y, x)."""
-        branch: Tensor = self.last(nn.functional.gelu(self.first(nn.functional.gelu(x))))
+        branch: Tensor = self.last(functional.gelu(self.first(functional.gelu(x))))
         return x + branch
 
 
@@ -183,8 +183,8 @@ class _Body(nn.Module):
         x = images
         for shrink, stage, change in zip(self.shrink, self.stages, changes, strict=False):
             x = stage(_modulated(shrink(x), change))
-        x = nn.functional.gelu(x).flatten(1)
-        return _modulated(nn.functional.gelu(self.last(x)), changes[-1])
+        x = functional.gelu(x).flatten(1)
+        return _modulated(functional.gelu(self.last(x)), changes[-1])
 
 
 def _modulated(x: Tensor, change: Tensor | None) -> Tensor:
@@ -204,8 +204,7 @@ class _PlainBody(nn.Module):
 
     def forward(self, images: Tensor, conditions: Tensor) -> Tensor:
         """Return (n, features)."""
-        result: Tensor = self.layers(images)
-        return result
+        return self.layers(images)  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
@@ -259,7 +258,7 @@ class Encoder(nn.Module):
     def padded(self, images: Tensor) -> Tensor:
         """Pad (n, planes, y, x) images with zeros to the side that the stages divide."""
         if images.shape[-1] == self._pixels and any(self._padding):
-            return nn.functional.pad(images, self._padding)
+            return functional.pad(images, self._padding)
         return images
 
     def forward(self, inputs: Inputs) -> Posterior:
@@ -280,10 +279,7 @@ class Encoder(nn.Module):
                 self(inputs.with_images(apply_symmetry(inputs.images, k)))
                 for k in range(1, SYMMETRIES)
             ]
-            for own, others in (
-                (mean, [other.mean for other in rotated]),
-                (variance, [other.variance for other in rotated]),
-            ):
+            for own, *others in zip((mean, variance), *rotated, strict=True):
                 own[:, :galaxy] = torch.stack([own, *others])[:, :, :galaxy].mean(0)
         return Posterior(mean, variance)
 
@@ -314,7 +310,7 @@ class Decoder(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         a = architecture
-        self._margin, self._pixels = a.padding[0], a.pixels
+        self._margin, self._pixels, self._patch = a.padding[0], a.pixels, a.patch
         unflatten = nn.Unflatten(1, (a.widths[-1], a.grid, a.grid))
         if a.kind == "galaxy-vae":
             self.start = nn.Sequential(nn.Linear(a.latents, a.map_size), unflatten)
@@ -340,11 +336,46 @@ class Decoder(nn.Module):
             nn.Conv2d(a.output_planes, a.output_planes, 5, padding=2),
         )
 
-    def forward(self, latents: Tensor) -> Tensor:
-        """Return (n, bands of each grid, y, x) images in the frame for (n, latents)."""
-        images: Tensor = self.body(self.start(latents))
+    def forward(self, latents: Tensor, planes: slice | None = None) -> Tensor:
+        """Return (n, bands of each grid, y, x) images in the frame for (n, latents).
+
+        Some planes, contiguous, take less time on CPUs: the last convolution of the residual
+        network makes them alone, and all pixels of a patch at once.
+        """
+        whole = self.body(self.start(latents)) if planes is None else self._some(latents, planes)
         inner = slice(self._margin, self._margin + self._pixels)
-        return images[..., inner, inner]
+        return whole[..., inner, inner]
+
+    def _some(self, latents: Tensor, planes: slice) -> Tensor:
+        spread, last, patch = self.body[-3], self.body[-1], self._patch
+        if not isinstance(self.body[-2], nn.PixelShuffle):
+            images: Tensor = self.body(self.start(latents))
+            return images[:, planes].contiguous()
+        assert isinstance(spread, nn.Conv2d) and isinstance(last, nn.Conv2d)
+        assert spread.bias is not None and last.bias is not None
+        x: Tensor = self.body[:-3](self.start(latents))
+        n, grid, channels = len(x), x.shape[-1], last.in_channels
+        side = grid * patch
+        # Channels in the order of row, column, plane: those of a row of a patch lie side by side.
+        order = torch.arange(channels * patch**2).reshape(channels, -1).T.flatten()
+        weight, bias = spread.weight[order], spread.bias[order]
+        x = functional.conv2d(x, weight, bias, padding=spread.padding).permute(0, 2, 3, 1)
+        x = x.reshape(n, grid, grid, patch, patch * channels).transpose(2, 3)
+        x = x.reshape(n, side, side, channels).permute(0, 3, 1, 2)
+        weight, bias = _by_patch(last.weight[planes], last.bias[planes], patch)
+        x = functional.conv2d(x, weight, bias, patch, last.padding)
+        x = x.reshape(n, x.shape[1] // patch**2, patch, patch, grid, grid)
+        return x.permute(0, 1, 4, 2, 5, 3).reshape(n, x.shape[1], side, side)
+
+
+def _by_patch(weight: Tensor, bias: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    """Return a convolution with a stride of a patch whose channels are the pixels of the patch."""
+    planes, channels, size, _ = weight.shape
+    wide = weight.new_zeros(planes, patch, patch, channels, patch + size - 1, patch + size - 1)
+    for y in range(patch):
+        for x in range(patch):
+            wide[:, y, x, :, y : y + size, x : x + size] = weight
+    return wide.flatten(0, 2), bias.repeat_interleave(patch**2)
 
 
 class VariationalAutoencoder(nn.Module):

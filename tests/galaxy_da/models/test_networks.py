@@ -109,6 +109,21 @@ def test_sky_may_be_negative():
     assert images.min() < 0 < images.max()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{}, {"pixels": 30}, {"patch": 2}, {"kind": "galaxy-vae", "widths": (8, 16)}],
+)
+@pytest.mark.parametrize("planes", [slice(0, 3), slice(3, 6), slice(1, 2)])
+def test_single_planes_are_those_of_the_whole_image(change, planes):
+    torch.manual_seed(1)
+    decoder = Decoder(CONDITIONED.model_copy(update=change)).eval()
+    latents = torch.randn(4, 5)
+    with torch.inference_mode():
+        expected, found = decoder(latents)[:, planes], decoder(latents, planes)
+    assert found.std() > 0
+    torch.testing.assert_close(found, expected)
+
+
 def test_draws_follow_the_posterior():
     torch.manual_seed(0)
     model = VariationalAutoencoder(SMALL)
