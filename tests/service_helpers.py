@@ -68,10 +68,20 @@ class Workspace:
         features = [Features.open(folder / "features" / name) for name in SURVEYS]
         LatentIndex.build(features).save(folder / "index")
         self.index = LatentIndex.open(folder / "index")
+        self._forkers = {}
 
     def app(self, **options):
         cutouts = SampleCutouts([Sample(path) for path in self.samples.values()], self.space.survey)
         return create_app(self.space, self.index, ServiceOptions(cutouts=cutouts, **options))
+
+    def sharing_app(self, **options):
+        """Create an application with workers of the same program as others of its limits."""
+        app = self.app(**options)
+        service = app.state.service
+        service._forker = self._forkers.setdefault(service.limits, service._forker)
+        for crew in service._crews:
+            crew.renew(service._forker)
+        return app
 
 
 @contextmanager

@@ -11,7 +11,7 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="session")
 def http(workspace):
     """Application called in process."""
-    app = workspace.app()
+    app = workspace.sharing_app()
     with TestClient(app) as client:
         app.state.service.start()
         yield client
@@ -20,7 +20,7 @@ def http(workspace):
 @pytest.fixture(scope="session")
 def url(workspace):
     """Address of the application in a real server."""
-    app = workspace.app()
+    app = workspace.sharing_app()
     with running(app) as address:
         app.state.service.start()
         yield address

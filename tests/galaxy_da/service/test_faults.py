@@ -45,7 +45,7 @@ def killable_runner(folder):
 def submitted(workspace, queue, count=1):
     """Submit jobs while no runner is active."""
     jobs = JobSettings(queue=queue, space=str(workspace.folder / "space"))
-    http = TestClient(workspace.app(jobs=jobs))
+    http = TestClient(workspace.sharing_app(jobs=jobs))
     files = {"sample": zipped(workspace.folder / "sdss")}
     answers = [http.post("/api/jobs", data={"verb": "extract"}, files=files) for _ in range(count)]
     assert [answer.status_code for answer in answers] == [202] * count
@@ -187,7 +187,7 @@ def test_an_interrupted_upload_is_removed(workspace, tmp_path):
 def test_a_full_disk_is_reported_and_leaves_no_files(workspace, tmp_path, monkeypatch):
     queue = JobQueue(tmp_path)
     jobs = JobSettings(queue=queue, space="decals")
-    http = TestClient(workspace.app(jobs=jobs), raise_server_exceptions=False)
+    http = TestClient(workspace.sharing_app(jobs=jobs), raise_server_exceptions=False)
     given = {"data": {"verb": "extract"}, "files": {"sample": zipped(workspace.folder / "sdss")}}
 
     def full(handle):

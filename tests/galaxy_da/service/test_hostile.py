@@ -96,7 +96,7 @@ def test_invalid_json_bodies_are_refused(http, body, kind):
 @pytest.mark.parametrize("path", ["/api/encode", "/api/similar/image", "/api/jobs"])
 def test_invalid_forms_are_refused(workspace, tmp_path, path):
     jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
-    http = TestClient(workspace.app(jobs=jobs))
+    http = TestClient(workspace.sharing_app(jobs=jobs))
     kind = "multipart/form-data; boundary=x"
     for content, sent, status in [
         (b"{}", "application/json", 415),
@@ -118,7 +118,7 @@ def test_invalid_forms_are_refused(workspace, tmp_path, path):
 
 def test_bodies_are_bounded_with_and_without_a_length(workspace):
     limits = Limits(body_bytes=1000, image_bytes=1000)
-    http = TestClient(workspace.app(limits=limits))
+    http = TestClient(workspace.sharing_app(limits=limits))
     for path, room in (("/api/similar", 0), ("/api/encode", 1 << 16)):
         size = 1001 + room
         assert http.post(path, content=bytes(size)).status_code == 413
@@ -130,7 +130,7 @@ def test_bodies_are_bounded_with_and_without_a_length(workspace):
 
 
 def test_other_origins_and_host_names_are_refused(workspace):
-    http = TestClient(workspace.app(hosts=("127.0.0.1",)), base_url="http://127.0.0.1:80")
+    http = TestClient(workspace.sharing_app(hosts=("127.0.0.1",)), base_url="http://127.0.0.1:80")
     body = {"like": ["sdss:sdss-0001"]}
     assert http.post("/api/similar", json=body).status_code == 200
     for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example"):

@@ -193,7 +193,7 @@ def test_jobs_are_cancelled_and_removed(served, workspace):
 )
 def test_invalid_jobs_are_refused(workspace, tmp_path, data, names, status):
     queue = JobQueue(tmp_path)
-    http = TestClient(workspace.app(jobs=JobSettings(queue=queue, space="decals")))
+    http = TestClient(workspace.sharing_app(jobs=JobSettings(queue=queue, space="decals")))
     files = dict.fromkeys(names, b"PAR1")
     answer = http.post("/api/jobs", data=data, files=files or {"other": b""})
     assert answer.status_code == status, answer.text
@@ -202,7 +202,7 @@ def test_invalid_jobs_are_refused(workspace, tmp_path, data, names, status):
 
 def test_the_queue_is_bounded(workspace, tmp_path):
     jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
-    http = TestClient(workspace.app(jobs=jobs, limits=Limits(waiting_jobs=2)))
+    http = TestClient(workspace.sharing_app(jobs=jobs, limits=Limits(waiting_jobs=2)))
     given = {"data": {"verb": "extract"}, "files": {"sample": b"PAR1"}}
     codes = [http.post("/api/jobs", **given).status_code for _ in range(4)]
     assert codes == [202, 202, 429, 429]

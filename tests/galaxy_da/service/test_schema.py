@@ -29,7 +29,7 @@ schemathesis.serializer.alias("application/vnd.apache.parquet", "application/oct
 def described(workspace, tmp_path_factory):
     """Schema of a running service; without its lifespan, no job runs."""
     jobs = JobSettings(queue=JobQueue(tmp_path_factory.mktemp("schema")), space="decals")
-    app = workspace.app(jobs=jobs)
+    app = workspace.sharing_app(jobs=jobs)
     app.state.service.start()
     with running(app, lifespan="off") as url:
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")

@@ -40,23 +40,23 @@ def test_guarded_routes_need_a_known_and_valid_token(workspace, file):
     good, other = add_token(file, "alice", 1), add_token(file, "bob", None)
     clock = [datetime.now(UTC)]
     tokens = Tokens(file, lambda: clock[0])
-    with TestClient(workspace.app(tokens=tokens)) as http:
-        for method, path in GUARDED:
-            bad = [{}, bearer("nonsense"), bearer(""), bearer(good[:-1]), bearer(good + "x")]
-            for headers in [*bad, {"Authorization": f"Basic {good}"}, {"Authorization": good}]:
-                answer = http.request(method, path, headers=headers)
-                assert answer.status_code == 401, (method, path, headers)
-                assert answer.headers["www-authenticate"].startswith("Bearer")
-            assert http.request(method, path, headers=bearer(good)).status_code not in (401, 403)
-        assert http.get("/api/similar?id=sdss:sdss-0001").status_code == 200
-        assert http.get("/api/info").json()["writes_need_token"]
-        clock[0] += timedelta(days=2)
-        answer = http.post("/api/encode", headers=bearer(good))
-        assert answer.status_code == 401 and "expired" in answer.json()["error"]["message"]
-        assert http.post("/api/encode", headers=bearer(other)).status_code == 415
-        content = json.loads(file.read_text())
-        file.write_text(json.dumps({"tokens": content["tokens"][:1]}))
-        assert http.post("/api/encode", headers=bearer(other)).status_code == 401
+    http = TestClient(workspace.sharing_app(tokens=tokens))
+    for method, path in GUARDED:
+        bad = [{}, bearer("nonsense"), bearer(""), bearer(good[:-1]), bearer(good + "x")]
+        for headers in [*bad, {"Authorization": f"Basic {good}"}, {"Authorization": good}]:
+            answer = http.request(method, path, headers=headers)
+            assert answer.status_code == 401, (method, path, headers)
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert http.request(method, path, headers=bearer(good)).status_code not in (401, 403)
+    assert http.get("/api/similar?id=sdss:sdss-0001").status_code == 200
+    assert http.get("/api/info").json()["writes_need_token"]
+    clock[0] += timedelta(days=2)
+    answer = http.post("/api/encode", headers=bearer(good))
+    assert answer.status_code == 401 and "expired" in answer.json()["error"]["message"]
+    assert http.post("/api/encode", headers=bearer(other)).status_code == 415
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({"tokens": content["tokens"][:1]}))
+    assert http.post("/api/encode", headers=bearer(other)).status_code == 401
 
 
 def test_the_file_holds_no_token_and_only_its_owner_reads_it(file, capsys):
