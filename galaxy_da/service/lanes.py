@@ -33,7 +33,7 @@ from galaxy_da.service.executor import busy, too_late
 from galaxy_da.service.holdings import Holdings, Recipe
 from galaxy_da.service.worker import Fault, Question
 
-__all__ = ["CLIENT", "Crew", "Forker", "Lane", "quick", "slow"]
+__all__ = ["CLIENT", "Crew", "Forker", "Lane", "quick", "slow", "upload"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -262,6 +262,14 @@ def quick(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
 def slow(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Make a route run in the processes for questions whose cost grows with the index."""
     return _routed(function, "slow")
+
+
+def upload(function: Callable[P, R]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Make a function that reads a client's file run in the processes for such files.
+
+    A small file can take a parser of images long, so that no other question waits for it.
+    """
+    return _routed(function, "uploads")
 
 
 def _routed(function: Callable[P, R], lane: str) -> Callable[P, Coroutine[Any, Any, R]]:

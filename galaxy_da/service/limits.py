@@ -34,10 +34,12 @@ class Limits(BaseModel):
     job_seconds: PositiveFloat = 86_400  # time from the start of a job to its end
     quick_processes: PositiveInt = 2  # questions of bounded cost answered at once
     slow_processes: PositiveInt = 2  # questions whose cost grows with the index
+    upload_processes: PositiveInt = 2  # uploaded files checked and read at once
     question_memory_bytes: PositiveInt = 4096 * _MIB  # memory that a question may allocate
     waiting_requests: PositiveInt = 256  # requests that wait; a quarter of them for one client
     batch_size: PositiveInt = 64  # images or searches computed together
     request_seconds: PositiveFloat = 60  # time from a request to its answer
+    upload_seconds: PositiveFloat = 20  # likewise, to check and read an uploaded file
     idle_seconds: PositiveFloat = 30  # pause of a client that sends or reads
     head_bytes: PositiveInt = 32_768  # request line and headers together
 

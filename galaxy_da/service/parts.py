@@ -60,7 +60,7 @@ class ServiceOptions:
     hosts: tuple[str, ...] = ()
 
 
-_QUICK_NICE, _SLOW_NICE = 5, 15
+_QUICK_NICE, _UPLOAD_NICE, _SLOW_NICE = 5, 10, 15
 """Niceness of the processes that answer questions; the service itself comes first."""
 
 
@@ -68,7 +68,8 @@ class Service(Holdings):
     """Parts of one running application, made from its space, index and options.
 
     Only an object's columns, the search for its neighbours and the description of the service are
-    computed in this process; `quick` and `slow` answer everything else in processes of their own.
+    computed in this process; `quick`, `slow` and `uploads` do everything else in processes of
+    their own.
     """
 
     def __init__(self, space: LatentSpace, index: LatentIndex, options: ServiceOptions) -> None:
@@ -79,10 +80,12 @@ class Service(Holdings):
         self.metrics.objects.set(len(index))
         waiting, seconds = limits.waiting_requests, limits.request_seconds
         self._forker = Forker(Holdings(space, index, limits, options.cutouts, drawn))
-        self._crews = [Crew(self._forker, nice) for nice in (_QUICK_NICE, _QUICK_NICE, _SLOW_NICE)]
-        encoding, quick, slow = self._crews
+        levels = (_QUICK_NICE, _QUICK_NICE, _SLOW_NICE, _UPLOAD_NICE)
+        self._crews = [Crew(self._forker, nice) for nice in levels]
+        encoding, quick, slow, uploads = self._crews
         self.quick = Lane(quick, limits.quick_processes, waiting, seconds)
         self.slow = Lane(slow, limits.slow_processes, waiting, seconds)
+        self.uploads = Lane(uploads, limits.upload_processes, waiting, limits.upload_seconds)
         observe = self.metrics.batches
         self.encoder = encoding_batcher(encoding, limits, observe.labels("encode").observe)
         self.neighbours = neighbour_batcher(
@@ -116,7 +119,7 @@ class Service(Holdings):
 
     def close(self) -> None:
         """Drop the waiting work; let running work end."""
-        for part in (self.encoder, self.neighbours, self.quick, self.slow):
+        for part in (self.encoder, self.neighbours, self.quick, self.slow, self.uploads):
             part.close()
         for crew in self._crews:
             crew.renew(self._forker)

@@ -15,7 +15,7 @@ from galaxy_da.images.drawing import draw_cutout, draw_prepared, to_png
 from galaxy_da.service.batches import EncodedImage, PreparedImage, prepare_upload
 from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
 from galaxy_da.service.holdings import Holdings
-from galaxy_da.service.lanes import quick, slow
+from galaxy_da.service.lanes import slow, upload
 from galaxy_da.service.parts import Owner, Parts, Service
 from galaxy_da.service.routes.parameters import Accept, Count, FilteredQuery, SurveyName
 from galaxy_da.service.tables import TABLE_RESPONSES, table_response
@@ -164,14 +164,14 @@ def _read_cutout(service: Holdings, survey: Survey, fields: ImageForm, data: byt
     return read_upload(data, survey, limits, fields.stretch, scale)
 
 
-@quick
+@upload
 def _prepare(service: Holdings, fields: ImageForm, data: bytes) -> PreparedImage:
     survey = find_survey(service.space, fields.survey)
     cutout = _read_cutout(service, survey, fields, data)
     return prepare_upload(cutout, survey, service.space)
 
 
-@quick
+@upload
 def _draw(service: Holdings, fields: ImageForm, data: bytes) -> dict[str, str]:
     survey = find_survey(service.space, fields.survey)
     cutout = _read_cutout(service, survey, fields, data)

@@ -179,7 +179,7 @@ def _check_in_process(
     service: Service, loop: asyncio.AbstractEventLoop, name: str, path: FilePath
 ) -> None:
     """Check a file where the check can be stopped: a zip may list millions of members."""
-    checked = service.quick.ask(__name__, check_upload.__name__, name=name, path=path)
+    checked = service.uploads.ask(__name__, check_upload.__name__, name=name, path=path)
     asyncio.run_coroutine_threadsafe(checked, loop).result()
 
 

@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 
 from galaxy_da.service.errors import RequestError
 from galaxy_da.service.jobs.queue import JobQueue
+from galaxy_da.service.lanes import Lane
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.parts import JobSettings
 from galaxy_da.service.uploads.samples import check_sample, unpack_sample
@@ -120,6 +121,31 @@ def test_invalid_fits_headers(http, card):
     assert answer.status_code in (200, 422)
     if answer.status_code == 200:
         assert answer.json()["status"] != "ok" or np.isfinite(answer.json()["latents"]).all()
+
+
+def test_a_file_that_takes_long_to_read_is_given_up(http, monkeypatch):
+    service = http.app.state.service
+    monkeypatch.setattr(service, "uploads", Lane(service.uploads.crew, 1, 9, seconds=2))
+    header = fits.Header({"CTYPE1": "RA---TAN-SIP", "CTYPE2": "DEC--TAN-SIP", "BANDS": "g,r,z"})
+    header.update({"CRVAL1": 150.0, "CRVAL2": 2.0, "CD1_1": -7e-5, "CD2_2": 7e-5})
+    header.update({"A_ORDER": 9999, "B_ORDER": 9999})  # astropy asks the header for each power
+    out = io.BytesIO()
+    fits.PrimaryHDU(np.ones((3, 64, 64), np.float32), header).writeto(out)
+    files = {"file": out.getvalue()}
+    assert http.post("/api/encode", data={"survey": "decals"}, files=files).status_code == 504
+
+
+def test_uploads_are_read_in_processes_that_no_other_question_needs(http, tmp_path, monkeypatch):
+    service = http.app.state.service
+    jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
+    for name, value in {"jobs": jobs, "quick": None, "slow": None}.items():
+        monkeypatch.setattr(service, name, value)
+    images = {"file": png(64, 64)}
+    answer = http.post("/api/encode", data={"survey": "decals", "draw": True}, files=images)
+    assert answer.status_code == 200, answer.text
+    files = {"sample": zipped(sample__parquet=sample(cutout=["a.png"]))}
+    answer = http.post("/api/jobs", data={"verb": "extract"}, files=files)
+    assert answer.status_code == 202, answer.text
 
 
 def parquet(table, **options):
