@@ -23,7 +23,7 @@ from benchmarks.real.ranks import gama_stamp
 from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from galaxy_da.errors import CutoutError
-from galaxy_da.extraction.checks import light_at_edge, magnitudes_differ
+from galaxy_da.extraction.checks import domain_scores, light_at_edge, magnitudes_differ
 from galaxy_da.extraction.summary import summarise
 from galaxy_da.images.cutouts import Cutout, read_image
 from galaxy_da.images.preparation import to_surface_brightness
@@ -120,7 +120,7 @@ def compare(data: Path, space: LatentSpace) -> list[dict[str, Any]]:
                 "stated error": inferred.error[0],
             }
         if space.domain is not None:
-            scores = space.domain.score(found.values)
+            scores = domain_scores(space.domain, found.values, space.frame)
             row |= {"score": scores.score[0], "reason": scores.reasons[0] or ""}
         if light_at_edge(found.measured)[0]:
             row["reason"] = row.get("reason") or "light at the edge"
@@ -133,7 +133,7 @@ def compare(data: Path, space: LatentSpace) -> list[dict[str, Any]]:
 
 
 def summary_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the share of rows without a flag within 0.15 mag and 15%, by survey."""
+    """Return the shares within 0.15 mag, 15% and two stated errors of rows without a flag."""
     table = []
     for survey in ("DECaLS", "KiDS", "SDSS"):
         own = [row for row in rows if _survey_of(row) == survey]
@@ -147,6 +147,12 @@ def summary_rows(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             values = np.array([row[name] for row in used if name in row])
             entry[f"{name}: median"] = float(np.median(values)) if len(values) else np.nan
             entry[f"{name}: within {limit}"] = float((abs(values) <= limit).mean())
+        pulls = [
+            abs(row["inferred - peer"]) / row["stated error"]
+            for row in used
+            if "stated error" in row
+        ]
+        entry["inferred: within 2 errors"] = float(np.mean(np.array(pulls) <= 2))
         table.append(entry)
     return table
 

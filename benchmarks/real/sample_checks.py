@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.real.sample_checks DATA [--space SPACE]`` prints the distance of the median
 colours of real samples from the relation that the space expects, as they are and with the
-magnitudes of one band moved; and, in a field with a catalogue, the magnitudes of galaxies whose
-inferred and measured values differ.
+magnitudes of one band moved; how often `extract` warns of 100 of their galaxies; and, in a field
+with a catalogue, the magnitudes of galaxies by their flags.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from benchmarks.real.photometry import real_stamps
 from benchmarks.support.tables import print_rows
 from galaxy_da import load_sample
 from galaxy_da.errors import SpaceError
-from galaxy_da.extraction.checks import light_at_edge, magnitudes_differ
+from galaxy_da.extraction.checks import domain_scores, light_at_edge, magnitudes_differ
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.extraction.sample_check import SampleCheck
 from galaxy_da.extraction.summary import Summaries, photometry_of, summarise
@@ -31,10 +31,11 @@ from galaxy_da.models.colours import colour_residuals
 from galaxy_da.models.probes import predict_all
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["RealSample", "colour_rows", "field_rows", "real_samples"]
+__all__ = ["RealSample", "colour_rows", "field_rows", "real_samples", "warning_rows"]
 
 _SHIFT_MAG = 0.3
 _SIGNAL = 10.0
+_GALAXIES, _DRAWS = 100, 50  # of samples whose warnings are counted
 
 
 class RealSample(NamedTuple):
@@ -89,21 +90,64 @@ def colour_rows(space: LatentSpace, name: str, found: Summaries) -> dict[str, An
     return row
 
 
+def warning_rows(
+    space: LatentSpace, sample: RealSample, found: Summaries, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Return how often draws of 100 galaxies raise a warning, by the error of the magnitudes.
+
+    The draws are with replacement. A row each is for magnitudes as they are, and for 0.3 mag of
+    either sign in one band and in all bands.
+    """
+    bands, rng = len(space.frame.bands), np.random.default_rng(seed)
+    names = ("bluest", "middle", "reddest", "all")
+    errors = [("none", np.zeros(bands))]
+    errors += [
+        (f"{name} {mag:+g}", mag * move)
+        for name, move in zip(names, [*np.eye(bands), np.ones(bands)], strict=True)
+        for mag in (_SHIFT_MAG, -_SHIFT_MAG)
+    ]
+    bright = np.flatnonzero((photometry_of(found.values, space.frame).signal > _SIGNAL).all(1))
+    row: dict[str, Any] = {"sample": sample.name}
+    for name, error in errors:
+        warned = 0
+        for _ in range(_DRAWS):
+            values = found.values[rng.choice(bright, _GALAXIES)]
+            photometry_of(values, space.frame).magnitudes[:] += error  # a view of the summaries
+            check = SampleCheck(space)
+            check.add(sample.name, sample.encoder.bands, values)
+            warned += bool(check.warnings())
+        row[name] = warned / _DRAWS
+    return [row]
+
+
 def field_rows(space: LatentSpace, sample: RealSample, found: Summaries) -> list[dict[str, Any]]:
-    """Return median differences from the catalogue where magnitudes differ, and where not."""
-    assert sample.catalogue_mag is not None
+    """Compare inferred and measured r with the catalogue, by the flags of the galaxies.
+
+    ``beyond 3 errors`` is the share of inferred values that far from the median difference of
+    galaxies without a flag.
+    """
+    assert sample.catalogue_mag is not None and space.domain is not None
     (probe,) = (probe for probe in space.probes if probe.name == "r_mag")
     inferred = probe.predict(found.values)
-    measured = 22.5 - 2.5 * np.log10(found.measured.petrosian_flux[:, 1])
-    differ = magnitudes_differ(inferred, found, space.frame)
+    off = inferred.value - sample.catalogue_mag
+    measured = 22.5 - 2.5 * np.log10(found.measured.petrosian_flux[:, 1]) - sample.catalogue_mag
+    wrong = light_at_edge(found.measured)
+    wrong |= domain_scores(space.domain, found.values, space.frame).outside
+    differ = magnitudes_differ(inferred, found, space.frame) & ~wrong
+    usual = np.median(off[~wrong & ~differ])
     return [
         {
-            "magnitudes": words,
-            "galaxies": int(use.sum()),
-            "inferred - catalogue": float(np.median((inferred.value - sample.catalogue_mag)[use])),
-            "measured - catalogue": float(np.nanmedian((measured - sample.catalogue_mag)[use])),
+            "galaxies": words,
+            "n": int(use.sum()),
+            "inferred - catalogue": float(np.median(off[use])),
+            "measured - catalogue": float(np.nanmedian(measured[use])),
+            "beyond 3 errors": float((np.abs(off - usual) > 3 * inferred.error)[use].mean()),
         }
-        for words, use in (("differ", differ), ("agree", ~differ))
+        for words, use in (
+            ("light at the edge, or outside the domain", wrong),
+            ("magnitudes differ", differ),
+            ("no flag", ~wrong & ~differ),
+        )
     ]
 
 
@@ -111,7 +155,7 @@ def main() -> None:
     """Print the tables."""
     given = options("sample_checks", __doc__)
     space = LatentSpace.load(given.space)
-    colours, flags, field = [], [], []
+    colours, flags, field, warned = [], [], [], []
     for sample in real_samples(space, given.data):
         found = summarise(space, sample.inputs, space.encode(sample.inputs, sample.encoder))
         check = SampleCheck(space)
@@ -127,12 +171,17 @@ def main() -> None:
                 "sample": sample.name,
                 "light at the edge": float(light_at_edge(found.measured).mean()),
                 "magnitudes differ": float(differ.mean()),
-                "outside the domain": float(space.domain.score(found.values).outside.mean()),
+                "outside the domain": float(
+                    domain_scores(space.domain, found.values, space.frame).outside.mean()
+                ),
             }
         )
+        if colours[-1]["galaxies"] >= _GALAXIES:
+            warned += warning_rows(space, sample, found)
         if sample.catalogue_mag is not None:
             field = field_rows(space, sample, found)
     print_rows("Median distance from the relation of colours [mag]", colours)
+    print_rows("Share of warnings of 100 galaxies, by the error of the magnitudes", warned)
     print_rows("Share of flagged images", flags)
     print_rows("r of the field of KiDS less its catalogue", field)
 

@@ -9,13 +9,20 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import CutoutError
-from galaxy_da.extraction.checks import MAGNITUDE, TOTALS, light_at_edge, magnitudes_differ
+from galaxy_da.extraction.checks import (
+    MAGNITUDE,
+    TOTALS,
+    domain_scores,
+    light_at_edge,
+    magnitudes_differ,
+)
 from galaxy_da.extraction.measured_columns import join_measured, measured_columns
 from galaxy_da.extraction.sample_check import SampleCheck
 from galaxy_da.extraction.summary import Summaries, reconstruction_error, summarise
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.samples import Flag
 from galaxy_da.models.devices import Precision
+from galaxy_da.models.domain import OUTSIDE
 from galaxy_da.models.probes import Withheld, predict_all, probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
@@ -83,7 +90,7 @@ class SampleEncoder:
         flags = np.zeros(n, np.int32)
         mean, variance = np.zeros((2, n, latents), np.float32)
         error = np.zeros(n, np.float32)
-        outside, at_edge, differ = np.zeros((3, n), bool)
+        at_edge, differ = np.zeros((2, n), bool)
         summaries = np.zeros((n, self._summary_width), np.float32)
         found: list[tuple[list[int], Summaries]] = []
         names = rows["survey"].to_pylist()
@@ -123,12 +130,13 @@ class SampleEncoder:
         score = np.zeros(n, np.float32)
         reasons: list[str | None] = [None] * n
         if space.domain is not None:
-            scores = space.domain.score(summaries)
-            score, reasons, outside = scores.score, scores.reasons, scores.outside & good
+            scores = domain_scores(space.domain, summaries, space.frame)
+            score, reasons = scores.score, scores.reasons
         predicted = predict_all(space.probes, summaries)
         for members, part in found:
             inferred = predicted[MAGNITUDE][members] if MAGNITUDE in predicted else None
             differ[members] = magnitudes_differ(inferred, part, space.frame)
+        outside = (score >= OUTSIDE) & good
         flags[outside] |= Flag.OUT_OF_DOMAIN
         flags[at_edge & good] |= Flag.LIGHT_AT_EDGE
         flags[differ & good] |= Flag.MAGNITUDES_DIFFER

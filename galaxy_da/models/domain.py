@@ -29,7 +29,7 @@ UNLIKE = "unlike the galaxies of the training"
 """Reason where the distance from the population is the larger measure."""
 
 _CLIP = 8.0  # standard deviations
-_ALARMS = (0.8, 0.2)  # shares of the false alarms of the two measures
+_ALARMS = (1.0, 0.1)  # shares of the false alarms of the two measures, some of which are the same
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,15 @@ class DomainScores:
     def outside(self) -> np.ndarray:
         """True for cutouts outside the domain, (n,) bool."""
         return np.asarray(self.score >= OUTSIDE)
+
+    def also(self, rows: np.ndarray, reason: str) -> DomainScores:
+        """Return scores by which some rows, (n,) bool, too lie outside, for a reason."""
+        score = np.where(rows, np.maximum(self.score, OUTSIDE), self.score)
+        reasons = [
+            reason if row and known is None else known
+            for row, known in zip(rows, self.reasons, strict=True)
+        ]
+        return DomainScores(score.astype(np.float32), reasons)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,9 @@ from evaluation.probes.error_scale import error_factors
 from evaluation.probes.errors import measure, pulls
 from evaluation.probes.fitting import fit_summaries, population_spread, targets_by_symmetry
 from evaluation.probes.quantities import QUANTITIES, find_quantities
+from galaxy_da.extraction.checks import domain_scores
 from galaxy_da.extraction.summary import photometry_of
+from galaxy_da.images.preparation import Frame
 from galaxy_da.models.colours import fit_colour_relation
 from galaxy_da.models.domain import OUTSIDE, Domain
 from galaxy_da.models.probes import Probe
@@ -28,7 +30,7 @@ from training.readings.sky import (
     truth_of,
 )
 
-__all__ = ["Fitted", "fit_readings"]
+__all__ = ["Fitted", "domain_rows", "fit_readings"]
 
 _SHARES = (0.7, 0.15)  # of galaxies that are fitted, and that calibrate; the others test
 _SKY = "training sky"  # name under which probes store their errors
@@ -93,7 +95,7 @@ def fit_readings(
     domain = replace(domain, colours=_colours(space, inside[0].values))
     probes, rows = _fit_probes(inside, [truth_of(space, sky, part.rows) for part in inside], seed)
     tested = {name: parts[1] for name, parts in outside.items()}
-    return Fitted(domain, probes, _domain_rows(domain, inside[2].values, tested), rows)
+    return Fitted(domain, probes, domain_rows(domain, space.frame, inside[2].values, tested), rows)
 
 
 def _colours(space: LatentSpace, summaries: np.ndarray) -> np.ndarray | None:
@@ -172,12 +174,13 @@ def _turned(values: np.ndarray, part: Summarised, link: str) -> np.ndarray:
     return np.asarray(np.degrees(np.arctan2(turned[:, 1], turned[:, 0])) / 2 % 180)
 
 
-def _domain_rows(
-    domain: Domain, inside: np.ndarray, outside: dict[str, np.ndarray]
+def domain_rows(
+    domain: Domain, frame: Frame, inside: np.ndarray, outside: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
+    """Measure the share outside the domain of the summaries of galaxies, and of each kind."""
     rows = []
     for name, values in {"galaxies": inside, **outside}.items():
-        scores = domain.score(values)
+        scores = domain_scores(domain, values, frame)
         rows.append(
             {
                 "kind": name,

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from conftest import make_space, write_sample
 
+from galaxy_da.extraction.checks import NOT_DETECTED
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.extraction.summary import summarise
 from galaxy_da.io.samples import Flag, Sample
+from galaxy_da.models.domain import OUTSIDE, Domain
 from galaxy_da.models.probes import NOTE_COLUMN, Probe
 
 MEASURED = ExtractSettings(measured=True, precision="fp32")
@@ -79,6 +81,31 @@ def test_inferred_and_measured_magnitudes_are_compared(sample, value, sigma, dif
     assert table["morph_r_mag"].is_null().to_pylist()[:2] == [differs] * 2
     if differs:
         assert table[NOTE_COLUMN][0].as_py() == "measured magnitude differs: r_mag"
+
+
+def test_a_row_without_a_detected_galaxy_is_outside_the_domain(tmp_path):
+    images = galaxies([1.0, 1.0, 1.0])
+    noise = np.random.default_rng(1).normal(0, 0.01, images[0].shape)
+    images[1] = np.roll(images[1], 60, 2)  # the galaxy is 16 arcsec from the middle
+    images[2] = noise + 2e-4 * images[2]  # 0.1 nanomaggy, at most 3 sigma in any band
+    sample = Sample(write_sample(tmp_path / "d", images))
+    space = make_space()
+    width = width_of(space, sample)
+    never = Domain(
+        reasons=("a star",), centre=np.zeros(width), spread=np.ones(width),
+        weights=(np.zeros((width, 2)),), biases=(np.array([0.0, -9.0]),), axes=np.eye(width),
+        levels=np.tile(np.linspace(-99, 99, 999, dtype=np.float32), (2, 1)),
+    )  # fmt: skip
+    model = never.score(np.zeros((3, width)))
+    assert not model.outside.any()
+    probe = probe_of("asymmetry", width, 0.1, 0.1)
+    table = extract(space.with_domain(never).with_probes([probe]), sample).table
+    assert table["domain_reason"].to_pylist() == [None, NOT_DETECTED, NOT_DETECTED]
+    flags = np.array(table["flags"].to_pylist())
+    assert ((flags & Flag.OUT_OF_DOMAIN) > 0).tolist() == [False, True, True]
+    assert table["morph_asymmetry"].is_null().to_pylist() == [False, True, True]
+    assert table[NOTE_COLUMN].to_pylist() == [None] + ["outside the domain"] * 2
+    assert (np.array(table["domain_score"].to_pylist())[1:] >= OUTSIDE).all()
 
 
 def test_a_band_far_from_r_is_not_compared(tmp_path):
