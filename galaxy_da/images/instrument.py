@@ -145,8 +145,8 @@ def linear_noise(images: Tensor, covered: Tensor) -> Tensor:
     """Measure the noise as `image_noise` does, of surface brightness over softening."""
     linear = images.clamp(-_LARGEST_LINEAR, _LARGEST_LINEAR)
     around = linear[..., :-2, 1:-1] + linear[..., 2:, 1:-1]
-    around = around + linear[..., 1:-1, :-2] + linear[..., 1:-1, 2:]
-    rough = (linear[..., 1:-1, 1:-1] - around / 4).abs()
+    around.add_(linear[..., 1:-1, :-2]).add_(linear[..., 1:-1, 2:])
+    rough = torch.add(linear[..., 1:-1, 1:-1], around, alpha=-0.25).abs_()
     rough = torch.nn.functional.avg_pool2d(rough, _BLOCK)
     data = torch.nn.functional.avg_pool2d(covered[:, None, 1:-1, 1:-1], _BLOCK)
     blocks = torch.where(data > _FEWEST_COVERED, rough, math.inf).flatten(2).sort(-1).values

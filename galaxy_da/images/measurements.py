@@ -8,12 +8,14 @@ takes its value, so that neighbours do not count.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from galaxy_da.images.hyperbolic import sinh
 from galaxy_da.images.inputs import Inputs
@@ -82,8 +84,11 @@ class Measured:
 
 def measure(inputs: Inputs, frame: Frame) -> Measured:
     """Measure prepared images; see `Measured`."""
-    light, noise, present = brightness(inputs, frame)
-    seen = _coverage(inputs, frame, light)
+    parts = [slice(None), *(_with_data(cover) for cover in _coverage(inputs, frame)[1:])]
+    light, noise, present = _brightness(inputs, frame, parts)
+    seen = [
+        cover[:, part, part] for cover, part in zip(_coverage(inputs, frame), parts, strict=True)
+    ]
     plane = _reference(present, frame)
     n, bands = present.shape
     clean = [
@@ -149,6 +154,13 @@ def brightness(inputs: Inputs, frame: Frame) -> tuple[list[Tensor], Tensor, Tens
     (n, bands) bool tensor
         True for bands that are there.
     """
+    return _brightness(inputs, frame, [slice(None)] * len(frame.scales_arcsec))
+
+
+def _brightness(
+    inputs: Inputs, frame: Frame, parts: Sequence[slice]
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Return the results of `brightness` for a middle part of each grid; the first is whole."""
     bands = len(frame.bands)
     images = inputs.images.float()
     ratio = wavelength_ratio(inputs.conditions, bands)
@@ -156,21 +168,29 @@ def brightness(inputs: Inputs, frame: Frame) -> tuple[list[Tensor], Tensor, Tens
     log = np.interp(wavelengths.numpy(), frame.wavelengths_nm, np.log(frame.softening))
     softening = torch.from_numpy(np.exp(log)).float()
     linear = [
-        sinh(images[:, number * bands : (number + 1) * bands])
-        for number in range(len(frame.scales_arcsec))
+        sinh(images[:, number * bands : (number + 1) * bands, part, part])
+        for number, part in enumerate(parts)
     ]
-    grids = [grid * softening[..., None, None] for grid in linear]
-    present = (images[:, :bands] != 0).flatten(2).any(2)
-    covered = _coverage(inputs, frame, grids)[0]
-    return grids, linear_noise(linear[0], covered) * softening, present
+    first = images[:, :bands].flatten(2)
+    present = (first.amax(2) != 0) | (first.amin(2) != 0)
+    noise = linear_noise(linear[0], _coverage(inputs, frame)[0]) * softening
+    return [grid.mul_(softening[..., None, None]) for grid in linear], noise, present
 
 
-def _coverage(inputs: Inputs, frame: Frame, light: list[Tensor]) -> list[Tensor]:
+def _coverage(inputs: Inputs, frame: Frame) -> list[Tensor]:
     """(n, y, x) tensors of each grid: 1 in pixels with data."""
-    first = frame.planes - len(light)
-    if len(light) > 1:
-        return [inputs.images[:, first + number].float() for number in range(len(light))]
-    return [(light[0] != 0).any(1).float()]
+    grids, bands = len(frame.scales_arcsec), len(frame.bands)
+    if grids > 1:
+        return [inputs.images[:, grids * bands + number].float() for number in range(grids)]
+    return [(inputs.images[:, :bands] != 0).any(1).float()]
+
+
+def _with_data(cover: Tensor) -> slice:
+    """Return the middle rows and columns of a grid that hold all of its data."""
+    side, seen = cover.shape[-1], cover.amax(0) > 0
+    used = (seen.any(0) | seen.any(1)).nonzero().flatten()
+    edge = min(int(used[0]), side - 1 - int(used[-1])) if len(used) else 0
+    return slice(edge, side - edge)
 
 
 def _reference(present: Tensor, frame: Frame) -> np.ndarray:
@@ -189,35 +209,55 @@ def _without_neighbours(light: Tensor, noise: Tensor, seen: Tensor) -> Tensor:
 
 @lru_cache(maxsize=8)
 def _rings(side: int) -> tuple[Tensor, np.ndarray]:
-    """Shares of pixels in rings of one pixel, (side^2, rings), and the outer radii [pixel]."""
-    fine = (np.arange(side * _SUBPIXELS) + 0.5) / _SUBPIXELS - side / 2
+    """Shares of pixels in rings of one pixel, and the outer radii [pixel].
+
+    The shares are those of the first quarter of the pixels, (side / 2, side / 2, rings), its last
+    pixel next to the middle, or in it.
+    """
+    half = (side + 1) // 2
+    fine = (np.arange(half * _SUBPIXELS) + 0.5) / _SUBPIXELS - side / 2
     radius = np.hypot(fine[:, None], fine)
     outer = np.arange(1, side // 2 + 1).astype(float)
     place = np.searchsorted(outer, radius)
-    blocks = place.reshape(side, _SUBPIXELS, side, _SUBPIXELS).transpose(0, 2, 1, 3)
-    flat = blocks.reshape(side * side, -1)
-    shares = np.zeros((side * side, len(outer) + 1), np.float32)
-    np.add.at(shares, (np.arange(side * side)[:, None], flat), 1 / _SUBPIXELS**2)
-    return torch.from_numpy(shares[:, :-1].copy()), outer
+    blocks = place.reshape(half, _SUBPIXELS, half, _SUBPIXELS).transpose(0, 2, 1, 3)
+    flat = blocks.reshape(half * half, -1)
+    shares = np.zeros((half * half, len(outer) + 1), np.float32)
+    np.add.at(shares, (np.arange(half * half)[:, None], flat), 1 / _SUBPIXELS**2)
+    return torch.from_numpy(shares[:, :-1].reshape(half, half, -1)), outer
+
+
+def _quarter(image: Tensor) -> Tensor:
+    """Add the four quarters of (..., side, side) images, turned onto the first."""
+    side = image.shape[-1]
+    half = side // 2
+    rows = image[..., : side - half, :].clone()
+    rows[..., :half, :] += image[..., side - half :, :].flip(-2)
+    quarter = rows[..., : side - half].clone()
+    quarter[..., :half] += rows[..., side - half :].flip(-1)
+    return quarter
 
 
 def _growth(light: list[Tensor], seen: list[Tensor], frame: Frame) -> tuple[Tensor, Tensor, Tensor]:
     """Return radii [arcsec], flux within them (n, bands, radii) [nanomaggy], and covered rings."""
     edges, fluxes, covered = [], [], []
     start = 0.0
+    rings, pixels = _rings(frame.pixels)
+    whole = _quarter(torch.ones(frame.pixels, frame.pixels)).flatten() @ rings.flatten(0, 1)
     for image, cover, scale in zip(light, seen, frame.scales_arcsec, strict=True):
-        rings, outer = _rings(frame.pixels)
-        outer = outer * scale
+        outer = pixels * scale
         inner = np.concatenate([[0.0], outer[:-1]])
         used = outer > start + 0.25 * scale
         # A ring that the finer grid covers in part keeps its mean brightness.
         inner = np.maximum(inner, start)[used]
-        count = cover.flatten(1) @ rings
-        mean = (image * cover[:, None]).flatten(2) @ rings / count.clamp_min(1)[:, None]
+        kept = slice((frame.pixels - image.shape[-1]) // 2, None)
+        own = rings[kept, kept].flatten(0, 1)
+        count = _quarter(cover).flatten(1) @ own
+        total = _quarter(image * cover[:, None]).flatten(2) @ own
+        mean = total / count.clamp_min(1)[:, None]
         area = torch.from_numpy(math.pi * (outer[used] ** 2 - inner**2)).float()
         edges.append(outer[used])
         fluxes.append(mean[..., torch.from_numpy(used)] * area)
-        covered.append((count / rings.sum(0))[:, torch.from_numpy(used)] > _FEWEST_COVERED)
+        covered.append((count / whole)[:, torch.from_numpy(used)] > _FEWEST_COVERED)
         start = float(outer[-1])
     return (
         torch.from_numpy(np.concatenate(edges)),
@@ -295,12 +335,14 @@ def _main_grid(
     rows, at = torch.arange(len(plane)), torch.from_numpy(plane)
     image, cover = light[0][rows, at], seen[0]
     scale = np.full(len(plane), frame.pixel_scale_arcsec)
-    if len(light) > 1:
-        wide = np.nan_to_num(aperture) > frame.field_of_view_arcsec / 2
-        chosen = torch.from_numpy(wide)[:, None, None]
-        image = torch.where(chosen, light[1][rows, at], image)
-        cover = torch.where(chosen, seen[1], cover)
-        scale = np.where(wide, frame.scales_arcsec[1], scale)
+    wide = np.nan_to_num(aperture) > frame.field_of_view_arcsec / 2
+    if len(light) > 1 and wide.any():
+        chosen = torch.from_numpy(wide)
+        edge = [(frame.pixels - light[1].shape[-1]) // 2] * 4
+        image[chosen] = functional.pad(light[1][rows[chosen], at[chosen]], edge)
+        cover = cover.clone()
+        cover[chosen] = functional.pad(seen[1][chosen], edge)
+        scale[wide] = frame.scales_arcsec[1]
     return image, scale, cover
 
 

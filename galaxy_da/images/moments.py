@@ -21,13 +21,15 @@ def adaptive_shape(image: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
     even about the middle, so half of the pixels, each with the one across it, are enough.
     """
     n, side = image.shape[0], image.shape[-1]
-    products = _products(side)
+    squares, products = _products(side)
     folded = _folded(image)
     xx, yy, xy = start**2, start**2, torch.zeros(n)
     for _ in range(_ITERATIONS):
         determinant = (xx * yy - xy**2).clamp_min(1e-3)
-        form = torch.stack([yy / determinant, xx / determinant, -2 * xy / determinant], 1)
-        weight = ((-0.5 * form) @ products[:3]).clamp_(-0.5 * _MOST, 0).exp_()
+        form = torch.stack([yy, xx, -2 * xy], 1) / (-2 * determinant[:, None])
+        x, y = form[:, :1] * squares, form[:, 1:2] * squares[: (side + 1) // 2]
+        weight = (y[:, :, None] + x[:, None]).flatten(1)[:, : products.shape[1]]
+        weight.addcmul_(form[:, 2:], products[2]).clamp_(-0.5 * _MOST, 0).exp_()
         sums = weight.mul_(folded) @ products.T
         norm = sums[:, 3].clamp_min(_TINY)
         moments = 2 * sums[:, :3] / norm[:, None]
@@ -60,9 +62,9 @@ def _folded(image: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _products(side: int) -> Tensor:
-    """Return x^2, y^2, x y and 1 of the first half of the pixels, (4, half)."""
+def _products(side: int) -> tuple[Tensor, Tensor]:
+    """Return x^2 of a row, (side,), and x^2, y^2, x y and 1 of the first half, (4, half)."""
     ramp = torch.arange(side) - (side - 1) / 2
     y, x = torch.meshgrid(ramp, ramp, indexing="ij")
     table = torch.stack([x * x, y * y, x * y, torch.ones_like(x)]).flatten(1)
-    return table[:, : (side**2 + 1) // 2].contiguous()
+    return ramp**2, table[:, : (side**2 + 1) // 2].contiguous()
