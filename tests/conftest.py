@@ -14,6 +14,22 @@ from galaxy_da.models.networks import Architecture, VariationalAutoencoder
 from galaxy_da.space import LatentSpace, SpaceParts, SurveyEncoder
 from galaxy_da.surveys import get_survey
 
+_TOGETHER = ("tests/galaxy_da/page/", "tests/galaxy_da/service/")
+"""Folders whose tests share a running service: one process runs all of a folder's tests."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let each process run whole files, or whole folders of `_TOGETHER`."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            shared = (folder for folder in _TOGETHER if nodeid.startswith(folder))
+            return next(shared, super()._split_scope(nodeid))
+
+    return Scheduling(config, log) if config.option.dist == "loadfile" else None
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _threads():

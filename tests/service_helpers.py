@@ -105,12 +105,12 @@ def running(app, **options):
 def wait_for(url, job_id, *states, seconds=120, headers=None):
     """Poll a job until it is in one of the states."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        answer = httpx.get(f"{url}/api/jobs/{job_id}", headers=headers, timeout=60)
-        job = answer.raise_for_status().json()
-        if job["state"] in states:
-            return job
-        time.sleep(0.1)
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as http:
+        while time.monotonic() < deadline:
+            job = http.get(f"/api/jobs/{job_id}").raise_for_status().json()
+            if job["state"] in states:
+                return job
+            time.sleep(0.1)
     raise AssertionError(f"the job is still {job}")
 
 

@@ -79,7 +79,7 @@ def test_runners_and_jobs_killed_at_random(workspace, tmp_path, rounds):
     dice, most, stop = random.Random(rounds), dict.fromkeys(ids, 0), threading.Event()
 
     def watch():
-        while not stop.wait(0.02):
+        while not stop.wait(0.05):
             for job_id in ids:
                 most[job_id] = max(most[job_id], len(processes(job_id)))
 
