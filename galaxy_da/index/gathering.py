@@ -5,6 +5,7 @@ Arrow's own ``take`` first joins the pieces of a column, which reads all of a ma
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 
 from galaxy_da.index.layout import Layout
 
-__all__ = ["Batches", "Vectors", "arrow_array"]
+__all__ = ["Batches", "SortedText", "Vectors", "arrow_array"]
 
 
 class Batches:
@@ -44,6 +45,37 @@ class Batches:
         batch = self._batches[number]
         batch = batch if columns is None else batch.select(list(columns))
         return pa.Table.from_batches([batch.take(arrow_array(places))])
+
+
+class SortedText:
+    """Column of text to search by bisection, without an Arrow object for each value.
+
+    Values are compared as UTF-8, which has the order of Arrow's text.
+    """
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        wide = pa.types.is_large_string(column.type)
+        self._starts: list[int] = []
+        self._chunks: list[tuple[memoryview, memoryview]] = []
+        start = 0
+        for chunk in filter(len, column.chunks):
+            _, offsets, data = chunk.buffers()
+            ends = memoryview(offsets).cast("q" if wide else "i")[chunk.offset :]
+            self._starts.append(start)
+            self._chunks.append((ends, memoryview(data or b"")))
+            start += len(chunk)
+
+    def __getitem__(self, place: int) -> bytes:
+        number = bisect_right(self._starts, place) - 1
+        ends, data = self._chunks[number]
+        place -= self._starts[number]
+        return bytes(data[ends[place] : ends[place + 1]])
+
+    def find(self, value: str, low: int, stop: int) -> int:
+        """Return the place of a value in [low, stop), where values ascend, or -1."""
+        wanted = value.encode("utf-8", "surrogatepass")
+        place = bisect_left(self, wanted, low, stop)
+        return place if place < stop and self[place] == wanted else -1
 
 
 def arrow_array(numbers: np.ndarray) -> pa.Array:

@@ -316,7 +316,8 @@ class StoredIndex:
             if allowed.count
         ]
         rows = candidates[0] if len(candidates) == 1 else np.concatenate(candidates, axis=1)
-        distances = np.linalg.norm(self.vectors[rows] - points[:, None], axis=-1)  # (n, k)
+        shift = self.vectors[rows] - points[:, None]
+        distances = np.sqrt(np.einsum("nkd,nkd->nk", shift, shift))
         distances[rows < 0] = np.inf
         order = np.lexsort((rows, distances))[:, :k]
         query = np.arange(len(points))[:, None]

@@ -7,10 +7,10 @@ are mapped, so that opening reads little.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import kinds
-from galaxy_da.index.gathering import Batches
+from galaxy_da.index.gathering import Batches, SortedText
 from galaxy_da.index.layout import Layout
 from galaxy_da.index.locks import Pin
 from galaxy_da.index.manifest import Drafts, SegmentFiles, StoredFile
@@ -94,11 +94,13 @@ class Segment:
         low = 0
         for name, count in self.surveys.items():
             if name == survey:
-                ids, stop = self.rows["object_id"], low + count
-                place = bisect_left(ids, object_id, low, stop, key=lambda value: value.as_py())
-                return place if place < stop and ids[place].as_py() == object_id else -1
+                return self._ids.find(object_id, low, low + count)
             low += count
         return -1
+
+    @cached_property
+    def _ids(self) -> SortedText:
+        return SortedText(self.rows["object_id"])
 
     def _few(self, k: int, allowed: Allowed) -> bool:
         least = max(_EXACT_ROWS, _EXACT_SHARE * allowed.size, 20 * k)
