@@ -1,6 +1,6 @@
-"""Compare extraction with its parts, the encoder with other encoders and the matrix product.
+"""Compare extraction with its parts, and the encoder with other encoders.
 
-``python -m benchmarks.extraction [--images N] [--repeats N]`` prints three tables, for the shipped
+``python -m benchmarks.extraction [--images N] [--repeats N]`` prints two tables, for the shipped
 space and random galaxies: float cutouts of 138 px and JPEG stamps of 120 px.
 """
 
@@ -19,7 +19,6 @@ import pyarrow.parquet as pq
 import timm
 import torch
 from PIL import Image
-from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
@@ -29,7 +28,7 @@ from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
-from galaxy_da.models.devices import Precision, autocast, has_bf16
+from galaxy_da.models.devices import Precision, autocast
 from galaxy_da.models.networks import Architecture, Encoder
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
@@ -123,53 +122,6 @@ def ratio_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def product_rows(repeats: int = 9) -> list[dict[str, Any]]:
-    """Measure the encoder's arithmetic rate beside that of a matrix product.
-
-    Parameters
-    ----------
-    repeats : int
-        Alternating runs, for medians.
-
-    Returns
-    -------
-    list of dict
-        By precision, the rate of the encoder and of a 2048 x 2048 product [GFLOP/s], and the ratio.
-    """
-    space = LatentSpace.load("decals")
-    network = space.encoder("decals").network
-    a = space.architecture
-    images = torch.randn(512, a.input_planes, a.pixels, a.pixels)
-    inputs = Inputs(images, torch.randn(512, a.conditions)).to(_CPU)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(inputs)
-    flops = counter.get_total_flops()
-    rows = []
-    precisions: list[Precision] = ["fp32", "bf16"] if has_bf16(_CPU) else ["fp32"]
-    for precision in precisions:
-        kind = torch.bfloat16 if precision == "bf16" else torch.float32
-        square = torch.randn(2048, 2048, dtype=kind)
-
-        def encode(precision: Precision = precision) -> None:
-            with torch.inference_mode(), autocast(_CPU, precision):
-                network(inputs)
-
-        def multiply(square: torch.Tensor = square) -> None:
-            torch.mm(square, square)
-
-        rates = _rates({"encoder": encode, "product": multiply}, 1, repeats)
-        ours, peak = rates["encoder"] * flops / 1e9, rates["product"] * 2 * 2048**3 / 1e9
-        rows.append(
-            {
-                "precision": precision,
-                "encoder_gflops": ours,
-                "product_gflops": peak,
-                "share": ours / peak,
-            }
-        )
-    return rows
-
-
 def _rates(tasks: dict[str, Callable[[], object]], n: int, repeats: int) -> dict[str, float]:
     """Return median images per second of each task; tasks alternate."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
@@ -250,7 +202,6 @@ def main() -> None:
     rows = extraction_rows(given.images, given.repeats)
     print_rows("Extraction", rows)
     print_rows("Ratios", ratio_rows(rows))
-    print_rows("Encoder beside the matrix product", product_rows(2 * given.repeats - 1))
 
 
 if __name__ == "__main__":

@@ -240,8 +240,7 @@ class LatentSpace:
                 self.decoder(batch.to(place), planes).float().cpu()
                 for batch in torch.split(points, _BATCH)
             ]
-        side = self.frame.pixels
-        return torch.cat([torch.empty(0, bands, side, side), *images])
+        return torch.cat(images)
 
     def __repr__(self) -> str:
         own = self.galaxy_latents, self.architecture.latents - self.galaxy_latents

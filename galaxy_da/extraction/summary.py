@@ -160,7 +160,7 @@ def _residuals(
     bands = len(space.frame.bands)
     images = inputs.images[:, :bands].float().cpu()
     seen = (images != 0).float()
-    return (space.decode(mean, precision=precision) - images) * seen, seen
+    return space.decode(mean, precision=precision).sub_(images).mul_(seen), seen
 
 
 def _mean_square(residual: Tensor, seen: Tensor) -> np.ndarray:
@@ -177,7 +177,7 @@ def _residual_numbers(residual: Tensor, seen: Tensor) -> np.ndarray:
     pool = min(_POOL, side)
     blocks = functional.avg_pool2d(residual, pool)
     mean = residual.sum(1, keepdim=True) / seen.sum(1, keepdim=True).clamp_min(1)
-    differing = functional.avg_pool2d((residual - mean) * seen, pool)
+    differing = functional.avg_pool2d((residual - mean).mul_(seen), pool)
     numbers = [
         residual.square().mean((2, 3)).sqrt(),
         middle.square().mean((2, 3)).sqrt(),
