@@ -217,10 +217,19 @@ class _Cluster:
         from dask.distributed import KilledWorker, as_completed
         from distributed.comm import CommClosedError
 
-        futures = self._client.compute(list(tasks), resources=self._resources())
+        waiting, in_flight = iter(tasks), 0
+        futures, resources = as_completed(), self._resources()
         killed: list[KilledWorker] = []
         try:
-            for future in as_completed(futures):
+            while True:
+                short = _TASKS_PREFETCHED * self._n_threads() - in_flight
+                for task in islice(waiting, max(short, 0)):
+                    futures.add(self._client.compute(task, resources=resources))
+                    in_flight += 1
+                if not in_flight:
+                    break
+                future = next(futures)
+                in_flight -= 1
                 try:
                     yield future.result()
                 except KilledWorker as error:

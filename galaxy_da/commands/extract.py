@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -95,8 +96,6 @@ def extract(
     )
     if (mosaic is None) != (survey is None):
         raise typer.BadParameter("--mosaic and --survey belong together")
-    if is_dask(engine, scheduler) and mosaic is not None:
-        raise typer.BadParameter("--mosaic runs with --engine local; give each process some tiles")
     if mosaic is not None and survey is not None:
         from galaxy_da.extraction.mosaic import extract_mosaic
         from galaxy_da.images.tiles import Mosaic
@@ -109,8 +108,13 @@ def extract(
             survey=find_survey(survey),
             side_arcsec=size_arcsec,
         )
-        loaded = LatentSpace.load(space)
-        counts = _counts(lambda: extract_mosaic(loaded, tiles, read_table(sample), out, settings))
+        loaded, rows = LatentSpace.load(space), read_table(sample)
+        run_tiles: Callable[..., Features] = extract_mosaic
+        if is_dask(engine, scheduler):
+            from galaxy_da.cluster.tiles import extract_tiles
+
+            run_tiles = partial(extract_tiles, scheduler=scheduler)
+        counts = _counts(lambda: run_tiles(loaded, tiles, rows, out, settings))
     elif is_dask(engine, scheduler):
         from galaxy_da.cluster.extraction import extract_partitions
 

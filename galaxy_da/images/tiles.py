@@ -9,7 +9,7 @@ tile whose edges are farthest from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from threading import Lock
@@ -59,6 +59,11 @@ class Mosaic:
     def tiles(self) -> tuple[TileFiles, ...]:
         """Files of each tile; SurveyError if there is none."""
         return find_tiles(self.files, self.planes, self.survey)
+
+    def absolute(self) -> Mosaic:
+        """Return the mosaic with absolute paths."""
+        files, *planes = (str(Path(name).absolute()) for name in (self.files, *self.planes))
+        return replace(self, files=files, planes=tuple(planes))
 
     def assign(self, ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
         """Return the number of the tile for each ICRS position [deg], -1 for none, (n,) int."""
@@ -140,7 +145,8 @@ class Mosaic:
         return read
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+        kept = (*self.__dataclass_fields__, "tiles")  # numbers of tiles stay, not open files
+        return {name: self.__dict__[name] for name in kept if name in self.__dict__}
 
 
 class _Outline(NamedTuple):

@@ -1,7 +1,6 @@
 """Features cut from tiles are those of cutouts that astropy cuts from the same tiles."""
 
 import json
-from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -9,64 +8,31 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from astropy.nddata import Cutout2D
-from astropy.wcs import WCS
 from conftest import make_space
+from tiles_helpers import (
+    SCALE,
+    SIDE,
+    SIZE,
+    catalogue,
+    mosaic_of,
+    tile_pixels,
+    tile_wcs,
+    write_tiles,
+)  # fmt: skip
 
 from galaxy_da.cli import main
 from galaxy_da.errors import CutoutError, SurveyError
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.mosaic import extract_mosaic
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.images.tiles import Mosaic
 from galaxy_da.io.features import Features
 from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import get_survey
 
-SCALE, SIDE = 0.262, 400
-SIZE = 40.0
-
-
-def tile_wcs(number):
-    """Tiles of 105 arcsec side by side that overlap by a fifth."""
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crval = 150 + 0.8 * number * SIDE * SCALE / 3600, 2.0
-    wcs.wcs.crpix = (SIDE + 1) / 2, (SIDE + 1) / 2
-    wcs.wcs.cdelt = -SCALE / 3600, SCALE / 3600
-    return wcs
-
-
-@cache
-def tile_pixels(number, band):
-    rng = np.random.default_rng([number, ord(band)])
-    y, x = np.mgrid[:SIDE, :SIDE]
-    image = rng.normal(0, 0.02, (SIDE, SIDE))
-    for cx, cy, flux in zip(
-        *rng.uniform(20, SIDE - 20, (2, 40)), rng.uniform(1, 9, 40), strict=True
-    ):
-        image += flux * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 30)
-    return image.astype(np.float32)
-
 
 @pytest.fixture
 def tiles(tmp_path):
-    for number in range(2):
-        for band in "grz":
-            hdu = fits.PrimaryHDU(tile_pixels(number, band), tile_wcs(number).to_header())
-            hdu.writeto(tmp_path / f"brick-{number}-image-{band}.fits")
-    return str(tmp_path / "brick-*-image-{band}.fits")
-
-
-def catalogue(n=40, seed=0):
-    rng = np.random.default_rng(seed)
-    wide = SIDE * SCALE / 3600
-    ra, dec = 150 + rng.uniform(-0.48, 1.28, n) * wide, 2 + rng.uniform(-0.48, 0.48, n) * wide
-    ids = [f"g{i}" for i in range(n)]
-    return pa.table({"object_id": ids, "ra": ra, "dec": dec, "mag": np.arange(n)})
-
-
-def mosaic_of(files, survey="decals"):
-    return Mosaic(files=files, survey=get_survey(survey), side_arcsec=SIZE)
+    return write_tiles(tmp_path)
 
 
 def cut_by_astropy(folder, table):
