@@ -114,17 +114,24 @@ def test_a_new_survey_needs_a_file_and_no_code(sky, capsys):
     assert "<html" in (sky / "report/report.html").read_text()
 
 
-def test_an_image_file_finds_itself(sky, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def indexed(sky):
+    """Index of the anchor sample."""
+    sample, features, index = sky / "decals/sample.parquet", sky / "plain", sky / "plain-index"
+    words = ["extract", "--space", "decals", "--sample", str(sample), "--out", str(features)]
+    assert main(words) == 0
+    assert main(["index", str(features), "--out", str(index)]) == 0
+    return index
+
+
+def test_an_image_file_finds_itself(sky, indexed, tmp_path, capsys):
     from astropy.io import fits
 
-    anchor = sky / "decals/sample.parquet"
-    row = pq.read_table(anchor).slice(3, 1).to_pylist()[0]
+    row = pq.read_table(sky / "decals/sample.parquet").slice(3, 1).to_pylist()[0]
     cube = np.load(sky / "decals/cutouts.npy", mmap_mode="r")[int(row["cutout"].split("#")[1])]
     fits.PrimaryHDU(np.array(cube), fits.Header({"BANDS": "grz"})).writeto(tmp_path / "s.fits")
-    run(capsys, "extract", "--space", "decals", "--sample", anchor, "--out", tmp_path / "f")
-    run(capsys, "index", tmp_path / "f", "--out", tmp_path / "i")
     (first,) = json.loads(
-        run(capsys, "similar", tmp_path / "i", "--image", tmp_path / "s.fits", "--survey", "decals",
+        run(capsys, "similar", indexed, "--image", tmp_path / "s.fits", "--survey", "decals",
             "--space", "decals", "-k", 1, "--json")
     )["rows"]  # fmt: skip
     assert first["object_id"] == row["object_id"]
@@ -167,17 +174,14 @@ def test_every_verb_explains_itself_with_an_example(capsys):
         assert f"Example: galaxy-da {verb}" in capsys.readouterr().out
 
 
-def test_an_index_of_another_space_is_refused(sky, tmp_path, capsys):
+def test_an_index_of_another_space_is_refused(indexed, tmp_path, capsys):
     from conftest import make_space
 
     make_space().save(tmp_path / "other")
-    anchor = sky / "decals/sample.parquet"
-    run(capsys, "extract", "--space", "decals", "--sample", anchor, "--out", tmp_path / "f")
-    run(capsys, "index", tmp_path / "f", "--out", tmp_path / "i")
     cube = tmp_path / "s.npy"
     np.save(cube, np.zeros(3))
     status = main(
-        ["similar", str(tmp_path / "i"), "--image", str(cube), "--survey", "decals", "--space",
+        ["similar", str(indexed), "--image", str(cube), "--survey", "decals", "--space",
          str(tmp_path / "other")]
     )  # fmt: skip
     assert status == 2
