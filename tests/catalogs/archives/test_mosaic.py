@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from catalogs.archives.mosaic import LocalMosaic
 from galaxy_da.errors import CutoutError, SurveyError
+from galaxy_da.images.tiles import Mosaic
+from galaxy_da.surveys import get_survey
 
 WCS_300 = tan_wcs(RA + 0.002, DEC - 0.001, 0.2, 300, 280)
 KIDS_PER_NMGY = 1e-9
@@ -185,3 +187,38 @@ def test_blank_pixels_of_unsigned_integers_are_missing(tmp_path, blank):
     expected = Cutout2D(pixels, position, 64, WCS_300).data
     assert (expected == blank).any()
     np.testing.assert_array_equal(np.isnan(got), expected == blank)
+
+
+def test_the_noise_of_a_tile_goes_with_its_cutouts(tmp_path):
+    """The features of fetched cutouts are those of `extract --mosaic`: same pixels, same noise."""
+    pixels = np.random.default_rng(0).normal(size=(280, 300)).astype(np.float32)
+    depth = np.linspace(1, 4, 300, dtype=np.float32) * np.ones((280, 1), np.float32)
+    depth[150:160, 170:180] = 0
+    image = fits.ImageHDU(pixels, WCS_300.to_header(), name="SCI")
+    for band in "gr":
+        hdus = [fits.PrimaryHDU(), image]
+        hdus += [fits.ImageHDU(depth, name="VARIANCE")] if band == "g" else []
+        fits.HDUList(hdus).writeto(tmp_path / f"tile_{band}.fits")
+    files = str(tmp_path / "tile_{band}.fits")
+    source = LocalMosaic(survey="kids", files=files, side_arcsec=20.0)
+    fetched = read_back(source.fetch(RA, DEC, None), "kids", tmp_path)
+    mosaic = Mosaic(files=files, survey=get_survey("kids"), side_arcsec=20.0)
+    [cutout] = mosaic.cutouts(0, [{"ra": RA, "dec": DEC}])
+    np.testing.assert_array_equal(fetched.pixels, cutout.pixels)
+    assert np.isnan(cutout.pixels[0]).any() and np.isfinite(cutout.pixels[1]).all()
+    np.testing.assert_allclose(fetched.noise, cutout.noise, rtol=1e-3)
+    x = float(WCS_300.world_to_pixel_values(RA, DEC)[0])
+    assert cutout.noise[0] ** 2 == pytest.approx(1 + 3 * x / 299, rel=0.02)
+
+
+def test_many_tiles_are_cut_in_their_order(tmp_path):
+    for number in range(3):
+        wcs = tan_wcs(RA + 0.02 * number, DEC, 0.2, 300, 280)
+        pixels = np.full((280, 300), number + 1.0, np.float32)
+        pixels[0, 0] = 9
+        fits.PrimaryHDU(pixels, wcs.to_header()).writeto(tmp_path / f"t{number}_r.fits")
+    source = LocalMosaic(survey="kids", files=str(tmp_path / "*_{band}.fits"), side_arcsec=90.0)
+    ra = RA + 0.02 * np.array([2, 0, 1, 0, 2])
+    assert source.order(ra, np.full(5, DEC)).tolist() == [1, 3, 2, 0, 4]
+    cube = fits.getdata(io.BytesIO(source.fetch(ra[0], DEC, None)))
+    assert np.nanmedian(cube) == 3 and np.isnan(cube).any()
