@@ -219,6 +219,8 @@ class _Layer:
             flux_factors(source.header, survey, scale, planes),
             scale if follows_area(source.header, survey) else None,
         )
+        area = self._factors.follows_area
+        self._is_in_unit = not area and bool((abs(self._factors.at(scale) - 1) < SAME_UNIT).all())
         self.has_noise, headers = source.has_noise, source.noise_headers
         if self.has_noise:
             try:
@@ -234,9 +236,8 @@ class _Layer:
         image = self._source.read(window, out if is_plain else None)
         if not is_plain:
             out[:] = linearise(image.pixels, image.header)[self._rows]
-        factors = self._factors.at(scale)
-        if (abs(factors - 1) >= SAME_UNIT).any():
-            out *= factors[self._rows, None, None].astype(np.float32)
+        if not self._is_in_unit:
+            out *= self._factors.at(scale)[self._rows, None, None].astype(np.float32)
         if image.noise is None:
             return np.nan
         return np.asarray((image.noise * self._noise_factors.at(scale))[self._rows])
@@ -250,6 +251,10 @@ class _Factors:
 
     def __init__(self, factors: np.ndarray, reference: float | None) -> None:
         self._factors, self._reference = factors, reference
+
+    @property
+    def follows_area(self) -> bool:
+        return self._reference is not None
 
     def at(self, scale: float) -> np.ndarray:
         return self._factors * ((scale / self._reference) ** 2 if self._reference else 1.0)
