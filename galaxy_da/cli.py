@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.models import ParameterInfo
 
-from galaxy_da.errors import GalaxyDAError
+from galaxy_da.errors import GalaxyDAError, SampleWarning
 
 __all__ = ["VerbGroup", "main", "run_function"]
 
@@ -232,7 +233,7 @@ def run_function(
 
 def _run(command: Callable[..., Any], arguments: Sequence[str] | None, name: str) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
-    with _noted_interrupts() as interrupts:
+    with _noted_interrupts() as interrupts, _short_warnings(name):
         try:
             status, message = _outcome(command, given, name)
         except Exception:
@@ -261,6 +262,22 @@ def _outcome(command: Callable[..., Any], given: list[str], name: str) -> tuple[
     except SystemExit as end:
         return int(end.code or 0), ""
     return 0, ""
+
+
+@contextmanager
+def _short_warnings(name: str) -> Iterator[None]:
+    """Print a `SampleWarning` in one line, without the line of code that raised it."""
+    with warnings.catch_warnings():
+        before = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            if issubclass(category, SampleWarning):
+                print(f"{name}: warning: {message}", file=sys.stderr)
+            else:
+                before(message, category, *place)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager
