@@ -64,7 +64,7 @@ html_theme_options = {
     "header_links_before_dropdown": 7,
     "navbar_align": "left",
     "show_prev_next": False,
-    "collapse_navigation": True,  # the theme's buttons that unfold branches have no name
+    "navigation_depth": 1,  # the theme's buttons that unfold branches have no name
     "footer_start": ["copyright"],
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
