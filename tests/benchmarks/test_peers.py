@@ -6,6 +6,7 @@ from benchmarks.crossmatch import crossmatch_rows
 from benchmarks.distributed import distributed_rows
 from benchmarks.extraction import extraction_rows, ratio_rows
 from benchmarks.index import benchmark_search, filter_rows, growth_rows
+from benchmarks.index_codes import code_rows
 from benchmarks.peers.catalogue_matching import PEERS
 from benchmarks.stages import rate_rows, stage_rows
 
@@ -59,6 +60,16 @@ def test_growth_recall_is_that_of_exhaustive_search():
     assert flat["recall"] == 1
     assert 0.9 < cells["recall"] <= 1
     assert cells["search_bytes"] < flat["search_bytes"] == pytest.approx(32, rel=0.01)
+
+
+def test_more_candidates_find_more_neighbours_by_every_code():
+    rows = code_rows(10_000, dimension=8, bits=(1,))
+    assert [row["codes"] for row in rows] == ["IVF-PQ"] * 3 + ["RaBitQ, 1 bit"] * 3
+    for of_one in (rows[:3], rows[3:]):
+        recalls = [row["recall"] for row in of_one]
+        assert recalls == sorted(recalls)
+        assert 0.95 < recalls[-1] <= 1
+        assert 8 < of_one[0]["bytes"] < 40
 
 
 def test_conditions_keep_recall_within_the_search():
