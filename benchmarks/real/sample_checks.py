@@ -3,7 +3,8 @@
 ``python -m benchmarks.real.sample_checks DATA [--space SPACE]`` prints the distance of the median
 colours of real samples from the relation that the space expects, as they are and with the
 magnitudes of one band moved; how often `extract` warns of 100 of their galaxies; and, in a field
-with a catalogue, the magnitudes of galaxies by their flags.
+with a catalogue, the magnitudes of galaxies by their flags, and the rows outside the domain with
+another zeropoint of all bands.
 """
 
 from __future__ import annotations
@@ -31,11 +32,19 @@ from galaxy_da.models.colours import colour_residuals
 from galaxy_da.models.probes import predict_all
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["RealSample", "colour_rows", "field_rows", "real_samples", "warning_rows"]
+__all__ = [
+    "RealSample",
+    "colour_rows",
+    "field_rows",
+    "real_samples",
+    "warning_rows",
+    "zeropoint_rows",
+]
 
 _SHIFT_MAG = 0.3
 _SIGNAL = 10.0
 _GALAXIES, _DRAWS = 100, 50  # of samples whose warnings are counted
+_ZEROPOINTS = (0.0, 1.0, -1.0, 2.5, -2.5)  # errors that all bands share [mag]
 
 
 class RealSample(NamedTuple):
@@ -151,6 +160,22 @@ def field_rows(space: LatentSpace, sample: RealSample, found: Summaries) -> list
     ]
 
 
+def zeropoint_rows(space: LatentSpace, data: Path) -> list[dict[str, Any]]:
+    """Return the share of the field of KiDS outside the domain, by the error of its zeropoint."""
+    assert space.domain is not None
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        field = read_deep_field(data / "kids_viking_field", Path(folder)).optical
+        for mag in _ZEROPOINTS:
+            changed = {"flux_unit": "count", "zeropoint_mag": OPTICAL.zeropoint_mag - mag}
+            encoder = space.by_definition(OPTICAL.model_copy(update=changed))
+            inputs, fine = load_images(field, np.arange(len(field)), encoder, space.frame)
+            values = summarise(space, inputs, space.encode(inputs, encoder)).values[fine]
+            scores = domain_scores(space.domain, values, space.frame)
+            rows.append({"magnitudes off by": -mag, "outside": float(scores.outside.mean())})
+    return rows
+
+
 def main() -> None:
     """Print the tables."""
     given = options("sample_checks", __doc__)
@@ -184,6 +209,7 @@ def main() -> None:
     print_rows("Share of warnings of 100 galaxies, by the error of the magnitudes", warned)
     print_rows("Share of flagged images", flags)
     print_rows("r of the field of KiDS less its catalogue", field)
+    print_rows("The field of KiDS with other zeropoints", zeropoint_rows(space, given.data))
 
 
 if __name__ == "__main__":

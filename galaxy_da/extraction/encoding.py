@@ -137,6 +137,9 @@ class SampleEncoder:
             inferred = predicted[MAGNITUDE][members] if MAGNITUDE in predicted else None
             differ[members] = magnitudes_differ(inferred, part, space.frame)
         outside = (score >= OUTSIDE) & good
+        if space.domain is not None:
+            for (name, _), members in groups.items():
+                self.check.count(name, [reasons[i] for i in members if good[i]])
         flags[outside] |= Flag.OUT_OF_DOMAIN
         flags[at_edge & good] |= Flag.LIGHT_AT_EDGE
         flags[differ & good] |= Flag.MAGNITUDES_DIFFER

@@ -1,13 +1,15 @@
-"""Check the colours of a whole sample against those that a space expects.
+"""Check a whole sample: how many rows lie outside the domain, and the colours of the others.
 
+Many rows outside show a mistake that all of them share, such as a zeropoint that is 2.5 mag off.
 A wrong zeropoint makes one galaxy redder or bluer than it is, and such galaxies exist. The median
 of a sample shows it: galaxies lie near a line in the plane of two colours. The check needs three
-bands, 20 galaxies, and a space that knows this line. It does not notice an error that all bands
-share, and one of 0.3 mag in the bluest band only in some samples.
+bands, 20 galaxies, and a space that knows this line. It does not notice a smaller error that all
+bands share, and one of 0.3 mag in the bluest band only in some samples.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import permutations
 from threading import Lock
@@ -27,6 +29,7 @@ _BANDS = 3
 _SHIFTS, _EXPLAINED = np.linspace(-3, 3, 61), 0.5  # errors [mag] that are tried; share of tolerance
 _FEWEST, _SIGNAL = 20, 10.0  # galaxies, and their least signal over noise in each band
 _MOST = 10_000  # galaxies of a survey that are kept
+_FEWEST_ROWS, _MOST_OUTSIDE = 50, 0.2  # rows, and the share outside the domain; real ones: 0.07
 _SLOPES = (1.2, 4.2)  # of median galaxies: g - r from 0.35 to 1.2 mag
 _TOLERANCE_MAG = 0.17  # real samples are within 0.08 mag
 _SIGMAS, _MEDIAN = 3.0, 1.25  # least significance; error of a median over that of a mean
@@ -68,15 +71,16 @@ class _Kept:
 
 
 class SampleCheck:
-    """Colours of the galaxies that an extraction has read, by survey and bands.
+    """Colours of the galaxies that an extraction has read, and reasons to lie outside the domain.
 
-    Of each survey a random sample is kept. Threads may add rows at once.
+    Of each survey a random sample of colours is kept. Threads may add rows at once.
     """
 
     def __init__(self, space: LatentSpace) -> None:
         self._frame = space.frame
         self._relation = None if space.domain is None else space.domain.colours
         self._found: dict[tuple[str, tuple[str | None, ...]], _Kept] = {}
+        self._reasons: dict[str, Counter[str | None]] = {}
         self._lock = Lock()
 
     def add(self, survey: str, bands: tuple[str | None, ...], summaries: np.ndarray) -> None:
@@ -89,9 +93,22 @@ class SampleCheck:
         with self._lock:
             self._found.setdefault((survey, bands), _Kept()).add(rows)
 
+    def count(self, survey: str, reasons: Sequence[str | None]) -> None:
+        """Count usable rows by their reason to lie outside the domain, None for those inside."""
+        with self._lock:
+            self._reasons.setdefault(survey, Counter()).update(reasons)
+
     def warnings(self) -> list[str]:
-        """Return a sentence about each survey whose colours are not those of galaxies."""
+        """Return a sentence about each survey with too many rows outside, or with odd colours."""
         said = []
+        for survey, counts in self._reasons.items():
+            rows, outside = counts.total(), counts.total() - counts[None]
+            if rows >= _FEWEST_ROWS and outside > _MOST_OUTSIDE * rows:
+                words = [f"{word} ({n})" for word, n in counts.most_common() if word][:2]
+                said.append(
+                    f"{survey}: {outside} of {rows} rows lie outside the domain, most often: "
+                    f"{'; '.join(words)}; check the units, the zeropoints and the survey definition"
+                )
         for (survey, bands), kept in self._found.items():
             magnitudes, wavelengths = np.split(kept.rows(), 2, axis=1)
             if len(magnitudes) < _FEWEST:

@@ -102,6 +102,31 @@ def test_a_large_sample_takes_bounded_memory_and_its_order_does_not_count(monkey
     assert check_of(magnitudes[::-1], parts=7) == [said]
 
 
+def test_many_rows_outside_the_domain_are_noticed():
+    check = SampleCheck(make_space(grids=2).with_domain(domain()))
+    check.count("mine", ["a star"] * 10 + [None] * 20)
+    check.count("other", ["a star"] * 10 + [None] * 40)  # a fifth
+    check.count("few", ["a star"] * 49)
+    assert check.warnings() == []
+    check.count("mine", ["an artefact"] * 3 + [None] * 17)
+    (said,) = check.warnings()
+    assert said.startswith(
+        "mine: 13 of 50 rows lie outside the domain, most often: a star (10); an artefact (3)"
+    )
+
+
+def test_extraction_counts_usable_rows_outside_the_domain(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample_check, "_FEWEST_ROWS", 5)
+    images = np.random.default_rng(0).normal(0, 0.01, (6, 3, 140, 140)).astype(np.float32)
+    images[0] = 0  # not usable
+    sample = Sample(write_sample(tmp_path / "d", images))
+    space = make_space()
+    inputs, _ = load_images(sample, np.arange(2), space.encoder("decals"), space.frame)
+    width = summarise(space, inputs, space.encode(inputs, "decals")).values.shape[1]
+    with pytest.warns(SampleWarning, match=r"decals: 5 of 5 rows .*: no galaxy detected .* \(5\)"):
+        extract(space.with_domain(domain(colours=None, inputs=width)), sample)
+
+
 def test_extraction_warns_once(tmp_path):
     ramp = (np.arange(140) - 69.5) * 0.262
     disc = np.exp(-np.hypot(ramp[:, None], ramp) / 1.2)
