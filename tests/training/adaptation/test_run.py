@@ -23,6 +23,7 @@ from training.adaptation.images import load_paired_images
 from training.adaptation.instrument import corrected
 
 QUICK = AdaptSettings(fine_tuning=FineTuningSettings(steps=10, check_every=5, batch=32))
+UNTUNED = AdaptSettings(fine_tuning=FineTuningSettings(steps=0))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ def test_a_closed_form_that_wins_is_fitted_again_with_validation_pairs(form, sam
     new = adapt(
         space, samples["decals"], samples["sdss"], pairs,
         survey=get_survey("sdss"),
-        settings=AdaptSettings(fine_tuning=FineTuningSettings(steps=0)),
+        settings=UNTUNED,
     ).encoder("sdss")  # fmt: skip
     assert new.record["chosen"].endswith(form)
     rows = PairedRows.of(pairs, samples["decals"], samples["sdss"])
@@ -169,22 +170,9 @@ def test_a_survey_with_more_bands_is_read_in_those_of_the_frame(samples, tmp_pat
     path = write_sample(tmp_path / "s", five, "sdss", bands=["g,r,z,u,i"] * n, **place)
     many = adapt(
         make_space(), samples["decals"], Sample(path), pairs_with(samples, "sdss"),
-        survey=get_survey("sdss"), settings=QUICK,
+        survey=get_survey("sdss"), settings=UNTUNED,
     )  # fmt: skip
     assert many.encoder("sdss").bands == ("g", "r", "z")
-
-
-def test_same_seed_same_encoder(adapted, samples):
-    again = adapt(
-        make_space(), samples["decals"], samples["sdss"], pairs_with(samples, "sdss"),
-        survey=get_survey("sdss"), settings=QUICK,
-    )  # fmt: skip
-    for ours, theirs in zip(
-        again.encoder("sdss").network.parameters(),
-        adapted.encoder("sdss").network.parameters(),
-        strict=True,
-    ):
-        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_too_few_pairs_and_wrong_ids(samples):
