@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, Validati
 
 from galaxy_da.errors import TableError
 
-__all__ = ["Limits", "load_limits"]
+__all__ = ["Limits", "is_out_of_memory", "load_limits"]
 
 _MIB = 1 << 20
 
@@ -52,3 +52,9 @@ def load_limits(path: Path | None) -> Limits:
         return Limits.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
         raise TableError(f"{path}: not a TOML file of limits ({error})") from error
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Test if an error says that memory ran out; libraries of C++ raise errors of other classes."""
+    told = ("allocate memory", "bad_alloc", "launch worker thread", "start new thread")
+    return isinstance(error, MemoryError) or any(words in str(error) for words in told)

@@ -22,6 +22,7 @@ from multiprocessing.connection import Connection
 from typing import Any, NoReturn
 
 from galaxy_da.errors import GalaxyDAError
+from galaxy_da.service.limits import is_out_of_memory
 
 __all__ = ["Fault", "Question", "main"]
 
@@ -101,9 +102,9 @@ def _answer(question: Question, service: Any) -> Any:
         return function(service=service, **question.arguments)
     except GalaxyDAError as error:
         return error
-    except MemoryError:
-        return MemoryError()
     except OSError as error:
         return error
-    except Exception:  # a fault of the service, for its log
+    except Exception as error:  # a fault of the service, for its log
+        if is_out_of_memory(error):
+            return MemoryError()
         return Fault(traceback.format_exc())

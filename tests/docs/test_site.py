@@ -46,6 +46,21 @@ def test_links_lead_to_files(page):
             assert (page.parent / target).exists(), link
 
 
+def test_the_promises_name_tests():
+    text = (
+        (DOCS / "reference/safety.md").read_text(encoding="utf-8").partition("## Under attack")[0]
+    )
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    promises = [row for row in rows if not row.endswith("| test |")]
+    assert len(promises) > 25
+    for line in promises:
+        path = None
+        for file, name in re.findall(r"`([\w/.]*)::(\w+)`", line.rpartition(" | ")[2]):
+            path = ROOT / "tests/galaxy_da" / file if file else path
+            assert f"def {name}(" in path.read_text(encoding="utf-8"), name
+        assert path is not None, line
+
+
 def test_every_page_is_in_a_table_of_contents():
     listed = set()
     for page in PAGES:

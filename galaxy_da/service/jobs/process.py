@@ -21,6 +21,7 @@ from pathlib import Path
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.io.containment import seal
 from galaxy_da.io.files import atomic_path, ensure_folder, write_json
+from galaxy_da.service.limits import is_out_of_memory
 
 __all__ = ["LOCK", "LOG", "OUTCOME", "PID", "REQUEST", "RESULTS", "UPLOAD"]
 
@@ -46,13 +47,13 @@ def _main(folder: Path, lock: int) -> int:
         return _INTERRUPTED
     except GalaxyDAError as error:
         message = str(error)
-    except MemoryError:
-        message = "needs more memory than a job may use"
     except Exception as error:  # every error is an outcome of the job
         if _stopped.is_set():
             return _INTERRUPTED
         traceback.print_exc()
         message = f"internal error ({type(error).__name__}); the log has more"
+        if is_out_of_memory(error):
+            message = "needs more memory than a job may use"
     message = message.replace(f"{folder}/", "")  # clients need not know where it is
     outcome = {"state": "failed", "message": message} if message else {"state": "done"}
     write_json(folder / OUTCOME, outcome)

@@ -118,20 +118,28 @@ def test_a_large_survey_definition_is_refused(served, workspace):
     assert answer.status_code == 413 and "survey" in answer.json()["error"]["message"]
 
 
-def test_a_job_over_its_time_is_killed_and_fails(workspace, tmp_path):
+@pytest.mark.parametrize(
+    ("seconds", "limits", "message"),
+    [
+        (0.5, Limits(), "longer than 0.5 s"),
+        (600, Limits(job_memory_bytes=1 << 28), "needs more memory than a job may use"),
+    ],
+    ids=["time", "memory"],
+)
+def test_a_job_over_its_time_or_memory_fails(workspace, tmp_path, seconds, limits, message):
     queue = JobQueue(tmp_path)
     request = JobRequest(
-        verb="extract", options={}, space=str(workspace.folder / "space"), limits=Limits()
+        verb="extract", options={}, space=str(workspace.folder / "space"), limits=limits
     )
     files = {"sample": io.BytesIO(zipped(workspace.folder / "sdss"))}
     job_id = queue.submit("", request, files, lambda name, path: None)
-    runner = JobRunner(queue, 1, 0.5)
+    runner = JobRunner(queue, 1, seconds)
     runner.start()
     while queue.get(job_id).state not in ENDED:
         time.sleep(0.05)
     runner.stop()
     job = queue.get(job_id)
-    assert job.state is State.FAILED and "longer than 0.5 s" in job.message and not job.crashes
+    assert job.state is State.FAILED and message in job.message and not job.crashes
 
 
 def test_a_failed_job_has_the_message_of_its_verb(sky, served, workspace, tmp_path):
