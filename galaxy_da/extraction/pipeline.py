@@ -78,7 +78,8 @@ def extract(
     Warns
     -----
     SampleWarning
-        If the colours of a survey's galaxies show a wrong zeropoint, or bands in another order.
+        If the colours of a survey's galaxies show a wrong zeropoint, or bands in another order; or
+        if more than a fifth of its rows lie outside the domain.
     """
     _check_columns(sample, space)
     encoder = SampleEncoder(space, sample.surveys, settings)
