@@ -14,7 +14,7 @@ from benchmarks.real.deep_field import (
     read_deep_field,
 )
 from galaxy_da.errors import TableError
-from training.adaptation import AdaptSettings, FineTuningSettings
+from training.adaptation import AdaptSettings, FineTuningSettings, candidates, with_pairs
 
 N, SHAPE = 80, (1400, 1000)
 
@@ -57,7 +57,9 @@ def test_cutouts_are_in_nanomaggies_and_centred(small_field, tmp_path):
         assert sample.survey == survey.name
 
 
-def test_a_small_field_is_read_by_definition_and_adapted(small_field, tmp_path):
+def test_a_small_field_is_read_by_definition_and_adapted(small_field, tmp_path, monkeypatch):
+    monkeypatch.setattr(candidates, "MAPS", {"moments": candidates.MAPS["moments"]})
+    monkeypatch.setattr(with_pairs, "fit_to_pairs", lambda pairs: [[0.0] * 3] * 6)
     settings = AdaptSettings(fine_tuning=FineTuningSettings(steps=0))
     field = read_deep_field(small_field, tmp_path)
     space = make_space(grids=2, conditioned=True)

@@ -1,10 +1,8 @@
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from conftest import blobs, make_space, write_sample
 
+from galaxy_da.cli import main
 from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import get_survey
@@ -94,17 +92,14 @@ def test_a_target_two_magnitudes_fainter_is_kept_by_definition(tmp_path):
         assert ours.equal(theirs)
 
 
-def test_the_command_says_so_in_one_line(tmp_path):
+def test_the_command_says_so_in_one_line(tmp_path, capsys):
     first, second = samples(tmp_path, 10 ** (-0.4 * 2))
     make_space().save(tmp_path / "space")
     options = {"space": tmp_path / "space", "anchor": first.path, "target": second.path,
                "out": tmp_path / "adapted"}  # fmt: skip
     words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
-    done = subprocess.run(
-        [sys.executable, "-m", "galaxy_da", "adapt", *words],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    lines = [line for line in done.stderr.splitlines() if line]
+    assert main(["adapt", *words]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line]
     assert len(lines) == 1
     assert lines[0].startswith("note: sdss: the samples hold different galaxies: magnitudes")
 
