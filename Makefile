@@ -2,7 +2,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-TWO := --numprocesses 2 --dist loadfile
+# Three processes keep two cores busy: some wait for a browser or a service.
+PARALLEL := --numprocesses 3 --dist loadfile
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 .PHONY: demo test test-all lint bench docs notebooks dist clean
@@ -11,10 +12,10 @@ demo: $(READY)
 	$(BIN)/galaxy-da demo --out demo
 
 test: lint
-	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow" $(TWO)
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-all: lint
-	$(ONE_THREAD) $(BIN)/python -m pytest $(TWO)
+	$(ONE_THREAD) $(BIN)/python -m pytest $(PARALLEL)
 
 lint: $(READY)
 	$(BIN)/ruff check .
