@@ -101,6 +101,27 @@ def _crossmatch(small: bool) -> Iterator[SpeedRow]:
             )
 
 
+def _tiles(small: bool) -> Iterator[SpeedRow]:
+    from benchmarks.tiles import tile_rows
+
+    n, repeats = (50, 1) if small else (2000, 3)
+    rows = tile_rows(n, repeats, sides=(17.0,), tile_px=600 if small else 2400)
+    ours = rows[0]
+    for row in rows[1:]:
+        if row["note"]:
+            continue
+        yield SpeedRow(
+            task="cut galaxies out of tiles",
+            peer=row["peer"],
+            ours=ours["cutouts_per_s"],
+            theirs=row["cutouts_per_s"],
+            unit="cutouts/s",
+            cpu_ratio=row["cpu_ratio"],
+            aim=2.0 if row["peer"] == "cutana" else None,
+            larger="tiles",
+        )
+
+
 def _extraction(small: bool) -> Iterator[SpeedRow]:
     from benchmarks.extraction import extraction_rows, ratio_rows
 
@@ -261,6 +282,7 @@ def _processor_s(command: list[str]) -> float:
 
 SECTIONS: dict[str, Callable[[bool], Iterator[SpeedRow]]] = {
     "crossmatch": _crossmatch,
+    "tiles": _tiles,
     "extraction": _extraction,
     "index": _index,
     "service": _service,
