@@ -4,6 +4,7 @@ import gc
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,15 +23,21 @@ def recipe(page, text):
     return block
 
 
+def write_features():
+    """Write the first stamps of the package and their features; return the table of the stamps."""
+    stamps = pq.read_table(load_sample("sdss-stamps").path).slice(0, N)
+    Path("sdss").mkdir()
+    pq.write_table(stamps, "sdss/sample.parquet")
+    extract(LatentSpace.load("decals"), Sample("sdss/sample.parquet"), "features/sdss")
+    return stamps
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_features_go_to_hugging_face_with_their_images(tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets", reason="the library datasets is not installed")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
-    stamps = pq.read_table(load_sample("sdss-stamps").path).slice(0, N)
-    Path("sdss").mkdir()
-    pq.write_table(stamps, "sdss/sample.parquet")
-    extract(LatentSpace.load("decals"), Sample("sdss/sample.parquet"), "features/sdss")
+    stamps = write_features()
     exec(recipe("topcat.md", "from datasets import"), {})
 
     written = pq.read_table("sdss-with-images.parquet")
@@ -42,3 +49,18 @@ def test_features_go_to_hugging_face_with_their_images(tmp_path, monkeypatch):
     )
     assert shown[0]["image"].size[0] > 100
     gc.collect()  # a file that datasets leaves open
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of lance
+def test_lance_finds_the_neighbours(tmp_path, monkeypatch):
+    pytest.importorskip("lance", reason="the library pylance is not installed")
+    monkeypatch.chdir(tmp_path)
+    write_features()
+    known = {}
+    exec(recipe("topcat.md", "import lance"), known)
+    vectors = np.stack(known["features"]["embedding"].to_pylist())
+    order = np.linalg.norm(vectors - vectors[0], axis=1).argsort()[:5]
+    assert (
+        known["near"]["object_id"].to_pylist()
+        == known["features"]["object_id"].take(order).to_pylist()
+    )
