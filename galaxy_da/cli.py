@@ -19,7 +19,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import FrameType
-from typing import Any, get_args, get_type_hints
+from typing import Any, TextIO, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -270,11 +270,18 @@ def _short_warnings(name: str) -> Iterator[None]:
     with warnings.catch_warnings():
         before = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *place: Any) -> None:
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if issubclass(category, SampleWarning):
                 print(f"{name}: warning: {message}", file=sys.stderr)
             else:
-                before(message, category, *place)
+                before(message, category, filename, lineno, file, line)
 
         warnings.showwarning = show
         yield
