@@ -207,7 +207,7 @@ ZIPS = {
 def test_invalid_zips_are_refused_before_a_job_is_queued(workspace, tmp_path, name):
     members, status = ZIPS[name]
     jobs = JobSettings(queue=JobQueue(tmp_path), space="decals")
-    http = TestClient(workspace.app(jobs=jobs, limits=LIMITS))
+    http = TestClient(workspace.sharing_app(jobs=jobs, limits=LIMITS))
     answer = http.post("/api/jobs", data={"verb": "extract"}, files={"sample": zipped(**members)})
     assert answer.status_code == status, answer.text
     assert jobs.queue.jobs_of("") == [] and [p for p in tmp_path.iterdir() if p.is_dir()] == []
