@@ -185,6 +185,8 @@ def prepare(
             continue
         planes = [group[0].bands.index(name) for name in names]
         brightness = to_surface_brightness(group, survey, device)
+        if len(planes) < brightness.shape[1]:
+            brightness, planes = brightness[:, planes], list(range(len(planes)))
         rows = torch.tensor(members)
         for number, scale in enumerate(frame.scales_arcsec):
             grid = _place(brightness, planes, group, frame.pixels, scale)
@@ -308,8 +310,6 @@ def _place(
     x, y = torch.tensor([c.centre_xy for c in group]).T
     if bool((ratio == ratio[0]).all() & (x == x[0]).all() & (y == y[0]).all()):
         ratio, x, y = ratio[:1], x[:1], y[:1]
-    if len(planes) < brightness.shape[1]:
-        brightness, planes = brightness[:, planes], list(range(len(planes)))
     placed = resample(brightness, pixels, ratio, (x, y))
     partial = ~_covers(brightness.shape[-2:], pixels * ratio, x, y).expand(len(group)).numpy()
     missing = np.zeros(len(group))
