@@ -54,7 +54,7 @@ SECTIONS = {
 """Verbs in the order of ``galaxy-da --help``, by job."""
 
 EXTRAS = {
-    "archives": ("httpx", "mocpy", "pyvo", "tenacity"),
+    "archives": ("astroquery", "httpx", "matplotlib", "mocpy", "pyvo", "tenacity"),
     "hats": ("dask", "distributed", "hats", "hats_import", "lsdb", "tenacity"),
     "plots": ("matplotlib", "umap"),
     "s3": ("s3fs",),

@@ -1,8 +1,8 @@
 """Archives of each survey, by name.
 
 ``open_source("sdss")`` opens the survey's first service. Another can be named, as ``"mosaic"``
-(local files) or ``"sia"`` (any image service of the VO). Options are the fields of the service's
-class: ``size_px``, ``side_arcsec``, ``bands``, ``layer``, ``url``.
+(local files), ``"sia"`` (any image service of the VO) or ``"hips"`` (not photometric). Options are
+the fields of the service's class: ``size_px``, ``side_arcsec``, ``bands``, ``layer``, ``url``.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ _OWN: dict[str, dict[str, _Service]] = {
     },
     "rubin": {"rubin": ("sia:SimpleImageAccess", {"survey": "rubin", **_RUBIN})},
 }
-_ANY = {"mosaic": "mosaic:LocalMosaic", "sia": "sia:SimpleImageAccess"}
+_ANY = {"mosaic": "mosaic:LocalMosaic", "sia": "sia:SimpleImageAccess", "hips": "hips:Hips"}
 
 
 def open_source(survey: str, service: str | None = None, **options: Any) -> CutoutSource:
     """Return the source of a survey's cutouts from a service, by default its first.
 
-    The survey is a built-in name, or a TOML file (for ``sia`` and ``mosaic``). Options
+    The survey is a built-in name, or a TOML file (for ``hips``, ``sia`` and ``mosaic``). Options
     are the fields of the service's class.
 
     Raises
@@ -72,7 +72,10 @@ def open_source(survey: str, service: str | None = None, **options: Any) -> Cuto
     """
     known = services(survey)
     if service is None and survey not in _OWN:
-        raise CatalogError(f"{survey}: no archive cuts it; name a service: {', '.join(known)}")
+        raise CatalogError(
+            f"{survey}: no archive cuts it; name a service: {', '.join(known)} (hips is not "
+            "photometric)"
+        )
     name = service or next(iter(known))
     if name not in known:
         raise CatalogError(

@@ -6,6 +6,7 @@ The sky within 0.2 deg of it is observed; beyond, each archive answers in its ow
 import contextlib
 import io
 import itertools
+import json
 import re
 from urllib.parse import parse_qsl
 
@@ -159,6 +160,18 @@ def das_cutout(request, account=("astronomer", "secret")):
     wcs = tan_wcs(ra, dec, 0.168, width, height)
     counts = sky(wcs, width, height, band) * 10 ** (0.4 * (27 - 22.5))
     return fits_reply(counts, wcs, in_extension=True, FLUXMAG0=10 ** (0.4 * 27))
+
+
+def hips2fits(request):
+    problem = {"title": "Bad request", "description": "unknown HiPS"}
+    if not request.params["hips"].startswith("CDS/P/"):
+        return Reply(json.dumps(problem).encode(), 400, "application/json")
+    ra, dec = position(request)
+    width, height = int(request.params["width"]), int(request.params["height"])
+    scale = float(request.params["fov"]) * 3600 / max(width, height)
+    wcs = tan_wcs(ra, dec, scale, width, height)
+    flux = sky(wcs, width, height, request.params["hips"].rpartition("/")[2])
+    return fits_reply(np.where(observed(ra, dec), flux, np.nan), wcs)
 
 
 def votable(columns, rows, services=()):

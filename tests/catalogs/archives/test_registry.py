@@ -35,9 +35,10 @@ def test_every_default_source_is_complete(survey):
 
 
 def test_services_are_named_the_default_first():
-    assert list(services("euclid-vis")) == ["esa", "irsa", "mosaic", "sia"]
-    assert list(services("kids")) == ["mosaic", "sia"]
+    assert list(services("euclid-vis")) == ["esa", "irsa", "mosaic", "sia", "hips"]
+    assert list(services("kids")) == ["mosaic", "sia", "hips"]
     assert open_source("euclid-vis", "irsa").service == "irsa.ipac.caltech.edu"
+    assert open_source("kids", "hips").hips == "CDS/P/KiDS/DR5/{band}"
     assert open_source("decals", size_px=99).size_px == 99
 
 
@@ -47,13 +48,14 @@ def test_services_are_named_the_default_first():
         ("decals", None, ("g", "r"), "gr"),
         ("ps1", None, ("i", "z"), "iz"),
         ("hsc", None, "gi", "gi"),
-        ("euclid-vis", "esa", "VIS", ("VIS",)),
+        ("euclid-vis", "hips", "VIS", ("VIS",)),
         ("rubin", None, "r", ("r",)),
         ("des", "noirlab", ("g", "Y"), ("g", "Y")),
     ],
 )
 def test_bands_may_be_named_as_text_or_one_by_one(survey, service, bands, expected):
-    assert open_source(survey, service, bands=bands).bands == expected
+    options = {"hips": "CDS/{band}"} if service == "hips" else {}
+    assert open_source(survey, service, bands=bands, **options).bands == expected
 
 
 @pytest.mark.parametrize("survey", sorted(builtin_surveys()))
@@ -71,6 +73,8 @@ def test_a_survey_file_needs_no_code(tmp_path):
         'name = "mine"\ntitle = "Mine"\npixel_scale_arcsec = 0.3\nflux_unit = "nanomaggy"\n'
         '[[bands]]\nname = "r"\nwavelength_nm = 620\npsf_fwhm_arcsec = 1\ndepth_mag = 24\n'
     )
+    source = open_source(str(path), "hips", hips="CDS/P/MINE/{band}")
+    assert source.bands == ("r",)
     options = {"url": "http://mine", "cut": "soda"}
     assert open_source(str(path), "sia", **options).bands == ("r",)
 
