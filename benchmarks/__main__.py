@@ -50,15 +50,19 @@ def _cells(row: SpeedRow) -> tuple[str, ...]:
     aim = aim if row.limit is None else f"≤ {row.limit:g} {row.unit}"
     return (
         row.task,
-        f"{row.ours:.3g} {row.unit}",
+        _figure(row.ours, row.unit),
         row.peer,
-        f"{row.theirs:.3g} {row.unit}",
+        _figure(row.theirs, row.unit),
         f"{row.ratio:.2f}",
         "" if row.cpu_ratio is None else f"{row.cpu_ratio:.2f}",
         aim,
         {None: "", True: "yes", False: "no"}[row.reached],
         f"`{row.larger}`",
     )
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
