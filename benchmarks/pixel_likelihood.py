@@ -40,7 +40,8 @@ _ASTROMETRY_ARCSEC = 0.1 * np.sqrt(2)  # of the difference of two positions
 _CALIBRATION = 0.02 * np.sqrt(2) * np.log(10) / 2.5  # of the logarithm of the ratio of two gains
 _SAME_BAND = 0.1  # relative difference of wavelengths; beyond it, colours spread the gain
 _TAPER_ARCSEC = 5.0
-_REFINED, _STEPS = 50, 3  # most rivals whose shift and gains are fitted by several steps
+_LEAST_POWER = 1.2  # of the noise; less can be chance
+_REFINED, _STEPS = 50, 3  # galaxies whose shift and gains are fitted by several steps
 _AT_ONCE = 250  # galaxies of the pool
 _SEED = 505
 
@@ -179,63 +180,65 @@ def likelihood_ranks(queries: Spectra, pool: Spectra, ratios: np.ndarray) -> np.
     for own in range(len(queries.values)):
         query = queries[own : own + 1]
         parts = range(0, len(pool.values), _AT_ONCE)
-        chi2 = torch.cat([_chi2(query, pool[i : i + _AT_ONCE], prior) for i in parts])
-        rivals = torch.nonzero(chi2 <= chi2[own]).flatten()
-        if 1 < len(rivals) <= _REFINED:
-            chi2[rivals] = _chi2(query, pool[rivals], prior, steps=_STEPS)
-        ranks.append(int((chi2[rivals] <= chi2[own]).sum()))
+        misfits = torch.cat([_misfits(query, pool[i : i + _AT_ONCE], prior) for i in parts])
+        best = torch.cat([torch.tensor([own]), misfits.argsort()[:_REFINED]]).unique()
+        misfits[best] = _misfits(query, pool[best], prior, steps=_STEPS)
+        rivals = torch.nonzero(misfits <= misfits[own]).flatten()
+        ranks.append(int((misfits[rivals] <= misfits[own]).sum()))
     return np.array(ranks, int)
 
 
-def _chi2(query: Spectra, pool: Spectra, prior: Tensor, steps: int = 1) -> Tensor:
-    """Return the (n,) least chi^2 of one query and the galaxies of a pool, by Gauss-Newton steps.
+def _misfits(query: Spectra, pool: Spectra, prior: Tensor, steps: int = 1) -> Tensor:
+    """Return (n,) -2 log likelihoods of one query, given each of n galaxies of a pool.
 
-    The parameters are the shifts to the east and north [arcsec] and the log gain of each band.
+    The light of a galaxy is a Gaussian field whose power is that of the query, less the noise. An
+    image of the pool predicts the query's values, and the error of the prediction joins the noise.
+    The shifts to the east and north [arcsec] and the log gain of each band are fitted.
     """
     north, east = _frequencies()
-    a, b = query.transfer, pool.transfer
-    variance = a.square() * pool.noise[..., None, None] + b.square() * query.noise[..., None, None]
     count = torch.full_like(north * east, 2.0)  # each stands for its complex conjugate too
     count[:, 0] = 1.0
     count[_MODES, 0] = 0.0  # the level of the sky
+    noise, other = query.noise[..., None, None], pool.noise[..., None, None]
+    power, ratio = _signal_power(query), pool.transfer / query.transfer
+    known = ratio.square() * power + other
+    variance = noise + power * other / known
     weight = (count / variance).sqrt()
-    theirs, signal = pool.values * a * weight, _signal_share(query)
-    each_band = torch.eye(len(a[0]))[:, :, None, None]
-    parameters = torch.zeros(len(b), len(prior))
-    for _ in range(steps):
+    expected, seen = ratio * power / known * pool.values * weight, query.values * weight
+    each_band = torch.eye(len(prior) - 2)[:, :, None, None]
+    parameters = torch.zeros(len(pool.values), len(prior))
+    least = torch.full((len(pool.values),), torch.inf)
+    for step in range(steps + 1):
         shift_east, shift_north, *gain = parameters[..., None, None].unbind(1)
         phase = unit_phase(shift_east * east + shift_north * north)[:, None]
-        ours = query.values * phase * b * weight
-        smooth = ours * signal * torch.stack(gain, 1).exp()
-        ours = ours + smooth - ours * signal  # a gain of the noise would lower chi^2
-        shifts = [smooth * (2j * torch.pi * k) for k in (east, north)]
-        jacobian = torch.cat([torch.stack(shifts, 1), smooth[:, None] * each_band], 1)
-        residual, slopes = (torch.view_as_real(each) for each in (ours - theirs, jacobian))
-        chi2, change = gauss_newton(residual.flatten(1), slopes.flatten(2), parameters, prior)
-        parameters = parameters + change
-    return chi2
+        model = expected * phase * torch.stack(gain, 1).exp()
+        residual = torch.view_as_real(model - seen).flatten(1)
+        chi2 = residual.square().sum(1) + (parameters / prior).square().sum(1)
+        least = torch.minimum(least, chi2.nan_to_num(torch.inf))
+        if step < steps:
+            shifts = [model * (2j * torch.pi * k) for k in (east, north)]
+            jacobian = torch.cat([torch.stack(shifts, 1), model[:, None] * each_band], 1)
+            slopes = torch.view_as_real(jacobian).flatten(2)
+            parameters = parameters + gauss_newton(residual, slopes, parameters, prior)
+    return least + (count * (variance / noise).log()).sum((1, 2, 3))
 
 
-def gauss_newton(
-    residual: Tensor, jacobian: Tensor, parameters: Tensor, prior: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the (n,) chi^2 after one step, if the model were linear, and the (n, k) step.
+def gauss_newton(residual: Tensor, jacobian: Tensor, parameters: Tensor, prior: Tensor) -> Tensor:
+    """Return the (n, k) step to the least chi^2, if the model were linear.
 
     `residual` (n, values) has unit noise, `jacobian` is (n, k, values), `parameters` (n, k), and
     `prior` (k,) are the standard deviations of the parameters.
     """
     slope = (jacobian @ residual[..., None])[..., 0] + parameters / prior**2
     normal = jacobian @ jacobian.mT + torch.diag(prior**-2)
-    step = -torch.linalg.solve(normal, slope)
-    chi2 = residual.square().sum(1) + (parameters / prior).square().sum(1)
-    return chi2 + (slope * step).sum(1), step
+    return -torch.linalg.solve(normal, slope)
 
 
-def _signal_share(spectra: Spectra) -> Tensor:
-    """Return (n, bands, y, x) Wiener filters by the mean power about each frequency."""
+def _signal_power(spectra: Spectra) -> Tensor:
+    """Return (n, bands, y, x) mean powers about each frequency, less those of the noise."""
     power = spectra.values.abs().square()
     mean = functional.avg_pool2d(power, 5, 1, 2, count_include_pad=False)
-    return (1 - spectra.noise[..., None, None] / mean).clamp_min(0)
+    return (mean - _LEAST_POWER * spectra.noise[..., None, None]).clamp_min(0)
 
 
 def _frequencies() -> tuple[Tensor, Tensor]:
