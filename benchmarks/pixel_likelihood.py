@@ -181,7 +181,7 @@ def likelihood_ranks(queries: Spectra, pool: Spectra, ratios: np.ndarray) -> np.
         query = queries[own : own + 1]
         parts = range(0, len(pool.values), _AT_ONCE)
         misfits = torch.cat([_misfits(query, pool[i : i + _AT_ONCE], prior) for i in parts])
-        best = torch.cat([torch.tensor([own]), misfits.argsort()[:_REFINED]]).unique()
+        best = torch.tensor(sorted({own, *misfits.argsort()[:_REFINED].tolist()}))
         misfits[best] = _misfits(query, pool[best], prior, steps=_STEPS)
         rivals = torch.nonzero(misfits <= misfits[own]).flatten()
         ranks.append(int((misfits[rivals] <= misfits[own]).sum()))
@@ -231,7 +231,8 @@ def gauss_newton(residual: Tensor, jacobian: Tensor, parameters: Tensor, prior: 
     """
     slope = (jacobian @ residual[..., None])[..., 0] + parameters / prior**2
     normal = jacobian @ jacobian.mT + torch.diag(prior**-2)
-    return -torch.linalg.solve(normal, slope)
+    step: Tensor = torch.linalg.solve(normal, -slope)
+    return step
 
 
 def _signal_power(spectra: Spectra) -> Tensor:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,7 +74,8 @@ def resample(
     return result
 
 
-class _Taps(NamedTuple):
+@dataclass(frozen=True)
+class _Taps:
     """Input pixels of each output pixel along one axis, and their weights.
 
     `index` and `weight` are (n, out, taps), or (1, out, taps) for one geometry. `first` and `stop`
