@@ -16,6 +16,7 @@ from galaxy_da.models.domain import Domain, DomainScores
 from galaxy_da.models.probes import Predicted
 
 __all__ = [
+    "FLUXES",
     "MAGNITUDE",
     "NOT_DETECTED",
     "TOTALS",
@@ -26,6 +27,9 @@ __all__ = [
 
 TOTALS = ("half_light_arcsec", "concentration", "r_mag", "bulge_fraction")
 """Names of the columns that depend on all of a galaxy's light."""
+
+FLUXES = ("r_mag", "g_minus_r")
+"""Names of the columns that depend on the zeropoint."""
 
 _EDGE_SHARE = 0.2  # of an exponential disc cut at 2.5 half-light radii, as in the fit of the probes
 MAGNITUDE = "r_mag"

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from galaxy_da.errors import CutoutError
 from galaxy_da.extraction.checks import (
+    FLUXES,
     MAGNITUDE,
     TOTALS,
     domain_scores,
@@ -163,6 +164,7 @@ class SampleEncoder:
             Withheld("outside the domain", outside),
             Withheld("light at the edge", at_edge, TOTALS),
             Withheld("measured magnitude differs", differ, TOTALS),
+            Withheld("not photometric", (flags & Flag.NOT_PHOTOMETRIC) > 0, FLUXES),
         )
         added = [probe_columns(space.probes, predicted, good, withheld)]
         if self._settings.measured:

@@ -40,6 +40,8 @@ class Cutout:
         Width of this cutout's PSF in the survey's band nearest to r, if the table states it.
     has_wcs : bool
         True if a WCS gives the place of the galaxy and the scale.
+    photometric : bool
+        False if the file says that its fluxes are not, as one of a HiPS does.
     """
 
     pixels: np.ndarray
@@ -51,6 +53,7 @@ class Cutout:
     noise: tuple[float, ...] | None = None
     psf_fwhm_arcsec: float | None = None
     has_wcs: bool = False
+    photometric: bool = True
 
 
 def join_bands(parts: Sequence[Cutout], survey: Survey) -> Cutout:
@@ -75,6 +78,7 @@ def join_bands(parts: Sequence[Cutout], survey: Survey) -> Cutout:
         pixels=np.concatenate([part.pixels for part in moved]),
         bands=bands,
         noise=noise if stated else None,
+        photometric=all(part.photometric for part in moved),
     )
 
 

@@ -265,6 +265,8 @@ def _place_fits(
     agreed = agreed_bands(bands, image.bands, survey)
     centre_xy = place.centre_xy if place else None
     cutout = _flux_cutout(row, survey, pixels, agreed, noise, centre_xy)
+    if image.header.get("PHOTOMET") is False:
+        cutout = replace(cutout, photometric=False)
     if place is None:
         return cutout
     upright, centre_xy = place.north_up(cutout.pixels)

@@ -36,6 +36,7 @@ def quality_flags(cutouts: Sequence[Cutout], coverage: Coverage, substituted: bo
     if cutouts[0].stretch is not None:
         saturated = np.array([bool((cutout.pixels == 255).any()) for cutout in cutouts])
         flags |= np.where(saturated, Flag.SATURATED, 0)
+    flags |= np.where([cutout.photometric for cutout in cutouts], 0, Flag.NOT_PHOTOMETRIC)
     if substituted:
         flags |= int(Flag.SUBSTITUTED_BAND)
     return flags.astype(np.int32)

@@ -57,6 +57,8 @@ class Flag(IntFlag):
     """The galaxy's light reaches the edge of the stamp or the frame; total magnitudes are null."""
     MAGNITUDES_DIFFER = 128
     """Inferred and measured magnitude differ by more than their errors; both are doubtful."""
+    NOT_PHOTOMETRIC = 256
+    """The file says that its fluxes are not photometric (``PHOTOMET = F``), as those of a HiPS."""
 
 
 class Sample:

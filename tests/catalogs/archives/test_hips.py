@@ -19,7 +19,7 @@ def test_bands_share_one_file_marked_as_not_photometric(tmp_path):
         data = source(server, survey="sdss").fetch(RA, DEC, http)
         requests = [entry.request for entry in server.log]
     cutout = read_back(data, "sdss", tmp_path)
-    assert cutout.bands == tuple("ugriz")
+    assert cutout.bands == tuple("ugriz") and not cutout.photometric
     assert cutout.pixel_scale_arcsec == pytest.approx(0.396, rel=1e-4)
     assert_galaxy(cutout, "sdss")
     assert fits.getheader(io.BytesIO(data))["PHOTOMET"] is False

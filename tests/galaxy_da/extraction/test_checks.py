@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from conftest import make_space, write_sample
 
 from galaxy_da.extraction.checks import NOT_DETECTED
@@ -117,3 +118,22 @@ def test_a_band_far_from_r_is_not_compared(tmp_path):
     width = summarise(space, inputs, space.encode(inputs, "decals")).values.shape[1]
     table = extract(space.with_probes([probe_of("r_mag", width, 25, 0.1)]), sample).table
     assert not table["flags"][0].as_py() & Flag.MAGNITUDES_DIFFER
+
+
+@pytest.mark.parametrize("photometric", [True, False, None])
+def test_fluxes_that_are_not_photometric_give_no_magnitudes(tmp_path, photometric):
+    header = fits.Header({"BUNIT": "nanomaggy"})
+    if photometric is not None:
+        header["PHOTOMET"] = photometric
+    fits.PrimaryHDU(galaxies([1.0])[0], header).writeto(tmp_path / "a.fits")
+    path = write_sample(tmp_path, galaxies([1.0]), cutout=["a.fits"], bands=["g,r,z"])
+    space, sample = make_space(), Sample(path)
+    inputs, _ = load_images(sample, np.arange(1), space.encoder("decals"), space.frame)
+    width = summarise(space, inputs, space.encode(inputs, "decals")).values.shape[1]
+    probes = [probe_of("r_mag", width, 15.75, 0.1), probe_of("asymmetry", width, 0.1, 0.1)]
+    features = extract(space.with_probes(probes), sample).table
+    withheld = photometric is False
+    assert features["flags"].to_pylist() == [Flag.NOT_PHOTOMETRIC if withheld else 0]
+    assert features["morph_r_mag"].is_null().to_pylist() == [withheld]
+    assert features["morph_asymmetry"].null_count == 0
+    assert features[NOTE_COLUMN].to_pylist() == ["not photometric: r_mag" if withheld else None]
