@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import webbrowser
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import httpx
 import uvicorn
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
+from uvicorn.supervisors.multiprocess import Process
 
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.images.drawing import SampleCutouts
@@ -110,6 +112,7 @@ def serve(settings: Settings) -> None:
     if several:
         os.environ[_SETTINGS_VARIABLE] = settings.model_dump_json()
         os.environ[SHARED_FOLDER] = tempfile.mkdtemp(prefix="galaxy-da-metrics-")
+        Process.ping = _answers  # type: ignore[method-assign, assignment]
     log_json()
     if settings.browse:
         threading.Thread(target=_open_browser, args=(settings,), daemon=True).start()
@@ -121,6 +124,22 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         **UVICORN_OPTIONS,
     )
+
+
+def _answers(worker: Process, timeout: float = 5) -> bool:
+    """Return True if a worker answers in time, and False as soon as it has died.
+
+    uvicorn's own `ping` waits its whole time for a worker that is killed while it starts.
+    """
+    try:
+        worker.parent_conn.send(b"ping")
+        ready = wait([worker.parent_conn, worker.process.sentinel], timeout)
+        if worker.parent_conn not in ready:
+            return False
+        worker.parent_conn.recv_bytes()
+    except (OSError, EOFError):
+        return False
+    return True
 
 
 def _open_browser(settings: Settings) -> None:

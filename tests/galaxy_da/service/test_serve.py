@@ -3,16 +3,21 @@
 import json
 import os
 import signal
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from service_helpers import start_service, wait_for, zipped
+from uvicorn.supervisors.multiprocess import Process
 
 from galaxy_da.cli import main
 from galaxy_da.client import Client
+from galaxy_da.service import run
 from galaxy_da.service.jobs.queue import ENDED
 
 
@@ -111,3 +116,27 @@ def test_other_machines_need_a_token_file(workspace, tmp_path, capsys):
     assert main(["serve", *where, "--limits", str(tmp_path / "limits.toml")]) == 2
     assert "rows" in capsys.readouterr().err
     assert main(["serve", "--index", str(tmp_path), "--space", "decals"]) == 2
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_the_health_of_a_worker_that_dies_is_known_at_once(killed):
+    worker = Process(uvicorn.Config("nothing:app"), [])
+    worker.process = get_context("spawn").Process(target=time.sleep, args=(60,))
+    worker.process.start()  # it never answers, as one that is starting
+    timer = threading.Timer(0.5, worker.process.kill if killed else lambda: None)
+    timer.start()
+    begun = time.monotonic()
+    assert not run._answers(worker, 60 if killed else 1.0)
+    assert (0.4 if killed else 0.9) < time.monotonic() - begun < 30
+    worker.kill()
+    worker.process.join()
+
+
+def test_a_worker_that_answers_is_alive():
+    worker = Process(uvicorn.Config("nothing:app"), [])
+    worker.process = get_context("spawn").Process(target=time.sleep, args=(60,))
+    worker.process.start()
+    threading.Thread(target=worker.pong, daemon=True).start()
+    assert run._answers(worker, 30)
+    worker.kill()
+    worker.process.join()
