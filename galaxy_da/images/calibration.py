@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from astropy.units import Quantity, UnitBase
 
 __all__ = [
-    "SAME_UNIT", "calibrate", "calibration_cards", "flux_factors", "follows_area", "linearise",
-    "noise_header", "states_unit",
+    "SAME_UNIT", "calibrate", "calibration_cards", "flux_factors", "follows_area",
+    "is_photometric", "linearise", "noise_header", "states_unit",
 ]  # fmt: skip
 
 _JANSKY_ZEROPOINT = 8.9
@@ -113,6 +113,11 @@ def flux_factors(
     if all(own is header for own in headers):
         return np.full(planes, _flux_factor(header, survey, pixel_scale_arcsec))
     return np.array([_flux_factor(own, survey, pixel_scale_arcsec) for own in headers])
+
+
+def is_photometric(header: Header) -> bool:
+    """Test if a file does not say that its fluxes are interpolated, as one of a HiPS does."""
+    return header.get("PHOTOMET") is not False
 
 
 def follows_area(header: Header, survey: Survey) -> bool:

@@ -34,7 +34,7 @@ import pyarrow as pa
 from galaxy_da.errors import CutoutError, GalaxyDAError, SurveyError, first_line
 from galaxy_da.images.arrays import image_bytes, image_planes, read_array, read_nested_image
 from galaxy_da.images.bands import agreed_bands, match_bands, split_bands
-from galaxy_da.images.calibration import calibrate, flux_factors
+from galaxy_da.images.calibration import calibrate, flux_factors, is_photometric
 from galaxy_da.images.cutout import Cutout, join_bands
 from galaxy_da.images.fits import is_fits, read_fits
 from galaxy_da.images.fits_source import FitsImage
@@ -44,7 +44,7 @@ from galaxy_da.io.positions import BAD_POSITION, position_problem
 from galaxy_da.io.storage import Location, exists, read_bytes, resolve
 from galaxy_da.surveys import Survey
 
-__all__ = ["Cutout", "check_core", "read_cutout", "read_cutouts", "read_image"]
+__all__ = ["Cutout", "check_core", "check_positive", "read_cutout", "read_cutouts", "read_image"]
 
 _CONCURRENT_REQUESTS = 16
 _ARRAY_SUFFIXES = (".npy", ".h5", ".hdf5")
@@ -131,7 +131,7 @@ def read_cutout(
         if "ra" in row and (problem := position_problem(row["ra"], row["dec"])):
             raise CutoutError(problem, status=BAD_POSITION)
         for name in ("pixel_scale_arcsec", "psf_fwhm_arcsec"):
-            _check_positive(name, row.get(name))
+            check_positive(name, row.get(name))
         if image is not None and image.is_valid:
             cutout = _read_image_column(row, survey, image)
         elif uri := row.get("cutout"):
@@ -192,7 +192,8 @@ def _reading() -> Iterator[None]:
         raise CutoutError(message) from error
 
 
-def _check_positive(name: str, value: float | None) -> None:
+def check_positive(name: str, value: float | None) -> None:
+    """Raise CutoutError if a number of a row is neither positive nor null."""
     if value is not None and not (math.isfinite(value) and value > 0):
         raise CutoutError(f"{name} must be positive but is {value}; leave it null to use the "
                           "survey's")  # fmt: skip
@@ -219,7 +220,7 @@ def _read_image_column(row: dict[str, Any], survey: Survey, image: pa.Scalar) ->
         return _read_encoded(row, survey, data)
     nested = read_nested_image(image)
     if nested.pixel_scale_arcsec is not None:
-        _check_positive("pixel_scale_arcsec", nested.pixel_scale_arcsec)
+        check_positive("pixel_scale_arcsec", nested.pixel_scale_arcsec)
         row = {**row, "pixel_scale_arcsec": nested.pixel_scale_arcsec}
     return _flux_cutout(row, survey, nested.pixels, nested.bands, nested.noise)
 
@@ -265,8 +266,7 @@ def _place_fits(
     agreed = agreed_bands(bands, image.bands, survey)
     centre_xy = place.centre_xy if place else None
     cutout = _flux_cutout(row, survey, pixels, agreed, noise, centre_xy)
-    if image.header.get("PHOTOMET") is False:
-        cutout = replace(cutout, photometric=False)
+    cutout = replace(cutout, photometric=is_photometric(image.header))
     if place is None:
         return cutout
     upright, centre_xy = place.north_up(cutout.pixels)

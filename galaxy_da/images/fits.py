@@ -41,6 +41,8 @@ __all__ = [
 ]  # fmt: skip
 
 _FITS_MAGIC = b"SIMPLE"
+_REFERENCE = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
+_SAME_PIXEL = 0.5
 _LARGEST_BYTES = 1 << 30
 """Largest size of a file after decompression."""
 
@@ -246,7 +248,10 @@ def open_images(
                 f"in {survey.flux_unit}; add the card, or define the survey in counts"
             )
         named = bands or (survey.band_names if len(values) == len(survey.bands) else ())
-        planes = [Plane.of(r, m, values.shape, named, survey) for r, m in (*own, *others)]
+        planes = []
+        for kind, plane in (*own, *others):
+            _check_aligned(plane, header)
+            planes.append(Plane.of(kind, plane, values.shape, named, survey))
         sources.append(
             FitsSource(
                 header=header,
@@ -274,3 +279,16 @@ def _full_header(hdu: Any, primary: Any) -> Header:
 
 def _is_image(hdu: Any) -> bool:
     return bool(hdu.is_image and hdu.shape and len(hdu.shape) >= 2)
+
+
+def _check_aligned(hdu: Any, header: Header) -> None:
+    """Refuse a mask or noise whose pixels are not those of the image, where both have a WCS."""
+    cards = [[own.get(name) for name in _REFERENCE] for own in (hdu.header, header)]
+    if any(None in own for own in cards) or cards[0][2:] != cards[1][2:]:
+        return
+    apart = max(abs(a - b) for a, b in zip(cards[0][:2], cards[1][:2], strict=True))
+    if apart > _SAME_PIXEL:
+        raise CutoutError(
+            f"extension {hdu_name(hdu)} lies {apart:.4g} pixels from the image by its WCS: it "
+            "cannot be its mask or noise"
+        )

@@ -13,8 +13,14 @@ from typing import Any
 import numpy as np
 
 from galaxy_da.errors import CutoutError, first_line
-from galaxy_da.images.bands import agreed_bands, match_bands
-from galaxy_da.images.calibration import SAME_UNIT, flux_factors, follows_area, linearise
+from galaxy_da.images.bands import agreed_bands, check_agree, match_bands
+from galaxy_da.images.calibration import (
+    SAME_UNIT,
+    flux_factors,
+    follows_area,
+    is_photometric,
+    linearise,
+)
 from galaxy_da.images.cutout import Cutout
 from galaxy_da.images.cutouts import check_core
 from galaxy_da.images.fits import check_length, open_images, select_planes
@@ -23,13 +29,14 @@ from galaxy_da.images.hdu_roles import Role
 from galaxy_da.images.placement import Placement, placements
 from galaxy_da.images.quiet import quiet
 from galaxy_da.images.tile_files import TileFiles
-from galaxy_da.images.wcs import celestial_wcs, is_wcs_card
+from galaxy_da.images.wcs import celestial_wcs, is_wcs_card, pixel_scale_arcsec
 from galaxy_da.surveys import Survey
 
 __all__ = ["Section", "Tile", "open_hdus"]
 
 _SCALING_CARDS = ("BSCALE", "BZERO", "BLANK")  # of pixels that cannot be mapped as they are
 _COMPRESSED = (b"\x1f\x8b", b"BZh")
+_DATES = ("DATE", "MJD")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +61,8 @@ class Section:
         Side of the whole square.
     wcs : WCS
         Celestial WCS of the tile.
+    photometric : bool
+        False if an image says that its fluxes are not.
     """
 
     pixels: np.ndarray
@@ -64,6 +73,7 @@ class Section:
     square_xy: tuple[int, int]
     side_px: int
     wcs: Any
+    photometric: bool = True
 
     def square(self) -> np.ndarray:
         """Return the pixels of the whole square, NaN outside the tile."""
@@ -76,10 +86,14 @@ class Section:
         return whole
 
     def cutout(self, psf_fwhm_arcsec: float | None = None) -> Cutout:
-        """Return the section north up."""
+        """Return the section north up. At the edge of a tile it is smaller."""
         (x, y), (x0, y0) = self.place.centre_xy, self.origin_xy
         check_core(self.pixels, (x - x0, y - y0))
         upright, centre_xy = self.place.north_up(self.pixels, (x - x0, y - y0))
+        if upright is not self.pixels and self.pixels.shape[1:] != (self.side_px, self.side_px):
+            x0, y0 = self.square_xy  # turned about the galaxy, which is not in the middle
+            upright, centre_xy = self.place.north_up(self.square(), (x - x0, y - y0))
+            upright, centre_xy = _trimmed(upright, centre_xy)
         return Cutout(
             pixels=upright,
             bands=self.bands,
@@ -88,6 +102,7 @@ class Section:
             noise=None if self.noise is None else tuple(self.noise.tolist()),
             psf_fwhm_arcsec=psf_fwhm_arcsec,
             has_wcs=True,
+            photometric=self.photometric,
         )
 
 
@@ -114,17 +129,21 @@ class Tile:
             for band, path in files.planes:
                 hdus = stack.enter_context(open_hdus(path))
                 for role, hdu in select_planes(hdus, survey, path.name):
+                    if band and role.band:
+                        check_agree(
+                            [band], [role.band], "the file name says band", "the plane says", survey
+                        )
                     own = Role(kind=role.kind, band=band or role.band, is_named=False)
                     masks.append((own, hdu))
             for band, path in files.images.items():
                 others = [item for item in masks if not band or item[0].band in (None, band)]
                 hdus = stack.enter_context(open_hdus(path))
                 for source in _sources(path, hdus, survey, others):
-                    cards = filter(lambda card: is_wcs_card(card.keyword), source.header.cards)
-                    key = source.values.shape[1:], *map(str, cards)
+                    key = source.values.shape[1:], *_grid_cards(source.header)
                     if key not in grids:
                         grids[key] = _Grid(path.name, source)
-                    grids[key].layers.append(_Layer(source, [band] if band else None, survey))
+                    named, scale = [band] if band else None, grids[key].scale
+                    grids[key].layers.append(_Layer(source, named, survey, scale))
         self._grids = list(grids.values())
 
     def sections(
@@ -161,7 +180,7 @@ class _Grid:
         wcs = celestial_wcs(source.header)
         if wcs is None:
             raise CutoutError(f"{name}: the image has no celestial WCS")
-        self.wcs = wcs
+        self.wcs, self.scale = wcs, pixel_scale_arcsec(wcs)
 
     @cached_property
     def bands(self) -> tuple[str, ...]:
@@ -200,13 +219,19 @@ class _Grid:
             square_xy=(starts[1], starts[0]),
             side_px=side,
             wcs=self.wcs,
+            photometric=all(layer.photometric for layer in self.layers),
         )
 
 
 class _Layer:
-    """Planes of one image, with the factors to the survey's unit worked out once."""
+    """Planes of one image, with the factors to the survey's unit worked out once.
 
-    def __init__(self, source: FitsSource, named: Sequence[str] | None, survey: Survey) -> None:
+    `scale` is that of the tile's pixels [arcsec], as stated zeropoints need it.
+    """
+
+    def __init__(
+        self, source: FitsSource, named: Sequence[str] | None, survey: Survey, scale: float
+    ) -> None:
         planes, self._source = len(source.values), source
         matched = match_bands(agreed_bands(named, source.bands, survey), planes, survey)
         kept = [plane for plane, band in enumerate(matched) if band is not None]
@@ -214,21 +239,19 @@ class _Layer:
         self._kept = None if len(kept) == planes else kept
         self._rows = slice(None) if self._kept is None else self._kept
         self._is_scaled = "BSOFTEN" in source.header
-        scale = survey.pixel_scale_arcsec
-        self._factors = _Factors(
-            flux_factors(source.header, survey, scale, planes),
-            scale if follows_area(source.header, survey) else None,
-        )
-        area = self._factors.follows_area
-        self._is_in_unit = not area and bool((abs(self._factors.at(scale) - 1) < SAME_UNIT).all())
+        self.photometric = is_photometric(source.header)
+        area = follows_area(source.header, survey)
+        factors = flux_factors(source.header, survey, scale, planes)
+        self._factors = _Factors(factors, np.full(planes, area), scale)
+        self._is_in_unit = not area and bool((abs(factors - 1) < SAME_UNIT).all())
         self.has_noise, headers = source.has_noise, source.noise_headers
         if self.has_noise:
             try:
                 own = [flux_factors(header, survey, scale, planes) for header in headers]
             except CutoutError as error:
                 raise CutoutError(f"noise: {error}") from error
-            areas = {follows_area(header, survey) for header in headers}
-            self._noise_factors = _Factors(np.diag(own), scale if True in areas else None)
+            areas = np.array([follows_area(header, survey) for header in headers])
+            self._noise_factors = _Factors(np.diag(own), areas, scale)
 
     def read(self, window: Any, scale: float, out: np.ndarray) -> np.ndarray | float:
         """Write the calibrated pixels of a window, and return the noise of each plane."""
@@ -243,21 +266,40 @@ class _Layer:
         return np.asarray((image.noise * self._noise_factors.at(scale))[self._rows])
 
 
-class _Factors:
-    """Factors of each plane at a pixel scale [arcsec], proportional to the area of a pixel or not.
+def _trimmed(
+    pixels: np.ndarray, centre_xy: tuple[float, float]
+) -> tuple[np.ndarray, tuple[float, float]]:
+    """Leave out the rows and columns at the borders of (planes, y, x) pixels that are all NaN."""
+    seen = np.isfinite(pixels).any(0)
+    if not seen.any():
+        return pixels, centre_xy
+    (low, high), (left, right) = (
+        (k[0], k[-1] + 1) for k in map(np.flatnonzero, (seen.any(1), seen.any(0)))
+    )
+    return pixels[:, low:high, left:right], (centre_xy[0] - left, centre_xy[1] - low)
 
-    `reference` is the scale of the factors given, or None.
+
+class _Factors:
+    """Factors of (planes,) planes at a pixel scale [arcsec], some of them as the area of a pixel.
+
+    `reference` is the scale of the factors given.
     """
 
-    def __init__(self, factors: np.ndarray, reference: float | None) -> None:
-        self._factors, self._reference = factors, reference
-
-    @property
-    def follows_area(self) -> bool:
-        return self._reference is not None
+    def __init__(self, factors: np.ndarray, follows_area: np.ndarray, reference: float) -> None:
+        self._factors, self._follows, self._reference = factors, follows_area, reference
 
     def at(self, scale: float) -> np.ndarray:
-        return self._factors * ((scale / self._reference) ** 2 if self._reference else 1.0)
+        area = (scale / self._reference) ** 2
+        return np.asarray(self._factors * np.where(self._follows, area, 1.0))
+
+
+def _grid_cards(header: Any) -> list[str]:
+    """Return what a header says of the grid of pixels: images of one grid differ in dates."""
+    return sorted(
+        f"{card.keyword} {card.value!r}"
+        for card in header.cards
+        if is_wcs_card(card.keyword) and not card.keyword.startswith(_DATES)
+    )
 
 
 def _sources(path: Path, hdus: Any, survey: Survey, others: Any) -> list[FitsSource]:

@@ -3,7 +3,7 @@
 A tile is one FITS file per band, or one file of all bands, with masks, weights and noise planes as
 `galaxy_da.images.fits` knows them, in the same files or in others: bricks of the Legacy Surveys,
 tiles of DES, patches of HSC and Rubin, MER tiles of Euclid. Tiles overlap; a galaxy is cut from the
-tile whose edges are farthest from it.
+one with most bands, and of these from that whose edges are farthest from it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import numpy as np
 
 from galaxy_da.errors import CutoutError, SurveyError, first_line
 from galaxy_da.images.cutout import Cutout, join_bands
+from galaxy_da.images.cutouts import check_positive
 from galaxy_da.images.fits import select_hdus
 from galaxy_da.images.tile import Section, Tile, open_hdus
 from galaxy_da.images.tile_files import TileFiles, find_tiles
-from galaxy_da.images.wcs import celestial_wcs, pixels_of, sky_of
+from galaxy_da.images.wcs import celestial_wcs, pixel_scale_arcsec, pixels_of, sky_of
 from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
 from galaxy_da.io.sphere import chord, separation_arcsec, unit_vectors
 from galaxy_da.surveys import Survey
@@ -30,6 +31,7 @@ from galaxy_da.surveys import Survey
 __all__ = ["Mosaic"]
 
 _SLACK = 1.2  # of the distance from a tile's middle to its corners; no projection is used beyond
+_EVERY_BAND = 1e7  # arcsec, more than the edges of any tile are away
 _OPEN_TILES = 2  # of threads on both sides of a boundary
 
 
@@ -81,8 +83,9 @@ class Mosaic:
             height, width = outline.shape
             x, y = pixels_of(outline.wcs, ra[near], dec[near])
             edge = np.minimum.reduce([x, y, width - 1 - x, height - 1 - y])
-            nearer = (edge >= -0.5) & (edge > best[near])
-            best[near[nearer]], chosen[near[nearer]] = edge[nearer], number
+            rank = outline.scale * edge + _EVERY_BAND * len(self.tiles[number].images)
+            better = (edge >= -0.5) & (rank > best[near])
+            best[near[better]], chosen[near[better]] = rank[better], number
         return chosen
 
     def sections(
@@ -117,7 +120,9 @@ class Mosaic:
             try:
                 if isinstance(sections, CutoutError):
                     raise sections
-                parts = [section.cutout(row.get("psf_fwhm_arcsec")) for section in sections]
+                psf_fwhm_arcsec = row.get("psf_fwhm_arcsec")
+                check_positive("psf_fwhm_arcsec", psf_fwhm_arcsec)
+                parts = [section.cutout(psf_fwhm_arcsec) for section in sections]
                 found.append(join_bands(parts, self.survey))
             except CutoutError as error:
                 found.append(error)
@@ -154,6 +159,7 @@ class _Outline(NamedTuple):
     shape: tuple[int, int]
     middle: np.ndarray  # unit vector
     reach: float  # chord
+    scale: float  # arcsec / pixel
 
 
 def _bad_position(row: Mapping[str, Any]) -> CutoutError | None:
@@ -174,4 +180,10 @@ def _outline(path: Path, survey: Survey) -> _Outline:
     ra, dec = sky_of(wcs, width / 2, height / 2)
     corners = sky_of(wcs, [0, width, 0, width], [0, 0, height, height])
     reach = _SLACK * float(separation_arcsec(ra, dec, *corners).max())
-    return _Outline(wcs, (height, width), unit_vectors(ra, dec), chord(min(reach, 180 * 3600)))
+    return _Outline(
+        wcs=wcs,
+        shape=(height, width),
+        middle=unit_vectors(ra, dec),
+        reach=chord(min(reach, 180 * 3600)),
+        scale=pixel_scale_arcsec(wcs),
+    )

@@ -13,7 +13,7 @@ from galaxy_da.images.quiet import quiet
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["celestial_wcs", "is_wcs_card", "pixels_of", "sky_of"]
+__all__ = ["celestial_wcs", "is_wcs_card", "pixel_scale_arcsec", "pixels_of", "sky_of"]
 
 _CELESTIAL = re.compile(r"(RA|DEC|[GES]LON|[GES]LAT)(-|$)", re.IGNORECASE)
 _MOST_AXES = 9
@@ -127,6 +127,13 @@ def _tpv_cards(header: Header) -> dict[str, str | float]:
 def is_wcs_card(keyword: str) -> bool:
     """Test if a card belongs to the main WCS of an image."""
     return _WCS_CARD.fullmatch(keyword) is not None
+
+
+def pixel_scale_arcsec(wcs: Any) -> float:
+    """Return the side of a square with the area of a pixel at the reference point [arcsec]."""
+    from astropy.wcs.utils import proj_plane_pixel_area
+
+    return float(3600 * np.sqrt(proj_plane_pixel_area(wcs)))
 
 
 def pixels_of(wcs: Any, ra: Any, dec: Any) -> tuple[np.ndarray, np.ndarray]:
