@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from catalogs.archives.limits import Limits
-from catalogs.archives.source import BoolArray, CutoutSource, FloatArray
+from catalogs.archives.source import BoolArray, CutoutSource, FloatArray, definition_hash
 from catalogs.archives.stamps import check_flux
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.calibration import calibration_cards
@@ -49,6 +49,7 @@ class LocalMosaic(CutoutSource):
             "files": self._mosaic.files,
             "planes": ",".join(self._mosaic.planes),
             "side_arcsec": self.side_arcsec,
+            "survey_definition": definition_hash(self.survey),
             "tiles": json_hash([[state.st_size, state.st_mtime_ns] for state in states]),
         }
 

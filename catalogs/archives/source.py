@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from catalogs.archives.limits import Limits
 from catalogs.archives.stamps import Place, Stamp, write_cube
 from galaxy_da.images.calibration import calibration_cards
+from galaxy_da.io.files import json_hash
 from galaxy_da.surveys import find_survey
 
 if TYPE_CHECKING:
@@ -19,11 +20,12 @@ if TYPE_CHECKING:
 
     from catalogs.archives.http import Http, Query
 
-__all__ = ["BandSource", "BoolArray", "CutoutSource", "FloatArray"]
+__all__ = ["BandSource", "BoolArray", "CutoutSource", "FloatArray", "definition_hash"]
 
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
+_PROSE = {"title", "citation"}
 _NOT_IDENTITY = {"survey", "service", "footprint", "fallback", "token", "limits", "suffix"}
 
 
@@ -50,7 +52,9 @@ class CutoutSource:
         images carry no WCS).
         """
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return dict(self.product) | {
+        own = self.survey.endswith(".toml")  # the file may change under its name
+        defined = {"survey_definition": definition_hash(self.survey)} if own else {}
+        return {**self.product, **defined} | {
             name: ",".join(value) if isinstance(value, tuple) else value
             for name, value in values.items()
             if name not in _NOT_IDENTITY
@@ -118,3 +122,8 @@ class BandSource(CutoutSource):
     def _stamp(self, band: str, images: Any, place: Place, http: Http) -> Stamp:
         """Fetch and check the stamp of one band."""
         raise NotImplementedError
+
+
+def definition_hash(survey: str) -> str:
+    """Hash all that a survey's definition says of its pixels (built-in name or TOML file)."""
+    return json_hash(find_survey(survey).model_dump(mode="json", exclude=_PROSE))[:16]

@@ -1,6 +1,7 @@
 import io
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from archives_sky import DEC, RA, assert_galaxy, fault_of, fits_bytes, read_back, sky, tan_wcs
 from astropy.coordinates import FK5, SkyCoord
@@ -9,13 +10,26 @@ from astropy.nddata import Cutout2D
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catalogs.archives.cache import Cache
+from catalogs.archives.fetch import fetch
 from catalogs.archives.mosaic import LocalMosaic
-from galaxy_da.errors import CutoutError, SurveyError
+from galaxy_da.errors import CatalogError, CutoutError, SurveyError
 from galaxy_da.images.tiles import Mosaic
 from galaxy_da.surveys import get_survey
 
 WCS_300 = tan_wcs(RA + 0.002, DEC - 0.001, 0.2, 300, 280)
 KIDS_PER_NMGY = 1e-9
+DEFINITION = """
+name = "mine"
+title = "Mine"
+pixel_scale_arcsec = 0.2
+flux_unit = "nJy"
+[[bands]]
+name = "r"
+wavelength_nm = 620
+psf_fwhm_arcsec = 1
+depth_mag = 24
+"""
 
 
 def write_mosaic(folder, bands="ugri", survey="kids", **cards):
@@ -113,6 +127,35 @@ def test_identity_changes_with_the_files(tile, tmp_path):
     assert LocalMosaic(survey="kids", files=tile).identity() == before
     write_mosaic(tmp_path, "g", NOTE="again")
     assert LocalMosaic(survey="kids", files=tile).identity() != before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('flux_unit = "nJy"', 'flux_unit = "uJy"'),
+        ("pixel_scale_arcsec = 0.2", "pixel_scale_arcsec = 0.3"),
+        ('name = "r"', 'name = "g"'),
+    ],
+)
+def test_cutouts_of_another_definition_are_not_used_again(old, new, tmp_path):
+    survey, files = tmp_path / "mine.toml", write_mosaic(tmp_path, "gr")
+    text = DEFINITION.replace("Mine", "Mine again")
+    survey.write_text(text)
+    rows = pa.table({"object_id": ["a"], "ra": [RA], "dec": [DEC]})
+    cache = Cache(tmp_path / "cache.sqlite")
+
+    def run(name):
+        source = LocalMosaic(survey=str(survey), files=files, side_arcsec=12.8)
+        return fetch(source, rows, tmp_path / name, cache=cache)
+
+    assert run("out")["requested"] == 1
+    survey.write_text(DEFINITION)  # the title decides no pixel
+    assert run("out")["resumed"] == 1
+    survey.write_text(DEFINITION.replace(old, new))
+    with pytest.raises(CatalogError, match="differs in survey_definition"):
+        run("out")
+    again = run("again")
+    assert (again["requested"], again["reused"]) == (1, 0)
 
 
 def test_a_file_that_is_not_a_mosaic_is_named(tile, tmp_path):

@@ -76,7 +76,13 @@ def test_a_survey_file_needs_no_code(tmp_path):
     source = open_source(str(path), "hips", hips="CDS/P/MINE/{band}")
     assert source.bands == ("r",)
     options = {"url": "http://mine", "cut": "soda"}
-    assert open_source(str(path), "sia", **options).bands == ("r",)
+    services = {"sia": options, "hips": {"hips": "CDS/P/MINE/{band}"}}
+    before = {name: open_source(str(path), name, **services[name]) for name in services}
+    assert before["sia"].bands == ("r",)
+    identities = {name: source.identity() for name, source in before.items()}
+    path.write_text(path.read_text().replace("nanomaggy", "nJy"))
+    for name, identity in identities.items():  # what was fetched has the old unit
+        assert open_source(str(path), name, **services[name]).identity() != identity
 
 
 @pytest.mark.parametrize(
