@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn, read_and_report
-from galaxy_da.commands.options import AsJson, Out, Planes
+from galaxy_da.commands.options import AsJson, Out, Planes, finite
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
@@ -32,7 +32,11 @@ def fetch(
     out: Out,
     size_arcsec: Annotated[
         float | None,
-        typer.Option(min=1, help="Side of a cutout [arcsec]; by default that of the service."),
+        typer.Option(
+            min=1,
+            callback=finite,
+            help="Side of a cutout [arcsec]; by default that of the service.",
+        ),
     ] = None,
     service: Annotated[
         str | None, typer.Option(help="Archive of the survey; by default its first.")

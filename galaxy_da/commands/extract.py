@@ -17,6 +17,7 @@ from galaxy_da.commands.options import (
     Scheduler,
     Space,
     SurveyFiles,
+    finite,
     is_dask,
 )
 from galaxy_da.commands.printing import print_result
@@ -54,7 +55,8 @@ def extract(
         str | None, typer.Option(help="Survey of --mosaic: built-in name or TOML file.")
     ] = None,
     size_arcsec: Annotated[
-        float, typer.Option(min=1, help="Side of a cutout of --mosaic [arcsec].")
+        float,
+        typer.Option(min=1, callback=finite, help="Side of a cutout of --mosaic [arcsec]."),
     ] = 60.0,
     survey_file: SurveyFiles = None,
     reconstruct: Annotated[

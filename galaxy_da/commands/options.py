@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -25,6 +26,7 @@ __all__ = [
     "Space",
     "SurveyFiles",
     "Where",
+    "finite",
     "is_dask",
     "user_mistakes",
 ]
@@ -63,6 +65,13 @@ Cone = Annotated[
     typer.Option("--cone", help="Only within a cone: RA, Dec [deg] and radius [arcsec]."),
 ]
 Clean = Annotated[bool, typer.Option("--clean", help="Leave out images with quality flags.")]
+
+
+def finite(value: float | None) -> float | None:
+    """Refuse numbers that are not finite, which the least value of an option lets through."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 @contextmanager

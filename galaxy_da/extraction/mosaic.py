@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from galaxy_da.errors import CutoutError, SampleWarning
+from galaxy_da.errors import CutoutError, SampleWarning, TableError, first_line
 from galaxy_da.extraction.encoding import ExtractSettings, SampleEncoder
 from galaxy_da.extraction.parts import extraction_plan, start_or_resume
 from galaxy_da.extraction.pipeline import encode_batches
@@ -25,7 +25,7 @@ from galaxy_da.images.tiles import Mosaic
 from galaxy_da.io.features import Features, part_path, write_header
 from galaxy_da.io.files import json_hash, output_folder
 from galaxy_da.io.storage import Location, PathOrUrl, list_names
-from galaxy_da.io.tables import check_columns, write_table
+from galaxy_da.io.tables import check_columns, table_hash, write_table
 from galaxy_da.space import LatentSpace
 
 __all__ = ["MosaicRows", "TileEncoder", "cut_batches", "extract_mosaic"]
@@ -35,6 +35,11 @@ _PREFETCHED = 4
 _FEWEST_ROWS, _MOST_ROWS = 2048, 16384  # of a part; a tile with more is cut into parts
 _DEFAULTS = ExtractSettings()
 _OF_A_CUTOUT = ("survey", "cutout", "image", "bands", "pixel_scale_arcsec", "status", "message")
+
+_TYPES = {
+    "object_id": pa.string(),
+    **dict.fromkeys(("ra", "dec", "psf_fwhm_arcsec"), pa.float64()),
+}
 
 Span = tuple[int, int]
 """First row, and the one after the last."""
@@ -74,7 +79,8 @@ def extract_mosaic(
     Raises
     ------
     TableError
-        If a column is missing, or `out` holds the features of another extraction.
+        If a column is missing or of another type, or `out` holds the features of another
+        extraction.
     SurveyError
         If there are no tiles, or one has no WCS.
     StorageError
@@ -116,18 +122,13 @@ class MosaicRows:
 
     @classmethod
     def of(cls, mosaic: Mosaic, catalog: pa.Table) -> MosaicRows:
-        """Order a catalogue by tile; TableError if a column is missing."""
+        """Order a catalogue by tile; TableError if a column is missing or of another type."""
         check_columns(catalog, ("object_id", "ra", "dec"), "catalogue")
         kept = [name for name in catalog.column_names if name not in _OF_A_CUTOUT]
-        rows = catalog.select(kept)
-        rows = rows.set_column(
-            kept.index("object_id"), "object_id", rows["object_id"].cast(pa.string())
-        )
+        rows = _typed(catalog.select(kept))
         survey = pa.array([mosaic.survey.name] * len(rows), pa.string())
         rows = rows.add_column(1, "survey", survey)
-        ra, dec = (
-            np.asarray(rows[name].cast(pa.float64()).fill_null(np.nan)) for name in ("ra", "dec")
-        )
+        ra, dec = (np.asarray(rows[name].fill_null(np.nan)) for name in ("ra", "dec"))
         number = mosaic.assign(ra, dec)
         order = np.argsort(number, kind="stable")
         return cls(
@@ -164,17 +165,13 @@ class TileEncoder:
         """Return the settings and hashes on which the features depend."""
         encoder, mosaic = self._encoder(), self._mosaic.absolute()
         states = [path.stat() for tile in mosaic.tiles for path in tile.paths()]
-        columns = [rows.table["object_id"].to_pylist()]
-        columns += [
-            rows.table[name].cast(pa.float64()).to_numpy().tobytes().hex() for name in ("ra", "dec")
-        ]
         return {
             **extraction_plan(self._space, encoder.hashes, self._settings),
             "readings": encoder.readings,
             "mosaic": [mosaic.files, *mosaic.planes],
             "side_arcsec": mosaic.side_arcsec,
             "tiles": json_hash([[state.st_size, state.st_mtime_ns] for state in states]),
-            "sample": json_hash(columns),
+            "sample": table_hash(rows.table),
         }
 
     def encode(self, rows: MosaicRows, spans: Sequence[Span]) -> Iterator[pa.Table]:
@@ -193,6 +190,21 @@ class TileEncoder:
 
     def _encoder(self) -> SampleEncoder:
         return SampleEncoder(self._space, [self._mosaic.survey.name], self._settings)
+
+
+def _typed(rows: pa.Table) -> pa.Table:
+    """Return a catalogue whose columns that extraction reads have the type that it reads."""
+    for name, kind in _TYPES.items():
+        if name in rows.column_names:
+            try:
+                column = rows[name].cast(kind)
+            except pa.ArrowException as error:
+                raise TableError(
+                    f"catalogue: column {name!r} ({rows[name].type}) is not {kind} "
+                    f"({first_line(error)})"
+                ) from error
+            rows = rows.set_column(rows.column_names.index(name), name, column)
+    return rows
 
 
 def cut_batches(

@@ -85,7 +85,7 @@ class Features:
         header = read_header(folder)
         parts = [read_part(path) for path in part_paths(folder, header)]
         return cls(
-            table=pa.concat_tables(parts),
+            table=_joined(parts, part_paths(folder, header)),
             space_id=header["space_id"],
             encoders=header["encoders"],
             readings=header.get("readings", {}),
@@ -121,6 +121,20 @@ class Features:
             + html.details(f"{table.num_columns} columns", html.column_list(table.schema))
             + html.details("first rows", html.rows_table(table))
         )
+
+
+def _joined(parts: Sequence[pa.Table], paths: Sequence[Location]) -> pa.Table:
+    """Join parts; TableError names one whose columns are not those of the first."""
+    for part, path in zip(parts, paths, strict=True):
+        if not part.schema.equals(parts[0].schema):
+            ours, theirs = (dict(zip(t.schema.names, t.schema.types, strict=True))
+                            for t in (parts[0], part))  # fmt: skip
+            differ = [n for n in {**ours, **theirs} if ours.get(n) != theirs.get(n)]
+            raise TableError(
+                f"{path}: its columns are not those of {paths[0].name} (differ in "
+                f"{', '.join(differ) or 'their order'}); delete the folder and extract again"
+            )
+    return pa.concat_tables(parts)
 
 
 def read_header(folder: Location) -> dict[str, Any]:

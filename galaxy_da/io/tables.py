@@ -6,6 +6,7 @@ of a space) is JSON under the key ``galaxy_da`` of the schema metadata.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,10 +23,11 @@ from galaxy_da.io.storage import Location, PathOrUrl, exists, location, parquet_
 
 __all__ = [
     "check_columns", "check_positions", "check_unique", "open_parquet", "read_metadata",
-    "read_pairs", "read_table", "validate_pairs", "with_metadata", "write_table",
+    "read_pairs", "read_table", "table_hash", "validate_pairs", "with_metadata", "write_table",
 ]  # fmt: skip
 
 _METADATA_KEY = b"galaxy_da"
+_HASHED_ROWS = 1 << 18
 
 
 def with_metadata(table: pa.Table, metadata: Mapping[str, Any]) -> pa.Table:
@@ -76,6 +78,17 @@ def open_parquet(path: Location) -> pq.ParquetFile:
             return pq.ParquetFile(parquet_source(path), memory_map=True, pre_buffer=True)
     except pa.ArrowInvalid as error:
         raise TableError(f"{path}: is not a Parquet file ({error})") from error
+
+
+def table_hash(table: pa.Table) -> str:
+    """Return the SHA-256 of a table's columns, with their names and types but no metadata."""
+    digest, table = hashlib.sha256(), table.replace_schema_metadata(None).combine_chunks()
+    for batch in table.to_batches(_HASHED_ROWS) or [pa.RecordBatch.from_pylist([], table.schema)]:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as stream:  # with the values of dictionaries
+            stream.write_batch(batch)
+        digest.update(sink.getvalue())
+    return digest.hexdigest()
 
 
 def read_pairs(path: PathOrUrl) -> pa.Table:

@@ -146,6 +146,7 @@ def test_own_coadds_are_cut_without_a_footprint(run, tmp_path, monkeypatch):
         (["decals", "--set", "colour=red"], "does not take these options"),
         (["decals", "--moc", "nosuch.fits"], "nosuch.fits: cannot be read as a MOC"),
         (["decals", "--mosaic", "a.fits", "--service", "sia"], "cuts local files"),
+        (["decals", "--size-arcsec", "inf"], "inf is not a finite number"),
         (["decals", "--moc", "none", "--ra", "x"], "there is no column 'x' for ra"),
     ],
 )

@@ -21,11 +21,11 @@ from tiles_helpers import (
 )  # fmt: skip
 
 from galaxy_da.cli import main
-from galaxy_da.errors import CutoutError, SurveyError
+from galaxy_da.errors import CutoutError, SurveyError, TableError
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.mosaic import extract_mosaic
 from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.features import Features
+from galaxy_da.io.features import Features, part_path
 from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import get_survey
 
@@ -149,3 +149,65 @@ def test_the_verb_reads_tiles_and_goes_on(tiles, tmp_path, capsys):
         assert main([*words, "--survey", "decals", "--json"]) == 0
         assert json.loads(capsys.readouterr().out)["ok"] == 12
     assert Features.open(tmp_path / "f").table.num_rows == 12
+
+
+@pytest.mark.parametrize("name", ["psf_fwhm_arcsec", "mag", "kind"])
+def test_another_column_is_another_extraction(name, tiles, tmp_path):
+    space, mosaic, out = make_space(), mosaic_of(tiles), tmp_path / "features"
+    table = catalogue(6)
+    table = table.append_column("psf_fwhm_arcsec", pa.array([1.2] * 6))
+    table = table.append_column("kind", pa.array(["a", "b"] * 3).dictionary_encode())
+    extract_mosaic(space, mosaic, table, out)
+    again = pa.concat_tables([table.slice(0, 2), table.slice(2)]).replace_schema_metadata(
+        {"a": "b"}
+    )
+    assert extract_mosaic(space, mosaic, again, out).table.num_rows == 6
+    other = pa.array(["a", "c"] * 3).dictionary_encode() if name == "kind" else pa.array([2.0] * 6)
+    changed = table.set_column(table.column_names.index(name), name, other)
+    with pytest.raises(TableError, match=r"another extraction \(sample differ"):
+        extract_mosaic(space, mosaic, changed, out)
+
+
+def test_a_psf_that_is_not_positive_spoils_its_row(tiles, tmp_path):
+    psf = pa.array([-1.0, float("nan"), 0.0, None, 1.2])
+    table = catalogue(5).append_column("psf_fwhm_arcsec", psf)
+    found = extract_mosaic(make_space(), mosaic_of(tiles), table, tmp_path / "features").table
+    rows = {row["object_id"]: row for row in found.to_pylist()}
+    assert [rows[f"g{i}"]["status"] for i in range(5)] == ["unreadable"] * 3 + ["ok"] * 2
+    for i in range(3):
+        assert "psf_fwhm_arcsec must be positive" in rows[f"g{i}"]["message"]
+
+
+@pytest.mark.parametrize("name", ["ra", "dec", "psf_fwhm_arcsec"])
+def test_numbers_written_as_text_are_read_and_other_text_is_refused(name, tiles, tmp_path):
+    table, space, mosaic = catalogue(2), make_space(), mosaic_of(tiles)
+    table = table.append_column("psf_fwhm_arcsec", pa.array([1.2, 1.2]))
+    place, values = table.column_names.index(name), table[name].to_pylist()
+    text = table.set_column(place, name, pa.array(list(map(str, values))))
+    assert len(extract_mosaic(space, mosaic, text, tmp_path / "features").ok()) == 2
+    wrong = table.set_column(place, name, pa.array(["1.0", "wide"]))
+    with pytest.raises(TableError, match=rf"column '{name}' \(string\) is not double .*wide"):
+        extract_mosaic(space, mosaic, wrong, tmp_path / "other")
+
+
+def test_ids_that_are_lists_are_refused(tiles, tmp_path):
+    table = catalogue(2).set_column(0, "object_id", pa.array([[1], [2]]))
+    with pytest.raises(TableError, match=r"column 'object_id' \(list.*\) is not string"):
+        extract_mosaic(make_space(), mosaic_of(tiles), table, tmp_path / "features")
+
+
+def test_a_part_with_other_columns_is_named(tiles, tmp_path, monkeypatch):
+    monkeypatch.setattr("galaxy_da.extraction.mosaic._FEWEST_ROWS", 1)
+    extract_mosaic(make_space(), mosaic_of(tiles), catalogue(12), tmp_path / "features")
+    path = part_path(tmp_path / "features", 1)
+    pq.write_table(pq.read_table(path).drop_columns("mag"), path)
+    with pytest.raises(TableError, match=r"part-00001\.parquet: its columns .* \(differ in mag\)"):
+        Features.open(tmp_path / "features")
+
+
+@pytest.mark.parametrize("size", ["inf", "nan"])
+def test_a_size_that_is_not_finite_is_refused(size, tiles, tmp_path, capsys):
+    words = ["extract", "--space", "decals", "--sample", "none.parquet", "--mosaic", tiles]
+    words += ["--survey", "decals", "--out", str(tmp_path / "f"), "--size-arcsec", size]
+    assert main(words) == 2
+    assert "Invalid value for '--size-arcsec'" in capsys.readouterr().err
