@@ -94,6 +94,8 @@ class LocalMosaic(CutoutSource):
         for number, band in enumerate(section.bands):
             header[f"BAND{number}"] = band
         header.update(calibration_cards(find_survey(self.survey)))
+        if not section.photometric:
+            header["PHOTOMET"] = False
         pixels = section.square()
         hdus = [fits.PrimaryHDU(pixels, header)]
         noise = () if section.noise is None else zip(section.bands, section.noise, strict=True)

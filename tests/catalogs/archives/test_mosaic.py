@@ -59,6 +59,13 @@ def test_a_cutout_has_the_mosaics_pixels_in_every_band(tile, tmp_path):
     )
 
 
+@pytest.mark.parametrize("photometric", [True, False])
+def test_a_cutout_says_if_its_tile_is_not_photometric(photometric, tmp_path):
+    files = write_mosaic(tmp_path, PHOTOMET=photometric)
+    data = LocalMosaic(survey="kids", files=files).fetch(RA, DEC, None)
+    assert read_back(data, "kids", tmp_path).photometric is photometric
+
+
 @settings(max_examples=30, deadline=None)
 @given(x=st.floats(-0.4, 299.4), y=st.floats(-0.4, 279.4), size=st.integers(1, 90))
 def test_any_cut_agrees_with_astropys(x, y, size, tmp_path_factory):
