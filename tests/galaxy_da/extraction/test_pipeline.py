@@ -1,9 +1,5 @@
 import resource
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -158,39 +154,6 @@ def test_extraction_resumes_in_an_object_store(space, sample, small_parts, monke
         extract(space, sample, "memory://resumed")
     assert extract(space, sample, "memory://resumed").table.equals(whole)
     assert written == [f"part-{number:05d}.parquet" for number in (0, 1, 2, 2)]
-
-
-CHILD = """
-import sys
-sys.path.insert(0, {tests!r})
-from conftest import make_space
-from galaxy_da.extraction import parts
-from galaxy_da.extraction.encoding import ExtractSettings
-from galaxy_da.extraction.pipeline import extract
-from galaxy_da.io.samples import Flag, Sample
-parts._PART_ROWS = 64
-extract(make_space(), Sample({sample!r}), {out!r}, ExtractSettings(precision="fp32"))
-"""
-
-
-def test_extraction_resumes_after_sigkill(space, tmp_path, monkeypatch, small_parts):
-    sample = Sample(write_sample(tmp_path / "decals", blobs(600, 140, 0.262)))
-    whole = extract(space, sample, settings=FP32).table
-    out = tmp_path / "f"
-    code = CHILD.format(tests=str(Path(__file__).parents[2]), sample=str(sample.path), out=str(out))
-    kills = 0
-    for written in (1, 3, 6):
-        child = subprocess.Popen([sys.executable, "-c", code])
-        while child.poll() is None and len(list(out.glob("part-*"))) < written:
-            time.sleep(0.002)
-        if child.poll() is None:
-            child.send_signal(signal.SIGKILL)
-            kills += 1
-        child.wait()
-    assert kills >= 2
-    table = extract(space, sample, out, settings=FP32).table
-    assert table["object_id"].equals(whole["object_id"])
-    np.testing.assert_allclose(vectors(table), vectors(whole), atol=1e-5)
 
 
 def test_full_disk_keeps_the_finished_parts(space, sample, tmp_path, small_parts):
