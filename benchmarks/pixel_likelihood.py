@@ -1,12 +1,10 @@
-"""Recall by a likelihood of pixels that knows PSF and noise: the physical limit of the latents.
+"""Recall by a likelihood of pixels that knows PSF and noise, beside that by latents.
 
 ``python -m benchmarks.pixel_likelihood [--surveys decals sdss] [--pool N] [--queries N]`` simulates
-a sky, and searches each query by a survey among observations by DECaLS, north up. Two images of one
-galaxy through PSFs A and B agree where B times the one equals A times the other, at every spatial
-frequency; the difference over its noise is that of Zackay, Ofek & Gal-Yam (2016, ApJ 830, 27). The
-shift and the gain of each band are fitted, with Gaussian priors of the errors of astrometry and
-calibration. The same galaxies are searched by latents,
-by definition.
+a sky, and searches each query by a survey among observations by DECaLS, north up. Each image of the
+pool predicts the query's at every spatial frequency through both true PSFs, with the error that its
+noise leaves; see `_misfits`. The shift and the gain of each band are fitted, with Gaussian priors
+of the errors of astrometry and calibration. The same galaxies are searched by latents too.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from galaxy_da.errors import CutoutError
 from galaxy_da.images.calibration import calibration_cards
 from galaxy_da.images.tile import Section
 from galaxy_da.images.tiles import Mosaic
-from galaxy_da.io.files import json_hash
 from galaxy_da.surveys import find_survey
 
 if TYPE_CHECKING:
@@ -44,13 +43,12 @@ class LocalMosaic(CutoutSource):
 
     def identity(self) -> Query:
         """Return everything besides the position that decides a cutout's bytes."""
-        states = [path.stat() for tile in self._mosaic.tiles for path in tile.paths()]
         return {
             "files": self._mosaic.files,
             "planes": ",".join(self._mosaic.planes),
             "side_arcsec": self.side_arcsec,
             "survey_definition": definition_hash(self.survey),
-            "tiles": json_hash([[state.st_size, state.st_mtime_ns] for state in states]),
+            "tiles": self._mosaic.state(),
         }
 
     def covers(self, ra: FloatArray, dec: FloatArray) -> BoolArray:

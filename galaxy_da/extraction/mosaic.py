@@ -23,7 +23,7 @@ from galaxy_da.extraction.prefetch import parallel_map
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.tiles import Mosaic
 from galaxy_da.io.features import Features, part_path, write_header
-from galaxy_da.io.files import json_hash, output_folder
+from galaxy_da.io.files import output_folder
 from galaxy_da.io.storage import Location, PathOrUrl, list_names
 from galaxy_da.io.tables import check_columns, table_hash, write_table
 from galaxy_da.space import LatentSpace
@@ -164,13 +164,12 @@ class TileEncoder:
     def plan(self, rows: MosaicRows) -> dict[str, Any]:
         """Return the settings and hashes on which the features depend."""
         encoder, mosaic = self._encoder(), self._mosaic.absolute()
-        states = [path.stat() for tile in mosaic.tiles for path in tile.paths()]
         return {
             **extraction_plan(self._space, encoder.hashes, self._settings),
             "readings": encoder.readings,
             "mosaic": [mosaic.files, *mosaic.planes],
             "side_arcsec": mosaic.side_arcsec,
-            "tiles": json_hash([[state.st_size, state.st_mtime_ns] for state in states]),
+            "tiles": mosaic.state(),
             "sample": table_hash(rows.table),
         }
 

@@ -24,6 +24,7 @@ from galaxy_da.images.fits import select_hdus
 from galaxy_da.images.tile import Section, Tile, open_hdus
 from galaxy_da.images.tile_files import TileFiles, find_tiles
 from galaxy_da.images.wcs import celestial_wcs, pixel_scale_arcsec, pixels_of, sky_of
+from galaxy_da.io.files import json_hash
 from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
 from galaxy_da.io.sphere import chord, separation_arcsec, unit_vectors
 from galaxy_da.surveys import Survey
@@ -61,6 +62,11 @@ class Mosaic:
     def tiles(self) -> tuple[TileFiles, ...]:
         """Files of each tile; SurveyError if there is none."""
         return find_tiles(self.files, self.planes, self.survey)
+
+    def state(self) -> str:
+        """Return a hash of the sizes and the times of change of all files."""
+        states = [path.stat() for tile in self.tiles for path in tile.paths()]
+        return json_hash([[state.st_size, state.st_mtime_ns] for state in states])
 
     def absolute(self) -> Mosaic:
         """Return the mosaic with absolute paths."""
