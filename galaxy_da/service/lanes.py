@@ -94,7 +94,7 @@ class Forker:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),
-                start_new_session=True,
+                process_group=0,  # a new session would be scheduled as the service's equal
                 env={**os.environ, **dict.fromkeys(_ONE_THREAD, "1")},
             )
         self._control = ours

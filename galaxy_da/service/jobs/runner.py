@@ -119,7 +119,7 @@ class JobRunner:
                     stdout=log,
                     stderr=log,
                     pass_fds=(lock,),
-                    start_new_session=True,
+                    process_group=0,  # in a new session its niceness would not count
                     env={**os.environ, "TQDM_MININTERVAL": "0.5"},
                 )
         finally:

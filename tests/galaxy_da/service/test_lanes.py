@@ -51,6 +51,13 @@ def is_alive(pid):
         return False
 
 
+def test_a_process_comes_after_the_service(crew):
+    """Linux may schedule each session as one: niceness counts inside a session only."""
+    pid = asked(Crew(crew._forker, 7), "pid")
+    assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 7
+    assert os.getsid(pid) == os.getsid(0) and os.getpgid(pid) != os.getpgid(0)
+
+
 def test_a_process_ends_at_the_time_limit_whatever_it_runs(crew):
     for function in ("loop", "multiply", "sleep"):
         pid = asked(crew, "pid")
