@@ -53,12 +53,14 @@ def packaged_sample(data: Path, seed: int = _SEED) -> pa.Table:
     zoo = _choose(pq.read_table(data / "sdss_galaxy_zoo1.parquet"), _ZOO, rng)
     spirals = spirals.append_column("stretch", pa.nulls(len(spirals), pa.string()))
     spirals = spirals.append_column("collection", pa.array(["dr12-spirals"] * len(spirals)))
+    spirals = spirals.append_column("photometric", pa.array([True] * len(spirals)))
     placed = {
         "ra": np.linspace(0, 360, len(zoo), endpoint=False),
         "dec": np.full(len(zoo), _ZOO_DEC),
         "pixel_scale_arcsec": np.full(len(zoo), _ZOO_PIXEL_ARCSEC),
         "stretch": pa.array(["galaxy-zoo-1"] * len(zoo)),
         "collection": pa.array(["galaxy-zoo-1"] * len(zoo)),
+        "photometric": pa.array([False] * len(zoo)),
     }
     for name, values in placed.items():
         zoo = zoo.append_column(name, pa.array(values))
@@ -73,6 +75,7 @@ def packaged_sample(data: Path, seed: int = _SEED) -> pa.Table:
 
 _TYPES = {
     **{name: pa.float64() for name in ("ra", "dec", "pixel_scale_arcsec")},
+    "photometric": pa.bool_(),
     "image": pa.binary(),
 }
 

@@ -160,15 +160,16 @@ class SampleEncoder:
         table = rows.select(kept).replace_schema_metadata(None)
         for name, column in columns.items():
             table = table.append_column(name, column)
+        photometric = (flags & Flag.NOT_PHOTOMETRIC) == 0
         withheld = (
             Withheld("outside the domain", outside),
             Withheld("light at the edge", at_edge, TOTALS),
             Withheld("measured magnitude differs", differ, TOTALS),
-            Withheld("not photometric", (flags & Flag.NOT_PHOTOMETRIC) > 0, FLUXES),
+            Withheld("not photometric", ~photometric, FLUXES),
         )
         added = [probe_columns(space.probes, predicted, good, withheld)]
         if self._settings.measured:
-            added.append(_measured(found, space, good))
+            added.append(_measured(found, space, good, photometric))
         for columns in added:
             for field, values in zip(columns.schema, columns.columns, strict=True):
                 table = table.append_column(field, values)
@@ -188,18 +189,21 @@ class SampleEncoder:
 
 
 def _measured(
-    found: Sequence[tuple[list[int], Summaries]], space: LatentSpace, good: np.ndarray
+    found: Sequence[tuple[list[int], Summaries]],
+    space: LatentSpace,
+    good: np.ndarray,
+    photometric: np.ndarray,
 ) -> pa.Table:
     """Columns of measurements of all rows."""
     rows = np.concatenate([np.array(members, int) for members, _ in found]) if found else None
     if rows is None:
-        return measured_columns(None, space.frame.bands, np.zeros(len(good), bool))
+        return measured_columns(None, space.frame.bands, np.zeros(len(good), bool), photometric)
     order = np.argsort(rows)
     seen = np.zeros(len(good), bool)
     seen[rows] = True
     order = order[good[rows[order]]]
     measured = join_measured([part.measured for _, part in found], order)
-    return measured_columns(measured, space.frame.bands, seen & good)
+    return measured_columns(measured, space.frame.bands, seen & good, photometric)
 
 
 def _vectors(values: np.ndarray, good: np.ndarray) -> pa.Array:

@@ -38,11 +38,15 @@ def join_measured(parts: list[Measured], order: np.ndarray) -> Measured:
 
 
 def measured_columns(
-    measured: Measured | None, bands: tuple[str, ...], good: np.ndarray
+    measured: Measured | None,
+    bands: tuple[str, ...],
+    good: np.ndarray,
+    photometric: np.ndarray,
 ) -> pa.Table:
     """Return the columns of n rows; rows that are not `good`, (n,) bool, are null.
 
-    `measured` has the good rows, in order. Magnitudes of fluxes that are not positive are null.
+    `measured` has the good rows, in order. Magnitudes are null where the flux is not positive, or
+    where the row is not `photometric`, (n,) bool.
     """
     columns: dict[str, tuple[np.ndarray | None, tuple[str, str, str]]] = {}
     for number, band in enumerate(bands):
@@ -50,8 +54,10 @@ def measured_columns(
         within = f"within {APERTURE_ARCSEC:g} arcsec"
         mag, aperture, error = (None, None, None)
         if measured is not None:
-            mag = _magnitude(measured.petrosian_flux[:, number])
+            known = np.where(photometric[good], 1.0, np.nan)
+            mag = _magnitude(known * measured.petrosian_flux[:, number])
             flux, noise = measured.aperture_flux[:, number], measured.aperture_noise[:, number]
+            flux = known * flux
             aperture = _magnitude(flux)
             with np.errstate(invalid="ignore", divide="ignore"):
                 error = np.where(flux > 0, _MAG_OF_SHARE * noise / flux, np.nan)

@@ -41,7 +41,7 @@ class Cutout:
     has_wcs : bool
         True if a WCS gives the place of the galaxy and the scale.
     photometric : bool
-        False if the file says that its fluxes are not, as one of a HiPS does.
+        False if the file or the table says that its fluxes are not, as the file of a HiPS does.
     """
 
     pixels: np.ndarray

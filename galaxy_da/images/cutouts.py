@@ -53,6 +53,7 @@ _CORE_PX = 2
 
 _COLUMNS = (
     "ra", "dec", "cutout", "pixel_scale_arcsec", "psf_fwhm_arcsec", "bands", "stretch",
+    "photometric",
 )  # fmt: skip
 """Columns of a sample table that reading uses."""
 
@@ -64,8 +65,8 @@ def read_cutouts(table: pa.Table, folder: Location, survey: Survey) -> list[Cuto
     ----------
     table : pa.Table
         Rows of one survey, with ``cutout`` or ``image``. ``bands`` (comma-separated names),
-        ``pixel_scale_arcsec``, ``psf_fwhm_arcsec`` (in the band nearest to r) and ``stretch`` (a
-        name of the survey's `stretches`) are used where present.
+        ``pixel_scale_arcsec``, ``psf_fwhm_arcsec`` (in the band nearest to r), ``stretch`` (a
+        name of the survey's `stretches`) and ``photometric`` are used where present.
     folder : Location
         Base of relative URIs. From an object store, several images are read at once.
     survey : Survey
@@ -111,8 +112,8 @@ def read_cutout(
     Parameters
     ----------
     row : dict
-        ``ra``, ``dec`` [ICRS deg]; ``cutout``, ``bands``, ``pixel_scale_arcsec`` and
-        ``psf_fwhm_arcsec`` where known.
+        ``ra``, ``dec`` [ICRS deg]; ``cutout``, ``bands``, ``pixel_scale_arcsec``,
+        ``psf_fwhm_arcsec``, ``stretch`` and ``photometric`` where known.
     folder : Location
         Base of a relative URI.
     survey : Survey
@@ -138,7 +139,8 @@ def read_cutout(
             cutout = _read_uri(row, survey, folder, str(uri))
         else:
             raise CutoutError("the row has no image", status="no_data")
-        return replace(cutout, psf_fwhm_arcsec=row.get("psf_fwhm_arcsec"))
+        photometric = cutout.photometric and row.get("photometric") is not False
+        return replace(cutout, psf_fwhm_arcsec=row.get("psf_fwhm_arcsec"), photometric=photometric)
 
 
 def _read_uri(row: dict[str, Any], survey: Survey, folder: Location, uri: str) -> Cutout:

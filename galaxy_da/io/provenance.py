@@ -27,7 +27,7 @@ _FLAGS = {
     Flag.OUT_OF_DOMAIN: "outside the domain, see domain_reason",
     Flag.LIGHT_AT_EDGE: "the light reaches the edge of the image",
     Flag.MAGNITUDES_DIFFER: "inferred and measured magnitude differ",
-    Flag.NOT_PHOTOMETRIC: "fluxes of the file are not photometric",
+    Flag.NOT_PHOTOMETRIC: "fluxes of the image are not photometric",
 }
 _REFERENCES = {
     "units": "FITS standard 4.0, section 4.3",

@@ -58,7 +58,7 @@ class Flag(IntFlag):
     MAGNITUDES_DIFFER = 128
     """Inferred and measured magnitude differ by more than their errors; both are doubtful."""
     NOT_PHOTOMETRIC = 256
-    """The file says that its fluxes are not photometric (``PHOTOMET = F``), as those of a HiPS."""
+    """File (``PHOTOMET = F``, as of a HiPS) or table say that the fluxes are not photometric."""
 
 
 class Sample:
@@ -233,6 +233,11 @@ def validate_sample(table: pa.Table, where: str, *, has_image: bool | None = Non
         raise TableError(f"{where}: ra and dec must be numbers in degrees ({error})") from error
     usable_positions(ra, dec, where)
     check_unique(table, ("survey", "object_id"), where)
+    if "photometric" in table.column_names and not pa.types.is_boolean(table["photometric"].type):
+        raise TableError(
+            f"{where}: column 'photometric' must hold true or false but holds "
+            f"{table['photometric'].type}; false means that the image's fluxes are not calibrated"
+        )
     if "status" in table.column_names:
         unknown = set(pc.unique(table["status"]).to_pylist()) - set(STATUSES)
         if unknown:

@@ -3,6 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from conftest import make_space, write_sample
@@ -120,20 +122,26 @@ def test_a_band_far_from_r_is_not_compared(tmp_path):
     assert not table["flags"][0].as_py() & Flag.MAGNITUDES_DIFFER
 
 
-@pytest.mark.parametrize("photometric", [True, False, None])
-def test_fluxes_that_are_not_photometric_give_no_magnitudes(tmp_path, photometric):
+@pytest.mark.parametrize("column", [True, False, None])
+@pytest.mark.parametrize("card", [True, False, None])
+def test_fluxes_that_are_not_photometric_give_no_magnitudes(tmp_path, card, column):
     header = fits.Header({"BUNIT": "nanomaggy"})
-    if photometric is not None:
-        header["PHOTOMET"] = photometric
+    if card is not None:
+        header["PHOTOMET"] = card
     fits.PrimaryHDU(galaxies([1.0])[0], header).writeto(tmp_path / "a.fits")
     path = write_sample(tmp_path, galaxies([1.0]), cutout=["a.fits"], bands=["g,r,z"])
+    if column is not None:
+        table = pq.read_table(path)
+        pq.write_table(table.append_column("photometric", pa.array([column])), path)
     space, sample = make_space(), Sample(path)
     inputs, _ = load_images(sample, np.arange(1), space.encoder("decals"), space.frame)
     width = summarise(space, inputs, space.encode(inputs, "decals")).values.shape[1]
     probes = [probe_of("r_mag", width, 15.75, 0.1), probe_of("asymmetry", width, 0.1, 0.1)]
-    features = extract(space.with_probes(probes), sample).table
-    withheld = photometric is False
+    features = extract(space.with_probes(probes), sample, settings=MEASURED).table
+    withheld = False in (card, column)
     assert features["flags"].to_pylist() == [Flag.NOT_PHOTOMETRIC if withheld else 0]
     assert features["morph_r_mag"].is_null().to_pylist() == [withheld]
-    assert features["morph_asymmetry"].null_count == 0
+    for name in ("r_mag", "g_aperture_mag", "g_aperture_mag_err"):
+        assert features["measured_" + name].is_null().to_pylist() == [withheld]
+    assert features["morph_asymmetry"].null_count + features["measured_asymmetry"].null_count == 0
     assert features[NOTE_COLUMN].to_pylist() == ["not photometric: r_mag" if withheld else None]

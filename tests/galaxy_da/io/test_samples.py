@@ -38,6 +38,7 @@ def test_good_samples_pass():
         ({"ra": [float("nan"), None]}, "none of 2 rows has a usable position: ra is nan"),
         ({"ra": [10.0, 20.0], "dec": [100.0, 120.0]}, "dec reaches 120 .*swapped"),
         ({"ra": ["here", "there"]}, "ra and dec must be numbers"),
+        ({"photometric": [1, 0]}, "'photometric' must hold true or false but holds int64"),
         ({"status": ["ok", "lost"]}, "'lost'.*is not one of ok"),
     ],
 )
