@@ -24,7 +24,6 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.peers.morphology import measure_morphology
 from benchmarks.real.encoding import encode
 from benchmarks.real.guide_images import read_guide
-from benchmarks.real.smooth_or_featured import guide_rows
 from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from catalogs.simulation.sky import SkySettings
@@ -324,9 +323,6 @@ def main() -> None:
     if given.guide is not None:
         loaded = LatentSpace.load(given.space)
         print_rows("The probe p_featured on real images", real_rows(loaded, given.guide))
-        print_rows(
-            "Smooth against features, fitted to guide images", guide_rows(loaded, given.guide)
-        )
 
 
 if __name__ == "__main__":

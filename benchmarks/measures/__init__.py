@@ -1,1 +1,1 @@
-"""Measures that several benchmarks share: image quality, sky residuals, reconstruction."""
+"""Measures of image quality that benchmarks share."""

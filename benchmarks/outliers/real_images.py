@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -12,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from PIL import Image
 
 from benchmarks.outliers.simulated import found_by_scores
 from benchmarks.real.guide_images import guide_cutout, read_colour, with_stretch
-from benchmarks.real.guide_sample import stored_images
 from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.samples import Sample, load_sample
@@ -23,7 +24,7 @@ from galaxy_da.io.tables import write_table
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.outliers import BAD_DATA, STRANGE
 from galaxy_da.space import LatentSpace
-from galaxy_da.surveys import get_survey
+from galaxy_da.surveys import AnyStretch, get_survey
 
 __all__ = ["real_indexes", "real_rows", "reason_rows"]
 
@@ -129,6 +130,9 @@ def _guide_sample(path: Path, survey: str, out: str) -> Sample:
         cutout = guide_cutout(read_colour(row["image"]), definition)
         images[key] = (cutout, is_artefact or before)
     cutouts = [cutout for cutout, _ in images.values()]
+    names: dict[AnyStretch | None, str] = {
+        stretch: name for name, stretch in get_survey(survey).stretches.items()
+    }
     sample = {
         "object_id": list(images),
         "survey": [survey] * len(images),
@@ -136,8 +140,16 @@ def _guide_sample(path: Path, survey: str, out: str) -> Sample:
         "dec": np.zeros(len(images)),
         "pixel_scale_arcsec": [cutout.pixel_scale_arcsec for cutout in cutouts],
         "class": ["artefact" if artefact else "galaxy" for _, artefact in images.values()],
-        **stored_images(cutouts, definition),
+        "image": [_png(cutout) for cutout in cutouts],
+        "stretch": pa.array([names.get(cutout.stretch) for cutout in cutouts], pa.string()),
     }
     file = Path(out) / f"guide-{survey}.parquet"
     write_table(pa.table(sample), file)
     return Sample(file)
+
+
+def _png(cutout: Cutout) -> bytes:
+    """Encode a colour cutout as PNG, the first row northernmost."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.moveaxis(cutout.pixels[:, ::-1], 0, -1)).save(buffer, "png")
+    return buffer.getvalue()

@@ -47,7 +47,8 @@ def test_ratio_above_one_means_faster_or_smaller():
 
 
 def test_docs_quote_commands_that_exist():
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    pages = [path for path in (ROOT / "docs").rglob("*.md") if "_generated" not in path.parts]
+    for page in [ROOT / "README.md", *pages]:
         quoted = re.findall(
             r"python -m\s+(benchmarks[a-z0-9_.]*)", page.read_text(encoding="utf-8")
         )
@@ -83,14 +84,9 @@ def test_page_of_speed_at_its_smallest_size(section, tmp_path):
     ("line", "expected"),
     [
         (
-            "adaptation --seeds 1 --targets sdss --n 160 --pool 100 --baselines coral --steps 1"
+            "adaptation --seeds 1 --targets sdss --n 160 --pool 100 --methods xu2023,adapt --steps 1"
             " --out {out}",
             "benchmark.md",
-        ),
-        (
-            "comparisons.processes --verbs pretrain --processes 1 --seeds 1 --galaxies 192"
-            " --epochs 1 --out {out}",
-            "kl_nat",
         ),
         (
             "adaptation --seeds 1 --targets sdss --wrong psf+30 --n 160 --pool 100 --steps 1"

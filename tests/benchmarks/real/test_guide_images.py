@@ -2,9 +2,7 @@ import numpy as np
 import pytest
 
 from benchmarks.real.guide_images import read_guide
-from benchmarks.real.smooth_or_featured import guide_rows
 from galaxy_da.errors import TableError
-from galaxy_da.space import LatentSpace
 
 
 def test_guide_images_are_distinct_and_labelled(data):
@@ -14,13 +12,6 @@ def test_guide_images_are_distinct_and_labelled(data):
     assert 0 < guide.featured.mean() < 1
     widths = [c.pixel_scale_arcsec * c.pixels.shape[2] for c in guide.cutouts]
     np.testing.assert_allclose(widths, 424 * 0.02 * 4.0)
-
-
-@pytest.mark.slow
-def test_guide_table(data):
-    rows = guide_rows(LatentSpace.load("decals"), data / "galaxy_zoo_guide.parquet", ("sdss",))
-    assert {row["features"] for row in rows} == {"latents", "statmorph", "PCA-40"}
-    assert all(0 <= row["auc_low"] <= row["auc"] <= row["auc_high"] <= 1 for row in rows)
 
 
 def test_unknown_guide_surveys_and_missing_files_are_refused(tmp_path):

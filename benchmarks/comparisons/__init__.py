@@ -1,1 +1,0 @@
-"""Compare training in several processes with training in one."""
