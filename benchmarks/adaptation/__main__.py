@@ -42,9 +42,6 @@ def benchmark(
             help="Methods to measure, by commas, such as 'by definition,adapt'; all by default."
         ),
     ] = None,
-    curves: Annotated[
-        str, typer.Option(help="Targets to measure with few, wrong and no pairs too.")
-    ] = "",
     scenes: Annotated[
         UPath | None, typer.Option(help="Sample table of real images to simulate from.")
     ] = None,
@@ -76,7 +73,6 @@ def benchmark(
             pool=pool,
             small_pool=min(1000, pool),
             methods=chosen,
-            curve_targets=_split(curves),
             steps=steps,
         )
     except ValidationError as error:

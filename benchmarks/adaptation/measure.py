@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy_healpix import lonlat_to_healpix
-from torch import Tensor
 
-from benchmarks.measures.image_quality import (
-    aperture_flux,
-    best_gaussian_sigma,
-    compare_images,
-    flux_bias,
-    gaussian_filtered,
-    pca_reconstruction,
-)
 from evaluation.distractors import (
     HARD_POOL,
     distance_contrast,
@@ -30,21 +21,12 @@ from evaluation.domains import domain_auc
 from evaluation.retrieval import Recall, match_ranks, recall_of
 from evaluation.strata import MAGNITUDES, SIZES_OVER_PSF, by_stratum
 from evaluation.transfer import MorphologyClassifier
-from galaxy_da.images.preparation import Frame
 
-__all__ = [
-    "HeldOutGalaxies",
-    "ImagePairs",
-    "Latents",
-    "image_baselines",
-    "measure",
-    "measure_images",
-]
+__all__ = ["HeldOutGalaxies", "Latents", "measure"]
 
 _CELL_NSIDE = 64
 _COMPARED = {"aligned": "all", "rotated": "galaxy"}
 _FAINT_MAG = 20.0  # in r
-_RANGE_QUANTILES = (0.0005, 0.9995)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,87 +165,6 @@ def measure(
     return result
 
 
-def measure_images(images: Tensor, reference: Tensor, frame: Frame, seed: int) -> dict[str, Any]:
-    """Compare decoded or filtered target images with anchor images of the same galaxies.
-
-    Parameters
-    ----------
-    images, reference : (n, bands, y, x) float tensors
-        First grids in the frame's asinh units and bands.
-    frame : Frame
-        Frame of both.
-    seed : int
-        Seed of the bootstrap.
-
-    Returns
-    -------
-    dict
-        `compare_images`, the ``value_range`` it was given, and ``flux``: `flux_bias` of 5 arcsec
-        apertures by band.
-    """
-    value_range = _value_range(reference)
-    here, there = (aperture_flux(some, frame) for some in (images, reference))
-    return {
-        **compare_images(images, reference, value_range),
-        "value_range": value_range,
-        "flux": {
-            band: flux_bias(here[:, i], there[:, i], seed) for i, band in enumerate(frame.bands)
-        },
-    }
-
-
-class ImagePairs(NamedTuple):
-    """Images of the same galaxies by both surveys, (n, bands, y, x), in the frame's bands."""
-
-    target: Tensor
-    anchor: Tensor
-
-
-def image_baselines(
-    test: ImagePairs,
-    validation: ImagePairs,
-    training: Tensor,
-    frame: Frame,
-    components: int,
-    seed: int,
-) -> dict[str, dict[str, Any]]:
-    """Measure baselines without latents: the raw image, a Gaussian filter, and pixel PCA.
-
-    Parameters
-    ----------
-    test : ImagePairs
-        Images to measure on.
-    validation : ImagePairs
-        Images that choose the width of the filter.
-    training : (k, bands, y, x) float tensor
-        Anchor images to fit the components on.
-    frame : Frame
-        Frame of all images.
-    components : int
-        Number of pixel components.
-    seed : int
-        Seed of the decomposition and the bootstrap.
-
-    Returns
-    -------
-    dict
-        `measure_images` of ``raw``, ``gaussian`` (with its ``sigma_px``) and ``pca``.
-    """
-    sigma = best_gaussian_sigma(*validation, frame.softening, _value_range(validation.anchor))
-    components = min(components, len(training))
-    pictures = {
-        "raw": test.target,
-        "gaussian": gaussian_filtered(test.target, sigma, frame.softening),
-        "pca": pca_reconstruction(training, test.target, components, seed),
-    }
-    found = {
-        name: measure_images(images, test.anchor, frame, seed) for name, images in pictures.items()
-    }
-    found["gaussian"]["sigma_px"] = sigma
-    found["pca"]["components"] = components
-    return found
-
-
 def _whole_pool(queries: np.ndarray, pool: np.ndarray, seed: int) -> Iterator[dict[str, Any]]:
     recall = recall_of(match_ranks(queries, pool), len(pool), seed)
     where = {"direction": "forward", "distractors": "random", "stratum": "all"}
@@ -318,9 +219,3 @@ def _strata(ranks: np.ndarray, pool: int, held_out: HeldOutGalaxies) -> dict[str
         strata = by_stratum(ranks, pool, values, edges, held_out.seed)
         found |= {f"{name} {interval}": recall for interval, recall in strata.items()}
     return found
-
-
-def _value_range(images: Tensor) -> float:
-    """Return the range of pixel values without the extreme thousandth [asinh units]."""
-    low, high = np.quantile(images.numpy(), _RANGE_QUANTILES)
-    return float(high - low)

@@ -6,27 +6,17 @@ method carries a map for the anchor too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import torch
 from torch import Tensor
 
-from benchmarks.baselines import (
-    AdaptationData,
-    Baseline,
-    ByDefinition,
-    CoralMap,
-    PixelPCA,
-    Procrustes,
-    Sidda,
-    all_baselines,
-)
+from benchmarks.baselines import AdaptationData, Baseline, PixelPCA, Sidda, all_baselines
 from galaxy_da.errors import CatalogError
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
@@ -39,16 +29,11 @@ __all__ = [
     "TrainingSet", "fit_method",
 ]  # fmt: skip
 
-ADAPT, CEILING, RIGHT = "adapt", "ceiling", "right definition"
-BY_DEFINITION = ByDefinition.name
+ADAPT, CEILING, RIGHT, BY_DEFINITION = "adapt", "ceiling", "right definition", "by definition"
 _BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in all_baselines()}
 
-METHODS = (*_BASELINES, ADAPT)
+METHODS = (BY_DEFINITION, *_BASELINES, ADAPT)
 """Names of all methods, the quick ones first."""
-
-_MIXING = {CoralMap.name, Procrustes.name}
-_PIXELS = {PixelPCA.name}
-_MOVING = {Sidda.name}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,10 +83,8 @@ class FittedMethod:
         Maps from inputs to (n, d) float tensors.
     compared : dict of str to slice
         Latents to compare, ``all`` and ``galaxy``; see `benchmarks.adaptation.measure.Latents`.
-    columns : sequence of int, optional
-        Space latents that `anchor` returns, in order, where it returns those.
-    decodable : callable, optional
-        Map from target images to all latents of the frozen decoder, where there is one.
+    moves_anchor : bool
+        True if `anchor` does not return the latents of the space.
     record : dict
         Record of the fit.
     """
@@ -109,8 +92,7 @@ class FittedMethod:
     anchor: Callable[[Inputs], Tensor]
     target: Callable[[Inputs], Tensor]
     compared: Mapping[str, slice]
-    columns: tuple[int, ...] | None = None
-    decodable: Callable[[Inputs], Tensor] | None = None
+    moves_anchor: bool = False
     record: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -124,11 +106,11 @@ def fit_method(method: str, training_set: TrainingSet) -> FittedMethod:
     ValueError
         If the method is unknown.
     CatalogError
-        If it needs pairs and there are none, or too few.
+        If there are too few pairs or images.
     """
     if method == CEILING:
         return _of_space(training_set.space, training_set.space.encoder(training_set.space.anchor))
-    if method == RIGHT:
+    if method in (RIGHT, BY_DEFINITION):
         return _of_space(training_set.space, training_set.encoder)
     if method == ADAPT:
         return _adapted(training_set)
@@ -139,69 +121,35 @@ def fit_method(method: str, training_set: TrainingSet) -> FittedMethod:
 
 def _of_space(space: LatentSpace, encoder: SurveyEncoder) -> FittedMethod:
     """Map images through the encoders of a space."""
-
-    def target(inputs: Inputs) -> Tensor:
-        return space.encode(inputs, encoder).mean
-
     return FittedMethod(
         anchor=lambda inputs: space.encode(inputs, space.anchor).mean,
-        target=target,
+        target=lambda inputs: space.encode(inputs, encoder).mean,
         compared={"all": slice(None), "galaxy": slice(space.galaxy_latents)},
-        columns=tuple(range(space.architecture.latents)),
-        decodable=target,
         record=encoder.record,
     )
 
 
 def _baseline(baseline: Baseline, training_set: TrainingSet) -> FittedMethod:
-    """Fit a baseline to the pairs, or to all images if it does not use pairs.
-
-    Maps that mix latents are fitted twice: to all latents, and to galaxy latents alone for rotated
-    observations.
-    """
-    paired = baseline.needs_pairs
-    if paired and len(training_set.pairs) < 2:
-        raise CatalogError(f"{baseline.name}: needs pairs but got {len(training_set.pairs)}")
-    rows = (
-        training_set.pairs.T
-        if paired
-        else (np.arange(len(side.inputs)) for side in (training_set.anchor, training_set.target))
-    )
-    here, there = (torch.from_numpy(np.ascontiguousarray(side)) for side in rows)
-    galaxy, latents = training_set.space.galaxy_latents, training_set.space.architecture.latents
+    """Fit a baseline to all images."""
     data = AdaptationData(
         space=training_set.space,
         encoder=training_set.encoder,
-        anchor=training_set.anchor.inputs[here],
-        target=training_set.target.inputs[there],
-        paired=paired,
+        anchor=training_set.anchor.inputs,
+        target=training_set.target.inputs,
         seed=training_set.seed,
-        galaxy=slice(None),
     )
-    twice = baseline.name in _MIXING and galaxy < latents
     try:
-        fits = [baseline.fit(data)]
-        if twice:
-            fits.insert(0, baseline.fit(replace(data, galaxy=slice(galaxy))))
+        fit = baseline.fit(data)
     except ValueError as error:
         raise CatalogError(f"{baseline.name}: {error}") from error
-
-    def joined(maps: Sequence[Callable[[Inputs], Tensor]]) -> Callable[[Inputs], Tensor]:
-        return lambda inputs: torch.cat([encode(inputs) for encode in maps], 1)
-
-    pixels = baseline.name in _PIXELS
-    own = baseline.name not in _MOVING and not pixels
-    columns = (*range(galaxy), *range(latents)) if twice else tuple(range(latents))
+    pixels = isinstance(baseline, PixelPCA)
+    galaxy = None if pixels else training_set.space.galaxy_latents
     return FittedMethod(
-        anchor=joined([fit.anchor for fit in fits]),
-        target=joined([fit.target for fit in fits]),
-        compared={
-            "all": slice(galaxy, None) if twice else slice(None),
-            "galaxy": slice(None) if pixels else slice(galaxy),
-        },
-        columns=columns if own else None,
-        decodable=fits[-1].target if own else None,
-        record=fits[-1].record,
+        anchor=fit.anchor,
+        target=fit.target,
+        compared={"all": slice(None), "galaxy": slice(galaxy)},
+        moves_anchor=pixels or isinstance(baseline, Sidda),
+        record=fit.record,
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.adaptation.measure import Latents, image_baselines, measure, measure_images
+from benchmarks.adaptation.measure import Latents, measure
 from benchmarks.adaptation.methods import (
     ADAPT,
     BY_DEFINITION,
@@ -100,11 +100,8 @@ def _plan(
         for target in settings.by_name:
             every = (CEILING, RIGHT, BY_DEFINITION) if settings.wrong else (CEILING,)
             planned = [(Variant(), method) for method in every]
-            if ADAPT in methods and not settings.wrong:
-                planned += [(Variant(), "images")]
             if not settings.wrong:
                 planned += [(Variant(), method) for method in methods]
-                planned += [(v, m) for v in settings.curves(target) for m in methods]
             if ADAPT in methods:
                 planned += [(variant, ADAPT) for variant in settings.fewer()]
             for variant, method in dict.fromkeys(planned):
@@ -143,8 +140,6 @@ def _result(target_data: TargetData, variant: Variant, method: str) -> dict[str,
         "pool": len(target_data.pool_inputs),
     }
     start = time.perf_counter()
-    if method == "images":
-        return {**result, "images": _images(target_data), "seconds": time.perf_counter() - start}
     try:
         if method == RIGHT:
             training_set = replace(training_set, encoder=target_data.right_encoder)
@@ -153,11 +148,9 @@ def _result(target_data: TargetData, variant: Variant, method: str) -> dict[str,
         return {**result, "error": str(error)}
     result["seconds"] = time.perf_counter() - start
     result["record"] = _plain(dict(fitted.record))
-    if fitted.columns is None:
-        pool, classifier = target_data.pool_latents(fitted)
-    else:
-        whole, classifier = target_data.anchor_latents
-        pool = whole[:, fitted.columns]
+    pool, classifier = (
+        target_data.pool_latents(fitted) if fitted.moves_anchor else target_data.anchor_latents
+    )
     sky, rows = target_data.sky, target_data.test_galaxies
     own = {CEILING: target_data.repeats, RIGHT: target_data.described}
     names = own.get(method, target_data.observations)
@@ -174,23 +167,7 @@ def _result(target_data: TargetData, variant: Variant, method: str) -> dict[str,
         compared=fitted.compared,
     )
     result |= measure(latents, target_data.held_out, classifier)
-    if fitted.decodable is not None:
-        drawn = target_data.space.decode(fitted.decodable(tested["aligned"]))
-        reference = target_data.image_pairs(rows).anchor
-        result["denoising"] = measure_images(drawn, reference, target_data.space.frame, sky.seed)
     return result
-
-
-def _images(target_data: TargetData) -> dict[str, Any]:
-    """Measure target images against anchor images, without latents."""
-    return image_baselines(
-        target_data.image_pairs(target_data.test_galaxies),
-        target_data.image_pairs(target_data.rows("validation")),
-        target_data.image_pairs(target_data.rows("train")).anchor,
-        target_data.space.frame,
-        target_data.space.architecture.latents,
-        target_data.sky.seed,
-    )
 
 
 def _plain(record: Any) -> Any:

@@ -23,26 +23,21 @@ class _Frozen(BaseModel):
 
 
 class Variant(_Frozen):
-    """Number and quality of the pairs that a method gets.
+    """Number of pairs that a method gets.
 
     Attributes
     ----------
     pairs : int, optional
         Number of pairs, training and validation together; `BenchmarkSettings.most_pairs` by
         default, 0 for unpaired images of different galaxies.
-    wrong : float
-        Share of pairs whose target is another galaxy.
     """
 
     pairs: int | None = Field(default=None, ge=0)
-    wrong: float = Field(default=0.0, ge=0, lt=1)
 
     @property
     def name(self) -> str:
-        """Key in tables: ``all``, ``300 pairs``, ``10% wrong``."""
-        if self.pairs is not None:
-            return f"{self.pairs} pairs"
-        return f"{self.wrong:.0%} wrong" if self.wrong else "all"
+        """Key in tables: ``all``, ``300 pairs``."""
+        return "all" if self.pairs is None else f"{self.pairs} pairs"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +72,6 @@ class BenchmarkSettings(_Frozen):
         Largest number of pairs.
     fewer_pairs : tuple of int
         Smaller numbers of pairs with which `adapt` is measured too, 0 for unpaired images.
-    curve_targets : tuple of str
-        Targets on which every method is measured with fewer and wrong pairs too.
-    few_pairs : tuple of int
-        Points of the few-pairs curve, 0 for unpaired images; those above `galaxies` are left out.
-    wrong_pairs : tuple of float
-        Points of the wrong-pairs curve.
     steps : int, optional
         Largest number of fine-tuning steps; the default of `training.adaptation` if None.
     """
@@ -98,9 +87,6 @@ class BenchmarkSettings(_Frozen):
     methods: tuple[str, ...] | None = None
     most_pairs: int = Field(default=1300, gt=0)
     fewer_pairs: tuple[int, ...] = (0, 300)
-    curve_targets: tuple[str, ...] = ()
-    few_pairs: tuple[int, ...] = (0, 30, 100, 300, 1000)
-    wrong_pairs: tuple[float, ...] = (0.02, 0.1, 0.3)
     steps: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
@@ -109,11 +95,6 @@ class BenchmarkSettings(_Frozen):
         if unknown:
             raise ValueError(
                 f"wrong names {', '.join(unknown)}; faults of definitions are {', '.join(FAULTS)}"
-            )
-        unknown = [name for name in self.curve_targets if name not in self.by_name]
-        if unknown:
-            raise ValueError(
-                f"curve_targets names {', '.join(unknown)}; targets are {', '.join(self.by_name)}"
             )
         return self
 
@@ -129,13 +110,6 @@ class BenchmarkSettings(_Frozen):
     def fewer(self) -> tuple[Variant, ...]:
         """Return the variants with fewer pairs, on which `adapt` is always measured."""
         return tuple(Variant(pairs=n) for n in self.fewer_pairs if n < self.galaxies)
-
-    def curves(self, target: str) -> tuple[Variant, ...]:
-        """Return the points of a target's curves, on which every method is measured."""
-        if target not in self.curve_targets:
-            return ()
-        few = [Variant(pairs=n) for n in self.few_pairs if n < self.galaxies]
-        return (*few, *(Variant(wrong=share) for share in self.wrong_pairs if share))
 
 
 def benchmark_survey(name: str) -> Survey:

@@ -48,13 +48,6 @@ _OTHERS: dict[str, dict[str, str]] = {
     "gap closed": {"measure": "transfer_gap_closed", "observation": "aligned"},
     "seconds": {"measure": "seconds"},
 }
-_IMAGES: dict[str, dict[str, str]] = {
-    "PSNR [dB]": {"measure": "psnr"},
-    "SSIM": {"measure": "ssim"},
-    "flux bias g": {"measure": "flux_bias_g"},
-    "flux bias r": {"measure": "flux_bias_r"},
-    "flux bias z": {"measure": "flux_bias_z"},
-}
 _SEARCHES: dict[str, dict[str, str]] = {
     f"{pose}, {kind} latents": {"observation": observation, "latents": kind}
     for observation, pose in (("aligned", "north up"), ("rotated", "rotated"))
@@ -96,12 +89,8 @@ def markdown(means: pd.DataFrame, figures: pd.DataFrame, errors: Sequence[dict[s
             lines += [f"Recall@1, {title}", "", *_table(_largest_pools(chosen), _COLUMNS), ""]
         lines += ["Recall@1 in the smaller pool and in reverse", "", *_directions(own), ""]
         lines += ["Distances, domains, morphology", "", *_table(own, _OTHERS), ""]
-        lines += ["Images beside the anchor's", "", *_table(own, _IMAGES), ""]
         title = "Recall@1 by magnitude and size over PSF (rotated, hard)"
         lines += [title, "", *_by_stratum(own), ""]
-    curves = means[(means["variant"] != "all") & (means["method"] != _ADAPT)]
-    for target in curves["target"].unique():
-        lines += [f"## Curves: {target}", "", *_curves(means[means["target"] == target]), ""]
     if errors:
         lines += ["## Not measured", ""]
         lines += [
@@ -199,8 +188,7 @@ def _table(rows: pd.DataFrame, columns: dict[str, dict[str, str]]) -> Iterator[s
     yield _line(["method", *columns])
     yield _line(["---"] * (1 + len(columns)))
     for method, values in found.items():
-        if method not in ("raw", "gaussian", "pca") or "PSNR [dB]" in columns:
-            yield _line([method, *(values.get(name, "") for name in columns)])
+        yield _line([method, *(values.get(name, "") for name in columns)])
 
 
 def _directions(own: pd.DataFrame) -> Iterator[str]:
@@ -223,15 +211,6 @@ def _by_stratum(own: pd.DataFrame) -> Iterator[str]:
         & ~own["stratum"].isin(["all", "faint"])
     ]
     yield from _grid(chosen, "method", "stratum")
-
-
-def _curves(own: pd.DataFrame) -> Iterator[str]:
-    for title, where in _HEADLINES.items():
-        chosen = own[(own["measure"] == "recall_at_1") & (own["direction"] == "forward")]
-        for key, value in where.items():
-            chosen = chosen[chosen[key] == value]
-        yield from (f"Recall@1, {title}", "", *_grid(_largest_pools(chosen), "method", "variant"))
-        yield ""
 
 
 def _grid(rows: pd.DataFrame, down: str, across: str) -> Iterator[str]:

@@ -91,7 +91,7 @@ def figures_of(results: Iterable[dict[str, Any]]) -> pd.DataFrame:
             "seed": result["seed"],
             "target": result["target"],
             "variant": result["variant"],
-            "method": row.pop("method", result["method"]),
+            "method": result["method"],
             **dict.fromkeys(("observation", "latents", "direction", "distractors", "stratum"), ""),
             "pool": 0,
             **{"low": math.nan, "high": math.nan},
@@ -151,26 +151,6 @@ def _result_rows(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for observation, found in result.get("transfer", {}).items():
         for name, value in found.items():
             yield {"observation": observation, "measure": f"transfer_{name}", "value": value}
-    if "denoising" in result:
-        yield from _image_rows(result["denoising"])
-    for name, found in result.get("images", {}).items():
-        yield from ({"method": name, **row} for row in _image_rows(found))
-
-
-def _image_rows(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for name in ("psnr", "ssim", "mse"):
-        yield {"observation": "aligned", "measure": name, "value": found[name]}
-    for band, bias in found["flux"].items():
-        yield {
-            "observation": "aligned",
-            "measure": f"flux_bias_{band}",
-            **{"value": bias["bias"], "low": bias["low"], "high": bias["high"]},
-        }
-        yield {
-            "observation": "aligned",
-            "measure": f"flux_scatter_{band}",
-            "value": bias["scatter"],
-        }
 
 
 def _gap_rows(

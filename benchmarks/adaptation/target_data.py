@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.adaptation.measure import HeldOutGalaxies, ImagePairs
+from benchmarks.adaptation.measure import HeldOutGalaxies
 from benchmarks.adaptation.methods import CEILING, FittedMethod, Observed, TrainingSet, fit_method
 from benchmarks.adaptation.settings import BenchmarkSettings, Target, Variant
 from benchmarks.adaptation.sky import BenchmarkSky
-from benchmarks.baselines.interface import in_frame_bands
 from catalogs.simulation.conditions import frame_bands
 from catalogs.simulation.scenes import ScenePool
 from evaluation.transfer import MorphologyClassifier
@@ -132,14 +131,6 @@ class TargetData:
         """Return anchor images of the galaxies of a part."""
         return self.sky.inputs(self.sky.anchor.name, self.rows(part))
 
-    def image_pairs(self, rows: np.ndarray) -> ImagePairs:
-        """Return first grids by both surveys; the nearest band stands in for a missing one."""
-        own, frame = self.space.encoder(self.space.anchor), self.space.frame
-        sides = ((self.target.name, self.encoder), (self.sky.anchor.name, own))
-        return ImagePairs(
-            *(in_frame_bands(self.sky.inputs(name, rows).images, of, frame) for name, of in sides)
-        )
-
     @cached_property
     def labels(self) -> np.ndarray | None:
         """Morphology of every galaxy; real scenes have none."""
@@ -172,9 +163,6 @@ class TargetData:
         else:
             most = self.settings.most_pairs if variant.pairs is None else variant.pairs
             pairs = pairs[np.sort(rng.permutation(len(training_galaxies))[:most])]
-        if variant.wrong:
-            spoiled = rng.permutation(len(pairs))[: max(2, round(variant.wrong * len(pairs)))]
-            pairs[spoiled, 1] = pairs[np.roll(spoiled, 1), 1]
         sides = ((self.sky.anchor.name, here), (self.target.name, there))
         anchor, target = (
             Observed(

@@ -10,8 +10,9 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from benchmarks.baselines.interface import AdaptationData, Fitted, in_frame_bands
+from benchmarks.baselines.interface import AdaptationData, Fitted
 from galaxy_da.images.inputs import Inputs
+from galaxy_da.images.preparation import Frame
 from galaxy_da.space import SurveyEncoder
 
 __all__ = ["PixelPCA"]
@@ -34,7 +35,6 @@ class PixelPCA:
     components: int = 40
 
     name: ClassVar[str] = "pca-pixels"
-    needs_pairs: ClassVar[bool] = False
 
     def fit(self, data: AdaptationData) -> Fitted:
         """Fit to the anchor's images, north up.
@@ -53,7 +53,7 @@ class PixelPCA:
         pca = PCA(self.components, random_state=data.seed)
 
         def pixels(inputs: Inputs, encoder: SurveyEncoder) -> np.ndarray:
-            return np.asarray(in_frame_bands(inputs.images, encoder, frame).flatten(1))
+            return np.asarray(_in_frame_bands(inputs.images, encoder, frame).flatten(1))
 
         def project(inputs: Inputs, encoder: SurveyEncoder) -> Tensor:
             return torch.from_numpy(pca.transform(pixels(inputs, encoder))).float()
@@ -64,3 +64,13 @@ class PixelPCA:
             target=lambda inputs: project(inputs, data.encoder),
             record={"explained_variance": float(pca.explained_variance_ratio_.sum())},
         )
+
+
+def _in_frame_bands(images: Tensor, encoder: SurveyEncoder, frame: Frame) -> Tensor:
+    """(n, bands, y, x) images of the first grid; the nearest band stands in for a missing one."""
+    there = [plane for plane, name in enumerate(encoder.bands) if name is not None]
+    have = np.log([encoder.survey.band(str(encoder.bands[p])).wavelength_nm for p in there])
+    wanted = np.log(frame.wavelengths_nm)
+    nearest = np.abs(wanted[:, None] - have).argmin(1)
+    own = range(len(encoder.bands))
+    return images[:, [p if p in there else there[nearest[p]] for p in own]]

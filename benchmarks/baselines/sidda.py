@@ -62,7 +62,6 @@ class Sidda:
     beta: float = 1.0
 
     name: ClassVar[str] = "sidda"
-    needs_pairs: ClassVar[bool] = False
 
     def fit(self, data: AdaptationData) -> Fitted:
         """Train one network on both surveys."""
@@ -118,7 +117,7 @@ class Sidda:
         )
 
         def encode(inputs: Inputs) -> Tensor:
-            return space.encode(inputs, shared).mean[:, data.galaxy]
+            return space.encode(inputs, shared).mean
 
         return Fitted(
             anchor=encode,

@@ -51,7 +51,6 @@ class Xu2023:
     learning_rate: float = 1e-5
 
     name: ClassVar[str] = "xu2023"
-    needs_pairs: ClassVar[bool] = False
 
     def fit(self, data: AdaptationData) -> Fitted:
         """Train the target's network against the frozen source."""

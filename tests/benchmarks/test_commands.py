@@ -84,8 +84,8 @@ def test_page_of_speed_at_its_smallest_size(section, tmp_path):
     ("line", "expected"),
     [
         (
-            "adaptation --seeds 1 --targets sdss --n 160 --pool 100 --methods xu2023,adapt --steps 1"
-            " --out {out}",
+            "adaptation --seeds 1 --targets sdss --n 160 --pool 100 --methods xu2023,adapt"
+            " --steps 1 --out {out}",
             "benchmark.md",
         ),
         (

@@ -22,7 +22,6 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.files import json_hash
 from galaxy_da.models.networks import Encoder
 from galaxy_da.models.space_parts import network_hash
-from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 from training.adaptation.candidates import FINE_TUNED
 from training.adaptation.images import PairedImages
@@ -32,7 +31,10 @@ from training.losses import contrastive, paired
 from training.parallel.fabric import make_fabric
 from training.parallel.processes import Share, agreed, check_process_group, is_first
 
-__all__ = ["MeanOfTensors", "PairLosses", "anchor_latents", "batch_means", "fine_tune"]
+__all__ = [
+    "MeanOfTensors", "PairLosses", "anchor_latents", "batch_means", "fine_tune",
+    "means_by_symmetry",
+]  # fmt: skip
 
 
 class PairLosses:
@@ -182,6 +184,19 @@ def anchor_latents(pairs: PairedImages) -> Tensor:
     share = Share.of(len(pairs))
     network = pairs.space.encoder(pairs.space.anchor).network
     return share.whole(means_by_symmetry(network, pairs.anchor[share.own]), dim=1)
+
+
+def means_by_symmetry(network: Encoder, inputs: Inputs) -> Tensor:
+    """Return posterior means of inputs in each of the symmetries, (8, n, latents) float32.
+
+    Galaxy latents of a symmetric architecture are the same in all eight.
+    """
+    rotated = (inputs.with_images(apply_symmetry(inputs.images, k)) for k in range(SYMMETRIES))
+    means = torch.stack([network.encode(some, pooled=False).mean for some in rotated])
+    if network.symmetric:
+        galaxy = means[:, :, : network.galaxy_latents]
+        galaxy[:] = galaxy.mean(0)
+    return means
 
 
 def _score(held: PairedImages, network: Encoder, others: Tensor) -> float:

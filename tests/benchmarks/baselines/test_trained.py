@@ -23,7 +23,7 @@ def data(n=48, bands=("g", "r", "z"), **changes):
     noise = torch.tensor(rng.normal(0, 0.2, (n, 3, 64, 64)), dtype=torch.float32)
     there = torch.tensor([name is not None for name in encoder.bands])
     target = (1.5 * clean + noise) * there[:, None, None]
-    fields = {"anchor": Inputs.plain(clean), "target": Inputs.plain(target), "paired": True}
+    fields = {"anchor": Inputs.plain(clean), "target": Inputs.plain(target)}
     return AdaptationData(space=space, encoder=encoder, **{**fields, **changes})
 
 
@@ -84,7 +84,7 @@ def test_xu2023_has_the_published_settings():
 
 
 def test_xu2023_takes_missing_bands_and_unpaired_images():
-    some = data(bands=("g", "r"), paired=False, anchor=data(n=20).anchor)
+    some = data(bands=("g", "r"), anchor=data(n=20).anchor)
     assert some.encoder.bands[2] is None
     fitted = Xu2023(epochs=1).fit(some)
     assert fitted.target(some.target).shape == (48, 6)

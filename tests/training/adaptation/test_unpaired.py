@@ -6,10 +6,10 @@ from conftest import blobs, make_space, write_sample
 from galaxy_da.errors import CatalogError
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.io.samples import Sample
-from galaxy_da.models.symmetric_outputs import means_by_symmetry
 from galaxy_da.models.symmetries import apply_symmetry
 from galaxy_da.surveys import get_survey
 from training.adaptation import AdaptSettings, adapt
+from training.adaptation.fine_tuning import means_by_symmetry
 from training.adaptation.images import load_shared_images
 from training.adaptation.unpaired import UnpairedImages, adapt_without_pairs
 
