@@ -49,6 +49,7 @@ _OUTCOME_COLUMNS = pa.schema(
 )
 _CUTOUT_COLUMNS = (
     *("survey", "cutout", "image", "bands", "pixel_scale_arcsec", "psf_fwhm_arcsec"),
+    *("stretch", "photometric"),
     *("status", "sha256", "bytes", "message"),
 )
 

@@ -210,16 +210,18 @@ def test_keys_differ_where_positions_do(positions):
 
 
 def test_the_catalogues_columns_are_kept_beside_the_cutouts_own(server, tmp_path):
-    rows = catalogue(
-        2, survey=["decals"] * 2, cutout=["a.fits", "b.fits"], pixel_scale_arcsec=[0.262] * 2
-    )
+    old = {
+        "cutout": ["a.fits", "b.fits"], "pixel_scale_arcsec": [0.262] * 2,
+        "psf_fwhm_arcsec": [1.3] * 2, "stretch": ["galaxy-zoo"] * 2, "photometric": [False] * 2,
+    }  # fmt: skip
+    rows = catalogue(2, survey=["decals"] * 2, **old)
     fetch(at(server), rows, tmp_path / "out")
     table = pq.read_table(tmp_path / "out" / "sample.parquet")
     assert table["survey"].to_pylist() == ["sdss"] * 2
     assert table["survey_catalog"].to_pylist() == ["decals"] * 2
-    assert table["cutout_catalog"].to_pylist() == ["a.fits", "b.fits"]
-    assert "pixel_scale_arcsec" not in table.column_names
-    assert table["pixel_scale_arcsec_catalog"].to_pylist() == [0.262] * 2
+    for name, values in old.items():
+        assert table[f"{name}_catalog"].to_pylist() == values
+        assert name == "cutout" or name not in table.column_names
 
 
 def test_the_requested_pixel_scale_is_written(server, tmp_path):
