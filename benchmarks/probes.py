@@ -29,7 +29,6 @@ from benchmarks.support.tables import print_rows
 from catalogs.simulation.sky import SkySettings
 from catalogs.simulation.writing import simulate
 from evaluation.probes.errors import error_rows, measure, measure_probes, pulls
-from evaluation.probes.ideal_images import add_structure
 from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled
 from evaluation.probes.quantities import find_quantities
 from evaluation.targets import encoder_for
@@ -93,7 +92,7 @@ def probe_tables(
         definitions = [get_survey(name) for name in surveys]
         settings = SkySettings(seed=seed, repeat_anchor=False)
         simulate(definitions, n, out, settings, progress=False)
-        truth = add_structure(read_table(out / "truth.parquet"), seed)
+        truth = read_table(out / "truth.parquet")
         samples = {name: Sample(out / name / "sample.parquet") for name in surveys}
         latents = [_labelled(loaded, some, truth) for some in samples.values()]
         values = {name: known.values for name, known in find_quantities(truth).items()}
@@ -258,7 +257,7 @@ def _statmorph(sample: Sample, truth: pa.Table) -> dict[str, np.ndarray]:
     g, r = (flux[:, bands.index(survey.nearest_band(nm, bands).name)] for nm in (_G_NM, _R_NM))
     fwhm = sample.catalog["psf_fwhm_arcsec"].to_numpy()[numbers] / pixel
     found = measure_morphology(r, fwhm)
-    same = ("ellipticity", "position_angle", "concentration", "asymmetry")
+    same = ("ellipticity", "position_angle")
     sersic = ("sersic_ellipticity", "sersic_position_angle")
     return {
         **{name: found[name] for name in same + sersic},
@@ -284,8 +283,6 @@ def _measured(space: LatentSpace, sample: Sample, truth: pa.Table) -> dict[str, 
         "half_light_arcsec": found.half_light_arcsec,
         "ellipticity": (1 - found.axis_ratio) / (1 + found.axis_ratio),
         "position_angle": found.position_angle,
-        "concentration": found.concentration,
-        "asymmetry": found.asymmetry,
         "r_mag": magnitude[:, r],
         "g_minus_r": aperture[:, g] - aperture[:, r],
     }

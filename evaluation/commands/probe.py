@@ -42,15 +42,6 @@ def probe(
         list[str] | None,
         typer.Option(help="Column of --truth to fit; by default all that are known."),
     ] = None,
-    sky_seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Seed of the simulated sky; adds concentration, asymmetry and colour gradient."
-        ),
-    ] = None,
-    every_survey: Annotated[
-        bool, typer.Option(help="Fit to all samples together, not to the anchor's alone.")
-    ] = False,
     survey_file: SurveyFiles = None,
     seed: Annotated[int, typer.Option(help="Random seed of the fit.")] = 0,
     json: AsJson = False,
@@ -60,17 +51,16 @@ def probe(
     Probes of the same names are replaced, others kept.
 
     Example: galaxy-da probe --space space --sample sky/decals/sample.parquet
-    --sample sky/sdss/sample.parquet --truth sky/truth.parquet --sky-seed 1 --out space-probed
+    --sample sky/sdss/sample.parquet --truth sky/truth.parquet --out space-probed
     """
     if (truth is None) == (votes is None):
         raise typer.BadParameter("give --truth or --votes, one of them")
     if (votes is None) != (not question):
         raise typer.BadParameter("--votes and --question belong together")
-    if votes is not None and (column or every_survey or sky_seed is not None):
-        raise typer.BadParameter("--column, --every-survey and --sky-seed belong to --truth")
+    if votes is not None and column:
+        raise typer.BadParameter("--column belongs to --truth")
     from evaluation.probes.errors import error_rows
     from evaluation.probes.fitting import ProbeSettings, fit_probes
-    from evaluation.probes.ideal_images import add_structure
     from evaluation.probes.votes import fit_votes
     from galaxy_da.io.samples import Sample
     from galaxy_da.io.tables import read_table
@@ -85,14 +75,9 @@ def probe(
         fitted = fit_votes(loaded, samples, read_table(votes), answers, own, seed)
     elif truth is not None:
         first = next((s for s in samples if s.survey == loaded.anchor), samples[0])
-        table = read_table(truth)
-        if sky_seed is not None:
-            table = add_structure(table, sky_seed)
-        settings = ProbeSettings(
-            columns=tuple(column or ()), every_survey=every_survey, own_surveys=own, seed=seed
-        )
+        settings = ProbeSettings(columns=tuple(column or ()), own_surveys=own, seed=seed)
         others = [s for s in samples if s is not first]
-        fitted = fit_probes(loaded, first, table, others, settings)
+        fitted = fit_probes(loaded, first, read_table(truth), others, settings)
     names = {probe.name for probe in fitted}
     kept = [probe for probe in loaded.probes if probe.name not in names]
     loaded.with_probes([*kept, *fitted]).save(out)

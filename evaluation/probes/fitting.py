@@ -1,4 +1,4 @@
-"""Fit probes to a space's anchor, or to several surveys, and measure them in every survey.
+"""Fit probes to a space's anchor, and measure them in every survey.
 
 A probe is fitted on the train and validation parts of the sky (`catalogs.splits`). A fifth of the
 cells there are left out and set the scale of its errors. It is measured on the test part, which no
@@ -18,12 +18,7 @@ from astropy_healpix import lonlat_to_healpix
 from catalogs.splits import choose_split
 from evaluation.probes.error_scale import error_factors
 from evaluation.probes.errors import FEWEST, measure_probes
-from evaluation.probes.labelled_latents import (
-    FITTED_SYMMETRIES,
-    LabelledLatents,
-    encode_labelled,
-    joined,
-)
+from evaluation.probes.labelled_latents import FITTED_SYMMETRIES, LabelledLatents, encode_labelled
 from evaluation.probes.network import fit_networks
 from evaluation.probes.quantities import KnownQuantity, Quantity, find_quantities
 from evaluation.targets import encoder_for, known_splits
@@ -48,13 +43,11 @@ class ProbeSettings:
     """Settings of `fit_probes`.
 
     `columns` of the truth table are fitted unchanged; by default they are the quantities known to
-    `evaluation.probes.quantities`. `every_survey` fits to the observations of all samples together,
-    not to the anchor's alone. `own_surveys` defines surveys that neither the space nor the library
-    knows. `seed` draws the networks' first weights.
+    `evaluation.probes.quantities`. `own_surveys` defines surveys that neither the space nor the
+    library knows. `seed` draws the networks' first weights.
     """
 
     columns: tuple[str, ...] = ()
-    every_survey: bool = False
     own_surveys: Mapping[str, Survey] = field(default_factory=dict)
     seed: int = 0
 
@@ -112,15 +105,11 @@ def fit_probes(
     own = space.encoder(space.anchor)
     latents = [encode_labelled(space, own, anchor, truth, symmetric=True)]
     for sample in others:
-        survey = space.survey(sample.survey, settings.own_surveys)
-        encoder, every = encoder_for(space, sample, survey), settings.every_survey
-        used = None if every else test
-        latents.append(encode_labelled(space, encoder, sample, truth, used, symmetric=every))
+        encoder = encoder_for(space, sample, space.survey(sample.survey, settings.own_surveys))
+        latents.append(encode_labelled(space, encoder, sample, truth, test))
     cells = np.asarray(lonlat_to_healpix(*(sky * u.deg), 2**split.order, order="nested"))
-    known_latents = joined(latents) if settings.every_survey else latents[0]
     fitted = [
-        fit_probe(known, known_latents, ~test, cells, settings.seed)
-        for known in quantities.values()
+        fit_probe(known, latents[0], ~test, cells, settings.seed) for known in quantities.values()
     ]
     return measure_probes(
         fitted, latents, {name: known.values for name, known in quantities.items()}, test

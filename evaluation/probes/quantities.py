@@ -200,14 +200,12 @@ QUANTITIES = (
     ),
     Quantity(
         name="concentration",
-        description="5 log10(r80 / r20) in r of the light within 1.5 Petrosian radii (Bershady et "
-        "al. 2000), of a noise-free image of the galaxy alone with a PSF of 0.3 arcsec",
+        description="5 log10(r80 / r20) in r of the light (Bershady et al. 2000)",
         ucd=_MORPHOLOGY,
     ),
     Quantity(
         name="asymmetry",
-        description="Sum |I - I180| / sum |I| in r within 1.5 Petrosian radii (Conselice 2003) "
-        "about the true centre, of a noise-free image of the galaxy alone with a PSF of 0.3 arcsec",
+        description="Sum |I - I180| / sum |I| in r (Conselice 2003)",
         ucd=_MORPHOLOGY,
     ),
     Quantity(
@@ -215,13 +213,6 @@ QUANTITIES = (
         description="Integrated colour",
         unit="mag",
         ucd="phot.color;em.opt.B;em.opt.R",
-    ),
-    Quantity(
-        name="colour_gradient",
-        description="g - r of the light outside the circular half-light radius less that inside, "
-        "of the image that gives concentration",
-        unit="mag",
-        ucd="src.morph.param;phot.color",
     ),
     Quantity(
         name="r_mag",
@@ -258,8 +249,7 @@ QUANTITIES = (
         lambda strength: strength >= _WEAK_ARMS,
     ),
 )
-"""Quantities of the simulated sky; concentration, asymmetry and colour gradient come from
-`evaluation.probes.ideal_images`."""
+"""Quantities of the simulated sky; `training.readings` measures concentration and asymmetry."""
 
 
 def _numbers(truth: pa.Table, name: str) -> np.ndarray:

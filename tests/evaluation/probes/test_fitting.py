@@ -4,14 +4,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import statmorph
 import torch
 from conftest import blobs, make_space, write_sample
-from scipy.optimize import brentq
 from scipy.stats import median_abs_deviation
 from sklearn.calibration import calibration_curve
 
-from catalogs.simulation.galaxies import draw_galaxies
 from evaluation.commands.probe import probe as probe_verb
 from evaluation.probes import network as probe_network
 from evaluation.probes.errors import error_rows, measure, residuals
@@ -21,7 +18,6 @@ from evaluation.probes.fitting import (
     fit_probes,
     targets_by_symmetry,
 )
-from evaluation.probes.ideal_images import add_structure, ideal_images, structure
 from evaluation.probes.labelled_latents import LabelledLatents, encode_labelled, joined
 from evaluation.probes.quantities import QUANTITIES, find_quantities
 from galaxy_da.errors import CatalogError, TableError
@@ -160,53 +156,6 @@ def test_errors_by_hand():
     assert errors["ece"] < 0.05 and np.abs(observed - stated).max() < 0.08
 
 
-def test_structure_of_ideal_images_against_statmorph():
-    truth, images = ideal_images(0, 3)
-    found = structure(images, 1.0)
-    # statmorph moves the centre of asymmetry, far in irregulars and mergers.
-    centred = np.isin(truth["label"].to_pylist(), ["elliptical", "disc", "spiral", "barred"])
-    bright = np.flatnonzero(centred & (truth["r_mag"].to_numpy() < 20))[:4]
-    for i in bright:
-        image = images[i, 1].astype(float)
-        y, x = np.mgrid[: image.shape[0], : image.shape[1]] - (image.shape[0] - 1) / 2
-        inside = np.hypot(x, y) < 1.5 * found["petrosian_arcsec"][i]
-        with np.errstate(all="ignore"), pytest.warns():
-            peer = statmorph.SourceMorphology(
-                image, inside.astype(int), 1, weightmap=np.full(image.shape, image.max() / 1000),
-                skybox_size=8,
-            )  # fmt: skip
-            assert found["concentration"][i] == pytest.approx(peer.concentration, abs=0.1)
-            assert found["asymmetry"][i] == pytest.approx(peer.asymmetry, abs=0.07)
-
-
-def test_structure_of_an_exponential_disc():
-    ramp = np.arange(300) - 149.5
-    r = np.hypot(ramp[:, None], ramp)
-    g_and_r = np.stack([np.exp(-r / 15), 2 * np.exp(-r / 10)])[None].astype(np.float32)
-    found = structure(g_and_r, 0.1)
-
-    def light(x):  # of an exponential disc within x scale lengths
-        return 1 - (1 + x) * np.exp(-x)
-
-    petrosian = brentq(lambda x: x**2 * np.exp(-x) / (2 * light(x)) - 0.2, 1, 9)
-    total = light(1.5 * petrosian)
-    r20, r50, r80 = (brentq(lambda x, s=s: light(x) - s * total, 0, 9) for s in (0.2, 0.5, 0.8))
-    assert found["petrosian_arcsec"][0] == pytest.approx(petrosian, rel=0.01)
-    assert found["half_light_arcsec"][0] == pytest.approx(r50, rel=0.01)
-    assert found["concentration"][0] == pytest.approx(5 * np.log10(r80 / r20), abs=0.03)
-    assert found["asymmetry"][0] == 0
-    assert found["colour_gradient"][0] < -0.2  # g reaches further: bluer outside
-
-
-def test_structure_is_of_the_same_sky():
-    truth = draw_galaxies(32, np.random.default_rng([5, 0])).truth
-    truth = truth.add_column(0, "galaxy", pa.array(np.arange(32))).slice(20, 3)
-    both = add_structure(truth, 5)
-    assert np.isfinite(both["asymmetry"].to_numpy()).all()
-    with pytest.raises(TableError, match="not those of seed 6"):
-        add_structure(truth, 6)
-
-
 def test_probe_verb_stores_probes_in_the_space(tmp_path, quick, capsys):
     n = 300
     path = write_sample(tmp_path / "decals", blobs(n, 140, 0.262))
@@ -262,20 +211,3 @@ def test_probes_are_fitted_to_several_surveys_together():
     both = joined([one, two])
     assert both.rows.tolist() == [2, 0, 0, 1, 4]
     assert both.vectors[3].mean(1).tolist() == [0, 0, 1, 1, 1]
-
-
-def test_the_probe_of_several_surveys_is_right_in_each(tmp_path, quick):
-    n, rng = 300, np.random.default_rng(6)
-    same = {"ra": rng.uniform(130, 230, n), "dec": rng.uniform(-5, 30, n)}
-    decals = write_sample(tmp_path / "decals", blobs(n, 140, 0.262), **same)
-    sdss = 2 * blobs(n, 92, 0.396)
-    bands = {"bands": ["g,r,z"] * n, "object_id": pq.read_table(decals)["object_id"]}
-    other = Sample(write_sample(tmp_path / "sdss", sdss, "sdss", **bands, **same))
-    flux = np.load(tmp_path / "decals" / "cutouts.npy").sum((1, 2, 3))
-    truth = pa.table({"object_id": bands["object_id"], "flux": flux, **same})
-    together = ProbeSettings(columns=("flux",), every_survey=True)
-    alone, both = (
-        fit_probes(make_space(), Sample(decals), truth, [other], settings)[0].errors["sdss"]["rms"]
-        for settings in (ProbeSettings(columns=("flux",)), together)
-    )
-    assert both < alone

@@ -169,5 +169,5 @@ def test_votes_that_cannot_be_fitted_are_refused(tmp_path, quick):
         probe_verb("space", [path], tmp_path / "new")
     with pytest.raises(typer.BadParameter, match="belong together"):
         probe_verb("space", [path], tmp_path / "new", votes=path)
-    with pytest.raises(typer.BadParameter, match="belong to --truth"):
+    with pytest.raises(typer.BadParameter, match="--column belongs to --truth"):
         probe_verb("space", [path], tmp_path / "new", votes=path, question=["a,b"], column=["a"])
