@@ -2,7 +2,7 @@
 
 Neither training nor selection uses the test part. Cutouts have north up, so all latents are
 compared, nuisance latents included. `evaluation.reports.details` measures recall by galaxy latents
-alone, and with a rotated camera.
+alone.
 """
 
 from __future__ import annotations

@@ -40,7 +40,6 @@ class TargetSurvey(PairedSample):
     """A survey to compare with the anchor."""
 
     survey: Survey
-    rotated: PairedSample | None = None  # the same galaxies with the camera at random angles
 
     def paired_rows(self, anchor: Sample, space: LatentSpace) -> PairedRows:
         """Return the row numbers of the pairs in the anchor's sample and in this one.

@@ -34,15 +34,6 @@ def evaluate(
     repeat_pairs: Annotated[
         UPath | None, typer.Option(help="Pair table from anchor to --repeat.")
     ] = None,
-    rotated: Annotated[
-        list[UPath] | None,
-        typer.Option(
-            help="Second observation of each --target with a rotated camera, for pose-free recall."
-        ),
-    ] = None,
-    rotated_pairs: Annotated[
-        list[UPath] | None, typer.Option(help="Pair table from anchor to each --rotated sample.")
-    ] = None,
     truth: Annotated[
         UPath | None,
         typer.Option(help="Table with r_mag, half_light_arcsec, g_minus_r and label by anchor id."),
@@ -71,26 +62,18 @@ def evaluate(
         raise typer.BadParameter("--repeat and --repeat-pairs belong together")
     if len(target) != len(pairs):
         raise typer.BadParameter(f"{len(target)} --target but {len(pairs)} --pairs; give as many")
-    again = list(zip(rotated or [], rotated_pairs or [], strict=False))
-    if len(rotated or []) != len(rotated_pairs or []) or len(again) not in (0, len(target)):
-        raise typer.BadParameter("--rotated and --rotated-pairs belong together, one per --target")
-
-    def paired(sample: UPath, table: UPath) -> PairedSample:
-        return PairedSample(sample=Sample(sample), pairs=read_pairs(table))
-
     with new_folder(out) as draft:  # whole, or absent
         loaded, first = LatentSpace.load(space), Sample(anchor)
         own = {survey.name: survey for survey in map(load_survey, survey_file or [])}
-        ceiling = paired(repeat, repeat_pairs) if repeat and repeat_pairs else None
+        ceiling = None
+        if repeat and repeat_pairs:
+            ceiling = PairedSample(sample=Sample(repeat), pairs=read_pairs(repeat_pairs))
         properties = galaxy_properties(first, truth)
         results = []
-        for i, (path, table) in enumerate(zip(target, pairs, strict=True)):
+        for path, table in zip(target, pairs, strict=True):
             sample = Sample(path)
             described = TargetSurvey(
-                sample=sample,
-                pairs=read_pairs(table),
-                survey=loaded.survey(sample.survey, own),
-                rotated=paired(*again[i]) if again else None,
+                sample=sample, pairs=read_pairs(table), survey=loaded.survey(sample.survey, own)
             )
             results.append(
                 SurveyResult(

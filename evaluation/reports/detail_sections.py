@@ -28,7 +28,7 @@ def detail_sections(
     figures = {} if details is None else details.figures
     transfer = figures.get("transfer")
     return {
-        "recalls": list(_recalls(figures)),
+        "recalls": _recalls(figures),
         "strata": [
             (title, _side_by_side(figures["strata"][name]))
             for name, title in _STRATA.items()
@@ -89,12 +89,9 @@ def shown_measures(results: Sequence[Details | None]) -> dict[str, Any]:
         for name, words in _STRATA_WORDS.items()
         if name not in found
     ]
-    if not measured("rotated"):
-        missing.append("a rotated camera, which needs a sample of such observations")
     if not measured("hard"):
         missing.append("similar galaxies, which need the column r_mag and at least 20 test pairs")
     return {
-        "rotated": measured("rotated"),
         "hard": measured("hard"),
         "strata": [words for name, words in _STRATA_WORDS.items() if name in found],
         "domains": measured("domains"),
@@ -104,18 +101,10 @@ def shown_measures(results: Sequence[Details | None]) -> dict[str, Any]:
 
 def _recalls(figures: Mapping[str, Any]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """Return the name of each test, with recall before and after."""
-    rows = []
-    if "rotated" in figures:
-        before, after = (figures["rotated"][encoder] for encoder in ("by_definition", "adapted"))
-        rows += [
-            ("aligned", before["aligned"], after["aligned"]),
-            ("rotated camera", before["rotated"], after["rotated"]),
-        ]
-    if "hard" in figures:
-        hard = figures["hard"]
-        pool = hard["adapted"]["pool"]
-        rows.append((f"among {pool - 1} similar galaxies", hard["by_definition"], hard["adapted"]))
-    return rows
+    if "hard" not in figures:
+        return []
+    before, after = (figures["hard"][encoder] for encoder in ("by_definition", "adapted"))
+    return [(f"among {after['pool'] - 1} similar galaxies", before, after)]
 
 
 def _side_by_side(

@@ -1,7 +1,7 @@
 """Details of one survey beside its recall, on the test part of the sky.
 
-Each measure needs something: a column (magnitude, size, class), observations with a rotated camera,
-or a model of the match probability. A measure whose input is missing is left out.
+Each measure needs something: a column (magnitude, size, class), or a model of the match
+probability. A measure whose input is missing is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from evaluation.evaluate import POOL, Evaluation
 from evaluation.match_probability import calibration, match_trials
 from evaluation.retrieval import match_ranks, recall_of
 from evaluation.strata import MAGNITUDES, SIZES_OVER_PSF, by_stratum
-from evaluation.targets import PairedSample, TargetSurvey, sample_bands
+from evaluation.targets import TargetSurvey, sample_bands
 from evaluation.transfer import MorphologyClassifier, gap_closed
 from evaluation.truth import GalaxyProperties
 from galaxy_da.extraction.loading import load_images
@@ -43,8 +43,8 @@ _R_NM = 642.0
 class Details:
     """Figures of one survey beside its recall.
 
-    `figures` holds plain values of the measures that had their input: ``hard``, ``rotated``,
-    ``strata``, ``distances``, ``domains``, ``transfer`` and ``match_probability``.
+    `figures` holds plain values of the measures that had their input: ``hard``, ``strata``,
+    ``distances``, ``domains``, ``transfer`` and ``match_probability``.
     `hard_distances`, (n,), are latent distances of each adapted image to one galaxy of similar
     brightness, size and colour.
     """
@@ -84,7 +84,6 @@ def measure_details(
     hard, distances = test.hard(properties)
     figures: dict[str, Any] = {
         "domains": test.domains(),
-        "rotated": None if target.rotated is None else test.rotated(target.rotated),
         "strata": test.strata(properties),
         "transfer": test.transfer(properties),
         "match_probability": test.match_probability(),
@@ -132,23 +131,6 @@ class _TestLatents:
             name: domain_auc(self.pool, queries, cells, self.seed)
             for name, queries in self.queries.items()
         }
-
-    def rotated(self, observed_again: PairedSample) -> dict[str, Any]:
-        """Measure recall with a rotated camera, in the same pool."""
-        rows = observed_again.rows_by_anchor(self.anchor)[self.rows]
-        own = np.flatnonzero(rows >= 0)
-        result = {}
-        for name, encoder in self.encoders.items():
-            (mean, _), ok = self._posterior(observed_again.sample, rows[own], encoder)
-            ranks = {
-                "rotated": match_ranks(mean[ok], self.pool, own[ok]),
-                "aligned": match_ranks(self.queries[name][own[ok]], self.pool, own[ok]),
-            }
-            result[name] = {
-                kind: recall_of(found, len(self.pool), self.seed).as_dict()
-                for kind, found in ranks.items()
-            }
-        return result
 
     def strata(self, properties: GalaxyProperties) -> dict[str, Any]:
         """Measure recall by magnitude and by size over the target's PSF."""

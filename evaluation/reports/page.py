@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from catalogs.matching.pairs import PairedRows
 from evaluation.reports import picture_sections
 from evaluation.reports.detail_sections import detail_sections, shown_measures
 from evaluation.reports.details import Details, SurveyResult
 from evaluation.reports.figures import recall_table
-from evaluation.reports.page_file import write_page
 from evaluation.reports.picture_sections import evenly
 from evaluation.reports.survey_images import PairsInIndex, pairs_in_index, survey_images
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.extraction.pipeline import extract
+from galaxy_da.io.files import atomic_path
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.latent_index import LatentIndex
@@ -114,7 +115,16 @@ def write_report(
         "next_steps": next_steps,
     }
     page["has"] = _optional_sections(page)
-    write_page(path, "evaluation.reports", "report.html.j2", page)
+    environment = Environment(
+        loader=PackageLoader("evaluation.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("report.html.j2").render(page)
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
 
 
 def _optional_sections(page: Mapping[str, Any]) -> dict[str, bool]:

@@ -9,12 +9,10 @@ from evaluation.evaluate import evaluate
 from evaluation.reports.detail_sections import detail_sections, shown_measures
 from evaluation.reports.details import SurveyResult, measure_details
 from evaluation.reports.figures import figure_table, recall_table
-from evaluation.retrieval import match_ranks
-from evaluation.targets import PairedSample, TargetSurvey
+from evaluation.targets import TargetSurvey
 from evaluation.transfer import MorphologyClassifier
 from evaluation.truth import galaxy_properties
 from galaxy_da.errors import TableError
-from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import get_survey
 
@@ -28,9 +26,6 @@ def sky(tmp_path_factory):
     bands = {"bands": ["g,r,z"] * N}
     decals = write_sample(folder / "decals", blobs(N, 140, 0.262))
     sdss = write_sample(folder / "sdss", blobs(N, 92, 0.396, noise=0.05), "sdss", **bands)
-    rotated = write_sample(
-        folder / "rotated", blobs(N, 92, 0.396)[..., ::-1].copy(), "sdss", **bands
-    )
     rng = np.random.default_rng(0)
     order = rng.permutation(N)
     truth = {
@@ -41,7 +36,7 @@ def sky(tmp_path_factory):
         "label": np.where(order % 2, "spiral", "disc"),
     }
     pq.write_table(pa.table(truth), folder / "truth.parquet")
-    samples = [Sample(path) for path in (decals, sdss, rotated)]
+    samples = [Sample(path) for path in (decals, sdss)]
     pairs = pair_table([f"decals-{i:04d}" for i in range(N)], [f"sdss-{i:04d}" for i in range(N)])
     return make_space(), *samples, pairs, folder / "truth.parquet"
 
@@ -65,13 +60,8 @@ def test_a_truth_table_of_other_galaxies_is_refused(sky, tmp_path):
 
 @pytest.fixture(scope="module")
 def measured(sky):
-    space, decals, sdss, rotated, pairs, truth = sky
-    target = TargetSurvey(
-        sample=sdss,
-        pairs=pairs,
-        survey=get_survey("sdss"),
-        rotated=PairedSample(sample=rotated, pairs=pairs),
-    )
+    space, decals, sdss, pairs, truth = sky
+    target = TargetSurvey(sample=sdss, pairs=pairs, survey=get_survey("sdss"))
     details = measure_details(space, decals, target, galaxy_properties(decals, truth))
     evaluation = evaluate(space, decals, target)
     return SurveyResult(target=target, evaluation=evaluation, details=details)
@@ -79,9 +69,6 @@ def measured(sky):
 
 def test_details_cover_the_test_part(measured):
     figures, evaluation = measured.details.figures, measured.evaluation
-    assert figures["rotated"]["adapted"]["aligned"]["recall_at_1"] == pytest.approx(
-        evaluation.adapted.recall_at_1
-    )
     for name in ("r_mag", "size_over_psf"):
         strata = figures["strata"][name]["adapted"].values()
         assert sum(s["queries"] for s in strata) == evaluation.adapted.queries
@@ -92,25 +79,6 @@ def test_details_cover_the_test_part(measured):
     assert total == evaluation.adapted.queries
     assert len(measured.details.hard_distances) == evaluation.adapted.queries
     assert "match_probability" not in figures
-
-
-def test_recall_of_a_rotated_camera_by_brute_force(measured, sky):
-    space, decals, sdss, rotated, *_ = sky
-    from catalogs.matching.pairs import PairedRows
-
-    rows = PairedRows.of(sky[4], decals, sdss).only("test")
-    pool, queries = (
-        space.encode(load_images(sample, rows.anchor, encoder, space.frame)[0], encoder).mean
-        for sample, encoder in (
-            (decals, space.encoder("decals")),
-            (rotated, space.by_definition(get_survey("sdss"), ("g", "r", "z"))),
-        )
-    )
-    distance = np.linalg.norm(queries.numpy()[:, None] - pool.numpy(), axis=2)
-    found = (distance.argmin(1) == np.arange(len(pool))).mean()
-    stated = measured.details.figures["rotated"]["by_definition"]["rotated"]
-    assert stated["recall_at_1"] == pytest.approx(found)
-    assert (match_ranks(queries.numpy(), pool.numpy()) == 1).mean() == pytest.approx(found)
 
 
 def test_every_figure_is_in_the_table(measured):
@@ -133,16 +101,15 @@ def test_the_recall_table_has_a_row_per_encoder(measured):
 
 
 def test_measures_without_their_column_are_left_out(sky):
-    space, decals, sdss, _, pairs, _ = sky
+    space, decals, sdss, pairs, _ = sky
     target = TargetSurvey(sample=sdss, pairs=pairs, survey=get_survey("sdss"))
     details = measure_details(space, decals, target, galaxy_properties(decals))
     assert set(details.figures) == {"domains"}
     assert details.hard_distances is None
     shown = shown_measures([details])
-    assert shown["domains"] and not (shown["strata"] or shown["hard"] or shown["rotated"])
+    assert shown["domains"] and not (shown["strata"] or shown["hard"])
     assert [text.partition(",")[0] for text in shown["missing"]] == [
-        "recall by r magnitude", "recall by size over the PSF", "a rotated camera",
-        "similar galaxies",
+        "recall by r magnitude", "recall by size over the PSF", "similar galaxies",
     ]  # fmt: skip
 
 
@@ -150,7 +117,6 @@ def test_text_of_hard_cases_promises_the_tables_that_follow(measured):
     sections = detail_sections("SDSS", {}, measured.details)
     shown = shown_measures([None, measured.details])
     assert len(shown["strata"]) == len(sections["strata"]) == 2
-    assert shown["rotated"] == any(name == "rotated camera" for name, *_ in sections["recalls"])
     assert shown["hard"] == any("similar galaxies" in name for name, *_ in sections["recalls"])
     assert shown["missing"] == []
 
