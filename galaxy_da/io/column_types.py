@@ -72,18 +72,18 @@ def json_value(value: Any) -> Any:
 def json_values(column: pa.ChunkedArray) -> list[Any]:
     """Convert a column to JSON values, each by `json_value`."""
     kind = column.type
+    if kind in (pa.float32(), pa.float64()):
+        numbers = column.to_numpy().tolist()  # NaN where missing
+        return [number if math.isfinite(number) else None for number in numbers]
     values: list[Any] = column.to_pylist()
-    if pa.types.is_integer(kind):
-        ends = [value for value in pc.min_max(column).as_py().values() if value is not None]
-        if all(abs(value) <= EXACT for value in ends):
-            return values
-    return values if is_text(kind) else [json_value(value) for value in values]
+    small = pa.types.is_integer(kind) and kind.bit_width <= 32
+    return values if small or is_text(kind) else [json_value(value) for value in values]
 
 
 def json_rows(table: pa.Table) -> list[dict[str, Any]]:
     """Convert a table to rows of JSON values."""
-    columns = map(json_values, table.columns)
-    return [dict(zip(table.column_names, row, strict=True)) for row in zip(*columns, strict=True)]
+    names, columns = table.column_names, map(json_values, table.columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def text_values(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from galaxy_da.errors import LatentIndexError
+from galaxy_da.index.gathering import arrow_array
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Subset
 from galaxy_da.io.sphere import separation_arcsec
@@ -99,18 +100,22 @@ def similar_to_each(
     if k < 1:
         raise ValueError(f"k must be at least 1 but is {k}")
     selection = index.select(survey)
-    known: list[int | LatentIndexError] = []
+    found: list[int | LatentIndexError] = []
     for key in keys:
         try:
-            known.append(index.row(key))
+            found.append(index.row(key))
         except LatentIndexError as error:
-            known.append(error)
-    points = index.vectors[np.array([row for row in known if isinstance(row, int)], int)]
-    distances, rows = map(iter, index.search(points, k + 1, selection))
-    return [
-        _first(index, next(rows), next(distances), k, {row}) if isinstance(row, int) else row
-        for row in known
-    ]
+            found.append(error)
+    known = np.array([row for row in found if isinstance(row, int)], np.int64)
+    distances, rows = index.search(index.vectors[known], k + 1, selection)
+    kept = rows != known[:, None]
+    rank = kept.cumsum(axis=1, dtype=np.int32)
+    kept &= rank <= k
+    table = result_table(index, rows[kept], distance=distances[kept])
+    table = table.set_column(0, "rank", arrow_array(rank[kept]))
+    counts = kept.sum(axis=1)
+    parts = map(table.slice, (counts.cumsum() - counts).tolist(), counts.tolist())
+    return [next(parts) if isinstance(row, int) else row for row in found]
 
 
 def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float = 5.0) -> str:

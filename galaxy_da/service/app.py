@@ -26,7 +26,7 @@ from galaxy_da.space import LatentSpace
 __all__ = ["create_app"]
 
 _PAGE = Path(__file__).resolve().parents[1] / "page"
-_ROUTES = (objects, queries, encode, images, maps, job_routes, conesearch, health)
+_ROUTES = (queries, health, objects, encode, images, maps, job_routes, conesearch)
 _ERRORS_OF_EVERY_ROUTE = error_responses(400, 403, 408, 413, 431, 503, 504)
 
 

@@ -15,6 +15,7 @@ from galaxy_da.service.executor import Batcher
 from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.lanes import Crew
 from galaxy_da.service.limits import Limits
+from galaxy_da.service.tables import encode_tables
 from galaxy_da.service.worker import Question
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
@@ -122,12 +123,19 @@ def encoding_batcher(
 
 def neighbour_batcher(
     index: Callable[[], LatentIndex], limits: Limits, observe: Callable[[float], object]
-) -> Batcher[NeighbourQuery, pa.Table]:
-    """Return a batcher that answers many requests, one search for each `k` and survey."""
+) -> Batcher[NeighbourQuery, bytes]:
+    """Return a batcher that answers many requests in JSON, one search for each `k` and survey."""
 
-    def search(group: Sequence[NeighbourQuery]) -> list[pa.Table | Exception]:
+    def search(group: Sequence[NeighbourQuery]) -> list[bytes | Exception]:
         keys = [query.key for query in group]
-        return index().similar_to_each(keys, group[0].k, group[0].survey)
+        found = index().similar_to_each(keys, group[0].k, group[0].survey)
+        known = [
+            (table, {"query": [key]})
+            for key, table in zip(keys, found, strict=True)
+            if isinstance(table, pa.Table)
+        ]
+        answers = iter(encode_tables(known))
+        return [next(answers) if isinstance(item, pa.Table) else item for item in found]
 
     return Batcher(
         search,

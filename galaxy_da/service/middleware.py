@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import random
 import re
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -129,7 +129,9 @@ class Gate:
             return
         headers = dict(scope["headers"])
         sent_id = headers.get(b"x-request-id", b"")
-        request_id = sent_id.decode() if _ID.fullmatch(sent_id) else uuid.uuid4().hex
+        request_id = (
+            sent_id.decode() if _ID.fullmatch(sent_id) else f"{random.getrandbits(128):032x}"
+        )
         scope.setdefault("state", {})["request_id"] = request_id
         policy = _POLICY + (_INLINE_POLICY if scope["path"] == _DOCUMENTATION else b"")
         added = ((b"x-request-id", request_id.encode()), (b"content-security-policy", policy))
@@ -188,7 +190,8 @@ class Gate:
             if ended:
                 return await receive()  # only a disconnect can follow
             try:
-                message = await asyncio.wait_for(receive(), self._limits.idle_seconds)
+                async with asyncio.timeout(self._limits.idle_seconds):
+                    message = await receive()
             except TimeoutError:
                 raise HTTPException(408, "the client stopped sending the body", _CLOSE) from None
             received += len(message.get("body", b""))
@@ -236,7 +239,8 @@ class _Answer:
             message["headers"] = [*message["headers"], *self.headers]
         else:
             self.size += len(message.get("body", b""))
-        await asyncio.wait_for(self.send(message), self.idle_seconds)
+        async with asyncio.timeout(self.idle_seconds):
+            await self.send(message)
 
 
 def _without_port(host: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +34,7 @@ __all__ = [
     "describe_columns",
     "encode_arrow",
     "encode_json",
+    "encode_tables",
     "encode_votable",
     "table_response",
 ]
@@ -130,10 +132,16 @@ def encode_json(value: Mapping[str, Any]) -> bytes:
     return _JSON.dump_json(dict(value))
 
 
-def _to_json(table: pa.Table) -> bytes:
-    columns = describe_columns(table.schema.remove_metadata())
-    meta = read_metadata(table.schema)
-    return encode_json({"columns": columns, "rows": json_rows(table), "meta": meta})
+def encode_tables(tables: Sequence[tuple[pa.Table, Mapping[str, Any]]]) -> list[bytes]:
+    """Encode tables with the same columns as JSON, each with its metadata."""
+    if not tables:
+        return []
+    joined = pa.concat_tables([table.replace_schema_metadata() for table, _ in tables])
+    columns, rows = describe_columns(joined.schema), iter(json_rows(joined))
+    return [
+        encode_json({"columns": columns, "rows": list(islice(rows, len(table))), "meta": meta})
+        for table, meta in tables
+    ]
 
 
 @lru_cache(maxsize=256)
@@ -169,7 +177,7 @@ def encode_arrow(table: pa.Table) -> bytes:
 
 
 _WRITERS: Mapping[Format, Callable[[pa.Table], bytes]] = {
-    Format.JSON: _to_json,
+    Format.JSON: lambda table: encode_tables([(table, read_metadata(table.schema))])[0],
     Format.VOTABLE: encode_votable,
     Format.CSV: _to_csv,
     Format.PARQUET: _to_parquet,

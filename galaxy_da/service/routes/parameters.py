@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, get_origin, get_type_hints
 
 from fastapi import Depends, Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_da.index import Subset
 from galaxy_da.service.tables import Format
+from galaxy_da.service.uploads.forms import validation_error
 
 __all__ = [
     "FORMAT_TEXT",
@@ -17,11 +21,41 @@ __all__ = [
     "Count",
     "FilteredQuery",
     "Key",
+    "QueryRoute",
     "Radius",
     "SurveyName",
     "TableQuery",
     "Where",
 ]
+
+
+class QueryRoute(APIRoute):
+    """Route whose parameter `query` is a model of all parameters of the URL.
+
+    The model alone reads them, in a tenth of the time that FastAPI takes. Such a function has two
+    other parameters, `service` and `accept`.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the function that answers a request."""
+        model, function = get_type_hints(self.endpoint).get("query"), self.endpoint
+        if model is None:
+            return super().get_route_handler()
+        fields = model.model_fields.items()
+        lists = {name for name, field in fields if get_origin(field.annotation) is list}
+
+        async def answer(request: Request) -> Response:
+            given = request.query_params
+            values = {key: given.getlist(key) if key in lists else given[key] for key in given}
+            try:
+                query = model.model_validate(values)
+            except ValidationError as error:
+                raise validation_error(error) from error
+            accept, service = request.headers.get("accept", ""), request.app.state.service
+            response: Response = await function(service=service, accept=accept, query=query)
+            return response
+
+        return answer
 
 
 async def _accept(request: Request) -> str:

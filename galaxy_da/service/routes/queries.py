@@ -23,6 +23,7 @@ from galaxy_da.service.routes.parameters import (
     Count,
     FilteredQuery,
     Key,
+    QueryRoute,
     Radius,
     SurveyName,
     TableQuery,
@@ -41,7 +42,7 @@ from galaxy_da.service.uploads.parquet import read_parquet
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/api", tags=["queries"])
+router = APIRouter(prefix="/api", tags=["queries"], route_class=QueryRoute)
 
 _PAIR_COLUMNS = ("anchor_id", "target_id", "separation_arcsec", "n_candidates", "ambiguous")
 _PARQUET_BODY = {
@@ -100,7 +101,7 @@ async def similar(service: Parts, accept: Accept, query: Annotated[Similar, Quer
     chosen = query.format or accepted_format(accept)
     if single and plain and query.k <= _FEW and chosen is Format.JSON:
         found = await service.neighbours.run(NeighbourQuery(query.id[0], query.k, query.survey))
-        return table_response(accept, found, Format.JSON, {"query": query.id}, "similar")
+        return Response(found, media_type=MEDIA[Format.JSON], headers={"Vary": "Accept"})
     if (query.ra is None) != (query.dec is None) or (query.ra is not None) == bool(query.id):
         raise RequestError(422, "give id (repeatable), or ra and dec")
     lane = service.quick if query.k <= _FEW else service.slow
