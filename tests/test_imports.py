@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("galaxy_da", "catalogs", "evaluation", "training", "benchmarks")
 ROOMS = {
     "galaxy_da": (
-        "errors", "io", "cli", "surveys", "images", "cutouts", "plots", "models", "space",
+        "errors", "io", "cli", "surveys", "images", "plots", "models", "space",
         "extraction", "index", "queries", "latent_index", "cluster", "client", "service",
         "commands",
     ),
