@@ -21,8 +21,6 @@ from benchmarks.support.commands import command_parser
 from benchmarks.support.measuring import in_fresh_process
 from galaxy_da.io.files import atomic_path, output_folder, write_json
 
-__all__ = ["page", "speed_rows"]
-
 _HEAD = ("task", "ours", "peer", "theirs", "ratio", "by processor", "aim", "reached", "larger")
 
 

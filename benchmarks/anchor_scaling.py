@@ -26,8 +26,6 @@ from training.anchor.recipe import AnchorRecipe
 from training.anchor.run import train_anchor
 from training.recipe_files import validated
 
-__all__ = ["observed_inputs", "recalls", "variants"]
-
 _SURVEYS = ("decals", "sdss", "hsc")
 _SEED, _POOL = 606, 1000  # of the sky to search
 _NETWORKS = {  # widths and residual blocks of the stages

@@ -28,8 +28,6 @@ from benchmarks.support.tables import print_rows
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-__all__ = ["VERBS", "distributed_rows"]
-
 _TITLE = "On worker processes (workers 0: the local run)"
 
 _STAMPS = 1000  # distinct images; larger samples repeat them

@@ -25,8 +25,6 @@ from training.anchor.sky import draw_sky
 from training.readings.fit import domain_rows
 from training.readings.sky import KIND_NAMES, Summarised, summarise_kind, summarise_sky
 
-__all__ = ["kind_rows", "magnitude_rows"]
-
 _IMAGES = 700  # of each kind
 _EDGES = (11.0, 16.0, 18.0, 20.0, 22.5)  # r [mag]
 _MAG = 0.15

@@ -33,8 +33,6 @@ from galaxy_da.models.networks import Architecture, Encoder
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
-__all__ = ["extraction_rows", "jpeg_stamps", "ratio_rows"]
-
 _CPU = torch.device("cpu")
 _FIRST_RELEASE = Architecture(latents=40, nuisance_latents=12, symmetric=True)
 """Network of the first release: one grid, not conditioned, averaged over eight passes."""

@@ -29,17 +29,6 @@ from galaxy_da.io.features import part_path, write_header
 from galaxy_da.io.tables import write_table
 from galaxy_da.latent_index import LatentIndex
 
-__all__ = [
-    "SIZES",
-    "Growth",
-    "SearchTiming",
-    "benchmark_search",
-    "filter_rows",
-    "growth_rows",
-    "synthetic_latents",
-    "write_features",
-]
-
 SIZES = (100_000, 1_000_000, 10_000_000)
 _SEARCH_TITLE = "Search beside raw FAISS (ratio: our time over that of FAISS)"
 _FILTER_TITLE = "Conditions applied within the search, or after it"

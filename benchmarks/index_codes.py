@@ -25,8 +25,6 @@ from benchmarks.support.commands import command_parser
 from benchmarks.support.tables import print_rows
 from galaxy_da.index import kinds
 
-__all__ = ["code_rows"]
-
 faiss: Any = typed_faiss  # its type stubs lack half of the functions used here
 
 _K = 10

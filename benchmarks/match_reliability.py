@@ -35,8 +35,6 @@ from galaxy_da.surveys import get_survey
 from training.adaptation.match_probability import PairedPosteriors, fit_match_probability
 from training.adaptation.run import adapt
 
-__all__ = ["reliability_rows"]
-
 _SURVEYS = ("sdss", "hsc", "bass-mzls", "kids")
 _SEEDS = (101, 102)  # of the sky of the fit and of the test
 _PRIORS = (0.5, 0.95)

@@ -31,8 +31,6 @@ from galaxy_da.images.preparation import to_surface_brightness
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
-__all__ = ["Spectra", "gauss_newton", "likelihood_ranks", "limit_rows"]
-
 _MODES = 33  # up to 0.96 cycle / arcsec
 _ASTROMETRY_ARCSEC = 0.1 * np.sqrt(2)  # of the difference of two positions
 _CALIBRATION = 0.02 * np.sqrt(2) * np.log(10) / 2.5  # of the logarithm of the ratio of two gains

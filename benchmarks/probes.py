@@ -44,8 +44,6 @@ from galaxy_da.models.probes import Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
-__all__ = ["peer_rows", "probe_tables", "pull_rows", "real_rows"]
-
 _R_NM, _G_NM = 642.0, 481.0
 _SURVEYS = ("decals", "sdss", "hsc")
 _MAGNITUDES, _FEWEST = (17.0, 18.5, 19.5, 20.5, 21.5), 30  # bins of r, and galaxies in one

@@ -18,8 +18,6 @@ import numpy as np
 
 from benchmarks.support.measuring import clocks
 
-__all__ = ["SECTIONS", "SpeedRow", "measure"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SpeedRow:

@@ -32,8 +32,6 @@ from galaxy_da.models.devices import Precision, has_bf16
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
-__all__ = ["rate_rows", "stage_rows"]
-
 _CPU = torch.device("cpu")
 _SIDE, _CHANNELS = 2048, 64  # of the product of matrices, and of the convolution
 

@@ -32,8 +32,6 @@ from galaxy_da.extraction.mosaic import cut_batches
 from galaxy_da.images.tiles import Mosaic
 from galaxy_da.surveys import get_survey
 
-__all__ = ["CUTANA_PYTHON", "PEERS", "tile_rows"]
-
 CUTANA_PYTHON = os.environ.get("CUTANA_PYTHON", sys.executable)
 
 PEERS = ("ours", "astropy", "cutana")

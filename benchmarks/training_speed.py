@@ -30,8 +30,6 @@ from training.pretraining.loop import SplitRows, train
 from training.pretraining.prepared_images import TrainingImages
 from training.pretraining.recipe import Objective, Optimiser, Recipe, Sky
 
-__all__ = ["growth_rows", "training_rows"]
-
 _CPU = torch.device("cpu")
 _BATCH, _IMAGES, _ROUNDS = 256, 2048, 5
 _NOISE, _RATE = 0.2, 1e-3

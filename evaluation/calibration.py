@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from sklearn.calibration import calibration_curve
 
-__all__ = ["expected_calibration_error", "reliability"]
-
 _BINS = 15
 
 

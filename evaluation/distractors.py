@@ -11,8 +11,6 @@ from scipy.spatial import KDTree
 
 from evaluation.retrieval import contrast
 
-__all__ = ["HARD_POOL", "distance_contrast", "matched_distractors", "ranks_among"]
-
 HARD_POOL = 100
 """Size of each query's pool: its own galaxy and 99 hard distractors."""
 

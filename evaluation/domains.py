@@ -13,8 +13,6 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["domain_auc"]
-
 _FOLDS = 5
 
 

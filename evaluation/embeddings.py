@@ -10,8 +10,6 @@ from evaluation.retrieval import Recall, match_ranks, recall_of
 from galaxy_da.errors import TableError
 from galaxy_da.io.features import Features, vectors
 
-__all__ = ["recall_of_features"]
-
 
 def recall_of_features(
     anchor: Features, target: Features, pairs: pa.Table, seed: int = 0

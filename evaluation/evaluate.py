@@ -20,8 +20,6 @@ from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["POOL", "Evaluation", "evaluate"]
-
 POOL = 1000
 """Largest number of galaxies in the retrieval pool; a smaller test part is used whole."""
 

@@ -12,8 +12,6 @@ from sklearn.metrics import brier_score_loss
 from evaluation.calibration import expected_calibration_error, reliability
 from galaxy_da.models.match_probability import MatchProbability, probability
 
-__all__ = ["LOOKALIKES", "Trials", "calibration", "match_trials"]
-
 LOOKALIKES = 10
 """Nearest galaxies of the pool that each query is compared with."""
 

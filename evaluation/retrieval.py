@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy.stats import mannwhitneyu
 
-__all__ = ["Recall", "Retrieval", "contrast", "match_ranks", "recall_of", "retrieve"]
-
 _QUERIES_AT_ONCE = 1000
 _BOOTSTRAPS = 1000
 _BOOTSTRAP_CELLS = 4_000_000  # draws held at once

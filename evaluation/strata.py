@@ -9,8 +9,6 @@ import numpy as np
 
 from evaluation.retrieval import Recall, recall_of
 
-__all__ = ["MAGNITUDES", "SIZES_OVER_PSF", "by_stratum"]
-
 MAGNITUDES = (17.0, 18.5, 20.0, 21.0, 21.5)
 """Edges of the strata in r [AB mag]."""
 

@@ -17,8 +17,6 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["PairedSample", "TargetSurvey", "encoder_for", "known_splits", "sample_bands"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PairedSample:

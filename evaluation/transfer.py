@@ -8,8 +8,6 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from evaluation.calibration import expected_calibration_error
 
-__all__ = ["MorphologyClassifier", "gap_closed"]
-
 _TREES = 300
 
 

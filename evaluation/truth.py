@@ -13,8 +13,6 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import read_table
 
-__all__ = ["GalaxyProperties", "galaxy_properties", "truth_positions", "truth_rows"]
-
 
 @dataclass(frozen=True)
 class GalaxyProperties:

@@ -27,8 +27,6 @@ from typer.models import ParameterInfo
 
 from galaxy_da.errors import GalaxyDAError, SampleWarning
 
-__all__ = ["VerbGroup", "main", "run_function"]
-
 _ENTRY_POINTS = "galaxy_da.commands"
 _INTERRUPTED = 130  # exit status that Typer gives to KeyboardInterrupt
 

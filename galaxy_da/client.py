@@ -32,8 +32,6 @@ from galaxy_da.errors import GalaxyDAError
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.samp import send_table
 
-__all__ = ["Client", "RemoteJob", "ServiceError"]
-
 _VOTABLE = {"Accept": "application/x-votable+xml"}
 _ENDED = ("done", "failed", "cancelled")
 _TIMEOUT_SECONDS = 90.0

@@ -19,21 +19,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = [
-    "CatalogError",
-    "ClusterError",
-    "CutoutError",
-    "GalaxyDAError",
-    "LatentIndexError",
-    "SampleWarning",
-    "SpaceError",
-    "StorageError",
-    "SurveyError",
-    "TableError",
-    "first_line",
-    "shape_text",
-]
-
 
 class GalaxyDAError(Exception):
     """A mistake or fault that the user can correct; its message is one clear line.

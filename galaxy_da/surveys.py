@@ -17,19 +17,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from galaxy_da.errors import SurveyError
 from galaxy_da.io.storage import PathOrUrl, location, read_text
 
-__all__ = [
-    "AnyStretch",
-    "Band",
-    "GalaxyZooStretch",
-    "Stretch",
-    "Survey",
-    "builtin_surveys",
-    "find_survey",
-    "get_survey",
-    "load_survey",
-    "survey_from_text",
-]
-
 NANOMAGGY_ZEROPOINT = 22.5
 """AB magnitude of one nanomaggy [mag]."""
 

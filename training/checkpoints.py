@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from galaxy_da.errors import StorageError
 from galaxy_da.io.files import atomic_path
 
-__all__ = ["load_best", "load_checkpoint", "save_checkpoint"]
-
 
 def save_checkpoint(
     path: Path,

@@ -21,8 +21,6 @@ from galaxy_da.latent_index import LatentIndex
 from galaxy_da.plots import Plot, across_surveys
 from galaxy_da.space import LatentSpace
 
-__all__ = ["demo"]
-
 _ANCHOR = "decals"
 _TARGETS = ("sdss", "hsc")
 _SPACE = "decals"

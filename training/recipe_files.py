@@ -12,8 +12,6 @@ from pydantic import BaseModel, ValidationError
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location, read_text
 
-__all__ = ["RecipeError", "recipe_file", "recipe_settings", "validated"]
-
 _Model = TypeVar("_Model", bound=BaseModel)
 
 

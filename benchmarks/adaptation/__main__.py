@@ -12,8 +12,6 @@ from galaxy_da.cli import run_function
 from galaxy_da.commands.options import AsJson, Out
 from galaxy_da.commands.printing import print_result
 
-__all__ = ["benchmark"]
-
 
 def benchmark(
     out: Out,

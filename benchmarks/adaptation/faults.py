@@ -13,8 +13,6 @@ from torch import Tensor
 from catalogs.simulation.observing import pixel_noise
 from galaxy_da.surveys import Survey
 
-__all__ = ["FAULTS", "Fault", "noise_per_pixel"]
-
 _CORRELATED_PX = 0.8  # standard deviation of the smoothing of the noise [pixel]
 _SKY_RESIDUAL = 0.5  # of the noise per pixel
 _STRETCH, _KNEE = 0.85, 10.0  # slope of bright light, and where it begins [noise per pixel]

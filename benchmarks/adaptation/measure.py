@@ -22,8 +22,6 @@ from evaluation.retrieval import Recall, match_ranks, recall_of
 from evaluation.strata import MAGNITUDES, SIZES_OVER_PSF, by_stratum
 from evaluation.transfer import MorphologyClassifier
 
-__all__ = ["HeldOutGalaxies", "Latents", "measure"]
-
 _CELL_NSIDE = 64
 _COMPARED = {"aligned": "all", "rotated": "galaxy"}
 _FAINT_MAG = 20.0  # in r

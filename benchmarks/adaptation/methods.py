@@ -24,11 +24,6 @@ from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation import AdaptSettings, FineTuningSettings, adapt
 
-__all__ = [
-    "ADAPT", "BY_DEFINITION", "CEILING", "METHODS", "RIGHT", "FittedMethod", "Observed",
-    "TrainingSet", "fit_method",
-]  # fmt: skip
-
 ADAPT, CEILING, RIGHT, BY_DEFINITION = "adapt", "ceiling", "right definition", "by definition"
 _BASELINES: dict[str, Baseline] = {baseline.name: baseline for baseline in all_baselines()}
 

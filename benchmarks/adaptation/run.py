@@ -31,8 +31,6 @@ from galaxy_da.io.files import ensure_folder, write_json
 from galaxy_da.io.storage import Location
 from galaxy_da.space import LatentSpace
 
-__all__ = ["run_benchmark"]
-
 _SETTINGS = "settings.json"
 
 

@@ -12,8 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from benchmarks.adaptation.faults import FAULTS, Fault
 from galaxy_da.surveys import Survey, find_survey, get_survey, load_survey
 
-__all__ = ["BenchmarkSettings", "Target", "Variant", "benchmark_survey"]
-
 _TWO_BANDS = ("g", "r")
 _INSTRUMENTS = Path(__file__).with_name("instruments")
 

@@ -38,8 +38,6 @@ from galaxy_da.io.files import atomic_path
 from galaxy_da.io.tables import write_table
 from galaxy_da.surveys import Survey
 
-__all__ = ["BenchmarkSky"]
-
 _FILLER_CHUNKS_FROM = 1_000_000  # no galaxy is a filler too
 _R_NM = 642.0
 _CONDITIONS, _CUTOUTS = "-conditions", "-cutouts"

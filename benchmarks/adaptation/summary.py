@@ -7,8 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["markdown"]
-
 _CEILING, _ADAPT, _BY_DEFINITION, _RIGHT = "ceiling", "adapt", "by definition", "right definition"
 _SHARE_OF_CEILING = 0.95
 _READINGS: dict[str, tuple[str, str | None]] = {

@@ -16,8 +16,6 @@ from evaluation.transfer import gap_closed
 from galaxy_da.io.files import atomic_path, write_json
 from galaxy_da.io.tables import write_table
 
-__all__ = ["figures_of", "mean_over_seeds", "write_tables"]
-
 _RECALLS = ("recall_at_1", "recall_at_10", "mean_reciprocal_rank", "median_rank")
 _BY_DEFINITION = "by definition"
 _KEYS = (

@@ -19,8 +19,6 @@ from galaxy_da.errors import TableError
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["TargetData", "load_target_data"]
-
 _FEWEST_TESTED = 20
 
 

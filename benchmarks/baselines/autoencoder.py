@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.networks import Decoder, Encoder, Posterior
 
-__all__ = ["Autoencoder", "Pass", "shuffled"]
-
 
 class Pass(NamedTuple):
     """Light of one forward pass in each grid, its posterior, and a decoded draw from it."""

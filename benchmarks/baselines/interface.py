@@ -12,8 +12,6 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.models.networks import Encoder
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["AdaptationData", "Baseline", "Fitted"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptationData:

@@ -15,8 +15,6 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.preparation import Frame
 from galaxy_da.space import SurveyEncoder
 
-__all__ = ["PixelPCA"]
-
 
 @dataclass(frozen=True)
 class PixelPCA:

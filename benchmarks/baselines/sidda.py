@@ -25,8 +25,6 @@ from galaxy_da.space import SurveyEncoder
 from training.losses import negative_elbo
 from training.parallel.fabric import make_fabric
 
-__all__ = ["LearnedWeights", "Sidda", "dynamic_blur"]
-
 _BLUR_SHARE, _LEAST_BLUR = 0.05, 0.01
 _LEAST_ETA1, _LEAST_ETA_RATIO = 1e-3, 0.25
 _LARGEST_GRADIENT = 10.0

@@ -10,8 +10,6 @@ from torch import Tensor
 
 from training.losses.latents import check_widths, squared_distances
 
-__all__ = ["sinkhorn_divergence"]
-
 _TOLERANCE = 1e-4
 """Marginal error of the plan at which iterations stop, about what float32 can reach."""
 _ITERATIONS = 2000

@@ -23,8 +23,6 @@ from benchmarks.baselines.interface import AdaptationData, Fitted
 from training.losses import kl_divergence, mmd
 from training.parallel.fabric import make_fabric
 
-__all__ = ["Xu2023", "mean_squared_distance", "xu2023_loss"]
-
 _KERNEL_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 """Widths of the kernels over the mean squared distance."""
 _MMD_WEIGHT = 10.0

@@ -28,8 +28,6 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import write_table
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Band, Survey
 
-__all__ = ["ORDINARY", "SINGLE_SURVEY_KINDS", "simulate_with_outliers"]
-
 ORDINARY = "ordinary"
 
 SINGLE_SURVEY_KINDS = (*ARTEFACTS, "wrong-band", "blank", "empty", "star", "transient")

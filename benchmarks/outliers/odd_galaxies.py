@@ -12,8 +12,6 @@ from torch import Tensor
 from catalogs.simulation.colours import population_fluxes, population_shares
 from catalogs.simulation.patches import Sky, float_tensor, nanomaggies
 
-__all__ = ["ODD_KINDS", "add_odd_light", "in_components"]
-
 _NODES_NM = (481.0, 642.0, 770.0, 925.0)
 _YOUNG = (0.15, 0.5)  # g-r of rings, tails and arcs
 _RING_RADII, _RING_WIDTH = (1.3, 2.2), 0.2  # over half-light radius, over its own radius

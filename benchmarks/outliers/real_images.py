@@ -26,8 +26,6 @@ from galaxy_da.queries.outliers import BAD_DATA, STRANGE
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import AnyStretch, get_survey
 
-__all__ = ["real_indexes", "real_rows", "reason_rows"]
-
 _TOP = 20
 _STAR_OR_ARTEFACT = ("0", "2")  # question and answer of the guide
 _DISTURBED = ("0", "1")  # classes of Galaxy10: disturbed, merging

@@ -16,8 +16,6 @@ from galaxy_da.io.features import Features
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.outliers import BAD_DATA, STRANGE
 
-__all__ = ["InjectedSky", "kind_rows", "ranked_scores", "recall_at"]
-
 _FALSE_ALARMS = 0.01
 _TREES, _SEED = 200, 0
 

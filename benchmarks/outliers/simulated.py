@@ -27,15 +27,6 @@ from galaxy_da.queries.sky import counterparts
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
-__all__ = [
-    "SURVEYS",
-    "found_by_scores",
-    "injected_skies",
-    "learning_rows",
-    "pair_rows",
-    "speed_rows",
-]
-
 SURVEYS = ("decals", "sdss")
 SCORED = 60
 """Galaxies that a person scores."""

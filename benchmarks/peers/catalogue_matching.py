@@ -17,8 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-__all__ = ["PEERS", "RADIUS_ARCSEC", "read_pairs", "unavailable_reason", "write_inputs"]
-
 RADIUS_ARCSEC = 1.0
 
 _MARGIN_ARCSEC = 20.0

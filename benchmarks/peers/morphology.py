@@ -19,8 +19,6 @@ from scipy import ndimage
 from galaxy_da.images.noise import SIGMA_PER_MAD
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT
 
-__all__ = ["PEER_COLUMNS", "measure_morphology", "segment"]
-
 PEER_COLUMNS = (
     "half_light_px",
     "sersic_half_light_px",

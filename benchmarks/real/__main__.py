@@ -21,8 +21,6 @@ from benchmarks.support.tables import print_rows
 from galaxy_da.io.files import write_json
 from galaxy_da.space import LatentSpace
 
-__all__ = ["measure_real"]
-
 Rows = Iterator[dict[str, Any]]
 
 

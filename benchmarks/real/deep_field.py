@@ -36,8 +36,6 @@ from galaxy_da.space import LatentSpace, SpaceParts, SurveyEncoder
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT, Survey, load_survey
 from training.adaptation import AdaptSettings, adapt
 
-__all__ = ["DeepField", "deep_field_rows", "field_positions", "read_deep_field"]
-
 OPTICAL, INFRARED = (
     load_survey(Path(__file__).with_name(f"deep_field_{name}.toml"))
     for name in ("optical", "infrared")

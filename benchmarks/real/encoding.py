@@ -16,8 +16,6 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["Encoded", "cropped", "encode", "options", "reach_arcsec"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:

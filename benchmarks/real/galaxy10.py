@@ -26,8 +26,6 @@ from galaxy_da.images.cutouts import read_image
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
-__all__ = ["galaxy10_rows", "read_galaxy10"]
-
 _FOLDER = "galaxy10_decals_samples"
 _NEIGHBOURS = 5
 _PENALTY = 0.1  # inverse, in standardised latents

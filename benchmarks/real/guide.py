@@ -33,8 +33,6 @@ from benchmarks.support.tables import print_rows
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
-__all__ = ["Labelled", "auc_rows", "guide_rows", "read_labelled"]
-
 _SURVEYS = ("decals", "sdss", "kids")
 _FEWEST_PER_CLASS = 10
 _FOLDS, _BOOTSTRAPS = 5, 1000

@@ -26,16 +26,6 @@ from galaxy_da.errors import TableError
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.surveys import Survey, get_survey
 
-__all__ = [
-    "R90_ARCSEC",
-    "GuideImages",
-    "colour_cutout",
-    "guide_cutout",
-    "read_colour",
-    "read_guide",
-    "with_stretch",
-]
-
 R90_ARCSEC = 4.0
 """Assumed Petrosian R90 of every guide galaxy [arcsec]. The whole image then fills the frame of the
 shipped space, and galaxies have the sizes of those of the simulated sky."""

@@ -30,8 +30,6 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace
 
-__all__ = ["label_rows", "learning_curve"]
-
 _LABELS = (30, 100, 300, 1000)
 _FOLDS, _REPEATS = 5, 10
 _PENALTY = 0.1  # inverse, in standardised latents

@@ -15,8 +15,6 @@ from benchmarks.real.training_scenes import unseen
 from benchmarks.support.commands import command_parser
 from galaxy_da.io.tables import with_metadata, write_table
 
-__all__ = ["packaged_sample"]
-
 _SPIRALS = 380
 _ZOO = {
     "elliptical": 75, "edge_on": 30, "merger": 30, "spiral_cw": 14, "spiral_acw": 14, "unknown": 9,

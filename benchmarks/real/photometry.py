@@ -30,8 +30,6 @@ from galaxy_da.images.preparation import to_surface_brightness
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey, get_survey
 
-__all__ = ["Peer", "compare", "peer_photometry", "real_stamps", "summary_rows"]
-
 _SMOOTHING_ARCSEC = 0.6
 _THRESHOLD, _FEWEST_PIXELS = 1.5, 12  # of detection, in noise of the smoothed image
 _LEVELS, _CONTRAST = 24, 0.005  # of deblending

@@ -30,8 +30,6 @@ from galaxy_da.images.cutouts import Cutout, read_cutout, read_cutouts
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey, get_survey
 
-__all__ = ["SdssPool", "gama_stamp", "group_rows", "rank_rows"]
-
 _WIDEST_ARCSEC = 24.0  # of the pictures of SDSS
 _GUIDE_WIDTH = 0.02 * 424 * R90_ARCSEC
 _MAGGIES = 1e9

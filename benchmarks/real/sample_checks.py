@@ -32,15 +32,6 @@ from galaxy_da.models.colours import colour_residuals
 from galaxy_da.models.probes import predict_all
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = [
-    "RealSample",
-    "colour_rows",
-    "field_rows",
-    "real_samples",
-    "warning_rows",
-    "zeropoint_rows",
-]
-
 _SHIFT_MAG = 0.3
 _SIGNAL = 10.0
 _GALAXIES, _DRAWS = 100, 50  # of samples whose warnings are counted

@@ -26,8 +26,6 @@ from benchmarks.support.tables import print_rows
 from galaxy_da.images.stretches import invert_stretch
 from galaxy_da.surveys import Stretch, get_survey
 
-__all__ = ["bytes_of", "faint_end", "fit_stretch", "read_annuli"]
-
 _PIXEL_ARCSEC = 0.396
 _I_BETWEEN_R_AND_Z = 0.54
 """Place of SDSS' i between r and z in magnitudes: (r - i) / (r - z) of nearby galaxies, 0.35 / 0.65

@@ -18,8 +18,6 @@ from benchmarks.support.commands import command_parser
 from catalogs.simulation.scene_tables import scene_table
 from galaxy_da.io.tables import write_table
 
-__all__ = ["training_scenes", "unseen"]
-
 _ZOO_PIXEL_ARCSEC = 0.3  # assumed; the images are scaled to the size of each galaxy
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-__all__ = ["command_parser"]
-
 
 def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     """Return a parser for ``python -m benchmarks.NAME`` that prints a module docstring as help."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-__all__ = ["synthetic_table"]
-
 
 def synthetic_table(
     latents: np.ndarray, first: int = 0, total: int | None = None, digits: int = 19

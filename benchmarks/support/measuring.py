@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["clocks", "in_fresh_process", "peak_gib"]
-
 
 def in_fresh_process(function: Any, *arguments: Any) -> Any:
     """Call a function in a fresh process."""

@@ -9,8 +9,6 @@ from torch import Tensor
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.surveys import Survey
 
-__all__ = ["as_cutouts"]
-
 
 def as_cutouts(flux: Tensor, bands: Sequence[str], survey: Survey) -> list[Cutout]:
     """Return (n, bands, y, x) simulated stamps, centred on their galaxies, as cutouts."""

@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ClientStats", "Load", "run_load"]
-
 _SLOW_PAUSE = 0.5
 _SEED = 0
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["print_rows"]
-
 
 def print_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print one titled table."""

@@ -12,8 +12,6 @@ from galaxy_da.commands.printing import print_result, print_table
 if TYPE_CHECKING:
     from upath import UPath
 
-__all__ = ["probe"]
-
 
 def probe(
     space: Space,

@@ -9,8 +9,6 @@ import numpy as np
 from evaluation.probes.errors import residuals
 from galaxy_da.models.probes import Probe
 
-__all__ = ["error_factors"]
-
 _BINS, _FEWEST = 6, 40  # bins of magnitude, and galaxies in each
 _WITHIN = 0.6827  # share of residuals within one standard deviation
 

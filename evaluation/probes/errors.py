@@ -14,8 +14,6 @@ from evaluation.calibration import expected_calibration_error
 from evaluation.probes.labelled_latents import LabelledLatents
 from galaxy_da.models.probes import Link, Predicted, Probe
 
-__all__ = ["FEWEST", "error_rows", "measure", "measure_probes", "pulls", "residuals"]
-
 FEWEST = 50
 """Smallest number of galaxies for a fit or a measurement."""
 

@@ -29,12 +29,6 @@ from galaxy_da.models.probes import Link, Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
-__all__ = [
-    "ProbeSettings", "fit_probe", "fit_probes", "fit_summaries", "population_spread",
-    "targets_by_symmetry",
-]  # fmt: skip
-
-
 _FOLDS = 5  # of the cells, one of which sets the scale of the errors
 
 

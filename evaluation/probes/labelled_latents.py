@@ -17,8 +17,6 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.models.symmetries import apply_symmetry
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["FITTED_SYMMETRIES", "LabelledLatents", "encode_labelled", "joined"]
-
 FITTED_SYMMETRIES = (0, 1, 4, 5)
 """Symmetries of images that probes are fitted to: quarter turns and mirror images."""
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from galaxy_da.models.probes import MOST_LOG_CONCENTRATION, OUTPUTS, Link
 
-__all__ = ["Layers", "fit_networks", "votes_loss"]
-
 _HIDDEN, _NETWORKS = 64, 3
 _STEPS, _BATCH = 800, 512
 _RATE, _DECAY = 3e-3, 0.5

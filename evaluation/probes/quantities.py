@@ -16,8 +16,6 @@ import pyarrow.compute as pc
 from galaxy_da.errors import TableError
 from galaxy_da.models.probes import Link
 
-__all__ = ["QUANTITIES", "KnownQuantity", "Quantity", "find_quantities", "own_quantity"]
-
 _Columns = Mapping[str, np.ndarray]
 
 _ROUND = 0.2

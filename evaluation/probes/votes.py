@@ -34,8 +34,6 @@ from galaxy_da.models.probes import MOST_LOG_CONCENTRATION, Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
-__all__ = ["constant_concentrations", "fit_answers", "fit_votes", "read_votes"]
-
 _FOLDS = 5
 _MOST_VOTES = 10_000.0
 

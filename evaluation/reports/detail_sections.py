@@ -8,8 +8,6 @@ from typing import Any
 from evaluation.reports.details import Details
 from galaxy_da.plots import learning_curve, reliability, to_svg
 
-__all__ = ["detail_sections", "shown_measures"]
-
 _STRATA = {"r_mag": "r [mag]", "size_over_psf": "half-light radius over PSF FWHM"}
 _STRATA_WORDS = {"r_mag": "r magnitude", "size_over_psf": "size over the PSF"}
 _STRATA_COLUMNS = {"r_mag": "r_mag", "size_over_psf": "half_light_arcsec"}

@@ -27,8 +27,6 @@ from galaxy_da.extraction.loading import load_images
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import LatentSpace, SurveyEncoder
 
-__all__ = ["Details", "SurveyResult", "measure_details"]
-
 _LABEL = "label"
 _PROPERTIES = ("r_mag", "half_light_arcsec", "g_minus_r")
 _ENCODERS = ("by_definition", "adapted")

@@ -9,8 +9,6 @@ import pyarrow as pa
 
 from evaluation.reports.details import SurveyResult
 
-__all__ = ["figure_table", "recall_table"]
-
 _SCHEMA = pa.schema(
     [
         ("survey", pa.string()),

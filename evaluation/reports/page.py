@@ -25,8 +25,6 @@ from galaxy_da.latent_index import LatentIndex
 from galaxy_da.plots import distance_histogram, recall, to_svg
 from galaxy_da.space import LatentSpace
 
-__all__ = ["write_report"]
-
 GALAXIES, QUERIES = 8, 5
 """Galaxies shown in every survey, and anchor galaxies whose neighbours are shown."""
 

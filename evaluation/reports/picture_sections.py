@@ -9,24 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from evaluation.reports.pictures import to_data_uris, to_decals_colour
+from evaluation.reports.pictures import to_data_uris
 from evaluation.reports.survey_images import SEED, PairsInIndex, Picture, SurveyImages
 from galaxy_da.extraction.loading import load_images, row_numbers
+from galaxy_da.images.display import to_decals_colour
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.queries.outliers import STRANGE
 from galaxy_da.queries.rows import all_latents
 from galaxy_da.space import LatentSpace
-
-__all__ = [
-    "brighter_half",
-    "by_distance",
-    "decoded_images",
-    "evenly",
-    "extreme_pairs",
-    "neighbours",
-    "outliers",
-    "same_galaxies",
-]
 
 NEIGHBOURS, OUTLIERS, EXTREMES = 10, 12, 6
 """Neighbours of each query; outliers of each survey; pairs in either gallery of extremes."""

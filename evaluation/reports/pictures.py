@@ -15,8 +15,6 @@ from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import SurveyEncoder
 
-__all__ = ["thumbnails", "to_data_uris", "to_decals_colour"]
-
 
 def thumbnails(
     sample: Sample, rows: np.ndarray, encoder: SurveyEncoder, frame: Frame

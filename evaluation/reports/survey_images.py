@@ -20,8 +20,6 @@ from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["SEED", "PairsInIndex", "Picture", "SurveyImages", "pairs_in_index", "survey_images"]
-
 SEED = 0
 """Seed of the random choices of a page."""
 

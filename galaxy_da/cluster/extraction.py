@@ -33,8 +33,6 @@ from galaxy_da.io.storage import Location, PathOrUrl, list_files, read_text
 from galaxy_da.io.tables import open_parquet, read_metadata, with_metadata, write_table
 from galaxy_da.space import LatentSpace
 
-__all__ = ["extract_partitions"]
-
 T = TypeVar("T")
 U = TypeVar("U")
 

@@ -21,8 +21,6 @@ from galaxy_da.index import create, kinds
 from galaxy_da.index.sources import Source
 from galaxy_da.io.storage import PathOrUrl
 
-__all__ = ["SHARD_ROWS", "create_on_workers"]
-
 faiss: Any = typed_faiss  # its type stubs lack half of what is used here
 
 SHARD_ROWS = 4 * kinds.CHUNK

@@ -31,8 +31,6 @@ from galaxy_da.io.storage import (
 )
 from galaxy_da.io.tables import open_parquet
 
-__all__ = ["Partition", "PartitionSample", "partitions_of"]
-
 _MOST_ROWS = 100_000
 _FEWEST_ROWS = 500
 _PARTITIONS = 64

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
     from dask.distributed import Client, LocalCluster
 
-__all__ = ["IN_PROCESS", "Runner", "Shared", "running", "worker_location", "workers_here"]
-
 IN_PROCESS = ("threads", "synchronous")
 """Schedulers that compute in this process."""
 

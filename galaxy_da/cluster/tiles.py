@@ -22,8 +22,6 @@ from galaxy_da.io.storage import Location, PathOrUrl
 from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace
 
-__all__ = ["extract_tiles"]
-
 _DEFAULTS = ExtractSettings()
 
 

@@ -12,8 +12,6 @@ from galaxy_da.commands.printing import print_result
 if TYPE_CHECKING:
     from upath import UPath
 
-__all__ = ["export"]
-
 
 def export(
     features: Annotated[

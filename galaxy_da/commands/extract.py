@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from galaxy_da.io.features import Features
 
-__all__ = ["extract"]
-
 _NO_USABLE_ROW = 1
 """Exit status where rows were read but none could be used."""
 

@@ -23,8 +23,6 @@ from galaxy_da.commands.printing import print_result
 if TYPE_CHECKING:
     from upath import UPath
 
-__all__ = ["VERBS"]
-
 _MemoryGb = Annotated[
     float | None,
     typer.Option(

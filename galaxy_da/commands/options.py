@@ -12,25 +12,6 @@ import typer
 if TYPE_CHECKING:
     from upath import UPath
 
-__all__ = [
-    "AsJson",
-    "Clean",
-    "Cone",
-    "Engine",
-    "FeatureFolders",
-    "IndexPath",
-    "Out",
-    "Planes",
-    "Scenes",
-    "Scheduler",
-    "Space",
-    "SurveyFiles",
-    "Where",
-    "finite",
-    "is_dask",
-    "user_mistakes",
-]
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Out = Annotated["UPath", typer.Option(help="Folder or file to write.")]
 Space = Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")]

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["print_result", "print_table"]
-
 _SIGNIFICANT = 5
 
 

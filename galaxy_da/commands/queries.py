@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from galaxy_da.latent_index import LatentIndex
     from galaxy_da.space import LatentSpace
 
-__all__ = ["distances", "duplicates", "interpolate", "outliers", "rank", "same", "similar"]
-
 _Survey = Annotated[str | None, typer.Option("--survey", help="Only this survey.")]
 _OutTable = Annotated["UPath | None", typer.Option("--out", help="Write the table as Parquet.")]
 

@@ -13,8 +13,6 @@ from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
 from galaxy_da.io.tables import read_table
 
-__all__ = ["encode_file", "read_rows", "read_vector"]
-
 _TYPES = {"survey": pa.string(), "object_id": pa.string(), "score": pa.float64()}
 
 

@@ -13,8 +13,6 @@ from galaxy_da.commands.printing import print_result
 if TYPE_CHECKING:
     from upath import UPath
 
-__all__ = ["draw", "serve", "token"]
-
 
 def serve(
     index: Annotated[UPath, typer.Option(help="Folder made by `index`.")],

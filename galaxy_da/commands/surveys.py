@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from galaxy_da.surveys import Survey
 
-__all__ = ["surveys"]
-
 
 def surveys(
     name: Annotated[str | None, typer.Argument(help="Show one survey in full.")] = None,

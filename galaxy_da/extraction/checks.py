@@ -15,16 +15,6 @@ from galaxy_da.images.preparation import Frame
 from galaxy_da.models.domain import Domain, DomainScores
 from galaxy_da.models.probes import Predicted
 
-__all__ = [
-    "FLUXES",
-    "MAGNITUDE",
-    "NOT_DETECTED",
-    "TOTALS",
-    "domain_scores",
-    "light_at_edge",
-    "magnitudes_differ",
-]
-
 TOTALS = ("half_light_arcsec", "concentration", "r_mag", "bulge_fraction")
 """Names of the columns that depend on all of a galaxy's light."""
 

@@ -28,8 +28,6 @@ from galaxy_da.models.probes import Withheld, predict_all, probe_columns
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["ExtractSettings", "SampleEncoder"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractSettings:

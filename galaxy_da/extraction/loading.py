@@ -20,8 +20,6 @@ from galaxy_da.io.storage import Location
 from galaxy_da.space import SurveyEncoder
 from galaxy_da.surveys import Survey
 
-__all__ = ["load_images", "read_batches", "row_numbers"]
-
 _BATCH_ROWS = 64
 _PREFETCHED = 6
 

@@ -7,8 +7,6 @@ import pyarrow as pa
 
 from galaxy_da.images.measurements import APERTURE_ARCSEC, Measured
 
-__all__ = ["MEASURED_PREFIX", "join_measured", "measured_columns"]
-
 MEASURED_PREFIX = "measured_"
 """Prefix of the columns of measurements."""
 

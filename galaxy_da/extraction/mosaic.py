@@ -28,8 +28,6 @@ from galaxy_da.io.storage import Location, PathOrUrl, list_names
 from galaxy_da.io.tables import check_columns, table_hash, write_table
 from galaxy_da.space import LatentSpace
 
-__all__ = ["MosaicRows", "TileEncoder", "cut_batches", "extract_mosaic"]
-
 _BATCH_ROWS = 64
 _PREFETCHED = 4
 _FEWEST_ROWS, _MOST_ROWS = 2048, 16384  # of a part; a tile with more is cut into parts

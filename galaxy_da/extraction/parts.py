@@ -21,14 +21,6 @@ from galaxy_da.io.storage import Location, exists, list_names, read_text, store_
 from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace
 
-__all__ = [
-    "extraction_plan",
-    "split_in_parts",
-    "start_or_resume",
-    "table_fingerprint",
-    "write_parts",
-]
-
 _PART_ROWS = 2048
 _PLAN = "extraction.json"
 

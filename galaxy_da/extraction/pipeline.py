@@ -34,8 +34,6 @@ from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.models.probes import probe_names
 from galaxy_da.space import LatentSpace
 
-__all__ = ["encode_batches", "extract", "feature_parts"]
-
 Batches = Iterable[tuple[pa.Table, Sequence[Cutout | CutoutError]]]
 """Rows with their cutouts."""
 

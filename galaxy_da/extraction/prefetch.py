@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
-__all__ = ["parallel_map"]
-
 T = TypeVar("T")
 U = TypeVar("U")
 

@@ -14,8 +14,6 @@ from galaxy_da.images.preparation import Frame
 from galaxy_da.io.samples import Sample
 from galaxy_da.space import SurveyEncoder
 
-__all__ = ["count_problems", "describe_problems"]
-
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?|'[^']*\.\w+'|\S+\.(?:fits|npy|jpe?g|png|h5)\S*")
 """Numbers and file names, which differ between rows of the same problem."""
 

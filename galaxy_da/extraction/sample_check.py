@@ -23,8 +23,6 @@ from galaxy_da.extraction.summary import photometry_of
 from galaxy_da.models.colours import colour_residuals, colour_slope
 from galaxy_da.space import LatentSpace
 
-__all__ = ["SampleCheck"]
-
 _BANDS = 3
 _SHIFTS, _EXPLAINED = np.linspace(-3, 3, 61), 0.5  # errors [mag] that are tried; share of tolerance
 _FEWEST, _SIGNAL = 20, 10.0  # galaxies, and their least signal over noise in each band

@@ -22,8 +22,6 @@ from galaxy_da.models.devices import Precision
 from galaxy_da.models.networks import Posterior
 from galaxy_da.space import LatentSpace
 
-__all__ = ["Photometry", "Summaries", "photometry_of", "reconstruction_error", "summarise"]
-
 _SOFTENING = 0.1  # of asinh fluxes [nanomaggy]
 _MAGNITUDE = 2.5 / np.log(10)
 _CENTRE = 0.25  # side of the central part of the frame over the whole

@@ -20,8 +20,6 @@ from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
 from galaxy_da.surveys import Survey
 
-__all__ = ["NestedImage", "image_bytes", "image_planes", "read_array", "read_nested_image"]
-
 _CLEAR_SHARE = 0.2
 """Largest share of bad pixels at which a nested mask tells them from the good ones."""
 

@@ -13,8 +13,6 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["agreed_bands", "check_agree", "find_band", "header_bands", "match_bands", "split_bands"]
-
 _MOST_NUMBERED = 100
 _NUMBERED = tuple(
     prefix + number

@@ -33,11 +33,6 @@ if TYPE_CHECKING:
     from astropy.io.fits import Header
     from astropy.units import Quantity, UnitBase
 
-__all__ = [
-    "SAME_UNIT", "calibrate", "calibration_cards", "flux_factors", "follows_area",
-    "is_photometric", "linearise", "noise_header", "states_unit",
-]  # fmt: skip
-
 _JANSKY_ZEROPOINT = 8.9
 """AB magnitude of one jansky [mag]."""
 

@@ -12,8 +12,6 @@ from galaxy_da.errors import CutoutError, shape_text
 from galaxy_da.images.placement import regrid
 from galaxy_da.surveys import AnyStretch, Survey
 
-__all__ = ["Cutout", "join_bands"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Cutout:

@@ -17,8 +17,6 @@ from galaxy_da.images.preparation import Frame
 from galaxy_da.images.stretches import apply_stretch
 from galaxy_da.surveys import Stretch, Survey, get_survey
 
-__all__ = ["to_decals_colour"]
-
 _REFERENCE_SURVEY = "decals"
 _SMOOTHING_PX = 1.5
 

@@ -18,8 +18,6 @@ from galaxy_da.images.preparation import Frame, prepare, to_surface_brightness
 from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import Survey, get_survey
 
-__all__ = ["SampleCutouts", "draw_cutout", "draw_prepared", "to_png"]
-
 
 class SampleCutouts:
     """Cutouts of sample tables on disk; the first table that has an object gives its cutout.

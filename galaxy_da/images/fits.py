@@ -35,11 +35,6 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = [
-    "check_length", "decompress", "is_fits", "open_images", "read_fits", "select_hdus",
-    "select_planes",
-]  # fmt: skip
-
 _FITS_MAGIC = b"SIMPLE"
 _REFERENCE = ("CRPIX1", "CRPIX2", "CRVAL1", "CRVAL2")
 _SAME_PIXEL = 0.5

@@ -21,8 +21,6 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["FitsImage", "FitsSource", "Plane", "blank_value", "hdu_name", "hdu_values"]
-
 _LARGEST_PIXELS = 1 << 29  # a tile of Euclid has 3.7e8
 _MOST_MASKED = 0.9
 """Share of masked pixels above which an image is refused with the name of its mask."""

@@ -12,8 +12,6 @@ from functools import cache
 
 import numpy as np
 
-__all__ = ["galaxy_zoo_flux"]
-
 _UNIT = np.array([0.019, 0.014, 0.008])[:, None, None]  # nanomaggy
 _LOW, _HIGH = np.arcsinh((-0.5, 300))
 _GREYEST = 2.5  # a pixel with a plane of this many times the mean becomes wholly grey

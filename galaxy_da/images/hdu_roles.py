@@ -13,8 +13,6 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["NOISE_KINDS", "Kind", "Role", "kind_of_name", "role_of"]
-
 Kind = Literal["science", "mask", "maskbits", "inverse variance", "weight", "variance", "sigma",
                "other"]  # fmt: skip
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["asinh", "sinh"]
-
 
 def asinh(x: Tensor) -> Tensor:
     """Return the inverse hyperbolic sine, to 3e-7."""

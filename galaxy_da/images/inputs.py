@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Inputs", "Rows"]
-
 Rows = slice | np.ndarray | Tensor | Sequence[int]
 
 

@@ -23,11 +23,6 @@ from torch import Tensor
 
 from galaxy_da.images.hyperbolic import sinh
 
-__all__ = [
-    "PER_BAND", "PER_CUTOUT", "describe", "image_noise", "linear_noise", "sky_noise",
-    "wavelength_ratio", "with_noise", "without_bands",
-]  # fmt: skip
-
 PER_BAND, PER_CUTOUT = 5, 2
 """Numbers for each band of the frame, and for each cutout."""
 

@@ -11,8 +11,6 @@ from galaxy_da.images.hdu_roles import NOISE_KINDS, Kind
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["bad_pixels", "noise_of"]
-
 _BAD_PLANES = ("BAD", "CR", "NO_DATA", "SAT", "UNMASKEDNAN")
 """Mask planes of the LSST and HSC pipelines, in ``MP_`` cards, whose pixels hold no usable flux.
 Others, such as DETECTED, mark the galaxy itself."""

@@ -23,8 +23,6 @@ from galaxy_da.images.instrument import linear_noise, wavelength_ratio
 from galaxy_da.images.moments import adaptive_shape
 from galaxy_da.images.preparation import Frame
 
-__all__ = ["APERTURE_ARCSEC", "Measured", "brightness", "measure"]
-
 APERTURE_ARCSEC = 3.0
 """Radius of the aperture of magnitudes and colours [arcsec]."""
 

@@ -7,8 +7,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["adaptive_shape"]
-
 _ITERATIONS = 16
 _MOST = 60.0  # quadratic form beyond which a weight counts as the same
 _TINY = 1e-12

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["SIGMA_PER_MAD", "mad_std"]
-
 SIGMA_PER_MAD = 1.482602218505602
 """Standard deviation of a normal distribution over its median absolute deviation."""
 

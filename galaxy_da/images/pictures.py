@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from galaxy_da.surveys import Survey
 
-__all__ = ["Picture", "colour_planes", "read_picture", "refuse_colour_values"]
-
 _LARGEST_PIXELS = 100_000_000
 _CONVERTED = {"P", "PA", "RGB", "RGBA", "RGBX", "RGBa"}
 """Modes that hold red, green and blue, with or without transparency."""

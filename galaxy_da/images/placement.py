@@ -18,8 +18,6 @@ from galaxy_da.images.wcs import celestial_wcs, pixels_of, sky_of
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["Placement", "locate", "placement", "placements", "regrid"]
-
 _MOST_OBLONG = 10.0
 """Largest ratio of a pixel's axes; above it, the header is wrong."""
 

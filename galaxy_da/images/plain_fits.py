@@ -14,8 +14,6 @@ import numpy as np
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["PlainImage", "read_plain"]
-
 _BLOCK, _CARD = 2880, 80
 _END = b"END".ljust(_CARD)
 _NUMBERS = {-32: ">f4", -64: ">f8"}

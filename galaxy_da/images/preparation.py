@@ -26,8 +26,6 @@ from galaxy_da.images.resampling import covered_share, resample, white_noise_sha
 from galaxy_da.images.stretches import invert_stretch
 from galaxy_da.surveys import Band, Survey
 
-__all__ = ["Frame", "Prepared", "prepare", "to_surface_brightness"]
-
 _SUBSTITUTE_BEYOND = 0.1
 """Relative difference in wavelength from the frame's band that makes a band a substitute."""
 

@@ -10,8 +10,6 @@ import numpy as np
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.io.samples import Flag
 
-__all__ = ["Coverage", "problem", "quality_flags"]
-
 _MAX_MISSING = 0.3
 """Share of the field of view that may lack finite pixels before a cutout fails."""
 

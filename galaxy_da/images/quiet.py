@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import RLock
 
-__all__ = ["quiet"]
-
 _LOCK = RLock()
 """The filters of `warnings` and of a logger belong to the process, not to a thread."""
 

@@ -15,8 +15,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["covered_share", "overlap_weights", "resample", "white_noise_share"]
-
 
 def overlap_weights(
     n_in: int, n_out: int, scale_ratio: float | Tensor, centre_px: float | Tensor

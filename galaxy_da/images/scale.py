@@ -7,8 +7,6 @@ from dataclasses import replace
 from galaxy_da.errors import CutoutError
 from galaxy_da.images.cutouts import Cutout
 
-__all__ = ["at_pixel_scale"]
-
 _TOLERANCE = 0.01
 
 

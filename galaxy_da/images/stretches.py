@@ -12,8 +12,6 @@ from torch import Tensor
 from galaxy_da.images.galaxy_zoo_colours import galaxy_zoo_flux
 from galaxy_da.surveys import AnyStretch, GalaxyZooStretch, Stretch
 
-__all__ = ["apply_stretch", "invert_stretch"]
-
 _TINY = 1e-9
 
 

@@ -12,8 +12,6 @@ from galaxy_da.io.files import atomic_path
 from galaxy_da.io.storage import PathOrUrl, exists, location
 from galaxy_da.surveys import Survey, survey_from_text
 
-__all__ = ["Ask", "draft_survey"]
-
 Ask = Callable[[str, str, Any], str]
 """Question to a person: field, its meaning, a proposal or None; returns the answer."""
 

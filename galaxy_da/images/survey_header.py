@@ -24,8 +24,6 @@ from galaxy_da.surveys import Band, Survey, builtin_surveys
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["Stated", "depth_of", "read_stated", "wavelength_of"]
-
 _GAUSSIAN_FWHM = 2.3548200450309493
 """Full width at half maximum of a Gaussian over its standard deviation."""
 

@@ -32,8 +32,6 @@ from galaxy_da.images.tile_files import TileFiles
 from galaxy_da.images.wcs import celestial_wcs, is_wcs_card, pixel_scale_arcsec
 from galaxy_da.surveys import Survey
 
-__all__ = ["Section", "Tile", "open_hdus"]
-
 _SCALING_CARDS = ("BSCALE", "BZERO", "BLANK")  # of pixels that cannot be mapped as they are
 _COMPRESSED = (b"\x1f\x8b", b"BZh")
 _DATES = ("DATE", "MJD")

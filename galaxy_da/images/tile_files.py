@@ -11,8 +11,6 @@ from galaxy_da.errors import SurveyError
 from galaxy_da.images.bands import find_band
 from galaxy_da.surveys import Survey
 
-__all__ = ["TileFiles", "find_tiles"]
-
 _TOKEN = re.compile(r"(\*|\{band\}|\{tile\})")
 _HELP = (
     "write * for what differs between tiles and {{band}} for {bands}; where other parts of the "

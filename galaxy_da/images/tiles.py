@@ -29,8 +29,6 @@ from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
 from galaxy_da.io.sphere import chord, separation_arcsec, unit_vectors
 from galaxy_da.surveys import Survey
 
-__all__ = ["Mosaic"]
-
 _SLACK = 1.2  # of the distance from a tile's middle to its corners; no projection is used beyond
 _EVERY_BAND = 1e7  # arcsec, more than the edges of any tile are away
 _OPEN_TILES = 2  # of threads on both sides of a boundary

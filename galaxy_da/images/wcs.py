@@ -13,8 +13,6 @@ from galaxy_da.images.quiet import quiet
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = ["celestial_wcs", "is_wcs_card", "pixel_scale_arcsec", "pixels_of", "sky_of"]
-
 _CELESTIAL = re.compile(r"(RA|DEC|[GES]LON|[GES]LAT)(-|$)", re.IGNORECASE)
 _MOST_AXES = 9
 _WCS_CARD = re.compile(

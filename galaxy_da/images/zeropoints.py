@@ -14,11 +14,6 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = [
-    "ZEROPOINT_TOLERANCE", "Count", "Zeropoint", "card_number", "card_text", "count_of",
-    "find_zeropoint", "plane_headers", "states_zeropoint", "without_zeropoints",
-]  # fmt: skip
-
 Count = Literal["ADU", "electron"]
 
 ZEROPOINT_TOLERANCE = 0.05

@@ -21,8 +21,6 @@ from galaxy_da.index.locks import is_pinned
 from galaxy_da.io.files import remove_drafts
 from galaxy_da.io.storage import cache_folder, url_hash
 
-__all__ = ["LIMIT", "copies", "make_room", "scratch"]
-
 LIMIT = "GALAXY_DA_INDEX_CACHE_GIB"
 """Environment variable of the largest total size of the copies [GiB]."""
 

@@ -13,8 +13,6 @@ import pyarrow as pa
 
 from galaxy_da.index.layout import Layout
 
-__all__ = ["Batches", "SortedText", "Vectors", "arrow_array"]
-
 
 class Batches:
     """Table of record batches, in memory or mapped, for random access."""

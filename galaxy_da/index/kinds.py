@@ -28,11 +28,6 @@ from typing import Any
 import faiss as typed_faiss
 import numpy as np
 
-__all__ = [
-    "CHUNK", "FLAT_ROWS", "KINDS", "TRAINING_ROWS", "Cost", "available_memory", "build",
-    "check_kind", "choose", "cost", "fill", "mapped", "nearest", "parameters", "trained",
-]  # fmt: skip
-
 KINDS = ("flat", "ivfpq")
 
 FLAT_ROWS = 100_000

@@ -22,8 +22,6 @@ from galaxy_da.index.reading import StoredIndex
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location
 from galaxy_da.io.tables import read_metadata, read_table, with_metadata, write_table
 
-__all__ = ["MAP_FILE", "LatentMap", "draw_map", "read_map", "write_map"]
-
 MAP_FILE = "map.parquet"
 
 _RECORD = ("method", "generation", "fitted_on")

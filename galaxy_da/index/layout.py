@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["Layout", "expanded"]
-
 
 class Layout:
     """Conversion between row numbers and places in segments.

@@ -7,8 +7,6 @@ import os
 import weakref
 from pathlib import Path
 
-__all__ = ["Pin", "is_pinned", "remove_unpinned"]
-
 
 class Pin:
     """Lock that keeps a file until the lock is garbage-collected or its process ends."""

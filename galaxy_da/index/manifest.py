@@ -20,11 +20,6 @@ from galaxy_da.index.kinds import KINDS
 from galaxy_da.index.locks import remove_unpinned
 from galaxy_da.io.files import draft_path, file_hash, json_hash, sync, write_json
 
-__all__ = [
-    "MANIFEST", "Drafts", "Header", "Manifest", "SegmentFiles", "StoredFile", "commit", "drafts",
-    "leftovers", "next_generation", "read",
-]  # fmt: skip
-
 MANIFEST = "index.json"
 
 _FORMAT = 3

@@ -23,8 +23,6 @@ from galaxy_da.index.sources import Source, Sources, usable
 from galaxy_da.index.stores import mirrored, write_index
 from galaxy_da.io.storage import Location, PathOrUrl, location
 
-__all__ = ["StoredIndex"]
-
 _HINT_IDS = 50
 """Number of ids, on either side of an unknown one, that are compared with it."""
 _HINT_CHARACTERS = 64

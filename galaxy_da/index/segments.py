@@ -29,8 +29,6 @@ from galaxy_da.index.selections import Allowed
 from galaxy_da.index.sources import BATCH_ROWS, KEY, sorted_batches, united
 from galaxy_da.io.features import vectors as embeddings
 
-__all__ = ["Build", "Segment", "built", "copied", "living", "mark_deleted", "opened", "stored"]
-
 Build = Callable[[np.ndarray, str], Any]
 
 _ROWS = "rows.arrow"

@@ -24,8 +24,6 @@ from galaxy_da.io.samples import Flag
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.io.tables import check_positions
 
-__all__ = ["Allowed", "Condition", "Cone", "Selection", "Subset", "rows_within"]
-
 Condition = str | tuple[str, str, Any]
 """Text, or column, operator and value."""
 

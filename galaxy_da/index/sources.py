@@ -16,11 +16,6 @@ from galaxy_da.io.features import SKY_INDEX, Features, part_paths, read_header, 
 from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import check_positions, open_parquet
 
-__all__ = [
-    "BATCH_ROWS", "KEY", "Source", "Sources", "joined", "sorted_batches", "unified", "united",
-    "usable",
-]  # fmt: skip
-
 KEY = ("object_id", "survey", "ra", "dec")
 
 Source = Features | PathOrUrl

@@ -33,8 +33,6 @@ from galaxy_da.io.storage import (
     upload,
 )
 
-__all__ = ["mirrored", "newest_manifest", "workplace", "write_index"]
-
 _NUMBERED = re.compile(r"index-(\d{6,})\.json")
 
 

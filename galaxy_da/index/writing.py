@@ -26,8 +26,6 @@ from galaxy_da.index.stores import workplace, write_index
 from galaxy_da.io.locks import only_writer
 from galaxy_da.io.storage import PathOrUrl
 
-__all__ = ["add", "create", "delete", "rebuild"]
-
 _SCRATCH = "scratch.arrow"
 
 

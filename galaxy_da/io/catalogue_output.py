@@ -38,8 +38,6 @@ from galaxy_da.io.regions import to_ds9_regions
 from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import write_table
 
-__all__ = ["to_votable", "with_votable_header", "write_catalogue"]
-
 
 def to_votable(table: pa.Table) -> VOTableFile:
     """Convert an Arrow table to a VOTable; text has variable length."""

@@ -14,8 +14,6 @@ from typing import Any
 
 from galaxy_da.errors import CutoutError
 
-__all__ = ["Box", "is_sealed", "seal"]
-
 _sealed = False
 _NETWORK = ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.bind")
 _LOOKUP = ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr")

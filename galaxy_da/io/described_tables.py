@@ -11,8 +11,6 @@ from astropy.table import Column, MaskedColumn, Table
 
 from galaxy_da.io.column_types import numpy_values
 
-__all__ = ["COLUMN_NOTES", "add_descriptions", "field_notes", "to_astropy"]
-
 COLUMN_NOTES: Mapping[str, tuple[str, str, str]] = {
     "object_id": ("", "meta.id;meta.main", "Identifier, unique within its survey"),
     "survey": ("", "meta.dataset", "Survey of the cutout"),

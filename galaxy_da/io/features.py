@@ -24,11 +24,6 @@ from galaxy_da.io.tables import read_table
 if TYPE_CHECKING:
     from astropy.table import Table
 
-__all__ = [
-    "FEATURE_COLUMNS", "FORMAT", "MANIFEST", "SKY_INDEX", "Features", "part_path", "part_paths",
-    "read_header", "read_part", "vectors", "write_header",
-]  # fmt: skip
-
 MANIFEST = "features.json"
 
 FORMAT = 2

@@ -34,11 +34,6 @@ from galaxy_da.io.storage import (
     url_hash,
 )
 
-__all__ = [
-    "atomic_path", "download", "draft_path", "ensure_folder", "file_hash", "json_hash",
-    "new_folder", "output_folder", "remove_drafts", "sync", "write_json",
-]  # fmt: skip
-
 _CONTENT, _LOCK = "content", ".lock"
 
 

@@ -10,8 +10,6 @@ import pyarrow as pa
 
 from galaxy_da.io.column_types import json_rows
 
-__all__ = ["cards", "column_list", "details", "facts", "image_uri", "rows_table", "text"]
-
 _SIGNIFICANT = 5
 _SIGNATURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
 _CARD = (

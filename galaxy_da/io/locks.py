@@ -11,8 +11,6 @@ from pathlib import Path
 
 from galaxy_da.errors import StorageError
 
-__all__ = ["only_writer", "try_lock"]
-
 _LOCK = ".writer"
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 """Errors of disks that have no locks, where two writers at once are not noticed."""

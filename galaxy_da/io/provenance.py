@@ -13,8 +13,6 @@ from galaxy_da.errors import TableError
 from galaxy_da.io.features import Features
 from galaxy_da.io.samples import Flag
 
-__all__ = ["PROVENANCE", "join_features", "provenance", "read_provenance", "with_provenance"]
-
 PROVENANCE = "galaxy_da.provenance"
 """Key of the provenance in the metadata of a table."""
 

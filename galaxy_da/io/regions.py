@@ -8,8 +8,6 @@ import pyarrow as pa
 from galaxy_da.errors import TableError
 from galaxy_da.io.positions import are_positions
 
-__all__ = ["RADIUS_ARCSEC", "to_ds9_regions"]
-
 RADIUS_ARCSEC = 5.0
 
 _COLOURS = ("green", "cyan", "yellow", "magenta", "red", "blue", "white")

@@ -18,8 +18,6 @@ from galaxy_da.io.catalogue_output import to_votable
 if TYPE_CHECKING:
     from pyvo.samp import SAMPIntegratedClient
 
-__all__ = ["SampError", "send_table"]
-
 _MESSAGE = "table.load.votable"
 _TAG = "galaxy_da-table"
 _WAIT_SECONDS = 30.0

@@ -17,11 +17,6 @@ from galaxy_da.io.positions import BAD_POSITION, are_positions, usable_positions
 from galaxy_da.io.storage import Location, PathOrUrl, location, store_errors, with_store_errors
 from galaxy_da.io.tables import check_columns, check_unique, open_parquet
 
-__all__ = [
-    "STATUSES", "Flag", "Sample", "load_sample", "packaged_samples", "slice_tables",
-    "validate_sample",
-]  # fmt: skip
-
 STATUSES = (
     "ok", "outside_footprint", "no_data", "failed_quality", "fetch_failed", "unreadable",
     BAD_POSITION,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["chord", "chord_to_arcsec", "separation_arcsec", "unit_vectors"]
-
 
 def unit_vectors(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     """Convert (...) positions [deg] to (..., 3) float64 unit vectors."""

@@ -25,8 +25,6 @@ from galaxy_da.io.storage import (
     url_hash,
 )
 
-__all__ = ["local_copy", "replace_paths", "staged_folder"]
-
 _COPY_LOCK = Lock()
 
 

@@ -24,13 +24,6 @@ from upath import UPath
 from galaxy_da.errors import GalaxyDAError, StorageError
 from galaxy_da.io.containment import Box, is_sealed
 
-__all__ = [
-    "Location", "PathOrUrl", "cache_folder", "create_object", "exists", "is_folder", "list_files",
-    "list_names", "location", "parquet_source", "read_bytes", "read_object", "read_text",
-    "remove_old_objects", "resolve", "store_errors", "upload", "upload_folder", "url_hash",
-    "with_store_errors",
-]  # fmt: skip
-
 PathOrUrl: TypeAlias = str | os.PathLike[str] | UPath
 """A path or URL as users give it."""
 

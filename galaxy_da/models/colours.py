@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["COEFFICIENTS", "colour_residuals", "colour_slope", "fit_colour_relation"]
-
 COEFFICIENTS = 9
 """Numbers of a relation."""
 

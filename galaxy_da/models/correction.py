@@ -9,8 +9,6 @@ from torch.nn import functional
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.instrument import PER_BAND, PER_CUTOUT
 
-__all__ = ["InstrumentCorrection"]
-
 
 class InstrumentCorrection(nn.Module):
     """Change of an instrument's calibration, sky level and conditions; at first there is none.

@@ -11,8 +11,6 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-__all__ = ["Precision", "autocast", "best_device", "has_bf16", "placed"]
-
 Precision = Literal["auto", "fp32", "bf16"]
 
 _LOCKS: WeakKeyDictionary[nn.Module, Lock] = WeakKeyDictionary()

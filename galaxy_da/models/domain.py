@@ -20,8 +20,6 @@ import safetensors.numpy
 from galaxy_da.errors import SpaceError
 from galaxy_da.models.layers import layer_tensors, read_layers, standardise
 
-__all__ = ["OUTSIDE", "UNLIKE", "Domain", "DomainScores", "read_domain"]
-
 OUTSIDE = 2.0
 """Domain score from which a cutout lies outside the domain: one galaxy in a hundred has more."""
 

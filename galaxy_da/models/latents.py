@@ -9,8 +9,6 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["join_latents"]
-
 _Array = TypeVar("_Array", np.ndarray, "Tensor")
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-__all__ = ["layer_tensors", "read_layers", "standardise"]
-
 
 def standardise(
     summaries: np.ndarray, centre: np.ndarray, spread: np.ndarray, limit: float

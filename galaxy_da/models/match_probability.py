@@ -11,11 +11,6 @@ from typing import Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = [
-    "MatchProbability", "Population", "gaussian_log_ratio", "posterior_distance", "probability",
-    "statistics",
-]  # fmt: skip
-
 _TINY = 1e-12
 
 

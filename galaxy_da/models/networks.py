@@ -26,8 +26,6 @@ from galaxy_da.models.correction import InstrumentCorrection
 from galaxy_da.models.devices import Precision, autocast, best_device, placed
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
-__all__ = ["Architecture", "Decoder", "Encoder", "Posterior", "VariationalAutoencoder"]
-
 _BATCH = 512
 _CONDITION_FEATURES = 64  # of the network that modulates the encoder
 

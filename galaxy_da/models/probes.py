@@ -23,12 +23,6 @@ from scipy.special import expit, i0e, i1e, logsumexp, softmax
 from galaxy_da.errors import SpaceError
 from galaxy_da.models.layers import layer_tensors, read_layers, standardise
 
-__all__ = [
-    "COLUMN_PREFIX", "ERROR_SUFFIX", "MOST_LOG_CONCENTRATION", "NOTE_COLUMN", "Link", "Predicted",
-    "Probe", "Withheld", "predict_all", "probe_columns", "probe_names", "probe_tensors",
-    "read_probes",
-]  # fmt: skip
-
 COLUMN_PREFIX, ERROR_SUFFIX = "morph_", "_err"
 """Prefix of the columns of probes, which avoids clashes with a catalogue's own columns, and suffix
 of their errors."""

@@ -41,8 +41,6 @@ from galaxy_da.models.probes import probe_tensors, read_probes
 from galaxy_da.models.space_parts import SpaceParts, SurveyEncoder, network_state
 from galaxy_da.surveys import Survey
 
-__all__ = ["read_space", "write_space"]
-
 _FORMAT = 3
 _MANIFEST = "space.json"
 _DECODER, _PROBES, _DOMAIN, _SURVEY = "decoder", "probes", "domain", "survey-"

@@ -20,8 +20,6 @@ from galaxy_da.models.networks import Architecture, Decoder, Encoder
 from galaxy_da.models.probes import Probe
 from galaxy_da.surveys import Survey
 
-__all__ = ["SpaceParts", "SurveyEncoder", "network_hash", "network_state"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class SurveyEncoder:

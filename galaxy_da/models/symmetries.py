@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["SYMMETRIES", "apply_symmetry"]
-
 SYMMETRIES = 8
 
 

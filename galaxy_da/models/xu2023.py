@@ -13,8 +13,6 @@ from itertools import pairwise
 
 from torch import nn
 
-__all__ = ["STEP", "decoder_body", "encoder_body"]
-
 STEP = 4
 """Factor by which each block shrinks the side."""
 

@@ -10,10 +10,6 @@ from matplotlib import rc_context
 
 from galaxy_da.plots.figure import ACCENT, COLOURS, INK, MARK, QUIET, STYLE, Plot, chart
 
-__all__ = [
-    "distance_against_magnitude", "distance_histogram", "learning_curve", "recall", "reliability",
-]  # fmt: skip
-
 _BINS = 60
 _MAGNITUDE_BINS, _FEWEST = 8, 5
 

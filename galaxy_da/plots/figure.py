@@ -10,8 +10,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["ACCENT", "COLOURS", "INK", "MARK", "QUIET", "SKY", "STYLE", "Plot", "chart", "to_svg"]
-
 INK, QUIET, SKY = "#1d1f24", "#8a909b", "#232323"
 ACCENT, MARK = "#3a6ea8", "#e0a526"
 COLOURS = (ACCENT, "#c9952b", "#5a9a6e", "#a8483a", "#7b5ea7", "#3f9aa6", QUIET)

@@ -10,8 +10,6 @@ from matplotlib import rc_context
 from galaxy_da.io.samples import Flag
 from galaxy_da.plots.figure import MARK, QUIET, SKY, STYLE, Plot
 
-__all__ = ["Picture", "across_surveys", "flag_words", "gallery", "outlier_sheet"]
-
 Picture = np.ndarray | None
 """(y, x, 3) uint8 array, or None where there is no usable cutout."""
 

@@ -12,8 +12,6 @@ from matplotlib.axes import Axes
 from galaxy_da.plots.figure import COLOURS, STYLE, Plot, chart
 from galaxy_da.plots.galleries import Picture
 
-__all__ = ["latent_map"]
-
 _CELLS = 12
 
 

@@ -15,8 +15,6 @@ from galaxy_da.io.samples import Flag
 from galaxy_da.models.domain import OUTSIDE, UNLIKE
 from galaxy_da.queries.disagreement import find_disagreements
 
-__all__ = ["BadData", "find_bad_data"]
-
 _FLAGS = {
     Flag.BLANK_BAND: "a band is blank",
     Flag.NAN_PIXELS: "pixels are missing or masked",

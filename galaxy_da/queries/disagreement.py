@@ -15,8 +15,6 @@ from galaxy_da.index.reading import StoredIndex
 from galaxy_da.queries.rows import places_of_survey
 from galaxy_da.queries.sky import counterparts
 
-__all__ = ["RADIUS_ARCSEC", "Disagreements", "find_disagreements", "log_share", "residual"]
-
 RADIUS_ARCSEC = 1.0
 """Largest separation of the two positions of a galaxy."""
 

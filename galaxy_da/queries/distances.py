@@ -16,8 +16,6 @@ from galaxy_da.queries.rows import match_model, posteriors, rows_of, separations
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
-__all__ = ["RANDOM_PAIRS", "distances", "random_pairs"]
-
 RANDOM_PAIRS = 20_000
 """Number of random anchor-target pairs that distances are compared with."""
 

@@ -12,8 +12,6 @@ from galaxy_da.io.sphere import chord, chord_to_arcsec
 from galaxy_da.queries.rows import BATCH, result_table, select, separations
 from galaxy_da.queries.sky import directions
 
-__all__ = ["MOST_PAIRS", "duplicates"]
-
 MOST_PAIRS = 10_000_000
 """Largest number of pairs; a threshold that gives more is refused."""
 

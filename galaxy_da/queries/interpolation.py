@@ -21,9 +21,6 @@ from galaxy_da.queries.rows import all_latents
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
-__all__ = ["along", "between", "combine", "draw_strip", "write_strip"]
-
-
 _SPREAD_ROWS = 20_000
 _SEED = 0
 

@@ -11,8 +11,6 @@ import numpy as np
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
-__all__ = ["LatentEffect", "latent_effects"]
-
 REACH = 1.5
 """Change of a latent to either side [standard deviations]."""
 

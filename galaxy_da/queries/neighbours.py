@@ -10,8 +10,6 @@ import numpy as np
 
 from galaxy_da.queries.rows import BATCH, without_self
 
-__all__ = ["nearest_others", "whitened"]
-
 _LEAST_VARIANCE = 0.03
 """Floor added to the variance of each direction, over the mean variance of all directions."""
 _EXACT_ROWS = 200_000

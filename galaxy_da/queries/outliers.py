@@ -18,8 +18,6 @@ from galaxy_da.queries.bad_data import find_bad_data
 from galaxy_da.queries.neighbours import nearest_others, whitened
 from galaxy_da.queries.rows import places_of_survey, result_table, select
 
-__all__ = ["BAD_DATA", "STRANGE", "Strangeness", "outliers", "strange_galaxies", "strangeness"]
-
 BAD_DATA, STRANGE = "bad data", "strange galaxy"
 """Names of the two rankings."""
 

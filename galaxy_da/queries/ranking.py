@@ -19,8 +19,6 @@ from galaxy_da.queries.neighbours import whitened
 from galaxy_da.queries.outliers import STRANGE, strange_galaxies
 from galaxy_da.queries.rows import result_table, rows_of
 
-__all__ = ["BEST_SCORE", "rank", "trained_scores"]
-
 BEST_SCORE = 5.0
 """Score of a galaxy of which the person wants more; 0 means no more of its kind."""
 

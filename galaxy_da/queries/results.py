@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from galaxy_da.images.drawing import SampleCutouts
     from galaxy_da.plots import Plot
 
-__all__ = ["QueryResult"]
-
 _SHOWN = 12
 _THUMBNAIL_PX = 108
 _MEASURES = (

@@ -19,11 +19,6 @@ from galaxy_da.models.match_probability import MatchProbability
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
-__all__ = [
-    "BATCH", "all_latents", "match_model", "places_of_survey", "posteriors", "result_table",
-    "rows_of", "select", "separations", "without_self",
-]  # fmt: skip
-
 BATCH = 4096
 """Rows processed at a time."""
 

@@ -19,8 +19,6 @@ from galaxy_da.queries.sky import counterparts
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
-__all__ = ["COMPARED_OBJECTS", "same"]
-
 COMPARED_OBJECTS = 20_000
 """Largest number of objects whose counterparts give the percentiles."""
 

@@ -7,8 +7,6 @@ import numpy as np
 from galaxy_da.index.reading import StoredIndex
 from galaxy_da.io.sphere import chord, chord_to_arcsec, unit_vectors
 
-__all__ = ["counterparts", "directions"]
-
 
 def directions(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
     """Return unit vectors to rows, (n, 3) float64."""

@@ -34,11 +34,6 @@ from galaxy_da.models.networks import Encoder
 from training.adaptation.closed_form import match_covariances, match_moments, ridge_to_identity
 from training.adaptation.images import PairedImages
 
-__all__ = [
-    "BY_DEFINITION", "FINE_TUNED", "INSTRUMENT", "MAPS", "UNPAIRED", "calibrate_variances",
-    "with_maps",
-]  # fmt: skip
-
 BY_DEFINITION, INSTRUMENT = "by definition", "instrument"
 UNPAIRED, FINE_TUNED = "unpaired", "fine-tuned"
 

@@ -17,8 +17,6 @@ from torch import Tensor
 
 from galaxy_da.models.networks import Encoder
 
-__all__ = ["followed_by", "match_covariances", "match_moments", "ridge", "ridge_to_identity"]
-
 _ALPHAS = np.logspace(-3, 4, 15)
 _ROUNDING = 1e-12
 """Share of the variance that keeps a singular covariance positive despite rounding."""

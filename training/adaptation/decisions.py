@@ -11,8 +11,6 @@ from galaxy_da.io.files import ensure_folder, write_json
 from training.adaptation.settings import AdaptSettings
 from training.parallel.processes import agreed, is_first
 
-__all__ = ["Decisions"]
-
 T = TypeVar("T")
 
 

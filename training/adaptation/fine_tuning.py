@@ -31,11 +31,6 @@ from training.losses import contrastive, paired
 from training.parallel.fabric import make_fabric
 from training.parallel.processes import Share, agreed, check_process_group, is_first
 
-__all__ = [
-    "MeanOfTensors", "PairLosses", "anchor_latents", "batch_means", "fine_tune",
-    "means_by_symmetry",
-]  # fmt: skip
-
 
 class PairLosses:
     """Squared distance of paired latents, and contrast over galaxy latents and over all.

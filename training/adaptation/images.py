@@ -19,8 +19,6 @@ from galaxy_da.models.networks import Encoder, Posterior
 from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.parallel.processes import Share
 
-__all__ = ["PairedImages", "load_paired_images", "load_shared_images", "shared_posterior"]
-
 _ROWS = ("anchor", "target", "mean", "variance")
 
 

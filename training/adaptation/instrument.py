@@ -23,8 +23,6 @@ from galaxy_da.space import LatentSpace, SurveyEncoder
 from training.adaptation.images import PairedImages
 from training.parallel.processes import Share, everyones
 
-__all__ = ["corrected", "fit_to_pairs", "instrument_record"]
-
 _COMMON = (0.3, 0.0, 0.3, 0.3, 0.3, 0.0)
 _SINGLE = (0.08, 0.3, 0.08, 0.15, 0.15, 0.04)
 """Prior standard deviations of what all bands share, and of each: sky over the softening, the

@@ -20,11 +20,6 @@ from galaxy_da.models.match_probability import MatchProbability, Population, sta
 from galaxy_da.models.networks import Encoder
 from training.adaptation.images import PairedImages
 
-__all__ = [
-    "PairedPosteriors", "cross_validated_trials", "draw_different_pairs", "fit_match_probability",
-    "match_probability_record",
-]  # fmt: skip
-
 MOST_PAIRS = 2000
 """Most pairs for the fit."""
 

@@ -20,8 +20,6 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.preparation import Frame
 from galaxy_da.space import SurveyEncoder
 
-__all__ = ["Measured", "compare_populations", "measure_galaxies"]
-
 _R_NM = 640.0
 _APERTURE_ARCSEC, _SIZE_ARCSEC = 4.0, 6.0  # radii of the sums of flux and of second moments
 _SKY_ARCSEC = 8.0  # radius beyond which the sky level is measured

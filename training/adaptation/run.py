@@ -30,8 +30,6 @@ from training.adaptation.unpaired import UnpairedImages, adapt_without_pairs
 from training.adaptation.with_pairs import adapt_with_few_pairs, adapt_with_pairs
 from training.parallel.fabric import make_fabric
 
-__all__ = ["adapt"]
-
 MOST_PAIRS = 10_000
 """Training pairs held in memory; the seed chooses among more."""
 

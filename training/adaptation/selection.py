@@ -13,8 +13,6 @@ from galaxy_da.models.networks import Encoder
 from training.adaptation.candidates import BY_DEFINITION, with_maps
 from training.adaptation.images import PairedImages
 
-__all__ = ["FOLDS", "best_candidate", "cross_validate", "rank_candidates", "selection_record"]
-
 FOLDS = 5
 """Folds of the cross-validation."""
 

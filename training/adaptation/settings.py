@@ -9,8 +9,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["AdaptSettings", "FineTuningSettings"]
-
 
 class FineTuningSettings(BaseModel):
     """Settings of the candidate that is trained."""

@@ -32,8 +32,6 @@ from training.adaptation.settings import AdaptSettings
 from training.losses import mmd
 from training.parallel.processes import agreed
 
-__all__ = ["FEWEST_IMAGES", "MOST_IMAGES", "UnpairedImages", "adapt_without_pairs"]
-
 MOST_IMAGES = 4000
 """Images of either survey that are read; the seed chooses among more."""
 

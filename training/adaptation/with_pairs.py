@@ -37,8 +37,6 @@ from training.adaptation.unpaired import UnpairedImages, adapt_without_pairs
 from training.adaptation.wrong_pairs import likely_pairs
 from training.parallel.processes import agreed
 
-__all__ = ["adapt_with_few_pairs", "adapt_with_pairs"]
-
 
 def adapt_with_few_pairs(
     pairs: PairedImages,

@@ -8,8 +8,6 @@ from scipy.stats import gaussian_kde, norm
 from galaxy_da.models.networks import Encoder
 from training.adaptation.images import PairedImages
 
-__all__ = ["likely_pairs", "pair_probability"]
-
 _ROUNDS = 100
 
 

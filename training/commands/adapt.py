@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from galaxy_da.space import LatentSpace
 
-__all__ = ["adapt"]
-
 _CHECKPOINT = "unfinished"
 
 

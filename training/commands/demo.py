@@ -10,8 +10,6 @@ import typer
 from galaxy_da.commands.options import AsJson
 from galaxy_da.commands.printing import print_result
 
-__all__ = ["demo"]
-
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for all results.")] = Path("demo"),

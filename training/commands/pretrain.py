@@ -14,8 +14,6 @@ from galaxy_da.commands.printing import print_result, print_table
 if TYPE_CHECKING:
     from upath import UPath
 
-__all__ = ["pretrain"]
-
 
 def pretrain(
     recipe: Annotated[

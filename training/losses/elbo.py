@@ -9,8 +9,6 @@ from torch import Tensor
 
 from galaxy_da.models.networks import Posterior
 
-__all__ = ["Beta", "beta_at", "kl_divergence", "negative_elbo"]
-
 Beta = float | tuple[tuple[float, float], ...]
 """Weight of the divergence, or (epoch, weight) points with linear interpolation between them."""
 

@@ -7,10 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = [
-    "check_widths", "contrastive", "dependence", "mmd", "paired", "prior_mmd", "squared_distances",
-]  # fmt: skip
-
 
 def paired(target: Tensor, anchor: Tensor, scale: Tensor) -> Tensor:
     """Mean squared difference of paired (n, latents), in units of the (latents,) `scale`."""

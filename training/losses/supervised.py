@@ -6,8 +6,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["class_error", "known_error"]
-
 
 def class_error(scores: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy [nat] of (n, classes) scores over the (n,) labels that are not -1.

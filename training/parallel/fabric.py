@@ -14,8 +14,6 @@ from torch.distributed import is_torchelastic_launched
 
 from galaxy_da.models.devices import best_device, has_bf16
 
-__all__ = ["make_fabric"]
-
 _PATIENCE = timedelta(hours=6)
 """Longest time that processes wait for the first one, which may write a large space."""
 

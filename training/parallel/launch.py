@@ -22,8 +22,6 @@ from galaxy_da.io.storage import PathOrUrl, location
 from training.parallel.fabric import make_fabric
 from training.parallel.processes import everyones, is_first, wait
 
-__all__ = ["check_shared_folder", "process_group"]
-
 _FAILURES = "galaxy-da failures"
 _TO_ANSWER = timedelta(seconds=10)
 

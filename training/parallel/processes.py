@@ -19,8 +19,6 @@ from torch.autograd.function import FunctionCtx
 
 from galaxy_da.errors import StorageError
 
-__all__ = ["Share", "agreed", "check_process_group", "everyones", "is_first", "wait"]
-
 T = TypeVar("T")
 
 

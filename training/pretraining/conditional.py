@@ -40,8 +40,6 @@ from galaxy_da.models.networks import (
 from training.pretraining.learner import Batch, Learner
 from training.pretraining.recipe import Condition
 
-__all__ = ["ConditionalAutoencoder", "load_conditional", "save_conditional"]
-
 FILE = "conditional.safetensors"
 """File of the whole network in the folder of a space."""
 

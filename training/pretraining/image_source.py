@@ -31,8 +31,6 @@ from training.parallel.processes import everyones
 from training.pretraining.prepared_images import ImageWriter
 from training.pretraining.recipe import Recipe
 
-__all__ = ["draw_sky", "read_sample", "standard_redshift"]
-
 _STANDARD_MAG = -21.5
 """Absolute r magnitude that places a simulated galaxy in redshift [AB mag]."""
 _REDSHIFTS = np.linspace(0.001, 2.0, 4000)

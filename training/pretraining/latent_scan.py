@@ -19,8 +19,6 @@ from training.parallel.processes import agreed, is_first
 from training.pretraining.recipe import Recipe
 from training.pretraining.run import RunOptions, pretrain
 
-__all__ = ["scan_latents"]
-
 _COLUMNS = ("validation_images", "reconstruction", "kl_nat", "active_latents", "sky_bias")
 
 

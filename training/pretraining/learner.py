@@ -15,8 +15,6 @@ from training.losses import beta_at, class_error, known_error, negative_elbo, pr
 from training.parallel.processes import Share
 from training.pretraining.recipe import Recipe
 
-__all__ = ["Batch", "ForwardPass", "Learner", "loss_of"]
-
 
 class Batch(NamedTuple):
     """Images (n, bands, y, x) with their (n,) redshifts, NaN unknown, and classes, -1 unknown."""

@@ -19,8 +19,6 @@ from training.pretraining.learner import Batch, Learner, loss_of
 from training.pretraining.prepared_images import TrainingImages
 from training.pretraining.recipe import Optimiser, Recipe
 
-__all__ = ["SplitRows", "read_batch", "train"]
-
 _CHECKPOINT = "checkpoint.safetensors"
 
 

@@ -25,8 +25,6 @@ from galaxy_da.io.tables import write_table
 from training.parallel.processes import Share, is_first, wait
 from training.pretraining.recipe import Recipe
 
-__all__ = ["ImageWriter", "TrainingImages"]
-
 _IMAGES, _ROWS, _PARTS = "images-{}.npy", "rows-{}.parquet", "parts.json"
 _COLUMNS = pa.schema({"part": pa.string(), "label": pa.string(), "redshift": pa.float32()})
 

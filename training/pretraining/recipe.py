@@ -10,9 +10,7 @@ from galaxy_da.images.preparation import Frame
 from galaxy_da.io.storage import PathOrUrl, exists
 from galaxy_da.models.networks import Architecture
 from training.losses import Beta
-from training.recipe_files import RecipeError, recipe_file, validated
-
-__all__ = ["Condition", "Objective", "Optimiser", "Recipe", "RecipeError", "Sky", "load_recipe"]
+from training.recipe_files import recipe_file, validated
 
 
 class _Frozen(BaseModel):

@@ -31,8 +31,6 @@ from training.pretraining.prepared_images import TrainingImages
 from training.pretraining.recipe import Recipe
 from training.pretraining.validation import validation_metrics
 
-__all__ = ["RunOptions", "pretrain"]
-
 _HELD_OUT = 2048
 """Most validation images that monitor the training; the test part of the sky is never used."""
 

@@ -12,8 +12,6 @@ from galaxy_da.images.inputs import Inputs
 from galaxy_da.images.preparation import Frame
 from galaxy_da.space import LatentSpace
 
-__all__ = ["sky_biases", "validation_metrics"]
-
 _ACTIVE_VARIANCE = 0.01
 """Variance of the posterior means above which a latent is in use (Burda et al. 2016)."""
 _INNER_ARCSEC = 11.0

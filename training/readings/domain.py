@@ -11,8 +11,6 @@ from torch import nn
 from galaxy_da.models.domain import Domain
 from training.readings.kinds import REASONS
 
-__all__ = ["fit_domain"]
-
 _HIDDEN, _STEPS, _BATCH = 128, 4000, 512
 _RATE, _DECAY = 3e-3, 0.2
 _CLIP = 8.0  # as in galaxy_da.models.domain

@@ -30,8 +30,6 @@ from training.readings.sky import (
     truth_of,
 )
 
-__all__ = ["Fitted", "domain_rows", "fit_readings"]
-
 _SHARES = (0.7, 0.15)  # of galaxies that are fitted, and that calibrate; the others test
 _SKY = "training sky"  # name under which probes store their errors
 _COLOUR_SIGNAL = 10.0  # least signal over noise in each band

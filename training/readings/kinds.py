@@ -12,8 +12,6 @@ from torch.nn import functional
 from catalogs.simulation.artefacts import add_artefacts
 from training.readings.light import Light
 
-__all__ = ["KINDS", "REASONS"]
-
 _GAINS_MAG = (0.3, 2.5)  # zeropoint errors
 _ONE_BAND = 0.4  # share of them in one band only
 _STAR_MAG = (13.0, 20.5)  # r of stars

@@ -12,8 +12,6 @@ from galaxy_da.images.instrument import PER_BAND, image_noise, with_noise
 from galaxy_da.images.measurements import brightness
 from galaxy_da.images.preparation import Frame
 
-__all__ = ["Light"]
-
 
 @dataclass(frozen=True)
 class Light:

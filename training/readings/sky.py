@@ -20,8 +20,6 @@ from training.anchor.recipe import Jitter
 from training.readings.kinds import KINDS, enlarged
 from training.readings.light import Light
 
-__all__ = ["KIND_NAMES", "Summarised", "summarise_kind", "summarise_sky", "truth_of"]
-
 KIND_NAMES = (*KINDS, "large")
 """Kinds of images outside the domain."""
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from dask.delayed import Delayed
     from lsdb import Catalog
 
-__all__ = ["add_margin", "align_pixels", "delayed_partitions", "open_hats", "to_hats", "write_hats"]
-
 _MARGIN_ARCSEC = 10.0  # enough for a mutual match within 2.5 arcsec
 _PARTITION_ROWS = 1_000_000
 _HIGHEST_ORDER = 10

@@ -7,15 +7,6 @@ from collections.abc import Mapping
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.storage import Location, exists, list_files, read_text
 
-__all__ = [
-    "check_row_count",
-    "is_hats",
-    "list_hats_files",
-    "list_parquet_files",
-    "main_catalogue",
-    "read_properties",
-]
-
 _PROPERTIES = ("hats.properties", "properties")
 _COLLECTION = "collection.properties"
 

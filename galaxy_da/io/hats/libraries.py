@@ -10,8 +10,6 @@ from typing import Any
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.storage import Location, location, store_errors
 
-__all__ = ["main_path", "read_structure", "using_lsdb"]
-
 
 @contextmanager
 def using_lsdb() -> Iterator[None]:

@@ -22,16 +22,6 @@ from galaxy_da.io.hats.pixels import SKY_ORDER, Pixel, sky_index
 from galaxy_da.io.storage import Location, list_files, location, store_errors
 from galaxy_da.io.tables import open_parquet
 
-__all__ = [
-    "AT_ONCE",
-    "DATASET",
-    "StoredPartition",
-    "finish_hats",
-    "in_sky_order",
-    "list_partitions",
-    "partition_name",
-]
-
 AT_ONCE = 16
 """Footers of partitions that are read at once."""
 

@@ -8,8 +8,6 @@ import numpy as np
 
 from galaxy_da.io.hats.libraries import using_lsdb
 
-__all__ = ["SKY_ORDER", "Pixel", "at_order", "is_around", "margin_order", "sky_index"]
-
 SKY_ORDER = 29
 """HEALPix order of the index that HATS sorts rows by."""
 

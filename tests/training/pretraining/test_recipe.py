@@ -1,6 +1,7 @@
 import pytest
 
-from training.pretraining.recipe import RecipeError, load_recipe
+from training.pretraining.recipe import load_recipe
+from training.recipe_files import RecipeError
 
 GOOD = """
 name = "tiny"
