@@ -31,13 +31,13 @@ def match_zones(anchor: Zones, target: Zones, settings: MatchSettings) -> Match:
     """Find the close pairs that the mode of `settings` keeps."""
     mode = settings.mode
     sizes = len(anchor.row), len(target.row)
-    counts = [np.zeros(size, dtype=np.int64) for size in sizes]
+    counts = [np.zeros(size, dtype=np.int32) for size in sizes]
     nearest = [np.full(size, np.inf) for size in sizes]
     empty = np.zeros(0, dtype=np.int64)
     close = [(empty, empty, np.zeros(0))]
     for i, j, separation in close_pairs(anchor, target, settings):
         for side, places in enumerate((i, j)):
-            np.add.at(counts[side], places, 1)
+            np.add.at(counts[side], places, np.int32(1))  # of another type it is slow
             np.minimum.at(nearest[side], places, separation)
         keep = slice(None) if mode == "all" else separation <= nearest[0][i]
         close.append((i[keep], j[keep], separation[keep]))
@@ -49,14 +49,30 @@ def match_zones(anchor: Zones, target: Zones, settings: MatchSettings) -> Match:
         keep &= separation == nearest[1][j]
     pairs = np.flatnonzero(keep)
     if mode != "all":
-        pairs = pairs[_is_lowest(target.row[j[pairs]], i[pairs], sizes[0])]
+        pairs = _with_lowest(target.row, j, i, pairs)
     if mode == "mutual":
-        pairs = pairs[_is_lowest(anchor.row[i[pairs]], j[pairs], sizes[1])]
-    pairs = pairs[np.argsort(anchor.row[i[pairs]] * sizes[1] + target.row[j[pairs]])]
+        pairs = _with_lowest(anchor.row, i, j, pairs)
+    row = anchor.row[i[pairs]]
+    if mode == "all":
+        order = np.lexsort((target.row[j[pairs]], row))
+    else:  # each anchor has one pair: a list by row is faster than sorting
+        by_row = np.full(row.max(initial=-1) + 1, -1)
+        by_row[row] = np.arange(len(row))
+        order = by_row[by_row >= 0]
+    pairs = pairs[order]
     return Match(i[pairs], j[pairs], separation[pairs], *counts, *nearest)
 
 
-def _is_lowest(row: np.ndarray, group: np.ndarray, n_groups: int) -> np.ndarray:
-    lowest = np.full(n_groups, np.iinfo(np.int64).max)
+def _with_lowest(
+    rows: np.ndarray, place: np.ndarray, group: np.ndarray, pairs: np.ndarray
+) -> np.ndarray:
+    """Return, of pairs with one `group`, the one whose `place` has the lowest row."""
+    group = group[pairs]
+    met = np.zeros(group.max(initial=-1) + 1, dtype=bool)
+    met[group] = True
+    if met.sum() == len(pairs):  # no equal separations
+        return pairs
+    row = rows[place[pairs]]
+    lowest = np.full(len(met), np.iinfo(np.int64).max)
     np.minimum.at(lowest, group, row)
-    return np.asarray(row == lowest[group])
+    return np.asarray(pairs[row == lowest[group]])

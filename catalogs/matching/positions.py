@@ -23,6 +23,8 @@ from galaxy_da.io.tables import check_unique, read_metadata, with_metadata
 
 __all__ = ["crossmatch"]
 
+_CHUNK_PAIRS = 1 << 13  # whose common positions are measured at a time: they fit the cache
+
 
 def crossmatch(
     anchor: pa.Table, target: pa.Table, settings: MatchSettings | None = None, **options: Any
@@ -136,11 +138,13 @@ def _zones(table: pa.Table, where: str, settings: MatchSettings) -> Zones:
         )
     check_unique(table, ("object_id",), where)
     ra, dec = (table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
-    rows = np.flatnonzero(usable_positions(ra, dec, where))
+    good = usable_positions(ra, dec, where)
     errors = _errors(table, where)
-    errors = errors if errors is None else errors[rows]
-    zones = sort_zones(ra[rows], dec[rows], settings.radius_arcsec, errors)
-    return zones._replace(row=rows[zones.row])
+    if good.all():
+        return sort_zones(ra, dec, settings.radius_arcsec, errors)
+    errors = errors if errors is None else errors[good]
+    zones = sort_zones(ra[good], dec[good], settings.radius_arcsec, errors)
+    return zones._replace(row=np.flatnonzero(good)[zones.row])
 
 
 def _errors(table: pa.Table, where: str) -> np.ndarray | None:
@@ -156,20 +160,29 @@ def _errors(table: pa.Table, where: str) -> np.ndarray | None:
     return np.where(good, error, np.nan)
 
 
-def _common_positions(anchor: Zones, target: Zones, match: Match) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean position of each pair [deg], by inverse variance where both are known."""
-    sides = (anchor, match.anchor), (target, match.target)
+def _common_positions(anchor: Zones, target: Zones, match: Match) -> np.ndarray:
+    """Return the mean ra and dec of pairs [deg], (2, n), by inverse variance if both are known."""
+    positions = np.empty((2, len(match.anchor)))
+    for start in range(0, len(match.anchor), _CHUNK_PAIRS):
+        part = slice(start, start + _CHUNK_PAIRS)
+        sides = (anchor, match.anchor[part]), (target, match.target[part])
+        positions[:, part] = _mean_positions(*sides)
+    return positions
+
+
+def _mean_positions(*sides: tuple[Zones, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean positions [deg] of the same number of places on both sides."""
     errors = [side.error.take(places, mode="clip") for side, places in sides]
     known = (errors[0] > 0) & (errors[1] > 0)
     first, second = (np.where(known, error**2, 1.0) for error in reversed(errors))
-    ra = anchor.ra[match.anchor]
-    turn = np.radians(target.ra[match.target] - ra)
+    ra, other = (side.ra[places] for side, places in sides)
+    turn = np.radians(other - ra)
     dec1, dec2 = (np.radians(side.dec[places]) for side, places in sides)
     first_level, second_level = first * np.cos(dec1), second * np.cos(dec2)
     x, y = first_level + second_level * np.cos(turn), second_level * np.sin(turn)
     z = first * np.sin(dec1) + second * np.sin(dec2)
     ra = (ra + np.degrees(np.arctan2(y, x))) % 360
-    return ra, np.degrees(np.arctan2(z, np.hypot(x, y)))
+    return ra, np.degrees(np.arctan2(z, np.sqrt(x**2 + y**2)))
 
 
 def _distinct(places: np.ndarray, n: int) -> int:
@@ -188,7 +201,7 @@ def _pair_table(
             "anchor": near.row[match.anchor],
             "target": far.row[match.target],
             "separation_arcsec": match.separation,
-            "n_candidates": match.n_targets[match.anchor].astype(np.int32),
+            "n_candidates": match.n_targets[match.anchor],
             "ambiguous": (match.n_targets[match.anchor] > 1) | (match.n_anchors[match.target] > 1),
             "ra": ra,
             "dec": dec,
@@ -219,5 +232,5 @@ def _alone(
     places = pa.array(place[rows], mask=place[rows] < 0)
     columns = {side: rows} | {n: pa.array(getattr(zones, n)).take(places) for n in ("ra", "dec")}
     for count in counts:
-        columns["n_candidates"] = pa.array(count.astype(np.int32)).take(places)
+        columns["n_candidates"] = pa.array(count).take(places)
     return pa.table(columns)

@@ -21,7 +21,7 @@ _ZONE_RADII = 8.0  # height of a zone, in radii: one anchor in four then looks i
 _MIN_ZONE_ARCSEC = 8.0  # keeps the sort key, zone * stride + ra, good to 1e-8 deg
 _KEY_STRIDE = 720.0  # room for windows across RA 0 and 360 [deg]
 _PAD_DEG = 1e-7  # widens a window past the rounding of its key
-_CHUNK_ROWS = 1 << 16  # anchors looked up at a time: their arrays fit the cache
+_CHUNK_ROWS = 1 << 14  # anchors looked up at a time: their arrays stay in the cache
 _BATCH_CANDIDATES = 1 << 22  # candidates measured at a time: bounds memory in crowded fields
 
 
@@ -93,15 +93,20 @@ def _windows(
     around = (ratio > 0.9) | (np.abs(dec) + radius > 90)  # near a pole: the whole circle
     west, east = np.where(around, 0.0, ra - reach), np.where(around, 360.0, ra + reach)
     first, last = _zone(dec - radius, radius_arcsec), _zone(dec + radius, radius_arcsec)
-    parts = []
+    ends = [first.min() * _KEY_STRIDE, (last.max() + 1) * _KEY_STRIDE]
+    start, end = np.searchsorted(target.key, ends)
+    keys, parts = target.key[start:end], []  # a short search, in the cache
     for shift, wraps in ((0.0, None), (360.0, west < 0), (-360.0, east > 360)):
         i = np.arange(len(ra)) if wraps is None else np.flatnonzero(wraps)
         two = i[last[i] > first[i]]
         i, zone = np.concatenate([i, two]), np.concatenate([first[i], last[two]])
         key = zone * _KEY_STRIDE + shift
-        low, stop = np.searchsorted(target.key, key + west[i]), key + east[i]
-        filled = np.flatnonzero(target.key.take(low, mode="clip") <= stop)
-        high = np.searchsorted(target.key, stop[filled], side="right")
-        parts.append((i[filled], low[filled], high))
+        low, stop = np.searchsorted(keys, key + west[i]), key + east[i]
+        filled = np.flatnonzero(keys.take(low, mode="clip") <= stop) if len(keys) else i[:0]
+        i, low, stop = i[filled], low[filled], stop[filled]
+        high = low + 1
+        more = np.flatnonzero(keys.take(high, mode="clip") <= stop)
+        high[more] = np.searchsorted(keys, stop[more], side="right")
+        parts.append((i, start + low, start + high))
     i, low, high = (np.concatenate(part) for part in zip(*parts, strict=True))
     return i, low, high

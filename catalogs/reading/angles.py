@@ -43,7 +43,8 @@ def read_angles(
     if is_text(column.type):
         values = _read_text(column, known, is_ra=is_ra)
     elif is_number(column.type):
-        values = np.asarray(column.cast(pa.float64()).to_numpy()) * known.to(u.deg)
+        values = np.asarray(column.cast(pa.float64()).to_numpy())
+        values = values if known == u.deg else values * known.to(u.deg)
     else:
         raise CatalogError(
             f"{where}: {'ra' if is_ra else 'dec'} must be numbers or text but {source} holds "
@@ -52,13 +53,15 @@ def read_angles(
     if pa.types.is_float32(column.type):
         notes.append(f"{source} is single precision, good to 0.1 arcsec at best")
     if is_ra and unit is None:
-        spread = values[(values >= 0) & (values <= 360)]
-        if len(spread) and spread.min() < spread.max() - 12 and spread.max() <= 24:
+        inside = (values >= 0) & (values <= 360)
+        low = values.min(where=inside, initial=360.0)
+        high = values.max(where=inside, initial=0.0)
+        if low < high - 12 and high <= 24:
             notes.append(
-                f"{source} has no unit and spans {spread.min():g} to {spread.max():g}: hours? "
+                f"{source} has no unit and spans {low:g} to {high:g}: hours? "
                 "then read it with unit=hourangle"
             )
-        elif len(spread) >= _FEWEST and spread.min() < 0.1 and 6 < spread.max() <= 2 * np.pi:
+        elif inside.sum() >= _FEWEST and low < 0.1 and 6 < high <= 2 * np.pi:
             notes.append(f"{source} has no unit and spans a circle in radians: unit=rad?")
     return np.asarray(values)
 

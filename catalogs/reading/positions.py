@@ -68,7 +68,7 @@ def read_positions(
     )
     _refuse_absurd(lon, lat, columns, units, where)
     good = _usable(lon, lat, columns, where, notes)
-    lon, lat = np.where(good, lon, 0.0), np.where(good, lat, 0.0)
+    lon, lat = _masked(good, lon, 0.0), _masked(good, lat, 0.0)
     motion = None if options.epoch is None else find_motion(raw.column_names, where)
     if options.epoch is not None and motion is None:
         notes.append(f"there are no proper motions: positions are not moved to {options.epoch:g}")
@@ -89,8 +89,8 @@ def read_positions(
             notes.append(f"{' and '.join(motion)} are taken to follow ICRS, not {frame}")
     elif frame != "icrs":
         lon, lat = to_icrs(lon, lat, frame)
-    lon = _from_zero(np.where(good, lon, np.nan), columns.lon, notes)
-    return Positions(lon, np.where(np.isnan(lon), np.nan, lat), columns, units, frame)
+    lon = _from_zero(_masked(good, lon, np.nan), columns.lon, notes)
+    return Positions(lon, _masked(~np.isnan(lon), lat, np.nan), columns, units, frame)
 
 
 def read_position_errors(
@@ -179,6 +179,8 @@ def _refuse_absurd(
     for name, values, largest in ((columns.lon, lon, 360.0), (columns.lat, lat, 90.0)):
         unit = units[name] or "deg"
         factor = float(angle_unit(unit).to(u.deg))
+        if factor <= 1:
+            continue
         sizes = np.abs(values)
         beyond = (sizes > largest) & (sizes <= largest * factor)
         if beyond.any() and beyond.sum() >= _ABSURD_SHARE * len(values):
@@ -214,6 +216,11 @@ def _usable(
         raise CatalogError(f"{where}: {told}; name other columns by ra=NAME and dec=NAME")
     notes.append(f"{told}; they are kept, and match nothing")
     return good
+
+
+def _masked(good: np.ndarray, values: np.ndarray, other: float) -> np.ndarray:
+    """Replace values that are not good; copy nothing if all are."""
+    return values if good.all() else np.where(good, values, other)
 
 
 def _from_zero(lon: np.ndarray, name: str, notes: list[str]) -> np.ndarray:

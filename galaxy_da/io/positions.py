@@ -65,6 +65,7 @@ def look_swapped(ra: np.ndarray, dec: np.ndarray) -> bool:
         return False
     limit = _RANGES["dec"][1]
     only_ra = np.mean((dec > limit) & (dec <= _RANGES["ra"][1]))
-    finite = np.abs(ra[np.isfinite(ra)])
     few = max(min(_SWAPPED_ROWS / len(dec), 1), _SWAPPED_SHARE)
-    return bool(only_ra > 0.5 or (only_ra >= few and (finite <= limit).all()))
+    if only_ra > 0.5 or only_ra < few:
+        return bool(only_ra > 0.5)
+    return bool((np.abs(ra[np.isfinite(ra)]) <= limit).all())
