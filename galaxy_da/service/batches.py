@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import faiss
 import numpy as np
 import pyarrow as pa
 
@@ -29,6 +31,9 @@ __all__ = [
     "neighbour_batcher",
     "prepare_upload",
 ]
+
+_SEARCH_THREADS = max(1, (os.cpu_count() or 1) // 2)
+"""Threads of a search; FAISS' threads spin for milliseconds, and the event loop needs a core."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ def neighbour_batcher(
     """Return a batcher that answers many requests in JSON, one search for each `k` and survey."""
 
     def search(group: Sequence[NeighbourQuery]) -> list[bytes | Exception]:
+        faiss.omp_set_num_threads(_SEARCH_THREADS)  # of this thread
         keys = [query.key for query in group]
         found = index().similar_to_each(keys, group[0].k, group[0].survey)
         known = [
