@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +13,9 @@ from catalogs.matching.settings import MatchSettings
 from catalogs.matching.zones import Zones, close_pairs
 
 __all__ = ["Match", "match_zones"]
+
+_THREADS = min(4, os.cpu_count() or 1)
+_FEWEST_ROWS = 1 << 16  # anchors of a thread
 
 
 class Match(NamedTuple):
@@ -33,15 +39,23 @@ def match_zones(anchor: Zones, target: Zones, settings: MatchSettings) -> Match:
     sizes = len(anchor.row), len(target.row)
     counts = [np.zeros(size, dtype=np.int32) for size in sizes]
     nearest = [np.full(size, np.inf) for size in sizes]
-    empty = np.zeros(0, dtype=np.int64)
-    close = [(empty, empty, np.zeros(0))]
-    for i, j, separation in close_pairs(anchor, target, settings):
-        for side, places in enumerate((i, j)):
-            np.add.at(counts[side], places, np.int32(1))  # of another type it is slow
-            np.minimum.at(nearest[side], places, separation)
-        keep = slice(None) if mode == "all" else separation <= nearest[0][i]
-        close.append((i[keep], j[keep], separation[keep]))
-    i, j, separation = (np.concatenate(part) for part in zip(*close, strict=True))
+    empty, lock = np.zeros(0, dtype=np.int64), Lock()
+
+    def find(start: int) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        close = [(empty, empty, np.zeros(0))]
+        for i, j, separation in close_pairs(anchor, target, settings, slice(start, start + step)):
+            with lock:
+                for side, places in enumerate((i, j)):
+                    np.add.at(counts[side], places, np.int32(1))  # of another type it is slow
+                    np.minimum.at(nearest[side], places, separation)
+            keep = slice(None) if mode == "all" else separation <= nearest[0][i]
+            close.append((i[keep], j[keep], separation[keep]))
+        return close
+
+    step = max(_FEWEST_ROWS, -(-sizes[0] // _THREADS))
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = [pair for part in pool.map(find, range(0, sizes[0] or 1, step)) for pair in part]
+    i, j, separation = (np.concatenate(part) for part in zip(*found, strict=True))
     keep = np.ones(len(i), dtype=bool)
     if mode != "all":
         keep &= separation == nearest[0][i]

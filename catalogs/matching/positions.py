@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -94,7 +94,8 @@ def crossmatch(
         match = matching.result()
         if not len(match.anchor) and settings.how == "inner":
             raise CatalogError(explain_no_pairs(near, far, settings))
-        pairs = _pair_table(tables, near, far, match, settings.how)
+        common = _common_positions(near, far, match, pool)
+        pairs = _pair_table(tables, near, far, match, common, settings.how)
         if not settings.allow_same_survey:
             same = pc.sum(pc.equal(pairs["anchor_id"], pairs["target_id"])).as_py() or 0
             refuse_same_ids(same, len(match.anchor))
@@ -160,13 +161,16 @@ def _errors(table: pa.Table, where: str) -> np.ndarray | None:
     return np.where(good, error, np.nan)
 
 
-def _common_positions(anchor: Zones, target: Zones, match: Match) -> np.ndarray:
+def _common_positions(anchor: Zones, target: Zones, match: Match, pool: Executor) -> np.ndarray:
     """Return the mean ra and dec of pairs [deg], (2, n), by inverse variance if both are known."""
     positions = np.empty((2, len(match.anchor)))
-    for start in range(0, len(match.anchor), _CHUNK_PAIRS):
+
+    def measure(start: int) -> None:
         part = slice(start, start + _CHUNK_PAIRS)
         sides = (anchor, match.anchor[part]), (target, match.target[part])
         positions[:, part] = _mean_positions(*sides)
+
+    list(pool.map(measure, range(0, len(match.anchor), _CHUNK_PAIRS)))
     return positions
 
 
@@ -193,9 +197,13 @@ def _distinct(places: np.ndarray, n: int) -> int:
 
 
 def _pair_table(
-    tables: dict[str, pa.Table], near: Zones, far: Zones, match: Match, how: How
+    tables: dict[str, pa.Table],
+    near: Zones,
+    far: Zones,
+    match: Match,
+    common: np.ndarray,
+    how: How,
 ) -> pa.Table:
-    ra, dec = _common_positions(near, far, match)
     paired = pa.table(
         {
             "anchor": near.row[match.anchor],
@@ -203,8 +211,8 @@ def _pair_table(
             "separation_arcsec": match.separation,
             "n_candidates": match.n_targets[match.anchor],
             "ambiguous": (match.n_targets[match.anchor] > 1) | (match.n_anchors[match.target] > 1),
-            "ra": ra,
-            "dec": dec,
+            "ra": common[0],
+            "dec": common[1],
         }
     )
     parts = [paired]

@@ -45,14 +45,15 @@ def sort_zones(
 
 
 def close_pairs(
-    anchor: Zones, target: Zones, settings: MatchSettings
+    anchor: Zones, target: Zones, settings: MatchSettings, places: slice = slice(None)
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield places of anchors and targets in their zones, and separations [arcsec].
 
-    Both must have been sorted for the radius of `settings`.
+    Both must have been sorted for the radius of `settings`. `places` are those of the anchors.
     """
-    for start in range(0, len(anchor.row) if len(target.row) else 0, _CHUNK_ROWS):
-        rows = slice(start, start + _CHUNK_ROWS)
+    first, last, _ = places.indices(len(anchor.row) if len(target.row) else 0)
+    for start in range(first, last, _CHUNK_ROWS):
+        rows = slice(start, min(start + _CHUNK_ROWS, last))
         ra, dec = anchor.ra[rows], anchor.dec[rows]
         i, low, high = _windows(ra, dec, target, settings.radius_arcsec)
         total = np.cumsum(high - low)
