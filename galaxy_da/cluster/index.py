@@ -32,7 +32,6 @@ def create_on_workers(
     features: Sequence[Source],
     *,
     kind: str = "auto",
-    memory_bytes: int | None = None,
     scheduler: str | None = None,
 ) -> None:
     """Index every row that has an embedding, as `galaxy_da.index.create` does.
@@ -49,7 +48,7 @@ def create_on_workers(
             "folder, which is an index there too"
         )
     with running(scheduler) as run:
-        create(folder, features, kind=kind, memory_bytes=memory_bytes, build=partial(_build, run))
+        create(folder, features, kind=kind, build=partial(_build, run))
 
 
 def _build(run: Runner, vectors: np.memmap[Any, Any], kind: str) -> Any:

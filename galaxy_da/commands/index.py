@@ -23,19 +23,11 @@ from galaxy_da.commands.printing import print_result
 if TYPE_CHECKING:
     from upath import UPath
 
-_MemoryGb = Annotated[
-    float | None,
-    typer.Option(
-        min=0, help="Memory that a search may use [GB]; by default half of this machine's."
-    ),
-]
-
 
 def build(
     features: FeatureFolders,
     out: Out,
     kind: Annotated[str, typer.Option(help="Kind of index: auto, flat or ivfpq.")] = "auto",
-    memory_gb: _MemoryGb = None,
     dry_run: Annotated[bool, typer.Option(help="Only print the cost, and write nothing.")] = False,
     engine: Engine = "local",
     scheduler: Scheduler = None,
@@ -52,17 +44,16 @@ def build(
 
     _check_kind(kind)
     on_dask = is_dask(engine, scheduler)
-    memory = _bytes(memory_gb)
     if dry_run:
         opened = Sources(features)
-        print_result(cost(opened.n_rows, opened.dimension, kind, memory).as_dict(), json)
+        print_result(cost(opened.n_rows, opened.dimension, kind).as_dict(), json)
         return
     if on_dask:
         from galaxy_da.cluster.index import create_on_workers
 
-        create_on_workers(out, features, kind=kind, memory_bytes=memory, scheduler=scheduler)
+        create_on_workers(out, features, kind=kind, scheduler=scheduler)
     else:
-        create(out, features, kind=kind, memory_bytes=memory)
+        create(out, features, kind=kind)
     print_result(_described(out), json)
 
 
@@ -113,7 +104,6 @@ def rebuild(
         str | None,
         typer.Option(help="Kind of index: auto, flat or ivfpq; by default the present kind."),
     ] = None,
-    memory_gb: _MemoryGb = None,
     json: AsJson = False,
 ) -> None:
     """Rewrite an index as one segment, without deleted objects.
@@ -123,7 +113,7 @@ def rebuild(
     from galaxy_da import index as indexes
 
     _check_kind(kind or "auto")
-    indexes.rebuild(index, kind=kind, memory_bytes=_bytes(memory_gb))
+    indexes.rebuild(index, kind=kind)
     print_result(_described(index), json)
 
 
@@ -163,10 +153,6 @@ def _check_kind(kind: str) -> None:
 
     with user_mistakes():
         check_kind(kind)
-
-
-def _bytes(memory_gb: float | None) -> int | None:
-    return None if memory_gb is None else int(memory_gb * 1e9)
 
 
 def _lines(path: UPath) -> list[str]:

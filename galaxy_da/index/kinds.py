@@ -8,8 +8,8 @@ kind       memory per vector of d dimensions                       share of 10 n
 =========  ======================================================  =========================
 
 Codes only choose candidates. Distances are then computed from the exact vectors, which are mapped
-from disk. ``auto`` chooses ``flat`` up to `FLAT_ROWS` vectors that fit in memory, where an
-exhaustive search takes about a millisecond, and ``ivfpq`` beyond. Fewer than `TRAINING_ROWS`
+from disk. ``auto`` chooses ``flat`` up to `FLAT_ROWS` vectors, where an exhaustive search takes
+about a millisecond, and ``ivfpq`` beyond. Fewer than `TRAINING_ROWS`
 vectors are always ``flat``, because they are too few to fit codes to.
 
 References
@@ -21,7 +21,6 @@ Johnson et al. 2019, IEEE Trans. Big Data 7, 535 (FAISS); Jégou et al. 2011, IE
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,12 +58,12 @@ class Cost:
         return asdict(self)
 
 
-def cost(rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None = None) -> Cost:
+def cost(rows: int, dimension: int, kind: str = "auto") -> Cost:
     """Estimate the memory and disk of an index of some vectors before it is built.
 
-    `kind` and `memory_bytes` are as for `StoredIndex.build`.
+    `kind` is as for `StoredIndex.build`.
     """
-    kind = choose(rows, dimension, kind, memory_bytes)[0]
+    kind = choose(rows, kind)[0]
     vectors, search = 4 * rows * dimension, 0
     if kind == "ivfpq":
         search = rows * (_codes(dimension) + 8) + 4 * dimension * (_cells(rows) + 256)
@@ -79,22 +78,15 @@ def cost(rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None
     )
 
 
-def choose(
-    rows: int, dimension: int, kind: str = "auto", memory_bytes: int | None = None
-) -> tuple[str, str]:
+def choose(rows: int, kind: str = "auto") -> tuple[str, str]:
     """Return the kind of a segment and the reason for it."""
     check_kind(kind)
     if rows < TRAINING_ROWS:
         return "flat", f"{rows:,} vectors, fewer than the {TRAINING_ROWS:,} needed to fit codes"
     if kind != "auto":
         return kind, "requested"
-    budget = available_memory(memory_bytes)
-    need = 4 * rows * dimension
     if rows > FLAT_ROWS:
         return "ivfpq", f"{rows:,} vectors, more than {FLAT_ROWS:,}: comparing with all is slow"
-    if need > budget:
-        limit = f"more than the {budget / 1e6:,.1f} MB allowed"
-        return "ivfpq", f"{rows:,} vectors take {need / 1e6:,.1f} MB, {limit}"
     return "flat", f"{rows:,} vectors, no more than {FLAT_ROWS:,}: comparing with all is fast"
 
 
@@ -102,13 +94,6 @@ def check_kind(kind: str) -> None:
     """Raise ValueError for an unknown kind."""
     if kind not in ("auto", *KINDS):
         raise ValueError(f"kind must be auto, {', '.join(KINDS)} but is {kind!r}")
-
-
-def available_memory(memory_bytes: int | None = None) -> int:
-    """Return the memory that is allowed, by default half of the machine's memory [bytes]."""
-    if memory_bytes is not None:
-        return memory_bytes
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def build(vectors: np.ndarray, kind: str) -> Any:

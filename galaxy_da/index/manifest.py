@@ -96,7 +96,6 @@ class Header(_Record):
     dimension: int
     metric: str = "euclidean"
     kind: str
-    memory_bytes: int
 
 
 class Manifest(Header):
@@ -139,6 +138,7 @@ def read(folder: Path, name: str = MANIFEST) -> Manifest:
         )
     try:
         whole = header.pop("header_sha256", None) == json_hash(header)
+        header.pop("memory_bytes", None)  # of earlier versions
         manifest = Manifest.model_validate(header) if whole else None
     except ValidationError:
         manifest = None

@@ -67,7 +67,6 @@ class StoredIndex:
         self.encoders = header.encoders
         self.generation = header.generation
         self.kind = header.kind
-        self.memory_bytes = header.memory_bytes
         self._header = header
         self._layout = Layout([s.surveys for s in parts], [s.deleted for s in parts])
         self.rows = segments.living(parts)
@@ -76,9 +75,7 @@ class StoredIndex:
         self._selections: dict[str | None, Selection] = {}
 
     @classmethod
-    def build(
-        cls, features: Sequence[Source], *, kind: str = "auto", memory_bytes: int | None = None
-    ) -> Self:
+    def build(cls, features: Sequence[Source], *, kind: str = "auto") -> Self:
         """Index every row that has an embedding, in memory.
 
         Parameters
@@ -87,8 +84,6 @@ class StoredIndex:
             Features of one latent space, in any order.
         kind : str
             ``auto`` or one of `galaxy_da.index.KINDS`.
-        memory_bytes : int, optional
-            Memory that ``auto`` may use; by default half of the machine's memory.
 
         Raises
         ------
@@ -103,8 +98,8 @@ class StoredIndex:
         table = pa.concat_tables(list(sources.tables()))
         if not table.num_rows:
             raise sources.nothing()
-        header = sources.header(kind, memory_bytes)
-        return cls([segments.built(table, kind, header.memory_bytes)], header)
+        header = sources.header(kind)
+        return cls([segments.built(table, kind)], header)
 
     @classmethod
     def open(cls, path: PathOrUrl, *, whole: bool = False) -> Self:

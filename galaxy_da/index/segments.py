@@ -122,12 +122,12 @@ class Segment:
         return allowed.count <= least
 
 
-def built(rows: pa.Table, kind: str, memory_bytes: int) -> Segment:
+def built(rows: pa.Table, kind: str) -> Segment:
     """Build a segment in memory from rows with their embeddings."""
     table = pa.concat_tables(list(sorted_batches(rows))).combine_chunks()
     points = np.ascontiguousarray(embeddings(table))
     points.flags.writeable = False
-    chosen, reason = kinds.choose(len(points), points.shape[1], kind, memory_bytes)
+    chosen, reason = kinds.choose(len(points), kind)
     return Segment(
         rows=table.drop_columns("embedding"),
         vectors=points,
@@ -138,12 +138,10 @@ def built(rows: pa.Table, kind: str, memory_bytes: int) -> Segment:
     )
 
 
-def stored(
-    drafts: Drafts, rows: pa.Table, kind: str, memory_bytes: int, build: Build = kinds.build
-) -> SegmentFiles:
+def stored(drafts: Drafts, rows: pa.Table, kind: str, build: Build = kinds.build) -> SegmentFiles:
     """Write a segment from rows with their embeddings, holding one batch at a time."""
     shape = (rows.num_rows, rows.schema.field("embedding").type.list_size)
-    chosen, reason = kinds.choose(*shape, kind, memory_bytes)
+    chosen, reason = kinds.choose(rows.num_rows, kind)
     surveys = _write_batches(drafts, rows, shape)
     search = build(np.load(drafts.path(_VECTORS), mmap_mode="r"), chosen)
     return SegmentFiles(surveys=surveys, kind=chosen, reason=reason, **_kept(drafts, search))

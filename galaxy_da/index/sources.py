@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.gathering import Batches
-from galaxy_da.index.kinds import available_memory
 from galaxy_da.index.manifest import Header
 from galaxy_da.io.features import SKY_INDEX, Features, part_paths, read_header, read_part, vectors
 from galaxy_da.io.storage import Location, PathOrUrl, location
@@ -63,14 +62,13 @@ class Sources:
             table = part if isinstance(part, pa.Table) else read_part(part)
             yield united([self.schema.empty_table(), _indexable(table)])
 
-    def header(self, kind: str, memory_bytes: int | None) -> Header:
+    def header(self, kind: str) -> Header:
         """Return the header of an index of these features."""
         return Header(
             space_id=self.space_id,
             encoders=self.encoders,
             dimension=self.dimension,
             kind=kind,
-            memory_bytes=available_memory(memory_bytes),
         )
 
     def nothing(self) -> LatentIndexError:

@@ -34,7 +34,6 @@ def create(
     features: Sequence[Source],
     *,
     kind: str = "auto",
-    memory_bytes: int | None = None,
     build: Build = kinds.build,
 ) -> None:
     """Index every row that has an embedding, with one part in memory at a time.
@@ -46,11 +45,11 @@ def create(
     """
     check_kind(kind)
     opened = Sources(features)
-    header = opened.header(kind, memory_bytes)
+    header = opened.header(kind)
 
     def write(drafts: Drafts) -> list[SegmentFiles]:
         with _scratch(drafts, opened) as table:
-            return [segments.stored(drafts, table, kind, header.memory_bytes, build)]
+            return [segments.stored(drafts, table, kind, build)]
 
     write_index(path, header, write)
 
@@ -80,7 +79,7 @@ def add(path: PathOrUrl, features: Sequence[Source], *, replace: bool = False) -
                 if not any(segment is other for other in small)
             ]
             rows = united([living(small, vectors=True), table]) if small else table
-            new = segments.stored(drafts, rows, now.kind, now.memory_bytes)
+            new = segments.stored(drafts, rows, now.kind)
             update = {"segments": [*kept, new], "encoders": encoders}
             return now.model_copy(update=update), table.num_rows
 
@@ -112,17 +111,17 @@ def delete(path: PathOrUrl, objects: Iterable[str] | Callable[[StoredIndex], Sel
     return _changed(path, change)
 
 
-def rebuild(path: PathOrUrl, *, kind: str | None = None, memory_bytes: int | None = None) -> None:
+def rebuild(path: PathOrUrl, *, kind: str | None = None) -> None:
     """Write all living rows as one new segment.
 
-    `kind` and `memory_bytes` are as for `create`, by default those that it was created with.
+    `kind` is as for `create`, by default the one that it was created with.
     """
     check_kind(kind or "auto")
 
     def change(drafts: Drafts, index: StoredIndex, now: Manifest) -> tuple[Manifest, int]:
-        wanted, memory = kind or now.kind, memory_bytes or now.memory_bytes
-        files = segments.stored(drafts, living(index.segments, vectors=True), wanted, memory)
-        update = {"segments": [files], "kind": wanted, "memory_bytes": memory}
+        wanted = kind or now.kind
+        files = segments.stored(drafts, living(index.segments, vectors=True), wanted)
+        update = {"segments": [files], "kind": wanted}
         return now.model_copy(update=update), len(index)
 
     _changed(path, change)

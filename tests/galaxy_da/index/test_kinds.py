@@ -131,24 +131,23 @@ def test_a_damaged_search_file_is_named(folder, tmp_path, damage, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("rows", "memory", "kind", "reason"),
+    ("rows", "kind", "reason"),
     [
-        (5, 10**9, "flat", "fewer than the 10,000"),
-        (100_000, 16_000_000, "flat", "comparing with all is fast"),
-        (100_000, 8_000_000, "ivfpq", "take 16.0 MB, more than the 8.0 MB allowed"),
-        (100_001, 10**12, "ivfpq", "more than 100,000: comparing with all is slow"),
+        (5, "flat", "fewer than the 10,000"),
+        (100_000, "flat", "comparing with all is fast"),
+        (100_001, "ivfpq", "more than 100,000: comparing with all is slow"),
     ],
 )
-def test_auto_chooses_by_size_and_memory(rows, memory, kind, reason):
-    chosen, why = kinds.choose(rows, 40, "auto", memory)
+def test_auto_chooses_by_size(rows, kind, reason):
+    chosen, why = kinds.choose(rows)
     assert chosen == kind
     assert reason in why
-    assert cost(rows, 40, "auto", memory).kind == kind
+    assert cost(rows, 40).kind == kind
 
 
 def test_a_requested_kind_needs_enough_vectors_to_train_on():
-    assert kinds.choose(20_000, 40, "ivfpq") == ("ivfpq", "requested")
-    assert kinds.choose(9_999, 40, "ivfpq")[0] == "flat"
+    assert kinds.choose(20_000, "ivfpq") == ("ivfpq", "requested")
+    assert kinds.choose(9_999, "ivfpq")[0] == "flat"
     with pytest.raises(ValueError, match="kind must be auto, flat, ivfpq but is 'tree'"):
         cost(10, 40, "tree")
 

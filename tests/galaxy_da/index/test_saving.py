@@ -135,6 +135,11 @@ def rewrite_header(folder, change):
     path.write_text(json.dumps({**header, "header_sha256": json_hash(header)}))
 
 
+def test_an_index_of_earlier_versions_states_a_limit_of_memory(index, saved):
+    rewrite_header(saved, lambda header: header.update(memory_bytes=1))
+    assert same_index(LatentIndex.open(saved), index)
+
+
 @pytest.mark.parametrize("wrong", [{"dimension": 4}, {"surveys": {"decals": 4, "sdss": 4}}])
 def test_counts_must_agree(saved, wrong):
     rewrite_header(saved, lambda h: (h if "dimension" in wrong else h["segments"][0]).update(wrong))
