@@ -174,7 +174,7 @@ def _hashes(texts: pa.StringArray, longest: int) -> np.ndarray:
     held = np.frombuffer(content or b"", np.uint8)[ends[0] : ends[-1]]
     padded = np.concatenate([held, np.zeros(longest + 8, np.uint8)])
     words = np.ndarray(len(padded) - 7, "<u8", padded, strides=(1,))  # one from every byte
-    first, length = ends[:-1] - ends[0], np.diff(ends)
+    first, length = (ends[:-1] - ends[0]).astype(np.int64), np.diff(ends)
     hashes = _mixed(length.astype(np.uint64))
     for start in range(0, longest, 8):
         hashes ^= words[first + start] & _FIRST_BYTES[np.clip(length - start, 0, 8)]
