@@ -26,7 +26,7 @@ def pretrain(
     ] = None,
     scenes: Annotated[
         list[UPath] | None,
-        typer.Option(help="Sample table of real galaxies for the sky; may be repeated."),
+        typer.Option(help="Real galaxies for the sky of the recipe `anchor`; may be repeated."),
     ] = None,
     sky: Annotated[
         Path | None, typer.Option(help="Folder that keeps the sky of the recipe `anchor`.")
@@ -55,8 +55,6 @@ def pretrain(
     from training.pretraining.run import pretrain as run
     from training.recipe_files import recipe_settings, validated
 
-    if sample and scenes:
-        raise typer.BadParameter("--scenes is for the simulated sky; leave it out with --sample")
     if "layers" in recipe_settings(recipe):
         if sample or devices > 1:
             raise typer.BadParameter(f"{recipe} draws its own sky in one process")
@@ -73,8 +71,8 @@ def pretrain(
             )
         print_result({"space": str(out), "id": trained.id, **trained.training["curves"][-1]}, json)
         return
-    if len(scenes or []) > 1:
-        raise typer.BadParameter("this recipe takes one table of scenes")
+    if scenes or sky or start:
+        raise typer.BadParameter("--scenes, --sky and --start belong to the recipe anchor")
     with process_group(devices) as is_first:
         check_shared_folder(out)
         settings = load_recipe(recipe)
@@ -82,13 +80,7 @@ def pretrain(
         options = RunOptions(devices=devices, progress=True)
         train = scan_latents if settings.scan else run
         with staged_folder(out) as folder:
-            made = train(
-                settings,
-                folder,
-                sample=images,
-                scenes=scenes[0] if scenes else None,
-                options=options,
-            )
+            made = train(settings, folder, sample=images, options=options)
         if not is_first:
             return
         if isinstance(made, LatentSpace):

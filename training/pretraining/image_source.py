@@ -5,8 +5,6 @@ Processes that train together each prepare a part, in the order of the sky or of
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +16,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from catalogs.simulation.conditions import frame_bands
-from catalogs.simulation.sky import CHUNK, Observation, SkyChunk, SkySettings, sky_chunks
+from catalogs.simulation.sky import CHUNK, Observation, SkySettings, sky_chunks
 from catalogs.splits import choose_split
 from galaxy_da.errors import TableError
 from galaxy_da.extraction.loading import read_batches
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.preparation import Frame, prepare
 from galaxy_da.io.samples import Sample
-from galaxy_da.io.storage import Location
 from galaxy_da.surveys import Survey
 from training.parallel.processes import everyones
 from training.pretraining.prepared_images import ImageWriter
@@ -36,20 +33,22 @@ _STANDARD_MAG = -21.5
 _REDSHIFTS = np.linspace(0.001, 2.0, 4000)
 
 
-def draw_sky(
-    recipe: Recipe, survey: Survey, scenes: Location | None, folder: Path, progress: bool
-) -> None:
+def draw_sky(recipe: Recipe, survey: Survey, folder: Path, progress: bool) -> None:
     """Draw and prepare the simulated sky of a recipe into `folder`, each process its part.
 
-    The redshift is `standard_redshift`, the class is the truth's ``label``. `scenes` is a sample
-    table of real images for the recipe's ``scene_share``.
+    The redshift is `standard_redshift`, the class is the truth's ``label``.
     """
     n = recipe.sky.galaxies
     edges = np.append(np.arange(0, n, CHUNK), n)
     writer = ImageWriter(recipe, folder, edges)
     size = writer.end - writer.first
+    bands = {band.name for band in frame_bands(survey)}
+    settings = SkySettings(
+        seed=recipe.seed, rotated=True, every_band=not bands >= set(recipe.frame.bands)
+    )
+    chunks = sky_chunks([survey], settings)
     with tqdm(total=size, desc="draw", unit="img", disable=not progress) as bar:
-        for row, chunk in zip(edges[:-1], _sky(recipe, survey, scenes), strict=True):
+        for row, chunk in zip(edges[:-1], chunks, strict=False):
             if not writer.first <= row < writer.end:
                 continue
             rows = min(CHUNK, n - row)
@@ -131,20 +130,6 @@ def _check_sample(recipe: Recipe, survey: Survey, sample: Sample) -> None:
             f"{sample.path}: recipe {recipe.name!r} needs column {', '.join(sorted(missing))}; it "
             f"has {', '.join(sample.catalog.column_names)}"
         )
-
-
-def _sky(recipe: Recipe, survey: Survey, scenes: Location | None) -> Iterator[SkyChunk]:
-    """Yield chunks of drawn galaxies and of real ones in the recipe's proportion."""
-    share = recipe.sky.scene_share if scenes else 0.0
-    bands = {band.name for band in frame_bands(survey)}
-    settings = SkySettings(
-        seed=recipe.seed, rotated=True, every_band=not bands >= set(recipe.frame.bands)
-    )
-    drawn = sky_chunks([survey], settings)
-    real = sky_chunks([survey], replace(settings, scenes=scenes)) if scenes else drawn
-    for number in range(-(-recipe.sky.galaxies // CHUNK)):
-        is_real = int((number + 1) * share) > int(number * share)
-        yield next(real if is_real else drawn)
 
 
 def _redshift(table: pa.Table) -> pa.Array:

@@ -13,7 +13,6 @@ import pyarrow as pa
 from galaxy_da.errors import SpaceError
 from galaxy_da.io.files import ensure_folder, write_json
 from galaxy_da.io.samples import Sample
-from galaxy_da.io.storage import Location
 from galaxy_da.space import LatentSpace
 from training.parallel.processes import agreed, is_first
 from training.pretraining.recipe import Recipe
@@ -27,7 +26,6 @@ def scan_latents(
     out: str | os.PathLike[str],
     *,
     sample: Sample | None = None,
-    scenes: Location | None = None,
     options: RunOptions | None = None,
 ) -> pa.Table:
     """Train a recipe at each latent size of its scan, on the same images.
@@ -48,9 +46,7 @@ def scan_latents(
         one = recipe.model_copy(update={"architecture": architecture, "scan": ()})
         space = agreed(_finished(folder / f"latents-{size}", one))
         if space is None:
-            space = pretrain(
-                one, folder / f"latents-{size}", sample=sample, scenes=scenes, options=options
-            )
+            space = pretrain(one, folder / f"latents-{size}", sample=sample, options=options)
         rows.append({"latents": size, **{name: space.metrics[name] for name in _COLUMNS}})
         if is_first():
             write_json(folder / "scan.json", {"recipe": recipe.name, "rows": rows})

@@ -21,7 +21,6 @@ class Sky(_Frozen):
     """Simulated sky to train on."""
 
     galaxies: int = Field(gt=0)  # to draw
-    scene_share: float = Field(default=0.5, ge=0, le=1)  # of real scenes, if there is a table
 
 
 class Objective(_Frozen):

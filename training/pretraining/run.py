@@ -49,7 +49,6 @@ def pretrain(
     out: str | os.PathLike[str],
     *,
     sample: Sample | None = None,
-    scenes: Location | None = None,
     options: RunOptions | None = None,
 ) -> LatentSpace:
     """Train an anchor and save its space, with metrics of the validation part of the sky.
@@ -64,8 +63,6 @@ def pretrain(
         and the folder also the whole network (`training.pretraining.conditional`).
     sample : Sample, optional
         Images to train on; by default the recipe's simulated sky.
-    scenes : path, optional
-        Sample table of real images for the recipe's ``scene_share`` of a simulated sky.
     options : RunOptions, optional
         Processes, folder of prepared images, progress bars.
 
@@ -77,14 +74,12 @@ def pretrain(
     StorageError
         If the output cannot be written.
     """
-    if sample is not None and scenes is not None:
-        raise ValueError("give sample or scenes, not both: scenes are for the simulated sky")
     options = options or RunOptions()
     folder = ensure_folder(out)
     work = ensure_folder(folder / "work")
     fabric = make_fabric(options.devices)
     progress = options.progress and is_first()
-    data = _prepared(recipe, sample, scenes, work, options)
+    data = _prepared(recipe, sample, work, options)
     rows = _split(recipe, data)
     learner, curves = train(recipe, data, rows, work, fabric, progress)
     redshift = data.redshift[rows.training]
@@ -101,7 +96,6 @@ def pretrain(
         training={
             "recipe": recipe.model_dump(mode="json"),
             "sample": sample.path.name if sample else None,
-            "scenes": scenes.name if scenes else None,
             "images": len(rows.training),
             "split": data.split.as_record(),
             "curves": curves,
@@ -124,21 +118,21 @@ def pretrain(
 
 
 def _prepared(
-    recipe: Recipe, sample: Sample | None, scenes: Location | None, work: Path, options: RunOptions
+    recipe: Recipe, sample: Sample | None, work: Path, options: RunOptions
 ) -> TrainingImages:
     """Prepare the images, unless an earlier run of the same settings did."""
     survey = find_survey(recipe.survey)
     store = work if options.images is None else ensure_folder(options.images)
     progress = options.progress and is_first()
     if is_first():
-        source = sample.path if sample else scenes
+        source = sample.path if sample else None
         _claim(work, "recipe.json", recipe.model_dump(mode="json"), source)
         decisive = recipe.model_dump(mode="json", include={"survey", "seed", "sky", "frame"})
         decisive["class_column"] = recipe.objective.class_column
         _claim(store, "images.json", decisive, source)
     if not agreed(TrainingImages.finished(store)):
         if sample is None:
-            draw_sky(recipe, survey, scenes, store, progress)
+            draw_sky(recipe, survey, store, progress)
         else:
             read_sample(recipe, survey, sample, store, progress)
     return TrainingImages.open(store)

@@ -29,12 +29,10 @@ def validation_metrics(space: LatentSpace, inputs: Inputs) -> dict[str, Any]:
     noise, in the band with the largest; None in frames without sky).
 
     Latents averaged over the dihedral symmetries have lost the orientation, and would decode to a
-    mixture of all eight. So images are encoded in their own orientation alone, unless nuisance
-    latents hold it.
+    mixture of all eight. So images are encoded in their own orientation alone.
     """
     images = inputs.images[:, : len(space.frame.bands)]
-    pooled = space.architecture.nuisance_latents > 0
-    posterior = space.encode(inputs, space.anchor, pooled=pooled, precision="fp32")
+    posterior = space.encode(inputs, space.anchor, pooled=False, precision="fp32")
     mean, variance = posterior.mean.numpy(), posterior.variance.numpy()
     decoded = space.decode(posterior.mean, precision="fp32")
     kl = 0.5 * (mean**2 + variance - 1 - np.log(variance)).mean(0, dtype=np.float64)

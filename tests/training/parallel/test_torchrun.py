@@ -21,10 +21,8 @@ galaxies = 192
 widths = [8, 16, 16]
 features = 32
 latents = 6
-nuisance_latents = 1
 [objective]
 noise = 0.33
-contrast = 5.0
 [optimiser]
 epochs = {epochs}
 batch = 16
