@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 
 from galaxy_da.errors import LatentIndexError
 from galaxy_da.index import kinds
-from galaxy_da.index.exhaustive import Exhaustive, worthwhile
 from galaxy_da.index.gathering import Batches, SortedText
 from galaxy_da.index.layout import Layout
 from galaxy_da.index.locks import Pin
@@ -68,7 +67,7 @@ class Segment:
         """
         k = min(k, allowed.count)
         if self.search is None or exact or self._few(k, allowed):
-            return self._compared(points, k, allowed)
+            return kinds.nearest(self.vectors, points, k, allowed.listed)
         wanted = min(max(_CANDIDATES_PER_NEIGHBOUR * k, _LEAST_CANDIDATES), allowed.count)
         share = allowed.count / allowed.size
         how = kinds.parameters(self.search, wanted, share, allowed.marked)
@@ -100,22 +99,6 @@ class Segment:
     @cached_property
     def _ids(self) -> SortedText:
         return SortedText(self.rows["object_id"])
-
-    def _compared(self, points: np.ndarray, k: int, allowed: Allowed) -> np.ndarray:
-        """Return places of candidates by an exhaustive search."""
-        listed = allowed.listed
-        usable = self.search is None and listed is None
-        if not usable or not worthwhile(len(points), k, len(self.vectors)):
-            return kinds.nearest(self.vectors, points, k, listed)
-        places, sure = self._exhaustive.nearest(points, k)
-        if not sure.all():
-            places[~sure, :k] = kinds.nearest(self.vectors, points[~sure], k, None)
-            places[~sure, k:] = -1
-        return places
-
-    @cached_property
-    def _exhaustive(self) -> Exhaustive:
-        return Exhaustive(self.vectors)
 
     def _few(self, k: int, allowed: Allowed) -> bool:
         least = max(_EXACT_ROWS, _EXACT_SHARE * allowed.size, 20 * k)
