@@ -29,6 +29,8 @@ from galaxy_da.errors import GalaxyDAError, SampleWarning
 
 _ENTRY_POINTS = "galaxy_da.commands"
 _INTERRUPTED = 130  # exit status that Typer gives to KeyboardInterrupt
+REPORTED = 3
+"""Exit status of a process that leaves the report of an error to another one."""
 
 SECTIONS = {
     "Start here": ("demo",),
@@ -212,8 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, 1 where a verb could use no row, 2 for a user's mistake, 130 when
-        interrupted.
+        Exit status: 0, 1 where a verb could use no row, 2 for a user's mistake, `REPORTED`, or 130
+        when interrupted.
     """
     return _run(typer.main.get_command(_shell), arguments, "galaxy-da")
 
@@ -238,7 +240,7 @@ def _run(command: Callable[..., Any], arguments: Sequence[str] | None, name: str
             if not interrupts:
                 raise
             status, message = _INTERRUPTED, ""
-    if status == _INTERRUPTED or (status and interrupts):
+    if status == _INTERRUPTED or (status not in (0, REPORTED) and interrupts):
         status, message = _INTERRUPTED, "interrupted; run the same command again to go on"
     if message:
         print(f"{name}: {message}", file=sys.stderr)

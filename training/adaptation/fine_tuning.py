@@ -121,8 +121,10 @@ def fine_tune(
             f"batches of {share.rows} pairs are too few for {share.processes} processes; start "
             "fewer, or match a larger area"
         )
-    trained = copy.deepcopy(network).requires_grad_(True).train()
+    trained = copy.deepcopy(network).train()
     trained.to(memory_format=torch.channels_last)
+    for parameter in trained.parameters():
+        parameter.requires_grad_(parameter.numel() > 0)  # processes wait for every gradient
     trained.log_variance.requires_grad_(False)
     plain = torch.optim.AdamW(
         trained.parameters(), lr=tuning.learning_rate, weight_decay=tuning.weight_decay

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch.distributed as dist
 from torch.distributed import TCPStore, is_torchelastic_launched  # type: ignore[attr-defined]
 
+from galaxy_da.cli import REPORTED
 from galaxy_da.errors import StorageError
 from galaxy_da.io.storage import PathOrUrl, location
 from training.parallel.fabric import make_fabric
@@ -50,7 +51,7 @@ def process_group(devices: int = 1) -> Iterator[bool]:
         for number in (signal.SIGTERM, signal.SIGINT):  # torchrun signals whatever still runs
             signal.signal(number, signal.SIG_IGN)
         if not _fails_first(store):
-            raise SystemExit(2) from None
+            raise SystemExit(REPORTED) from None
         if not is_first():
             print(file=sys.stderr)  # ends the line of the first process's progress bar
         raise

@@ -15,6 +15,7 @@ from galaxy_da.commands.printing import print_table
 from galaxy_da.space import LatentSpace
 from training.anchor.recipe import AnchorRecipe
 from training.anchor.sky import draw_sky
+from training.anchor.images import BLOCK
 from training.readings.fit import fit_readings
 
 _GALAXIES = 30000
@@ -24,15 +25,19 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser("python -m training.readings", description=__doc__)
     parser.add_argument("--space", required=True, help="space of an anchor of `pretrain`")
-    parser.add_argument("--sky", type=Path, required=True, help="its training sky, or a new folder")
+    parser.add_argument(
+        "--sky", type=Path, required=True,
+        help="sky of the space's recipe, of any seed; a new folder for that of its own seed",
+    )  # fmt: skip
     parser.add_argument("--out", required=True, help="folder of the new space")
     parser.add_argument("--galaxies", type=int, default=_GALAXIES, help="number of galaxies")
     parser.add_argument("--seed", type=int, default=0, help="seed of the fit")
     given = parser.parse_args()
     space = LatentSpace.load(given.space)
     recipe = AnchorRecipe.model_validate(space.training["recipe"])
-    recipe = recipe.model_copy(update={"galaxies": min(recipe.galaxies, 4 * given.galaxies)})
-    sky = draw_sky(recipe, (), given.sky)
+    drawn = BLOCK * len(list(given.sky.glob("block-*.parquet"))) or recipe.galaxies
+    galaxies = min(drawn, recipe.galaxies, 4 * given.galaxies)
+    sky = draw_sky(recipe.model_copy(update={"galaxies": galaxies}), (), given.sky)
     fitted = fit_readings(space, sky, given.galaxies, given.seed)
     space.with_probes(fitted.probes).with_domain(fitted.domain).save(given.out)
     for rows in (fitted.domain_rows, fitted.probe_rows):
