@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from galaxy_da.commands.printing import print_table
 from galaxy_da.space import LatentSpace
+from training.anchor.images import BLOCK
 from training.anchor.recipe import AnchorRecipe
 from training.anchor.sky import draw_sky
-from training.anchor.images import BLOCK
 from training.readings.fit import fit_readings
 
 _GALAXIES = 30000
