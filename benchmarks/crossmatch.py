@@ -26,8 +26,6 @@ from benchmarks.support.commands import command_parser
 from benchmarks.support.measuring import clocks, in_fresh_process, peak_gib
 from benchmarks.support.tables import print_rows
 
-__all__ = ["catalogs", "crossmatch_rows"]
-
 _TITLE = "Crossmatch, from files to a pair file (ratio: the peer's time over ours)"
 
 DENSITY_PER_DEG2 = 1000.0

@@ -42,8 +42,6 @@ from galaxy_da.io.features import Features
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
 
-__all__ = ["measure"]
-
 _CLIENTS = 8
 _PAUSE = 0.1
 _LIMITS = "request_seconds = 10\n"

@@ -36,8 +36,6 @@ from galaxy_da.service.parts import ServiceOptions
 from galaxy_da.service.run import UVICORN_OPTIONS
 from galaxy_da.space import LatentSpace
 
-__all__ = ["Turns", "image_rows", "similar_rows"]
-
 _CLIENTS = 16
 _K = 10
 _SIDE_PX = 128

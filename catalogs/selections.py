@@ -15,8 +15,6 @@ import pyarrow as pa
 
 from galaxy_da.errors import CatalogError
 
-__all__ = ["SELECTIONS", "Selection", "select"]
-
 
 class Selection(NamedTuple):
     """A class of galaxies: answers, and the vote fraction in [0, 1) that each must exceed."""

@@ -21,16 +21,6 @@ from astropy_healpix import lonlat_to_healpix
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.positions import usable_positions
 
-__all__ = [
-    "FIELD_FRACTIONS",
-    "FINEST_ORDER",
-    "PARTS",
-    "SkySplit",
-    "choose_split",
-    "recorded_split",
-    "sky_split",
-]
-
 PARTS = ("train", "validation", "test")
 
 FIELD_FRACTIONS = (0.7, 0.15, 0.15)

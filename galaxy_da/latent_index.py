@@ -28,8 +28,6 @@ from galaxy_da.queries.similar import at_position, similar, similar_to_each
 if TYPE_CHECKING:
     from galaxy_da.images.drawing import SampleCutouts
 
-__all__ = ["LatentIndex"]
-
 _Arguments = ParamSpec("_Arguments")
 
 

@@ -18,8 +18,6 @@ from platformdirs import user_cache_path
 from galaxy_da.errors import StorageError
 from galaxy_da.io.files import ensure_folder
 
-__all__ = ["Cache", "Cached"]
-
 _TIMEOUT_S = 30.0
 
 Cached: TypeAlias = tuple[Path, str]  # a cutout on this machine, and its SHA-256

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 
 from galaxy_da.errors import CatalogError, CutoutError
 
-__all__ = ["HttpError", "http_errors"]
-
 
 class HttpError(CutoutError):
     """A request that got an error reply, with its HTTP status as `code`, or kept failing."""

@@ -21,8 +21,6 @@ from galaxy_da.errors import CutoutError
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import find_survey
 
-__all__ = ["LARGEST_ARCSEC", "URL", "Euclid"]
-
 URL = "https://eas.esac.esa.int/"
 LARGEST_ARCSEC = 3600.0  # widest request: the service takes radii of up to 0.5 deg
 

@@ -40,8 +40,6 @@ from galaxy_da.io.positions import BAD_POSITION, are_positions, position_problem
 from galaxy_da.io.samples import validate_sample
 from galaxy_da.io.tables import read_metadata, with_metadata, write_table
 
-__all__ = ["SAMPLE", "fetch", "request_keys"]
-
 SAMPLE = "sample.parquet"  # name of the sample table in the output folder
 _PLAN, _JOURNAL, _LOCK = "fetch.json", "fetch.jsonl", ".fetch.lock"
 _OUTCOME_COLUMNS = pa.schema(

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from catalogs.archives.http import Http, Query
 
-__all__ = ["MOC_SERVER", "download_footprint", "read_footprint"]
-
 MOC_SERVER = "https://alasky.cds.unistra.fr/MocServer/query"
 
 _ORDER = 11  # cells of 1.7 arcmin

@@ -18,8 +18,6 @@ from catalogs.archives.source import BandSource
 from catalogs.archives.stamps import Place, Stamp, check_flux, read_fits, write_cube
 from galaxy_da.surveys import find_survey
 
-__all__ = ["URL", "Hips"]
-
 URL = "https://alasky.cds.unistra.fr/hips-image-services/hips2fits"
 
 _TIMEOUT_S = 60

@@ -25,8 +25,6 @@ from catalogs.archives.errors import HttpError
 from catalogs.archives.limits import Limiter, Limits
 from galaxy_da.errors import CatalogError, CutoutError
 
-__all__ = ["Http", "Query"]
-
 T = TypeVar("T")
 Query: TypeAlias = Mapping[str, str | int | float]  # parameters of a request
 

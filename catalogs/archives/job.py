@@ -28,8 +28,6 @@ from catalogs.archives.source import CutoutSource
 from galaxy_da.errors import CatalogError, CutoutError, GalaxyDAError
 from galaxy_da.io.files import atomic_path, file_hash
 
-__all__ = ["Job", "cutout_path"]
-
 _UNSETTLED = ("fetch_failed", "unreadable")  # worth another try
 _FAILURES_IN_A_ROW = 20
 _READS = 3

@@ -14,8 +14,6 @@ from typing import Self
 
 from galaxy_da.errors import StorageError
 
-__all__ = ["Journal", "Outcome"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:

@@ -24,8 +24,6 @@ from catalogs.archives.stamps import check_colour, check_flux, read_fits
 from galaxy_da.errors import CatalogError
 from galaxy_da.surveys import find_survey
 
-__all__ = ["LARGEST_PX", "RELEASE", "URL", "LegacySurvey"]
-
 URL = "https://www.legacysurvey.org/viewer"
 LARGEST_PX = 3000
 RELEASE = "ls-dr11"

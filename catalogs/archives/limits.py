@@ -17,8 +17,6 @@ from dataclasses import dataclass
 
 from catalogs.archives.errors import HttpError
 
-__all__ = ["Limiter", "Limits"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:

@@ -24,8 +24,6 @@ from galaxy_da.surveys import find_survey
 if TYPE_CHECKING:
     from catalogs.archives.http import Http, Query
 
-__all__ = ["LocalMosaic"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class LocalMosaic(CutoutSource):

@@ -25,8 +25,6 @@ from catalogs.archives.stamps import Place, Stamp, flux_stamp
 from galaxy_da.errors import CutoutError
 from galaxy_da.surveys import find_survey
 
-__all__ = ["URL", "PanStarrs"]
-
 URL = "https://ps1images.stsci.edu/cgi-bin"
 
 _FILTERS = "grizy"

@@ -17,8 +17,6 @@ from galaxy_da.surveys import find_survey
 if TYPE_CHECKING:
     from catalogs.archives.source import CutoutSource
 
-__all__ = ["open_source", "services"]
-
 _RUBIN = {
     "url": "https://data.lsst.cloud/api/sia/dp1/query",
     "cut": "soda",

@@ -16,8 +16,6 @@ from catalogs.archives.limits import Limits
 from catalogs.archives.source import CutoutSource
 from catalogs.archives.stamps import check_colour
 
-__all__ = ["SIZES_PX", "URL", "ImgCutout"]
-
 URL = "https://skyserver.sdss.org/dr19/SkyServerWS/ImgCutout/getjpeg"
 SIZES_PX = (64, 2048)
 

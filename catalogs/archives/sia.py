@@ -29,8 +29,6 @@ from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.surveys import Band, find_survey
 
-__all__ = ["SimpleImageAccess", "call_pyvo"]
-
 
 def call_pyvo(http: Http, request: Callable[[], Any], label: str) -> Any:
     """Make a request of pyvo under the limits and retries of a service.

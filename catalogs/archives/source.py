@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from catalogs.archives.http import Http, Query
 
-__all__ = ["BandSource", "BoolArray", "CutoutSource", "FloatArray", "definition_hash"]
-
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 

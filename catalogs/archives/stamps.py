@@ -25,11 +25,6 @@ from galaxy_da.surveys import Survey
 if TYPE_CHECKING:
     from astropy.io.fits import Header
 
-__all__ = [
-    "Place", "Stamp", "check_colour", "check_flux", "flux_stamp", "in_survey_flux",
-    "reaching_stamp", "read_fits", "write_cube",
-]  # fmt: skip
-
 BLACK_SHARE = 0.85
 """A colour stamp with more pure black than this shows no sky: SkyServer's "outside the SDSS
 footprint" tile has 0.91; of 9,000 real SDSS cutouts 99.9% are below 0.25, the highest at 0.79."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from galaxy_da.io.storage import PathOrUrl
 
-__all__ = ["DecColumn", "IdColumn", "RaColumn", "read_and_report"]
-
 RaColumn = Annotated[str | None, typer.Option("--ra", help="Column of the right ascension.")]
 DecColumn = Annotated[str | None, typer.Option("--dec", help="Column of the declination.")]
 IdColumn = Annotated[str | None, typer.Option("--id", help="Column of the ids.")]

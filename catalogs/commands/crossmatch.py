@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from upath import UPath
 
 
-__all__ = ["crossmatch"]
-
-
 def _either(text: str) -> Any:
     """Return an option that may differ between the two catalogues."""
     return typer.Option(help=f"{text}; one, or ANCHOR,TARGET.")

@@ -14,8 +14,6 @@ from galaxy_da.commands.printing import print_result
 if TYPE_CHECKING:
     from upath import UPath
 
-__all__ = ["fetch"]
-
 _OWN_MOC, _NO_MOC = "survey", "none"
 
 

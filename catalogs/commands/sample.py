@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from catalogs.datasets import ImageSetOptions
 
-__all__ = ["sample"]
-
 _LISTED = 10
 
 

@@ -13,8 +13,6 @@ from galaxy_da.commands.printing import print_result
 if TYPE_CHECKING:
     from upath import UPath
 
-__all__ = ["select"]
-
 
 def select(
     catalog: Annotated[

@@ -9,8 +9,6 @@ import typer
 from galaxy_da.commands.options import AsJson, Out, Scenes, SurveyFiles, user_mistakes
 from galaxy_da.commands.printing import print_result
 
-__all__ = ["simulate"]
-
 
 def simulate(
     out: Out,

@@ -11,8 +11,6 @@ import numpy as np
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.surveys import Survey
 
-__all__ = ["Colour", "ColourCheck", "check_colours", "plausible_range"]
-
 _PER_OCTAVE = (
     (411, 0.0, 7.0), (545, 0.0, 3.9), (770, -0.4, 3.3), (946, -0.5, 3.0), (1131, -0.7, 2.5),
     (1436, -0.7, 2.5), (1880, -1.6, 2.2),

@@ -21,8 +21,6 @@ from galaxy_da.io.storage import PathOrUrl, location
 from galaxy_da.io.tables import read_table, with_metadata, write_table
 from galaxy_da.surveys import find_survey
 
-__all__ = ["read_embeddings", "write_embeddings"]
-
 READING = "embedding of another model"
 
 

@@ -13,8 +13,6 @@ from scipy.spatial import cKDTree
 from catalogs.datasets.folder_images import FolderImage
 from galaxy_da.io.sphere import separation_arcsec, unit_vectors
 
-__all__ = ["METHODS", "IdNames", "Matching", "match_images"]
-
 METHODS = ("name", "header", "position")
 _KINDS = ("FITS", "array", "picture")
 """Kinds of images of one galaxy in the order in which they are preferred."""

@@ -32,8 +32,6 @@ from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import check_unique, read_metadata, with_metadata, write_table
 from galaxy_da.surveys import Survey, find_survey
 
-__all__ = ["write_folder"]
-
 _CHECKED = 50  # largest number of images that are read to check their colours
 _SCALE_TOLERANCE = 0.01
 _READ = ("survey", "cutout", "image", "bands", "stretch", "status")

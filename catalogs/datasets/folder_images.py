@@ -12,8 +12,6 @@ from galaxy_da.errors import CutoutError
 from galaxy_da.images.bands import find_band, match_bands
 from galaxy_da.surveys import Survey
 
-__all__ = ["FolderImage", "join_files"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class FolderImage:

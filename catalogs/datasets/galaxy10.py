@@ -18,8 +18,6 @@ from galaxy_da.io.storage import Location, location
 from galaxy_da.io.tables import check_unique, with_metadata, write_table
 from galaxy_da.surveys import find_survey
 
-__all__ = ["GALAXY10_CLASSES", "write_galaxy10"]
-
 GALAXY10_CLASSES = {
     "decals": (
         "Disturbed", "Merging", "Round Smooth", "In-between Round Smooth", "Cigar Shaped Smooth",

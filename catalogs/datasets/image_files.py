@@ -23,8 +23,6 @@ from galaxy_da.images.wcs import celestial_wcs, sky_of
 from galaxy_da.io.storage import Location, list_files, read_bytes
 from galaxy_da.surveys import Survey, get_survey
 
-__all__ = ["ImageFile", "find_images", "path_stem", "read_image_file", "relative_uri"]
-
 _SUFFIX = re.compile(r"\.((fits|fit|fts)(\.gz|\.bz2|\.fz)?|npy|jpe?g|png)\Z", re.IGNORECASE)
 _ID_CARDS = (
     "OBJID", "OBJ_ID", "OBJECTID", "OBJECT_ID", "SOURCEID", "SOURCE_ID", "TARGETID", "TARGET_ID",

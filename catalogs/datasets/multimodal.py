@@ -19,8 +19,6 @@ from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location, exists, is_folder, list_files
 from galaxy_da.surveys import find_survey
 
-__all__ = ["multimodal_files", "write_multimodal"]
-
 LAYOUT = "Multimodal Universe"
 
 _BAND, _FLUX = "image_band", ("image_array", "image_flux")

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from galaxy_da.io.storage import PathOrUrl
 
-__all__ = ["ImageSetOptions"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSetOptions:

@@ -11,8 +11,6 @@ from astropy.coordinates import SkyCoord
 from catalogs.datasets.file_matching import IdNames, Matching
 from catalogs.datasets.folder_images import FolderImage
 
-__all__ = ["check_positions_of_images"]
-
 _LEAST_ARCSEC, _LEAST_PIXELS = 0.5, 2.0  # smaller offsets are those of cutting at whole pixels
 _SIGNIFICANT = 5.0  # standard errors of a median offset
 _FEWEST = 2  # images that show a common offset

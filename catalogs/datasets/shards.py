@@ -23,8 +23,6 @@ from galaxy_da.io.storage import Location, exists, store_errors
 from galaxy_da.io.tables import check_unique, open_parquet, read_table, with_metadata
 from galaxy_da.surveys import find_survey
 
-__all__ = ["BATCH_ROWS", "ImageSet", "write_set", "write_shards"]
-
 BATCH_ROWS = 256  # of a row group: 100 MB of images at 160 pixels and 4 bands
 _IMAGE_FIELDS = ("band", "flux", "psf_fwhm", "scale", "bytes", "path")
 

@@ -28,8 +28,6 @@ from galaxy_da.io.hats.folders import is_hats, list_parquet_files
 from galaxy_da.io.storage import Location, PathOrUrl, exists, is_folder, location
 from galaxy_da.surveys import find_survey
 
-__all__ = ["write_sample"]
-
 _METADATA_FILES = ("metadata.csv", "metadata.parquet")
 
 

@@ -30,8 +30,6 @@ from galaxy_da.io.hats.libraries import using_lsdb
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.io.tables import with_metadata
 
-__all__ = ["crossmatch_hats", "margins_arcsec"]
-
 _MARGIN_RADII = {"mutual": (4, 3), "nearest": (2, 1), "all": (2, 1)}  # of anchors, of targets
 
 

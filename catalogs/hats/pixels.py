@@ -21,8 +21,6 @@ from galaxy_da.io.hats.libraries import using_lsdb
 from galaxy_da.io.hats.pixels import Pixel, at_order, is_around, sky_index
 from galaxy_da.io.tables import read_metadata
 
-__all__ = ["PixelMatch", "Side", "Total", "match_pixel"]
-
 _OFFSETS = tuple(f"offset_{part}_arcsec" for part in ("east", "north", "scatter"))
 
 

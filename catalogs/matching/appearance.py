@@ -23,8 +23,6 @@ from galaxy_da.io.sphere import chord_to_arcsec, unit_vectors
 from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.space import LatentSpace
 
-__all__ = ["appearance_ratios", "position_ratios", "resolve"]
-
 _NEIGHBOURS = 30  # number of anchors that measures the local density
 _ROUNDS = 300
 _TOLERANCE = 1e-7

@@ -12,8 +12,6 @@ import numpy as np
 from catalogs.matching.settings import MatchSettings
 from catalogs.matching.zones import Zones, close_pairs
 
-__all__ = ["Match", "match_zones"]
-
 _THREADS = min(4, os.cpu_count() or 1)
 _FEWEST_ROWS = 1 << 16  # anchors of a thread
 

@@ -14,8 +14,6 @@ from catalogs.matching.settings import MatchSettings
 from catalogs.matching.zones import Zones, close_pairs, sort_zones
 from galaxy_da.io.sphere import unit_vectors
 
-__all__ = ["chance_matches"]
-
 _TRIAL_ROWS = 5_000  # largest number of anchors to move
 _MIN_SHIFT_ARCSEC, _SHIFT_RADII = 10.0, (10.0, 60.0)
 _DENSITY_ROWS, _NEIGHBOURS, _BINS = 30_000, 10, 5

@@ -13,8 +13,6 @@ from catalogs.matching.zones import Zones
 from catalogs.reading.frames import to_icrs
 from galaxy_da.io.sphere import chord, chord_to_arcsec, unit_vectors
 
-__all__ = ["explain_no_pairs"]
-
 _ROWS_TRIED = 2_000  # under each supposition
 _FEWEST, _SHARE = 3, 0.05  # of the rows tried that must pair to support a supposition
 

@@ -21,8 +21,6 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.images.noise import SIGMA_PER_MAD
 from galaxy_da.io.tables import read_metadata
 
-__all__ = ["measure_offset", "refuse_same_ids", "refuse_same_survey"]
-
 _OFFSET_PAIRS = 20_000  # largest number of pairs to measure the offset on
 _FEWEST_PAIRS = 20
 _SIGNIFICANT = 5.0  # standard errors

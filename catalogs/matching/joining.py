@@ -12,8 +12,6 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.io.storage import Location, PathOrUrl, resolve
 from galaxy_da.io.tables import validate_pairs, write_table
 
-__all__ = ["join_catalogs", "recentre", "write_centred"]
-
 
 def join_catalogs(pairs: pa.Table, anchor: pa.Table, target: pa.Table) -> pa.Table:
     """Put the columns of both catalogues beside their pairs, in the rows of `pairs`.

@@ -6,8 +6,6 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, min_weight_full_bipartite_matching
 
-__all__ = ["assign", "match_probabilities"]
-
 _ROUNDS = 300
 _TOLERANCE = 1e-7
 _EDGES_AT_ONCE = 1000

@@ -13,8 +13,6 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.extraction.loading import row_numbers
 from galaxy_da.io.samples import Sample
 
-__all__ = ["PairedRows"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class PairedRows:

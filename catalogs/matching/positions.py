@@ -21,8 +21,6 @@ from galaxy_da.errors import CatalogError
 from galaxy_da.io.positions import usable_positions
 from galaxy_da.io.tables import check_unique, read_metadata, with_metadata
 
-__all__ = ["crossmatch"]
-
 _CHUNK_PAIRS = 1 << 13  # whose common positions are measured at a time: they fit the cache
 
 

@@ -7,8 +7,6 @@ from typing import Literal, get_args
 
 import numpy as np
 
-__all__ = ["MAX_RADIUS_ARCSEC", "How", "MatchSettings", "Mode"]
-
 Mode = Literal["mutual", "nearest", "all"]
 How = Literal["inner", "left", "outer"]
 

@@ -15,8 +15,6 @@ import numpy as np
 from catalogs.matching.settings import MatchSettings
 from galaxy_da.io.sphere import separation_arcsec
 
-__all__ = ["Zones", "close_pairs", "sort_zones"]
-
 _ZONE_RADII = 8.0  # height of a zone, in radii: one anchor in four then looks into two zones
 _MIN_ZONE_ARCSEC = 8.0  # keeps the sort key, zone * stride + ra, good to 1e-8 deg
 _KEY_STRIDE = 720.0  # room for windows across RA 0 and 360 [deg]

@@ -13,8 +13,6 @@ from catalogs.reading.frames import angle_unit, sexagesimal_to_deg
 from catalogs.reading.loaded import is_number, is_text
 from galaxy_da.errors import CatalogError
 
-__all__ = ["is_sexagesimal", "read_angles"]
-
 _FEWEST = 10  # values that show a unit
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 

@@ -19,8 +19,6 @@ from catalogs.reading.loaded import Loaded, TableInFile, Wanted, choose_table
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
 
-__all__ = ["read_ecsv", "read_fits", "read_votable"]
-
 HEADER_CARDS = ("SURVEY", "VERSION", "RADESYS", "RADECSYS", "EQUINOX")
 """Cards kept of the header of a FITS or ECSV table."""
 

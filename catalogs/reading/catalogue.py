@@ -31,8 +31,6 @@ from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location, resolve
 from galaxy_da.io.tables import check_unique, read_metadata, with_metadata
 
-__all__ = ["read_catalog"]
-
 _CUTOUTS_READ = 5  # number of cutouts whose headers are read
 
 

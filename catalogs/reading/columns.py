@@ -13,11 +13,6 @@ import pyarrow.compute as pc
 from catalogs.reading.loaded import is_text
 from galaxy_da.errors import CatalogError
 
-__all__ = [
-    "OTHER_FRAMES", "POSITION_ERROR", "ROW_NUMBER", "SPELLINGS", "PositionColumns", "find_column",
-    "find_ids", "find_motion", "find_positions", "make_ids", "prepend", "spelled", "unit_in_name",
-]  # fmt: skip
-
 SPELLINGS = {
     "object_id": (
         "objectid objid sourceid id idstr name iauname objname mainid designation targetid "

@@ -25,8 +25,6 @@ from galaxy_da.io.hats.folders import (
 )
 from galaxy_da.io.storage import Location, exists, is_folder, parquet_source, store_errors
 
-__all__ = ["load_file"]
-
 _WARNINGS_KEPT = 3
 _WITH_TABLES = ("FITS", "VOTable")
 

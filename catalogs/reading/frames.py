@@ -24,11 +24,6 @@ from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
 from erfa import ErfaWarning  # type: ignore[import-untyped]
 
-__all__ = [
-    "FRAMES", "angle_unit", "equatorial_frame", "frame_named", "is_equatorial",
-    "sexagesimal_to_deg", "to_epoch", "to_icrs",
-]  # fmt: skip
-
 FRAMES = ("icrs", "fk5", "fk4", "galactic", "ecliptic", "supergalactic")
 """Names of frames; fk5, fk4 and ecliptic can be followed by an equinox (``fk5 J1975``)."""
 

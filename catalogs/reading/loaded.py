@@ -10,11 +10,6 @@ import pyarrow as pa
 
 from galaxy_da.errors import CatalogError
 
-__all__ = [
-    "Loaded", "TableInFile", "Wanted", "choose_table", "field_note", "is_number", "is_text",
-    "refuse_repeated",
-]  # fmt: skip
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 from catalogs.reading.frames import angle_unit, frame_named
 
-__all__ = ["YEARS", "CatalogOptions"]
-
 YEARS = (1800.0, 2200.0)
 """Smallest and largest epoch [Julian year]."""
 

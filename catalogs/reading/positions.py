@@ -31,8 +31,6 @@ from catalogs.reading.options import YEARS, CatalogOptions
 from galaxy_da.errors import CatalogError
 from galaxy_da.io.positions import look_swapped
 
-__all__ = ["Positions", "read_position_errors", "read_positions"]
-
 _ABSURD_SHARE = 0.05  # of rows: fewer are bad rows, not a wrong unit
 _Units: TypeAlias = dict[str, str | None]
 _FRAME_COLUMNS = ("radesys", "radecsys", "frame", "coordsys", "coord_frame")

@@ -21,8 +21,6 @@ from galaxy_da.io.column_types import EXACT
 from galaxy_da.io.staging import local_copy
 from galaxy_da.io.storage import Location
 
-__all__ = ["read_csv"]
-
 _HEAD = 1 << 18  # bytes to find the header in
 _CHUNK = 1 << 24
 _SEPARATORS = ",\t;|"

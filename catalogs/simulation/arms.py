@@ -9,8 +9,6 @@ from torch import Tensor
 from catalogs.simulation.half_light import DISC_HALF_LIGHT, arm_hole
 from catalogs.simulation.patches import Frequencies
 
-__all__ = ["arm_spectrum"]
-
 _REACH = 7.0  # scale lengths of the disc, beyond which arms are left out
 _FINEST = 12.0  # pixels in a scale length, at most
 _OVERSAMPLED = 1.7  # pixels in one of the equivalent real grid, at most

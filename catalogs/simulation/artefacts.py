@@ -10,8 +10,6 @@ from torch import Tensor
 
 from catalogs.simulation.patches import float_tensor
 
-__all__ = ["ARTEFACTS", "add_artefacts"]
-
 ARTEFACTS = ("bleed", "satellite", "chip-edge")  # kinds of artefact
 
 

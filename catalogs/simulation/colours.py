@@ -15,12 +15,6 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-__all__ = [
-    "POPULATIONS", "STAR_COLOURS", "component_colour", "component_mix",
-    "component_shares", "integrated_colour", "population_fluxes", "population_shares",
-    "star_shares",
-]  # fmt: skip
-
 POPULATIONS = 4  # young, intermediate and old stars, and an M dwarf
 
 # Magnitudes relative to r. The first three are near those of star-forming, spiral and (redshifted)

@@ -11,8 +11,6 @@ from catalogs.simulation.artefacts import ARTEFACTS
 from galaxy_da.images.preparation import Frame
 from galaxy_da.surveys import Band, Survey
 
-__all__ = ["WIDEST_DRAW", "Conditions", "draw_conditions", "frame_bands", "median_conditions"]
-
 WIDEST_DRAW = 2.5  # clip of the drawn PSF widths and depths [standard deviations]
 ARTEFACT_RATE = 0.02  # share of cutouts with an artefact
 ASTROMETRY_ARCSEC = 0.1  # standard deviation of a catalogue position, per axis [arcsec]

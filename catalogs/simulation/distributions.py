@@ -7,11 +7,6 @@ import numpy as np
 from catalogs.simulation.colours import STAR_COLOURS
 from catalogs.simulation.patches import FIELD_ARCSEC
 
-__all__ = [
-    "MAGNITUDES", "draw_companions", "draw_half_light", "draw_magnitudes", "draw_neighbours",
-    "draw_positions", "largest_half_light", "redshift_colour",
-]  # fmt: skip
-
 MAGNITUDES = (17.0, 21.5)  # range of r, the brightest and the faintest [AB mag]
 
 REGION_RA_DEG, REGION_DEC_DEG = (130.0, 230.0), (-5.0, 30.0)

@@ -27,8 +27,6 @@ from galaxy_da.images.resampling import overlap_weights
 from galaxy_da.images.stretches import apply_stretch, invert_stretch
 from galaxy_da.models.symmetries import SYMMETRIES, apply_symmetry
 
-__all__ = ["frequencies_of", "observe_in_frame", "surround"]
-
 _SHARPEST_ARCSEC = 0.5  # least PSF whose finest details are rendered; the frame has 0.5" pixels
 _FADED = 11.0  # 2 pi k alpha at which the PSF's transfer function has fallen to 9e-4
 _ALPHA = 1.076  # Moffat radius over the FWHM

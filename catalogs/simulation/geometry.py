@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["TAIL_BEADS", "from_sky", "tail_beads", "to_sky"]
-
 TAIL_BEADS = 32
 
 

@@ -10,8 +10,6 @@ from scipy.special import gammaincinv
 from catalogs.simulation.colours import component_mix
 from catalogs.simulation.geometry import from_sky, tail_beads, to_sky
 
-__all__ = ["DISC_HALF_LIGHT", "SERSIC_B4", "arm_hole", "half_light_radius"]
-
 DISC_HALF_LIGHT = 1.67834699  # half-light radius of an exponential disc over its scale length
 SERSIC_B4 = 7.66924944  # coefficient of the de Vaucouleurs profile
 

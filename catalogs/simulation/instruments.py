@@ -14,8 +14,6 @@ import numpy as np
 from galaxy_da.images.preparation import Frame
 from galaxy_da.surveys import Band, Stretch, Survey
 
-__all__ = ["Details", "Instrument", "anchor_instrument", "draw_instrument"]
-
 _PICTURES, _SHARP, _ANCHOR = 0.25, 0.12, 0.12
 """Shares of instruments: colour pictures, space telescopes, and the anchor survey itself."""
 

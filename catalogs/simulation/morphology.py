@@ -9,8 +9,6 @@ import numpy as np
 from catalogs.simulation.distributions import redshift_colour
 from catalogs.simulation.geometry import to_sky
 
-__all__ = ["LABELS", "LABEL_SHARES", "draw_shapes"]
-
 LABELS = (
     "elliptical", "disc", "spiral", "barred", "edge-on", "ring", "irregular", "merger",
     "low-surface-brightness",

@@ -26,10 +26,6 @@ from catalogs.simulation.patches import (
 )
 from galaxy_da.surveys import Band, Survey
 
-__all__ = [
-    "dark_sky", "frequencies_for", "moffat_transfer", "observe", "pixel_noise", "stamp_pixels",
-]  # fmt: skip
-
 _FADED = 11.0  # 2 pi k alpha at which the transfer function has fallen to 9e-4
 _MOFFAT_ALPHA = 0.5 / math.sqrt(2 ** (1 / 3.5) - 1)  # over FWHM
 _GAUSSIAN_FWHM = 2 * math.sqrt(2 * math.log(2))  # over sigma

@@ -19,11 +19,6 @@ from torch import Tensor
 
 from galaxy_da.surveys import NANOMAGGY_ZEROPOINT
 
-__all__ = [
-    "FIELD_ARCSEC", "STAMP_ARCSEC", "Frequencies", "Sky", "float_tensor", "nanomaggies",
-    "unit_phase",
-]  # fmt: skip
-
 STAMP_ARCSEC = 34.5  # least side of a cutout [arcsec]
 FIELD_ARCSEC = 42.0
 """Default period of the patches [arcsec]. Light that leaves on one side returns on the other,

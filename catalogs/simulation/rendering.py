@@ -34,8 +34,6 @@ from catalogs.simulation.components import (
 from catalogs.simulation.half_light import SERSIC_B4
 from catalogs.simulation.patches import Frequencies, float_tensor, nanomaggies, unit_phase
 
-__all__ = ["profile_transform", "render_galaxies", "render_neighbours"]
-
 _LEAST_LIGHT = 0.002  # share of a de Vaucouleurs profile below which a disc of it is left out
 _STRIP = 50_000  # frequencies rendered at a time, so that they stay in the processor's cache
 

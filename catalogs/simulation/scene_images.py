@@ -20,8 +20,6 @@ from galaxy_da.images.resampling import resample
 from galaxy_da.io.samples import Sample
 from galaxy_da.surveys import Survey
 
-__all__ = ["SIDE", "SceneImages", "read_scenes"]
-
 SIDE = 128  # side of a scene [pixel]
 _READ_ROWS = 64
 _R_NM = 642.0

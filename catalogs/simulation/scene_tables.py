@@ -12,8 +12,6 @@ from PIL import Image
 
 from catalogs.simulation.distributions import draw_positions
 
-__all__ = ["scene_table"]
-
 
 def scene_table(images: pa.Table, pixel_scale_arcsec: float) -> pa.Table:
     """Return a sample table of images of galaxies that `ScenePool.open` can read.

@@ -40,8 +40,6 @@ from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
 from galaxy_da.surveys import Survey, get_survey
 
-__all__ = ["MAX_SCENES", "SHRINK", "DrawnScenes", "ScenePool"]
-
 MAX_SCENES = 8_000  # most scenes a pool holds by default; each takes 32 KiB a band
 
 SHRINK = (2.0, 5.0)  # range of the reduction in apparent size

@@ -21,11 +21,6 @@ from catalogs.simulation.scenes import MAX_SCENES, ScenePool
 from galaxy_da.io.storage import Location
 from galaxy_da.surveys import Band, Survey
 
-__all__ = [
-    "CHUNK", "Observation", "Observer", "SkyChunk", "SkySettings", "name_seed", "observers_of",
-    "sky_chunks",
-]  # fmt: skip
-
 CHUNK = 32  # galaxies drawn at a time; a change of it changes the sky of every seed
 
 

@@ -30,8 +30,6 @@ from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.io.tables import with_metadata, write_table
 from galaxy_da.surveys import Survey
 
-__all__ = ["simulate"]
-
 OUTSIDE_SHARE = 0.05  # galaxies of the first survey that lie outside each other survey's footprint
 OWN_SHARE = 0.02  # galaxies that only one other survey observes, over those of the first
 _R_NM = 642.0

@@ -29,6 +29,7 @@ from galaxy_da.models.probes import Link, Probe
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
+_SHARE_WEIGHT = 0.5  # of `fit_networks`, as many galaxies have no bar and no arms
 _FOLDS = 5  # of the cells, one of which sets the scale of the errors
 
 
@@ -150,7 +151,14 @@ def fit_summaries(
 ) -> Probe:
     """Fit a probe to (n, inputs) summaries and (n, k) targets, all of them known."""
     centre, spread = summaries.mean(0), np.maximum(summaries.std(0), 1e-3)
-    weights, biases = fit_networks((summaries - centre) / spread, targets, quantity.link, seed)
+    is_share = (quantity.low, quantity.high) == (0.0, 1.0)
+    weights, biases = fit_networks(
+        (summaries - centre) / spread,
+        targets,
+        quantity.link,
+        seed,
+        weight=_SHARE_WEIGHT if is_share else 0.0,
+    )
     return Probe(
         name=quantity.name,
         description=quantity.description,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,14 +18,18 @@ _VOTES_PRIOR = 2500.0  # decay times the number of galaxies: a prior on the weig
 _CLIP = 6.0  # as in galaxy_da.models.probes
 _LEAST_SIGMA = 0.02  # of standardised targets
 _MOST_RESIDUAL = 5.0  # standard deviations beyond which a residual counts linearly
-_WEIGHT = 0.5  # power of the variance by which a residual counts more
 
 Layers = tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]
 """Weights (networks, inputs, outputs) and biases (networks, outputs) of each layer."""
 
 
 def fit_networks(
-    x: np.ndarray, y: np.ndarray, link: Link, seed: int, start: np.ndarray | None = None
+    x: np.ndarray,
+    y: np.ndarray,
+    link: Link,
+    seed: int,
+    start: np.ndarray | None = None,
+    weight: float = 0.0,
 ) -> Layers:
     """Fit an ensemble, each network to other batches and from other first weights.
 
@@ -43,6 +48,10 @@ def fit_networks(
         Seed of weights and batches.
     start : (outputs,) array, optional
         Outputs for which weights of zero stand; by default zero.
+    weight : float
+        Power of the predicted variance by which galaxies of a normal distribution count more
+        (Seitzer et al. 2022, arXiv 2203.09168). Where most galaxies have the value 0, as of bars,
+        a network without it neglects the others, and predicts too little.
     """
     random = torch.Generator().manual_seed(seed)
     inputs = torch.from_numpy(np.asarray(x, np.float32)).clamp(-_CLIP, _CLIP)
@@ -54,13 +63,14 @@ def fit_networks(
     start = np.zeros(outputs) if start is None else start
     offset = torch.from_numpy(np.asarray(start, np.float32))
     layers = _first_layers(inputs.shape[1], outputs, random)
+    loss_of = partial(_normal, weight=weight) if link in ("identity", "exp") else _LOSSES[link]
     decay = _VOTES_PRIOR / len(inputs) if link == "votes" else _DECAY
     optimiser = torch.optim.AdamW(layers, lr=_RATE, weight_decay=decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, _RATE, total_steps=_STEPS)
     batch = min(_BATCH, len(inputs))
     for _ in range(_STEPS):
         rows = torch.randint(len(inputs), (_NETWORKS, batch), generator=random)
-        loss = _LOSSES[link](_forward(inputs[rows], layers) + offset, goal[rows]).mean()
+        loss = loss_of(_forward(inputs[rows], layers) + offset, goal[rows]).mean()
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -91,18 +101,14 @@ def _forward(x: Tensor, layers: list[nn.Parameter]) -> Tensor:
     return torch.baddbmm(b2[:, None], hidden, w2)
 
 
-def _normal(output: Tensor, goal: Tensor) -> Tensor:
-    """Negative log likelihood, linear in far residuals, weighted by a power of the variance.
-
-    Without the weight (Seitzer et al. 2022, arXiv 2203.09168), a network that finds a small
-    variance for most galaxies neglects the others: bars, which most lack, came out too weak.
-    """
+def _normal(output: Tensor, goal: Tensor, weight: float) -> Tensor:
+    """Negative log likelihood, linear in far residuals, times a power of the variance."""
     log_sigma = output[..., 1].clamp_min(math.log(_LEAST_SIGMA))
     residual = (goal[..., 0] - output[..., 0]) * torch.exp(-log_sigma)
     loss = log_sigma + nn.functional.huber_loss(
         residual, torch.zeros_like(residual), reduction="none", delta=_MOST_RESIDUAL
     )
-    return loss * torch.exp(2 * _WEIGHT * log_sigma.detach())
+    return loss * torch.exp(2 * weight * log_sigma.detach())
 
 
 def _bernoulli(output: Tensor, goal: Tensor) -> Tensor:
@@ -133,8 +139,6 @@ def votes_loss(output: Tensor, goal: Tensor) -> Tensor:
 
 
 _LOSSES = {
-    "identity": _normal,
-    "exp": _normal,
     "logistic": _bernoulli,
     "angle": _von_mises,
     "votes": votes_loss,

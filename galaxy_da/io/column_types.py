@@ -33,16 +33,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = [
-    "EXACT",
-    "is_text",
-    "json_rows",
-    "json_value",
-    "json_values",
-    "numpy_values",
-    "text_values",
-]
-
 EXACT = 2**53
 """Largest integer up to which a double, and so JavaScript, holds every integer."""
 

@@ -12,10 +12,6 @@ import numpy as np
 
 from galaxy_da.errors import CatalogError
 
-__all__ = [
-    "BAD_POSITION", "are_positions", "look_swapped", "position_problem", "usable_positions",
-]  # fmt: skip
-
 BAD_POSITION = "bad_position"
 """Status of a row whose position is missing, not finite or out of range."""
 

@@ -21,11 +21,6 @@ from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.storage import Location, PathOrUrl, exists, location, parquet_source, store_errors
 
-__all__ = [
-    "check_columns", "check_positions", "check_unique", "open_parquet", "read_metadata",
-    "read_pairs", "read_table", "table_hash", "validate_pairs", "with_metadata", "write_table",
-]  # fmt: skip
-
 _METADATA_KEY = b"galaxy_da"
 _HASHED_ROWS = 1 << 18
 _HASHED_BYTES = 64  # of a text, at most

@@ -15,9 +15,6 @@ from galaxy_da.io.sphere import separation_arcsec
 from galaxy_da.io.tables import check_positions
 from galaxy_da.queries.rows import result_table, select
 
-__all__ = ["Example", "at_position", "similar", "similar_to_each"]
-
-
 Example = str | np.ndarray
 """Key ``survey:object_id`` of an object of the index, or a (d,) latent vector."""
 

@@ -23,8 +23,6 @@ from galaxy_da.service.routes import jobs as job_routes
 from galaxy_da.service.watching import watch
 from galaxy_da.space import LatentSpace
 
-__all__ = ["create_app"]
-
 _PAGE = Path(__file__).resolve().parents[1] / "page"
 _ROUTES = (queries, health, objects, encode, images, maps, job_routes, conesearch)
 _ERRORS_OF_EVERY_ROUTE = error_responses(400, 403, 408, 413, 431, 503, 504)

@@ -22,16 +22,6 @@ from galaxy_da.service.worker import Question
 from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import Survey
 
-__all__ = [
-    "EncodedImage",
-    "NeighbourQuery",
-    "PreparedImage",
-    "encode_images",
-    "encoding_batcher",
-    "neighbour_batcher",
-    "prepare_upload",
-]
-
 _SEARCH_THREADS = max(1, (os.cpu_count() or 1) // 2)
 """Threads of a search; FAISS' threads spin for milliseconds, and the event loop needs a core."""
 

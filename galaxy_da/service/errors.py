@@ -23,16 +23,6 @@ from galaxy_da.errors import (
     TableError,
 )
 
-__all__ = [
-    "ERROR_HANDLERS",
-    "ErrorAnswer",
-    "RequestError",
-    "error_response",
-    "error_responses",
-    "join_problems",
-    "report_bad_arguments",
-]
-
 _STATUS: dict[type[GalaxyDAError], int] = {
     LatentIndexError: 404,
     SpaceError: 404,

@@ -10,8 +10,6 @@ from typing import Generic, TypeVar
 
 from galaxy_da.service.errors import RequestError
 
-__all__ = ["Batcher", "busy", "too_late"]
-
 R = TypeVar("R")
 T = TypeVar("T")
 

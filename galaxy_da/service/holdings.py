@@ -14,8 +14,6 @@ from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.limits import Limits
 from galaxy_da.space import LatentSpace
 
-__all__ = ["Holdings", "Recipe"]
-
 
 @dataclass(eq=False)
 class Holdings:

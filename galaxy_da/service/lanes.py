@@ -33,8 +33,6 @@ from galaxy_da.service.executor import busy, too_late
 from galaxy_da.service.holdings import Holdings, Recipe
 from galaxy_da.service.worker import Fault, Question
 
-__all__ = ["CLIENT", "Crew", "Forker", "Lane", "quick", "slow", "upload"]
-
 P = ParamSpec("P")
 R = TypeVar("R")
 

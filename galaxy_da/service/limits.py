@@ -9,8 +9,6 @@ from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt, Validati
 
 from galaxy_da.errors import TableError
 
-__all__ = ["Limits", "is_out_of_memory", "load_limits"]
-
 _MIB = 1 << 20
 
 

@@ -9,8 +9,6 @@ from pydantic import BaseModel
 
 from galaxy_da.surveys import Survey
 
-__all__ = ["Link", "sky_links"]
-
 _ALADIN = "https://aladin.cds.unistra.fr/AladinLite/"
 _LEGACY = "https://www.legacysurvey.org/viewer"
 _SIMBAD = "https://simbad.cds.unistra.fr/simbad/sim-coo"

@@ -25,8 +25,6 @@ from galaxy_da.service.lanes import CLIENT
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.telemetry import LOG, Metrics
 
-__all__ = ["BoundedProtocol", "Gate"]
-
 HEAD_BYTES = 65_536
 HEAD_SECONDS = 20.0
 

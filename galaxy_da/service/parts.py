@@ -21,8 +21,6 @@ from galaxy_da.service.telemetry import Metrics
 from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace
 
-__all__ = ["JobSettings", "Owner", "Parts", "Service", "ServiceOptions"]
-
 _BEARER = HTTPBearer(
     auto_error=False, description="Required if the service was started with a token file."
 )

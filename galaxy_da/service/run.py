@@ -35,8 +35,6 @@ from galaxy_da.service.telemetry import SHARED_FOLDER, log_json
 from galaxy_da.service.tokens import Tokens
 from galaxy_da.space import LatentSpace
 
-__all__ = ["UVICORN_OPTIONS", "Settings", "load_app", "serve"]
-
 _SETTINGS_VARIABLE = "GALAXY_DA_SERVE"
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux

@@ -25,20 +25,6 @@ from galaxy_da.io.regions import to_ds9_regions
 from galaxy_da.io.tables import read_metadata, with_metadata
 from galaxy_da.service.errors import error_responses
 
-__all__ = [
-    "BINARY",
-    "MEDIA",
-    "TABLE_RESPONSES",
-    "Format",
-    "accepted_format",
-    "describe_columns",
-    "encode_arrow",
-    "encode_json",
-    "encode_tables",
-    "encode_votable",
-    "table_response",
-]
-
 
 class Format(StrEnum):
     """Format of a table answer."""

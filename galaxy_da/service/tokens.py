@@ -20,8 +20,6 @@ from galaxy_da.errors import StorageError, TableError
 from galaxy_da.io.files import atomic_path, ensure_folder
 from galaxy_da.service.errors import RequestError
 
-__all__ = ["Token", "Tokens", "add_token"]
-
 _BYTES = 32
 
 

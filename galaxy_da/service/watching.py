@@ -15,8 +15,6 @@ from galaxy_da.latent_index import LatentIndex
 from galaxy_da.service.parts import Service
 from galaxy_da.service.telemetry import LOG
 
-__all__ = ["watch"]
-
 _SECONDS = 1.0
 _STORE_SECONDS = 60.0
 

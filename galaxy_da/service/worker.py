@@ -24,8 +24,6 @@ from typing import Any, NoReturn
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.service.limits import is_out_of_memory
 
-__all__ = ["Fault", "Question", "main"]
-
 
 @dataclass(frozen=True)
 class Question:

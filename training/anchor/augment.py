@@ -11,8 +11,6 @@ from galaxy_da.images.instrument import PER_BAND, without_bands
 from galaxy_da.images.preparation import Frame
 from training.anchor.recipe import Jitter
 
-__all__ = ["Augmentation", "hard_batches"]
-
 _STAMPS_ARCSEC = (20.0, 134.2)  # range of the sides of stamps
 _SHORT, _FRAME_ONLY = 0.3, 0.3  # shares of stamps that end within the first grid, or just beyond it
 _DARK_STRIP = 0.05  # share of images that miss a strip, as at the edge of a detector

@@ -14,8 +14,6 @@ from torch import Tensor
 
 from galaxy_da.errors import StorageError
 
-__all__ = ["BLOCK", "N_TARGETS", "OBSERVATIONS", "TARGETS", "TrainingSky", "block_paths"]
-
 BLOCK = 1024  # galaxies of a block
 OBSERVATIONS = 3  # of each galaxy; the noise-free image follows them
 _CLASSES = ("elliptical", "spiral", "edge_on", "merger")  # of real galaxies

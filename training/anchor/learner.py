@@ -17,8 +17,6 @@ from training.anchor.images import N_TARGETS
 from training.anchor.recipe import AnchorRecipe
 from training.losses import contrastive, dependence, kl_divergence, known_error
 
-__all__ = ["AnchorLearner", "Views", "loss_of"]
-
 _LARGEST_SCALE = 100.0  # of squared distances in the contrast
 
 

@@ -7,8 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from galaxy_da.images.preparation import Frame
 from galaxy_da.models.networks import Architecture
 
-__all__ = ["AnchorRecipe", "Jitter", "Layer", "Losses", "Schedule"]
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -27,8 +27,6 @@ from training.anchor.recipe import AnchorRecipe
 from training.anchor.sky import draw_sky
 from training.checkpoints import load_checkpoint, save_checkpoint
 
-__all__ = ["train_anchor"]
-
 _CHECKPOINT = "checkpoint.safetensors"
 _SAVE_SECONDS = 240
 _CURVE_STEPS = 100

@@ -34,8 +34,6 @@ from galaxy_da.surveys import Survey, get_survey
 from training.anchor.images import BLOCK, TARGETS, TrainingSky, block_paths
 from training.anchor.recipe import AnchorRecipe, Layer
 
-__all__ = ["draw_sky"]
-
 _CHUNK = 8  # galaxies that share an instrument; more of them would save no time
 _WIDE_ARCSEC, _SHARPEST_WIDE = 60.0, 0.9  # size of large patches, and the least PSF there
 _OFFSET_ARCSEC = 0.2  # standard deviation of the position, per axis

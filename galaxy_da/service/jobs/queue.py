@@ -26,8 +26,6 @@ from galaxy_da.io.locks import try_lock
 from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.verbs import JobRequest
 
-__all__ = ["ENDED", "Job", "JobQueue", "JobSummary", "Progress", "State"]
-
 _WAIT_SECONDS = 30
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (

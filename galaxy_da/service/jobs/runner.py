@@ -25,8 +25,6 @@ from galaxy_da.service.jobs import process
 from galaxy_da.service.jobs.queue import Job, JobQueue, Progress, State
 from galaxy_da.service.telemetry import LOG
 
-__all__ = ["JobRunner"]
-
 _POLL_SECONDS = 0.2
 _PATIENCE_SECONDS = 10.0
 _MAX_CRASHES = 3

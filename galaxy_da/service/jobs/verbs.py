@@ -11,8 +11,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from galaxy_da.service.limits import Limits
 from galaxy_da.surveys import builtin_surveys
 
-__all__ = ["VERBS", "Adapt", "Extract", "JobRequest", "Plan"]
-
 
 class Plan(NamedTuple):
     """Command lines of a job, in order, and the folders to pack, each by the name of its zip."""

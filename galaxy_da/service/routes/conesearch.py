@@ -25,8 +25,6 @@ from galaxy_da.service.parts import Parts
 from galaxy_da.service.tables import MEDIA, Format, encode_votable
 from galaxy_da.service.uploads.forms import validation_error
 
-__all__ = ["router"]
-
 router = APIRouter(prefix="/vo", tags=["virtual observatory"])
 
 _UCD1 = {"key": "ID_MAIN", "ra": "POS_EQ_RA_MAIN", "dec": "POS_EQ_DEC_MAIN", "object_id": "meta.id"}

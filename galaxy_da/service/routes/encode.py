@@ -23,8 +23,6 @@ from galaxy_da.service.uploads.forms import form_schema, read_file, read_form, v
 from galaxy_da.service.uploads.images import find_survey, read_upload
 from galaxy_da.surveys import Survey
 
-__all__ = ["router"]
-
 router = APIRouter(prefix="/api", tags=["uploads"])
 
 _ERRORS = error_responses(401, 404, 415, 422)

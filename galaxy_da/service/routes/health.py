@@ -12,8 +12,6 @@ from galaxy_da.errors import StorageError
 from galaxy_da.service.errors import RequestError
 from galaxy_da.service.parts import Parts
 
-__all__ = ["router"]
-
 router = APIRouter(tags=["health"])
 
 

@@ -21,8 +21,6 @@ from galaxy_da.service.parts import Parts
 from galaxy_da.service.routes.parameters import Key
 from galaxy_da.service.uploads.forms import JsonBody, json_schema, parse_json
 
-__all__ = ["router"]
-
 router = APIRouter(prefix="/api", tags=["images"])
 
 _PNG: dict[int | str, dict[str, Any]] = {

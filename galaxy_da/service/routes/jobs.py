@@ -24,8 +24,6 @@ from galaxy_da.service.parts import JobSettings, Owner, Parts, Service
 from galaxy_da.service.uploads.forms import form_schema, read_form, validation_error
 from galaxy_da.service.uploads.samples import check_kind
 
-__all__ = ["router"]
-
 router = APIRouter(prefix="/api/jobs", tags=["jobs"])
 
 _POLL_SECONDS = 0.3

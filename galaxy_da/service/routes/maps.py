@@ -19,8 +19,6 @@ from galaxy_da.service.lanes import slow
 from galaxy_da.service.parts import Parts
 from galaxy_da.service.tables import BINARY, MEDIA, Format, encode_arrow, encode_json
 
-__all__ = ["router"]
-
 router = APIRouter(prefix="/api", tags=["map"])
 
 _DECIMALS = 4

@@ -31,8 +31,6 @@ from galaxy_da.service.tables import (
 from galaxy_da.service.uploads.forms import JsonBody, json_schema, parse_json
 from galaxy_da.surveys import Survey, builtin_surveys
 
-__all__ = ["router"]
-
 router = APIRouter(prefix="/api", tags=["objects"])
 
 _FIELDS = ("survey", "object_id", "ra", "dec", "flags")

@@ -14,20 +14,6 @@ from galaxy_da.index import Subset
 from galaxy_da.service.tables import Format
 from galaxy_da.service.uploads.forms import validation_error
 
-__all__ = [
-    "FORMAT_TEXT",
-    "Accept",
-    "Clean",
-    "Count",
-    "FilteredQuery",
-    "Key",
-    "QueryRoute",
-    "Radius",
-    "SurveyName",
-    "TableQuery",
-    "Where",
-]
-
 
 class QueryRoute(APIRoute):
     """Route whose parameter `query` is a model of all parameters of the URL.

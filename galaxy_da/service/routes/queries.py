@@ -40,8 +40,6 @@ from galaxy_da.service.tables import (
 from galaxy_da.service.uploads.forms import JsonBody, json_schema, parse_json
 from galaxy_da.service.uploads.parquet import read_parquet
 
-__all__ = ["router"]
-
 router = APIRouter(prefix="/api", tags=["queries"], route_class=QueryRoute)
 
 _PAIR_COLUMNS = ("anchor_id", "target_id", "separation_arcsec", "n_candidates", "ambiguous")

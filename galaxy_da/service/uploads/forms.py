@@ -16,16 +16,6 @@ from starlette.datastructures import FormData, UploadFile
 from galaxy_da.service.errors import RequestError, join_problems
 from galaxy_da.service.tables import BINARY
 
-__all__ = [
-    "JsonBody",
-    "form_schema",
-    "json_schema",
-    "parse_json",
-    "read_file",
-    "read_form",
-    "validation_error",
-]
-
 M = TypeVar("M", bound=BaseModel)
 
 _MAX_FILES = 5

@@ -20,8 +20,6 @@ from galaxy_da.surveys import Survey, builtin_surveys
 if TYPE_CHECKING:
     from galaxy_da.space import LatentSpace
 
-__all__ = ["check_image", "find_survey", "read_upload"]
-
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "PNG", b"\xff\xd8\xff": "JPEG"}
 _FITS = b"SIMPLE  ="
 

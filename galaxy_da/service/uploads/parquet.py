@@ -9,8 +9,6 @@ import pyarrow.parquet as pq
 
 from galaxy_da.service.errors import RequestError
 
-__all__ = ["read_parquet"]
-
 _ANSWER_BYTES = 256 << 20  # of the columns
 _MAGIC = b"PAR1"
 

@@ -26,8 +26,6 @@ from galaxy_da.service.errors import RequestError
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.uploads.images import check_image
 
-__all__ = ["check_kind", "check_sample", "unpack_sample"]
-
 _TABLE = "sample.parquet"
 _PARQUET, _ZIP = b"PAR1", b"PK\x03\x04"
 _BAND_NAMES = re.compile(r"[A-Za-z0-9_.+',\- ]*")
