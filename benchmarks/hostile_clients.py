@@ -265,9 +265,8 @@ def _served(n: int) -> Iterator[tuple[int, int]]:
         listener.close()
         command = [sys.executable, "-m", "galaxy_da", "serve", "--space", "decals"]
         command += ["--index", f"{folder}/index", "--limits", f"{folder}/limits.toml"]
-        service = subprocess.Popen(
-            [*command, "--port", str(port)], stderr=subprocess.DEVNULL, start_new_session=True
-        )
+        # In the session of the clients: Linux may schedule each session as one.
+        service = subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.DEVNULL)
         try:
             _wait(f"http://127.0.0.1:{port}/api/latents?id=decals:000000000")
             yield port, service.pid
