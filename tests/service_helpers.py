@@ -158,7 +158,7 @@ def killable(service, folder):
         pid = int(path.parent.name)
         try:
             words = path.read_bytes().split(b"\0")
-            leads = os.getsid(pid) == pid
+            leads = os.getpgid(pid) == pid
         except OSError:
             continue
         names = [Path(os.fsdecode(word)) for word in words if str(folder).encode() in word]

@@ -58,7 +58,7 @@ def processes(job_id):
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         pid = int(path.parent.name)
         try:
-            words, leads = path.read_bytes().split(b"\0"), os.getsid(pid) == pid
+            words, leads = path.read_bytes().split(b"\0"), os.getpgid(pid) == pid
         except OSError:
             continue
         if (
