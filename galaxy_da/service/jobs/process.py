@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 from galaxy_da.errors import GalaxyDAError
@@ -37,6 +38,8 @@ _stopped = threading.Event()
 def _main(folder: Path, lock: int) -> int:
     os.set_inheritable(lock, False)
     os.nice(_NICE)  # the service answers its clients first
+    with suppress(OSError):  # Linux may schedule each session as one
+        Path("/proc/self/autogroup").write_text(str(_NICE))
     signal.signal(signal.SIGINT, _interrupt)
     if (folder / OUTCOME).exists():
         return 0

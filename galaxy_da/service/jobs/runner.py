@@ -117,7 +117,7 @@ class JobRunner:
                     stdout=log,
                     stderr=log,
                     pass_fds=(lock,),
-                    process_group=0,  # in a new session its niceness would not count
+                    start_new_session=True,
                     env={**os.environ, "TQDM_MININTERVAL": "0.5"},
                 )
         finally:
