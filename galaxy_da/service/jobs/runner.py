@@ -92,24 +92,30 @@ class JobRunner:
 
     def _tick(self) -> None:
         for job in self._queue.in_state(State.RUNNING):
+            started_here = job.id in self._children
             if self._is_alive(job.id):
                 self._follow(job)
             elif not self._outcome(job):
-                self._crashed(job)
+                self._restart(job, started_here)
         free = self._max_running - len(self._queue.in_state(State.RUNNING))
         for job in self._queue.in_state(State.QUEUED)[: max(free, 0)]:
-            if self._queue.move(job.id, State.QUEUED, State.RUNNING):
-                self._start(job)
+            self._start(job)
 
     def _start(self, job: Job) -> None:
         folder = self._queue.path(job.id)
-        lock = try_lock(folder / process.LOCK)
-        if lock is None:
-            return  # its previous process is still ending
-        LOG.info("job started", extra={"fields": {"job": job.id, "verb": job.verb}})
-        (folder / process.PID).unlink(missing_ok=True)
-        command = [sys.executable, "-P", "-m", process.__name__, str(folder), str(lock)]
         try:
+            lock = try_lock(folder / process.LOCK)
+        except FileNotFoundError:
+            self._queue.move(job.id, State.QUEUED, State.FAILED, "its files were removed")
+            return
+        if lock is None:
+            return  # its upload or its previous process is still ending
+        try:
+            (folder / process.PID).unlink(missing_ok=True)
+            if not self._queue.move(job.id, State.QUEUED, State.RUNNING):
+                return  # cancelled meanwhile
+            LOG.info("job started", extra={"fields": {"job": job.id, "verb": job.verb}})
+            command = [sys.executable, "-P", "-m", process.__name__, str(folder), str(lock)]
             with (folder / process.LOG).open("ab") as log:
                 self._children[job.id] = subprocess.Popen(
                     command,
@@ -160,9 +166,16 @@ class JobRunner:
         LOG.info("job ended", extra={"fields": {"job": job.id, "state": state}})
         return True
 
-    def _crashed(self, job: Job) -> None:
+    def _restart(self, job: Job, started_here: bool) -> None:
+        """Queue a job without an outcome again, or let it fail after several crashes.
+
+        A process that never began is no crash of the job if its runner was killed with it.
+        """
         if job.cancelling:
             self._queue.move(job.id, State.RUNNING, State.CANCELLED)
+            return
+        if not started_here and not (self._queue.path(job.id) / process.PID).exists():
+            self._queue.move(job.id, State.RUNNING, State.QUEUED, "its start was interrupted")
             return
         self._queue.count_crash(job.id)
         crashes = job.crashes + 1

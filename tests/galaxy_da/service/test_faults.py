@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -124,6 +125,51 @@ def test_a_job_killed_three_times_fails(workspace, tmp_path):
     runner.stop()
     job = queue.get(job_id)
     assert (job.state, job.crashes) == (State.FAILED, 3) and "killed" in job.message
+
+
+def test_a_start_that_was_interrupted_is_no_crash(workspace, tmp_path):
+    queue = JobQueue(tmp_path)
+    (job_id,) = submitted(workspace, queue)
+    for _ in range(4):  # four runners in a row are killed before the process exists
+        assert queue.move(job_id, State.QUEUED, State.RUNNING)
+        JobRunner(queue, 0)._tick()
+    job = queue.get(job_id)
+    assert (job.state, job.crashes) == (State.QUEUED, 0) and "interrupted" in job.message
+
+
+def test_a_job_whose_process_never_begins_fails(workspace, tmp_path, monkeypatch):
+    queue = JobQueue(tmp_path)
+    (job_id,) = submitted(workspace, queue)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    runner = JobRunner(queue, 1)
+    runner.start()
+    while queue.get(job_id).state not in ENDED:
+        time.sleep(0.05)
+    runner.stop()
+    job = queue.get(job_id)
+    assert (job.state, job.crashes) == (State.FAILED, 3)
+
+
+def test_a_job_whose_folder_is_gone_fails_and_the_next_one_runs(workspace, tmp_path):
+    queue = JobQueue(tmp_path)
+    first, second = submitted(workspace, queue, 2)
+    shutil.rmtree(queue.path(first))
+    runner = JobRunner(queue, 1)
+    runner.start()
+    while queue.get(second).state not in ENDED:
+        time.sleep(0.05)
+    runner.stop()
+    assert queue.get(first).state is State.FAILED and "removed" in queue.get(first).message
+    assert queue.get(second).state is State.DONE
+
+
+def test_a_job_waits_while_its_upload_holds_the_lock(workspace, tmp_path):
+    queue = JobQueue(tmp_path)
+    (job_id,) = submitted(workspace, queue)
+    lock = try_lock(queue.path(job_id) / process.LOCK)
+    JobRunner(queue, 1)._tick()
+    os.close(lock)
+    assert queue.get(job_id).state is State.QUEUED
 
 
 def test_jobs_of_a_stopped_service_continue_at_the_next_start(workspace, tmp_path):
