@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from astropy.stats import gaussian_fwhm_to_sigma
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from catalogs.simulation.observing import pixel_noise
-from galaxy_da.surveys import Survey
+from galaxy_da.surveys import Band, Survey
 
 _CORRELATED_PX = 0.8  # standard deviation of the smoothing of the noise [pixel]
 _SKY_RESIDUAL = 0.5  # of the noise per pixel
@@ -28,15 +30,20 @@ class Fault:
         True PSF width over that of the definition.
     shift_nm : float
         True wavelength of every band less that of the definition [nm].
+    smoothed_px : float
+        Standard deviation of the smoothing of the noise [pixel]. A pixel has the noise that the
+        definition says, but noise that is correlated hides more: the truth is a survey of white
+        noise as strong within the PSF, and so shallower.
     spoil : callable, optional
         Function of (n, bands, y, x) images with and without noise, and of the (bands,) noise per
-        pixel; it returns spoiled images. All are in the survey's unit.
+        pixel by the definition; it returns spoiled images. All are in the survey's unit.
     lacks_band : bool
         Cutouts lack the reddest band of the definition.
     """
 
     psf: float = 1.0
     shift_nm: float = 0.0
+    smoothed_px: float = 0.0
     spoil: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
     lacks_band: bool = False
 
@@ -46,12 +53,25 @@ class Fault:
             band.model_copy(
                 update={
                     "psf_fwhm_arcsec": band.psf_fwhm_arcsec * self.psf,
+                    "depth_mag": band.depth_mag - self._lost_depth(survey, band),
                     "wavelength_nm": band.wavelength_nm + self.shift_nm,
                 }
             )
             for band in survey.bands
         )
         return survey.model_copy(update={"bands": bands})
+
+    def _lost_depth(self, survey: Survey, band: Band) -> float:
+        """Return how much shallower correlated noise makes a band [mag].
+
+        Noise smoothed by a Gaussian of width s, and scaled to the variance of white noise, has
+        4 pi s^2 p^2 / (s^2 + p^2) times its variance behind a Gaussian PSF of width p.
+        """
+        if not self.smoothed_px:
+            return 0.0
+        psf = band.psf_fwhm_arcsec * gaussian_fwhm_to_sigma / survey.pixel_scale_arcsec
+        square = (self.smoothed_px * psf) ** 2 / (self.smoothed_px**2 + psf**2)
+        return 1.25 * math.log10(4 * math.pi * square)
 
     def bands(self, survey: Survey, observed: tuple[str, ...]) -> tuple[str, ...]:
         """Return the bands that cutouts have, of those `observed`."""
@@ -79,10 +99,10 @@ def _zeropoint(magnitudes: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 
 def _correlated(flux: Tensor, clean: Tensor, noise: Tensor) -> Tensor:
-    """Smooth the noise alone, and keep its variance."""
-    rough = (flux - clean).numpy()
-    smooth = gaussian_filter(rough, (0, 0, _CORRELATED_PX, _CORRELATED_PX))
-    return clean + torch.from_numpy(smooth * (rough.std() / smooth.std()))
+    """Smooth the noise alone, and give a pixel the noise of the definition."""
+    smooth = gaussian_filter((flux - clean).numpy(), (0, 0, _CORRELATED_PX, _CORRELATED_PX))
+    scale = noise.numpy() / smooth.std(axis=(0, 2, 3))[:, None, None]
+    return clean + torch.from_numpy(smooth * scale)
 
 
 def _sky_residual(flux: Tensor, clean: Tensor, noise: Tensor) -> Tensor:
@@ -103,7 +123,7 @@ FAULTS: dict[str, Fault] = {
     "zeropoint+0.3": Fault(spoil=_zeropoint(0.3)),
     "zeropoint-0.3": Fault(spoil=_zeropoint(-0.3)),
     "band+40": Fault(shift_nm=40.0),
-    "correlated-noise": Fault(spoil=_correlated),
+    "correlated-noise": Fault(smoothed_px=_CORRELATED_PX, spoil=_correlated),
     "sky-residual": Fault(spoil=_sky_residual),
     "stretch": Fault(spoil=_stretched),
     "missing-band": Fault(lacks_band=True),

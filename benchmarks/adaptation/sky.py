@@ -255,7 +255,7 @@ class _Camera:
         spoiled = flux
         if self._fault.spoil is not None:
             clean = observe(sky, self._truth, self.bands, state)
-            spoiled = self._fault.spoil(flux, clean, noise_per_pixel(self._truth, self._names))
+            spoiled = self._fault.spoil(flux, clean, noise_per_pixel(self._survey, self._names))
         kept = [self._names.index(name) for name in self.available]
         return spoiled[:, kept].contiguous(), flux
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from scipy.ndimage import gaussian_filter
 
 from benchmarks.adaptation.faults import FAULTS, noise_per_pixel
 from benchmarks.adaptation.settings import BenchmarkSettings
@@ -49,6 +50,18 @@ def test_correlated_noise_keeps_its_variance_and_the_light():
     assert float(rest.std()) == pytest.approx(1, rel=0.02)
     neighbours = float((rest[..., 1:] * rest[..., :-1]).mean())
     assert neighbours > 0.5
+
+
+def test_the_truth_of_correlated_noise_has_white_noise_as_strong_within_the_psf():
+    flux, clean, noise = images(200)
+    spoiled = FAULTS["correlated-noise"].spoil(flux, clean, noise) - clean
+    truth = FAULTS["correlated-noise"].truth(SDSS)
+    white = (flux - clean) / noise * noise_per_pixel(truth, BANDS)
+    for i, name in enumerate(BANDS):
+        psf = SDSS.band(name).psf_fwhm_arcsec / 2.3548 / SDSS.pixel_scale_arcsec
+        behind = [gaussian_filter(n[:, i].numpy(), (0, psf, psf)) for n in (spoiled, white)]
+        rms = [image[:, 6:-6, 6:-6].std() for image in behind]
+        assert rms[0] == pytest.approx(rms[1], rel=0.05)
 
 
 def test_a_sky_residual_is_a_constant_and_a_stretch_spares_faint_light():
