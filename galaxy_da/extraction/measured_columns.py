@@ -47,15 +47,15 @@ def measured_columns(
     where the row is not `photometric`, (n,) bool.
     """
     columns: dict[str, tuple[np.ndarray | None, tuple[str, str, str]]] = {}
+    known = np.where(photometric[good], 1.0, np.nan)
     for number, band in enumerate(bands):
         words = f"AB magnitude in {band}, or the band in its place,"
         within = f"within {APERTURE_ARCSEC:g} arcsec"
         mag, aperture, error = (None, None, None)
         if measured is not None:
-            known = np.where(photometric[good], 1.0, np.nan)
             mag = _magnitude(known * measured.petrosian_flux[:, number])
-            flux, noise = measured.aperture_flux[:, number], measured.aperture_noise[:, number]
-            flux = known * flux
+            flux = known * measured.aperture_flux[:, number]
+            noise = measured.aperture_noise[:, number]
             aperture = _magnitude(flux)
             with np.errstate(invalid="ignore", divide="ignore"):
                 error = np.where(flux > 0, _MAG_OF_SHARE * noise / flux, np.nan)
