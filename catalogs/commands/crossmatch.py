@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catalogs.commands.catalogue_input import read_and_report
-from galaxy_da.commands.options import AsJson, Engine, Out, Scheduler, is_dask, user_mistakes
+from galaxy_da.commands.options import AsJson, Engine, OutFile, Scheduler, is_dask, user_mistakes
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def _either(text: str) -> Any:
 def crossmatch(
     anchor: Annotated[str, typer.Argument(metavar="ANCHOR", help="Catalogue or sample table.")],
     target: Annotated[str, typer.Argument(metavar="TARGET", help="Catalogue or sample table.")],
-    out: Out,
+    out: OutFile,
     radius: Annotated[float, typer.Option(min=1e-4, help="Largest separation [arcsec].")] = 1.0,
     min_radius: Annotated[float, typer.Option(min=0, help="Smallest separation [arcsec].")] = 0.0,
     sigmas: Annotated[

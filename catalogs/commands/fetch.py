@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn, read_and_report
-from galaxy_da.commands.options import AsJson, Out, Planes, finite
+from galaxy_da.commands.options import AsJson, OutFolder, Planes, finite
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def fetch(
             help="Catalogue of positions: FITS, VOTable, ECSV, CSV, Parquet or a sample table."
         ),
     ],
-    out: Out,
+    out: OutFolder,
     size_arcsec: Annotated[
         float | None,
         typer.Option(
@@ -78,7 +78,7 @@ def fetch(
     """Fetch cutouts from an archive; run again to resume or to retry.
 
     OUT/sample.parquet has every row of the catalogue with its status: ok, outside_footprint,
-    no_data, failed_quality, fetch_failed or unreadable.
+    no_data, failed_quality, fetch_failed, unreadable or bad_position.
 
     Example: galaxy-da fetch decals --catalog sdss/sample.parquet --size-arcsec 40 --out decals
     """

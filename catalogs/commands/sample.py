@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn
-from galaxy_da.commands.options import AsJson, Out, user_mistakes
+from galaxy_da.commands.options import AsJson, OutFile, user_mistakes
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def sample(
             help="Folder of FITS, JPEG, PNG or NPY files, Galaxy10 HDF5, Parquet shards, or HATS.",
         ),
     ],
-    out: Out,
+    out: OutFile,
     survey: Annotated[str, typer.Option(help="Survey of the images: built-in name or TOML file.")],
     catalog: Annotated[
         UPath | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catalogs.commands.catalogue_input import read_and_report
-from galaxy_da.commands.options import AsJson, Out, user_mistakes
+from galaxy_da.commands.options import AsJson, OutFile, user_mistakes
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def select(
         UPath, typer.Argument(metavar="CATALOG", help="Galaxy Zoo table with vote fractions.")
     ],
     preset: Annotated[str, typer.Option(help="Class of galaxies, for example smooth-round.")],
-    out: Out,
+    out: OutFile,
     threshold: Annotated[
         float | None, typer.Option(help="Vote fraction to require, in place of the preset's.")
     ] = None,

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from galaxy_da.commands.options import AsJson, Out, Scenes, SurveyFiles, user_mistakes
+from galaxy_da.commands.options import AsJson, OutFolder, Scenes, SurveyFiles, user_mistakes
 from galaxy_da.commands.printing import print_result
 
 
 def simulate(
-    out: Out,
+    out: OutFolder,
     surveys: Annotated[
         str, typer.Option(help="Surveys, separated by commas; the first observes twice.")
     ] = ("decals,sdss,hsc"),

@@ -34,7 +34,9 @@ def evaluate(
     ] = None,
     truth: Annotated[
         UPath | None,
-        typer.Option(help="Table with r_mag, half_light_arcsec, g_minus_r and label by anchor id."),
+        typer.Option(
+            help="Table with r_mag, half_light_arcsec, g_minus_r and label by object_id of --anchor."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the pool and the bootstrap.")] = 0,
     json: AsJson = False,

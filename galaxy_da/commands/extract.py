@@ -12,7 +12,7 @@ import typer
 from galaxy_da.commands.options import (
     AsJson,
     Engine,
-    Out,
+    OutFolder,
     Planes,
     Scheduler,
     Space,
@@ -40,7 +40,7 @@ def extract(
             "folder of tables."
         ),
     ],
-    out: Out,
+    out: OutFolder,
     mosaic: Annotated[
         str | None,
         typer.Option(

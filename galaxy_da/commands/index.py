@@ -12,7 +12,7 @@ from galaxy_da.commands.options import (
     Engine,
     FeatureFolders,
     IndexPath,
-    Out,
+    OutFolder,
     Scheduler,
     Where,
     is_dask,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def build(
     features: FeatureFolders,
-    out: Out,
+    out: OutFolder,
     kind: Annotated[str, typer.Option(help="Kind of index: auto, flat or ivfpq.")] = "auto",
     dry_run: Annotated[bool, typer.Option(help="Only print the cost, and write nothing.")] = False,
     engine: Engine = "local",

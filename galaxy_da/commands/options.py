@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from upath import UPath
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Out = Annotated["UPath", typer.Option(help="Folder or file to write.")]
+OutFile = Annotated["UPath", typer.Option("--out", help="Parquet file to write.")]
+OutFolder = Annotated["UPath", typer.Option("--out", help="Folder to write.")]
 Space = Annotated[str, typer.Option(help="Latent space: a folder, or 'decals' (shipped).")]
 SurveyFiles = Annotated[
     "list[UPath] | None",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galaxy_da.commands.options import AsJson, Clean, Cone, IndexPath, Out, Where, user_mistakes
+from galaxy_da.commands.options import AsJson, Clean, Cone, IndexPath, OutFile, Where, user_mistakes
 from galaxy_da.commands.printing import print_result, print_table
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ def rank(
     scores: Annotated[
         UPath, typer.Option(help="Parquet or CSV of survey, object_id and score (0 to 5).")
     ],
-    out: Out,
+    out: OutFile,
     survey: _Survey = None,
     start: Annotated[
         UPath | None, typer.Option(help="Earlier ranking, to update instead of starting anew.")
@@ -263,7 +263,7 @@ def rank(
 def interpolate(
     index: IndexPath,
     space: Annotated[str, typer.Option(help="Latent space whose decoder draws the images.")],
-    out: Out,
+    out: Annotated[UPath, typer.Option(help="PNG file to write.")],
     plus: Annotated[
         list[str],
         typer.Option("--from", help="Galaxy to start from, SURVEY:OBJECT_ID; several are added."),

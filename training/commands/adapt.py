@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from galaxy_da.commands.options import AsJson, Out, Space
+from galaxy_da.commands.options import AsJson, OutFolder, Space
 from galaxy_da.commands.printing import print_result
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def adapt(
     space: Space,
     anchor: Annotated[UPath, typer.Option(help="Sample table of the anchor survey.")],
     target: Annotated[UPath, typer.Option(help="Sample table of the new survey.")],
-    out: Out,
+    out: OutFolder,
     pairs: Annotated[
         UPath | None,
         typer.Option(help="Pair table from anchor to target; without it, images alone are used."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from galaxy_da.commands.options import AsJson, Out
+from galaxy_da.commands.options import AsJson, OutFolder
 from galaxy_da.commands.printing import print_result, print_table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def pretrain(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="Recipe: shipped name or TOML file.")
     ],
-    out: Out,
+    out: OutFolder,
     sample: Annotated[
         UPath | None,
         typer.Option(help="Sample table to train on, instead of the recipe's simulated sky."),
