@@ -35,7 +35,7 @@ def evaluate(
     truth: Annotated[
         UPath | None,
         typer.Option(
-            help="Table with r_mag, half_light_arcsec, g_minus_r and label by object_id of --anchor."
+            help="Table of r_mag, half_light_arcsec, g_minus_r and label by object_id of --anchor"
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed of the pool and the bootstrap.")] = 0,
