@@ -20,8 +20,8 @@ _ZOO = {
     "elliptical": 75, "edge_on": 30, "merger": 30, "spiral_cw": 14, "spiral_acw": 14, "unknown": 9,
 }  # fmt: skip
 _ZOO_PIXEL_ARCSEC = 0.3  # assumed, as in training
-_ZOO_DEC = -89.0  # placeholder positions lie where SDSS never looked
 _SEED = 0
+_BOOLEANS = ("photometric", "position_known")
 
 _METADATA = {
     "credit": (
@@ -36,9 +36,9 @@ _METADATA = {
     "collections": {
         "dr12-spirals": "stamps of 24 arcsec with measured positions and a known pixel scale",
         "galaxy-zoo-1": (
-            "pictures scaled to the size of each galaxy: positions are placeholders near the south "
-            "pole, and the pixel scale of 0.3 arcsec is assumed, so magnitudes and sizes mean "
-            "nothing; shapes and classes do"
+            "pictures scaled to the size of each galaxy: positions are not known, and the pixel "
+            "scale of 0.3 arcsec is assumed, so magnitudes and sizes mean nothing; shapes and "
+            "classes do"
         ),
     },
 }
@@ -51,17 +51,17 @@ def packaged_sample(data: Path, seed: int = _SEED) -> pa.Table:
     zoo = _choose(pq.read_table(data / "sdss_galaxy_zoo1.parquet"), _ZOO, rng)
     spirals = spirals.append_column("stretch", pa.nulls(len(spirals), pa.string()))
     spirals = spirals.append_column("collection", pa.array(["dr12-spirals"] * len(spirals)))
-    spirals = spirals.append_column("photometric", pa.array([True] * len(spirals)))
+    for name in _BOOLEANS:
+        spirals = spirals.append_column(name, pa.array([True] * len(spirals)))
     placed = {
-        "ra": np.linspace(0, 360, len(zoo), endpoint=False),
-        "dec": np.full(len(zoo), _ZOO_DEC),
-        "pixel_scale_arcsec": np.full(len(zoo), _ZOO_PIXEL_ARCSEC),
+        **dict.fromkeys(("ra", "dec"), pa.nulls(len(zoo), pa.float64())),
+        **dict.fromkeys(_BOOLEANS, pa.array([False] * len(zoo))),
+        "pixel_scale_arcsec": pa.array([_ZOO_PIXEL_ARCSEC] * len(zoo)),
         "stretch": pa.array(["galaxy-zoo-1"] * len(zoo)),
         "collection": pa.array(["galaxy-zoo-1"] * len(zoo)),
-        "photometric": pa.array([False] * len(zoo)),
     }
     for name, values in placed.items():
-        zoo = zoo.append_column(name, pa.array(values))
+        zoo = zoo.append_column(name, values)
     fields = [(name, _TYPES.get(name, pa.string())) for name in spirals.column_names]
     schema = pa.schema(fields)
     parts = [part.select(schema.names).cast(schema) for part in (spirals, zoo)]
@@ -73,7 +73,7 @@ def packaged_sample(data: Path, seed: int = _SEED) -> pa.Table:
 
 _TYPES = {
     **{name: pa.float64() for name in ("ra", "dec", "pixel_scale_arcsec")},
-    "photometric": pa.bool_(),
+    **dict.fromkeys(_BOOLEANS, pa.bool_()),
     "image": pa.binary(),
 }
 

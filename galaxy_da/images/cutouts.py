@@ -53,7 +53,7 @@ _CORE_PX = 2
 
 _COLUMNS = (
     "ra", "dec", "cutout", "pixel_scale_arcsec", "psf_fwhm_arcsec", "bands", "stretch",
-    "photometric",
+    "photometric", "position_known",
 )  # fmt: skip
 """Columns of a sample table that reading uses."""
 
@@ -113,7 +113,7 @@ def read_cutout(
     ----------
     row : dict
         ``ra``, ``dec`` [ICRS deg]; ``cutout``, ``bands``, ``pixel_scale_arcsec``,
-        ``psf_fwhm_arcsec``, ``stretch`` and ``photometric`` where known.
+        ``psf_fwhm_arcsec``, ``stretch``, ``photometric`` and ``position_known`` where known.
     folder : Location
         Base of a relative URI.
     survey : Survey
@@ -129,7 +129,9 @@ def read_cutout(
         If it is a colour image and the survey documents no stretch.
     """
     with _reading():
-        if "ra" in row and (problem := position_problem(row["ra"], row["dec"])):
+        if row.get("position_known") is False:
+            row = {**row, "ra": None, "dec": None}
+        elif "ra" in row and (problem := position_problem(row["ra"], row["dec"])):
             raise CutoutError(problem, status=BAD_POSITION)
         for name in ("pixel_scale_arcsec", "psf_fwhm_arcsec"):
             check_positive(name, row.get(name))

@@ -12,6 +12,7 @@ from galaxy_da.errors import LatentIndexError
 from galaxy_da.index.gathering import Batches
 from galaxy_da.index.manifest import Header
 from galaxy_da.io.features import SKY_INDEX, Features, part_paths, read_header, read_part, vectors
+from galaxy_da.io.positions import positions_known, without_positions
 from galaxy_da.io.storage import Location, PathOrUrl, location
 from galaxy_da.io.tables import check_positions, open_parquet
 
@@ -162,6 +163,7 @@ def _indexable(table: pa.Table) -> pa.Table:
             f"column 'embedding' must be fixed-size lists of float32 but is {kind}"
         )
     living = table.filter(table["embedding"].is_valid())
+    living = without_positions(living, positions_known(living))
     columns = {name: living[name].cast(pa.string()) for name in KEY[:2]}
     columns |= {name: living[name].cast(pa.float64()) for name in KEY[2:]}
     dropped = (*KEY, "status", "message", "embedding", SKY_INDEX)
@@ -190,7 +192,8 @@ def _check_keys(table: pa.Table) -> None:
         raise LatentIndexError(
             f"survey {table['survey'].filter(colon)[0].as_py()!r}: a survey name cannot contain ':'"
         )
-    check_positions(table["ra"].to_numpy(), table["dec"].to_numpy(), "features")
+    placed = table.filter(positions_known(table))
+    check_positions(placed["ra"].to_numpy(), placed["dec"].to_numpy(), "features")
 
 
 def _check_unique(batch: pa.Table, before: tuple[str, str] | None) -> tuple[str, str]:

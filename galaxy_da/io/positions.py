@@ -1,7 +1,8 @@
 """Positions of the rows of a table: a row without a usable one never ends a run.
 
 Such a row keeps its place in samples and features, with the status ``bad_position``. It has no
-embedding, matches nothing, belongs to no part of the sky, and is left out of HATS catalogues.
+embedding, matches nothing, belongs to no part of the sky, and is left out of HATS catalogues. A row
+whose ``position_known`` is false has no position either, but its image is read like any other.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from galaxy_da.errors import CatalogError
 
@@ -36,6 +39,21 @@ def are_positions(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     for value, (low, high) in zip((ra, dec), _RANGES.values(), strict=True):
         good &= np.isfinite(value) & (value >= low) & (value <= high)
     return good
+
+
+def positions_known(table: pa.Table) -> np.ndarray:
+    """Return a mask of the rows whose ``position_known`` is not false, (n,) bool array."""
+    if "position_known" not in table.column_names:
+        return np.ones(table.num_rows, bool)
+    return np.asarray(pc.fill_null(table["position_known"], True), bool)
+
+
+def without_positions(table: pa.Table, keep: np.ndarray) -> pa.Table:
+    """Return a table with null positions where `keep`, (n,) bool array, is false."""
+    for place, name in enumerate(table.column_names if not keep.all() else ()):
+        if name in ("ra", "dec"):
+            table = table.set_column(place, name, pc.if_else(pa.array(keep), table[name], None))
+    return table
 
 
 def usable_positions(ra: np.ndarray, dec: np.ndarray, where: str) -> np.ndarray:

@@ -13,7 +13,13 @@ import pyarrow.compute as pc
 
 from galaxy_da.errors import TableError
 from galaxy_da.io import html
-from galaxy_da.io.positions import BAD_POSITION, are_positions, usable_positions
+from galaxy_da.io.positions import (
+    BAD_POSITION,
+    are_positions,
+    positions_known,
+    usable_positions,
+    without_positions,
+)
 from galaxy_da.io.storage import Location, PathOrUrl, location, store_errors, with_store_errors
 from galaxy_da.io.tables import check_columns, check_unique, open_parquet
 
@@ -25,6 +31,10 @@ STATUSES = (
 
 
 _THUMBNAILS = 8
+_DENIALS = {
+    "photometric": "the image's fluxes are not calibrated",
+    "position_known": "the galaxy's position is not known",
+}
 
 
 class Flag(IntFlag):
@@ -74,7 +84,8 @@ class Sample:
     TableError
         If the file is no Parquet table, a column is missing, or a row breaks the contract.
     CatalogError
-        If no row has a usable position. A row without one gets the status ``bad_position``.
+        If no row has a usable position. A row without one gets the status ``bad_position``, unless
+        its ``position_known`` is false.
     """
 
     def __init__(self, path: PathOrUrl) -> None:
@@ -84,7 +95,9 @@ class Sample:
         with store_errors(self.path):
             self.catalog: pa.Table = self._file.read(columns=[n for n in names if n != "image"])
         validate_sample(self.catalog, str(self.path), has_image="image" in names)
-        self.catalog = _without_bad_positions(self.catalog)
+        sky = (self.catalog[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec"))
+        good = are_positions(*sky) & positions_known(self.catalog)
+        self.catalog = without_positions(self.catalog, good)
 
     @property
     def folder(self) -> Location:
@@ -154,7 +167,7 @@ class Sample:
             return
         first = int(edges[groups[0]])
         batches = self._file.iter_batches(batch_size=rows, row_groups=groups)
-        tables = (pa.Table.from_batches([batch]) for batch in batches)
+        tables = map(_without_unknown_positions, batches)
         yield from slice_tables(with_store_errors(self.path, tables), start - first, stop - first)
 
 
@@ -181,13 +194,9 @@ def load_sample(name: str) -> Sample:
     return Sample(known[name])
 
 
-def _without_bad_positions(table: pa.Table) -> pa.Table:
-    """Return a sample table with null in place of positions that cannot be used."""
-    good = are_positions(*(table[name].cast(pa.float64()).to_numpy() for name in ("ra", "dec")))
-    for place, name in enumerate(table.column_names if not good.all() else ()):
-        if name in ("ra", "dec"):
-            table = table.set_column(place, name, pc.if_else(pa.array(good), table[name], None))
-    return table
+def _without_unknown_positions(batch: pa.RecordBatch) -> pa.Table:
+    table = pa.Table.from_batches([batch])
+    return without_positions(table, positions_known(table))
 
 
 def slice_tables(tables: Iterable[pa.Table], start: int, stop: int) -> Iterator[pa.Table]:
@@ -226,13 +235,15 @@ def validate_sample(table: pa.Table, where: str, *, has_image: bool | None = Non
         ra, dec = (np.asarray(table[name].cast(pa.float64())) for name in ("ra", "dec"))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise TableError(f"{where}: ra and dec must be numbers in degrees ({error})") from error
-    usable_positions(ra, dec, where)
+    for name, means in _DENIALS.items():
+        if name in table.column_names and not pa.types.is_boolean(table[name].type):
+            raise TableError(
+                f"{where}: column {name!r} must hold true or false but holds {table[name].type}; "
+                f"false means that {means}"
+            )
+    known = positions_known(table)
+    usable_positions(ra[known], dec[known], where)
     check_unique(table, ("survey", "object_id"), where)
-    if "photometric" in table.column_names and not pa.types.is_boolean(table["photometric"].type):
-        raise TableError(
-            f"{where}: column 'photometric' must hold true or false but holds "
-            f"{table['photometric'].type}; false means that the image's fluxes are not calibrated"
-        )
     if "status" in table.column_names:
         unknown = set(pc.unique(table["status"]).to_pylist()) - set(STATUSES)
         if unknown:

@@ -81,7 +81,7 @@ def duplicates(
     table = result_table(
         index,
         rows[order],
-        separation_arcsec=_least(angle, first, second, n)[order],
+        separation_arcsec=pa.array(_least(angle, first, second, n)[order], from_pandas=True),
         distance=_least(latent, first, second, n)[order],
     )
     return table.set_column(0, "group", pa.array(np.cumsum(new_group).astype(np.int32)))
@@ -92,9 +92,11 @@ def _close_on_sky(
 ) -> tuple[np.ndarray, np.ndarray]:
     from scipy.spatial import cKDTree
 
-    tree, limit = cKDTree(directions(index, rows)), np.nextafter(chord(arcsec), np.inf)
-    _refuse_many((int(tree.count_neighbors(tree, limit)) - len(rows)) // 2)
-    first, second = tree.query_pairs(limit, output_type="ndarray").T
+    sky = directions(index, rows)
+    placed = np.flatnonzero(np.isfinite(sky).all(1))  # the others' positions are not known
+    tree, limit = cKDTree(sky[placed]), np.nextafter(chord(arcsec), np.inf)
+    _refuse_many((int(tree.count_neighbors(tree, limit)) - len(placed)) // 2)
+    first, second = placed[tree.query_pairs(limit, output_type="ndarray").T]
     return first, second
 
 
@@ -133,8 +135,8 @@ def _refuse_many(pairs: int) -> None:
 
 
 def _least(values: np.ndarray, first: np.ndarray, second: np.ndarray, n: int) -> np.ndarray:
-    """Return the smallest value of the pairs that each of n objects is in."""
-    least = np.full(n, np.inf, values.dtype)
-    np.minimum.at(least, first, values)
-    np.minimum.at(least, second, values)
+    """Return the smallest known value of the pairs that each of n objects is in, or NaN."""
+    least = np.full(n, np.nan, values.dtype)
+    np.fmin.at(least, first, values)
+    np.fmin.at(least, second, values)
     return least

@@ -118,9 +118,8 @@ def similar_to_each(
 def at_position(index: StoredIndex, ra: float, dec: float, radius_arcsec: float = 5.0) -> str:
     """Return the key of the object nearest to an ICRS position [deg], within a radius."""
     check_positions(np.array([ra], float), np.array([dec], float), "position")
-    separation = separation_arcsec(
-        ra, dec, index.rows["ra"].to_numpy(), index.rows["dec"].to_numpy()
-    )
+    every = (index.rows[name].to_numpy() for name in ("ra", "dec"))
+    separation = np.nan_to_num(separation_arcsec(ra, dec, *every), nan=np.inf)  # unknown: last
     nearest = int(np.argmin(separation))
     arcsec = float(separation[nearest])
     if arcsec > radius_arcsec:

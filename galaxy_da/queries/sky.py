@@ -9,7 +9,7 @@ from galaxy_da.io.sphere import chord, chord_to_arcsec, unit_vectors
 
 
 def directions(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
-    """Return unit vectors to rows, (n, 3) float64."""
+    """Return unit vectors to rows, (n, 3) float64, NaN where the position is not known."""
     table = index.take(rows, ["ra", "dec"])
     return unit_vectors(table["ra"].to_numpy(), table["dec"].to_numpy())
 
@@ -21,13 +21,21 @@ def counterparts(
 
     Returns the rows of each pair, two (pairs,) int arrays, and their separations [arcsec].
     """
-    here, there = directions(index, first), directions(index, second)
+    first, here = _placed(index, first)
+    second, there = _placed(index, second)
     limit = np.nextafter(chord(radius_arcsec), np.inf)
     apart, nearest = _nearest(there, here, limit)
     _, back = _nearest(here, there, limit)
     own = np.flatnonzero(np.isfinite(apart))
     own = own[back[nearest[own]] == own]
     return first[own], second[nearest[own]], chord_to_arcsec(apart[own])
+
+
+def _placed(index: StoredIndex, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows whose position is known, and unit vectors to them."""
+    towards = directions(index, rows)
+    known = np.isfinite(towards).all(1)
+    return rows[known], towards[known]
 
 
 def _nearest(among: np.ndarray, of: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:

@@ -24,11 +24,13 @@ class Link(BaseModel):
     url: str
 
 
-def sky_links(ra: float, dec: float, surveys: Sequence[Survey]) -> list[Link]:
+def sky_links(ra: float | None, dec: float | None, surveys: Sequence[Survey]) -> list[Link]:
     """Return links to a position [deg]: each survey's HiPS in Aladin Lite, and two catalogues.
 
-    A survey without a HiPS (`Survey.footprint`) has no link.
+    A survey without a HiPS (`Survey.footprint`) has no link; an unknown position has none at all.
     """
+    if ra is None or dec is None:
+        return []
     place = {"ra": f"{ra:.7f}", "dec": f"{dec:.7f}"}
     target = f"{place['ra']} {dec:+.7f}"
     seen = {survey.footprint: survey for survey in surveys if survey.footprint}

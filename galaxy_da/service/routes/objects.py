@@ -44,8 +44,8 @@ class ObjectAnswer(BaseModel):
     key: str
     survey: str
     object_id: str
-    ra: float
-    dec: float
+    ra: float | None
+    dec: float | None
     flags: int
     columns: dict[str, Any]
     has_cutout: bool

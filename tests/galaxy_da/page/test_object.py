@@ -75,6 +75,17 @@ def test_position_is_linked_to_other_services(page, known):
     assert set(links.evaluate_all("all => all.map(one => one.rel)")) == {"noopener noreferrer"}
 
 
+def test_a_galaxy_whose_position_is_not_known_has_no_place_and_no_link(page):
+    unknown = {"ra": None, "dec": None, "links": []}
+    page.route(
+        "**/api/objects?*",
+        lambda route: route.fulfill(json=route.fetch().json() | unknown),
+    )
+    visit(page, f"/object?id={KEY}")
+    assert page.inner_text(".position") == "Its position on the sky is not known"
+    assert page.locator(".elsewhere a").count() == 0
+
+
 def test_counterpart_is_linked(page, known):
     _, (row,) = known
     visit(page, f"/object?id={KEY}")
