@@ -180,17 +180,19 @@ class JobQueue:
         """Return the ids of all jobs."""
         return {row["id"] for row in self._execute("SELECT id FROM jobs")[0]}
 
-    def move(self, job_id: str, before: State, after: State, message: str = "") -> bool:
-        """Change the state of a job; return false if its state is not `before`."""
+    def move(
+        self, job_id: str, before: State, after: State, message: str = "", crashes: int = 0
+    ) -> bool:
+        """Change the state of a job and add to its crashes, in one step.
+
+        It returns false, and changes nothing, if the state is not `before`.
+        """
         _, changed = self._execute(
-            "UPDATE jobs SET state = ?, message = ?, changed = ? WHERE id = ? AND state = ?",
-            *(after, message, _now(), job_id, before),
+            "UPDATE jobs SET state = ?, message = ?, changed = ?, crashes = crashes + ? "
+            "WHERE id = ? AND state = ?",
+            *(after, message, _now(), crashes, job_id, before),
         )
         return changed == 1
-
-    def count_crash(self, job_id: str) -> None:
-        """Count a process of the job that ended without an outcome."""
-        self._execute("UPDATE jobs SET crashes = crashes + 1 WHERE id = ?", job_id)
 
     def cancel(self, job_id: str) -> None:
         """Cancel a queued job at once; mark a running one for the runner to interrupt."""

@@ -177,13 +177,10 @@ class JobRunner:
         if not started_here and not (self._queue.path(job.id) / process.PID).exists():
             self._queue.move(job.id, State.RUNNING, State.QUEUED, "its start was interrupted")
             return
-        self._queue.count_crash(job.id)
-        crashes = job.crashes + 1
+        crashes, after, message = job.crashes + 1, State.QUEUED, "its process was killed"
         if crashes >= _MAX_CRASHES:
-            message = f"its process was killed {crashes} times; too little memory?"
-            self._queue.move(job.id, State.RUNNING, State.FAILED, message)
-        else:
-            self._queue.move(job.id, State.RUNNING, State.QUEUED, "its process was killed")
+            after, message = State.FAILED, f"{message} {crashes} times; too little memory?"
+        self._queue.move(job.id, State.RUNNING, after, message, crashes=1)
         LOG.warning("job crashed", extra={"fields": {"job": job.id, "crashes": crashes}})
 
     def _is_alive(self, job_id: str) -> bool:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,30 @@ def test_a_start_that_was_interrupted_is_no_crash(workspace, tmp_path):
         JobRunner(queue, 0)._tick()
     job = queue.get(job_id)
     assert (job.state, job.crashes) == (State.QUEUED, 0) and "interrupted" in job.message
+
+
+@pytest.mark.parametrize("point", [1, 2])
+def test_a_crash_counts_once_wherever_the_runner_is_killed(workspace, tmp_path, point):
+    queue = JobQueue(tmp_path)
+    (job_id,) = submitted(workspace, queue)
+    assert queue.move(job_id, State.QUEUED, State.RUNNING)
+    (queue.path(job_id) / process.PID).write_text("1")
+
+    class Killed(JobQueue):
+        changes = 0
+
+        def _execute(self, sql, *values):
+            result = super()._execute(sql, *values)
+            self.changes += sql.startswith("UPDATE")
+            if self.changes == point:
+                raise KeyboardInterrupt
+            return result
+
+    with suppress(KeyboardInterrupt):
+        JobRunner(Killed(tmp_path), 0)._tick()
+    JobRunner(queue, 0)._tick()
+    job = queue.get(job_id)
+    assert (job.state, job.crashes) == (State.QUEUED, 1)
 
 
 def test_a_job_whose_process_never_begins_fails(workspace, tmp_path, monkeypatch):
