@@ -9,6 +9,7 @@ const FLAGS = [
   [32, "outside the domain"],
   [64, "light at the edge"],
   [128, "magnitudes differ"],
+  [256, "not photometric"],
 ];
 
 export function number(value, digits = 4) {

@@ -65,7 +65,7 @@ function heading(own) {
       h("p", {}, badge(own.survey)),
       h("h1", {}, own.object_id),
       own.ra === null
-        ? h("p", { class: "position muted" }, "Its position on the sky is not known")
+        ? h("p", { class: "muted" }, "Its position on the sky is not known")
         : h("p", { class: "position" }, sexagesimal(own.ra, own.dec),
           h("span", { class: "muted" }, ` ${own.ra.toFixed(5)}°, ${own.dec.toFixed(5)}°`)),
       h("p", { class: "elsewhere" }, own.links.map(({ name, url }) =>

@@ -61,7 +61,7 @@ export async function view({ params, signal }) {
       }),
       exportMenu({ path: ask.path, values: ask.values, body: ask.body, shown: answer.rows.map(keyOf), name: "outliers" })),
     strange.length ? wall : h("p", { class: "empty" }, "No galaxy meets the conditions."),
-    bad.length ? h("section", { "aria-labelledby": "bad-data" },
+    bad.length ? h("section", { class: "bad-data", "aria-labelledby": "bad-data" },
       h("h2", { id: "bad-data" }, "Bad data"),
       gallery(bad, { label: "Bad data, the worst first", measure, foot: reason })) : null,
     bar);

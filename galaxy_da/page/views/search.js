@@ -29,7 +29,7 @@ function opening({ index }, example) {
   const box = combobox({
     id: "query",
     label: "Galaxy id or position",
-    placeholder: "Galaxy id, or right ascension and declination",
+    placeholder: "Galaxy id or position",
     suggest: (text) => {
       const position = readPosition(text);
       return position ? [{ label: positionText(position), value: position }] : [];
@@ -46,7 +46,8 @@ function opening({ index }, example) {
         else box.input.focus();
       } } }, "Find")),
     h("p", { class: "hint" },
-      "Try ", attempt(example.key), " or ", attempt(placeText(example)), ", or ",
+      "Try ", attempt(example.key),
+      example.ra === null ? null : [" or ", attempt(placeText(example))], ", or ",
       h("span", { class: "by-mouse" }, "drop a FITS, JPEG or PNG cutout anywhere on the page."),
       h("span", { class: "by-touch" }, "choose a picture of your own.")),
     h("ul", { class: "holdings", "aria-label": "Surveys" },

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from browser_helpers import cards, drawn, visit
 
+from galaxy_da.io.samples import Flag
 from galaxy_da.latent_index import LatentIndex
 from galaxy_da.space import LatentSpace
 
@@ -75,15 +76,30 @@ def test_position_is_linked_to_other_services(page, known):
     assert set(links.evaluate_all("all => all.map(one => one.rel)")) == {"noopener noreferrer"}
 
 
-def test_a_galaxy_whose_position_is_not_known_has_no_place_and_no_link(page):
-    unknown = {"ra": None, "dec": None, "links": []}
+def answer_objects_with(page, **values):
+    """Let the page get objects with other values."""
     page.route(
         "**/api/objects?*",
-        lambda route: route.fulfill(json=route.fetch().json() | unknown),
+        lambda route: route.fulfill(json=route.fetch().json() | values),
     )
+
+
+def test_a_galaxy_whose_position_is_not_known_has_no_place_and_no_link(page):
+    answer_objects_with(page, ra=None, dec=None, links=[])
     visit(page, f"/object?id={KEY}")
-    assert page.inner_text(".position") == "Its position on the sky is not known"
+    assert "Its position on the sky is not known" in page.inner_text(".object-heading")
     assert page.locator(".elsewhere a").count() == 0
+    visit(page, "/")
+    assert page.locator(".hint button code").count() == 1  # its key, and no place
+    assert drawn(page, ".tiles img")
+
+
+def test_every_flag_has_a_name(page):
+    answer_objects_with(page, flags=sum(Flag))
+    visit(page, f"/object?id={KEY}")
+    shown = page.inner_text(".facts div[title=flags] dd")
+    assert len(shown.split(", ")) == len(Flag)
+    assert "not photometric" in shown
 
 
 def test_counterpart_is_linked(page, known):
