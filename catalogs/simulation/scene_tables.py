@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from hashlib import sha256
 from zlib import crc32
 
@@ -31,14 +32,20 @@ def scene_table(images: pa.Table, pixel_scale_arcsec: float) -> pa.Table:
     _, rows = np.unique(pixels, return_index=True)
     table = images.take(pa.array(np.sort(rows))).replace_schema_metadata(None)
     if "ra" not in table.column_names:
-        seeds = [crc32(name.encode()) for name in table["object_id"].to_pylist()]
-        places = [draw_positions(1, np.random.default_rng(seed)) for seed in seeds]
-        for name, values in zip(("ra", "dec"), np.array(places)[..., 0].T, strict=True):
+        places = positions_by_id(table["object_id"].to_pylist())
+        for name, values in zip(("ra", "dec"), places, strict=True):
             table = table.append_column(name, pa.array(values))
     if "pixel_scale_arcsec" not in table.column_names:
         scale = pa.array(np.full(table.num_rows, pixel_scale_arcsec))
         table = table.append_column("pixel_scale_arcsec", scale)
     return table
+
+
+def positions_by_id(ids: Sequence[str]) -> np.ndarray:
+    """Return a random ra and dec for each id, always the same, (2, n) [ICRS deg]."""
+    seeds = [crc32(name.encode()) for name in ids]
+    places = [draw_positions(1, np.random.default_rng(seed)) for seed in seeds]
+    return np.array(places).reshape(-1, 2).T
 
 
 def _pixels(image: bytes) -> bytes:

@@ -35,6 +35,7 @@ from catalogs.simulation.patches import (
 )
 from catalogs.simulation.rendering import render_neighbours
 from catalogs.simulation.scene_images import SceneImages, read_scenes
+from catalogs.simulation.scene_tables import positions_by_id
 from galaxy_da.errors import TableError
 from galaxy_da.io.samples import Sample
 from galaxy_da.io.storage import PathOrUrl
@@ -77,7 +78,8 @@ class ScenePool:
         pixels that are not finite, is smaller than 50 pixels, or is outshone by a star that touches
         it; or if its bands are not those of the table's first image. The survey is by default the
         built-in one that a table names. A column ``scene_class`` gives the morphological classes;
-        see `draw`. TableError is raised if a table has no usable image.
+        see `draw`. A scene whose position is not known gets a random one, always the same for its
+        id. TableError is raised if a table has no usable image.
 
         `scene_table` prepares images without positions or pixel scales.
         """
@@ -241,7 +243,11 @@ def _column(sample: Sample, part: SceneImages, name: str) -> np.ndarray:
     if source not in sample.catalog.column_names:
         return np.full(len(part.rows), "", object)
     values = sample.catalog[source].take(pa.array(part.rows))
-    return values.to_numpy() if name in ("ra", "dec") else np.array(values.to_pylist(), object)
+    if name not in ("ra", "dec"):
+        return np.array(values.to_pylist(), object)
+    ids = sample.catalog["object_id"].take(pa.array(part.rows)).to_pylist()
+    drawn = dict(zip(("ra", "dec"), positions_by_id(ids), strict=True))[name]
+    return np.where(values.is_null(), drawn, values.to_numpy())
 
 
 def _same_cell(

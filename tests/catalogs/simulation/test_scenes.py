@@ -246,6 +246,19 @@ def test_scenes_without_positions_get_one_of_their_own():
     assert again["dec"][0] == table["dec"][1]
 
 
+def test_a_scene_whose_position_is_not_known_gets_one_of_its_own(tmp_path):
+    images = [noisy(gaussian(), np.random.default_rng(6)) for _ in range(3)]
+    whole = ScenePool.open(write(tmp_path, images))
+    known = np.array([False, True, False])
+    for own in (images, images[::-1]):  # the place depends on the id alone
+        part = ScenePool.open(write(tmp_path, own, position_known=known))
+        for place, all_known in ((part.ra, whole.ra), (part.dec, whole.dec)):
+            assert np.isfinite(place).all() and len(set(place)) == 3
+            assert_allclose(place == all_known, known)
+    again = ScenePool.open(write(tmp_path, images[:1], position_known=[False]))
+    assert again.ra[0] == part.ra[0]
+
+
 def picture(seed, kind="bmp"):
     file = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 255, (20, 20, 3), dtype=np.uint8)
