@@ -107,6 +107,7 @@ def test_every_public_name_of_the_core_resolves():
     import galaxy_da
 
     assert all(getattr(galaxy_da, name) is not None for name in galaxy_da.__all__)
+    assert set(galaxy_da.__all__) <= set(dir(galaxy_da))  # for completion
     with pytest.raises(AttributeError, match="'nothing'"):
         _ = galaxy_da.nothing
 
