@@ -27,7 +27,7 @@ from galaxy_da.images.zeropoints import (
     states_zeropoint,
     without_zeropoints,
 )
-from galaxy_da.surveys import Survey
+from galaxy_da.surveys import Survey, builtin_surveys
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -100,10 +100,25 @@ def calibrate(
     return np.asarray(linear * factors.astype(np.float32)[:, None, None])
 
 
+def _check_survey(header: Header, survey: Survey) -> None:
+    """Refuse an image whose card SURVEY names another built-in survey; releases of one pass."""
+    stated, known = card_text(header, "SURVEY").lower(), builtin_surveys()
+    if {stated, survey.name} <= known.keys() and _family(stated) != _family(survey.name):
+        raise CutoutError(
+            f"the header says SURVEY = {card_text(header, 'SURVEY')}, but the image is read as "
+            f"{survey.name}; name the survey of the image, or give a definition of your own"
+        )
+
+
+def _family(name: str) -> str:
+    return name.split("-")[0]
+
+
 def flux_factors(
     header: Header, survey: Survey, pixel_scale_arcsec: float, planes: int
 ) -> np.ndarray:
     """Return the survey's flux units in one unit of the file, for each plane; see `calibrate`."""
+    _check_survey(header, survey)
     headers = plane_headers(header, planes)
     if all(own is header for own in headers):
         return np.full(planes, _flux_factor(header, survey, pixel_scale_arcsec))

@@ -195,3 +195,23 @@ def test_bands_in_different_units_are_not_guessed(tmp_path):
     fits.HDUList([first, *others]).writeto(tmp_path / "a.fits")
     with pytest.raises(CutoutError, match="give each band its own BUNIT"):
         read_image(tmp_path / "a.fits", DECALS)
+
+
+@pytest.mark.parametrize(
+    ("stated", "read_as"), [("DECaLS", "hsc"), ("SDSS", "decals"), ("KiDS", "sdss")]
+)
+def test_an_image_of_another_built_in_survey_is_refused(stated, read_as):
+    pixels, header = np.ones((1, 4, 4), np.float32), fits.Header({"SURVEY": stated})
+    with pytest.raises(CutoutError, match=f"SURVEY = {stated}, but the image is read as {read_as}"):
+        calibrate(pixels, header, get_survey(read_as), 0.25)
+    own = get_survey(read_as).model_copy(update={"name": "mine"})
+    assert calibrate(pixels, header, own, 0.25).mean() == 1
+
+
+@pytest.mark.parametrize(
+    ("stated", "read_as"),
+    [("DECaLS", "decals-dr11"), ("HSC", "hsc-deep"), ("LegacySurvey", "sdss")],
+)
+def test_other_releases_and_unknown_names_of_a_survey_are_read(stated, read_as):
+    header = fits.Header({"SURVEY": stated})
+    assert calibrate(np.ones((1, 4, 4), np.float32), header, get_survey(read_as), 0.25).mean() == 1
