@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -29,9 +31,12 @@ def encode_file(
 
     `survey` is a name or the path of a TOML definition. `stretch` names the stretch of a colour
     picture, if it is not that of the archive. `pixel_scale_arcsec` is that of an image without WCS,
-    by default the survey's. Raises LatentIndexError if the image shows too little.
+    by default the survey's. Raises LatentIndexError if the image shows too little, and tells on
+    stderr if it has quality flags.
     """
+    from galaxy_da.extraction.encoding import ExtractSettings, SampleEncoder
     from galaxy_da.images.cutouts import read_image
+    from galaxy_da.io.samples import Flag
     from galaxy_da.space import LatentSpace
     from galaxy_da.surveys import load_survey
 
@@ -39,12 +44,15 @@ def encode_file(
     index.check_space(loaded.id)
     own = load_survey(survey) if survey.endswith(".toml") else loaded.survey(survey)
     cutout = at_pixel_scale(read_image(image, own, stretch), pixel_scale_arcsec)
-    encoder = loaded.encoder(own, cutout.bands)
-    prepared = encoder.prepare([cutout], loaded.frame)
-    if prepared.problems[0] is not None:
-        raise LatentIndexError(f"{image}: {prepared.problems[0][1]}")
-    mean = loaded.encode(prepared.inputs, encoder).mean
-    return np.asarray(mean[0, : loaded.galaxy_latents].numpy())
+    encoder = SampleEncoder(loaded, [own.name], ExtractSettings(surveys=[own]))
+    row = encoder.encode(pa.table({"survey": [own.name]}), [cutout]).to_pylist()[0]
+    if row["status"] != "ok":
+        raise LatentIndexError(f"{image}: {row['message']}")
+    if row["flags"]:
+        names = ", ".join(str(flag.name) for flag in Flag(row["flags"]))
+        reason = f": {row['domain_reason']}" if row["domain_reason"] else ""
+        print(f"note: {image}: flags {row['flags']} ({names}){reason}", file=sys.stderr)
+    return np.asarray(row["embedding"], np.float32)
 
 
 def read_vector(path: Location) -> np.ndarray:

@@ -135,6 +135,22 @@ def test_similar_to_an_image_file(sky, tmp_path):
     assert len(index) == 8
 
 
+def test_an_image_outside_the_domain_is_told(tmp_path):
+    space = LatentSpace.load("decals")
+    pixels = blobs(1, 132, 0.262)
+    write_sample(tmp_path / "right", pixels)
+    wrong = Sample(write_sample(tmp_path / "wrong", pixels * 1e5))  # nanomaggy read as maggy
+    LatentIndex.build([extract(space, Sample(tmp_path / "right/sample.parquet"))]).save(
+        tmp_path / "index"
+    )
+    (row,) = extract(space, wrong).table.to_pylist()
+    fits.writeto(tmp_path / "wrong.fits", pixels[0] * 1e5)
+    options = ["--image", tmp_path / "wrong.fits", "--survey", "decals", "--space", "decals"]
+    said = run("similar", tmp_path / "index", *options)
+    assert said.exit_code == 0 and row["flags"] & 32
+    assert f"flags {row['flags']} (" in said.stderr and row["domain_reason"] in said.stderr
+
+
 def test_interpolation(sky, tmp_path):
     index, space = LatentIndex.open(sky / "index"), LatentSpace.load(sky / "space")
     first, last = "decals:decals-0001", "decals:decals-0005"
