@@ -7,6 +7,7 @@ files of their own. The files under ``survey_definitions`` cite the source of ea
 from __future__ import annotations
 
 import tomllib
+from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -334,9 +335,11 @@ def get_survey(name: str) -> Survey:
     """
     known = builtin_surveys()
     if name not in known:
+        near = get_close_matches(name.lower(), known, n=1)
+        meant = f"did you mean {near[0]}? B" if near else "b"
         raise SurveyError(
-            f"unknown survey {name!r}; built in are {', '.join(known)}; describe another in a TOML "
-            "file (`galaxy-da surveys --help` shows how) and give its path"
+            f"unknown survey {name!r}; {meant}uilt in are {', '.join(known)}; describe another in "
+            "a TOML file (`galaxy-da surveys --help` shows how) and give its path"
         )
     return known[name]
 
