@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 RaColumn = Annotated[str | None, typer.Option("--ra", help="Column of the right ascension.")]
 DecColumn = Annotated[str | None, typer.Option("--dec", help="Column of the declination.")]
 IdColumn = Annotated[str | None, typer.Option("--id", help="Column of the ids.")]
+RaUnit = Annotated[
+    str | None,
+    typer.Option("--unit", help="Unit of the right ascension: deg, hourangle or rad."),
+]
+PositionFrame = Annotated[
+    str | None,
+    typer.Option("--frame", help="Frame of the positions, where the file does not say."),
+]
 
 _FIELDS = {
     "id": "object_id", "error": "position_error", "error-unit": "position_error_unit",
@@ -37,6 +45,7 @@ def read_and_report(
     ``error-unit`` and ``reference-epoch``; positions are moved to `epoch` [Julian year].
     """
     from catalogs.reading import read_catalog
+    from catalogs.reading.catalogue import words_of
     from galaxy_da.io.storage import location
     from galaxy_da.io.tables import read_metadata
 
@@ -51,13 +60,10 @@ def read_and_report(
     with user_mistakes():
         table = read_catalog(path, epoch=epoch, **options)
     read = read_metadata(table.schema)["catalog"]
-    units = sorted(set(read["units"].values()))
     name = location(path).name
     as_expected = all(made == found for made, found in read["columns"].items())
-    if not (as_expected and units == ["deg"] and read["frame"] == "icrs"):
-        columns = ", ".join(f"{made} from {found}" for made, found in read["columns"].items())
-        told = f"{columns} [{', '.join(units)}]; frame {read['frame']}"
-        print(f"{side}: {name}: {told}", file=sys.stderr)
+    if not (as_expected and set(read["units"].values()) == {"deg"} and read["frame"] == "icrs"):
+        print(f"{side}: {name}: {words_of(read)}", file=sys.stderr)
     for note in read["notes"]:
         print(f"{side}: {name}: {note}", file=sys.stderr)
     return table

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn, read_and_report
+from catalogs.commands.catalogue_input import (
+    DecColumn,
+    IdColumn,
+    PositionFrame,
+    RaColumn,
+    RaUnit,
+    read_and_report,
+)
 from galaxy_da.commands.options import AsJson, OutFolder, Planes, finite
 from galaxy_da.commands.printing import print_result
 
@@ -60,12 +67,8 @@ def fetch(
     ra: RaColumn = None,
     dec: DecColumn = None,
     id: IdColumn = None,
-    unit: Annotated[
-        str | None, typer.Option(help="Unit of the right ascension: deg, hourangle or rad.")
-    ] = None,
-    frame: Annotated[
-        str | None, typer.Option(help="Frame of the positions, where the file does not say.")
-    ] = None,
+    unit: RaUnit = None,
+    frame: PositionFrame = None,
     table: Annotated[
         str | None, typer.Option(help="Table of a FITS or VOTable file of several: name or number.")
     ] = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from catalogs.commands.catalogue_input import DecColumn, IdColumn, RaColumn
+from catalogs.commands.catalogue_input import DecColumn, IdColumn, PositionFrame, RaColumn, RaUnit
 from galaxy_da.commands.options import AsJson, OutFile, user_mistakes
 from galaxy_da.commands.printing import print_result
 
@@ -47,7 +47,11 @@ def sample(
     ] = None,
     bands: Annotated[str, typer.Option(help="Bands of unnamed planes, for example g,r,i,z.")] = "",
     stretch: Annotated[
-        str | None, typer.Option(help="Stretch of colour images, if not the archive's: galaxy-zoo.")
+        str | None,
+        typer.Option(
+            help="Stretch of colour images, if not the archive's: galaxy-zoo of decals, "
+            "galaxy-zoo-1 of sdss."
+        ),
     ] = None,
     accept_colours: Annotated[
         bool,
@@ -72,6 +76,8 @@ def sample(
     ra: RaColumn = None,
     dec: DecColumn = None,
     id: IdColumn = None,
+    unit: RaUnit = None,
+    frame: PositionFrame = None,
     json: AsJson = False,
 ) -> None:
     """Write the sample table of a folder of image files, or of a published image set.
@@ -96,6 +102,8 @@ def sample(
             ra=ra,
             dec=dec,
             object_id=id,
+            unit=unit,
+            frame=frame,
             stretch=stretch,
             catalog=catalog,
             match=match,

@@ -110,7 +110,7 @@ def _match(
             for i, image in enumerate(images)
         }
         where = "the file's name" if method == "name" else "a header card"
-        nothing = f"no one id of the catalogue in {where}"
+        nothing = f"{where} holds no id of the catalogue, or several"
     claims: dict[int, list[int]] = {}
     for i, image in enumerate(images):
         row = found.get(i)

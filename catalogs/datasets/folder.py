@@ -22,9 +22,10 @@ from catalogs.datasets.image_files import (
     read_image_file,
     relative_uri,
 )
-from catalogs.datasets.options import ImageSetOptions
+from catalogs.datasets.options import ImageSetOptions, no_image_set
 from catalogs.datasets.position_check import check_positions_of_images
 from catalogs.reading import read_catalog
+from catalogs.reading.catalogue import words_of
 from catalogs.reading.columns import ROW_NUMBER
 from galaxy_da.errors import CatalogError, CutoutError
 from galaxy_da.images.cutouts import Cutout, read_cutouts
@@ -58,10 +59,7 @@ def write_folder(
     own = None if options.catalog is None else location(options.catalog)
     names = [name for name in find_images(source) if source / name != own]
     if not names:
-        raise CatalogError(
-            f"{source}: no image set there; give a folder of FITS, JPEG, PNG or NPY files, a "
-            "Galaxy10 HDF5 file, a Parquet file, a folder of Parquet shards or a HATS catalogue"
-        )
+        raise no_image_set(source)
     catalog = (
         None if options.catalog is None else _read_catalog(options.catalog, options, definition)
     )
@@ -84,15 +82,18 @@ def write_folder(
     )
     warnings: list[str] = []
     offsets: dict[str, float] = {}
+    understood: dict[str, str] = {}
     if catalog is None:
         catalog, matching = _by_themselves(images)
     else:
-        has_ids = read_metadata(catalog.schema)["catalog"]["columns"]["object_id"] != ROW_NUMBER
+        record = read_metadata(catalog.schema)["catalog"]
+        understood = {"catalogue": words_of(record)}
+        has_ids = record["columns"]["object_id"] != ROW_NUMBER
         matching = match_images(images, catalog, options.match, has_ids)
         sky = np.stack([catalog[name].to_numpy() for name in ("ra", "dec")], axis=-1)
         known = ids if has_ids else IdNames([])
         offsets, doubts = check_positions_of_images(images, matching, sky, known)
-        warnings = [*read_metadata(catalog.schema)["catalog"]["notes"], *doubts]
+        warnings = [*record["notes"], *doubts]
     for i, reason in matching.refused.items():
         refused += [(file.name, reason) for file in images[i].files]
     used = [images[i] for i in matching.rows.values()]
@@ -103,6 +104,7 @@ def write_folder(
         "files": len(names),
         "files_used": sum(len(image.files) for image in used),
         "match": matching.method,
+        **understood,
         "matches": {name: {"images": n} for name, n in matching.counts.items()},
         **_describe(used),
     }
@@ -145,7 +147,8 @@ def _counted(reasons: _Reasons) -> dict[str, dict[str, Any]]:
 
 def _read_catalog(path: PathOrUrl, options: ImageSetOptions, survey: Survey) -> pa.Table:
     """Read the catalogue, with columns that would be taken for those of the sample renamed."""
-    table = read_catalog(path, ra=options.ra, dec=options.dec, object_id=options.object_id)
+    asked = ("ra", "dec", "object_id", "unit", "frame")
+    table = read_catalog(path, **{name: getattr(options, name) for name in asked})
     table = _named_by_files(table)
     check_unique(table, ("object_id",), str(path))
     taken = set(_READ)

@@ -145,7 +145,7 @@ def _picture(name: str, colour: np.ndarray, survey: Survey, stretch: str | None)
 def _refuse_auxiliary(name: str, survey: Survey) -> None:
     """Refuse a file that is named as a mask, weight or noise image, or ends in PSF and the like."""
     words = re.findall(r"[^\W_]+", PurePosixPath(path_stem(name)).name)
-    kinds = [_kind(word) for word in words if word not in survey.band_names]
+    kinds = [_kind(w) for w in words if w.isascii() and w not in survey.band_names]
     if set(kinds) - {"science", "other"} or kinds[-1:] == ["other"]:
         raise CutoutError("named as a mask, weight, noise or PSF image", status="no_data")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from galaxy_da.io.storage import PathOrUrl
+from galaxy_da.errors import CatalogError
+from galaxy_da.io.storage import Location, PathOrUrl
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,17 @@ class ImageSetOptions:
     ra: str | None = None  # columns of shards or of the catalogue, by default recognised
     dec: str | None = None
     object_id: str | None = None
+    unit: str | None = None  # of ra in the catalogue, and frame, where the file does not say
+    frame: str | None = None
     stretch: str | None = None  # of colour images, where it is not that of the survey's archive
     catalog: PathOrUrl | None = None
     match: str = "auto"  # or name, header, position
     accept_colours: bool = False  # accept a folder whose colours suit another band order
+
+
+def no_image_set(source: Location) -> CatalogError:
+    """Return the error of a place without images."""
+    return CatalogError(
+        f"{source}: no image set there; give a folder of FITS, JPEG, PNG or NPY files, a Galaxy10 "
+        "HDF5 file, a Parquet file, a folder of Parquet shards or a HATS catalogue"
+    )

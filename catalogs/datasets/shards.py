@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from catalogs.datasets.options import ImageSetOptions
+from catalogs.datasets.options import ImageSetOptions, no_image_set
 from catalogs.reading.columns import find_ids, find_positions, make_ids
 from galaxy_da.errors import CatalogError, TableError
 from galaxy_da.io.files import atomic_path
@@ -96,10 +96,7 @@ def _shards(source: Location) -> tuple[list[Location], str]:
     else:
         files, layout = list_parquet_files(source), "Parquet"
     if not files:
-        raise CatalogError(
-            f"{source}: no image set there; give a Galaxy10 HDF5 file, a Parquet file, a folder of "
-            "Parquet shards or a HATS catalogue"
-        )
+        raise no_image_set(source)
     return files, layout
 
 

@@ -24,10 +24,12 @@ from catalogs.datasets.image_files import find_images
 from catalogs.datasets.multimodal import multimodal_files, write_multimodal
 from catalogs.datasets.options import ImageSetOptions
 from catalogs.datasets.shards import write_shards
+from galaxy_da.errors import CatalogError
 from galaxy_da.io.hats.folders import is_hats, list_parquet_files
 from galaxy_da.io.storage import Location, PathOrUrl, exists, is_folder, location
 from galaxy_da.surveys import find_survey
 
+_OF_FOLDERS = ("catalog", "match", "bands", "stretch", "accept_colours", "unit", "frame")
 _METADATA_FILES = ("metadata.csv", "metadata.parquet")
 
 
@@ -57,6 +59,8 @@ def write_sample(
     place, target = location(source), location(out)
     if options.stretch is not None:
         find_survey(survey).stretch_of(options.stretch)
+    if not (exists(place) or is_folder(place)):
+        raise CatalogError(f"{source}: no such file or folder")
     options = _with_metadata_file(place, options)
     if multimodal_files(place):
         _refuse_others(place, options, ())
@@ -65,9 +69,9 @@ def write_sample(
         _refuse_others(place, options, ("positions", "stretch"))
         return write_galaxy10(place, target, survey, options)
     if options.catalog is not None or _holds_images(place):
-        _refuse_others(place, options, ("catalog", "match", "bands", "stretch", "accept_colours"))
-        if options.match != "auto" and options.catalog is None:
-            raise ValueError(f"match {options.match!r} needs a catalogue to match files to")
+        _refuse_others(place, options, _OF_FOLDERS)
+        if options.catalog is None and (options.match != "auto" or options.unit or options.frame):
+            raise ValueError("match, unit and frame need a catalogue to match files to")
         return write_folder(place, target, survey, options, progress)
     _refuse_others(place, options, ("image", "bands", "stretch"))
     return write_shards(place, target, survey, options)
@@ -75,7 +79,16 @@ def write_sample(
 
 def _refuse_others(place: Location, options: ImageSetOptions, taken: Sequence[str]) -> None:
     """Raise ValueError for an option that does not apply to a layout."""
-    for name in ("positions", "image", "bands", "catalog", "match", "accept_colours"):
+    for name in (
+        "positions",
+        "image",
+        "bands",
+        "catalog",
+        "match",
+        "accept_colours",
+        "unit",
+        "frame",
+    ):
         if name not in taken and getattr(options, name) != getattr(ImageSetOptions(), name):
             listed = f"{', '.join(taken[:-1])} and {taken[-1]}" if taken else "no such option"
             raise ValueError(f"{place.name} takes {listed}, not {name}")

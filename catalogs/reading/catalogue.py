@@ -7,7 +7,7 @@ epoch that these came from, and notes for the user.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,16 @@ from galaxy_da.io.storage import Location, PathOrUrl, exists, location, resolve
 from galaxy_da.io.tables import check_unique, read_metadata, with_metadata
 
 _CUTOUTS_READ = 5  # number of cutouts whose headers are read
+
+
+def words_of(record: Mapping[str, Any]) -> str:
+    """Return words for the columns, units and frame that a catalogue was read by.
+
+    `record` is ``catalog`` of the metadata of `read_catalog`.
+    """
+    columns = ", ".join(f"{made} from {found}" for made, found in record["columns"].items())
+    units = ", ".join(sorted(set(record["units"].values())))
+    return f"{columns} [{units}]; frame {record['frame']}"
 
 
 def read_catalog(path: PathOrUrl, options: CatalogOptions | None = None, **fields: Any) -> pa.Table:

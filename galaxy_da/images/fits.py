@@ -94,7 +94,7 @@ def read_fits(data: bytes, survey: Survey) -> list[FitsImage]:
 
     content = decompress(data)
     if not content.startswith(_FITS_MAGIC):
-        raise CutoutError("the compressed file is not FITS")
+        raise CutoutError("the file does not begin as FITS does" if data else "the file is empty")
     try:
         with quiet():
             plain = read_plain(content)

@@ -173,6 +173,22 @@ def test_the_verb_tells_counted_reasons_and_exits_1_where_no_file_can_be_used(tm
     assert main([*command, "--positions", str(folder)]) == 2
 
 
+def test_names_in_any_script_are_read_and_empty_files_told(tmp_path, capsys):
+    names = ["NGC 1234 Übersicht", "β Pic; it's", "銀河 7", "Größe_ñ"]
+    for i, name in enumerate(names):
+        write(tmp_path / "images" / f"{name}.fits", planes(seed=i), header(i, DECALS))
+    (tmp_path / "images" / "none.fits").touch()
+    report = write_sample(tmp_path / "images", tmp_path / "s.parquet", "decals")
+    assert report["refused"] == {"the file is empty": {"files": 1, "first": "none.fits"}}
+    assert set(Sample(tmp_path / "s.parquet").catalog["object_id"].to_pylist()) == set(names)
+    for place, said in (("nowhere", "no such file or folder"), (".", "give a folder of FITS")):
+        assert (
+            main(["sample", str(tmp_path / "e" / place), "--survey", "decals", "--out", "x"]) == 2
+        )
+        assert said in capsys.readouterr().err
+        (tmp_path / "e").mkdir(exist_ok=True)
+
+
 def test_a_survey_file_gives_the_name_in_the_table(tmp_path):
     mine = tmp_path / "mine.toml"
     mine.write_text(

@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 from folder_helpers import DEC, DECALS, IDS, RA, N, header, planes, write
 
 from catalogs.datasets import write_sample
+from galaxy_da.io.samples import Sample
 
 SKY = SkyCoord(RA, DEC, unit="deg")
 
@@ -29,6 +30,27 @@ def test_right_positions_have_no_offset_and_no_warning(tmp_path, match):
     report = report_of(tmp_path, SKY, match=match)
     assert "warning" not in report
     assert report["offset"]["images with WCS"]["median_arcsec"] == pytest.approx(0, abs=0.001)
+
+
+def test_hours_are_read_as_such_and_the_reading_is_told(tmp_path):
+    table = pa.table({"id": IDS, "ra": SKY.ra.hourangle, "dec": SKY.dec.deg})
+    csv.write_csv(table, tmp_path / "hours.csv")
+    told = {}
+    for unit in (None, "hourangle"):
+        report = report_of(tmp_path, SKY, match="name")
+        options = {"catalog": tmp_path / "hours.csv", "match": "name", "unit": unit}
+        report = write_sample(
+            tmp_path / "images", tmp_path / f"{unit}.parquet", "decals", **options
+        )
+        told[unit] = report["catalogue"], report["rows"]
+    assert told[None] == ("object_id from id, ra from ra, dec from dec [deg]; frame icrs", 0)
+    assert told["hourangle"][0].endswith("[deg, hourangle]; frame icrs")
+    table = Sample(tmp_path / "hourangle.parquet").catalog
+    found = SkyCoord(table["ra"].to_numpy(), table["dec"].to_numpy(), unit="deg")
+    wanted = SKY[[IDS.index(key) for key in table["object_id"].to_pylist()]]
+    assert len(found) == N and found.separation(wanted).arcsec.max() < 1e-6
+    with pytest.raises(ValueError, match="unit and frame need a catalogue"):
+        write_sample(tmp_path / "images", tmp_path / "x.parquet", "decals", unit="hourangle")
 
 
 @pytest.mark.parametrize(("angle", "arcsec"), [(90, 10.0), (200, 5.0), (0, 1.0)])
