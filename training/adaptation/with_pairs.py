@@ -37,6 +37,8 @@ from training.adaptation.unpaired import UnpairedImages, adapt_without_pairs
 from training.adaptation.wrong_pairs import likely_pairs
 from training.parallel.processes import agreed
 
+_MOST_LEFT_OUT = 0.2  # share of the training pairs without a warning; right ones lose a few percent
+
 
 def adapt_with_few_pairs(
     pairs: PairedImages,
@@ -116,10 +118,20 @@ def adapt_with_pairs(
         "match_probability": match_probability_record(
             held, network, wrong_share=wrong_share, seed=seed
         ),
-        "warnings": [],
+        "warnings": _doubts(len(pairs) - len(train), len(pairs)),
     }
     if chosen in networks:
         return network, record
     final = with_maps(networks, train.extended(more))[chosen]
     final.log_variance.load_state_dict(network.log_variance.state_dict())  # of unseen pairs
     return final, record
+
+
+def _doubts(left_out: int, n: int) -> list[str]:
+    """Return a warning if more pairs than a fifth were left out."""
+    if left_out <= _MOST_LEFT_OUT * n:
+        return []
+    return [
+        f"{left_out} of {n} training pairs look like two different galaxies and were left out; "
+        "check the ids and positions of both samples, and match again"
+    ]

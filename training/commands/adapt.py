@@ -41,8 +41,8 @@ def adapt(
     """Adapt a space to a new survey, and keep the candidate that is best on held-out data.
 
     The survey's definition of its instrument is kept unless another candidate is better. Prints
-    the fitted numbers of the instrument, and notes on stderr if the samples hold different
-    galaxies. Run again to resume. Under torchrun, the processes share each batch.
+    the fitted numbers of the instrument, and notes on stderr if the samples or many pairs hold
+    different galaxies. Run again to resume. Under torchrun, the processes share each batch.
 
     Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out space
@@ -91,6 +91,7 @@ def _print_adapted(space: LatentSpace, survey: str, out: UPath, json: bool) -> N
             "space": str(out),
             "surveys": ", ".join(space.surveys),
             **{name: record[name] for name in kept if name in record},
+            **{f"pairs_{name}": n for name, n in record.get("pairs", {}).items()},
             "instrument": {
                 band: _rounded(numbers) for band, numbers in record.get("instrument", {}).items()
             },

@@ -190,6 +190,30 @@ def test_too_few_pairs_and_wrong_ids(samples):
               survey=get_survey("decals"))  # fmt: skip
 
 
+@pytest.mark.parametrize("wrong", [0, 0.5])
+def test_many_wrong_pairs_are_told(samples, monkeypatch, wrong):
+    without = [[0.0] * 3] * 6
+    monkeypatch.setattr("training.adaptation.with_pairs.fit_to_pairs", lambda pairs: without)
+    again = samples["repeat"]
+    table = pq.read_table(again.path)
+    names = pa.array(["decals-dr11"] * len(table))
+    table = table.set_column(table.column_names.index("survey"), "survey", names)
+    pq.write_table(table, again.path.with_name("renamed.parquet"))
+    pairs = pairs_with(samples, "repeat")
+    ids = pairs["target_id"].to_numpy(zero_copy_only=False)
+    chosen = np.flatnonzero(np.random.default_rng(0).random(len(ids)) < wrong)
+    ids[chosen] = np.roll(ids[chosen], 1)
+    pairs = pairs.set_column(pairs.column_names.index("target_id"), "target_id", pa.array(ids))
+    target = Sample(again.path.with_name("renamed.parquet"))
+    space = adapt(LatentSpace.load("decals"), samples["decals"], target, pairs, settings=UNTUNED)
+    record = space.encoder("decals-dr11").record
+    n = record["pairs"]["train"] + record["pairs"]["left_out"]
+    assert record["pairs"]["left_out"] / n == pytest.approx(wrong, abs=0.1)
+    assert [f"of {n} training pairs look like two different" in w for w in record["warnings"]] == [
+        True
+    ] * bool(wrong)
+
+
 def test_ambiguous_pairs_are_left_out(samples, tmp_path):
     pairs = pairs_with(samples, "sdss")
     flagged = pairs.set_column(4, "ambiguous", pa.array([i % 2 == 0 for i in range(360)]))
