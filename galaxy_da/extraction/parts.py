@@ -6,20 +6,27 @@ written first and the manifest (``features.json``) last.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from galaxy_da.errors import TableError
+from galaxy_da.errors import CutoutError, TableError
 from galaxy_da.extraction.encoding import ExtractSettings
 from galaxy_da.io.features import MANIFEST, part_path, write_header
 from galaxy_da.io.files import json_hash, write_json
-from galaxy_da.io.storage import Location, exists, list_names, read_text, store_errors
+from galaxy_da.io.samples import Sample
+from galaxy_da.io.storage import Location, exists, list_names, read_text, resolve, store_errors
 from galaxy_da.io.tables import write_table
 from galaxy_da.space import LatentSpace
+from galaxy_da.surveys import Survey
 
 _PART_ROWS = 2048
 _PLAN = "extraction.json"
@@ -48,6 +55,26 @@ def table_fingerprint(path: Location, n_rows: int) -> str:
         size = handle.seek(0, os.SEEK_END)
         handle.seek(max(0, size - (1 << 16)))
         return json_hash([size, n_rows, handle.read().hex()])
+
+
+def files_fingerprint(sample: Sample, surveys: Iterable[Survey]) -> str | None:
+    """Hash the sizes and times of change of the files of cutouts; None if none is a local file."""
+    if "cutout" not in sample.catalog.column_names or not isinstance(sample.folder, Path):
+        return None
+    bands = sorted({band for survey in surveys for band in survey.band_names})
+    uris = pc.unique(sample.catalog["cutout"].cast(pa.string())).drop_null().to_pylist()
+    names = dict.fromkeys(uri.partition("#")[0] for uri in uris if "://" not in uri)
+    files = [
+        name.replace("{band}", band)
+        for name in names
+        for band in (bands if "{band}" in name else [""])
+    ]
+    states = np.full((len(files), 2), -1, np.int64)  # of files that are missing or out of reach
+    for i, name in enumerate(files):
+        with suppress(OSError, ValueError, CutoutError):
+            state = Path(str(resolve(sample.folder, name))).stat()
+            states[i] = state.st_size, state.st_mtime_ns
+    return json_hash([files, hashlib.sha256(states.tobytes()).hexdigest()]) if files else None
 
 
 def start_or_resume(folder: Location, plan: Mapping[str, Any]) -> bool:

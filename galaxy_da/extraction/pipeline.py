@@ -21,6 +21,7 @@ from galaxy_da.extraction.loading import read_batches
 from galaxy_da.extraction.measured_columns import MEASURED_PREFIX
 from galaxy_da.extraction.parts import (
     extraction_plan,
+    files_fingerprint,
     split_in_parts,
     table_fingerprint,
     write_parts,
@@ -101,6 +102,8 @@ def extract(
         "readings": encoder.readings,
         "sample": table_fingerprint(sample.path, len(sample)),
     }
+    if files := files_fingerprint(sample, encoder.surveys.values()):
+        plan["cutouts"] = files
     write_parts(folder, plan, len(sample), parts_from)
     return Features.open(folder)
 

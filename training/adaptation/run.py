@@ -17,6 +17,7 @@ from catalogs.matching.pairs import PairedRows
 from catalogs.splits import choose_split
 from evaluation.targets import known_splits, sample_bands
 from galaxy_da.errors import CatalogError, SpaceError
+from galaxy_da.extraction.parts import files_fingerprint
 from galaxy_da.extraction.problems import describe_problems
 from galaxy_da.io.files import json_hash
 from galaxy_da.io.samples import Sample
@@ -89,7 +90,8 @@ def adapt(
         raise SpaceError(f"{survey.name}: is the anchor of this space and stays as it is")
     start = space.by_definition(survey, sample_bands(target, survey))
     ids = [] if pairs is None else [pairs[name].to_pylist() for name in ("anchor_id", "target_id")]
-    facts = [space.id, _sample_key(anchor), _sample_key(target), ids, survey.name]
+    keys = [_sample_key(*read) for read in ((anchor, space.survey(space.anchor)), (target, survey))]
+    facts = [space.id, *keys, ids, survey.name]
     identity = json_hash([facts, settings.fine_tuning.model_dump(), settings.seed])
     Decisions(settings).claim(identity)
     samples, seed = (anchor, target), settings.seed
@@ -128,6 +130,6 @@ def adapt(
     return space.with_survey(replace(start, network=network, record=record))
 
 
-def _sample_key(sample: Sample) -> list[Any]:
+def _sample_key(sample: Sample, survey: Survey) -> list[Any]:
     sums = [float(pc.sum(sample.catalog[axis]).as_py()) for axis in ("ra", "dec")]
-    return [sample.path.name, len(sample), *sums]
+    return [sample.path.name, len(sample), *sums, files_fingerprint(sample, [survey])]

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from astropy.io import fits
 from conftest import blobs, make_space, write_sample
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -170,6 +171,34 @@ def test_full_disk_keeps_the_finished_parts(space, sample, tmp_path, small_parts
         signal.signal(signal.SIGXFSZ, ignored)
     assert not list((tmp_path / "f").glob(".*partial*"))
     assert extract(space, sample, tmp_path / "f").table.num_rows == 150
+
+
+@pytest.mark.parametrize("name", ["{id}.fits", "{id}-{{band}}.fits"])
+def test_changed_image_files_are_another_extraction(space, tmp_path, name):
+    pixels = blobs(3, 132, 0.262)
+    names = [name.format(id=i) for i in range(3)]
+    for i, stamp in enumerate(pixels):
+        for band, plane in zip("grz", stamp, strict=True):
+            if "{band}" in name:
+                fits.writeto(tmp_path / f"{i}-{band}.fits", plane)
+        if "{band}" not in name:
+            fits.writeto(tmp_path / f"{i}.fits", stamp)
+    table = pa.table(
+        {"object_id": list("abc"), "survey": ["decals"] * 3, "ra": [1.0, 2.0, 3.0],
+         "dec": [0.0] * 3, "cutout": names}
+    )  # fmt: skip
+    pq.write_table(table, tmp_path / "sample.parquet")
+
+    def extracted(out):
+        return vectors(extract(space, Sample(tmp_path / "sample.parquet"), tmp_path / out).table)
+
+    first = extracted("f")
+    assert np.array_equal(extracted("f"), first)
+    for path in tmp_path.glob("*.fits"):  # a header that is mended: nanomaggy, not microjansky
+        fits.setval(path, "BUNIT", value="uJy")
+    with pytest.raises(TableError, match=r"another extraction \(cutouts differ\)"):
+        extracted("f")
+    assert np.abs(extracted("g") - first).max() > 0.01
 
 
 def test_folder_of_another_extraction_is_refused(space, sample, tmp_path):
