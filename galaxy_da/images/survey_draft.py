@@ -15,12 +15,13 @@ from galaxy_da.surveys import Survey, survey_from_text
 Ask = Callable[[str, str, Any], str]
 """Question to a person: field, its meaning, a proposal or None; returns the answer."""
 
+_UNITS = "nanomaggy, maggy, nJy, uJy, Jy, or count"
 _MEANINGS = {
     "name": "short name for tables and commands, in lower case",
     "title": "name for people",
     "bands": "names of the bands in the order of a cutout's planes, separated by commas",
     "pixel_scale_arcsec": "side of a pixel [arcsec]; headers override it",
-    "flux_unit": "nanomaggy, maggy, nJy, uJy, Jy, or count; headers override it",
+    "flux_unit": f"{_UNITS}; headers override it",
     "zeropoint_mag": "AB magnitude of one count; headers override it",
 }
 _BAND_MEANINGS = {
@@ -99,7 +100,7 @@ class _Draft:
         bands = [name.strip() for name in str(values.pop("bands")[0] or "").split(",")]
         tables = {band: self._band(band) for band in bands if band}
         self._add_depths(values, tables, image)
-        self._check(tables)
+        self._check(tables, image is None)
         return _toml(values, tables)
 
     def _value(self, name: str, meaning: str, *keys: str) -> tuple[Any, str]:
@@ -135,7 +136,8 @@ class _Draft:
         self, values: dict[str, Any], tables: dict[str, Any], image: PathOrUrl | None
     ) -> None:
         """Add the depth of each band; the image's noise gives what no answer gives."""
-        if image is not None and not self._missing:
+        follows = image is not None and bool(self._missing)  # once the other values are known
+        if image is not None and not follows:
             placeholders = {
                 band: table | {"depth_mag": (25.0, "")} for band, table in tables.items()
             }
@@ -150,12 +152,14 @@ class _Draft:
         for band, table in tables.items():
             meaning = _BAND_MEANINGS["depth_mag"]
             keys = (f"{band}.depth_mag", "depth_mag")
-            if image is None or "psf_fwhm_arcsec" not in self._missing:  # else it may follow
+            if not follows:
                 table["depth_mag"] = self._value("depth_mag", meaning, *keys)
             self._used.update(keys)
 
-    def _check(self, tables: Mapping[str, Any]) -> None:
+    def _check(self, tables: Mapping[str, Any], without_image: bool) -> None:
         unknown = sorted(set(self._answers) - self._used)
+        if not tables:  # answers for bands are read once the bands are known
+            unknown = [name for name in unknown if name.split(".")[-1] not in _BAND_MEANINGS]
         if unknown:
             known = ", ".join([*_MEANINGS, *_BAND_MEANINGS])
             bands = ", ".join(tables) or "none"
@@ -164,9 +168,10 @@ class _Draft:
                 f"bands {bands}"
             )
         if self._missing:
+            units = f" (flux_unit is {_UNITS})" if "flux_unit" in self._missing else ""
             raise SurveyError(
                 f"nothing says {', '.join(dict.fromkeys(self._missing))}; add --set NAME=VALUE for "
-                "each, or give a FITS cutout with --from"
+                f"each{units}{', or give a FITS cutout with --from' if without_image else ''}"
             )
 
 

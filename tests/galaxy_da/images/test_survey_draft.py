@@ -103,6 +103,7 @@ def test_a_person_is_asked_with_the_headers_values_as_proposals(tmp_path):
     [
         ({}, "nothing says bands, name, title, pixel_scale_arcsec, flux_unit"),
         ({k: v for k, v in ANSWERS.items() if k != "zeropoint_mag"}, "nothing says zeropoint_mag;"),
+        ({"psf_fwhm_arcsec": "1"}, "nothing says bands,.*flux_unit is nanomaggy.*, or give a FITS"),
         (ANSWERS | {"dept": "3"}, "no such field: dept; fields are name, title"),
         (ANSWERS | {"depth_mag": "deep"}, "depth_mag is a number, not 'deep'"),
         (ANSWERS | {"flux_unit": "adu"}, "flux_unit: Input should be"),
@@ -113,6 +114,15 @@ def test_missing_and_wrong_values_are_named(tmp_path, answers, message):
     with pytest.raises(SurveyError, match=message):
         draft_survey(tmp_path / "mine.toml", answers=answers)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_depth_that_follows_from_the_noise_is_not_asked_for(tmp_path, data):
+    cube, path = next((data / "decals_fits").glob("example_a*")), tmp_path / "mine.toml"
+    answers = {"name": "mine", "title": "Mine", "psf_fwhm_arcsec": "1.2"}
+    with pytest.raises(SurveyError, match=r"nothing says flux_unit; add .* or count\)$"):
+        draft_survey(path, cube, answers)
+    survey = draft_survey(path, cube, answers | {"flux_unit": "nanomaggy"})
+    assert all(20 < band.depth_mag < 27 for band in survey.bands)
 
 
 def test_an_existing_file_and_other_inputs_are_refused(tmp_path):
