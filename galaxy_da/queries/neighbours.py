@@ -12,8 +12,9 @@ from galaxy_da.queries.rows import BATCH, without_self
 
 _LEAST_VARIANCE = 0.03
 """Floor added to the variance of each direction, over the mean variance of all directions."""
-_EXACT_ROWS = 200_000
+_EXACT_ROWS = 30_000
 _PROBES = 24
+_TRAINED_BY = 64  # points for each cell of the inverted file
 
 
 def whitened(points: np.ndarray, reference: np.ndarray | None = None) -> np.ndarray:
@@ -34,7 +35,8 @@ def whitened(points: np.ndarray, reference: np.ndarray | None = None) -> np.ndar
 def nearest_others(points: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Return distances and rows of each point's nearest others, (n, min(count, n - 1)) each.
 
-    Up to 200,000 points the search is exact; beyond, it uses an inverted file (FAISS).
+    Up to 30,000 points the search is exact; beyond, it uses an inverted file (FAISS), which finds
+    nearly all.
     """
     n = len(points)
     points = np.ascontiguousarray(points, dtype=np.float32)
@@ -58,7 +60,7 @@ def _searcher(points: np.ndarray) -> Any:
         search: Any = faiss.IndexFlatL2(dimension)
     else:
         search = faiss.index_factory(dimension, f"IVF{4 * math.isqrt(n)},Flat")
-        search.nprobe = _PROBES
+        search.nprobe, search.cp.max_points_per_centroid = _PROBES, _TRAINED_BY
         search.train(points)
     search.add(points)
     return search
