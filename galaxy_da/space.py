@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from galaxy_da.errors import SpaceError
+from galaxy_da.errors import SpaceError, SurveyError
 from galaxy_da.images.inputs import Inputs
 from galaxy_da.io import html
 from galaxy_da.io.files import json_hash
@@ -95,10 +95,20 @@ class LatentSpace:
         return json_hash([self.frame.model_dump(mode="json"), *hashes])
 
     def survey(self, name: str, own: Mapping[str, Survey] | None = None) -> Survey:
-        """Return the definition of a survey: the space's, else the user's own, else built in."""
-        if name in self._parts.encoders:
-            return self._parts.encoders[name].survey
-        return (own or {}).get(name) or get_survey(name)
+        """Return the definition of a survey: the space's, else the user's own, else built in.
+
+        An own definition that differs from the space's raises SurveyError.
+        """
+        given = (own or {}).get(name)
+        if name not in self._parts.encoders:
+            return given or get_survey(name)
+        known = self._parts.encoders[name].survey
+        if given not in (None, known):
+            raise SurveyError(
+                f"{name}: the space holds another definition of this survey, which it was trained "
+                "or adapted with; give yours another name, or adapt again"
+            )
+        return known
 
     def encoder(
         self, survey: str | Survey, available: Sequence[str] | None = None

@@ -11,12 +11,15 @@ from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from galaxy_da.errors import SurveyError
 from galaxy_da.io.storage import PathOrUrl, location, read_text
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 NANOMAGGY_ZEROPOINT = 22.5
 """AB magnitude of one nanomaggy [mag]."""
@@ -300,11 +303,17 @@ def survey_from_text(text: str, where: str) -> Survey:
         raise SurveyError(f"{where}: is not TOML ({error})") from error
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, item['loc'])) or 'survey'}: "
-            f"{item['msg'].removeprefix('Value error, ')}"
+            f"{'.'.join(map(str, item['loc'])) or 'survey'}: {_reason(item)}"
             for item in error.errors()
         )
         raise SurveyError(f"{where}: {problems}") from error
+
+
+def _reason(item: ErrorDetails) -> str:
+    if item["type"] == "string_pattern_mismatch":
+        case = "" if "A-Z" in item["ctx"]["pattern"] else "lower-case "
+        return f"{item['input']!r} is no name; use {case}letters, digits and _.+-, without blanks"
+    return item["msg"].removeprefix("Value error, ")
 
 
 @lru_cache(maxsize=1)
@@ -339,7 +348,8 @@ def get_survey(name: str) -> Survey:
         meant = f"did you mean {near[0]}? B" if near else "b"
         raise SurveyError(
             f"unknown survey {name!r}; {meant}uilt in are {', '.join(known)}; describe another in "
-            "a TOML file (`galaxy-da surveys --help` shows how) and give its path"
+            "a TOML file (`galaxy-da surveys --help` shows how), and give its path by --survey or, "
+            "in extract, by --survey-file"
         )
     return known[name]
 

@@ -10,7 +10,7 @@ from galaxy_da.errors import CutoutError, SurveyError
 from galaxy_da.images.survey_header import Stated, depth_of, read_stated, wavelength_of
 from galaxy_da.io.files import atomic_path
 from galaxy_da.io.storage import PathOrUrl, exists, location
-from galaxy_da.surveys import Survey, survey_from_text
+from galaxy_da.surveys import Survey, builtin_surveys, survey_from_text
 
 Ask = Callable[[str, str, Any], str]
 """Question to a person: field, its meaning, a proposal or None; returns the answer."""
@@ -76,6 +76,8 @@ def draft_survey(
     draft = _Draft(read_stated(image) if image is not None else Stated(), answers or {}, ask)
     text = draft.text(image)
     survey = survey_from_text(text, str(path))
+    if survey.name in builtin_surveys():
+        raise SurveyError(f"{survey.name}: is built in; give the definition another name")
     with atomic_path(path) as file:
         file.write_text(text, encoding="utf-8")
     return survey

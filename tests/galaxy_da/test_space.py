@@ -21,7 +21,7 @@ from galaxy_da.io.locks import only_writer
 from galaxy_da.models import space_files
 from galaxy_da.models.correction import InstrumentCorrection
 from galaxy_da.space import LatentSpace
-from galaxy_da.surveys import builtin_surveys, get_survey
+from galaxy_da.surveys import Survey, builtin_surveys, get_survey
 
 HSC = get_survey("hsc")
 
@@ -118,6 +118,18 @@ def test_an_unknown_survey_needs_a_definition(wide_space):
     assert wide_space.encoder(mine).survey == mine
     with pytest.raises(SurveyError, match="band 'u' is not in this survey"):
         wide_space.encoder("hsc", ("u", "g"))
+
+
+def test_an_own_definition_that_a_space_would_not_use_is_refused(space):
+    both = adapted(space)
+    for name in ("decals", "hsc"):  # the anchor, and an adapted survey
+        known = both.survey(name)
+        other = known.model_copy(update={"pixel_scale_arcsec": 0.5})
+        assert both.survey(name, {name: Survey(**known.model_dump())}) == known
+        with pytest.raises(SurveyError, match=f"{name}: the space holds another definition"):
+            both.survey(name, {name: other})
+    ps1 = get_survey("ps1").model_copy(update={"pixel_scale_arcsec": 0.5})
+    assert both.survey("ps1", {"ps1": ps1}) == ps1
 
 
 def test_an_adaptation_is_preferred_to_the_definition(space):

@@ -105,6 +105,8 @@ def test_a_person_is_asked_with_the_headers_values_as_proposals(tmp_path):
         ({k: v for k, v in ANSWERS.items() if k != "zeropoint_mag"}, "nothing says zeropoint_mag;"),
         ({"psf_fwhm_arcsec": "1"}, "nothing says bands,.*flux_unit is nanomaggy.*, or give a FITS"),
         (ANSWERS | {"dept": "3"}, "no such field: dept; fields are name, title"),
+        (ANSWERS | {"name": "hsc"}, "hsc: is built in; give the definition another name"),
+        (ANSWERS | {"name": "My Süd"}, "name: 'My Süd' is no name; use lower-case letters, digits"),
         (ANSWERS | {"depth_mag": "deep"}, "depth_mag is a number, not 'deep'"),
         (ANSWERS | {"flux_unit": "adu"}, "flux_unit: Input should be"),
         (ANSWERS | {"bands": "B,I,Q1"}, "nothing says Q1.wavelength_nm"),
