@@ -3,7 +3,7 @@
 ``python -m benchmarks.outliers [--space S] [--n N] [--skies N] [--scenes IMAGES] [--data DATA]``
 prints, on real images, the shares called bad data, their reasons, and how mergers are ranked; then,
 on simulated skies, recall at 1% false alarms by kind, measures of the difference between surveys,
-what a person finds by 60 scores, and the time of a new ranking. DATA is the folder of real images.
+what a person finds by 60 scores, and the time of a ranking. DATA is the folder of real images.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
     print_rows("Injected kinds, means over skies and surveys", kind_rows(skies, SURVEYS))
     print_rows("Difference between two surveys' images", pair_rows(skies))
     print_rows("Share of an unseen class found by 60 scores", learning_rows(skies))
-    print_rows("Time to rank anew from scores", speed_rows())
+    print_rows("Time of a ranking", speed_rows())
 
 
 if __name__ == "__main__":
