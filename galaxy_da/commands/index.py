@@ -140,7 +140,7 @@ def _described(path: UPath, *, whole: bool = False) -> dict[str, Any]:
         "rows": len(opened),
         "dead_rows": sum(len(part.deleted) for part in opened.segments),
         "surveys": ", ".join(opened.surveys),
-        "disk_mb": round(sum(file.bytes for file in files) / 1e6, 1),
+        "disk_mb": float(f"{sum(file.bytes for file in files) / 1e6:.3g}"),
         **{
             f"segment {number}": f"{part.kind}: {part.reason}"
             for number, part in enumerate(opened.segments, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,8 +42,16 @@ def print_table(table: pa.Table, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"rows": json_rows(table)}, indent=1, allow_nan=False))
         return
-    rows = [[_text(value) for value in row.values()] for row in table.to_pylist()]
+    if not table.num_rows:
+        print("none found", file=sys.stderr)
+    rows = [[_cell(name, value) for name, value in row.items()] for row in table.to_pylist()]
     _print_aligned([table.column_names, *rows])
+
+
+def _cell(name: str, value: object) -> str:
+    """Return a value of a column as text, a position to a few hundredths of an arcsec."""
+    is_position = name in ("ra", "dec") and isinstance(value, float)
+    return f"{value:.5f}" if is_position else _text(value)
 
 
 def _print_rows(title: str, rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -245,6 +246,7 @@ def rank(
     from galaxy_da.index import Subset
     from galaxy_da.io.tables import write_table
     from galaxy_da.latent_index import LatentIndex
+    from galaxy_da.queries.ranking import rows_in
 
     opened, given = LatentIndex.open(index), read_rows(scores)
     before = None if start is None else read_rows(start)
@@ -256,6 +258,9 @@ def rank(
             within=Subset(where=where or (), cone=cone),
         ).table
     write_table(found, out)
+    if unknown := int((rows_in(opened, given) < 0).sum()):
+        told = f"{unknown} of {given.num_rows} scored galaxies are not in this index"
+        print(f"note: {told}", file=sys.stderr)
     ranked = {"rows": found.num_rows, "scored": found.num_rows - found["score"].null_count}
     print_result({"ranking": str(out), **ranked}, json)
 
@@ -292,6 +297,8 @@ def interpolate(
 
     opened, loaded = LatentIndex.open(index), LatentSpace.load(space)
     opened.check_space(loaded.id)
+    if out.suffix.lower() != ".png":
+        raise typer.BadParameter(f"{out}: is to be a PNG file; give it a name ending in .png")
     if to is not None and latent is not None:
         raise typer.BadParameter("give --to or --latent, not both")
     if (to is not None or latent is not None) and (len(plus) > 1 or minus):

@@ -110,10 +110,9 @@ def check_columns(table: pa.Table, columns: Sequence[str], where: str) -> None:
     """Raise TableError if a table lacks columns."""
     missing = [name for name in columns if name not in table.column_names]
     if missing:
-        raise TableError(
-            f"{where}: column {', '.join(map(repr, missing))} is missing; it has "
-            f"{', '.join(table.column_names)}"
-        )
+        names = ", ".join(map(repr, missing))
+        said = f"columns {names} are" if len(missing) > 1 else f"column {names} is"
+        raise TableError(f"{where}: {said} missing; it has {', '.join(table.column_names)}")
 
 
 def check_positions(ra: np.ndarray, dec: np.ndarray, where: str) -> None:

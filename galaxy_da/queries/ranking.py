@@ -70,7 +70,7 @@ def rank(
         check_columns(start, ("survey", "object_id", "outlier_score"), "start")
         if "ranking" in start.column_names:
             start = start.filter(pc.equal(start["ranking"], STRANGE))
-        rows, outlier = _rows(index, start), start["outlier_score"].to_numpy()
+        rows, outlier = rows_in(index, start), start["outlier_score"].to_numpy()
         if (rows < 0).any():
             raise LatentIndexError(
                 f"{(rows < 0).sum()} of the {len(rows)} objects of the earlier ranking are not in "
@@ -125,7 +125,7 @@ def _scored(index: StoredIndex, scores: pa.Table) -> tuple[np.ndarray, np.ndarra
     score = pc.fill_null(scores["score"].cast(pa.float64()), np.nan).to_numpy()
     if not ((score >= 0) & (score <= BEST_SCORE)).all():
         raise TableError(f"scores: score must be 0 to {BEST_SCORE:g} in every row")
-    rows = _rows(index, scores)
+    rows = rows_in(index, scores)
     if not (rows >= 0).any():
         raise LatentIndexError(f"none of the {len(rows)} scored galaxies is in this index")
     rows, score = rows[rows >= 0], score[rows >= 0]
@@ -135,7 +135,7 @@ def _scored(index: StoredIndex, scores: pa.Table) -> tuple[np.ndarray, np.ndarra
     return rows, score
 
 
-def _rows(index: StoredIndex, table: pa.Table) -> np.ndarray:
+def rows_in(index: StoredIndex, table: pa.Table) -> np.ndarray:
     """Return row numbers of a table's objects, -1 for those not in the index."""
     names = table["survey"].cast(pa.string())
     rows = np.full(table.num_rows, -1)

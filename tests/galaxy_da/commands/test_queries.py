@@ -212,6 +212,10 @@ def test_mistakes_are_said(folder, tmp_path):
         result = run(verb, folder, *options)
         assert result.exit_code == 2
         assert said in " ".join(result.output.replace("│", " ").split())
+    unknown = pa.table({"survey": ["sdss"] * 2, "object_id": ["id 1", "x"], "score": [5.0, 0.0]})
+    pa.csv.write_csv(unknown, tmp_path / "u.csv")
+    told = run("rank", folder, "--scores", tmp_path / "u.csv", "--out", tmp_path / "r.parquet")
+    assert "note: 1 of 2 scored galaxies are not in this index" in told.stderr
     missing = run("rank", folder, "--scores", tmp_path / "no.csv", "--out", tmp_path / "r.parquet")
     assert "cannot be read as a table" in str(missing.exception)
 

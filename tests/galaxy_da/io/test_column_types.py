@@ -238,6 +238,18 @@ def test_printed_tables_keep_every_digit(capsys):
     assert json.loads(capsys.readouterr().out)["rows"] == [{"id": str(2**63 + 1)}, {"id": None}]
 
 
+def test_printed_positions_lie_within_a_tenth_of_an_arcsec(capsys):
+    sky = {"ra": [359.987654321, 0.000123456], "dec": [-89.123456789, 1e-6]}
+    print_table(pa.table(sky | {"distance": [1.23456789, 2.0]}), as_json=False)
+    head, *lines = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert head == ["ra", "dec", "distance"] and lines[0][2] == "1.2346"
+    for i, name in enumerate(sky):
+        found = [float(line[i]) for line in lines]
+        assert np.abs(np.subtract(found, sky[name])).max() * 3600 < 0.1
+    print_table(pa.table({"ra": pa.array([], pa.float64())}), as_json=False)
+    assert capsys.readouterr().err == "none found\n"
+
+
 def test_descriptions_are_never_cut(tmp_path):
     words = "Half-light radius along the major axis, " * 5 + "of the σ² model"
     notes = {"description": words, "unit": "1e-9 maggy", "ucd": "phys.angSize"}
