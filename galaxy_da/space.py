@@ -120,7 +120,8 @@ class LatentSpace:
         survey : str or Survey
             Survey of the space or built in, by name, or another's definition.
         available : sequence of str, optional
-            Bands of the cutouts, for a survey that is read by its definition; by default all.
+            Bands of the cutouts, for a survey that is read by its definition, and for the anchor if
+            the network is conditioned; by default all.
 
         Raises
         ------
@@ -129,7 +130,11 @@ class LatentSpace:
         """
         name = survey if isinstance(survey, str) else survey.name
         if name in self._parts.encoders:
-            return self._parts.encoders[name]
+            known = self._parts.encoders[name]
+            lacks = available is not None and not {*known.bands} <= {*available}
+            if lacks and name == self.anchor and self.architecture.conditioned:
+                return self.by_definition(known.survey, available)
+            return known
         definition = get_survey(survey) if isinstance(survey, str) else survey
         return self.by_definition(definition, available)
 

@@ -132,6 +132,12 @@ def test_an_own_definition_that_a_space_would_not_use_is_refused(space):
     assert both.survey("ps1", {"ps1": ps1}) == ps1
 
 
+def test_the_anchor_is_read_without_bands_that_its_images_lack(wide_space, space):
+    assert wide_space.encoder("decals", ("r",)).bands == (None, "r", None)
+    assert wide_space.encoder("decals", ("g", "r", "z")) is wide_space.encoder("decals")
+    assert space.encoder("decals", ("r",)).bands == ("g", "r", "z")  # is not conditioned
+
+
 def test_an_adaptation_is_preferred_to_the_definition(space):
     both = adapted(space)
     assert both.encoder("hsc").reading == "adapted with 300 pairs"

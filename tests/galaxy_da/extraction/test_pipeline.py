@@ -18,6 +18,7 @@ from galaxy_da.extraction.pipeline import extract
 from galaxy_da.images.preparation import prepare
 from galaxy_da.io.features import Features, vectors
 from galaxy_da.io.samples import Flag, Sample
+from galaxy_da.space import LatentSpace
 from galaxy_da.surveys import get_survey
 
 FP32 = ExtractSettings(precision="fp32")
@@ -171,6 +172,31 @@ def test_full_disk_keeps_the_finished_parts(space, sample, tmp_path, small_parts
         signal.signal(signal.SIGXFSZ, ignored)
     assert not list((tmp_path / "f").glob(".*partial*"))
     assert extract(space, sample, tmp_path / "f").table.num_rows == 150
+
+
+@pytest.mark.parametrize("band", ["g", "r", "z"])
+def test_real_images_of_one_band_of_the_anchor_are_nearest_to_themselves(band, data, tmp_path):
+    names = ["a__ba79bb8", "b__5e3c033", "c__4989d6a", "c__737ac39", "d__c9ab79a", "e__a11c605"]
+    place = {"ra": [], "dec": []}
+    for name in names:
+        cube, header = fits.getdata(data / "decals_fits" / f"example_{name}.fits", header=True)
+        fits.writeto(tmp_path / f"{name}.fits", cube, header)
+        place["ra"].append(header["CRVAL1"])
+        place["dec"].append(header["CRVAL2"])
+        for card in ("BANDS", "BAND0", "BAND1", "BAND2", "NAXIS3"):
+            header.remove(card)
+        header["FILTER"] = band
+        fits.writeto(tmp_path / f"{name}-one.fits", cube["grz".index(band)], header)
+    latents = {}
+    for end in ("", "-one"):
+        files = [f"{name}{end}.fits" for name in names]
+        table = {"object_id": names, "survey": ["decals"] * len(names), "cutout": files, **place}
+        pq.write_table(pa.table(table), tmp_path / "s.parquet")
+        found = extract(LatentSpace.load("decals"), Sample(tmp_path / "s.parquet")).table
+        assert set(found["status"].to_pylist()) == {"ok"}
+        latents[end] = vectors(found)
+    apart = np.linalg.norm(latents["-one"][:, None] - latents[""][None], axis=-1)
+    assert (apart.argmin(1) == np.arange(len(names))).all()
 
 
 @pytest.mark.parametrize("name", ["{id}.fits", "{id}-{{band}}.fits"])
