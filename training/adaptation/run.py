@@ -1,7 +1,8 @@
 """Adaptation of a space to a new survey: fit candidates, keep the best on held-out data.
 
-The anchor stays frozen, and reads the new survey by its definition. Candidates
-(`training.adaptation.candidates`) have to gain more over that than the error of the comparison.
+The anchor stays frozen, and reads the new survey by its definition, which is the first candidate
+(`training.adaptation.candidates`). Another one has to be as good as the best within the error of
+the comparison.
 """
 
 from __future__ import annotations

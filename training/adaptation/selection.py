@@ -12,6 +12,7 @@ from torch import Tensor
 from galaxy_da.models.networks import Encoder
 from training.adaptation.candidates import BY_DEFINITION, with_maps
 from training.adaptation.images import PairedImages
+from training.losses import mmd
 
 FOLDS = 5
 """Folds of the cross-validation."""
@@ -49,6 +50,30 @@ def cross_validate(
         for name, found in rank_candidates(candidates, held, pool).items():
             ranks.setdefault(name, np.zeros(n))[in_fold] = found
     return ranks
+
+
+def distances_to_anchor(
+    candidates: Mapping[str, Encoder], held: PairedImages, galaxy_latents: int
+) -> dict[str, float]:
+    """Return the MMD of each candidate's galaxy latents of held-out pairs to the anchor's."""
+    galaxy = slice(galaxy_latents)
+    return {
+        name: float(mmd(held.encode(network).mean[:, galaxy], held.mean[:, galaxy]))
+        for name, network in candidates.items()
+    }
+
+
+def closest_of_the_best(scores: Mapping[str, np.ndarray], distances: Mapping[str, float]) -> str:
+    """Name the candidate closest to the anchor among those as good as the best.
+
+    `scores` are (n,) values on the same data by name, and `distances` are to the anchor. A
+    candidate is as good as the best if its mean score is lower by at most the standard error of
+    the difference.
+    """
+    best = scores[max(scores, key=lambda name: float(scores[name].mean()))]
+    losses = {name: best - values for name, values in scores.items()}
+    equal = [n for n, loss in losses.items() if loss.mean() <= loss.std() / np.sqrt(len(loss))]
+    return min(equal, key=lambda name: distances[name])
 
 
 def best_candidate(scores: Mapping[str, np.ndarray]) -> str:

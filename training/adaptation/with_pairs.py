@@ -1,7 +1,9 @@
 """Adaptation with pairs: choice of the best candidate, and its last fit.
 
-With enough pairs, held-out ones choose. A map that wins is fitted again with the held-out pairs.
-Few pairs are cross-validated, and no weights are trained on them.
+With enough pairs, held-out ones choose: of the candidates that find them as well as the best, the
+one whose latents are closest to the anchor's, so that distances between surveys are on one scale. A
+map that wins is fitted again with the held-out pairs. Few pairs are cross-validated, and no weights
+are trained on them.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ from training.adaptation.match_probability import match_probability_record
 from training.adaptation.selection import (
     FOLDS,
     best_candidate,
+    closest_of_the_best,
     cross_validate,
+    distances_to_anchor,
     rank_candidates,
     selection_record,
 )
@@ -101,7 +105,8 @@ def adapt_with_pairs(
     last = with_maps({FINE_TUNED: networks[FINE_TUNED]}, train)
     candidates |= last
     ranks |= rank_candidates(last, held, train.mean)
-    chosen = agreed(best_candidate(ranks))
+    distances = distances_to_anchor(candidates, held, space.galaxy_latents)
+    chosen = agreed(closest_of_the_best(ranks, distances))
     network = calibrate_variances(candidates[chosen], held)
     more = held.take(agreed(likely_pairs(held, candidates[chosen], seed)))
     record = selection_record("validation pairs", chosen, ranks) | {

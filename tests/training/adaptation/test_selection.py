@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from training.adaptation.candidates import BY_DEFINITION
-from training.adaptation.selection import best_candidate, selection_record
+from training.adaptation.selection import best_candidate, closest_of_the_best, selection_record
 
 N = 100
 NONE, HALF = np.zeros(N), np.repeat([0.0, 1.0], N // 2)
@@ -17,6 +17,17 @@ ERROR = 0.5 / np.sqrt(N)  # of a gain that is 0 in one half of the pairs and 1 i
 def test_a_gain_must_exceed_its_error(gain, chosen):
     ranks = {BY_DEFINITION: NONE, "better": HALF - 0.5 + gain, "worse": NONE - 1}
     assert best_candidate(ranks) == chosen
+
+
+@pytest.mark.parametrize(
+    ("loss", "chosen"),
+    [(0.9 * ERROR, "mixed"), (1.1 * ERROR, "best")],
+    ids=["within", "beyond"],
+)
+def test_the_closest_to_the_anchor_is_chosen_of_those_as_good_as_the_best(loss, chosen):
+    ranks = {BY_DEFINITION: NONE - 1, "best": NONE, "mixed": HALF - 0.5 - loss}
+    distances = {BY_DEFINITION: 0.0, "best": 0.5, "mixed": 0.1}
+    assert closest_of_the_best(ranks, distances) == chosen
 
 
 def test_the_record_says_by_how_much_the_chosen_candidate_won():
