@@ -55,7 +55,7 @@ def _statements(header: Header, survey: Survey) -> Iterator[tuple[str, list[str]
                 yield card.format(start), names
     if text := str(header.get("BANDS", "") or "").strip():
         yield "BANDS", split_bands(text, survey)
-    for card in ("BAND", "FILTER"):
+    for card in ("BAND", "FILTER", "FPA.FILTERID"):  # the last one of Pan-STARRS
         name = str(header.get(card, "") or "").split()
         if name and len(survey.bands) > 1:
             yield card, name[:1]
@@ -129,7 +129,7 @@ def match_bands(bands: Sequence[str] | None, planes: int, survey: Survey) -> lis
             raise CutoutError(
                 f"has {planes} planes but {survey.name} has {len(survey.bands)} bands "
                 f"({', '.join(survey.band_names)}) and neither header nor table names them; add a "
-                "'bands' column"
+                "FILTER or BANDS card, or a 'bands' column"
             )
         return list(survey.band_names)
     if len(bands) != planes:

@@ -215,3 +215,9 @@ def test_bad_images_give_one_clear_line(tmp_path, data, message):
     (tmp_path / "bad").write_bytes(data)
     with pytest.raises(CutoutError, match=message):
         read_cutout(row(cutout="bad"), tmp_path, DECALS)
+
+
+@pytest.mark.parametrize("band", ["g", "r", "i", "z"])
+def test_files_of_pan_starrs_name_their_band(band, data):
+    cutout = read_image(data / "des_ps1_sdss_fits" / f"PS1_{band}.fits", get_survey("ps1"))
+    assert cutout.bands == (band,)
