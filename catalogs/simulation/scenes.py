@@ -247,7 +247,7 @@ def _column(sample: Sample, part: SceneImages, name: str) -> np.ndarray:
         return np.array(values.to_pylist(), object)
     ids = sample.catalog["object_id"].take(pa.array(part.rows)).to_pylist()
     drawn = dict(zip(("ra", "dec"), positions_by_id(ids), strict=True))[name]
-    return np.where(values.is_null(), drawn, values.to_numpy())
+    return np.asarray(np.where(values.is_null(), drawn, values.to_numpy()))
 
 
 def _same_cell(

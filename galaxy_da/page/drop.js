@@ -72,7 +72,7 @@ export async function askSurvey(file) {
       });
       if (found.status && found.status !== "ok") throw new Error(found.message ?? found.status);
       const vector = packVector(found.latents);
-      remember(vector, { name: file.name, survey: survey.value, flags: found.flags, scale: scale.value, ...found.pictures });
+      remember(vector, { name: file.name, survey: survey.value, flags: found.flags, reason: found.domain_reason, scale: scale.value, ...found.pictures });
       dialog.close();
       go("/similar", { like: vector });
     } catch (error) {
@@ -111,7 +111,7 @@ function remember(vector, about) {
   }
 }
 
-/** What is known of an uploaded picture: {name, survey, flags, cutout, prepared}, pictures as base64 PNG. */
+/** What is known of an uploaded picture: {name, survey, flags, reason, cutout, prepared}, pictures as base64 PNG. */
 export function remembered(vector) {
   return JSON.parse(sessionStorage.getItem(vector) ?? "null");
 }

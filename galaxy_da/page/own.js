@@ -21,13 +21,14 @@ export function ownPictures(vector, { space }, size, all = true) {
   return shown;
 }
 
-/** One line about an upload: file, survey, quality flags. */
+/** One line about an upload: file, survey, quality flags, why it lies outside the domain. */
 export function ownText(vector) {
   const about = remembered(vector);
   if (!about) return null;
   const names = flags(about.flags);
   const scale = about.scale ? ` at ${about.scale}″ a pixel` : "";
-  return `${about.name}, read as ${about.survey}${scale}${names.length ? `; ${names.join(", ")}` : ""}`;
+  const told = [names.join(", "), about.reason].filter(Boolean).map((part) => `; ${part}`).join("");
+  return `${about.name}, read as ${about.survey}${scale}${told}`;
 }
 
 function figure(image, size, caption, bar) {

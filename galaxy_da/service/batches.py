@@ -43,11 +43,15 @@ class PreparedImage:
 
 @dataclass(frozen=True)
 class EncodedImage:
-    """Mean and variance of the latents of one image, (latents,) float32."""
+    """Mean and variance of the latents of one image, (latents,) float32.
+
+    `outside` is the reason why the image lies outside the domain; None if it does not.
+    """
 
     mean: np.ndarray
     variance: np.ndarray
     reconstruction_error: float
+    outside: str | None
 
 
 @dataclass(frozen=True)
@@ -77,16 +81,26 @@ def encode_images(
     """Encode prepared images of one survey with the same bands, (n, planes, y, x) float32."""
     import torch
 
-    from galaxy_da.extraction.summary import reconstruction_error
+    from galaxy_da.extraction.checks import domain_scores
+    from galaxy_da.extraction.summary import reconstruction_error, summarise
+    from galaxy_da.models.domain import OUTSIDE
 
     space = service.space
     inputs = Inputs(torch.from_numpy(images), torch.from_numpy(conditions))
     posterior = space.encode(inputs, space.encoder(space.survey(survey), bands))
-    errors = reconstruction_error(space, inputs, posterior.mean)
+    outside: list[str | None] = [None] * len(images)
+    if space.domain is None:
+        errors = reconstruction_error(space, inputs, posterior.mean)
+    else:
+        summaries = summarise(space, inputs, posterior)
+        errors = summaries.reconstruction_error
+        found = domain_scores(space.domain, summaries.values, space.frame)
+        told = zip(found.score, found.reasons, strict=True)
+        outside = [reason if score >= OUTSIDE else None for score, reason in told]
     means, variances = posterior.mean.numpy(), posterior.variance.numpy()
     return [
-        EncodedImage(mean, variance, float(error))
-        for mean, variance, error in zip(means, variances, errors, strict=True)
+        EncodedImage(mean, variance, float(error), reason)
+        for mean, variance, error, reason in zip(means, variances, errors, outside, strict=True)
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, Request
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from galaxy_da.images.cutouts import Cutout
 from galaxy_da.images.drawing import draw_cutout, draw_prepared, to_png
+from galaxy_da.io.samples import Flag
 from galaxy_da.service.batches import EncodedImage, PreparedImage, prepare_upload
 from galaxy_da.service.errors import RequestError, error_responses, report_bad_arguments
 from galaxy_da.service.holdings import Holdings
@@ -71,6 +72,9 @@ class EncodeAnswer(BaseModel):
     variance: list[float]
     flags: int
     reconstruction_error: float | None
+    domain_reason: str | None = Field(
+        None, description="Why the image lies outside the domain; null if it does not."
+    )
     status: str
     message: str | None
     pictures: dict[str, str] | None = Field(
@@ -93,8 +97,9 @@ async def encode(request: Request, service: Parts, owner: Owner) -> EncodeAnswer
     return EncodeAnswer(
         latents=[] if encoded is None else encoded.mean.tolist(),
         variance=[] if encoded is None else encoded.variance.tolist(),
-        flags=prepared.flags,
+        flags=_flags(prepared, encoded),
         reconstruction_error=None if encoded is None else encoded.reconstruction_error,
+        domain_reason=None if encoded is None else encoded.outside,
         status=status,
         message=message,
         pictures=await _draw(service=service, fields=fields, data=data) if drawn else None,
@@ -119,20 +124,30 @@ async def similar_to_image(
     if encoded is None:
         assert prepared.problem is not None
         raise RequestError(422, f"the image cannot be used: {prepared.problem[1]}")
+    told = {"flags": _flags(prepared, encoded), "domain_reason": encoded.outside}
     return await _similar_to_latents(
-        service=service, accept=accept, fields=fields, latents=encoded.mean, flags=prepared.flags
+        service=service, accept=accept, fields=fields, latents=encoded.mean, told=told
     )
+
+
+def _flags(prepared: PreparedImage, encoded: EncodedImage | None) -> int:
+    outside = encoded is not None and encoded.outside is not None
+    return prepared.flags | (Flag.OUT_OF_DOMAIN if outside else 0)
 
 
 @slow
 def _similar_to_latents(
-    service: Holdings, accept: str, fields: SimilarImageForm, latents: np.ndarray, flags: int
+    service: Holdings,
+    accept: str,
+    fields: SimilarImageForm,
+    latents: np.ndarray,
+    told: dict[str, Any],
 ) -> Response:
     vector = latents[: service.space.galaxy_latents]
     with report_bad_arguments():
         within = fields.subset()
         found = service.index.similar(vector, fields.k, fields.in_survey, within=within).table
-    meta = {"latents": latents.tolist(), "flags": flags}
+    meta = {"latents": latents.tolist(), **told}
     return table_response(accept, found, fields.format, meta, "similar")
 
 

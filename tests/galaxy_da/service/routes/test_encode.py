@@ -1,11 +1,17 @@
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 
-from galaxy_da.images.cutouts import read_image
+from galaxy_da.extraction.encoding import ExtractSettings, SampleEncoder
+from galaxy_da.images.cutouts import read_cutouts, read_image
+from galaxy_da.io.samples import load_sample
+from galaxy_da.service.batches import encode_images, prepare_upload
+from galaxy_da.space import LatentSpace
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +63,20 @@ def test_an_unknown_stretch_is_named(http, picture):
     data = {"survey": "decals", "stretch": "sepia"}
     answer = http.post("/api/encode", data=data, files={"file": picture})
     assert answer.status_code == 422 and "no stretch named 'sepia'" in answer.text
+
+
+def test_an_image_outside_the_domain_has_the_flag_and_reason_of_extraction():
+    space, sample = LatentSpace.load("decals"), load_sample("sdss-stamps")
+    survey = space.survey("sdss")
+    (cutout,) = read_cutouts(next(sample.batches(1)), sample.folder, survey)
+    noise = np.random.default_rng(0).integers(0, 255, cutout.pixels.shape, dtype=np.uint8)
+    empty = replace(cutout, pixels=noise)
+    rows = pa.table({"survey": ["sdss"] * 2})
+    expected = SampleEncoder(space, ["sdss"], ExtractSettings()).encode(rows, [cutout, empty])
+    service = SimpleNamespace(space=space)
+    for image, row in zip((cutout, empty), expected.to_pylist(), strict=True):
+        own = prepare_upload(image, survey, space)
+        arrays = own.image[None], own.conditions[None]
+        (encoded,) = encode_images(service, "sdss", own.bands, *arrays)
+        assert encoded.outside == row["domain_reason"]
+    assert encoded.outside is not None and expected["domain_reason"][0].as_py() is None
