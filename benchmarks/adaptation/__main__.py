@@ -9,12 +9,12 @@ import typer
 from upath import UPath
 
 from galaxy_da.cli import run_function
-from galaxy_da.commands.options import AsJson, Out
+from galaxy_da.commands.options import AsJson, OutFolder
 from galaxy_da.commands.printing import print_result
 
 
 def benchmark(
-    out: Out,
+    out: OutFolder,
     space: Annotated[str, typer.Option(help="Latent space: a folder, or 'decals'.")] = "decals",
     seeds: Annotated[str, typer.Option(help="Seeds, by commas; one sky each.")] = "1,2,3,4,5",
     targets: Annotated[
