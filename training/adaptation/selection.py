@@ -67,12 +67,13 @@ def closest_of_the_best(scores: Mapping[str, np.ndarray], distances: Mapping[str
     """Name the candidate closest to the anchor among those as good as the best.
 
     `scores` are (n,) values on the same data by name, and `distances` are to the anchor. A
-    candidate is as good as the best if its mean score is lower by at most the standard error of
-    the difference.
+    candidate is as good as the best if its mean score is lower by at most half of a typical
+    standard error, the median of those of all such differences.
     """
     best = scores[max(scores, key=lambda name: float(scores[name].mean()))]
     losses = {name: best - values for name, values in scores.items()}
-    equal = [n for n, loss in losses.items() if loss.mean() <= loss.std() / np.sqrt(len(loss))]
+    tolerated = 0.5 * np.median([loss.std() / np.sqrt(len(loss)) for loss in losses.values()])
+    equal = [name for name, loss in losses.items() if loss.mean() <= tolerated]
     return min(equal, key=lambda name: distances[name])
 
 

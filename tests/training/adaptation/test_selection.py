@@ -25,7 +25,8 @@ def test_a_gain_must_exceed_its_error(gain, chosen):
     ids=["within", "beyond"],
 )
 def test_the_closest_to_the_anchor_is_chosen_of_those_as_good_as_the_best(loss, chosen):
-    ranks = {BY_DEFINITION: NONE - 1, "best": NONE, "mixed": HALF - 0.5 - loss}
+    scattered = 2 * HALF - 1  # twice the scatter, so that half the error is `ERROR`
+    ranks = {BY_DEFINITION: scattered - 1, "best": NONE, "mixed": scattered - loss}
     distances = {BY_DEFINITION: 0.0, "best": 0.5, "mixed": 0.1}
     assert closest_of_the_best(ranks, distances) == chosen
 
