@@ -69,7 +69,7 @@ def test_the_demo_ends_with_a_picture_and_a_command(tmp_path, capsys):
     ]  # fmt: skip
     assert "<img" in (tmp_path / "d/report/report.html").read_text()
     with Image.open(tmp_path / "d/neighbours.png") as picture:
-        assert picture.width > 1000 and np.ptp(np.asarray(picture)) == 255
+        assert picture.width > 1000 and np.ptp(np.asarray(picture)) > 200
     _the_page_opens(shlex.split(out.err.splitlines()[-1].removeprefix("try next")))
 
 
