@@ -19,6 +19,7 @@ from galaxy_da.service.lanes import Crew, Forker, Lane
 from galaxy_da.service.limits import Limits
 from galaxy_da.service.telemetry import Metrics
 from galaxy_da.service.tokens import Tokens
+from galaxy_da.service.worker import BACKGROUND_NICE
 from galaxy_da.space import LatentSpace
 
 _BEARER = HTTPBearer(
@@ -58,7 +59,7 @@ class ServiceOptions:
     hosts: tuple[str, ...] = ()
 
 
-_QUICK_NICE, _UPLOAD_NICE, _SLOW_NICE = 5, 10, 15
+_QUICK_NICE, _UPLOAD_NICE, _SLOW_NICE = 5, BACKGROUND_NICE, BACKGROUND_NICE + 5
 """Niceness of the processes that answer questions; the service itself comes first."""
 
 

@@ -24,6 +24,9 @@ from typing import Any, NoReturn
 from galaxy_da.errors import GalaxyDAError
 from galaxy_da.service.limits import is_out_of_memory
 
+BACKGROUND_NICE = 10
+"""Niceness from which a worker leaves one core to the service."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -69,6 +72,8 @@ def _work(line: Connection, service: Any, nice: int) -> NoReturn:
 
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.nice(nice)
+    if nice >= BACKGROUND_NICE:
+        _leave_a_core()
     limits = service.limits
     resource.setrlimit(resource.RLIMIT_DATA, (limits.question_memory_bytes,) * 2)
     processes = limits.quick_processes + limits.slow_processes
@@ -90,6 +95,13 @@ def _work(line: Connection, service: Any, nice: int) -> NoReturn:
         pass
     finally:
         os._exit(0)  # skips handlers of the process that was forked
+
+
+def _leave_a_core() -> None:
+    """Keep the process off one core, so that the service itself need not wait for one."""
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, cores - {min(cores)} or cores)
 
 
 def _answer(question: Question, service: Any) -> Any:

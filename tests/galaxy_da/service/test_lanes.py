@@ -18,7 +18,7 @@ from galaxy_da.service.errors import RequestError
 from galaxy_da.service.holdings import Holdings
 from galaxy_da.service.lanes import CLIENT, Crew, Forker, Lane
 from galaxy_da.service.limits import Limits
-from galaxy_da.service.worker import Question
+from galaxy_da.service.worker import BACKGROUND_NICE, Question
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,14 @@ def test_a_process_comes_after_the_service(crew):
     pid = asked(Crew(crew._forker, 7), "pid")
     assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 7
     assert os.getsid(pid) == os.getsid(0) and os.getpgid(pid) != os.getpgid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="not Linux")
+def test_slow_processes_leave_a_core_to_the_service(crew):
+    everywhere = os.sched_getaffinity(0)
+    assert asked(Crew(crew._forker, BACKGROUND_NICE - 1), "cores") == everywhere
+    left = asked(Crew(crew._forker, BACKGROUND_NICE), "cores")
+    assert left == (everywhere - {min(everywhere)} or everywhere)
 
 
 def test_a_process_ends_at_the_time_limit_whatever_it_runs(crew):

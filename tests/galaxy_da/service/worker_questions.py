@@ -14,6 +14,10 @@ def pid(service):
     return os.getpid()
 
 
+def cores(service):
+    return os.sched_getaffinity(0)
+
+
 def loop(service):
     while True:
         pass
