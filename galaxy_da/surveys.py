@@ -7,19 +7,17 @@ files of their own. The files under ``survey_definitions`` cite the source of ea
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from galaxy_da.errors import SurveyError
 from galaxy_da.io.storage import PathOrUrl, location, read_text
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 NANOMAGGY_ZEROPOINT = 22.5
 """AB magnitude of one nanomaggy [mag]."""
@@ -309,11 +307,11 @@ def survey_from_text(text: str, where: str) -> Survey:
         raise SurveyError(f"{where}: {problems}") from error
 
 
-def _reason(item: ErrorDetails) -> str:
+def _reason(item: Mapping[str, Any]) -> str:
     if item["type"] == "string_pattern_mismatch":
         case = "" if "A-Z" in item["ctx"]["pattern"] else "lower-case "
         return f"{item['input']!r} is no name; use {case}letters, digits and _.+-, without blanks"
-    return item["msg"].removeprefix("Value error, ")
+    return str(item["msg"]).removeprefix("Value error, ")
 
 
 @lru_cache(maxsize=1)

@@ -64,10 +64,11 @@ def test_no_second_holds_more_requests_than_allowed(rate):
 
 def test_requests_are_paced_evenly_and_slow_rates_wait_between():
     with ArchiveServer(echo) as server, http_at(10) as http:
+        start = time.monotonic()
         for i in range(6):
             http.get(server.url, params={"i": i})
         times = [entry.time_s for entry in server.log]
-    assert times[-1] - times[0] > 0.48
+    assert times[-1] - start > 0.48
     assert np.median(np.diff(times)) > 0.08
     with ArchiveServer(echo) as server, http_at(0.8) as http:
         for i in range(2):
