@@ -10,7 +10,7 @@ from galaxy_da.index.reading import StoredIndex
 from galaxy_da.index.selections import Selection, Subset
 from galaxy_da.io.sphere import chord, chord_to_arcsec
 from galaxy_da.queries.rows import BATCH, result_table, select, separations
-from galaxy_da.queries.sky import directions
+from galaxy_da.queries.sky import directions, placed_directions
 
 MOST_PAIRS = 10_000_000
 """Largest number of pairs; a threshold that gives more is refused."""
@@ -92,9 +92,8 @@ def _close_on_sky(
 ) -> tuple[np.ndarray, np.ndarray]:
     from scipy.spatial import cKDTree
 
-    sky = directions(index, rows)
-    placed = np.flatnonzero(np.isfinite(sky).all(1))  # the others' positions are not known
-    tree, limit = cKDTree(sky[placed]), np.nextafter(chord(arcsec), np.inf)
+    placed, sky = placed_directions(index, rows)
+    tree, limit = cKDTree(sky), np.nextafter(chord(arcsec), np.inf)
     _refuse_many((int(tree.count_neighbors(tree, limit)) - len(placed)) // 2)
     first, second = placed[tree.query_pairs(limit, output_type="ndarray").T]
     return first, second

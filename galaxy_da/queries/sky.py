@@ -14,6 +14,13 @@ def directions(index: StoredIndex, rows: np.ndarray) -> np.ndarray:
     return unit_vectors(table["ra"].to_numpy(), table["dec"].to_numpy())
 
 
+def placed_directions(index: StoredIndex, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places among n rows whose position is known, and unit vectors to them."""
+    towards = directions(index, rows)
+    places = np.flatnonzero(np.isfinite(towards).all(1))
+    return places, towards[places]
+
+
 def counterparts(
     index: StoredIndex, first: np.ndarray, second: np.ndarray, radius_arcsec: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -21,21 +28,16 @@ def counterparts(
 
     Returns the rows of each pair, two (pairs,) int arrays, and their separations [arcsec].
     """
-    first, here = _placed(index, first)
-    second, there = _placed(index, second)
+    places, here = placed_directions(index, first)
+    first = first[places]
+    places, there = placed_directions(index, second)
+    second = second[places]
     limit = np.nextafter(chord(radius_arcsec), np.inf)
     apart, nearest = _nearest(there, here, limit)
     _, back = _nearest(here, there, limit)
     own = np.flatnonzero(np.isfinite(apart))
     own = own[back[nearest[own]] == own]
     return first[own], second[nearest[own]], chord_to_arcsec(apart[own])
-
-
-def _placed(index: StoredIndex, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows whose position is known, and unit vectors to them."""
-    towards = directions(index, rows)
-    known = np.isfinite(towards).all(1)
-    return rows[known], towards[known]
 
 
 def _nearest(among: np.ndarray, of: np.ndarray, limit: float) -> tuple[np.ndarray, np.ndarray]:

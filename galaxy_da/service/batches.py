@@ -83,7 +83,6 @@ def encode_images(
 
     from galaxy_da.extraction.checks import domain_scores
     from galaxy_da.extraction.summary import reconstruction_error, summarise
-    from galaxy_da.models.domain import OUTSIDE
 
     space = service.space
     inputs = Inputs(torch.from_numpy(images), torch.from_numpy(conditions))
@@ -94,9 +93,7 @@ def encode_images(
     else:
         summaries = summarise(space, inputs, posterior)
         errors = summaries.reconstruction_error
-        found = domain_scores(space.domain, summaries.values, space.frame)
-        told = zip(found.score, found.reasons, strict=True)
-        outside = [reason if score >= OUTSIDE else None for score, reason in told]
+        outside = domain_scores(space.domain, summaries.values, space.frame).reasons
     means, variances = posterior.mean.numpy(), posterior.variance.numpy()
     return [
         EncodedImage(mean, variance, float(error), reason)

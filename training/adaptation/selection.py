@@ -52,29 +52,26 @@ def cross_validate(
     return ranks
 
 
-def distances_to_anchor(
-    candidates: Mapping[str, Encoder], held: PairedImages, galaxy_latents: int
-) -> dict[str, float]:
-    """Return the MMD of each candidate's galaxy latents of held-out pairs to the anchor's."""
+def distance_to_anchor(network: Encoder, held: PairedImages, galaxy_latents: int) -> float:
+    """Return the MMD of a network's galaxy latents of held-out pairs to the anchor's."""
     galaxy = slice(galaxy_latents)
-    return {
-        name: float(mmd(held.encode(network).mean[:, galaxy], held.mean[:, galaxy]))
-        for name, network in candidates.items()
-    }
+    return float(mmd(held.encode(network).mean[:, galaxy], held.mean[:, galaxy]))
 
 
-def closest_of_the_best(scores: Mapping[str, np.ndarray], distances: Mapping[str, float]) -> str:
+def closest_of_the_best(
+    scores: Mapping[str, np.ndarray], distance_of: Callable[[str], float]
+) -> str:
     """Name the candidate closest to the anchor among those as good as the best.
 
-    `scores` are (n,) values on the same data by name, and `distances` are to the anchor. A
-    candidate is as good as the best if its mean score is lower by at most half of a typical
-    standard error, the median of those of all such differences.
+    `scores` are (n,) values on the same data by name, and `distance_of` a candidate is that to the
+    anchor. A candidate is as good as the best if its mean score is lower by at most half of a
+    typical standard error, the median of those of all such differences.
     """
     best = scores[max(scores, key=lambda name: float(scores[name].mean()))]
     losses = {name: best - values for name, values in scores.items()}
     tolerated = 0.5 * np.median([loss.std() / np.sqrt(len(loss)) for loss in losses.values()])
     equal = [name for name, loss in losses.items() if loss.mean() <= tolerated]
-    return min(equal, key=lambda name: distances[name])
+    return min(equal, key=distance_of)
 
 
 def best_candidate(scores: Mapping[str, np.ndarray]) -> str:

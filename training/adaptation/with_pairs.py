@@ -32,7 +32,7 @@ from training.adaptation.selection import (
     best_candidate,
     closest_of_the_best,
     cross_validate,
-    distances_to_anchor,
+    distance_to_anchor,
     rank_candidates,
     selection_record,
 )
@@ -105,8 +105,11 @@ def adapt_with_pairs(
     last = with_maps({FINE_TUNED: networks[FINE_TUNED]}, train)
     candidates |= last
     ranks |= rank_candidates(last, held, train.mean)
-    distances = distances_to_anchor(candidates, held, space.galaxy_latents)
-    chosen = agreed(closest_of_the_best(ranks, distances))
+
+    def distance_of(name: str) -> float:
+        return distance_to_anchor(candidates[name], held, space.galaxy_latents)
+
+    chosen = agreed(closest_of_the_best(ranks, distance_of))
     network = calibrate_variances(candidates[chosen], held)
     more = held.take(agreed(likely_pairs(held, candidates[chosen], seed)))
     record = selection_record("validation pairs", chosen, ranks) | {

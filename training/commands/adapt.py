@@ -38,11 +38,12 @@ def adapt(
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     json: AsJson = False,
 ) -> None:
-    """Adapt a space to a new survey, and keep the candidate that is best on held-out data.
+    """Adapt a space to a new survey, and keep a candidate that is best on held-out data.
 
-    The survey's definition of its instrument is kept unless another candidate is better. Prints
-    the fitted numbers of the instrument, and notes on stderr if the samples or many pairs hold
-    different galaxies. Run again to resume. Under torchrun, the processes share each batch.
+    The survey's definition of its instrument is one of the candidates. Of those that find held-out
+    pairs equally well, the one whose latents are closest to the anchor's is kept. Prints the fitted
+    numbers of the instrument, and notes on stderr if the samples or many pairs hold different
+    galaxies. Run again to resume. Under torchrun, the processes share each batch.
 
     Example: galaxy-da adapt --space decals --anchor decals/sample.parquet
     --target sdss/sample.parquet --pairs pairs.parquet --out space

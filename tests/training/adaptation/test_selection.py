@@ -28,7 +28,7 @@ def test_the_closest_to_the_anchor_is_chosen_of_those_as_good_as_the_best(loss, 
     scattered = 2 * HALF - 1  # twice the scatter, so that half the error is `ERROR`
     ranks = {BY_DEFINITION: scattered - 1, "best": NONE, "mixed": scattered - loss}
     distances = {BY_DEFINITION: 0.0, "best": 0.5, "mixed": 0.1}
-    assert closest_of_the_best(ranks, distances) == chosen
+    assert closest_of_the_best(ranks, distances.__getitem__) == chosen
 
 
 def test_the_record_says_by_how_much_the_chosen_candidate_won():
